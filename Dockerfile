@@ -1,0 +1,25 @@
+# Airflow with Dynamo in it: every Airflow service and the pocket grid of docker-compose.yaml run this image.
+FROM python:3.12-slim-bookworm
+
+RUN useradd --create-home --uid 50000 dynamo
+WORKDIR /opt/dynamo
+COPY requirements.txt pyproject.toml README.md LICENSE ./
+COPY dynamo_ops ./dynamo_ops
+RUN pip install --no-cache-dir -r requirements.txt "apache-airflow-providers-celery>=3.10" "redis>=5" \
+ && pip install --no-cache-dir --no-deps . \
+ && mkdir -p /var/lib/dynamo && chown dynamo /var/lib/dynamo
+COPY dags ./dags
+COPY plugins ./plugins
+COPY simgrid ./simgrid
+COPY demo ./demo
+COPY include ./include
+
+ENV PYTHONPATH=/opt/dynamo:/opt/dynamo/plugins \
+    PYTHONUNBUFFERED=1 \
+    AIRFLOW_HOME=/var/lib/dynamo/airflow \
+    AIRFLOW__CORE__DAGS_FOLDER=/opt/dynamo/dags \
+    AIRFLOW__CORE__PLUGINS_FOLDER=/opt/dynamo/plugins \
+    AIRFLOW__CORE__LOAD_EXAMPLES=False \
+    DYNAMO_HOME=/var/lib/dynamo \
+    DYNAMO_POLICY_DIR=/opt/dynamo/include/policies
+USER dynamo

@@ -1,0 +1,56 @@
+"""Deletion subscriptions, at the storages themselves (FTS takes no deletions)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+from dynamo_airflow.assets import REPLICAS, SUBSCRIPTIONS
+from dynamo_airflow.defaults import dag_defaults, database
+
+from dynamo_ops.settings import settings
+
+
+@dag(
+    **dag_defaults("deletions", late=timedelta(hours=12)),
+    max_active_runs=1,
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("5-59/10 * * * *", timezone="UTC"), assets=SUBSCRIPTIONS
+    ),
+    doc_md="""
+### Deletions
+`recover` takes up what a killed run left → `plan_batches` groups the wishes by site → `delete` (one task a batch,
+bounded in rate) asks the storage, file by file; a file that is gone already counts as deleted; outcomes are recorded in
+chunks, and with them the replicas shrink and vanish → `clean_directories` removes directories that became empty.
+""",
+)
+def deletions() -> None:
+    @task
+    def recover() -> list[int]:
+        from dynamo_ops.fileops.steps import recover_deletions
+
+        return recover_deletions(database())
+
+    @task
+    def plan_batches(unfinished: list[int]) -> list[int]:
+        from dynamo_ops.fileops.steps import plan_deletion_batches
+
+        return plan_deletion_batches(database(), settings(), unfinished)
+
+    @task(pool="storage")
+    def delete(batch_id: int) -> dict[str, object]:
+        from dynamo_ops.fileops.steps import delete
+
+        return delete(database(), settings(), batch_id)
+
+    @task(pool="storage", outlets=[REPLICAS], trigger_rule="none_failed")
+    def clean_directories(batch_ids: list[int]) -> int:
+        from dynamo_ops.fileops.steps import clean_directories
+
+        return clean_directories(database(), settings(), batch_ids)
+
+    batches = plan_batches(recover())
+    delete.expand(batch_id=batches) >> clean_directories(batches)
+
+
+deletions()

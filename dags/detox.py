@@ -1,0 +1,125 @@
+"""A Detox DAG for each policy: what is deleted, decided by the policy's text, gated, approved where it is much,
+committed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, Param, dag, get_current_context, task
+from dynamo_airflow.assets import METADATA, POPULARITY, SUBSCRIPTIONS, detox_cycle
+from dynamo_airflow.defaults import dag_defaults, database, interval, run_key
+
+from dynamo_ops.settings import settings
+
+APPROVAL_TIMEOUT = timedelta(hours=24)
+
+PARAMS = {
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description="Plan and gate, but commit nothing. The plan can be read with `dynamo plan show`.",
+    ),
+}
+
+DOC = """
+### Detox of *{partition}*
+Policy: `{policy}`. Deletes the least popular block replicas at sites above their high watermark, until the low one, and
+never what the policy protects.
+
+`plan` stores a plan (one decision a block replica, with the policy line that made it) → `gate` refuses it when it
+deletes
+too much, a last copy, locked data or the only source of a pending copy → a person approves it when it deletes more than
+the approval threshold (`gates.yaml`; no answer within {timeout} means *no*) → `commit` re-checks and makes deletion
+subscriptions. Nothing is deleted before the `deletions` DAG asks the storages.
+"""
+
+
+def approver(answer: dict[str, object] | None) -> str | None:
+    """Who approved, from what the approval task returned; None where nobody was asked."""
+    if not answer:
+        return None
+    user = answer.get("responded_by_user")
+    name = user.get("name") if isinstance(user, dict) else user
+    return f"{name or 'unknown'} in Airflow"
+
+
+def build(policy: Path) -> DAG:
+    """The DAG of one policy file; its name is the partition's."""
+    partition = policy.stem
+
+    @dag(
+        **dag_defaults(f"detox_{partition}", late=timedelta(hours=30)),
+        schedule=METADATA & POPULARITY,
+        max_active_runs=1,
+        params=PARAMS,
+        doc_md=DOC.format(partition=partition, policy=policy.name, timeout=APPROVAL_TIMEOUT),
+    )
+    def detox() -> None:
+        @task
+        def plan() -> int:
+            from dynamo_ops.detox.steps import plan_cycle
+
+            context = get_current_context()
+            return plan_cycle(database(), settings(), partition, run_key=run_key(context), now=interval(context)[1])
+
+        @task
+        def gate(plan_id: int) -> int:
+            from dynamo_ops.detox.steps import gate_plan
+
+            gate_plan(database(), settings(), plan_id, run_key=run_key(get_current_context()))
+            return plan_id
+
+        @task.branch
+        def choose_way(plan_id: int) -> str:
+            from dynamo_ops.detox.steps import needs_approval
+
+            if get_current_context()["params"]["dry_run"]:
+                return "dry_run_ends"
+            return "approval" if needs_approval(database(), settings(), plan_id) else "commit"
+
+        @task
+        def dry_run_ends() -> None:
+            """The plan stays planned."""
+
+        approval = ApprovalOperator(
+            task_id="approval",
+            subject=f"Detox of {partition}: much is to be deleted",
+            body="{{ ti.xcom_pull(task_ids='describe') }}",
+            defaults=["Reject"],
+            response_timeout=APPROVAL_TIMEOUT,
+        )
+
+        @task
+        def describe(plan_id: int) -> str:
+            from dynamo_ops.detox.steps import describe_plan
+
+            return describe_plan(database(), plan_id)
+
+        @task(outlets=[SUBSCRIPTIONS, detox_cycle(partition)], trigger_rule="none_failed_min_one_success")
+        def commit(plan_id: int) -> dict[str, object]:
+            from dynamo_ops.detox.steps import commit_plan
+
+            context = get_current_context()
+            summary = commit_plan(
+                database(), plan_id, approved_by=approver(context["ti"].xcom_pull(task_ids="approval"))
+            )
+            for asset in (SUBSCRIPTIONS, detox_cycle(partition)):
+                context["outlet_events"][asset].extra = {"plan_id": plan_id}
+            return summary
+
+        gated = gate(plan())
+        described = describe(gated)
+        way = choose_way(gated)
+        described >> way >> [dry_run_ends(), approval]
+        committed = commit(gated)
+        way >> committed
+        approval >> committed
+
+    return detox()
+
+
+for file in sorted(settings().policy_dir.glob("*.txt")):
+    globals()[f"detox_{file.stem}"] = build(file)

@@ -1,0 +1,77 @@
+"""Small daily chores: requests are closed, expired locks and old staged rows go, Airflow's own history is trimmed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task, timezone
+from airflow.sdk.exceptions import AirflowSkipException
+from dynamo_airflow.defaults import dag_defaults, database
+
+from dynamo_ops.settings import settings
+
+PARAMS = {
+    "keep_days": Param(
+        90,
+        type="integer",
+        minimum=7,
+        title="Days of Airflow history to keep",
+        description="Older runs, logs and XComs are removed from Airflow's database (not Dynamo's history).",
+    ),
+}
+
+
+@dag(
+    **dag_defaults("housekeeping", late=timedelta(hours=6)),
+    schedule=CronTriggerTimetable("30 2 * * *", timezone="UTC"),
+    max_active_runs=1,
+    params=PARAMS,
+    doc_md="""
+### Housekeeping
+Closes copy requests whose data are there, removes locks past their expiry and rows that refused pulls left in the
+staging tables, and trims Airflow's own history (where `airflow_db_url` is set). Dynamo's history (plans, decisions,
+transfers) is kept.
+""",
+)
+def housekeeping() -> None:
+    @task
+    def close_requests() -> int:
+        from dynamo_ops.requests.copy_request import close_completed
+
+        return close_completed(database())
+
+    @task
+    def expire() -> dict[str, int]:
+        from dynamo_ops.inventory.expiry import expire
+
+        return expire(database())
+
+    @task
+    def trim_airflow_history() -> None:
+        import os
+        import subprocess
+        import sys
+
+        url = settings().airflow_db_url
+        if not url:
+            raise AirflowSkipException(
+                "airflow_db_url is not set (tasks have no other way to Airflow's database): nothing trimmed"
+            )
+        before = timezone.utcnow() - timedelta(days=get_current_context()["params"]["keep_days"])
+        command = [
+            sys.executable,
+            "-m",
+            "airflow",
+            "db",
+            "clean",
+            "--clean-before-timestamp",
+            before.isoformat(),
+            "--skip-archive",
+            "--yes",
+        ]
+        subprocess.run(command, check=True, env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url})
+
+    [close_requests(), expire(), trim_airflow_history()]
+
+
+housekeeping()

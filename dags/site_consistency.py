@@ -1,0 +1,103 @@
+"""Compare each storage with the inventory, and repair it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task, task_group
+from dynamo_airflow.assets import SUBSCRIPTIONS
+from dynamo_airflow.defaults import dag_defaults, database, run_key
+
+from dynamo_ops.settings import settings
+
+PARAMS = {
+    "sites": Param(
+        [],
+        type="array",
+        items={"type": "string"},
+        title="Sites",
+        description="Names or globs of the sites to check; empty: all that are ready.",
+    ),
+    "repair": Param(
+        True,
+        type="boolean",
+        title="Repair",
+        description="Off: findings are recorded, nothing is deleted or transferred.",
+    ),
+}
+
+
+@dag(
+    **dag_defaults("site_consistency", late=timedelta(days=5)),
+    max_active_runs=1,
+    params=PARAMS,
+    schedule=CronTriggerTimetable("0 3 * * 6", timezone="UTC"),
+    doc_md="""
+### Site consistency
+For each site: read the inventory's list **first**, then list the storage, then compare. A file missing on storage
+counts
+only when it was missing in the previous check too. More missing or orphan files than the limits of `consistency.yaml`:
+nothing is done at that site and the run turns red. Otherwise orphans are deleted and missing files get copy
+subscriptions; a missing file without another copy is reported as lost. Unmanaged areas are cleaned by age only.
+""",
+)
+def site_consistency() -> None:
+    @task
+    def choose_sites() -> list[str]:
+        from dynamo_ops.consistency.steps import choose_sites
+
+        return choose_sites(database(), get_current_context()["params"]["sites"])
+
+    @task_group
+    def check(site: str) -> None:
+        @task(map_index_template="{{ site }}")
+        def list_inventory(site: str) -> int:
+            from dynamo_ops.consistency.steps import list_inventory
+
+            context = get_current_context()
+            context["site"] = site
+            return list_inventory(database(), settings(), run_key(context), site)
+
+        @task(pool="storage")
+        def list_storage(check_id: int) -> int:
+            from dynamo_ops.consistency.steps import list_storage
+
+            list_storage(database(), settings(), check_id)
+            return check_id
+
+        @task
+        def compare(check_id: int) -> int:
+            from dynamo_ops.consistency.steps import compare
+
+            compare(database(), settings(), check_id)
+            return check_id
+
+        @task
+        def gate(check_id: int) -> int:
+            from dynamo_ops.consistency.steps import gate
+
+            gate(database(), check_id)
+            return check_id
+
+        @task(pool="storage")
+        def repair(check_id: int) -> dict[str, object]:
+            from dynamo_ops.consistency.steps import repair
+
+            return repair(database(), settings(), check_id) if get_current_context()["params"]["repair"] else {}
+
+        repair(gate(compare(list_storage(list_inventory(site)))))
+
+    @task(outlets=[SUBSCRIPTIONS], trigger_rule="all_done_min_one_success")
+    def summarise() -> dict[str, object]:
+        from dynamo_ops.consistency.steps import summarise
+
+        return summarise(database(), run_key(get_current_context()))
+
+    @task
+    def conclude() -> None:
+        """Red when the check of any site was refused or failed, although the other sites were repaired."""
+
+    check.expand(site=choose_sites()) >> [summarise(), conclude()]
+
+
+site_consistency()

@@ -1,0 +1,2 @@
+"""The demo: a whole installation on one machine, from nothing, on the pocket grid. ``make up``, ``make demo``, ``make
+down``."""

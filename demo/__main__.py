@@ -1,0 +1,53 @@
+"""``python -m demo up|run|down``: what ``make up``, ``make demo`` and ``make down`` call.
+
+``configure`` only writes the configuration that points at a pocket grid which is up (docker-compose.yaml uses it).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from demo.instance import DemoError, Instance
+from demo.up import down, up, write_configuration
+from dynamo_ops.errors import DynamoError
+
+BEGAN = time.monotonic()
+
+
+def say(text: str) -> None:
+    """A line of progress with the seconds since the start."""
+    print(f"[{time.monotonic() - BEGAN:5.0f} s] {text}", flush=True)
+
+
+def main(command: str) -> int:
+    """Run one command; returns the exit code."""
+    instance = Instance()
+    if command == "down":
+        say(f"{down(instance)} processes ended; files stay in {instance.home}")
+        return 0
+    if command == "configure":
+        write_configuration(instance)
+        say(f"configuration written: {instance.config_folder}")
+        return 0
+    if command == "up":
+        up(instance, say)
+        return 0
+    from demo.run import run
+
+    keep = os.environ.get("DEMO_KEEP", "1") != "0"
+    try:
+        return run(instance, say, keep=keep)
+    finally:
+        if not keep:
+            say(f"{down(instance)} processes ended")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in {"up", "run", "down", "configure"}:
+        sys.exit("usage: python -m demo up|run|down|configure")
+    try:
+        sys.exit(main(sys.argv[1]))
+    except (DemoError, DynamoError) as error:
+        sys.exit(f"demo: {error}")

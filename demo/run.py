@@ -1,0 +1,139 @@
+"""One full cycle on the pocket grid, as Airflow runs, and the proof that the inventory tells the truth."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from demo import processes, report
+from demo.airflow_api import Airflow
+from demo.instance import Instance
+from demo.proof import prove
+from demo.up import grid, up
+from dynamo_ops.cli.output import size
+from dynamo_ops.inventory.database import Database
+
+Say = Callable[[str], None]
+CYCLE = ("dealer_express", "dealer_physics", "deletions", "transfers", "detox_express", "detox_physics")
+DAGS = {*CYCLE, "metadata_sync", "popularity_aggregation", "site_consistency", "housekeeping"}
+NOTHING_LEFT = "SELECT count(*) FROM subscriptions WHERE state IN ('new', 'inbatch', 'retry', 'held')"
+
+
+def run(instance: Instance, say: Say, *, keep: bool) -> int:
+    """The demo; returns 0 if the proof holds."""
+    began = time.monotonic()
+    environment = up(instance, say)
+    database = Database(environment["DYNAMO_DB_URL"])
+    airflow = Airflow(instance.ui)
+    airflow.wait_for_dags(DAGS)
+    _metadata_and_replicas(instance, environment, airflow, say)
+    _popularity(airflow, say)
+    before = report.occupancy(database)
+    _requests(instance, environment, database, say)
+    _consistency(airflow, database, say, "first look: files missing now are only noted")
+    _cycle(airflow, database, say)
+    _consistency(airflow, database, say, "second look: what is still missing is fetched again")
+    airflow.trigger("housekeeping")
+    airflow.unpause("housekeeping")
+    airflow.wait_until_settled(say)
+    report.show_report(database, before)
+    runs = airflow.runs()
+    say(
+        f"{len(runs)} DAG runs, all green: "
+        + ", ".join(
+            f"{name} {sum(found['dag_id'] == name for found in runs)}"
+            for name in sorted({found["dag_id"] for found in runs})
+        )
+    )
+    holds = _prove(instance, environment, say)
+    cpu = _cpu_seconds(instance)
+    say(f"wall time {time.monotonic() - began:.0f} s, CPU time of all processes about {cpu:.0f} s")
+    if keep:
+        say(f"the UI stays up: {instance.ui} (no login); `make down` ends everything")
+    return 0 if holds else 1
+
+
+def _metadata_and_replicas(instance: Instance, environment: dict[str, str], airflow: Airflow, say: Say) -> None:
+    say("metadata sync: datasets, blocks and files from DBS, sites from the status feed")
+    airflow.unpause("metadata_sync")
+    airflow.wait_until_settled(say, at_least=1)
+    say("what is where, whose it is, and the quotas: the production system's document, by `dynamo inject`")
+    _dynamo(instance, environment, "inject", str(instance.grid_folder / "replicas.json"))
+    say(_dynamo(instance, environment, "inventory", "summary"))
+
+
+def _popularity(airflow: Airflow, say: Say) -> None:
+    say("popularity: yesterday by schedule, the two days before by an Airflow backfill")
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    airflow.unpause("popularity_aggregation")
+    airflow.backfill("popularity_aggregation", today - timedelta(days=3), today - timedelta(days=2))
+    airflow.wait_until_settled(say, at_least=4)
+
+
+def _requests(instance: Instance, environment: dict[str, str], database: Database, say: Say) -> None:
+    """Ask for copies of two datasets that only tapes have."""
+    tape_only = database.frame("""
+        SELECT d.name FROM datasets d WHERE d.status = 'valid' AND d.num_files > 0
+          AND EXISTS (SELECT FROM block_replicas r JOIN sites s ON s.id = r.site_id
+                      WHERE r.dataset_id = d.id AND s.storage_type = 'mss' AND s.status = 'ready')
+          AND NOT EXISTS (SELECT FROM block_replicas r JOIN sites s ON s.id = r.site_id
+                          WHERE r.dataset_id = d.id AND s.storage_type <> 'mss') ORDER BY d.size_bytes, d.name LIMIT
+                          2""")
+    for dataset in tape_only["name"]:
+        say(_dynamo(instance, environment, "request", "copy", dataset, "--site", "T2_*", "--group", "physics"))
+
+
+def _consistency(airflow: Airflow, database: Database, say: Say, what: str) -> None:
+    say(f"site consistency, {what}")
+    for dag_id in ("transfers", "deletions"):
+        airflow.unpause(dag_id)
+    airflow.unpause("site_consistency")
+    number = len(airflow.runs())
+    airflow.trigger("site_consistency")
+    airflow.wait_until_settled(say, lambda: _nothing_left(database), at_least=number + 1)
+
+
+def _cycle(airflow: Airflow, database: Database, say: Say) -> None:
+    say("detox → dealer → transfers and deletions, each started by what the one before has emitted")
+    number = len(airflow.runs())
+    for dag_id in CYCLE:
+        airflow.unpause(dag_id)
+    for partition in ("physics", "express"):
+        airflow.trigger(f"detox_{partition}")
+    airflow.wait_until_settled(say, lambda: _nothing_left(database), at_least=number + 6)
+
+
+def _nothing_left(database: Database) -> bool:
+    return int(database.frame(NOTHING_LEFT).item()) == 0
+
+
+def _prove(instance: Instance, environment: dict[str, str], say: Say) -> bool:
+    sites = grid(instance)["sites"]
+    assert isinstance(sites, dict)
+    proof = prove(environment["DYNAMO_DB_URL"], {name: Path(site["root"]) for name, site in sites.items()})
+    if proof.differences:
+        say(f"PROOF FAILED: {len(proof.differences)} differences between inventory and storage")
+        for difference in proof.differences[:20]:
+            say(f"  {difference}")
+        return False
+    unmanaged = f" ({proof.num_unmanaged} files in unmanaged areas, not compared)" if proof.num_unmanaged else ""
+    say(f"inventory = storage: {proof.num_files} files, {proof.size_bytes} bytes ({size(proof.size_bytes)}){unmanaged}")
+    return True
+
+
+def _dynamo(instance: Instance, environment: dict[str, str], *arguments: str) -> str:
+    """Run the CLI as a user would; returns what it printed."""
+    log = instance.logs / "cli.log"
+    began = log.stat().st_size if log.exists() else 0
+    processes.run(instance, "cli", processes.python("-m", "dynamo_ops.cli", *arguments), environment)
+    return log.read_bytes()[began:].decode().rstrip()
+
+
+def _cpu_seconds(instance: Instance) -> float:
+    """CPU seconds of the instance's processes (their ended children included) and of ourselves."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    own = used.ru_utime + used.ru_stime
+    return own + sum(sum(process.cpu_times()[:4]) for process in processes.of_instance(instance))

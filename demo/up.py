@@ -1,0 +1,127 @@
+"""Bring an instance up: PostgreSQL, the pocket grid, Airflow's four processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import yaml
+
+from demo import processes
+from demo.instance import ROOT, Instance
+from dynamo_ops.inventory import embedded, migrate
+from dynamo_ops.inventory.database import Database
+
+AIRFLOW = ("-m", "airflow")
+
+
+def up(instance: Instance, say: Callable[[str], None]) -> dict[str, str]:
+    """Start everything from nothing; returns the environment of the instance's processes."""
+    down(instance)
+    instance.wipe()
+    instance.check_ports()
+    server = embedded.start(instance.home / "postgres")
+    for name in ("airflow", "dynamo"):
+        server.create_database(name)
+    dynamo_url = server.url("dynamo")
+    migrate.upgrade(Database(dynamo_url))
+    say("PostgreSQL is up (embedded, one server for Dynamo and for Airflow)")
+    _start_grid(instance)
+    say(f"the pocket grid is up: {len(grid(instance)['sites'])} sites, FTS, DBS, feeds, mail sink")
+    write_configuration(instance)
+    environment = instance.environment(server.url("airflow"), dynamo_url)
+    _start_airflow(instance, environment)
+    say(f"Airflow is up: {instance.ui}")
+    return environment
+
+
+def down(instance: Instance) -> int:
+    """End every process of the instance and its PostgreSQL; files stay. Returns the number of processes ended."""
+    ended = processes.end_all(instance)
+    return ended + int(embedded.stop(instance.home / "postgres"))
+
+
+def grid(instance: Instance) -> dict[str, object]:
+    """The pocket grid's own description of itself."""
+    found: dict[str, object] = json.loads(instance.grid_file.read_text())
+    return found
+
+
+def write_configuration(instance: Instance) -> None:
+    """A configuration folder of this instance: the shipped one, pointed at the pocket grid."""
+    shutil.copytree(ROOT / "include" / "config", instance.config_folder, dirs_exist_ok=True)
+    peers = grid(instance)
+    tls = {"ca": peers["ca"], "cert": peers["user_cert"], "key": peers["user_key"]}
+    configuration = {
+        "metadata_sources": [{"name": "dbs", "type": "dbs", "options": {"url": peers["dbs"]}}],
+        "site_sources": [{"name": "site_status", "type": "json", "options": {"url": peers["site_status"]}}],
+        "access_sources": [{"name": "accesses", "type": "json", "options": {"url": peers["accesses"]}}],
+        "tls": tls,
+        "fts": {"url": peers["fts"], "poll_interval_s": 2, "timeout_h": 1, "retry_delay_s": 1, "backoff_s": 2},
+        "deletion": {"backoff_s": 2},
+        "retries": {"count": 6, "delay_s": 5, "max_delay_s": 30},
+        "mail": {"sender": "dynamo@localhost", "recipients": ["operators@localhost"]},
+    }
+    (instance.config_folder / "dynamo.yaml").write_text(
+        "# Written by the demo: this instance's peers are the pocket grid's servers.\n" + yaml.safe_dump(configuration)
+    )
+
+
+def _start_grid(instance: Instance) -> None:
+    environment = instance.environment()
+    process = processes.start(
+        instance,
+        "simgrid",
+        processes.python(
+            "-m",
+            "simgrid",
+            "serve",
+            "--scenario",
+            str(instance.scenario),
+            "--dir",
+            str(instance.grid_folder),
+            "--port-base",
+            str(instance.grid_port),
+            "--fresh",
+        ),
+        environment,
+    )
+    processes.wait_until(instance.grid_file.exists, process, instance, "simgrid")
+
+
+def _start_airflow(instance: Instance, environment: dict[str, str]) -> None:
+    """The api-server first: a task that is queued before it answers fails outright."""
+    processes.run(instance, "airflow-migrate", processes.python(*AIRFLOW, "db", "migrate"), environment)
+    processes.run(
+        instance,
+        "airflow-pools",
+        processes.python(*AIRFLOW, "pools", "import", str(ROOT / "include" / "config" / "pools.json")),
+        environment,
+    )
+    server = processes.start(instance, "api-server", processes.python(*AIRFLOW, "api-server"), environment)
+    processes.wait_until(lambda: "metadatabase" in health(instance), server, instance, "api-server")
+    others = {
+        "scheduler": ("scheduler", "--skip-serve-logs"),
+        "dag-processor": ("dag-processor",),
+        "triggerer": ("triggerer", "--skip-serve-logs"),
+    }
+    started = {
+        name: processes.start(instance, name, processes.python(*AIRFLOW, *arguments), environment)
+        for name, arguments in others.items()
+    }
+    for name, process in started.items():
+        processes.wait_until(
+            lambda name=name: health(instance).get(name.replace("-", "_")) == "healthy", process, instance, name
+        )
+
+
+def health(instance: Instance) -> dict[str, str]:
+    """Component → healthy/unhealthy, as the api-server tells; empty while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"{instance.ui}/api/v2/monitor/health", timeout=5) as answer:
+            return {name: part["status"] for name, part in json.load(answer).items() if part}
+    except (urllib.error.URLError, OSError, ValueError):
+        return {}

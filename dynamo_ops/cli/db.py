@@ -1,0 +1,32 @@
+"""``dynamo db``: the database itself."""
+
+from __future__ import annotations
+
+import typer
+
+from dynamo_ops.inventory import embedded, migrate
+from dynamo_ops.inventory.connect import connect
+from dynamo_ops.settings import settings
+
+app = typer.Typer(no_args_is_help=True, help="The database: where it is, its schema, the embedded server.")
+
+
+@app.command()
+def status() -> None:
+    """Where the database is, and whether its schema is the present one."""
+    database = connect(settings())
+    found = migrate.revision(database)
+    typer.echo(f"{database.safe_url}\nschema {found or 'none'}, this version of Dynamo knows {migrate.head()}")
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the schema to the present one."""
+    typer.echo(f"schema {migrate.upgrade(connect(settings()))}")
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded PostgreSQL of this DYNAMO_HOME."""
+    stopped = embedded.stop(settings().home / "postgres")
+    typer.echo("stopped" if stopped else "it was not running")

@@ -1,0 +1,50 @@
+"""The command ``dynamo``: one sub-command a noun."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from dynamo_ops import __version__
+from dynamo_ops.cli import db, detox, inventory, plan, quota, request, subscription
+from dynamo_ops.errors import DynamoError
+
+app = typer.Typer(
+    name="dynamo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Dynamo decides which data stay on disk, in how many copies and where, and makes it so.",
+)
+app.add_typer(inventory.app, name="inventory")
+app.command("inject")(inventory.inject)
+app.add_typer(detox.app, name="detox")
+app.add_typer(plan.app, name="plan")
+app.add_typer(quota.app, name="quota")
+app.add_typer(request.app, name="request")
+app.add_typer(subscription.app, name="transfers")
+app.add_typer(db.app, name="db")
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"dynamo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Dynamo decides which data stay on disk, in how many copies and where, and makes it so."""
+
+
+def run() -> None:
+    """Entry point: our own errors are told in a line, with exit code 2; anything else is a defect and shows its
+    trace."""
+    try:
+        app()
+    except DynamoError as error:
+        typer.secho(f"dynamo: {error}", fg="red", err=True)
+        sys.exit(2)

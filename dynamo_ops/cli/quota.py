@@ -1,0 +1,39 @@
+"""``dynamo quota``: bytes that a partition may take at a site."""
+
+from __future__ import annotations
+
+import getpass
+
+import typer
+from sqlalchemy import text
+
+from dynamo_ops.cli.output import JsonOption, database, show, size
+from dynamo_ops.errors import InventoryError
+
+app = typer.Typer(no_args_is_help=True, help="Quotas of partitions at sites.")
+
+
+@app.command("show")
+def show_(as_json: bool = JsonOption) -> None:
+    """All quotas: 0 nothing may be there, unlimited, no row: unknown (nothing is deleted or placed)."""
+    frame = database().frame("""
+        SELECT s.name AS site, q.partition, q.quota_bytes, q.changed_by, q.changed_at
+        FROM quotas q JOIN sites s ON s.id = q.site_id ORDER BY s.name, q.partition""")
+    show(frame, title="Quotas", as_json=as_json)
+
+
+@app.command("set")
+def set_(site: str, partition: str, quota_bytes: int) -> None:
+    """Set a quota in bytes (negative: unlimited)."""
+    with database().begin() as connection:
+        changed = connection.execute(
+            text("""
+            INSERT INTO quotas (site_id, partition, quota_bytes, changed_by)
+            SELECT id, :partition, :quota, :by FROM sites WHERE name = :site
+            ON CONFLICT (site_id, partition) DO UPDATE SET quota_bytes = excluded.quota_bytes,
+                changed_by = excluded.changed_by, changed_at = now()"""),
+            {"site": site, "partition": partition, "quota": quota_bytes, "by": getpass.getuser()},
+        ).rowcount
+    if not changed:
+        raise InventoryError(f"unknown site {site!r}", site=site)
+    typer.echo(f"{partition} at {site}: {size(quota_bytes)}")

@@ -1,0 +1,211 @@
+"""One check of one site, one function a task: start_check → list_inventory → list_storage → compare_lists → repair.
+
+The row of the check is written first and tells at any time how far it is; its lists are Parquet files below its
+location.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import text
+
+from dynamo_ops.consistency.breakers import refusal
+from dynamo_ops.consistency.compare import Comparison, compare
+from dynamo_ops.consistency.inventory_list import InventoryList, write_inventory_list
+from dynamo_ops.consistency.repair import RepairSummary, repair
+from dynamo_ops.consistency.settings import SiteRules
+from dynamo_ops.consistency.storage_list import StorageList, read_list, write_storage_list
+from dynamo_ops.errors import InventoryError, PlanError
+from dynamo_ops.fileops.storage.registry import SiteStorage
+from dynamo_ops.inventory.database import Database, insert_frame
+
+__all__ = [
+    "CompareSummary",
+    "RepairSummary",
+    "compare_lists",
+    "list_inventory",
+    "list_storage",
+    "repair",
+    "start_check",
+]
+
+
+@dataclass(frozen=True)
+class CompareSummary:
+    """Figures of one comparison. ``refused_because``: the breaker's sentence; None when it may be repaired."""
+
+    check_id: int
+    site: str
+    num_expected: int
+    num_stored: int
+    num_missing_seen: int
+    num_missing_found: int
+    num_orphan: int
+    num_unmanaged: int
+    num_wrong_size: int
+    bytes_missing: int
+    bytes_orphan: int
+    refused_because: str | None
+
+
+def start_check(db: Database, run_key: str, site: str, location: Path) -> int:
+    """The id of the check of ``site`` in the run ``run_key``: made now, or found if it was started before."""
+    with db.begin() as connection:
+        site_id = connection.execute(text("SELECT id FROM sites WHERE name = :site"), {"site": site}).scalar()
+        if site_id is None:
+            raise InventoryError(f"there is no site {site!r}", site=site)
+        return int(
+            connection.execute(
+                text("""
+            INSERT INTO consistency_checks (run_key, site_id, location) VALUES (:run, :site, :location)
+            ON CONFLICT (run_key, site_id) DO UPDATE SET location = excluded.location RETURNING id"""),
+                {"run": run_key, "site": site_id, "location": str(location)},
+            ).scalar_one()
+        )
+
+
+def list_inventory(db: Database, check_id: int) -> InventoryList:
+    """Write what the inventory expects at the site. A storage list made before is void: the inventory comes first."""
+    check = _read(db, check_id)
+    listed = write_inventory_list(db, check.site_id, Path(check.location) / "inventory.parquet")
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+            UPDATE consistency_checks SET inventory_read_at = :read_at, num_inventory_files = :number,
+              storage_listed_at = NULL, num_storage_files = NULL WHERE id = :id"""),
+            {"id": check_id, "read_at": listed.read_at, "number": listed.num_files},
+        )
+    return listed
+
+
+def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: SiteRules) -> StorageList:
+    """List the storage; only after the inventory (``PlanError`` otherwise)."""
+    check = _read(db, check_id)
+    if check.inventory_read_at is None:
+        raise PlanError(
+            f"consistency check {check_id}: the inventory must be listed before the storage",
+            plan_id=check_id,
+            state=check.state,
+        )
+    storage = open_storage(check.site_id)
+    try:
+        listed = write_storage_list(storage, rules.prefixes, Path(check.location) / "storage.parquet")
+    finally:
+        storage.close()
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+            UPDATE consistency_checks SET storage_listed_at = :listed_at, num_storage_files = :number
+            WHERE id = :id"""),
+            {"id": check_id, "listed_at": listed.listed_at, "number": listed.num_files},
+        )
+    return listed
+
+
+def compare_lists(db: Database, check_id: int, rules: SiteRules) -> CompareSummary:
+    """Compare, record every finding, and let the breakers decide: the check is ``compared`` or ``refused``.
+
+    Run again before a repair it replaces its findings; after one it raises ``PlanError``.
+    """
+    check = _read(db, check_id)
+    if (
+        check.state == "repaired"
+        or check.storage_listed_at is None
+        or check.inventory_read_at > check.storage_listed_at
+    ):
+        raise PlanError(
+            f"consistency check {check_id} ({check.state}) cannot be compared: it needs both lists, the "
+            "inventory's first, and no repair yet",
+            plan_id=check_id,
+            state=check.state,
+        )
+    folder = Path(check.location)
+    comparison = compare(
+        read_list(folder / "inventory.parquet"),
+        read_list(folder / "storage.parquet"),
+        previous_missing(db, check_id),
+        rules,
+        check.storage_listed_at,
+    )
+    refused = refusal(comparison, rules)
+    _store(db, check_id, comparison, refused)
+    return _summary(check, comparison, refused)
+
+
+def previous_missing(db: Database, check_id: int) -> pl.DataFrame:
+    """The LFNs missing in the last check of the same site that came to a comparison; none before the first."""
+    return db.frame(
+        """
+        SELECT x.lfn FROM consistency_findings x WHERE x.kind = 'missing' AND x.check_id = (
+          SELECT p.id FROM consistency_checks c JOIN consistency_checks p ON p.site_id = c.site_id
+          WHERE c.id = $1 AND p.id <> c.id AND p.state IN ('compared', 'refused', 'repaired')
+            AND p.storage_listed_at < c.inventory_read_at
+          ORDER BY p.storage_listed_at DESC LIMIT 1)""",
+        [check_id],
+    )
+
+
+def _store(db: Database, check_id: int, comparison: Comparison, refused: str | None) -> None:
+    with db.begin() as connection:
+        connection.execute(text("DELETE FROM consistency_findings WHERE check_id = :id"), {"id": check_id})
+        insert_frame(
+            connection,
+            "consistency_findings",
+            comparison.findings.with_columns(check_id=pl.lit(check_id, dtype=pl.Int64)),
+        )
+        connection.execute(
+            text("""
+            UPDATE consistency_checks SET state = :state, refused_because = :refused, finished_at = :now
+            WHERE id = :id"""),
+            {
+                "id": check_id,
+                "state": "refused" if refused else "compared",
+                "refused": refused,
+                "now": datetime.now(UTC) if refused else None,
+            },
+        )
+
+
+def _read(db: Database, check_id: int) -> Any:
+    with db.begin() as connection:
+        row = connection.execute(
+            text("""
+            SELECT c.id, c.site_id, s.name AS site, c.state, c.location, c.inventory_read_at, c.storage_listed_at
+            FROM consistency_checks c JOIN sites s ON s.id = c.site_id WHERE c.id = :id"""),
+            {"id": check_id},
+        ).one_or_none()
+    if row is None:
+        raise InventoryError(f"there is no consistency check {check_id}", check_id=check_id)
+    return row
+
+
+def _summary(check: Any, comparison: Comparison, refused: str | None) -> CompareSummary:
+    counts = {
+        (kind, state): (number, size)
+        for kind, state, number, size in comparison.findings.group_by("kind", "state")
+        .agg(pl.len(), pl.col("size_bytes").sum().alias("bytes"))
+        .iter_rows()
+    }
+
+    def of(kind: str, state: str) -> tuple[int, int]:
+        return counts.get((kind, state), (0, 0))
+
+    return CompareSummary(
+        check_id=check.id,
+        site=check.site,
+        num_expected=comparison.num_expected,
+        num_stored=comparison.num_stored,
+        num_missing_seen=of("missing", "seen")[0],
+        num_missing_found=of("missing", "found")[0],
+        num_orphan=of("orphan", "found")[0],
+        num_unmanaged=of("unmanaged", "found")[0],
+        num_wrong_size=comparison.num_wrong_size,
+        bytes_missing=of("missing", "seen")[1] + of("missing", "found")[1],
+        bytes_orphan=of("orphan", "found")[1],
+        refused_because=refused,
+    )

@@ -1,0 +1,236 @@
+"""Findings → orphans deleted, missing files wished for again. Every finding is judged once more before it is acted on.
+
+Between listing and repair may lie days and a person's approval: what the inventory says now decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.errors import PlanError
+from dynamo_ops.fileops import replicas
+from dynamo_ops.fileops.deletions import directories_due, with_parents
+from dynamo_ops.fileops.states import DeletionObservation
+from dynamo_ops.fileops.storage import Storage
+from dynamo_ops.fileops.storage.registry import SiteStorage
+from dynamo_ops.fileops.subscribe import subscribe
+from dynamo_ops.inventory.database import Database
+
+FILES_PER_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class RepairSummary:
+    """``num_resubscribed``: missing files copied again. ``num_lost``: missing, no other copy. ``num_skipped``: findings
+    that the inventory has overtaken. ``num_failed``: deletions that the storage refused or could not do.
+    """
+
+    check_id: int
+    num_resubscribed: int = 0
+    num_lost: int = 0
+    num_deleted: int = 0
+    bytes_deleted: int = 0
+    num_failed: int = 0
+    num_skipped: int = 0
+    num_directories_removed: int = 0
+
+
+# A file that the inventory has, expects or is copying at the site, whatever it said when the lists were made.
+KNOWN_HERE = """EXISTS (
+    SELECT FROM files f WHERE md5(f.lfn)::uuid = md5(x.lfn)::uuid AND f.lfn = x.lfn AND (
+      EXISTS (SELECT FROM block_replicas r WHERE r.block_id = f.block_id AND r.site_id = :site)
+      OR EXISTS (SELECT FROM subscriptions s WHERE s.file_id = f.id AND s.site_id = :site AND s.state IN
+                 ('new', 'inbatch', 'retry', 'held'))
+      OR EXISTS (SELECT FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
+                 WHERE s.file_id = f.id AND s.site_id = :site
+                   AND t.state IN ('planned', 'submitted', 'staging', 'active'))
+      OR EXISTS (SELECT FROM blocks b JOIN dataset_replicas d ON d.dataset_id = b.dataset_id
+                 WHERE b.id = f.block_id AND d.site_id = :site AND d.is_growing)))"""
+
+
+# One row per missing file: repair it, report it lost, or leave it since the inventory has changed since the check.
+JUDGE_SQL = """
+    CREATE TEMPORARY TABLE judged ON COMMIT DROP AS
+    WITH missing AS (
+      SELECT x.id, x.file_id, f.block_id FROM consistency_findings x JOIN files f ON f.id = x.file_id
+      WHERE x.check_id = :check AND x.kind = 'missing' AND x.state = 'found'),
+    holders AS (
+      SELECT m.id, r.site_id FROM missing m JOIN block_replicas r ON r.block_id = m.block_id
+      LEFT JOIN block_replica_files p ON p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = m.file_id
+      WHERE r.is_complete OR p.file_id IS NOT NULL)
+    SELECT m.id, m.file_id, CASE
+      WHEN NOT EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id = :site) THEN 'skip'
+      WHEN EXISTS (SELECT FROM subscriptions s WHERE s.file_id = m.file_id AND s.site_id = :site
+                   AND s.state IN ('new', 'inbatch', 'retry', 'held')) THEN 'skip'
+      WHEN EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id <> :site) THEN 'repair'
+      ELSE 'lost' END AS verdict
+    FROM missing m"""
+
+
+def repair(
+    db: Database,
+    check_id: int,
+    open_storage: SiteStorage,
+    *,
+    repair_missing: bool = True,
+    delete_orphans: bool = True,
+    clean_directories: bool = True,
+) -> RepairSummary:
+    """Act on the ``found`` findings of a compared check. Safe to run again after a kill: what was done stays done.
+
+    ``PlanError`` unless the check is ``compared`` (a refused one is never repaired).
+    """
+    site_id = _claim(db, check_id)
+    resubscribed, lost, skipped = _repair_missing(db, check_id, site_id) if repair_missing else (0, 0, 0)
+    deleted: dict[str, int] = {}
+    if delete_orphans:
+        deleted = _delete_loose(db, check_id, site_id, open_storage, clean_directories)
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+            UPDATE consistency_checks SET state = 'repaired', finished_at = now() WHERE id = :id"""),
+            {"id": check_id},
+        )
+    return RepairSummary(check_id, resubscribed, lost, num_skipped=skipped + deleted.pop("skipped", 0), **deleted)
+
+
+def _claim(db: Database, check_id: int) -> int:
+    with db.begin() as connection:
+        row = connection.execute(
+            text("SELECT site_id, state, refused_because FROM consistency_checks WHERE id = :id"), {"id": check_id}
+        ).one_or_none()
+    if row is None or row.state not in ("compared", "repaired"):
+        state = row.state if row else "unknown"
+        raise PlanError(
+            f"consistency check {check_id} is {state}, not compared"
+            + (f": {row.refused_because}" if row and row.refused_because else ""),
+            plan_id=check_id,
+            state=state,
+        )
+    return int(row.site_id)
+
+
+def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int, int]:
+    """Missing files leave the replica and are wished for again, if another site has them; else they are lost: a person
+    must decide, nothing is changed. One transaction. Returns (resubscribed, lost, skipped).
+    """
+    params = {"check": check_id, "site": site_id}
+    with db.begin() as connection:
+        connection.execute(text(JUDGE_SQL), params)
+        subscribe(
+            connection,
+            "copy",
+            "SELECT file_id, CAST(:site AS smallint) AS site_id FROM judged WHERE verdict = 'repair'",
+            origin="consistency",
+            params={"site": site_id},
+        )
+        connection.execute(
+            text("""
+            CREATE TEMPORARY TABLE changed ON COMMIT DROP AS
+            SELECT file_id, CAST(:site AS smallint) AS site_id FROM judged WHERE verdict = 'repair'"""),
+            params,
+        )
+        replicas.remove_files(connection)
+        _settle_missing(connection)
+        rows = connection.execute(text("SELECT verdict, count(*) FROM judged GROUP BY verdict"))
+        counts = {str(verdict): int(number) for verdict, number in rows}
+    return counts.get("repair", 0), counts.get("lost", 0), counts.get("skip", 0)
+
+
+def _settle_missing(connection: Connection) -> None:
+    connection.execute(
+        text("""
+        UPDATE consistency_findings x SET
+          state = CASE j.verdict WHEN 'repair' THEN 'repaired' WHEN 'lost' THEN 'lost' ELSE 'failed' END,
+          reason = CASE j.verdict WHEN 'repair' THEN 'copied again' WHEN 'lost' THEN 'no other copy'
+                   ELSE 'the inventory has changed since the check' END
+        FROM judged j WHERE x.id = j.id""")
+    )
+
+
+def _delete_loose(
+    db: Database, check_id: int, site_id: int, open_storage: SiteStorage, clean_directories: bool
+) -> dict[str, int]:
+    """Delete orphans and expired unmanaged files, chunk by chunk; then the directories that this left empty."""
+    skipped = _skip_known(db, check_id, site_id)
+    totals = {"num_deleted": 0, "bytes_deleted": 0, "num_failed": 0}
+    storage = open_storage(site_id)
+    try:
+        while chunk := _next_chunk(db, check_id, site_id):
+            for name, number in _delete_chunk(db, storage, chunk).items():
+                totals[name] += number
+        removed = _clean(db, check_id, site_id, storage) if clean_directories else 0
+    finally:
+        storage.close()
+    return totals | {"skipped": skipped, "num_directories_removed": removed}
+
+
+def _skip_known(db: Database, check_id: int, site_id: int) -> int:
+    with db.begin() as connection:
+        return connection.execute(
+            text(f"""
+            UPDATE consistency_findings x
+            SET state = 'failed', reason = 'the inventory has come to know it since the check'
+            WHERE x.check_id = :check AND x.kind IN ('orphan', 'unmanaged') AND x.state = 'found' AND {KNOWN_HERE}"""),
+            {"check": check_id, "site": site_id},
+        ).rowcount
+
+
+def _next_chunk(db: Database, check_id: int, site_id: int) -> Sequence[Any]:
+    """The next findings to delete, once more without what the inventory knows by now."""
+    with db.begin() as connection:
+        return connection.execute(
+            text(f"""
+            SELECT x.id, x.lfn, x.size_bytes FROM consistency_findings x
+            WHERE x.check_id = :check AND x.kind IN ('orphan', 'unmanaged') AND x.state = 'found' AND NOT {KNOWN_HERE}
+            ORDER BY x.lfn LIMIT :size"""),
+            {"check": check_id, "site": site_id, "size": FILES_PER_CHUNK},
+        ).all()
+
+
+def _delete_chunk(db: Database, storage: Storage, chunk: Sequence[Any]) -> dict[str, int]:
+    outcomes = storage.delete([row.lfn for row in chunk])
+    gone = {DeletionObservation.DELETED, DeletionObservation.NOT_FOUND}
+    states = ["repaired" if outcome.observation in gone else "failed" for outcome in outcomes]
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+            UPDATE consistency_findings x SET state = o.state, reason = o.reason
+            FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:reasons AS text[]))
+              AS o (id, state, reason)
+            WHERE x.id = o.id"""),
+            {
+                "ids": [row.id for row in chunk],
+                "states": states,
+                "reasons": [outcome.reason or outcome.observation.value for outcome in outcomes],
+            },
+        )
+    deleted = [
+        row for row, outcome in zip(chunk, outcomes, strict=True) if outcome.observation == DeletionObservation.DELETED
+    ]
+    return {
+        "num_deleted": len(deleted),
+        "bytes_deleted": sum(row.size_bytes for row in deleted),
+        "num_failed": states.count("failed"),
+    }
+
+
+def _clean(db: Database, check_id: int, site_id: int, storage: Storage) -> int:
+    with db.begin() as connection:
+        directories = (
+            connection.execute(
+                text("""
+            SELECT DISTINCT regexp_replace(lfn, '/[^/]*$', '') FROM consistency_findings
+            WHERE check_id = :check AND kind IN ('orphan', 'unmanaged') AND state = 'repaired'"""),
+                {"check": check_id},
+            )
+            .scalars()
+            .all()
+        )
+        due = directories_due(connection, site_id)
+    keep = with_parents(due)
+    return storage.remove_empty_directories([name for name in directories if name not in keep], keep)

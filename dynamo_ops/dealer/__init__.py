@@ -1,0 +1,1 @@
+"""Dealer: which copies are made in one cycle of one partition (SEMANTICS §4)."""

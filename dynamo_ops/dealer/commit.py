@@ -1,0 +1,121 @@
+"""A Dealer plan becomes replicas-to-be and wishes: in one transaction, guarded by the plan's state, re-checked at the
+end.
+
+Block replicas are made empty and incomplete; files arrive by ``fileops.transfers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from dynamo_ops.fileops.subscribe import subscribe_blocks
+from dynamo_ops.inventory.database import Database, insert_frame
+from dynamo_ops.inventory.plan_store import lock_for_commit, mark_committed
+
+RECHECKS: Mapping[str, str] = {
+    "the block or the site is gone": """
+        NOT EXISTS (SELECT FROM blocks b WHERE b.id = w.block_id) OR NOT EXISTS (SELECT FROM sites s WHERE s.id =
+        w.site_id)""",
+    "the site is not ready any more": "NOT EXISTS (SELECT FROM sites s WHERE s.id = w.site_id AND s.status = 'ready')",
+    "the dataset is not valid any more": """
+        NOT EXISTS (SELECT FROM datasets a WHERE a.id = w.dataset_id AND a.status IN ('valid', 'production'))""",
+}
+
+
+@dataclass(frozen=True)
+class CommitSummary:
+    """What a commit did. ``left_out``: reason → number of block copies that were planned and not made."""
+
+    num_block_replicas: int
+    num_ownership_changes: int
+    num_dataset_replicas: int
+    num_files: int
+    size_bytes: int
+    left_out: dict[str, int]
+
+
+def commit(database: Database, plan_id: int) -> CommitSummary | None:
+    """Commit an approved plan once; None if it was committed before. Raises PlanError in any other state.
+
+    Frames of the plan: ``block_copies`` (block_id, dataset_id, site_id, group_id: the owner) and ``dataset_copies``
+    (dataset_id, site_id, group_id, is_growing: the whole dataset was asked for, new blocks follow).
+    """
+    with database.begin() as connection:
+        plan = lock_for_commit(connection, plan_id)
+        if plan.state == "committed":
+            return None
+        _load(connection, plan.frame("block_copies"), plan.frame("dataset_copies"))
+        for reason, condition in RECHECKS.items():
+            connection.execute(
+                text(f"UPDATE wanted w SET left_out = :reason WHERE left_out IS NULL AND ({condition})"),
+                {"reason": reason},
+            )
+        summary = _apply(connection, plan.id)
+        mark_committed(connection, plan, asdict(summary))
+        return summary
+
+
+def _load(connection: Connection, block_copies: pl.DataFrame, dataset_copies: pl.DataFrame) -> None:
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE wanted (block_id bigint, dataset_id bigint, site_id smallint, group_id smallint,
+                                       left_out text, PRIMARY KEY (block_id, site_id)) ON COMMIT DROP""")
+    )
+    insert_frame(connection, "wanted", block_copies.select("block_id", "dataset_id", "site_id", "group_id"))
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE wanted_datasets (dataset_id bigint, site_id smallint, group_id smallint,
+                                                is_growing boolean) ON COMMIT DROP""")
+    )
+    insert_frame(
+        connection, "wanted_datasets", dataset_copies.select("dataset_id", "site_id", "group_id", "is_growing")
+    )
+    connection.execute(text("ANALYZE wanted"))
+
+
+def _apply(connection: Connection, plan_id: int) -> CommitSummary:
+    num_datasets = connection.execute(
+        text("""
+        INSERT INTO dataset_replicas AS r (dataset_id, site_id, group_id, is_growing)
+        SELECT DISTINCT ON (w.dataset_id, w.site_id) w.dataset_id, w.site_id,
+               CASE WHEN d.is_growing THEN d.group_id END, coalesce(d.is_growing, false)
+        FROM wanted w LEFT JOIN wanted_datasets d USING (dataset_id, site_id) WHERE w.left_out IS NULL
+        ORDER BY w.dataset_id, w.site_id, d.is_growing DESC NULLS LAST
+        ON CONFLICT (dataset_id, site_id) DO UPDATE SET is_growing = true, group_id = excluded.group_id
+        WHERE excluded.is_growing""")
+    ).rowcount
+    owned = connection.execute(
+        text("""
+        UPDATE block_replicas r SET group_id = w.group_id FROM wanted w
+        WHERE r.block_id = w.block_id AND r.site_id = w.site_id AND w.left_out IS NULL
+          AND r.group_id IS DISTINCT FROM w.group_id""")
+    ).rowcount
+    made = connection.execute(
+        text("""
+        INSERT INTO block_replicas (block_id, site_id, dataset_id, group_id, is_complete, size_bytes, last_update_at)
+        SELECT w.block_id, w.site_id, w.dataset_id, w.group_id, b.num_files = 0, 0, now()
+        FROM wanted w JOIN blocks b ON b.id = w.block_id WHERE w.left_out IS NULL
+        ORDER BY w.block_id, w.site_id ON CONFLICT DO NOTHING""")
+    ).rowcount
+    wishes = subscribe_blocks(
+        connection,
+        "copy",
+        "SELECT block_id, site_id FROM wanted WHERE left_out IS NULL",
+        origin="dealer",
+        plan_id=plan_id,
+    )
+    size = connection.execute(
+        text("""
+        SELECT coalesce(sum(f.size_bytes), 0)::bigint FROM subscriptions s JOIN files f ON f.id = s.file_id
+        WHERE s.plan_id = :plan"""),
+        {"plan": plan_id},
+    ).scalar_one()
+    reasons = connection.execute(
+        text("SELECT left_out, count(*) FROM wanted WHERE left_out IS NOT NULL GROUP BY left_out")
+    )
+    left_out = {str(row[0]): int(row[1]) for row in reasons}
+    return CommitSummary(made, owned, num_datasets, wishes.num_created, int(size), left_out)

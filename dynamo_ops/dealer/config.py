@@ -1,0 +1,78 @@
+"""Configuration of one Dealer cycle, read from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+from dynamo_ops.errors import SettingsError
+
+TB = 10**12
+M = TypeVar("M", bound=BaseModel)
+
+
+class PlacementRule(BaseModel):
+    """Datasets that meet ``condition`` (on ``dataset`` variables) may only go to sites that match one of ``sites``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    condition: str
+    sites: tuple[str, ...] = Field(min_length=1)
+
+
+class PluginConfig(BaseModel):
+    """One plugin: its priority (small goes first, 0 excludes all above 0) and its own settings, which it checks
+    itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    priority: int = Field(default=1, ge=0)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What is the plugin's own."""
+        return dict(self.model_extra or {})
+
+
+class DealerConfig(BaseModel):
+    """What a cycle may do. ``group`` owns copies whose plugin names no owner.
+
+    ``target_sites``: shell globs, ``!glob`` excludes, the last that matches wins. ``target_site_occupancy`` and
+    ``max_site_pending_fraction`` are fractions of the quota, ``max_total_cycle_volume`` is in TB (10^12 bytes).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: str = Field(validation_alias=AliasChoices("partition", "partition_name"))
+    group: str = Field(validation_alias=AliasChoices("group", "group_name"))
+    target_sites: tuple[str, ...] = Field(min_length=1)
+    target_site_occupancy: float = Field(gt=0)
+    max_site_pending_fraction: float = Field(ge=0)
+    max_total_cycle_volume: float = Field(gt=0)
+    placement: tuple[PlacementRule, ...] = ()
+    plugins: Mapping[str, PluginConfig] = Field(min_length=1)
+    detox_policy: str | None = None
+
+
+def load_config(text: str, *, file: str = "<dealer>") -> DealerConfig:
+    """The configuration of a YAML (or JSON) text. SettingsError names file, key and reason."""
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file}: not YAML: {error}", file=file, key="", reason=str(error)) from error
+    if not isinstance(settings, dict):
+        raise SettingsError(f"{file}: expected a mapping", file=file, key="", reason="expected a mapping")
+    return checked_settings(DealerConfig, settings, file=file)
+
+
+def checked_settings(model: type[M], settings: Mapping[str, Any], *, file: str, below: str = "") -> M:
+    """``settings`` as a model; all that is wrong in one SettingsError, whose facts are those of the first."""
+    try:
+        return model.model_validate(dict(settings))
+    except ValidationError as error:
+        found = [(".".join([*([below] if below else []), *map(str, e["loc"])]), e["msg"]) for e in error.errors()]
+        message = "; ".join(f"{key}: {reason}" for key, reason in found)
+        raise SettingsError(f"{file}: {message}", file=file, key=found[0][0], reason=found[0][1]) from error

@@ -1,0 +1,1 @@
+"""Detox: which replicas are deleted in one cycle of one partition (SEMANTICS §3)."""

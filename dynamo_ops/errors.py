@@ -1,0 +1,100 @@
+"""Every error that Dynamo raises on purpose, grouped by what the reader does next.
+
+DynamoError
+├── SettingsError           fix the settings: file, key, reason
+├── PolicyError             fix the policy text: file, line, column, what was expected
+├── InventoryError          fix the record: source, dataset, value
+│   └── SourceDataError     a source of metadata answered something that cannot be right
+├── GateError               look at the data: a data-quality gate refused them, nothing was changed
+├── PlanError               plan again: the plan is not in a state that allows this
+└── RemoteError             another service
+    ├── RetryableRemoteError    wait: the same call may go through later
+    └── PermanentRemoteError    give up: the same call will fail again
+        └── CredentialError         renew or fix the credential, then retry by hand
+
+The facts of a message (site, dataset, value, …) are attributes of the error too, in ``facts``.
+"""
+
+from __future__ import annotations
+
+
+class DynamoError(Exception):
+    """Base of all errors raised on purpose. ``facts`` holds the message's facts by name."""
+
+    retryable = False
+    next_step = "Read the message and the task's log."
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> object:
+        facts = self.__dict__.get("facts", {})
+        if name in facts:
+            return facts[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+
+class SettingsError(DynamoError):
+    """A setting is missing or wrong. Facts: ``file``, ``key``, ``reason``."""
+
+    next_step = "Mend the named setting, then clear the task."
+
+
+class PolicyError(DynamoError):
+    """A policy text cannot be used. Facts: ``file``, ``line``, ``column`` (from 1)."""
+
+    next_step = "Mend the policy text at the named line and column, then clear the task."
+
+
+class InventoryError(DynamoError):
+    """A record is refused by the inventory. Facts name the record and the value found."""
+
+    next_step = "Mend the named record where it comes from, then clear the task."
+
+
+class SourceDataError(InventoryError):
+    """A source answered something that cannot be right. Facts: ``source``, and ``dataset`` or ``url``."""
+
+
+class GateError(DynamoError):
+    """A data-quality gate refused the data; nothing was changed. Facts: ``gate``, ``failures``."""
+
+    next_step = (
+        "Look at the named examples. If the data are wrong, have their source mended and clear the failed "
+        "pull; if they are right, widen the limit in gates.yaml. Nothing was changed."
+    )
+
+
+class PlanError(DynamoError):
+    """A plan cannot be gated, approved or committed in its present state. Facts: ``plan_id``, ``state``."""
+
+    next_step = "Look at the plan's state; let the next cycle make a new plan."
+
+
+class RemoteError(DynamoError):
+    """Another service did not do what was asked. Facts: ``service``, ``url``, ``status``."""
+
+
+class RetryableRemoteError(RemoteError):
+    """The same call may go through later: time-out, 5xx, connection refused, throttled."""
+
+    next_step = (
+        "The service did not answer in time, through all tries. Check it, then clear the task: it goes on "
+        "where it stopped."
+    )
+
+    retryable = True
+
+
+class PermanentRemoteError(RemoteError):
+    """The same call will fail again: 4xx, not found, refused."""
+
+    next_step = "The service refused. Mend what its message names, then clear the task."
+
+
+class CredentialError(PermanentRemoteError):
+    """The credential is missing, expired or not allowed to do this."""
+
+    next_step = "Renew the credential (proxy, certificate or token) of the named service, then clear the task."

@@ -1,0 +1,133 @@
+"""Which wishes can be worked on now: fulfilled ones are closed, hopeless ones held with a reason, others released.
+
+Hold reasons (SEMANTICS §6): ``no_source`` no replica anywhere has the file; ``site_unavailable`` the destination, or
+every site that has the file, is not ready; ``all_failed`` the last attempt from every ready source failed
+irrecoverably; ``refused`` FTS or the storage refused the request itself: only an operator releases those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.fileops.states import SubscriptionEvent, sources_of, sql_list
+from dynamo_ops.inventory.database import Database
+
+_HOLDABLE = "'new', 'retry'"
+_FULFILLABLE = sql_list(tuple(s for s in sources_of(SubscriptionEvent.FULFILLED) if s != "inbatch"))
+_AUTOMATIC = "'no_source', 'site_unavailable', 'all_failed'"
+
+
+@dataclass(frozen=True)
+class HoldSummary:
+    """``num_fulfilled``: closed, the file is there. ``held``: newly held, by reason. ``num_released``: to retry."""
+
+    num_fulfilled: int
+    held: dict[str, int]
+    num_released: int
+
+
+def hold_and_release(db: Database) -> HoldSummary:
+    """Judge every queued and every automatically held wish anew, copies and deletions, in one transaction."""
+    with db.begin() as connection:
+        fulfilled = _close_fulfilled(connection)
+        _judge_copies(connection)
+        _judge_deletions(connection)
+        held = _hold(connection)
+        released = _release(connection)
+        connection.execute(text("DROP TABLE verdicts"))
+    return HoldSummary(fulfilled, held, released)
+
+
+def _close_fulfilled(connection: Connection) -> int:
+    """Copy wishes for files that the inventory has at the site, unless a deletion of them is still out."""
+    return connection.execute(
+        text(f"""
+        UPDATE subscriptions s SET state = 'done', hold_reason = NULL, updated_at = now()
+        FROM files f JOIN block_replicas r ON r.block_id = f.block_id
+        WHERE s.action = 'copy' AND s.state IN ({_FULFILLABLE}) AND f.id = s.file_id AND r.site_id = s.site_id
+          AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p WHERE p.block_id = r.block_id
+               AND p.site_id = r.site_id AND p.file_id = f.id))
+          AND NOT EXISTS (SELECT FROM {OPEN_DELETIONS} d WHERE d.file_id = s.file_id AND d.site_id = s.site_id)
+        """)
+    ).rowcount
+
+
+# Deletions handed out and not yet answered, whether or not they are still wished for.
+OPEN_DELETIONS = """(SELECT w.file_id, w.site_id FROM deletion_batches b JOIN deletions d ON d.batch_id = b.id
+    JOIN subscriptions w ON w.id = d.subscription_id WHERE b.state = 'planned' AND d.state = 'planned')"""
+
+# Copies that FTS may be making at this moment, whether or not they are still wished for.
+OPEN_TRANSFERS = """(SELECT w.file_id, w.site_id, t.source_site_id
+    FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id JOIN subscriptions w ON w.id = t.subscription_id
+    WHERE b.state IN ('planned', 'submitted') AND t.state IN ('planned', 'submitted', 'staging', 'active'))"""
+
+# The sources from which the last attempt at a wish failed for good.
+REFUSED_SOURCES = """(SELECT subscription_id, source_site_id FROM (
+    SELECT DISTINCT ON (t.subscription_id, t.source_site_id)
+      t.subscription_id, t.source_site_id, t.state, t.is_recoverable
+    FROM transfers t JOIN subscriptions w ON w.id = t.subscription_id
+    WHERE w.action = 'copy' AND w.state IN ('retry', 'held')
+    ORDER BY t.subscription_id, t.source_site_id, t.id DESC) last
+    WHERE last.state = 'failed' AND last.is_recoverable = false)"""
+
+
+def _judge_copies(connection: Connection) -> None:
+    """``verdicts``: one row per copy wish that is queued or held by us, with the reason to hold it or null."""
+    connection.execute(
+        text(f"""
+        CREATE TEMPORARY TABLE verdicts ON COMMIT DROP AS
+        WITH refused AS MATERIALIZED {REFUSED_SOURCES},
+        wishes AS (
+          SELECT s.id, s.file_id, s.site_id, f.block_id FROM subscriptions s JOIN files f ON f.id = s.file_id
+          WHERE s.action = 'copy'
+            AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}))),
+        holders AS (
+          SELECT w.id, count(*) AS num_holders, count(*) FILTER (WHERE o.status = 'ready') AS num_ready,
+                 count(*) FILTER (WHERE o.status = 'ready' AND x.subscription_id IS NULL) AS num_usable
+          FROM wishes w JOIN block_replicas r ON r.block_id = w.block_id AND r.site_id <> w.site_id
+          JOIN sites o ON o.id = r.site_id
+          LEFT JOIN block_replica_files p ON NOT r.is_complete
+               AND p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = w.file_id
+          LEFT JOIN refused x ON x.subscription_id = w.id AND x.source_site_id = r.site_id
+          WHERE r.is_complete OR p.file_id IS NOT NULL GROUP BY w.id)
+        SELECT w.id, CASE WHEN h.id IS NULL THEN 'no_source'
+                          WHEN d.status <> 'ready' OR h.num_ready = 0 THEN 'site_unavailable'
+                          WHEN h.num_usable = 0 THEN 'all_failed' END AS reason
+        FROM wishes w JOIN sites d ON d.id = w.site_id LEFT JOIN holders h ON h.id = w.id""")
+    )
+
+
+def _judge_deletions(connection: Connection) -> None:
+    """A deletion waits while its site is not ready; it needs no source."""
+    connection.execute(
+        text(f"""
+        INSERT INTO verdicts
+        SELECT s.id, CASE WHEN d.status <> 'ready' THEN 'site_unavailable' END
+        FROM subscriptions s JOIN sites d ON d.id = s.site_id
+        WHERE s.action = 'delete' AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}))
+        """)
+    )
+    connection.execute(text("ANALYZE verdicts"))
+
+
+def _hold(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(
+        text(f"""
+        WITH held AS (
+          UPDATE subscriptions s SET state = 'held', hold_reason = v.reason, updated_at = now() FROM verdicts v
+          WHERE s.id = v.id AND v.reason IS NOT NULL
+            AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason <> v.reason)
+          RETURNING v.reason)
+        SELECT reason, count(*) FROM held GROUP BY reason ORDER BY reason""")
+    )
+    return {str(reason): int(count) for reason, count in rows}
+
+
+def _release(connection: Connection) -> int:
+    return connection.execute(
+        text("""
+        UPDATE subscriptions s SET state = 'retry', hold_reason = NULL, updated_at = now() FROM verdicts v
+        WHERE s.id = v.id AND v.reason IS NULL AND s.state = 'held'""")
+    ).rowcount

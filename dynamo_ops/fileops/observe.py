@@ -1,0 +1,232 @@
+"""Poll FTS and make its answers true in the inventory: transfer → wish → block replica, set-wise, job by job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from dynamo_ops.fileops import replicas, states
+from dynamo_ops.fileops.fts.client import FtsClient, JobStatus
+from dynamo_ops.fileops.observations import OBSERVATIONS, read_observations
+from dynamo_ops.fileops.states import SUBSCRIPTION_MOVES, TRANSFER_MOVES, TRANSFER_OUTCOMES, TransferObservation
+from dynamo_ops.inventory.database import Database, insert_frame
+
+JOBS_PER_POLL = 25  # jobs of 200 files: 5000 rows an answer and a transaction
+
+
+@dataclass(frozen=True)
+class ObserveSummary:
+    """What changed since the last look. ``unreadable``: FTS's words for jobs it would not show us, by job id.
+
+    ``num_open_jobs``: of the jobs asked for, those not finished yet. ``num_completed``: block replicas completed.
+    """
+
+    num_done: int = 0
+    bytes_done: int = 0
+    num_failed: int = 0
+    num_cancelled: int = 0
+    num_lost_jobs: int = 0
+    num_open_jobs: int = 0
+    num_completed: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def __add__(self, other: ObserveSummary) -> ObserveSummary:
+        return ObserveSummary(
+            self.num_done + other.num_done,
+            self.bytes_done + other.bytes_done,
+            self.num_failed + other.num_failed,
+            self.num_cancelled + other.num_cancelled,
+            self.num_lost_jobs + other.num_lost_jobs,
+            self.num_open_jobs + other.num_open_jobs,
+            self.num_completed + other.num_completed,
+            self.unreadable | other.unreadable,
+        )
+
+
+def open_batch_job_ids(
+    db: Database, batch_ids: Sequence[int] | None = None, *, staging: bool | None = None
+) -> list[str]:
+    """Job ids of submitted, unfinished batches: all, or those of ``batch_ids``. ``staging``: only (or no) tape jobs."""
+    with db.begin() as connection:
+        return [
+            str(job_id)
+            for job_id in connection.execute(
+                text("""
+            SELECT job_id FROM transfer_batches
+            WHERE state = 'submitted' AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(:ids))
+              AND (CAST(:staging AS boolean) IS NULL OR is_staging = :staging) ORDER BY id"""),
+                {"ids": None if batch_ids is None else list(batch_ids), "staging": staging},
+            ).scalars()
+        ]
+
+
+def observe_and_apply(
+    db: Database, client: FtsClient, batch_ids: Sequence[int] | None = None, now: datetime | None = None
+) -> ObserveSummary:
+    """Ask FTS for all submitted batches (or those given) and apply what it says. Safe to repeat at any time.
+
+    Each answer of FTS is applied in one transaction; killed between two, the next run applies the rest.
+    """
+    summary = ObserveSummary()
+    for job_ids in _chunks(open_batch_job_ids(db, batch_ids), JOBS_PER_POLL):
+        statuses = client.job_statuses(job_ids)
+        with db.begin() as connection:
+            summary += apply(connection, list(statuses.values()), now or datetime.now(UTC))
+    return summary
+
+
+def apply(connection: Connection, statuses: Sequence[JobStatus], now: datetime) -> ObserveSummary:
+    """Apply the answers for some jobs in the running transaction."""
+    _observed_table(connection, read_observations(statuses, now))
+    lost = [status.job_id for status in statuses if status.http_status == 404]
+    _add_lost(connection, lost)
+    _move_transfers(connection)
+    _move_wishes(connection)
+    change = _add_to_replicas(connection)
+    still_open = _finish_batches(connection, [status.job_id for status in statuses])
+    counts = {
+        state: (count, size)
+        for state, count, size in connection.execute(
+            text("SELECT state, count(*), sum(size_bytes)::bigint FROM moved GROUP BY state")
+        )
+    }
+    connection.execute(text("DROP TABLE observed, moved"))
+    unreadable = {s.job_id: f"{s.http_status} {s.text}" for s in statuses if not s.is_known and s.http_status != 404}
+    return ObserveSummary(
+        num_done=counts.get("done", (0, 0))[0],
+        bytes_done=counts.get("done", (0, 0))[1],
+        num_failed=counts.get("failed", (0, 0))[0],
+        num_cancelled=counts.get("cancelled", (0, 0))[0],
+        num_lost_jobs=len(lost),
+        num_open_jobs=still_open,
+        num_completed=change.num_completed,
+        unreadable=unreadable,
+    )
+
+
+def moves_frame() -> pl.DataFrame:
+    """The table of transfer moves that change something, as rows for a join."""
+    rows = [(state.value, seen.value, after.value) for (state, seen), after in TRANSFER_MOVES.items() if state != after]
+    return pl.DataFrame(rows, schema=["state", "observation", "next_state"], orient="row")
+
+
+def wish_moves_frame() -> pl.DataFrame:
+    """What the end of a transfer does to a wish, as rows (transfer state, wish state, next wish state)."""
+    rows = [
+        (ended.value, state.value, after.value)
+        for ended, event in TRANSFER_OUTCOMES.items()
+        for (state, seen), after in SUBSCRIPTION_MOVES.items()
+        if seen == event and state != after
+    ]
+    return pl.DataFrame(rows, schema=["transfer_state", "state", "next_state"], orient="row")
+
+
+def _observed_table(connection: Connection, observations: pl.DataFrame) -> None:
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE observed (transfer_id bigint, observation text, size_bytes bigint, reason text,
+          is_recoverable boolean, started_at timestamptz, finished_at timestamptz) ON COMMIT DROP""")
+    )
+    insert_frame(connection, "observed", observations.select(list(OBSERVATIONS)))
+    connection.execute(text("ANALYZE observed"))
+    # FTS compares nothing with the size it was told: we do. Bytes it does not report are not taken as right.
+    connection.execute(
+        text("""
+        UPDATE observed o SET observation = :wrong, is_recoverable = false,
+          reason = format('FTS copied %s bytes, the inventory knows %s',
+                          coalesce(o.size_bytes::text, 'unknown'), t.size_bytes)
+        FROM transfers t WHERE t.id = o.transfer_id AND o.observation = :finished
+          AND o.size_bytes IS DISTINCT FROM t.size_bytes"""),
+        {"wrong": TransferObservation.WRONG_SIZE.value, "finished": TransferObservation.FINISHED.value},
+    )
+
+
+def _add_lost(connection: Connection, job_ids: list[str]) -> None:
+    if job_ids:
+        connection.execute(
+            text("""
+            INSERT INTO observed (transfer_id, observation, reason, is_recoverable)
+            SELECT t.id, :lost, 'FTS does not know the job', true
+            FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
+            WHERE b.job_id = ANY(CAST(:jobs AS uuid[]))"""),
+            {"lost": TransferObservation.LOST.value, "jobs": job_ids},
+        )
+
+
+def _move_transfers(connection: Connection) -> None:
+    """``moved``: the transfers whose state changed, with their new state."""
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE moved (transfer_id bigint, subscription_id bigint, state text, size_bytes bigint,
+          reason text) ON COMMIT DROP""")
+    )
+    moves = _values(moves_frame())
+    connection.execute(
+        text(f"""
+        WITH updated AS (
+          UPDATE transfers t SET state = m.next_state, reason = o.reason, is_recoverable = o.is_recoverable,
+            started_at = coalesce(o.started_at, t.started_at),
+            finished_at = CASE WHEN m.next_state IN ({states.sql_list(states.ENDED_TRANSFERS)})
+                               THEN coalesce(o.finished_at, now()) END
+          FROM observed o, ({moves}) AS m (state, observation, next_state)
+          WHERE t.id = o.transfer_id AND m.state = t.state AND m.observation = o.observation
+          RETURNING t.id, t.subscription_id, t.state, t.size_bytes, t.reason)
+        INSERT INTO moved SELECT * FROM updated""")
+    )
+    connection.execute(text("ANALYZE moved"))
+
+
+def _move_wishes(connection: Connection) -> None:
+    connection.execute(
+        text(f"""
+        UPDATE subscriptions s SET state = m.next_state, updated_at = now(),
+          last_error = CASE WHEN m.next_state = 'done' THEN NULL ELSE coalesce(v.reason, v.state) END
+        FROM moved v, ({_values(wish_moves_frame())}) AS m (transfer_state, state, next_state)
+        WHERE s.id = v.subscription_id AND m.transfer_state = v.state AND m.state = s.state AND s.action = 'copy'""")
+    )
+
+
+def _add_to_replicas(connection: Connection) -> replicas.ReplicaChange:
+    """Files that arrived, also those no longer wished for: they are on disk, and a deletion will look for them."""
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE changed ON COMMIT DROP AS
+        SELECT DISTINCT s.file_id, s.site_id FROM moved v JOIN subscriptions s ON s.id = v.subscription_id
+        WHERE v.state = 'done'""")
+    )
+    change = replicas.add_files(connection)
+    connection.execute(text("DROP TABLE changed"))
+    return change
+
+
+def _finish_batches(connection: Connection, job_ids: list[str]) -> int:
+    """Finish the batches with no live transfer; returns how many of these jobs remain open."""
+    connection.execute(
+        text(f"""
+        UPDATE transfer_batches b SET state = 'finished', finished_at = now()
+        WHERE b.job_id = ANY(CAST(:jobs AS uuid[])) AND b.state = 'submitted' AND NOT EXISTS (
+          SELECT FROM transfers t
+          WHERE t.batch_id = b.id AND t.state IN ({states.sql_list(states.LIVE_TRANSFERS)}))"""),
+        {"jobs": job_ids},
+    )
+    return int(
+        connection.execute(
+            text("""
+        SELECT count(*) FROM transfer_batches WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state = 'submitted'"""),
+            {"jobs": job_ids},
+        ).scalar_one()
+    )
+
+
+def _values(frame: pl.DataFrame) -> str:
+    """``VALUES (…), …`` of a frame of enum values (nothing in them needs escaping)."""
+    return "VALUES " + ", ".join("(" + ", ".join(f"'{value}'" for value in row) + ")" for row in frame.iter_rows())
+
+
+def _chunks(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,94 @@
+"""What Dynamo asks of a storage, whatever its protocol: list, stat, checksum, delete. Plugins implement ``Storage``.
+
+A plugin registers a ``StorageFactory`` under its protocol's name in the entry point group ``dynamo_ops.storages``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import polars as pl
+
+from dynamo_ops.fileops.states import DeletionObservation
+from dynamo_ops.fileops.storage.mapping import Endpoint
+
+STORED_FILES: dict[str, Any] = {"lfn": pl.String, "size_bytes": pl.Int64, "modified_at": pl.Datetime("us", "UTC")}
+
+
+@dataclass(frozen=True)
+class StorageOptions:
+    """How we come to a storage and how hard we may press it.
+
+    ``cert``/``key``/``token``: as for FTS. ``threads``: calls at the same time. ``calls_per_second``: 0 unlimited.
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    token: str | None = None
+    threads: int = 8
+    calls_per_second: float = 0.0
+    connect_timeout: float = 10.0
+    read_timeout: float = 120.0
+    managed_prefix: str = "/store"
+    protocols: tuple[str, ...] = ("davs", "https", "root", "s3", "file")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file on a storage."""
+
+    lfn: str
+    size_bytes: int
+    modified_at: datetime | None
+
+
+@dataclass(frozen=True)
+class DeletionOutcome:
+    """What became of one DELETE. ``reason``: the storage's own words, empty when the file is gone."""
+
+    lfn: str
+    observation: DeletionObservation
+    reason: str = ""
+
+
+class Storage(Protocol):
+    """One site's storage by one protocol. Names in and out are LFNs."""
+
+    endpoint: Endpoint
+
+    def list_files(self, prefix: str) -> Iterator[pl.DataFrame]:
+        """All files below the LFN directory ``prefix``, in frames (``STORED_FILES``), in no order.
+
+        Complete or an error: a directory that cannot be read fails the listing, since what is not listed is missing.
+        """
+
+    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
+        """One outcome for each LFN, in order. Files that are not there are ``not_found``. Never a directory.
+
+        Failures are outcomes, except a refused credential (``CredentialError``), which would fail every file.
+        """
+
+    def stat(self, lfn: str) -> StoredFile | None:
+        """The file, or None when it is not there."""
+
+    def checksum(self, lfn: str) -> str | None:
+        """adler32 as eight lower-case hex digits; None when the storage does not give checksums."""
+
+    def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
+        """Remove those of these LFN directories that are empty, and their parents that thereby become so.
+
+        Never one of ``keep``, the managed prefix or what is above it, and never with content. Returns how many went.
+        """
+
+    def close(self) -> None:
+        """Give connections and threads back."""
+
+
+class StorageFactory(Protocol):
+    """What an entry point of ``dynamo_ops.storages`` names."""
+
+    def __call__(self, endpoint: Endpoint, options: StorageOptions) -> Storage: ...

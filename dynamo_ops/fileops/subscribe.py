@@ -1,0 +1,161 @@
+"""Wishes: a file shall be at a site (copy) or vanish from it (delete). Set-wise; one active wish a (file, site).
+
+The callers are the commits of Detox and Dealer, growing datasets, consistency repairs and people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import BigInteger
+
+from dynamo_ops.fileops.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sources_of, sql_list
+from dynamo_ops.inventory.database import Database, insert_frame
+
+Action = Literal["copy", "delete"]
+_ACTIVE = sql_list(ACTIVE_SUBSCRIPTIONS)
+_WITHDRAWABLE = sql_list(sources_of(SubscriptionEvent.WITHDRAWN))
+
+
+@dataclass(frozen=True)
+class SubscribeSummary:
+    """``num_created`` new wishes; ``num_withdrawn`` opposite ones cancelled; ``num_standing`` were wished already."""
+
+    num_created: int
+    num_withdrawn: int
+    num_standing: int
+
+
+def subscribe(
+    connection: Connection,
+    action: Action,
+    wanted_sql: str,
+    *,
+    origin: str,
+    plan_id: int | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> SubscribeSummary:
+    """Make a wish for every (file_id, site_id) of ``wanted_sql``: a SELECT of these two columns, or a table's name.
+
+    An active wish of the other kind for the same file and site is cancelled. One that already stands is left as it is,
+    whoever made it. ``origin``: who wishes (``detox``, ``dealer``, ``consistency``, a user's name), for the reports.
+    """
+    source = wanted_sql if " " in wanted_sql.strip() else f"SELECT file_id, site_id FROM {wanted_sql}"
+    connection.execute(
+        text(f"CREATE TEMPORARY TABLE wished ON COMMIT DROP AS SELECT DISTINCT w.file_id, w.site_id FROM ({source}) w"),
+        dict(params or {}),
+    )
+    connection.execute(text("ANALYZE wished"))
+    withdrawn = connection.execute(
+        text(f"""
+        UPDATE subscriptions s SET state = 'cancelled', hold_reason = NULL, updated_at = now()
+        FROM wished w WHERE s.file_id = w.file_id AND s.site_id = w.site_id
+          AND s.action <> :action AND s.state IN ({_WITHDRAWABLE})"""),
+        {"action": action},
+    ).rowcount
+    created = connection.execute(
+        text(f"""
+        INSERT INTO subscriptions (file_id, site_id, action, origin, plan_id)
+        SELECT file_id, site_id, :action, :origin, :plan_id FROM wished ORDER BY file_id, site_id
+        ON CONFLICT (file_id, site_id) WHERE state IN ({_ACTIVE}) DO NOTHING"""),
+        {"action": action, "origin": origin, "plan_id": plan_id},
+    ).rowcount
+    wished = connection.execute(text("SELECT count(*) FROM wished")).scalar_one()
+    connection.execute(text("DROP TABLE wished"))
+    return SubscribeSummary(created, withdrawn, wished - created)
+
+
+def subscribe_frame(
+    connection: Connection, action: Action, wanted: pl.DataFrame, *, origin: str, plan_id: int | None = None
+) -> SubscribeSummary:
+    """``subscribe`` for a frame with ``file_id`` and ``site_id``."""
+    connection.execute(text("CREATE TEMPORARY TABLE wished_rows (file_id bigint, site_id smallint) ON COMMIT DROP"))
+    insert_frame(connection, "wished_rows", wanted.select("file_id", "site_id"))
+    summary = subscribe(connection, action, "wished_rows", origin=origin, plan_id=plan_id)
+    connection.execute(text("DROP TABLE wished_rows"))
+    return summary
+
+
+def subscribe_blocks(
+    connection: Connection,
+    action: Action,
+    blocks_sql: str,
+    *,
+    origin: str,
+    plan_id: int | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> SubscribeSummary:
+    """A wish for the files of every (block_id, site_id) of ``blocks_sql``.
+
+    copy: the files that the site lacks, and those there that were to be deleted, which withdraws that. delete: the
+    files that are there; those not there yet, but wished for, are wished away too, which cancels their copies.
+    """
+    source = blocks_sql if " " in blocks_sql.strip() else f"SELECT block_id, site_id FROM {blocks_sql}"
+    present = """EXISTS (SELECT FROM block_replicas r WHERE r.block_id = b.block_id AND r.site_id = b.site_id
+        AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p
+             WHERE p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = f.id)))"""
+    opposite = f"""EXISTS (SELECT FROM subscriptions s WHERE s.file_id = f.id AND s.site_id = b.site_id
+        AND s.action = '{"delete" if action == "copy" else "copy"}' AND s.state IN ({_ACTIVE}))"""
+    condition = f"({'NOT ' if action == 'copy' else ''}{present} OR {opposite})"
+    wanted = (
+        f"SELECT f.id AS file_id, b.site_id FROM ({source}) b JOIN files f ON f.block_id = b.block_id WHERE {condition}"
+    )
+    return subscribe(connection, action, wanted, origin=origin, plan_id=plan_id, params=params)
+
+
+def resubscribe_incomplete(db: Database) -> SubscribeSummary:
+    """Give owned incomplete block replicas without any active wish their copy wishes back (SEMANTICS §6).
+
+    Replicas of the null group are being deleted or were never claimed: they get none.
+    """
+    lacking = f"""
+        SELECT r.block_id, r.site_id FROM block_replicas r
+        WHERE NOT r.is_complete AND r.group_id IS NOT NULL AND NOT EXISTS (
+          SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id
+          WHERE f.block_id = r.block_id AND s.site_id = r.site_id AND s.state IN ({_ACTIVE}))"""
+    with db.begin() as connection:
+        return subscribe_blocks(connection, "copy", lacking, origin="resubscribe")
+
+
+def withdraw(db: Database, subscription_ids: list[int]) -> int:
+    """Cancel these wishes where they are still active. Returns how many were."""
+    with db.begin() as connection:
+        return connection.execute(
+            _by_ids(f"""
+            UPDATE subscriptions SET state = 'cancelled', hold_reason = NULL, updated_at = now()
+            WHERE id = ANY(:ids) AND state IN ({_WITHDRAWABLE})"""),
+            {"ids": subscription_ids},
+        ).rowcount
+
+
+def release(db: Database, subscription_ids: list[int]) -> int:
+    """An operator's release of held wishes: each is closed and made anew, so that its failed sources count as untried.
+
+    Returns how many were held. The attempts so far stay with the closed wish.
+    """
+    with db.begin() as connection:
+        held = connection.execute(
+            _by_ids("""
+            UPDATE subscriptions SET state = 'cancelled', hold_reason = NULL, updated_at = now()
+            WHERE id = ANY(:ids) AND state = 'held' RETURNING file_id, site_id, action, origin, plan_id"""),
+            {"ids": subscription_ids},
+        ).all()
+        if held:
+            files, sites, actions, origins, plans = (list(column) for column in zip(*held, strict=True))
+            connection.execute(
+                text("""
+                INSERT INTO subscriptions (file_id, site_id, action, origin, plan_id)
+                SELECT * FROM unnest(CAST(:files AS bigint[]), CAST(:sites AS smallint[]), CAST(:actions AS text[]),
+                                     CAST(:origins AS text[]), CAST(:plans AS bigint[]))"""),
+                {"files": files, "sites": sites, "actions": actions, "origins": origins, "plans": plans},
+            )
+    return len(held)
+
+
+def _by_ids(sql: str) -> Any:
+    return text(sql).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))

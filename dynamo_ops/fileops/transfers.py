@@ -1,0 +1,27 @@
+"""Transfers, one function a task: recover → hold_and_release → plan_batches → submit_batch → observe_and_apply.
+
+``open_batch_job_ids`` gives the sensors the FTS jobs to wait for. Each function can be killed at any line and run
+again.
+"""
+
+from dynamo_ops.fileops.batches import plan_batches
+from dynamo_ops.fileops.hold import HoldSummary, hold_and_release
+from dynamo_ops.fileops.limits import TransferLimits
+from dynamo_ops.fileops.observe import ObserveSummary, observe_and_apply, open_batch_job_ids
+from dynamo_ops.fileops.recovery import RecoverSummary, cancel_unwanted, recover
+from dynamo_ops.fileops.submit import SubmitSummary, submit_batch
+
+__all__ = [
+    "HoldSummary",
+    "ObserveSummary",
+    "RecoverSummary",
+    "SubmitSummary",
+    "TransferLimits",
+    "cancel_unwanted",
+    "hold_and_release",
+    "observe_and_apply",
+    "open_batch_job_ids",
+    "plan_batches",
+    "recover",
+    "submit_batch",
+]

@@ -1,0 +1,87 @@
+"""The inventory of one moment as Polars frames: what the pure decision functions of Detox and Dealer take.
+
+Read from PostgreSQL (``inventory.read``) or from a folder in the golden format (``inventory.folder``). Ids are those of
+the inventory, or row numbers for a folder; names are unique. Times are ``Datetime('us', 'UTC')``, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+Schema = Mapping[str, pl.DataType | type[pl.DataType]]
+
+UTC: pl.DataType = pl.Datetime("us", "UTC")
+
+SITES: Schema = {"site_id": pl.Int64, "site": pl.String, "storage_type": pl.String, "status": pl.String}
+GROUPS: Schema = {"group_id": pl.Int64, "group": pl.String, "ownership_level": pl.String}
+DATASETS: Schema = {
+    "dataset_id": pl.Int64,
+    "dataset": pl.String,
+    "status": pl.String,
+    "is_open": pl.Boolean,
+    "software_release": pl.String,
+    "last_update_at": UTC,
+}
+BLOCKS: Schema = {
+    "block_id": pl.Int64,
+    "dataset_id": pl.Int64,
+    "block": pl.String,
+    "size_bytes": pl.Int64,
+    "num_files": pl.Int64,
+    "last_update_at": UTC,
+}
+DATASET_REPLICAS: Schema = {
+    "dataset_id": pl.Int64,
+    "site_id": pl.Int64,
+    "is_growing": pl.Boolean,
+    "group_id": pl.Int64,
+}
+BLOCK_REPLICAS: Schema = {
+    "block_id": pl.Int64,
+    "dataset_id": pl.Int64,
+    "site_id": pl.Int64,
+    "group_id": pl.Int64,
+    "size_bytes": pl.Int64,
+    "is_complete": pl.Boolean,
+    "is_custodial": pl.Boolean,
+    "last_update_at": UTC,
+}
+QUOTAS: Schema = {"site_id": pl.Int64, "partition": pl.String, "quota_bytes": pl.Int64}
+LOCKS: Schema = {"item": pl.String, "sites": pl.String, "groups": pl.String}
+ATTRIBUTE_VALUES: Schema = {"dataset_id": pl.Int64, "name": pl.String, "value": pl.Float64}
+ATTRIBUTES: Schema = {"name": pl.String, "produced_at": UTC}
+PARTIAL_FILES: Schema = {"block_id": pl.Int64, "site_id": pl.Int64, "file_id": pl.Int64}
+
+
+def empty(schema: Schema) -> pl.DataFrame:
+    """A frame of no rows with the columns of ``schema``."""
+    return pl.DataFrame(schema=dict(schema))
+
+
+@dataclass(frozen=True)
+class InventoryFrames:
+    """One moment of the inventory.
+
+    ``sites``: one row a site; ``storage_type`` disk, mss, buffer, unknown; ``status`` ready, waitroom, morgue, unknown.
+    ``groups``: owners; ``ownership_level`` dataset or block. The null group has no row: it is a null ``group_id``.
+    ``blocks.size_bytes`` is the full size, ``block_replicas.size_bytes`` the bytes on disk there.
+    ``quotas``: per leaf partition; 0 nothing may be there, negative unlimited, no row unknown.
+    ``locks``: those in force. ``attribute_values``: long, one row per (dataset, attribute) that has a value; times are
+    unix seconds, booleans 0/1. ``attributes``: which attributes were produced at all, and when. ``partial_files``:
+    files present of incomplete block replicas (the Dealer's sources); no row: none is known to be there.
+    """
+
+    sites: pl.DataFrame
+    groups: pl.DataFrame
+    datasets: pl.DataFrame
+    blocks: pl.DataFrame
+    dataset_replicas: pl.DataFrame
+    block_replicas: pl.DataFrame
+    quotas: pl.DataFrame = field(default_factory=lambda: empty(QUOTAS))
+    locks: pl.DataFrame = field(default_factory=lambda: empty(LOCKS))
+    attribute_values: pl.DataFrame = field(default_factory=lambda: empty(ATTRIBUTE_VALUES))
+    attributes: pl.DataFrame = field(default_factory=lambda: empty(ATTRIBUTES))
+    partial_files: pl.DataFrame = field(default_factory=lambda: empty(PARTIAL_FILES))

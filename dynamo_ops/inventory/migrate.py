@@ -1,0 +1,43 @@
+"""Bring a database to the present schema (Alembic; the history is in ``migrations/versions``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from dynamo_ops.inventory.database import Database
+
+FOLDER = Path(__file__).parent / "migrations"
+
+
+def upgrade(database: Database) -> str:
+    """Apply all missing migrations; returns the revision reached. Safe to call at every start, and by several at
+    once."""
+    with database.engine.connect() as connection:
+        command.upgrade(_config(database, connection), "head")
+    return head()
+
+
+def revision(database: Database) -> str | None:
+    """The revision the database is at; None if it has no schema yet."""
+    with database.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head() -> str:
+    """The newest revision that this version of Dynamo knows."""
+    found = ScriptDirectory(str(FOLDER)).get_current_head()
+    assert found is not None
+    return found
+
+
+def _config(database: Database, connection: object) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.set_main_option("sqlalchemy.url", database.url.replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

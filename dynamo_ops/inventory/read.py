@@ -1,0 +1,101 @@
+"""The inventory of one moment: as frames for the decisions of Detox and Dealer, and as figures for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from dynamo_ops.inventory import frames
+from dynamo_ops.inventory.database import Database, Snapshot
+from dynamo_ops.inventory.frames import InventoryFrames, Schema
+
+
+@dataclass(frozen=True)
+class InventorySummary:
+    """How much there is. ``size_bytes``: of all files, each counted once; ``bytes_on_disk``: of all block replicas.
+
+    ``sites``: the frame of ``read_occupancy``.
+    """
+
+    num_datasets: int
+    num_blocks: int
+    num_files: int
+    size_bytes: int
+    num_dataset_replicas: int
+    num_block_replicas: int
+    bytes_on_disk: int
+    sites: pl.DataFrame
+
+
+def read_inventory(db: Database) -> InventoryFrames:
+    """Everything that decisions are made of, as of one moment, in the columns of ``inventory.frames``.
+
+    Locks that have expired are left out. Rows are in no particular order.
+    """
+    with db.snapshot() as snapshot:
+        return InventoryFrames(**{name: _read(snapshot, sql, schema) for name, (sql, schema) in _QUERIES.items()})
+
+
+def read_occupancy(db: Database) -> pl.DataFrame:
+    """One row a site, by name: site, storage_type, status, num_block_replicas, bytes_on_disk, projected_bytes.
+
+    ``projected_bytes``: what its block replicas will take once they are complete.
+    """
+    with db.snapshot() as snapshot:
+        return snapshot.frame(_OCCUPANCY)
+
+
+def summary(db: Database) -> InventorySummary:
+    """How much there is, all figures as of one moment."""
+    with db.snapshot() as snapshot:
+        totals = snapshot.frame(_TOTALS).row(0, named=True)
+        return InventorySummary(**totals, sites=snapshot.frame(_OCCUPANCY))
+
+
+def _read(snapshot: Snapshot, sql: str, schema: Schema) -> pl.DataFrame:
+    return snapshot.frame(sql).select(pl.col(name).cast(kind) for name, kind in schema.items())
+
+
+_QUERIES: dict[str, tuple[str, Schema]] = {
+    "sites": ("SELECT id AS site_id, name AS site, storage_type, status FROM sites", frames.SITES),
+    "groups": ('SELECT id AS group_id, name AS "group", ownership_level FROM groups', frames.GROUPS),
+    "datasets": (
+        """SELECT id AS dataset_id, name AS dataset, status, is_open, software_release, last_update_at
+                    FROM datasets""",
+        frames.DATASETS,
+    ),
+    "blocks": (
+        "SELECT id AS block_id, dataset_id, name AS block, size_bytes, num_files, last_update_at FROM blocks",
+        frames.BLOCKS,
+    ),
+    "dataset_replicas": (
+        "SELECT dataset_id, site_id, is_growing, group_id FROM dataset_replicas",
+        frames.DATASET_REPLICAS,
+    ),
+    "block_replicas": (
+        """SELECT block_id, dataset_id, site_id, group_id, size_bytes, is_complete, is_custodial,
+                          last_update_at FROM block_replicas""",
+        frames.BLOCK_REPLICAS,
+    ),
+    "quotas": ("SELECT site_id, partition, quota_bytes FROM quotas", frames.QUOTAS),
+    "locks": ("SELECT item, sites, groups FROM locks WHERE expires_at IS NULL OR expires_at > now()", frames.LOCKS),
+    "attribute_values": ("SELECT dataset_id, name, value FROM dataset_attributes", frames.ATTRIBUTE_VALUES),
+    "attributes": ("SELECT name, produced_at FROM attributes", frames.ATTRIBUTES),
+    "partial_files": ("SELECT block_id, site_id, file_id FROM block_replica_files", frames.PARTIAL_FILES),
+}
+
+_OCCUPANCY = """
+    SELECT s.name AS site, s.storage_type, s.status, count(r.block_id) AS num_block_replicas,
+           coalesce(sum(r.size_bytes), 0)::bigint AS bytes_on_disk,
+           coalesce(sum(b.size_bytes), 0)::bigint AS projected_bytes
+    FROM sites AS s LEFT JOIN block_replicas AS r ON r.site_id = s.id LEFT JOIN blocks AS b ON b.id = r.block_id
+    GROUP BY s.id ORDER BY s.name"""
+
+_TOTALS = """
+    SELECT (SELECT count(*) FROM datasets) AS num_datasets, b.num_blocks, b.num_files, b.size_bytes,
+           (SELECT count(*) FROM dataset_replicas) AS num_dataset_replicas, r.num_block_replicas, r.bytes_on_disk
+    FROM (SELECT count(*) AS num_blocks, coalesce(sum(num_files), 0)::bigint AS num_files,
+                 coalesce(sum(size_bytes), 0)::bigint AS size_bytes FROM blocks) AS b,
+         (SELECT count(*) AS num_block_replicas, coalesce(sum(size_bytes), 0)::bigint AS bytes_on_disk
+          FROM block_replicas) AS r"""

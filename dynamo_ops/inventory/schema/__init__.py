@@ -1,0 +1,75 @@
+"""All tables, as SQLAlchemy 2 models: one metadata, one migration history.
+
+Conventions: sizes are bigint bytes (``*_bytes``), times are timestamptz in UTC (``*_at``), states and kinds are text
+under a CHECK, ids are integers handed out by PostgreSQL. Nothing reads or writes single rows through the ORM on a hot
+path; the models name the columns for set-based SQL and for the migrations.
+"""
+
+from dynamo_ops.inventory.schema.base import Base
+from dynamo_ops.inventory.schema.catalogue import Block, Dataset, File, Group, Site, SiteEndpoint
+from dynamo_ops.inventory.schema.consistency import ConsistencyCheck, ConsistencyFinding
+from dynamo_ops.inventory.schema.fileops import (
+    Deletion,
+    DeletionBatch,
+    Subscription,
+    Transfer,
+    TransferBatch,
+)
+from dynamo_ops.inventory.schema.plan import Plan, PolicyVersion
+from dynamo_ops.inventory.schema.popularity import (
+    AccessDay,
+    AggregatedDay,
+    Attribute,
+    DatasetAttribute,
+    StagedAccess,
+)
+from dynamo_ops.inventory.schema.quality import GateResult
+from dynamo_ops.inventory.schema.replica import BlockReplica, BlockReplicaFile, DatasetReplica, Lock, Quota
+from dynamo_ops.inventory.schema.request import CopyRequest
+from dynamo_ops.inventory.schema.staging import (
+    SiteSource,
+    SourceState,
+    StagedBlock,
+    StagedDataset,
+    StagedFile,
+    StagedPull,
+    StagedSite,
+)
+
+__all__ = [
+    "AccessDay",
+    "AggregatedDay",
+    "Attribute",
+    "Base",
+    "Block",
+    "BlockReplica",
+    "BlockReplicaFile",
+    "ConsistencyCheck",
+    "ConsistencyFinding",
+    "CopyRequest",
+    "Dataset",
+    "DatasetAttribute",
+    "DatasetReplica",
+    "Deletion",
+    "DeletionBatch",
+    "File",
+    "GateResult",
+    "Group",
+    "Lock",
+    "Plan",
+    "PolicyVersion",
+    "Quota",
+    "Site",
+    "SiteEndpoint",
+    "SiteSource",
+    "SourceState",
+    "StagedAccess",
+    "StagedBlock",
+    "StagedDataset",
+    "StagedFile",
+    "StagedPull",
+    "StagedSite",
+    "Subscription",
+    "Transfer",
+    "TransferBatch",
+]

@@ -1,0 +1,132 @@
+"""Rows pulled from sources, before a gate let them in. Unlogged: a crash loses them, the run pulls them again.
+
+Each row carries the ``run_key`` of the run that pulled it. No constraint here: judging the rows is the gate's work.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, SmallInteger, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dynamo_ops.inventory.schema.base import Base, bigint_key, one_of
+
+UNLOGGED = {"prefixes": ["UNLOGGED"]}
+
+
+class StagedPull(Base):
+    """That a run asked a source, and for what: without its row, no rows are not an answer but a pull that got lost.
+
+    ``since_at`` null: everything. ``num_source_datasets``: how many datasets a metadata source said it has in all; null
+    if it was not asked.
+    """
+
+    __tablename__ = "staged_pulls"
+    __table_args__ = (
+        UniqueConstraint("run_key", "source", "kind"),
+        one_of("kind", "metadata", "sites", "accesses"),
+        UNLOGGED,
+    )
+
+    id: Mapped[bigint_key]
+    run_key: Mapped[str]
+    source: Mapped[str]
+    kind: Mapped[str]
+    since_at: Mapped[datetime | None]
+    num_source_datasets: Mapped[int | None]
+
+
+class StagedDataset(Base):
+    """A dataset as a metadata source told it. ``page``: the part of the pull it came with (a retry replaces it)."""
+
+    __tablename__ = "staged_datasets"
+    __table_args__ = (UNLOGGED,)
+
+    id: Mapped[bigint_key]
+    run_key: Mapped[str] = mapped_column(Text, index=True)
+    source: Mapped[str]
+    page: Mapped[int]
+    dataset: Mapped[str | None]
+    status: Mapped[str | None]
+    is_open: Mapped[bool | None]
+    software_release: Mapped[str | None]
+    last_update_at: Mapped[datetime | None]
+
+
+class StagedBlock(Base):
+    """A block as a metadata source told it."""
+
+    __tablename__ = "staged_blocks"
+    __table_args__ = (UNLOGGED,)
+
+    id: Mapped[bigint_key]
+    run_key: Mapped[str] = mapped_column(Text, index=True)
+    source: Mapped[str]
+    page: Mapped[int]
+    dataset: Mapped[str | None]
+    block: Mapped[str | None]
+    is_open: Mapped[bool | None]
+    size_bytes: Mapped[int | None]
+    num_files: Mapped[int | None]
+    last_update_at: Mapped[datetime | None]
+
+
+class StagedFile(Base):
+    """A file as a metadata source told it."""
+
+    __tablename__ = "staged_files"
+    __table_args__ = (UNLOGGED,)
+
+    id: Mapped[bigint_key]
+    run_key: Mapped[str] = mapped_column(Text, index=True)
+    source: Mapped[str]
+    page: Mapped[int]
+    dataset: Mapped[str | None]
+    block: Mapped[str | None]
+    lfn: Mapped[str | None]
+    size_bytes: Mapped[int | None]
+    adler32: Mapped[str | None]
+    is_valid: Mapped[bool | None]
+
+
+class StagedSite(Base):
+    """A site as a status source told it. ``endpoints``: list of {protocol, prefix, mapping}."""
+
+    __tablename__ = "staged_sites"
+    __table_args__ = (UNLOGGED,)
+
+    id: Mapped[bigint_key]
+    run_key: Mapped[str] = mapped_column(Text, index=True)
+    source: Mapped[str]
+    site: Mapped[str | None]
+    storage_type: Mapped[str | None]
+    status: Mapped[str | None]
+    endpoints: Mapped[list[Any] | None] = mapped_column(JSONB)
+
+
+class SourceState(Base):
+    """How far a source has been merged. ``full_sync_at`` null: never pulled whole, so the next pull is whole.
+
+    ``num_datasets``: datasets the source knew in its last merged run (the gate compares with it).
+    """
+
+    __tablename__ = "source_states"
+
+    source: Mapped[str] = mapped_column(Text, primary_key=True)
+    full_sync_at: Mapped[datetime | None]
+    merged_until: Mapped[datetime | None]
+    num_datasets: Mapped[int | None]
+    num_sites_ready: Mapped[int | None]
+    updated_at: Mapped[datetime]
+
+
+class SiteSource(Base):
+    """Which site source told of a site last: when that source no longer lists it, the site becomes ``unknown``."""
+
+    __tablename__ = "site_sources"
+
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
+    source: Mapped[str]

@@ -1,0 +1,177 @@
+"""What a run pulled from a source, kept apart until a gate has let it in.
+
+Rows are known by (run_key, source), details also by page, so that a task which is run again replaces what it brought
+before. They stay after a merge, so that the merge can be run again too. Nothing here touches the inventory.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from dynamo_ops.errors import InventoryError
+from dynamo_ops.inventory.database import Database, insert_frame
+
+OVERLAP = timedelta(minutes=10)
+"""Asked again at the start of every pull: clocks differ, and a source may show a change late."""
+
+STAGING_TABLES = ("staged_pulls", "staged_datasets", "staged_blocks", "staged_files", "staged_sites", "staged_accesses")
+
+
+class Interval(NamedTuple):
+    """What to ask a source for: changes in [since, until]; ``since`` None is everything."""
+
+    since: datetime | None
+    until: datetime
+
+
+class Pull(NamedTuple):
+    """What a run asked a metadata source for: ``since`` None is everything; ``num_source_datasets`` as it was told."""
+
+    since: datetime | None
+    num_source_datasets: int | None
+
+
+def interval_to_pull(
+    db: Database, source: str, interval_start: datetime, interval_end: datetime, full: bool = False
+) -> Interval:
+    """What a run that owns [interval_start, interval_end] has to ask ``source`` for.
+
+    Everything, if ``full`` or if the source was never merged whole. Else from the start of the interval, or from where
+    the last merge ended if that is earlier (runs in between failed), a little overlap included.
+    """
+    state = db.frame("SELECT full_sync_at, merged_until FROM source_states WHERE source = $1", (source,))
+    if full or state.is_empty() or state["full_sync_at"].item() is None:
+        return Interval(None, interval_end)
+    merged_until = state["merged_until"].item() or interval_start
+    return Interval(min(interval_start, merged_until) - OVERLAP, interval_end)
+
+
+def stage_datasets(
+    db: Database,
+    run_key: str,
+    source: str,
+    frame: pl.DataFrame,
+    page_size: int,
+    *,
+    since: datetime | None = None,
+    num_source_datasets: int | None = None,
+) -> list[int]:
+    """The numbers of the pages (from 0) whose details are to be pulled, ``page_size`` datasets each.
+
+    ``frame``: columns of ``sources.source.DATASETS``, pulled with ``since``. On an incremental pull (``since`` given)
+    the open datasets of the inventory come along as the inventory knows them, so that their new blocks are seen.
+    ``num_source_datasets``: the answer to ``count_datasets``. All that (run_key, source) staged before is replaced.
+    """
+    if page_size < 1:
+        raise InventoryError(f"page_size is {page_size}, must be at least 1", source=source, value=page_size)
+    if since is not None:
+        frame = pl.concat([frame, _open_datasets(db).join(frame, on="dataset", how="anti")])
+    rows = frame.with_row_index("row").with_columns(page=pl.col("row") // page_size).drop("row")
+    with db.begin() as connection:
+        for table in ("staged_datasets", "staged_blocks", "staged_files"):
+            _clear(connection, table, run_key, source)
+        _note_pull(connection, run_key, source, "metadata", since, num_source_datasets)
+        _insert(connection, "staged_datasets", run_key, source, rows)
+    return list(range(-(-frame.height // page_size)))
+
+
+def staged_datasets(db: Database, run_key: str, source: str, page: int) -> list[str]:
+    """The names of the datasets of one page, in order."""
+    names = db.frame(
+        "SELECT DISTINCT dataset FROM staged_datasets WHERE run_key = $1 AND source = $2 AND page = $3"
+        " AND dataset IS NOT NULL ORDER BY dataset",
+        (run_key, source, page),
+    )
+    return names["dataset"].to_list()
+
+
+def stage_details(
+    db: Database, run_key: str, source: str, page: int, blocks: pl.DataFrame, files: pl.DataFrame
+) -> None:
+    """Store what is in the datasets of one page (columns ``BLOCKS``, ``FILES`` of ``sources.source``), replacing it."""
+    with db.begin() as connection:
+        for table, frame in (("staged_blocks", blocks), ("staged_files", files)):
+            _clear(connection, table, run_key, source, page)
+            _insert(connection, table, run_key, source, frame.with_columns(page=pl.lit(page)))
+
+
+def stage_sites(db: Database, run_key: str, source: str, frame: pl.DataFrame) -> None:
+    """Store the sites of a source (columns of ``sources.source.SITES``), replacing what (run_key, source) staged."""
+    _replace(db, "staged_sites", run_key, source, "sites", frame)
+
+
+def stage_accesses(db: Database, run_key: str, source: str, frame: pl.DataFrame) -> None:
+    """Store accesses (columns day, dataset, site, num_accesses), replacing what (run_key, source) staged."""
+    _replace(db, "staged_accesses", run_key, source, "accesses", frame)
+
+
+def discard(db: Database, run_key: str) -> int:
+    """Forget all that a run staged; returns the number of rows. For the end of a run, merged or refused."""
+    with db.begin() as connection:
+        deletions = [text(f"DELETE FROM {table} WHERE run_key = :run_key") for table in STAGING_TABLES]
+        return sum(connection.execute(deletion, {"run_key": run_key}).rowcount for deletion in deletions)
+
+
+def _open_datasets(db: Database) -> pl.DataFrame:
+    """Open datasets as a source would tell them: open by themselves if in production, else for an open block only."""
+    return db.frame(
+        "SELECT name AS dataset, status, status = 'production' AS is_open, software_release, last_update_at"
+        " FROM datasets WHERE is_open ORDER BY name"
+    )
+
+
+def staged_pull(connection: Connection, run_key: str, source: str, kind: str) -> Pull:
+    """What (run_key, source) asked for. Raises InventoryError if it staged nothing, or the staged rows are lost."""
+    sql = """SELECT since_at, num_source_datasets FROM staged_pulls
+             WHERE run_key = :run_key AND source = :source AND kind = :kind"""
+    row = connection.execute(text(sql), {"run_key": run_key, "source": source, "kind": kind}).first()
+    if row is None:
+        raise InventoryError(
+            f"run {run_key!r} staged no {kind} of source {source!r}; pull them again", run_key=run_key, source=source
+        )
+    return Pull(*row)
+
+
+def _note_pull(
+    connection: Connection,
+    run_key: str,
+    source: str,
+    kind: str,
+    since: datetime | None = None,
+    num_source_datasets: int | None = None,
+) -> None:
+    sql = """INSERT INTO staged_pulls (run_key, source, kind, since_at, num_source_datasets)
+             VALUES (:run_key, :source, :kind, :since, :num_source_datasets)
+             ON CONFLICT (run_key, source, kind) DO UPDATE
+             SET since_at = excluded.since_at, num_source_datasets = excluded.num_source_datasets"""
+    connection.execute(
+        text(sql),
+        {
+            "run_key": run_key,
+            "source": source,
+            "kind": kind,
+            "since": since,
+            "num_source_datasets": num_source_datasets,
+        },
+    )
+
+
+def _replace(db: Database, table: str, run_key: str, source: str, kind: str, frame: pl.DataFrame) -> None:
+    with db.begin() as connection:
+        _clear(connection, table, run_key, source)
+        _note_pull(connection, run_key, source, kind)
+        _insert(connection, table, run_key, source, frame)
+
+
+def _clear(connection: Connection, table: str, run_key: str, source: str, page: int | None = None) -> None:
+    where = "run_key = :run_key AND source = :source" + (" AND page = :page" if page is not None else "")
+    connection.execute(text(f"DELETE FROM {table} WHERE {where}"), {"run_key": run_key, "source": source, "page": page})
+
+
+def _insert(connection: Connection, table: str, run_key: str, source: str, frame: pl.DataFrame) -> None:
+    keyed = frame.with_columns(run_key=pl.lit(run_key), source=pl.lit(source))
+    insert_frame(connection, table, keyed)

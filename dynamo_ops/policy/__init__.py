@@ -1,0 +1,1 @@
+"""The policy language: text -> tree (parse) -> checked tree (check) -> Polars (compile) -> decisions (evaluate)."""

@@ -1,0 +1,1 @@
+"""What the gates expect, one module for each kind of data."""

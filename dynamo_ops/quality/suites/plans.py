@@ -1,0 +1,195 @@
+"""What is expected of a plan of Detox or Dealer, before it is approved and committed.
+
+A null in what is judged is refused like a wrong value: unknown keeps data.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.quality.checks import FrameCheck
+from dynamo_ops.quality.gate import GateReport, run_gate
+from dynamo_ops.quality.thresholds import DealerThresholds, DetoxThresholds
+
+BLOCK = ("dataset", "block", "site")
+
+
+def check_detox_plan(
+    db: Database,
+    run_key: str,
+    deletions: pl.DataFrame,
+    sites: pl.DataFrame,
+    thresholds: DetoxThresholds,
+    *,
+    partition: str,
+    num_image_replicas: int,
+    num_image_replicas_before: int | None = None,
+) -> GateReport:
+    """Judge what a Detox plan would delete. Raises GateError; changes nothing but ``gate_results``.
+
+    ``deletions``: one row a block replica to be deleted: dataset, block, site, size_bytes, is_locked, is_last_copy,
+    is_last_source, and optionally is_last_copy_allowed (a Delete line asked for it; without the column, none did).
+    ``sites``: one row a site: site, quota_bytes (0: to be emptied, negative: unlimited, null: unknown), deleted_bytes.
+    ``num_image_replicas``: block replicas in the image of this plan, and of the partition's plan before (None: none).
+    """
+    checks = [
+        *_deletion_checks(deletions, thresholds),
+        *_site_volume_checks(sites, thresholds),
+        *_whole_plan_checks(sites, partition, num_image_replicas, num_image_replicas_before, thresholds),
+    ]
+    return run_gate(db, "detox", f"partition {partition!r}", run_key, checks, thresholds.warn_only)
+
+
+def check_dealer_plan(
+    db: Database,
+    run_key: str,
+    sites: pl.DataFrame,
+    volume_bytes: int,
+    thresholds: DealerThresholds,
+    *,
+    partition: str,
+) -> GateReport:
+    """Judge what a Dealer plan would copy. Raises GateError; changes nothing but ``gate_results``.
+
+    ``sites``: one row a site: site, status, quota_bytes (negative: unlimited, null: unknown), projected_bytes_after,
+    copied_bytes. Sites that get nothing (copied_bytes 0) are not judged. ``volume_bytes``: all accepted copies.
+    """
+    targets = sites.filter(pl.col("copied_bytes").fill_null(1) != 0).with_columns(over_quota_bytes=_over_quota())
+    plan = pl.DataFrame({"partition": [partition], "volume_bytes": [volume_bytes]})
+    checks = [
+        FrameCheck(
+            "site_ready",
+            "not ready, or its status is not known, but gets copies",
+            "site",
+            targets,
+            "status",
+            ("site", "copied_bytes"),
+            allowed=("ready",),
+        ),
+        FrameCheck(
+            "site_quota",
+            "goes over its quota, or its quota is not known",
+            "site",
+            targets,
+            "over_quota_bytes",
+            ("site", "quota_bytes", "projected_bytes_after"),
+            highest=0,
+        ),
+        FrameCheck(
+            "volume",
+            f"more than {thresholds.max_volume_bytes:,} bytes are copied",
+            "plan",
+            plan,
+            "volume_bytes",
+            ("partition",),
+            highest=thresholds.max_volume_bytes,
+        ),
+    ]
+    return run_gate(db, "dealer", f"partition {partition!r}", run_key, checks, thresholds.warn_only)
+
+
+def _deletion_checks(deletions: pl.DataFrame, thresholds: DetoxThresholds) -> list[FrameCheck]:
+    allowed = (
+        pl.col("is_last_copy_allowed").fill_null(False)
+        if "is_last_copy_allowed" in deletions.columns
+        else pl.lit(False)
+    ) | thresholds.last_copies_allowed
+    judged = deletions.with_columns(is_last_copy_lost=pl.col("is_last_copy") & ~allowed)
+    return [
+        FrameCheck(
+            "locked", "locked, or not known to be free,", "block replica", judged, "is_locked", BLOCK, allowed=(False,)
+        ),
+        FrameCheck(
+            "last_copy",
+            "the last copy anywhere, or not known not to be, and no Delete line asks for it,",
+            "block replica",
+            judged,
+            "is_last_copy_lost",
+            BLOCK,
+            allowed=(False,),
+        ),
+        FrameCheck(
+            "last_source",
+            "the only source of a pending copy, or not known not to be,",
+            "block replica",
+            judged,
+            "is_last_source",
+            BLOCK,
+            allowed=(False,),
+        ),
+    ]
+
+
+def _site_volume_checks(sites: pl.DataFrame, thresholds: DetoxThresholds) -> list[FrameCheck]:
+    """Of a site with quota 0 everything may go, and an unlimited one has no fraction: there only bytes are judged."""
+    quota = pl.col("quota_bytes")
+    judged = sites.filter(pl.col("deleted_bytes").fill_null(1) != 0).with_columns(
+        deleted_fraction=pl.when(quota.is_null())
+        .then(None)
+        .when(quota > 0)
+        .then(pl.col("deleted_bytes") / quota)
+        .otherwise(0.0)
+    )
+    too_much = f"more than {thresholds.max_site_fraction:.0%} of the quota is deleted, or the quota is not known,"
+    return [
+        FrameCheck(
+            "site_fraction",
+            too_much,
+            "site",
+            judged,
+            "deleted_fraction",
+            ("site", "quota_bytes", "deleted_bytes"),
+            highest=thresholds.max_site_fraction,
+        ),
+        FrameCheck(
+            "site_volume",
+            f"more than {thresholds.max_site_bytes:,} bytes are deleted",
+            "site",
+            judged,
+            "deleted_bytes",
+            ("site",),
+            highest=thresholds.max_site_bytes,
+        ),
+    ]
+
+
+def _whole_plan_checks(
+    sites: pl.DataFrame, partition: str, num_replicas: int, num_before: int | None, thresholds: DetoxThresholds
+) -> list[FrameCheck]:
+    plan = pl.DataFrame(
+        {
+            "partition": [partition],
+            "deleted_bytes": [int(sites["deleted_bytes"].sum())],
+            "num_before": [num_before or 0],
+            "num_replicas": [num_replicas],
+            "kept_fraction": [num_replicas / num_before if num_before else 1.0],
+        }
+    )
+    shrunken = f"more than {thresholds.max_image_shrink_fraction:.0%} of the image is gone since the last plan"
+    return [
+        FrameCheck(
+            "volume",
+            f"more than {thresholds.max_volume_bytes:,} bytes are deleted",
+            "plan",
+            plan,
+            "deleted_bytes",
+            ("partition",),
+            highest=thresholds.max_volume_bytes,
+        ),
+        FrameCheck(
+            "image_shrunken",
+            shrunken,
+            "plan",
+            plan,
+            "kept_fraction",
+            ("partition", "num_before", "num_replicas"),
+            lowest=1 - thresholds.max_image_shrink_fraction,
+        ),
+    ]
+
+
+def _over_quota() -> pl.Expr:
+    """Bytes over the quota; never positive for an unlimited one, null where the quota is unknown."""
+    quota = pl.col("quota_bytes")
+    return pl.when(quota < 0).then(pl.lit(0)).otherwise(pl.col("projected_bytes_after") - quota)

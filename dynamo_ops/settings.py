@@ -1,0 +1,226 @@
+"""Where everything is: read from ``dynamo.yaml`` of the configuration folder, overridden by ``DYNAMO_…`` variables.
+
+``DYNAMO_HOME``        folder for what Dynamo makes: embedded database, plans, listings (default ``var`` of the
+checkout)
+``DYNAMO_CONFIG_DIR``  folder of ``dynamo.yaml``, ``partitions.yaml``, ``gates.yaml``, … (default ``include/config``)
+``DYNAMO_POLICY_DIR``  folder of the policies, one ``<partition>.txt`` each (default ``include/policies``)
+``DYNAMO_AIRFLOW_DB_URL``  Airflow's own database, for the one task that trims its history
+``DYNAMO_DB_URL``      PostgreSQL to use; without it, PostgreSQL from the wheel is started in ``DYNAMO_HOME/postgres``
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from ssl import get_default_verify_paths
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dynamo_ops.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[1]
+MAIN_FILE = "dynamo.yaml"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Base of all configuration models: an unknown key is an error, not a surprise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(Strict):
+    """Credentials towards HTTPS services. Without ``ca`` the system's authorities are trusted."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    @property
+    def authorities(self) -> str:
+        """The file of trusted authorities: ``ca``, or the system's."""
+        found = self.ca or get_default_verify_paths().cafile
+        if found is None:
+            raise SettingsError(
+                "tls.ca: not set, and this system has no file of trusted authorities",
+                file="",
+                key="tls.ca",
+                reason="no authorities",
+            )
+        return str(found)
+
+
+class SourceSettings(Strict):
+    """One source plugin: ``type`` is its entry point, ``options`` are its own (urls, patterns, …)."""
+
+    name: str
+    type: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class FtsSettings(Strict):
+    """The FTS 3 server and how it is asked. ``backoff_s``: pause before a file's second attempt, doubled with each
+    more."""
+
+    url: str = "https://localhost:8446"
+    monitor_url: str | None = None
+    poll_interval_s: float = Field(30, gt=0)
+    timeout_h: float = Field(72, gt=0)
+    files_per_job: int = Field(200, ge=1, le=5000)
+    files_per_cycle: int = Field(20_000, ge=1)
+    files_in_flight_per_site: int = Field(5_000, ge=1)
+    bring_online_s: int = Field(28_800, ge=1)
+    retries: int = Field(2, ge=0)
+    retry_delay_s: int = Field(60, ge=0)
+    backoff_s: float = Field(300, ge=0)
+
+
+class MailSettings(Strict):
+    """Who is told of failures. The mail server itself is Airflow's connection ``smtp_default``.
+
+    Without ``recipients`` no mail is sent: failures are seen in the UI and in the logs only.
+    """
+
+    sender: str = "dynamo@localhost"
+    recipients: list[str] = Field(default_factory=list)
+
+
+class RetrySettings(Strict):
+    """How often and how soon a task is tried again after a retryable error (the delay doubles up to the maximum)."""
+
+    count: int = Field(5, ge=0, le=50)
+    delay_s: float = Field(60, gt=0)
+    max_delay_s: float = Field(1800, gt=0)
+
+
+class DeletionSettings(Strict):
+    """How storages are asked to delete and to list."""
+
+    files_per_batch: int = Field(2_000, ge=1)
+    files_per_cycle: int = Field(100_000, ge=1)
+    files_per_site: int = Field(20_000, ge=1)
+    threads: int = Field(8, ge=1, le=64)
+    calls_per_s: float = Field(200, gt=0)
+    backoff_s: float = Field(900, ge=0)
+
+
+class Settings(BaseSettings):
+    """All settings of one installation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DYNAMO_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path = ROOT / "var"
+    config_dir: Path = ROOT / "include" / "config"
+    policy_dir: Path = ROOT / "include" / "policies"
+    db_url: str | None = None
+    airflow_db_url: str | None = None
+    plan_location: str | None = None
+    metadata_sources: list[SourceSettings] = Field(default_factory=list)
+    site_sources: list[SourceSettings] = Field(default_factory=list)
+    access_sources: list[SourceSettings] = Field(default_factory=list)
+    tls: Tls = Tls()
+    fts: FtsSettings = FtsSettings()
+    deletion: DeletionSettings = DeletionSettings()
+    mail: MailSettings = MailSettings()
+    retries: RetrySettings = RetrySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment variables win over the values read from the file."""
+        return (env_settings, init_settings)
+
+    managed_prefix: str = "/store"
+
+    def files_at(self, *parts: str) -> str:
+        """Where big frames go (an fsspec location): ``plan_location`` or ``home/frames``, with ``parts`` behind."""
+        base = self.plan_location or str(self.home / "frames")
+        return "/".join([base.rstrip("/"), *parts])
+
+
+class _Place(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="DYNAMO_", extra="ignore")
+
+    config_dir: Path = ROOT / "include" / "config"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once. ``settings.cache_clear()`` reads them again."""
+    return read_settings(_Place().config_dir / MAIN_FILE)
+
+
+def read_settings(path: Path) -> Settings:
+    """Settings from ``path`` and the environment.
+
+    Raises SettingsError naming the file, the key (or variable) and the reason of every fault found.
+    """
+    values = read_yaml(path)
+    values.setdefault("config_dir", path.parent)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _named(error, path, variables=True) from error
+
+
+def read_config(path: Path, model: type[Model]) -> Model:
+    """One configuration file as ``model``. Raises SettingsError naming file, key and reason of every fault."""
+    try:
+        return model.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise _named(error, path) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; an empty file is an empty mapping."""
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"{path}: file not found; set DYNAMO_CONFIG_DIR to the folder that has it",
+            file=str(path),
+            key="",
+            reason="file not found",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(
+            f"{path}: cannot be read as YAML: {error}", file=str(path), key="", reason=str(error)
+        ) from error
+    if not isinstance(values, dict):
+        raise SettingsError(
+            f"{path}: expected 'key: value' lines, got a {type(values).__name__}",
+            file=str(path),
+            key="",
+            reason="not a mapping",
+        )
+    return values
+
+
+def _named(error: ValidationError, path: Path, *, variables: bool = False) -> SettingsError:
+    """All faults of ``error``, one a line, as a SettingsError; the facts are those of the first."""
+    lines, faults = [], error.errors()
+    for fault in faults:
+        key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+        hint = f" (or variable DYNAMO_{key.upper().replace('.', '__')})" if variables else ""
+        shown = "" if fault["type"] == "missing" else f", got {fault['input']!r}"
+        lines.append(f"{path}: {key}{hint}: {fault['msg']}{shown}")
+    first = faults[0]
+    return SettingsError(
+        "\n".join(lines), file=str(path), key=".".join(str(part) for part in first["loc"]), reason=first["msg"]
+    )

@@ -1,0 +1,75 @@
+"""What a source of metadata or of sites must offer, and the columns of the frames it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+import polars as pl
+
+from dynamo_ops.inventory.frames import UTC, Schema
+
+DATASETS: Schema = {
+    "dataset": pl.String,
+    "status": pl.String,
+    "is_open": pl.Boolean,
+    "software_release": pl.String,
+    "last_update_at": UTC,
+}
+BLOCKS: Schema = {
+    "dataset": pl.String,
+    "block": pl.String,
+    "is_open": pl.Boolean,
+    "size_bytes": pl.Int64,
+    "num_files": pl.Int64,
+    "last_update_at": UTC,
+}
+FILES: Schema = {
+    "dataset": pl.String,
+    "block": pl.String,
+    "lfn": pl.String,
+    "size_bytes": pl.Int64,
+    "adler32": pl.String,
+    "is_valid": pl.Boolean,
+}
+SITES: Schema = {"site": pl.String, "storage_type": pl.String, "status": pl.String, "endpoints": pl.String}
+
+
+class Details(NamedTuple):
+    """What is in some datasets. ``blocks``: one row a block, ``files``: one row a file, columns BLOCKS and FILES.
+
+    ``block`` is the part of the block's name behind ``#``. ``adler32`` is eight lower-case hex digits where the source
+    gave something that can be read so, null where it gave none, and else what it gave.
+    """
+
+    blocks: pl.DataFrame
+    files: pl.DataFrame
+
+
+class MetadataSource(Protocol):
+    """Knows datasets, blocks and files. Sizes and times may be wrong or null: the gate judges them."""
+
+    name: str
+
+    def datasets(self, since: datetime | None, until: datetime) -> pl.DataFrame:
+        """Datasets changed in [since, until], all of them up to ``until`` if ``since`` is None (columns DATASETS)."""
+        ...
+
+    def count_datasets(self) -> int:
+        """How many datasets the source has in all, whatever their age and status."""
+        ...
+
+    def details(self, datasets: Sequence[str]) -> Details:
+        """Blocks and files of ``datasets``; a dataset that the source does not know has no rows."""
+        ...
+
+
+class SiteSource(Protocol):
+    """Knows the sites, their status and their endpoints."""
+
+    name: str
+
+    def sites(self) -> pl.DataFrame:
+        """One row a site (columns SITES); ``endpoints`` is JSON text, a list of {protocol, prefix, mapping}."""
+        ...

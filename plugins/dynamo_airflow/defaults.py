@@ -1,0 +1,70 @@
+"""What all DAGs of Dynamo have in common: retries by the class of the error, alerts, dates, pools, keys of runs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, timezone
+
+from dynamo_airflow.alerts import failure_callbacks, late_after
+from dynamo_ops.settings import settings
+
+if TYPE_CHECKING:
+    from dynamo_ops.inventory.database import Database
+
+FIRST_INTERVAL: datetime = timezone.datetime(2026, 1, 1)
+"""Start of the DAGs that own data intervals; how far back a backfill can go. The others have no start: the first run of
+one that was unpaused is at its next time, not at the one that has passed."""
+
+TAGS = ["dynamo"]
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule("dynamo_ops.errors.RetryableRemoteError", RetryAction.DEFAULT, reason="the service may come back"),
+        RetryRule("dynamo_ops.errors.DynamoError", RetryAction.FAIL, reason="the same call would fail again"),
+    ]
+)
+
+
+def task_defaults() -> dict[str, Any]:
+    """``default_args`` of every DAG: our retryable errors are tried again with growing delays, permanent ones are
+    not."""
+    retries = settings().retries
+    return {
+        "owner": "dynamo",
+        "retries": retries.count,
+        "retry_delay": timedelta(seconds=retries.delay_s),
+        "max_retry_delay": timedelta(seconds=retries.max_delay_s),
+        "retry_exponential_backoff": 2.0,
+        "retry_policy": RETRY_POLICY,
+        "on_failure_callback": failure_callbacks(),
+    }
+
+
+def dag_defaults(dag_id: str, *, late: timedelta | None = None) -> dict[str, Any]:
+    """Arguments of every DAG. ``late``: a person is told when a run has not ended that long after it was queued."""
+    return {
+        "dag_id": dag_id,
+        "catchup": False,
+        "default_args": task_defaults(),
+        "tags": TAGS,
+        "deadline": late_after(dag_id, late) if late else None,
+    }
+
+
+def database() -> Database:
+    """The inventory of this installation."""
+    from dynamo_ops.inventory.connect import connect
+
+    return connect(settings())
+
+
+def run_key(context: Any) -> str:
+    """The name of a run in our own tables: the same for every try of every task of the run."""
+    return f"{context['dag'].dag_id}/{context['dag_run'].run_id}"
+
+
+def interval(context: Any) -> tuple[datetime, datetime]:
+    """The run's data interval; for a run without one (by hand, by an asset) it is empty and ends at the run's start."""
+    end = context.get("data_interval_end") or context["dag_run"].start_date
+    return context.get("data_interval_start") or end, end

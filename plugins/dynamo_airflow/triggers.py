@@ -1,0 +1,89 @@
+"""Waiting for FTS without a worker: one trigger polls many jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+SLOWEST_POLL_S = 60.0
+PATIENCE = 10
+
+
+class FtsJobsTrigger(BaseTrigger):
+    """Fires once: when no file of the jobs is on its way from tape any more (``staged``), or all jobs are over
+    (``finished``).
+
+    Arguments are plain values, as triggers move between hosts. ``deadline``: unix seconds at which waiting ends. The
+    poll interval grows while nothing changes, up to a minute. The event: ``{"status": "done" | "timeout" | "error",
+    "message": text, "open_jobs": number}``; FTS being away is not an error until the deadline, only more waiting.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        ca: str,
+        cert: str | None,
+        key: str | None,
+        job_ids: list[str],
+        wait_for: str,
+        poll_interval_s: float,
+        deadline: float,
+    ) -> None:
+        super().__init__()
+        if wait_for not in {"staged", "finished"}:
+            raise ValueError(f"wait_for={wait_for!r}: expected 'staged' or 'finished'")
+        self.url, self.ca, self.cert, self.key = url, ca, cert, key
+        self.job_ids = list(job_ids)
+        self.wait_for = wait_for
+        self.poll_interval_s = poll_interval_s
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments: the trigger made of them waits for the same."""
+        names = ("url", "ca", "cert", "key", "job_ids", "wait_for", "poll_interval_s", "deadline")
+        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll until it is over; yields exactly one event."""
+        from dynamo_ops.errors import PermanentRemoteError, RetryableRemoteError
+
+        delay, before = self.poll_interval_s, None
+        while True:
+            try:
+                waiting = await self._waiting_for()
+            except RetryableRemoteError as error:
+                self.log.warning("FTS cannot be asked now: %s", error)
+                waiting = before if before is not None else len(self.job_ids)
+            except PermanentRemoteError as error:
+                yield TriggerEvent({"status": "error", "message": str(error), "open_jobs": before})
+                return
+            if not waiting:
+                yield TriggerEvent(
+                    {"status": "done", "message": f"{len(self.job_ids)} jobs {self.wait_for}", "open_jobs": 0}
+                )
+                return
+            if time.time() >= self.deadline:
+                text = f"{waiting} of {len(self.job_ids)} FTS jobs are not {self.wait_for} in time"
+                yield TriggerEvent({"status": "timeout", "message": text, "open_jobs": waiting})
+                return
+            delay = (
+                self.poll_interval_s
+                if waiting != before
+                else min(delay * 1.5, max(SLOWEST_POLL_S, self.poll_interval_s))
+            )
+            before = waiting
+            await asyncio.sleep(min(delay, max(0.1, self.deadline - time.time())))
+
+    async def _waiting_for(self) -> int:
+        """How many of the jobs are still waited for."""
+        from dynamo_ops.fileops.fts.watch import poll
+
+        states = await poll(self.url, ca=self.ca, cert=self.cert, key=self.key, job_ids=self.job_ids)
+        if self.wait_for == "staged":
+            return sum(1 for state in states.values() if state["is_staging"])
+        return sum(1 for state in states.values() if not state["is_ended"])

@@ -1,0 +1,163 @@
+"""What is broken on purpose: one typed record a service, set by the scenario or at run time over the control port.
+
+A switch is off when false, zero, null or empty. A counter (`lost_reply`, `hang_active` ...) loses one at each use.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class _Faults(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    down: bool = Field(False, description="connections are cut without an answer")
+    slow_s: float = Field(0.0, ge=0, description="wait before each answer")
+    http_500: int | bool = Field(False, description="answer 500: for ever, or this many times")
+
+
+class FtsFaults(_Faults):
+    fail_fraction: float = Field(0.0, ge=0, le=1, description="this part of the copies fails, recoverably")
+    lost_reply: int = Field(0, ge=0, description="this many submissions are accepted but never answered")
+    lost_submit: int = Field(0, ge=0, description="this many submissions are cut off before they are accepted")
+    hang_active: int = Field(0, ge=0, description="this many copies stay ACTIVE until cancelled or faults are set anew")
+    paused: bool = Field(False, description="nothing is scheduled: jobs stay SUBMITTED or STAGING")
+    archived: bool = Field(False, description="finished jobs are gone from /jobs, and under /archive instead")
+    no_delegation: bool = Field(False, description="the delegated credential counts as expired: 419")
+    banned: list[str] = Field(default_factory=list, description="storages (davs://host) refused at submission")
+
+
+class DbsFaults(_Faults):
+    negative_size: bool = Field(False, description="the first file and block of each dataset have a negative size")
+    vanished_half: bool = Field(False, description="every second dataset is gone from all answers")
+    duplicate_lfn: bool = Field(False, description="each dataset's first LFN also appears in its second block")
+    broken_json: bool = Field(False, description="bodies are cut in the middle")
+
+
+class FeedFaults(_Faults):
+    broken_json: bool = Field(False, description="bodies are cut in the middle")
+    vanished: list[str] = Field(default_factory=list, description="these sites are left out")
+    unknown_status: list[str] = Field(default_factory=list, description="these sites have a status nobody defined")
+    stale_s: float = Field(0.0, ge=0, description="updated_at lies this far in the past")
+
+
+class SiteFaults(_Faults):
+    read_only: bool = Field(False, description="writes and deletions are refused with 403")
+    full: bool = Field(False, description="writes are refused with 507")
+    corrupt_writes: int = Field(0, ge=0, description="this many uploads are stored with a wrong byte")
+    fail_fraction: float = Field(0.0, ge=0, le=1, description="this part of the requests gets 503")
+    tape_stuck: bool = Field(False, description="staging requests are taken but never served")
+
+
+class FaultsRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    fts: FtsFaults = Field(default_factory=FtsFaults)
+    dbs: DbsFaults = Field(default_factory=DbsFaults)
+    site_status: FeedFaults = Field(default_factory=FeedFaults)
+    accesses: FeedFaults = Field(default_factory=FeedFaults)
+    sites: dict[str, SiteFaults] = Field(default_factory=dict)
+
+
+class UnknownFaultError(ValueError):
+    """The request names a service, site or fault that does not exist, or gives it an impossible value."""
+
+
+class Faults:
+    """The faults now in force; safe to read and set from any thread."""
+
+    def __init__(self, initial: FaultsRecord, site_names: list[str], seed: int) -> None:
+        self._lock = threading.RLock()
+        self._site_names = site_names
+        self._record = initial.model_copy(deep=True)
+        self._random = random.Random(f"faults:{seed}")
+        self.version = 0  # counts the calls of set and clear; hung copies go on when it changes
+        self._check_sites(self._record)
+
+    @property
+    def fts(self) -> FtsFaults:
+        return self._record.fts
+
+    @property
+    def dbs(self) -> DbsFaults:
+        return self._record.dbs
+
+    @property
+    def site_status(self) -> FeedFaults:
+        return self._record.site_status
+
+    @property
+    def accesses(self) -> FeedFaults:
+        return self._record.accesses
+
+    def site(self, name: str) -> SiteFaults:
+        return self._record.sites.get(name) or _NO_SITE_FAULTS
+
+    def as_document(self) -> dict[str, Any]:
+        with self._lock:
+            return self._record.model_dump()
+
+    def set(self, change: dict[str, Any]) -> None:
+        """Lay `change` over what is in force: {"fts": {"down": true}, "sites": {"T2_CC": {"read_only": true}}}.
+
+        Named faults take the new value, unnamed ones keep theirs. A service given as null is healthy again.
+        Raises UnknownFaultError, and then changes nothing.
+        """
+        with self._lock:
+            document = self._record.model_dump()
+            _lay_over(document, change)
+            try:
+                record = FaultsRecord.model_validate(document)
+            except ValidationError as error:
+                raise UnknownFaultError(_first_error(error)) from error
+            self._check_sites(record)
+            self._record = record
+            self.version += 1
+
+    def clear(self) -> None:
+        with self._lock:
+            self._record = FaultsRecord()
+            self.version += 1
+
+    def spend(self, faults: BaseModel, name: str) -> bool:
+        """True if the fault is on; a counter loses one, a plain switch stays."""
+        with self._lock:
+            value = getattr(faults, name)
+            if value is True or not value:
+                return bool(value)
+            setattr(faults, name, value - 1)
+            return True
+
+    def strikes(self, fraction: float) -> bool:
+        """True for about `fraction` of the calls, in an order fixed by the scenario's seed."""
+        if fraction <= 0:
+            return False
+        with self._lock:
+            return self._random.random() < fraction
+
+    def _check_sites(self, record: FaultsRecord) -> None:
+        for name in record.sites:
+            if name not in self._site_names:
+                raise UnknownFaultError(f"sites.{name}: no such site; there are {', '.join(self._site_names)}")
+
+
+_NO_SITE_FAULTS = SiteFaults()
+
+
+def _lay_over(document: dict[str, Any], change: dict[str, Any]) -> None:
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(document.get(key), dict):
+            _lay_over(document[key], value)
+        elif value is None and key in document:
+            del document[key]
+        else:
+            document[key] = value
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

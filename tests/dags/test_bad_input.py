@@ -1,0 +1,121 @@
+"""What a source or a service can do to us, and what that must not do to the inventory."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dags.house import House
+from tests.sources.pocket import INVENTORY_TABLES, inventory_counts
+
+MUONS = "/Muons/Run2026A-v1/AOD"
+SECOND = "/Muons/Run2025B-v1/AOD"
+
+
+@pytest.mark.parametrize(("fault", "task", "named"), [
+    pytest.param("negative_size", "gate", ["source 'dbs'", "size_bytes is negative", "dataset=/", "size_bytes=-"],
+                 id="negative_size"),
+    pytest.param("vanished_half", "gate", ["source 'dbs'", "the source lost more than 5%", "num_before=6", "num_datasets=3"],
+                 id="vanished_half"),
+    pytest.param("duplicate_lfn", "gate", ["source 'dbs'", "lfn=/store/", "dataset=/"], id="duplicate_lfn"),
+    pytest.param("broken_json", "pull_datasets", ["dbs", "not a JSON list of records", "/datasets"], id="broken_json"),
+    pytest.param("http_500", "pull_datasets", ["dbs", "answered 500", "/datasets"], id="http_500"),
+])
+def test_bad_metadata_is_refused_told_and_leaves_the_inventory_alone(
+    house: House, fault: str, task: str, named: list[str]
+) -> None:
+    before = inventory_counts(house.database)
+    house.grid.fault(dbs={fault: True})
+    run = house.run("metadata_sync", full=True)
+    assert run.state == "failed"
+    assert run.failed == {task}
+    assert inventory_counts(house.database) == before
+    assert set(before) == set(INVENTORY_TABLES)
+    mail = house.last_mail_text()
+    assert [text for text in named if text not in mail] == []
+    assert [f"metadata_sync.{task}" in each["Subject"] for each in house.mails()] == [True]
+
+
+@pytest.mark.parametrize(("fault", "tries"), [
+    pytest.param({"broken_json": True}, 1, id="bad data are not asked for again"),
+    pytest.param({"down": True}, 4, id="a service that is away is asked until the retries are used up"),
+])
+def test_tries_follow_the_class_of_the_error(house: House, fault: dict[str, bool], tries: int) -> None:
+    house.grid.fault(dbs=fault)
+    run = house.run("metadata_sync")
+    assert run.failed == {"pull_datasets"}
+    assert run.dag_run.get_task_instance("pull_datasets", map_index=0).try_number == tries
+    assert f"failed on try {tries}" in house.last_mail_text()
+
+
+def test_a_source_that_comes_back_is_asked_again_and_nobody_is_troubled(house: House) -> None:
+    house.grid.fault(dbs={"http_500": 4})  # the client asks three times a try: the second try gets through
+    run = house.run("metadata_sync")
+    assert run.state == "success"
+    assert run.dag_run.get_task_instance("pull_datasets", map_index=0).try_number == 2
+    assert house.mails() == []
+
+
+def test_a_run_after_the_source_was_mended_goes_through(house: House) -> None:
+    house.grid.fault(dbs={"negative_size": True})
+    assert house.run("metadata_sync", full=True).state == "failed"
+    house.grid.heal()
+    before = inventory_counts(house.database)
+    house.runs("metadata_sync", full=True)
+    assert inventory_counts(house.database) == before
+
+
+@pytest.mark.parametrize("fault", [
+    pytest.param({"broken_json": True}, id="broken_json"),
+    pytest.param({"unknown_status": ["T2_BB"]}, id="a status that nobody defined"),
+    pytest.param({"vanished": ["T1_AA_Disk", "T2_BB", "T2_CC"]}, id="most sites are gone"),
+])
+def test_a_bad_site_list_changes_no_site(house: House, fault: dict[str, object]) -> None:
+    sites = "SELECT name, status, storage_type FROM sites ORDER BY name"
+    before = house.rows(sites)
+    house.grid.fault(site_status=fault)
+    assert house.run("metadata_sync").state == "failed"
+    assert house.rows(sites) == before
+    assert "site_status" in house.last_mail_text()
+
+
+@pytest.mark.parametrize("fault", [{"broken_json": True}, {"http_500": True}], ids=["broken_json", "http_500"])
+def test_bad_accesses_change_no_rank(house: House, fault: dict[str, object]) -> None:
+    before = inventory_counts(house.database)
+    ranks = house.rows("SELECT * FROM dataset_attributes ORDER BY 1, 2")
+    house.grid.fault(accesses=fault)
+    run = house.run("popularity_aggregation")
+    assert run.failed == {"pull"}
+    assert inventory_counts(house.database) == before
+    assert house.rows("SELECT * FROM dataset_attributes ORDER BY 1, 2") == ranks
+    assert "accesses" in house.last_mail_text()
+
+
+def test_fts_that_is_away_for_a_while_delays_copies_and_loses_none(house: House) -> None:
+    lost = house.rows("""
+        SELECT f.id, s.id FROM files f JOIN block_replicas r ON r.block_id = f.block_id JOIN sites s ON s.id = r.site_id
+        JOIN datasets d ON d.id = r.dataset_id WHERE d.name = :dataset AND s.name = 'T1_AA_Disk' ORDER BY f.id LIMIT 2""",
+        dataset=SECOND)
+    house.rows("""
+        INSERT INTO subscriptions (file_id, site_id, action, origin)
+        SELECT f, (SELECT id FROM sites WHERE name = 'T2_CC'), 'copy', 'test' FROM unnest(CAST(:files AS bigint[])) f""",
+        files=[file for file, _ in lost])
+    house.grid.fault(fts={"http_500": 8})
+    run = house.run("transfers")
+    assert run.state == "success", house.last_mail_text()
+    assert run.dag_run.get_task_instance("recover").try_number > 1
+    assert house.rows("SELECT state, count(*) FROM subscriptions GROUP BY state") == [("done", 2)]
+
+
+def test_fts_that_stays_away_is_told_and_the_next_run_finishes_the_work(house: House) -> None:
+    house.rows("""
+        INSERT INTO subscriptions (file_id, site_id, action, origin)
+        SELECT f.id, s.id, 'copy', 'test' FROM files f JOIN blocks b ON b.id = f.block_id
+        JOIN datasets d ON d.id = b.dataset_id, sites s WHERE d.name = :dataset AND s.name = 'T2_CC'""", dataset=SECOND)
+    house.grid.fault(fts={"down": True})
+    run = house.run("transfers")
+    assert run.failed == {"recover"}
+    assert "What to do next" in house.last_mail_text()
+    assert "Check it, then clear the task" in house.last_mail_text()
+    house.grid.heal()
+    house.runs("transfers")
+    assert house.rows("SELECT DISTINCT state FROM subscriptions") == [("done",)]

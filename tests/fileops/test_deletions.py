@@ -1,0 +1,183 @@
+"""Deletions in the database, with a storage that answers as told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import pytest
+
+from dynamo_ops.fileops.deletions import (
+    clean_directories,
+    directories_due,
+    execute_batch,
+    plan_deletions,
+    recover_deletions,
+)
+from dynamo_ops.fileops.fts.identity import FtsIdentity
+from dynamo_ops.fileops.limits import DeletionLimits
+from dynamo_ops.fileops.states import DeletionObservation as Seen
+from dynamo_ops.fileops.storage import DeletionOutcome
+from tests.fileops.factory import SIZE, Inventory
+
+
+class Answers:
+    """A storage that says ``observation`` of every file, and keeps what it was asked."""
+
+    def __init__(self, observation: Seen = Seen.DELETED, before: Callable[[], object] | None = None) -> None:
+        self.observation, self.before = observation, before
+        self.asked: list[list[str]] = []
+        self.directories: list[str] = []
+
+    def __call__(self, site_id: int) -> Answers:
+        return self
+
+    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
+        self.asked.append(list(lfns))
+        if self.before:
+            self.before()
+        return [
+            DeletionOutcome(lfn, self.observation, "" if self.observation in (Seen.DELETED, Seen.NOT_FOUND) else "why")
+            for lfn in lfns
+        ]
+
+    def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
+        self.directories = sorted(directories)
+        return len(self.directories)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def stock(inventory: Inventory) -> Inventory:
+    """b1 (three files) complete at T2_A and T2_B, both to be deleted at T2_B."""
+    inventory.site("T2_A")
+    inventory.site("T2_B")
+    inventory.block("b1", 3)
+    for site in ("T2_A", "T2_B"):
+        inventory.replica("b1", site)
+    inventory.wish("delete", inventory.files_of["b1"], "T2_B")
+    return inventory
+
+
+@pytest.mark.parametrize(
+    ("observation", "wish", "replica"),
+    [
+        (Seen.DELETED, "done", None),
+        (Seen.NOT_FOUND, "done", None),
+        (Seen.UNAVAILABLE, "retry", (True, 3 * SIZE, 0)),
+        (Seen.REFUSED, "held/refused", (True, 3 * SIZE, 0)),
+    ],
+    ids=lambda value: value.value if isinstance(value, Seen) else "",
+)
+def test_outcome(stock: Inventory, observation: Seen, wish: str, replica: object) -> None:
+    (batch,) = plan_deletions(stock.db)
+    execute_batch(stock.db, batch, Answers(observation))  # type: ignore[arg-type]
+    assert set(stock.wishes().values()) == {wish}
+    assert stock.replica_state("b1", "T2_B") == replica
+    assert stock.scalar("SELECT state FROM deletion_batches") == "finished"
+
+
+def test_chunks_and_batches(stock: Inventory) -> None:
+    limits = DeletionLimits(files_per_batch=2, files_per_chunk=1)
+    batches = plan_deletions(stock.db, limits)
+    assert len(batches) == 2
+    storage = Answers()
+    summary = execute_batch(stock.db, batches[0], storage, limits)  # type: ignore[arg-type]
+    assert [len(chunk) for chunk in storage.asked] == [1, 1]
+    assert (summary.num_deleted, summary.bytes_deleted) == (2, 2 * SIZE)
+    assert stock.replica_state("b1", "T2_B") == (False, SIZE, 1)
+    execute_batch(stock.db, batches[1], storage, limits)  # type: ignore[arg-type]
+    assert stock.replica_state("b1", "T2_B") is None
+
+
+def test_limits_per_cycle_and_site(stock: Inventory) -> None:
+    stock.wish("delete", stock.files_of["b1"], "T2_A")
+    plan_deletions(stock.db, DeletionLimits(files_per_cycle=5, files_per_site=2))
+    assert stock.scalar("SELECT count(*) FROM deletions") == 4
+
+
+def test_wish_withdrawn_before_the_batch_runs(stock: Inventory) -> None:
+    (batch,) = plan_deletions(stock.db)
+    stock.wish("copy", stock.files_of["b1"], "T2_B")
+    storage = Answers()
+    execute_batch(stock.db, batch, storage)  # type: ignore[arg-type]
+    assert storage.asked == []
+    assert stock.replica_state("b1", "T2_B") == (True, 3 * SIZE, 0)
+
+
+def test_wish_withdrawn_while_the_storage_deletes(stock: Inventory) -> None:
+    """The files are gone, so the replica says so, and the copy wishes stand to bring them back."""
+    (batch,) = plan_deletions(stock.db)
+    storage = Answers(before=lambda: stock.wish("copy", stock.files_of["b1"], "T2_B"))
+    execute_batch(stock.db, batch, storage)  # type: ignore[arg-type]
+    assert stock.replica_state("b1", "T2_B") == (False, 0, 0)
+    assert {state for (action, *_), state in stock.wishes().items() if action == "copy"} == {"new"}
+
+
+def test_killed_between_storage_and_record(stock: Inventory) -> None:
+    (batch,) = plan_deletions(stock.db)
+
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute_batch(stock.db, batch, Answers(before=kill))  # type: ignore[arg-type]
+    assert recover_deletions(stock.db).unfinished == [batch]
+    assert execute_batch(stock.db, batch, Answers(Seen.NOT_FOUND)).num_gone == 3  # type: ignore[arg-type]
+
+
+def test_stuck_wishes_are_freed(stock: Inventory) -> None:
+    stock.rows("UPDATE subscriptions SET state = 'inbatch'")
+    assert recover_deletions(stock.db).num_freed == 3
+
+
+@pytest.mark.parametrize(
+    ("other", "doomed", "held", "goes"),
+    [(False, False, False, False), (True, False, False, True), (True, True, False, False), (False, False, True, True)],
+    ids=["last source", "another one stays", "the other goes too", "the copy is held anyway"],
+)
+def test_last_source_of_a_wished_copy_waits(
+    inventory: Inventory, other: bool, doomed: bool, held: bool, goes: bool
+) -> None:
+    for site in ("T2_A", "T2_B", "T2_C"):
+        inventory.site(site)
+    lfns = inventory.block("b1", 1)
+    inventory.replica("b1", "T2_A")
+    if other:
+        inventory.replica("b1", "T2_C")
+    inventory.wish("copy", lfns, "T2_B")
+    if held:
+        inventory.rows("UPDATE subscriptions SET state = 'held', hold_reason = 'site_unavailable'")
+    inventory.wish("delete", lfns, "T2_A")
+    if doomed:
+        inventory.wish("delete", lfns, "T2_C")
+    plan_deletions(inventory.db)
+    assert (inventory.wishes()["delete", lfns[0], "T2_A"] == "inbatch") is goes
+
+
+def test_source_of_a_running_copy_is_not_deleted(inventory: Inventory, identity: FtsIdentity) -> None:
+    from dynamo_ops.fileops.batches import plan_batches
+
+    inventory.site("T2_A")
+    inventory.site("T2_B")
+    lfns = inventory.block("b1", 2)
+    inventory.replica("b1", "T2_A")
+    inventory.wish("copy", lfns[:1], "T2_B")
+    plan_batches(inventory.db, identity)
+    inventory.wish("delete", lfns, "T2_A")
+    plan_deletions(inventory.db)
+    assert inventory.wishes()["delete", lfns[0], "T2_A"] == "new"
+    assert inventory.wishes()["delete", lfns[1], "T2_A"] == "inbatch"
+
+
+def test_directories_into_which_a_copy_is_due_are_left(stock: Inventory) -> None:
+    (batch,) = plan_deletions(stock.db)
+    storage = Answers()
+    execute_batch(stock.db, batch, storage)  # type: ignore[arg-type]
+    assert clean_directories(stock.db, [batch], storage) == 1  # type: ignore[arg-type]
+    assert storage.directories == ["/store/b1"]
+    stock.wish("copy", stock.files_of["b1"][:1], "T2_B")
+    with stock.db.begin() as connection:
+        assert directories_due(connection, stock.site_ids["T2_B"]) == {"/store/b1"}
+    assert clean_directories(stock.db, [batch], storage) == 0  # type: ignore[arg-type]

@@ -1,0 +1,101 @@
+"""Staging: pages, repeats, and what to ask a source for."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import polars as pl
+import pytest
+
+from dynamo_ops.errors import InventoryError
+from dynamo_ops.inventory import staging
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES
+from tests.inventory.told import RUN, T0, UNTIL, block, dataset, file, merge, stage
+
+HOUR = timedelta(hours=1)
+
+
+def datasets(*names: str) -> pl.DataFrame:
+    return pl.DataFrame([dataset(name) for name in names], schema=dict(DATASETS))
+
+
+def rows(db: Database, table: str) -> int:
+    return db.frame(f"SELECT count(*) AS n FROM {table}").item()
+
+
+def test_datasets_are_dealt_into_pages(database: Database) -> None:
+    names = [f"/A{n}/B/C" for n in range(5)]
+    assert staging.stage_datasets(database, RUN, "dbs", datasets(*names), 2) == [0, 1, 2]
+    pages = [staging.staged_datasets(database, RUN, "dbs", page) for page in range(4)]
+    assert pages == [["/A0/B/C", "/A1/B/C"], ["/A2/B/C", "/A3/B/C"], ["/A4/B/C"], []]
+
+
+def test_no_dataset_is_no_page(database: Database) -> None:
+    assert staging.stage_datasets(database, RUN, "dbs", datasets(), 2) == []
+
+
+def test_a_page_of_nothing_is_refused(database: Database) -> None:
+    with pytest.raises(InventoryError, match="page_size is 0"):
+        staging.stage_datasets(database, RUN, "dbs", datasets("/A/B/C"), 0)
+
+
+def test_staging_again_replaces_what_was_there(database: Database) -> None:
+    staging.stage_datasets(database, RUN, "dbs", datasets("/A/B/C", "/D/E/F"), 1)
+    staging.stage_datasets(database, RUN, "dbs", datasets("/A/B/C"), 1)
+    assert staging.staged_datasets(database, RUN, "dbs", 1) == []
+    assert rows(database, "staged_datasets") == 1
+
+
+def test_a_page_of_details_replaces_only_itself(database: Database) -> None:
+    staging.stage_datasets(database, RUN, "dbs", datasets("/A/B/C", "/D/E/F"), 1)
+    blocks = pl.DataFrame([block(of="/A/B/C")], schema=dict(BLOCKS))
+    files = pl.DataFrame([file("/a/1", of="/A/B/C"), file("/a/2", of="/A/B/C")], schema=dict(FILES))
+    for page in (0, 1, 0, 0):
+        staging.stage_details(database, RUN, "dbs", page, blocks, files)
+    assert rows(database, "staged_blocks") == 2
+    assert rows(database, "staged_files") == 4
+
+
+def test_runs_and_sources_do_not_mix(database: Database) -> None:
+    staging.stage_datasets(database, "run 1", "dbs", datasets("/A/B/C"), 5)
+    staging.stage_datasets(database, "run 1", "rucio", datasets("/D/E/F"), 5)
+    staging.stage_datasets(database, "run 2", "dbs", datasets("/G/H/I"), 5)
+    assert staging.staged_datasets(database, "run 1", "dbs", 0) == ["/A/B/C"]
+    assert staging.discard(database, "run 1") == 4
+    assert staging.staged_datasets(database, "run 1", "rucio", 0) == []
+    assert staging.staged_datasets(database, "run 2", "dbs", 0) == ["/G/H/I"]
+
+
+def test_odd_names_survive(database: Database) -> None:
+    name = '/A,"B"/ünï\'code{}/C%:x'
+    staging.stage_datasets(database, "run ':x' {y}", "dbs", datasets(name), 5)
+    assert staging.staged_datasets(database, "run ':x' {y}", "dbs", 0) == [name]
+
+
+def test_a_source_never_merged_is_pulled_whole(database: Database) -> None:
+    assert staging.interval_to_pull(database, "dbs", T0, UNTIL) == (None, UNTIL)
+
+
+@pytest.mark.parametrize(
+    ("start", "since"),
+    [
+        (UNTIL, UNTIL - staging.OVERLAP),
+        (UNTIL + HOUR, UNTIL - staging.OVERLAP),
+        (UNTIL - HOUR, UNTIL - HOUR - staging.OVERLAP),
+    ],
+    ids=["next hour", "hours were missed", "backfill of an old hour"],
+)
+def test_an_incremental_pull_leaves_no_gap(database: Database, start: datetime, since: datetime) -> None:
+    merge(database, [dataset()])
+    assert staging.interval_to_pull(database, "dbs", start, start + HOUR) == (since, start + HOUR)
+    assert staging.interval_to_pull(database, "dbs", start, start + HOUR, full=True) == (None, start + HOUR)
+
+
+def test_an_incremental_pull_asks_for_open_datasets_too(database: Database) -> None:
+    told = [dataset("/Open/B/C", is_open=True, status="production"), dataset("/Half/B/C"), dataset("/Shut/B/C")]
+    merge(database, told, [block(of="/Half/B/C", is_open=True)])
+    stage(database, [dataset("/New/B/C")], run_key="next", since=UNTIL)
+    assert staging.staged_datasets(database, "next", "dbs", 0) == ["/Half/B/C", "/New/B/C", "/Open/B/C"]
+    stage(database, [dataset("/New/B/C")], run_key="full")
+    assert staging.staged_datasets(database, "full", "dbs", 0) == ["/New/B/C"]

@@ -1,0 +1,111 @@
+"""What a source tells, in short: frames of datasets, blocks, files and sites, and their way through staging."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from dynamo_ops.inventory import staging
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.merge import MergeSummary, SiteSummary, merge_metadata, merge_sites
+from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, SITES
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+UNTIL = datetime(2026, 2, 1, tzinfo=UTC)
+RUN = "scheduled__2026-02-01T00:00:00+00:00"
+
+Row = dict[str, Any]
+
+
+def dataset(name: str = "/A/B-v1/C", **changes: Any) -> Row:
+    return {
+        "dataset": name,
+        "status": "valid",
+        "is_open": False,
+        "software_release": "SW_1",
+        "last_update_at": T0,
+        **changes,
+    }
+
+
+def block(name: str = "b1", of: str = "/A/B-v1/C", **changes: Any) -> Row:
+    return {
+        "dataset": of,
+        "block": name,
+        "is_open": False,
+        "size_bytes": None,
+        "num_files": None,
+        "last_update_at": T0,
+        **changes,
+    }
+
+
+def file(lfn: str, of: str = "/A/B-v1/C", in_block: str = "b1", **changes: Any) -> Row:
+    return {
+        "dataset": of,
+        "block": in_block,
+        "lfn": lfn,
+        "size_bytes": 10,
+        "adler32": "0000000a",
+        "is_valid": True,
+        **changes,
+    }
+
+
+def site(name: str, status: str = "ready", storage_type: str = "disk", prefix: str | None = "davs://host/") -> Row:
+    endpoints = [] if prefix is None else [{"protocol": "davs", "prefix": prefix}]
+    return {"site": name, "storage_type": storage_type, "status": status, "endpoints": json.dumps(endpoints)}
+
+
+def stage(
+    db: Database,
+    datasets: Sequence[Row],
+    blocks: Sequence[Row] = (),
+    files: Sequence[Row] = (),
+    *,
+    run_key: str = RUN,
+    since: datetime | None = None,
+    count: int | None = None,
+    source: str = "dbs",
+) -> None:
+    """Stage one pull, all details in one page; sizes and numbers of blocks follow their files unless they are given."""
+    staging.stage_datasets(
+        db,
+        run_key,
+        source,
+        pl.DataFrame(list(datasets), schema=dict(DATASETS)),
+        1000,
+        since=since,
+        num_source_datasets=len(datasets) if count is None else count,
+    )
+    summed = [{**each, **_sums(each, files)} for each in blocks]
+    staging.stage_details(
+        db, run_key, source, 0, pl.DataFrame(summed, schema=dict(BLOCKS)), pl.DataFrame(list(files), schema=dict(FILES))
+    )
+
+
+def _sums(each: Row, files: Sequence[Row]) -> Row:
+    mine = [one for one in files if (one["dataset"], one["block"]) == (each["dataset"], each["block"])]
+    size = sum(one["size_bytes"] for one in mine if one["size_bytes"] is not None)
+    return {
+        "size_bytes": size if each["size_bytes"] is None else each["size_bytes"],
+        "num_files": len(mine) if each["num_files"] is None else each["num_files"],
+    }
+
+
+def merge(db: Database, *told: Sequence[Row], run_key: str = RUN, since: datetime | None = None) -> MergeSummary:
+    stage(db, *told, run_key=run_key, since=since)
+    return merge_metadata(db, run_key, "dbs", UNTIL)
+
+
+def stage_sites(db: Database, *sites: Row, run_key: str = RUN, source: str = "cric") -> None:
+    staging.stage_sites(db, run_key, source, pl.DataFrame(list(sites), schema=dict(SITES)))
+
+
+def sync_sites(db: Database, *sites: Row, run_key: str = RUN, source: str = "cric") -> SiteSummary:
+    stage_sites(db, *sites, run_key=run_key, source=source)
+    return merge_sites(db, run_key, source)

@@ -1,0 +1,63 @@
+"""Globs, regular expressions and unknown values as Polars."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamo_ops.errors import PolicyError
+from dynamo_ops.policy.check import check_condition
+from dynamo_ops.policy.compile import condition_expr, predicate_expr, texts_expr
+from dynamo_ops.policy.parse import parse_condition
+from dynamo_ops.policy.source import SourceText
+
+NOW = datetime(2018, 1, 15, tzinfo=UTC)
+
+
+def selects(condition: str, column: str, values: list[object], *, unknown: bool = False) -> list[bool]:
+    source = SourceText("p", condition)
+    checked = check_condition(parse_condition(condition, source=source), source=source, now=NOW)
+    expr = condition_expr(checked, lambda p: predicate_expr(p, pl.col(column), source), unknown=unknown)
+    return pl.DataFrame({column: values}).select(expr.alias("found"))["found"].to_list()
+
+
+@given(value=st.text("ab/[]*?!-.", max_size=6), glob=st.text("ab/*?.", max_size=6))
+def test_globs_match_as_the_shell_does(value: str, glob: str) -> None:
+    found = pl.DataFrame({"v": [value]}).select(texts_expr([glob], pl.col("v")).alias("found"))["found"][0]
+    assert found == (fnmatchcase(value, glob) if "*" in glob or "?" in glob else value == glob)
+
+
+@pytest.mark.parametrize(
+    ("glob", "value", "matches"),
+    [
+        pytest.param("/[ab]*", "/ax", True, id="class in a glob"),
+        pytest.param("/[!ab]*", "/ax", False, id="negated class"),
+        pytest.param("/[ab]", "/[ab]", True, id="literal without star"),
+        pytest.param("/[ab]", "/a", False, id="no class without star"),
+        pytest.param("/*", "/a\nb", True, id="star crosses all"),
+    ],
+)
+def test_brackets(glob: str, value: str, matches: bool) -> None:
+    assert pl.DataFrame({"v": [value]}).select(texts_expr([glob], pl.col("v")).alias("m"))["m"][0] is matches
+
+
+@pytest.mark.parametrize(
+    "condition", ["dataset.usage_rank > 1", "dataset.usage_rank != 1", "dataset.usage_rank notin [1 2]"]
+)
+def test_unknown_fulfils_only_what_keeps_data(condition: str) -> None:
+    assert selects(condition, "v", [None, 5.0]) == [False, True]
+    assert selects(condition, "v", [None, 5.0], unknown=True) == [True, True]
+
+
+def test_regular_expressions_are_anchored_at_the_start_only() -> None:
+    assert selects("dataset.name =~ /a|/b", "v", ["/ax", "x/a", "/b"]) == [True, False, True]
+
+
+def test_look_around_is_refused() -> None:
+    with pytest.raises(PolicyError, match="not supported yet"):
+        selects("dataset.name =~ /(?!a)", "v", ["/b"])

@@ -1,0 +1,143 @@
+"""Days of accesses in the inventory, and the attributes made of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from itertools import permutations
+
+import polars as pl
+import pytest
+from sqlalchemy import text
+
+from dynamo_ops.errors import InventoryError
+from dynamo_ops.inventory.database import Database, Snapshot
+from dynamo_ops.inventory.injection import inject
+from dynamo_ops.inventory.staging import stage_accesses
+from dynamo_ops.popularity.aggregate import DaySummary, replace_day
+from dynamo_ops.popularity.attributes import Produced, produce_attributes
+from dynamo_ops.popularity.pull import pull
+from dynamo_ops.popularity.pull import replace_day as replace_days
+from dynamo_ops.popularity.ranks import UsageProducer
+from dynamo_ops.popularity.source import ACCESSES
+from dynamo_ops.sources.pull import merge as merge_all
+from simgrid.grid import Grid
+from tests.inventory.told import block, dataset, file, merge, site, sync_sites
+from tests.sources.pocket import NOW, pull_all, settings_for
+
+DAYS = [date(2026, 2, day) for day in (1, 2, 3)]
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    sync_sites(database, site("T2_A"), site("T2_B"))
+    merge(database, [dataset(), dataset("/D/E-v1/F")], [block(), block(of="/D/E-v1/F")], [file("/a/1")])
+    inject(database, {"dataset_replicas": [{"dataset": name, "site": "T2_A"} for name in ("/A/B-v1/C", "/D/E-v1/F")]})
+    return database
+
+
+def aggregate(db: Database, day: date, *rows: tuple[str, str, int], run_key: str = "run") -> DaySummary:
+    frame = pl.DataFrame([(day, *row) for row in rows], schema=dict(ACCESSES), orient="row")
+    stage_accesses(db, run_key, "monit", frame)
+    return replace_day(db, run_key, day, "monit")
+
+
+def attributes(db: Database) -> pl.DataFrame:
+    return db.frame("""
+        SELECT d.name AS dataset, a.name, a.value, n.producer, n.produced_at FROM dataset_attributes AS a
+        JOIN datasets AS d ON d.id = a.dataset_id JOIN attributes AS n ON n.name = a.name ORDER BY 1, 2""")
+
+
+def test_a_day_is_replaced_as_a_whole(filled: Database) -> None:
+    told = [("/A/B-v1/C", "T2_A", 3), ("/A/B-v1/C", "T2_A", 4), ("/D/E-v1/F", "T2_B", 1)]
+    assert aggregate(filled, DAYS[0], *told) == DaySummary(2, 8, 0, [], [])
+    aggregate(filled, DAYS[1], ("/A/B-v1/C", "T2_A", 9))
+    for _ in range(2):
+        assert aggregate(filled, DAYS[0], ("/A/B-v1/C", "T2_A", 5)) == DaySummary(1, 5, 0, [], [])
+    days = filled.frame("SELECT day, num_accesses FROM accesses_daily ORDER BY day").rows()
+    assert days == [(DAYS[0], 5), (DAYS[1], 9)]
+
+
+def test_unknown_names_are_counted_and_told(filled: Database) -> None:
+    told = [("/A/B-v1/C", "T2_A", 3), ("/No/Such/DATA", "T2_A", 2), ("/A/B-v1/C", "T2_X", 1)]
+    summary = aggregate(filled, DAYS[0], *told)
+    assert summary == DaySummary(1, 3, 2, ["/No/Such/DATA"], ["T2_X"])
+    assert filled.frame("SELECT num_accesses, num_unknown FROM aggregated_days").row(0) == (3, 2)
+
+
+def test_a_day_that_was_not_pulled_is_not_wiped(filled: Database) -> None:
+    aggregate(filled, DAYS[0], ("/A/B-v1/C", "T2_A", 3))
+    with pytest.raises(InventoryError, match="staged no accesses of source 'monit'"):
+        replace_day(filled, "another run", DAYS[0], "monit")
+    assert filled.frame("SELECT num_accesses FROM accesses_daily").item() == 3
+
+
+def test_attributes_are_those_of_the_newest_day(filled: Database) -> None:
+    aggregate(filled, DAYS[0], ("/A/B-v1/C", "T2_A", 3))
+    aggregate(filled, DAYS[2], ("/A/B-v1/C", "T2_A", 4))
+    made = produce_attributes(filled, [UsageProducer()])
+    assert {each.name: each.num_datasets for each in made} == {"usage_rank": 2, "num_access": 1, "last_access": 1}
+    last_access = datetime(2026, 2, 3, tzinfo=UTC)
+    as_of = datetime(2026, 2, 4, tzinfo=UTC)
+    assert attributes(filled).rows() == [
+        ("/A/B-v1/C", "last_access", last_access.timestamp(), "usage", as_of),
+        ("/A/B-v1/C", "num_access", 7.0, "usage", as_of),
+        ("/A/B-v1/C", "usage_rank", pytest.approx(1.0), "usage", as_of),
+        ("/D/E-v1/F", "usage_rank", pytest.approx(34.0), "usage", as_of),
+    ]
+
+
+@pytest.mark.parametrize("order", permutations(range(3)), ids=lambda order: "".join(map(str, order)))
+def test_the_order_of_a_backfill_does_not_matter(filled: Database, order: tuple[int, ...]) -> None:
+    told = {0: [("/A/B-v1/C", "T2_A", 3)], 1: [("/D/E-v1/F", "T2_A", 2), ("/A/B-v1/C", "T2_B", 1)], 2: []}
+    for number in order:
+        aggregate(filled, DAYS[number], *told[number], run_key=f"run {number}")
+        produce_attributes(filled, [UsageProducer()])
+    values = attributes(filled)
+    ranks = dict(values.filter(pl.col("name") == "usage_rank").select("dataset", "value").iter_rows())
+    assert ranks == pytest.approx({"/A/B-v1/C": 3.0, "/D/E-v1/F": 2.0})
+    assert values["produced_at"].unique().to_list() == [datetime(2026, 2, 4, tzinfo=UTC)]
+
+
+def test_values_that_are_gone_go(filled: Database) -> None:
+    aggregate(filled, DAYS[0], ("/A/B-v1/C", "T2_A", 3))
+    produce_attributes(filled, [UsageProducer()])
+    with filled.begin() as connection:
+        connection.execute(text("DELETE FROM block_replicas"))
+    produce_attributes(filled, [UsageProducer()])
+    assert "usage_rank" not in attributes(filled)["name"].to_list()
+    assert "num_access" in attributes(filled)["name"].to_list()
+
+
+def test_nothing_is_known_before_the_first_day(filled: Database) -> None:
+    with pytest.raises(InventoryError, match="no day of accesses has been aggregated yet"):
+        produce_attributes(filled, [UsageProducer()])
+
+
+def test_a_producer_that_does_not_keep_its_word_is_refused(filled: Database) -> None:
+    class Liar:
+        name = "liar"
+        attributes = ("demand_rank",)
+
+        def produce(self, snapshot: Snapshot) -> Produced:
+            return Produced(NOW, {})
+
+    with pytest.raises(InventoryError, match="attribute producer 'liar' gave"):
+        produce_attributes(filled, [Liar()])
+
+
+def test_from_the_feed_to_the_rank(database: Database, grid: Grid) -> None:
+    settings = settings_for(grid)
+    pull_all(database, settings, "run")
+    merge_all(database, "run", ["dbs"], ["cric"], NOW)
+    told = grid.catalogue.accesses
+    day = max(access.day for access in told)
+    num_told = [access.num_accesses for access in told if access.day == day]
+    assert pull(database, settings, "run", "monit", day) == len(num_told)
+    summary = replace_days(database, "run", ["monit"], day)["monit"]
+    assert summary == {
+        "num_rows": len(num_told),
+        "num_accesses": sum(num_told),
+        "num_unknown": 0,
+        "unknown_datasets": [],
+        "unknown_sites": [],
+    }

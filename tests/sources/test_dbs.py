@@ -1,0 +1,128 @@
+"""The DBS source against the pocket grid's DBS."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from dynamo_ops.errors import DynamoError, RetryableRemoteError, SettingsError, SourceDataError
+from dynamo_ops.settings import SourceSettings, Tls
+from dynamo_ops.sources.dbs import DbsSource, normalised_adler32
+from dynamo_ops.sources.loader import metadata_source
+from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES
+from simgrid.grid import Grid
+from tests.sources.pocket import NOW, settings_for
+
+
+def source_at(grid: Grid, **options: object) -> DbsSource:
+    settings = settings_for(grid)
+    named = SourceSettings(name="dbs", type="dbs", options={"url": grid.endpoints["dbs"], **options})
+    return DbsSource(named, settings.tls)
+
+
+def test_all_datasets_with_status_and_release(grid: Grid) -> None:
+    datasets = source_at(grid).datasets(None, NOW)
+    assert dict(datasets.schema) == dict(DATASETS)
+    assert datasets.height == source_at(grid).count_datasets() == 6
+    open_ones = datasets.filter("is_open")
+    assert open_ones.row(0)[:4] == ("/SimTop/Run2026A-v1/MINI", "production", True, "SW_1_0_0")
+    assert open_ones.height == 1
+
+
+def test_only_what_changed_since(grid: Grid) -> None:
+    since = datetime.now(UTC) - timedelta(days=20)
+    changed = source_at(grid, with_release=False).datasets(since, NOW)
+    assert sorted(changed["dataset"]) == ["/Muons/Run2026A-v1/AOD", "/Stream/Express2026A-v1/FEVT"]
+    assert changed["last_update_at"].min() > since  # type: ignore[operator]
+    assert changed["software_release"].null_count() == 2
+
+
+def test_details_of_several_datasets(grid: Grid) -> None:
+    names = ["/Muons/Run2026A-v1/AOD", "/Jets/Run2025B-v2/RAW", "/No/Such-v1/DATASET"]
+    blocks, files = source_at(grid).details(names)
+    assert dict(blocks.schema) == dict(BLOCKS)
+    assert dict(files.schema) == dict(FILES)
+    assert (blocks.height, files.height) == (6, 36)
+    assert not blocks["block"].str.contains("#").any()
+    sums = files.group_by("dataset", "block").agg(pl.col("size_bytes").sum(), num_files=pl.len().cast(pl.Int64))
+    told = blocks.select("dataset", "block", "size_bytes", "num_files")
+    assert told.sort("block").equals(sums.sort("block"))
+    assert files["adler32"].str.contains("^[0-9a-f]{8}$").all()
+    assert files["is_valid"].all()
+    assert blocks.filter("is_open").height == 1
+
+
+def test_details_of_nothing_are_empty_frames(grid: Grid) -> None:
+    blocks, files = source_at(grid).details([])
+    assert dict(blocks.schema) == dict(BLOCKS)
+    assert dict(files.schema) == dict(FILES)
+    assert blocks.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"broken_json": True}, SourceDataError),
+        ({"http_500": True}, RetryableRemoteError),
+        ({"down": True}, RetryableRemoteError),
+    ],
+    ids=["broken JSON", "500", "down"],
+)
+def test_a_broken_service_is_told_apart(grid: Grid, fault: dict[str, bool], kind: type[DynamoError]) -> None:
+    source = source_at(grid)
+    grid.fault(dbs=fault)
+    with pytest.raises(kind, match="dbs: "):
+        source.details(["/Muons/Run2026A-v1/AOD", "/Jets/Run2025B-v2/RAW"])
+
+
+def test_one_500_is_no_trouble(grid: Grid) -> None:
+    grid.fault(dbs={"http_500": 1})
+    assert source_at(grid).count_datasets() == 6
+
+
+def test_a_status_nobody_defined_is_refused_by_name(own_grid: Grid) -> None:
+    own_grid.catalogue.datasets[1].status = "SHINY"
+    with pytest.raises(SourceDataError, match="dbs: /Muons/Run2025B-v1/AOD: dataset_access_type is 'SHINY'") as caught:
+        source_at(own_grid).datasets(None, NOW)
+    assert caught.value.facts["dataset"] == "/Muons/Run2025B-v1/AOD"
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("8168fc9a", "8168fc9a"),
+        ("8168FC9A", "8168fc9a"),
+        ("0x1f", "0000001f"),
+        (" ab ", "000000ab"),
+        (None, None),
+        ("", None),
+        ("NOTSET", None),
+        ("nonsense", "nonsense"),
+        ("123456789", "123456789"),
+    ],
+)
+def test_adler32_is_eight_lower_case_digits(told: str | None, kept: str | None) -> None:
+    assert normalised_adler32(told) == kept
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "source 'dbs': options.url: Field required"),
+        ({"url": "ftp://x"}, "source 'dbs': options.url"),
+        ({"url": "https://x", "thread": 3}, "source 'dbs': options.thread"),
+        ({"url": "https://x", "threads": 0}, "source 'dbs': options.threads"),
+    ],
+    ids=["no url", "no http", "unknown option", "no threads"],
+)
+def test_a_wrong_option_is_named(options: dict[str, object], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        metadata_source(SourceSettings(name="dbs", type="dbs", options=options), Tls())
+    assert told in str(caught.value)
+
+
+def test_an_unknown_type_comes_with_near_ones() -> None:
+    with pytest.raises(SettingsError, match=r"no plugin of type 'dsb' in dynamo_ops\.metadata_sources; near: dbs"):
+        metadata_source(SourceSettings(name="catalogue", type="dsb", options={}), Tls())

@@ -1,0 +1,129 @@
+"""Answers of a service, good and bad, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from dynamo_ops.errors import (
+    CredentialError,
+    DynamoError,
+    PermanentRemoteError,
+    RetryableRemoteError,
+    SettingsError,
+    SourceDataError,
+)
+from dynamo_ops.settings import Tls
+from dynamo_ops.sources.http import HttpJson
+from simgrid.grid import Grid
+
+
+class Row(TypedDict):
+    name: str
+    size: int
+
+
+ROWS = TypeAdapter(list[Row])
+
+
+class Answers(BaseHTTPRequestHandler):
+    """GET /<status>/<body> answers just that."""
+
+    calls: list[str]
+
+    def do_GET(self) -> None:
+        _, status, body = self.path.split("?")[0].split("/", 2)
+        type(self).calls.append(status)
+        self.send_response(int(status))
+        self.end_headers()
+        self.wfile.write(bytes.fromhex(body))
+
+    def log_message(self, *arguments: object) -> None:
+        """Silence."""
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    Answers.calls = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ask(service: str, status: int, body: str) -> list[Row]:
+    return HttpJson("dbs", Tls(), 5).rows(f"{service}/{status}/{body.encode().hex()}", ROWS, "name", {"detail": 1})
+
+
+def test_rows_come_back(service: str) -> None:
+    assert ask(service, 200, json.dumps([{"name": "a", "size": 1, "more": None}])) == [{"name": "a", "size": 1}]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "calls"),
+    [
+        (400, PermanentRemoteError, 1),
+        (401, CredentialError, 1),
+        (403, CredentialError, 1),
+        (404, PermanentRemoteError, 1),
+        (429, RetryableRemoteError, 3),
+        (500, RetryableRemoteError, 3),
+        (503, RetryableRemoteError, 3),
+    ],
+)
+def test_a_status_says_what_to_do(service: str, status: int, kind: type[DynamoError], calls: int) -> None:
+    with pytest.raises(kind) as caught:
+        ask(service, status, "the disk is on fire")
+    assert type(caught.value) is kind
+    assert len(Answers.calls) == calls
+    assert caught.value.facts["status"] == status
+    for fact in ("dbs", f"{service}/{status}/", "the disk is on fire"):
+        assert fact in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("<html>login</html>", "not a JSON list of records"),
+        ('[{"name": "a", "si', "not a JSON list of records"),
+        ('{"name": "a"}', "not a JSON list of records"),
+        ('[{"name": "/A/B/C", "size": "big"}]', "/A/B/C: size is 'big'"),
+        ('[{"name": "/A/B/C"}]', "/A/B/C: size is missing"),
+        ("[7]", "record 0"),
+    ],
+    ids=["html", "cut", "no list", "text for a number", "field missing", "no record"],
+)
+def test_a_malformed_answer_is_named(service: str, body: str, told: str) -> None:
+    with pytest.raises(SourceDataError, match="dbs: ") as caught:
+        ask(service, 200, body)
+    assert told in str(caught.value)
+
+
+def test_nobody_listening_is_retryable() -> None:
+    with pytest.raises(RetryableRemoteError, match="no answer from"):
+        HttpJson("dbs", Tls(), 1).rows("http://127.0.0.1:1/", ROWS, "name")
+
+
+def test_an_untrusted_server_is_permanent_and_points_to_the_setting(grid: Grid) -> None:
+    with pytest.raises(PermanentRemoteError, match=r"tls\.ca"):
+        HttpJson("dbs", Tls(), 5).rows(grid.endpoints["dbs"], ROWS, "name")
+
+
+def test_a_missing_ca_file_is_a_setting_to_fix(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"tls\.ca: .*nowhere\.pem: file not found"):
+        HttpJson("dbs", Tls(ca=tmp_path / "nowhere.pem"))
+
+
+def test_the_shells_proxy_plays_no_part(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert ask(service, 200, "[]") == []
