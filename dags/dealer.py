@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, Param, dag, get_current_context, task
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task
 from dynamo_airflow.assets import SUBSCRIPTIONS, detox_cycle
 from dynamo_airflow.defaults import dag_defaults, database, interval, run_key
 
@@ -25,6 +25,8 @@ DOC = """
 Configuration: `dealer/{config}`. Each plugin proposes copies (a task a plugin); `decide` draws among the proposals by
 priority and places them at sites that are ready and have room; `gate` refuses a plan that fills a site over its quota,
 exceeds the cycle's volume or uses a site that is not ready; `commit` makes replicas and copy subscriptions.
+
+Runs after each Detox cycle, and every two hours for new copy requests.
 """
 
 
@@ -34,7 +36,9 @@ def build(config: Path) -> DAG:
 
     @dag(
         **dag_defaults(f"dealer_{partition}", late=timedelta(hours=6)),
-        schedule=[detox_cycle(partition)],
+        schedule=AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable("15 */2 * * *", timezone="UTC"), assets=detox_cycle(partition)
+        ),
         max_active_runs=1,
         params=PARAMS,
         doc_md=DOC.format(partition=partition, config=config.name),

@@ -60,7 +60,7 @@ def write_configuration(instance: Instance) -> None:
         "site_sources": [{"name": "site_status", "type": "json", "options": {"url": peers["site_status"]}}],
         "access_sources": [{"name": "accesses", "type": "json", "options": {"url": peers["accesses"]}}],
         "tls": tls,
-        "fts": {"url": peers["fts"], "poll_interval_s": 2, "timeout_h": 1, "retry_delay_s": 1, "backoff_s": 2},
+        "fts": {"url": peers["fts"], "poll_interval_s": 6, "timeout_h": 1, "retry_delay_s": 1, "backoff_s": 2},
         "deletion": {"backoff_s": 2},
         "retries": {"count": 6, "delay_s": 5, "max_delay_s": 30},
         "mail": {"sender": "dynamo@localhost", "recipients": ["operators@localhost"]},

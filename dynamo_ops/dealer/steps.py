@@ -16,12 +16,12 @@ from dynamo_ops.dealer.commit import commit
 from dynamo_ops.dealer.config import DealerConfig, load_config
 from dynamo_ops.dealer.plan import CopyPlan, plan_copies
 from dynamo_ops.dealer.plugin import PROPOSALS, ProposalContext, load_plugin
-from dynamo_ops.detox.steps import read_partitions, read_rules
 from dynamo_ops.errors import GateError, SettingsError
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.frames import Schema, empty
 from dynamo_ops.inventory.read import read_inventory
+from dynamo_ops.policy.files import read_partitions, read_rules
 from dynamo_ops.quality.suites.plans import check_dealer_plan
 from dynamo_ops.quality.thresholds import read_thresholds
 from dynamo_ops.requests import copy_request
@@ -54,6 +54,12 @@ def plugin_names(settings: Settings, partition: str) -> list[str]:
     return sorted(read_config(settings, partition).plugins)
 
 
+def served_groups(settings: Settings) -> set[str]:
+    """The groups that some partition's configuration places for."""
+    files = sorted((settings.config_dir / "dealer").glob("*.yaml"))
+    return {read_config(settings, file.stem).group for file in files}
+
+
 def seed_of(run_key: str) -> int:
     """The seed of a cycle: the same for every try of every task of a run."""
     return int.from_bytes(hashlib.sha256(run_key.encode()).digest()[:4])
@@ -77,7 +83,7 @@ def propose(
         group=config.group,
         now=now,
         random=Random(f"{seed_of(run_key) if seed is None else seed}/{plugin}"),  # noqa: S311 draws, not secrets
-        copy_requests=copy_request.open_requests(database),
+        copy_requests=copy_request.open_requests(database, config.group),
         enforcer_rules=read_rules(settings, partition, now),
     )
     made = load_plugin(plugin)(config.plugins[plugin].settings)

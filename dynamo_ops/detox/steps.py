@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,19 +11,17 @@ import polars as pl
 from dynamo_ops.detox.commit import commit
 from dynamo_ops.detox.facts import deletion_facts, handover_facts
 from dynamo_ops.detox.plan import DeletionPlan, plan_deletions
-from dynamo_ops.errors import GateError, PlanError, PolicyError
+from dynamo_ops.errors import GateError, PlanError
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.inventory.read import read_inventory
 from dynamo_ops.policy.check import load_policy
-from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
-from dynamo_ops.policy.partition import Partitions, load_partitions
+from dynamo_ops.policy.files import policy_file, policy_text, read_partitions, read_rules
 from dynamo_ops.quality.suites.plans import check_detox_plan
 from dynamo_ops.quality.thresholds import read_thresholds
 from dynamo_ops.settings import Settings
 
-PARTITIONS_FILE = "partitions.txt"
 APPROVED, GATE = "Approve", "gate"
 
 
@@ -122,34 +119,6 @@ def describe_plan(database: Database, plan_id: int) -> str:
     ]
     lines += [f"| {site} | {number:,} | {size / 1e12:,.3f} |" for site, number, size in rows.iter_rows()]
     return "\n".join([*lines, "", *(f"- {warning}" for warning in plan.summary["warnings"])])
-
-
-def policy_file(settings: Settings, partition: str) -> Path:
-    """Where the policy of a partition is."""
-    return settings.policy_dir / f"{partition}.txt"
-
-
-def policy_text(settings: Settings, partition: str) -> str:
-    """The text of a partition's policy. Raises PolicyError if there is none."""
-    file = policy_file(settings, partition)
-    try:
-        return file.read_text()
-    except OSError as error:
-        raise PolicyError(f"{file}: the policy cannot be read: {error.strerror}", file=str(file)) from error
-
-
-def read_partitions(settings: Settings, now: datetime) -> Partitions:
-    """The partitions of this installation."""
-    file = settings.config_dir / PARTITIONS_FILE
-    if not file.exists():
-        raise PolicyError(f"{file}: the definitions of the partitions are not there", file=str(file))
-    return load_partitions(file.read_text(), now=now, file=str(file))
-
-
-def read_rules(settings: Settings, partition: str, now: datetime) -> tuple[EnforcerRule, ...]:
-    """The enforcer rules of a partition; none if it has no file in ``enforcer/``."""
-    file = settings.config_dir / "enforcer" / f"{partition}.yaml"
-    return load_rules(file.read_text(), now=now, file=str(file)) if file.exists() else ()
 
 
 def _summary(plan: DeletionPlan, facts: pl.DataFrame) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 import polars as pl
@@ -13,12 +14,27 @@ from dynamo_ops.inventory.database import Database
 OPEN = "('new', 'activated')"
 
 
-def request_copy(database: Database, dataset: str, sites: list[str], *, num_copies: int, group: str, by: str) -> int:
+def request_copy(
+    database: Database,
+    dataset: str,
+    sites: list[str],
+    *,
+    num_copies: int,
+    group: str,
+    by: str,
+    served: Collection[str] | None = None,
+) -> int:
     """Ask for ``num_copies`` of ``dataset`` over ``sites`` (names or globs; 0 copies: one at each). Returns the
     request's id.
 
-    The same open request is not made twice: its id is returned. Raises InventoryError naming what is unknown.
+    ``served``: the groups that some Dealer places for (None: not checked). The same open request is not made twice: its
+    id is returned. Raises InventoryError naming what is unknown.
     """
+    if served is not None and group not in served:
+        raise InventoryError(
+            f"no dealer configuration places for group {group!r}; served are {', '.join(sorted(served)) or 'none'}",
+            group=group,
+        )
     if num_copies < 0:
         raise InventoryError(f"copy request for {dataset}: num_copies={num_copies} is negative", num_copies=num_copies)
     with database.begin() as connection:
@@ -51,12 +67,18 @@ def request_copy(database: Database, dataset: str, sites: list[str], *, num_copi
         )
 
 
-def open_requests(database: Database) -> pl.DataFrame:
-    """What the Dealer plugin takes: request_id, dataset, sites (list of globs), num_copies, group; oldest first."""
-    return database.frame(f"""
+def open_requests(database: Database, group: str) -> pl.DataFrame:
+    """What the Dealer plugin takes: request_id, dataset, sites (list of globs), num_copies, group; oldest first.
+
+    Only requests for ``group``: a request is answered by the one Dealer whose configuration places for that group.
+    """
+    return database.frame(
+        f"""
         SELECT r.id AS request_id, d.name AS dataset, r.sites, r.num_copies::bigint AS num_copies, g.name AS "group"
         FROM copy_requests r JOIN datasets d ON d.id = r.dataset_id JOIN groups g ON g.id = r.group_id
-        WHERE r.state IN {OPEN} ORDER BY r.created_at, r.id""")
+        WHERE r.state IN {OPEN} AND g.name = $1 ORDER BY r.created_at, r.id""",
+        (group,),
+    )
 
 
 def list_requests(database: Database, limit: int = 100) -> pl.DataFrame:

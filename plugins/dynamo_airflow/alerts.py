@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -31,6 +32,10 @@ LATE_BODY = (
 
 class FailureMail(SmtpNotifier):
     """A mail that says what happened, what kind of error it is and what the operator does next."""
+
+    def __call__(self, *args: Any) -> None:
+        """Send it. A copy does: templates are rendered in place, and one notifier serves all failures of a process."""
+        SmtpNotifier.__call__(copy(self), *args)
 
     def _update_context(self, context: Context) -> Context:
         """Adds ``failure`` for the templates, which may not look into an exception by themselves."""

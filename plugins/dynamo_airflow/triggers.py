@@ -17,9 +17,12 @@ class FtsJobsTrigger(BaseTrigger):
     """Fires once: when no file of the jobs is on its way from tape any more (``staged``), or all jobs are over
     (``finished``).
 
-    Arguments are plain values, as triggers move between hosts. ``deadline``: unix seconds at which waiting ends. The
-    poll interval grows while nothing changes, up to a minute. The event: ``{"status": "done" | "timeout" | "error",
-    "message": text, "open_jobs": number}``; FTS being away is not an error until the deadline, only more waiting.
+    Arguments are plain values, as triggers move between hosts. ``deadline``: unix seconds at which waiting ends. The poll
+    interval grows while nothing changes, up to a minute. The event: ``{"status": "done" | "timeout" | "error",
+    "message": text, "open_jobs": number}``. FTS being away is not an error until the deadline, only more waiting.
+
+    The first look is after one interval: a trigger that fires at once can overtake the scheduler, which has not yet noted
+    that the task sleeps, and takes its resumption for a failure.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class FtsJobsTrigger(BaseTrigger):
         from dynamo_ops.errors import PermanentRemoteError, RetryableRemoteError
 
         delay, before = self.poll_interval_s, None
+        await asyncio.sleep(min(delay, max(0.1, self.deadline - time.time())))
         while True:
             try:
                 waiting = await self._waiting_for()

@@ -63,7 +63,7 @@ def cycle(airflow: None, postgres: EmbeddedPostgres, tmp_path_factory: pytest.Te
         house.sync()
         for back in (2, 1, 0):
             cycle.run("popularity_aggregation", f"popularity {back}", logical_date=cycle.midnight - timedelta(days=back))
-        for dataset, sites in ((TAPE_ONLY, ["T2_*"]), (HALF, ["T1_AA_Disk", "T2_CC"])):
+        for dataset, sites in ((TAPE_ONLY, ["T1_*_Disk"]), (HALF, ["T1_AA_Disk", "T2_CC"])):
             request_copy(database, dataset, sites, num_copies=1 if dataset == TAPE_ONLY else 0, group="physics", by="test")
         cycle.proofs["before"] = house.prove()
         cycle.check_sites("first look")
@@ -144,7 +144,8 @@ def test_all_dags_once_more_change_nothing(cycle: Cycle) -> None:
     for dag_id in sorted(DAG_IDS - {"popularity_aggregation"}):
         cycle.house.runs(dag_id)
     cycle.house.runs("popularity_aggregation", logical_date=cycle.midnight)
-    assert contents(cycle.house) == before
+    after = contents(cycle.house)
+    assert {table: rows for table, rows in after.items() if rows != before[table]} == {}
     assert cycle.house.prove().differences == []
 
 

@@ -1,0 +1,41 @@
+"""Where an installation keeps its policies, partitions and enforcer rules, and how they are read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from dynamo_ops.errors import PolicyError
+from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
+from dynamo_ops.policy.partition import Partitions, load_partitions
+from dynamo_ops.settings import Settings
+
+PARTITIONS_FILE = "partitions.txt"
+
+
+def policy_file(settings: Settings, partition: str) -> Path:
+    """Where the policy of a partition is."""
+    return settings.policy_dir / f"{partition}.txt"
+
+
+def policy_text(settings: Settings, partition: str) -> str:
+    """The text of a partition's policy. Raises PolicyError if there is none."""
+    file = policy_file(settings, partition)
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise PolicyError(f"{file}: the policy cannot be read: {error.strerror}", file=str(file)) from error
+
+
+def read_partitions(settings: Settings, now: datetime) -> Partitions:
+    """The partitions of this installation."""
+    file = settings.config_dir / PARTITIONS_FILE
+    if not file.exists():
+        raise PolicyError(f"{file}: the definitions of the partitions are not there", file=str(file))
+    return load_partitions(file.read_text(), now=now, file=str(file))
+
+
+def read_rules(settings: Settings, partition: str, now: datetime) -> tuple[EnforcerRule, ...]:
+    """The enforcer rules of a partition; none if it has no file in ``enforcer/``."""
+    file = settings.config_dir / "enforcer" / f"{partition}.yaml"
+    return load_rules(file.read_text(), now=now, file=str(file)) if file.exists() else ()

@@ -1,0 +1,138 @@
+"""Detox DAGs beyond the plain way: a try without consequences, a person's yes, a person's no, and nobody asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+from tests.dags.house import House
+
+PLANS = "SELECT state, approved_by FROM plans WHERE kind = 'detox'"
+WISHES = "SELECT count(*) FROM subscriptions"
+
+
+@pytest.fixture
+def asks_for_approval(house: House) -> Iterator[House]:
+    """A house in which every plan that deletes anything needs a person's yes."""
+    file = house.config / "gates.yaml"
+    shipped = file.read_text()
+    gates = yaml.safe_load(shipped)
+    gates["detox"]["approval_above_bytes"] = 0
+    file.write_text(yaml.safe_dump(gates))
+    yield house
+    file.write_text(shipped)
+
+
+@contextmanager
+def person_says(option: str) -> Iterator[list[str]]:
+    """Somebody answers the open question as the UI's endpoint would. The list holds what was asked."""
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.trigger import handle_event_submit
+    from airflow.sdk import timezone
+    from airflow.triggers.base import TriggerEvent
+    from airflow.utils.session import create_session
+
+    asked: list[str] = []
+    over = threading.Event()
+
+    def answer() -> None:
+        while not asked and not over.is_set():
+            with create_session(scoped=False) as session:
+                found = (session.query(TaskInstance, HITLDetail).join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
+                         .filter(TaskInstance.state == "awaiting_input").one_or_none())
+                if found:
+                    waiting, detail = found
+                    detail.responded_by = {"id": "7", "name": "Ada"}
+                    detail.responded_at = timezone.utcnow()
+                    detail.chosen_options = [option]
+                    handle_event_submit(TriggerEvent(detail.as_resume_event_payload()), task_instance=waiting, session=session)
+                    asked.append(detail.body)
+            time.sleep(0.1)
+
+    person = threading.Thread(target=answer)
+    person.start()
+    try:
+        yield asked
+    finally:
+        over.set()
+        person.join()
+
+
+def test_a_dry_run_plans_and_commits_nothing(house: House) -> None:
+    run = house.run("detox_physics", dry_run=True)
+    assert run.state == "success"
+    assert run.states("dry_run_ends") == {"success": 1}
+    assert run.states("commit") == run.states("approval") == {"skipped": 1}
+    assert house.rows(PLANS) == [("approved", "gate")]
+    assert house.rows(WISHES) == [(0,)]
+
+
+def test_small_plans_go_through_without_a_person(house: House) -> None:
+    run = house.run("detox_physics")
+    assert run.state == "success"
+    assert run.states("approval") == {"skipped": 1}
+    assert house.rows(PLANS) == [("committed", "gate")]
+    assert house.rows(WISHES)[0][0] > 0
+
+
+def test_a_big_plan_is_shown_to_a_person_and_committed_after_a_yes(asks_for_approval: House) -> None:
+    with person_says("Approve") as asked:
+        run = asks_for_approval.run("detox_physics")
+    assert run.state == "success"
+    assert len(asked) == 1
+    assert "| site | block replicas | TB |" in asked[0]
+    assert "T2_BB" in asked[0]
+    assert asks_for_approval.rows(PLANS) == [("committed", "Ada in Airflow")]
+    assert asks_for_approval.rows(WISHES)[0][0] > 0
+
+
+def test_a_no_commits_nothing(asks_for_approval: House) -> None:
+    with person_says("Reject"):
+        run = asks_for_approval.run("detox_physics")
+    assert run.states("commit") == {"skipped": 1}
+    assert asks_for_approval.rows(PLANS) == [("planned", None)]
+    assert asks_for_approval.rows(WISHES) == [(0,)]
+
+
+def test_an_approval_that_was_jumped_over_is_no_approval(asks_for_approval: House) -> None:
+    run = asks_for_approval.run("detox_physics", mark_success_pattern="approval")
+    assert run.failed == {"commit"}
+    assert "only an approved plan can be committed" in asks_for_approval.last_mail_text()
+    assert asks_for_approval.rows(WISHES) == [(0,)]
+
+
+def test_a_refused_plan_is_never_committed_not_even_by_clearing_the_task(house: House) -> None:
+    gates = house.config / "gates.yaml"
+    shipped = gates.read_text()
+    gates.write_text(shipped.replace("max_volume_bytes: 10000000000000000", "max_volume_bytes: 1"))
+    run = house.run("detox_physics")
+    assert run.failed == {"gate"}
+    again = house.run("detox_physics", mark_success_pattern="gate")
+    gates.write_text(shipped)
+    assert again.state == "failed"
+    assert {state for state, _ in house.rows(PLANS)} <= {"refused", "planned"}
+    assert house.rows(WISHES) == [(0,)]
+
+
+def test_a_policy_with_a_mistake_fails_with_its_place(house: House) -> None:
+    policy = house.config / "policies"
+    policy.mkdir(exist_ok=True)
+    (policy / "physics.txt").write_text("Partition physics\nOn site.status == READDY\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DYNAMO_POLICY_DIR", str(policy))
+        house.read_settings_again()
+        run = house.run("detox_physics")
+    house.read_settings_again()
+    assert run.failed == {"plan"}
+    text = house.last_mail_text()
+    assert "physics.txt" in text
+    assert "PolicyError" in text
+    assert "physics.txt:2:" in text
+    assert "Mend the policy text" in text
+    assert house.rows("SELECT count(*) FROM plans") == [(0,)]
