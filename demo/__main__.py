@@ -1,6 +1,7 @@
 """``python -m demo up|run|down``: what ``make up``, ``make demo`` and ``make down`` call.
 
-``configure`` only writes the configuration that points at a pocket grid which is up (docker-compose.yaml uses it).
+``bad-metadata`` shows, on an instance that is up, what happens when DBS answers nonsense. ``configure`` only writes the
+configuration that points at a pocket grid which is up (docker-compose.yaml uses it).
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import os
 import sys
 import time
 
+from demo.bad_metadata import show_bad_metadata
 from demo.instance import DemoError, Instance
 from demo.up import down, up, write_configuration
 from dynamo_ops.errors import DynamoError
 
 BEGAN = time.monotonic()
+COMMANDS = ("up", "run", "down", "bad-metadata", "configure")
 
 
 def say(text: str) -> None:
@@ -31,6 +34,8 @@ def main(command: str) -> int:
         write_configuration(instance)
         say(f"configuration written: {instance.config_folder}")
         return 0
+    if command == "bad-metadata":
+        return show_bad_metadata(instance, say)
     if command == "up":
         up(instance, say)
         return 0
@@ -45,8 +50,8 @@ def main(command: str) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in {"up", "run", "down", "configure"}:
-        sys.exit("usage: python -m demo up|run|down|configure")
+    if len(sys.argv) != 2 or sys.argv[1] not in COMMANDS:
+        sys.exit(f"usage: python -m demo {'|'.join(COMMANDS)}")
     try:
         sys.exit(main(sys.argv[1]))
     except (DemoError, DynamoError) as error:

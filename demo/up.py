@@ -11,7 +11,7 @@ from collections.abc import Callable
 import yaml
 
 from demo import processes
-from demo.instance import ROOT, Instance
+from demo.instance import ROOT, DemoError, Instance
 from dynamo_ops.inventory import embedded, migrate
 from dynamo_ops.inventory.database import Database
 
@@ -42,6 +42,14 @@ def down(instance: Instance) -> int:
     """End every process of the instance and its PostgreSQL; files stay. Returns the number of processes ended."""
     ended = processes.end_all(instance)
     return ended + int(embedded.stop(instance.home / "postgres"))
+
+
+def database_url(instance: Instance) -> str:
+    """Where the inventory of a running instance is. Raises DemoError if it is not up."""
+    server = embedded.find(instance.home / "postgres")
+    if server is None:
+        raise DemoError("the demo is not up: `make up` or `make demo` first")
+    return server.url("dynamo")
 
 
 def grid(instance: Instance) -> dict[str, object]:

@@ -16,7 +16,7 @@ FAILURE_SUBJECT = "Dynamo: {{ dag.dag_id }}.{{ ti.task_id }} failed"
 FAILURE_BODY = """\
 <p><b>{{ dag.dag_id }}.{{ ti.task_id }}</b> failed on try {{ ti.try_number }}.</p>
 <table>
-<tr><td>What happened</td><td><pre>{{ failure.text | e }}</pre></td></tr>
+<tr><td>What happened</td><td><pre style="white-space: pre-wrap">{{ failure.text | e }}</pre></td></tr>
 <tr><td>Kind of error</td><td>{{ failure.kind | e }}</td></tr>
 <tr><td>What to do next</td><td>{{ failure.next_step | e }}</td></tr>
 <tr><td>Run</td><td>{{ ti.run_id | e }}</td></tr>

@@ -17,12 +17,12 @@ class FtsJobsTrigger(BaseTrigger):
     """Fires once: when no file of the jobs is on its way from tape any more (``staged``), or all jobs are over
     (``finished``).
 
-    Arguments are plain values, as triggers move between hosts. ``deadline``: unix seconds at which waiting ends. The poll
-    interval grows while nothing changes, up to a minute. The event: ``{"status": "done" | "timeout" | "error",
+    Arguments are plain values, as triggers move between hosts. ``deadline``: unix seconds at which waiting ends. The
+    poll interval grows while nothing changes, up to a minute. The event: ``{"status": "done" | "timeout" | "error",
     "message": text, "open_jobs": number}``. FTS being away is not an error until the deadline, only more waiting.
 
-    The first look is after one interval: a trigger that fires at once can overtake the scheduler, which has not yet noted
-    that the task sleeps, and takes its resumption for a failure.
+    The first look is after one interval: a trigger that fires at once can overtake the scheduler, which has not yet
+    noted that the task sleeps, and takes its resumption for a failure.
     """
 
     def __init__(
