@@ -104,7 +104,7 @@ def build(policy: Path) -> DAG:
 
             context = get_current_context()
             summary = commit_plan(
-                database(), plan_id, approved_by=approver(context["ti"].xcom_pull(task_ids="approval"))
+                database(), settings(), plan_id, approved_by=approver(context["ti"].xcom_pull(task_ids="approval"))
             )
             for asset in (SUBSCRIPTIONS, detox_cycle(partition)):
                 context["outlet_events"][asset].extra = {"plan_id": plan_id}

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dynamo_ops.errors import SettingsError
+from dynamo_ops.inventory import migrate
 from dynamo_ops.inventory.connect import connect
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.settings import settings
@@ -20,8 +22,18 @@ JsonOption = typer.Option(False, "--json", help="Print JSON instead of a table."
 
 
 def database() -> Database:
-    """The inventory of this installation."""
-    return connect(settings())
+    """The inventory of this installation. Raises SettingsError if its schema is not the one of this version."""
+    found = connect(settings())
+    revision, head = migrate.revision(found), migrate.head()
+    if revision != head:
+        raise SettingsError(
+            f"{found.safe_url}: its schema is {revision or 'none'}, this version of Dynamo knows {head}; "
+            "bring it up to date by `dynamo db upgrade`",
+            file="",
+            key="db_url",
+            reason="another schema",
+        )
+    return found
 
 
 def show(frame: pl.DataFrame, *, title: str, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from typing import Annotated
 
 import typer
 from sqlalchemy import text
@@ -22,8 +23,12 @@ def show_(as_json: bool = JsonOption) -> None:
     show(frame, title="Quotas", as_json=as_json)
 
 
-@app.command("set")
-def set_(site: str, partition: str, quota_bytes: int) -> None:
+@app.command("set", context_settings={"ignore_unknown_options": True})  # -1 is a quota, no option
+def set_(
+    site: str,
+    partition: str,
+    quota_bytes: Annotated[int, typer.Argument(min=-(2**63), max=2**63 - 1)],
+) -> None:
     """Set a quota in bytes (negative: unlimited)."""
     with database().begin() as connection:
         changed = connection.execute(

@@ -27,7 +27,14 @@ from dynamo_ops.inventory.frames import (
 from dynamo_ops.inventory.plan_store import lock_for_commit, mark_committed
 from dynamo_ops.policy.lock import locked_expr
 
-DOOMED = "block_id bigint, dataset_id bigint, site_id smallint, group_id smallint, size_bytes bigint, left_out text"
+PLANNED = {
+    "block_id": "bigint",
+    "dataset_id": "bigint",
+    "site_id": "smallint",
+    "group_id": "smallint",
+    "size_bytes": "bigint",
+    "is_last_copy_allowed": "boolean",
+}
 
 CANDIDATES: Schema = {
     "block_id": pl.Int64,
@@ -49,10 +56,11 @@ RECHECKS: Mapping[str, str] = {
                     AND s.state IN ('new', 'inbatch', 'retry', 'held') AND s.site_id <> d.site_id
                 WHERE f.block_id = d.block_id)
         AND NOT EXISTS (SELECT FROM block_replicas o LEFT JOIN doomed x USING (block_id, site_id)
-                WHERE o.block_id = d.block_id AND o.is_complete AND (x.block_id IS NULL OR x.left_out IS NOT NULL))""",
+                WHERE o.block_id = d.block_id AND o.is_complete AND o.group_id IS NOT NULL
+                  AND (x.block_id IS NULL OR x.left_out IS NOT NULL))""",
 }
 LAST_COPY = """
-        d.size_bytes > 0 AND NOT EXISTS (
+        d.size_bytes > 0 AND d.is_last_copy_allowed IS NOT TRUE AND NOT EXISTS (
             SELECT FROM block_replicas o LEFT JOIN doomed x USING (block_id, site_id)
             WHERE o.block_id = d.block_id AND o.is_complete AND o.group_id IS NOT NULL
               AND (x.block_id IS NULL OR x.left_out IS NOT NULL))"""
@@ -74,8 +82,10 @@ class CommitSummary:
 def commit(database: Database, plan_id: int, *, allow_last_copy: bool = False) -> CommitSummary | None:
     """Commit an approved plan once; None if it was committed before. Raises PlanError in any other state.
 
-    Frames of the plan: ``deletions`` (block_id, dataset_id, site_id, group_id, size_bytes; whole_dataset: the plan
-    deletes all of the dataset replica) and ``reowned`` (block_id, site_id, group_id: the new owner).
+    Frames of the plan: ``deletions`` (block_id, dataset_id, site_id, group_id, size_bytes; is_last_copy_allowed: a
+    Delete line wants it gone, whatever is left elsewhere; whole_dataset: the plan deletes all of the dataset replica)
+    and ``reowned`` (block_id, site_id, group_id: the new owner). ``allow_last_copy``: all deletions may be of last
+    copies.
     """
     with database.begin() as connection:
         plan = lock_for_commit(connection, plan_id)
@@ -91,10 +101,13 @@ def commit(database: Database, plan_id: int, *, allow_last_copy: bool = False) -
 
 def _load(connection: Connection, deletions: pl.DataFrame) -> None:
     """The plan's deletions as a table of this transaction; their rows are locked until its end."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in PLANNED.items())
     connection.execute(
-        text(f"CREATE TEMPORARY TABLE doomed ({DOOMED}, PRIMARY KEY (block_id, site_id)) ON COMMIT DROP")
+        text(
+            f"CREATE TEMPORARY TABLE doomed ({columns}, left_out text, PRIMARY KEY (block_id, site_id)) ON COMMIT DROP"
+        )
     )
-    insert_frame(connection, "doomed", deletions.select("block_id", "dataset_id", "site_id", "group_id", "size_bytes"))
+    insert_frame(connection, "doomed", deletions.select(*PLANNED))
     connection.execute(text("ANALYZE doomed"))
     connection.execute(
         text("""
@@ -169,6 +182,7 @@ def _apply(connection: Connection, plan_id: int, deletions: pl.DataFrame, reowne
     )
     _remove_empty(connection)
     num_datasets = _stop_growing(connection, deletions)
+    _remove_hollow(connection)
     num_reowned = _reown(connection, reowned)
     number, size = connection.execute(
         text("SELECT count(*), coalesce(sum(size_bytes), 0)::bigint FROM doomed WHERE left_out IS NULL")
@@ -205,6 +219,16 @@ def _stop_growing(connection: Connection, deletions: pl.DataFrame) -> int:
             SELECT FROM doomed d WHERE d.dataset_id = w.dataset_id AND d.site_id = w.site_id AND d.left_out IS NOT NULL)
         """)
         ).rowcount
+    )
+
+
+def _remove_hollow(connection: Connection) -> None:
+    """Dataset replicas of which ``_remove_empty`` took the last block go with it, unless they grow."""
+    connection.execute(
+        text("""
+        DELETE FROM dataset_replicas r USING (SELECT DISTINCT dataset_id, site_id FROM doomed WHERE left_out IS NULL) d
+        WHERE r.dataset_id = d.dataset_id AND r.site_id = d.site_id AND NOT r.is_growing AND NOT EXISTS (
+            SELECT FROM block_replicas b WHERE b.dataset_id = r.dataset_id AND b.site_id = r.site_id)""")
     )
 
 

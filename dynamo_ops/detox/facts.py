@@ -15,9 +15,9 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
     """One row per block replica that the plan deletes: its names, owner, bytes and line, and in addition
 
     ``whole_dataset``: the plan deletes every block replica that the dataset has at the site; ``is_locked``: a lock in
-    force
-    covers it; ``is_last_copy``: no complete replica of the block is left anywhere that is owned and not deleted by this
-    plan; ``is_last_source``: the same, while some owned replica of the block is still incomplete elsewhere.
+    force covers it; ``is_last_copy``: no complete replica of the block is left anywhere that is owned and not deleted
+    by this plan; ``is_last_copy_allowed``: a Delete line asks for it all the same; ``is_last_source``: as is_last_copy,
+    while some owned replica of the block is still incomplete elsewhere.
     """
     deleted = plan.deletions.select(
         "dataset_id", "dataset", "site_id", "site", "block_id", "block", "group_id", "line", "size_bytes"
@@ -30,6 +30,7 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
         whole_dataset=pl.col("whole_dataset").fill_null(False),
         is_locked=locked_expr(frames),
         is_last_copy=not_left & (pl.col("size_bytes") > 0),
+        is_last_copy_allowed=pl.col("line").is_in(_delete_lines(plan).implode()),
         is_last_source=not_left & pl.col("block_id").is_in(waiting.implode()),
     )
 
@@ -38,6 +39,11 @@ def handover_facts(plan: DeletionPlan) -> pl.DataFrame:
     """One row per block replica that changes its owner: block_id, site_id, group_id (the new owner)."""
     real = plan.handovers.filter(~pl.col("is_placeholder"))
     return real.select("block_id", "site_id", group_id="new_group_id")
+
+
+def _delete_lines(plan: DeletionPlan) -> pl.Series:
+    """The policy lines that delete whatever happens (Delete, DeleteBlock), by number."""
+    return plan.policy_lines.filter(pl.col("text").str.strip_chars().str.starts_with("Delete"))["line"]
 
 
 def _whole(deleted: pl.DataFrame, frames: InventoryFrames) -> pl.DataFrame:

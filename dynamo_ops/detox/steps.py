@@ -98,11 +98,16 @@ def needs_approval(database: Database, settings: Settings, plan_id: int) -> bool
     return bool(plan.summary["deleted_bytes"] > read_thresholds(settings).detox.approval_above_bytes)
 
 
-def commit_plan(database: Database, plan_id: int, *, approved_by: str | None = None) -> dict[str, Any]:
-    """Commit an approved plan. ``approved_by``: the person who said yes, where one was asked."""
-    if approved_by:
+def commit_plan(
+    database: Database, settings: Settings, plan_id: int, *, approved_by: str | None = None
+) -> dict[str, Any]:
+    """Commit an approved plan. ``approved_by``: the person who said yes, where one was asked.
+
+    What was committed before is not committed again: its summary is returned.
+    """
+    if approved_by and plan_store.load(database, plan_id).state != "committed":
         plan_store.approve(database, plan_id, approved_by)
-    summary = commit(database, plan_id)
+    summary = commit(database, plan_id, allow_last_copy=read_thresholds(settings).detox.last_copies_allowed)
     return asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
 
 

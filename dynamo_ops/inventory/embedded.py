@@ -16,10 +16,11 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg2
 
 from dynamo_ops.errors import SettingsError
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 PROGRAMS: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
 SERVER_USER = "pgserver"
 START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,18 @@ def stop(folder: Path) -> bool:
         running = find(folder)
         if not running:
             return False
+        pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
         _control(folder / "data", _server_user(), "stop", "-w", "-m", "fast")
+        _wait_for_end(pid)
         if running.socket_folder.is_dir():
             running.socket_folder.rmdir()
         return True
+
+
+def _wait_for_end(pid: int) -> None:
+    """Wait until the process is gone: pg_ctl only waits until its pid file is."""
+    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+        psutil.Process(pid).wait(timeout=STOP_TIMEOUT_S)
 
 
 @contextmanager

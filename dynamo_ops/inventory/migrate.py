@@ -23,8 +23,8 @@ def upgrade(database: Database) -> str:
 
 
 def revision(database: Database) -> str | None:
-    """The revision the database is at; None if it has no schema yet."""
-    with database.engine.connect() as connection:
+    """The revision the database is at; None if it has no schema yet. Raises RetryableRemoteError if it is away."""
+    with database.begin() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 

@@ -109,17 +109,24 @@ def close_completed(database: Database) -> int:
     """Requests whose data are there become ``completed``: a full replica at enough (0 copies: at each) of their
     sites."""
     with database.begin() as connection:
+        names = connection.execute(text("SELECT id, name FROM sites")).all()
+        asked = connection.execute(text(f"SELECT id, sites FROM copy_requests WHERE state IN {OPEN} FOR UPDATE")).all()
+        pairs = [
+            (request, site)
+            for request, patterns in asked
+            for site, name in names
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+        ]
         return connection.execute(
-            text(f"""
+            text("""
             WITH here AS (
                 SELECT r.id, count(*) AS num_sites, count(*) FILTER (WHERE NOT EXISTS (
-                    SELECT FROM blocks b LEFT JOIN block_replicas c ON c.block_id = b.id AND c.site_id = s.id
+                    SELECT FROM blocks b LEFT JOIN block_replicas c ON c.block_id = b.id AND c.site_id = w.site_id
                     WHERE b.dataset_id = r.dataset_id AND c.is_complete IS NOT TRUE)) AS num_full
-                FROM copy_requests r JOIN sites s ON EXISTS (
-                    SELECT FROM unnest(r.sites) AS p(pattern)
-                    WHERE s.name LIKE replace(replace(replace(p.pattern, '_', '\\_'), '*', '%'), '?', '_'))
-                WHERE r.state IN {OPEN} GROUP BY r.id)
+                FROM unnest(CAST(:requests AS bigint[]), CAST(:sites AS smallint[])) AS w (request_id, site_id)
+                JOIN copy_requests r ON r.id = w.request_id GROUP BY r.id)
             UPDATE copy_requests r SET state = 'completed', updated_at = now(), closed_at = now() FROM here h
             WHERE h.id = r.id AND h.num_full >= CASE WHEN r.num_copies = 0 THEN h.num_sites ELSE r.num_copies END
-            """)
+            """),
+            {"requests": [request for request, _ in pairs], "sites": [site for _, site in pairs]},
         ).rowcount

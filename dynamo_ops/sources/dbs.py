@@ -42,7 +42,8 @@ UnixTime = Annotated[float, Field(ge=0, le=LATEST_S)]
 class DbsOptions(Strict):
     """``url``: up to and including ``DBSReader``. ``dataset``: a pattern that all datasets asked for must match.
 
-    ``with_release``: ask for the software release as well; a DBS then leaves out datasets that have none.
+    ``with_release``: ask for the software release as well. Off unless asked for: a DBS may then leave out the
+    datasets that have none, which would look as if they had vanished.
     """
 
     url: str = Field(pattern=r"^https?://")

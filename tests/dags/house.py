@@ -69,8 +69,10 @@ def leave_airflow() -> None:
     """Close Airflow's connections, before its database goes."""
     from airflow import settings as airflow_settings
 
-    airflow_settings.Session.remove()
-    airflow_settings.dispose_orm()
+    if _prepared:
+        airflow_settings.Session.remove()
+        airflow_settings.dispose_orm()
+        _prepared.clear()
 
 
 def configuration(grid: Grid) -> dict[str, Any]:

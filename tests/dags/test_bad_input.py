@@ -99,7 +99,7 @@ def test_fts_that_is_away_for_a_while_delays_copies_and_loses_none(house: House)
         INSERT INTO subscriptions (file_id, site_id, action, origin)
         SELECT f, (SELECT id FROM sites WHERE name = 'T2_CC'), 'copy', 'test' FROM unnest(CAST(:files AS bigint[])) f""",
         files=[file for file, _ in lost])
-    house.grid.fault(fts={"http_500": 3})
+    house.grid.fault(fts={"http_500": 2})
     run = house.run("transfers")
     assert run.state == "success", house.last_mail_text()
     assert run.dag_run.get_task_instance("plan_batches").try_number > 1

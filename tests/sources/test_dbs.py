@@ -23,7 +23,7 @@ def source_at(grid: Grid, **options: object) -> DbsSource:
 
 
 def test_all_datasets_with_status_and_release(grid: Grid) -> None:
-    datasets = source_at(grid).datasets(None, NOW)
+    datasets = source_at(grid, with_release=True).datasets(None, NOW)
     assert dict(datasets.schema) == dict(DATASETS)
     assert datasets.height == source_at(grid).count_datasets() == 6
     open_ones = datasets.filter("is_open")
@@ -33,7 +33,7 @@ def test_all_datasets_with_status_and_release(grid: Grid) -> None:
 
 def test_only_what_changed_since(grid: Grid) -> None:
     since = datetime.now(UTC) - timedelta(days=20)
-    changed = source_at(grid, with_release=False).datasets(since, NOW)
+    changed = source_at(grid).datasets(since, NOW)
     assert sorted(changed["dataset"]) == ["/Muons/Run2026A-v1/AOD", "/Stream/Express2026A-v1/FEVT"]
     assert changed["last_update_at"].min() > since  # type: ignore[operator]
     assert changed["software_release"].null_count() == 2

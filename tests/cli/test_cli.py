@@ -1,0 +1,283 @@
+"""``dynamo …`` as a shell would use it: what it prints, what it changes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from dynamo_ops.cli import main
+from dynamo_ops.cli.output import size
+from dynamo_ops.inventory import plan_store
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.embedded import EmbeddedPostgres
+from dynamo_ops.requests.copy_request import list_requests
+from dynamo_ops.settings import settings
+from tests.fileops.factory import SIZE, Inventory
+
+NOUNS = ("inventory", "inject", "detox", "plan", "quota", "request", "transfers", "db")
+DATASET = "/A/B-v1/AOD"
+
+
+@pytest.fixture
+def stock(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Inventory]:
+    """The installation's inventory: one dataset of two files, complete at T2_A; T2_B is empty."""
+    monkeypatch.setenv("DYNAMO_DB_URL", database.url)
+    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
+    settings.cache_clear()
+    inventory = Inventory(database)
+    inventory.rows("UPDATE groups SET name = 'physics'")  # a Dealer of the shipped configuration places for it
+    inventory.site("T2_A")
+    inventory.site("T2_B")
+    inventory.block("b1", 2)
+    inventory.replica("b1", "T2_A")
+    yield inventory
+    settings.cache_clear()
+
+
+def dynamo(*arguments: str, stdin: str | None = None) -> Result:
+    """The command, which must end well."""
+    result = CliRunner().invoke(main.app, list(arguments), input=stdin, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The command by its entry point, which must end with code 2 and a message without a trace, returned."""
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["dynamo", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main.run()
+        told = capsys.readouterr()
+        assert (ended.value.code, told.out) == (2, "")
+        assert told.err.startswith("dynamo: ")
+        assert "Traceback" not in told.err
+        return told.err.rstrip()
+
+    return run
+
+
+def test_help_lists_all_nouns() -> None:
+    shown = dynamo("--help").output
+    assert [noun for noun in NOUNS if noun not in shown] == []
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_every_noun_explains_itself(noun: str) -> None:
+    group = typer.main.get_command(main.app)
+    command = group.commands[noun]  # type: ignore[attr-defined]
+    assert dynamo(noun, "--help").output
+    for each in [command, *getattr(command, "commands", {}).values()]:
+        assert each.help, each.name
+
+
+def test_version() -> None:
+    assert dynamo("--version").output.startswith("dynamo ")
+
+
+def test_summary_as_json_gives_the_real_numbers(stock: Inventory) -> None:
+    found = json.loads(dynamo("inventory", "summary", "--json").output)
+    assert (found["num_datasets"], found["num_blocks"], found["num_files"]) == (1, 1, 2)
+    assert (found["num_dataset_replicas"], found["num_block_replicas"]) == (1, 1)
+    assert found["bytes_on_disk"] == found["size_bytes"] == 2 * SIZE
+    assert {site["site"] for site in found["sites"]} >= {"T2_A"}
+
+
+def test_summary_for_people_has_units(stock: Inventory) -> None:
+    shown = dynamo("inventory", "summary").output
+    assert "2.00 kB" in shown
+    assert "T2_A" in shown
+
+
+def document(**changes: Any) -> str:
+    return json.dumps({"quotas": [{"site": "T2_B", "partition": "physics", "quota_bytes": 5000}],
+                       "dataset_replicas": [{"dataset": DATASET, "site": "T2_B", "group": "physics"}], **changes})
+
+
+def replicas_at(stock: Inventory, site: str) -> int:
+    return int(stock.scalar("SELECT count(*) FROM block_replicas WHERE site_id = :s", s=stock.site_ids[site]))
+
+
+@pytest.mark.parametrize("way", ["file", "standard input"])
+def test_inject_writes_what_the_document_says(stock: Inventory, tmp_path: Path, way: str) -> None:
+    file = tmp_path / "replicas.json"
+    file.write_text(document())
+    shown = dynamo("inject", str(file)) if way == "file" else dynamo("inject", "-", stdin=document())
+    assert shown.output == "written: 0 groups, 1 quotas, 1 dataset replicas, 1 block replicas (2.00 kB)\n"
+    assert replicas_at(stock, "T2_B") == 1
+
+
+def test_a_dry_run_of_inject_tells_and_changes_nothing(stock: Inventory) -> None:
+    shown = dynamo("inject", "--dry-run", "-", stdin=document())
+    assert shown.output == "would write: 0 groups, 1 quotas, 1 dataset replicas, 1 block replicas (2.00 kB)\n"
+    assert replicas_at(stock, "T2_B") == 0
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    pytest.param('{"groups": [', "cannot be read as JSON", id="cut off"),
+    pytest.param("", "cannot be read as JSON", id="empty"),
+    pytest.param("[1]", "injection refused, nothing was written:\ndocument: ", id="a list"),
+    pytest.param('{"grups": []}', "grups: ", id="an unknown key"),
+    pytest.param('{"dataset_replicas": [{"dataset": "/No/Such-v1/AOD", "site": "T2_B"}]}',
+                 "dataset_replicas[0].dataset: unknown dataset '/No/Such-v1/AOD'", id="an unknown dataset"),
+])
+def test_a_broken_document_is_told_in_a_line(
+    stock: Inventory, tmp_path: Path, fails: Callable[..., str], text: str, message: str
+) -> None:
+    file = tmp_path / "replicas.json"
+    file.write_text(text)
+    assert message in fails("inject", str(file))
+    assert replicas_at(stock, "T2_B") == 0
+
+
+def test_bytes_that_are_no_text_are_told_in_a_line(stock: Inventory, tmp_path: Path, fails: Callable[..., str]) -> None:
+    file = tmp_path / "replicas.json"
+    file.write_bytes(b"\xff\xfe{}")
+    assert "cannot be read as JSON" in fails("inject", str(file))
+
+
+def test_a_file_that_is_not_there_is_told_in_a_line(stock: Inventory, fails: Callable[..., str]) -> None:
+    assert "/no/such.json" in fails("inject", "/no/such.json")
+
+
+@pytest.mark.parametrize(("quota", "shown"), [("5000", "5.00 kB"), ("0", "0 B"), ("-1", "unlimited")])
+def test_a_quota_is_set_and_shown(stock: Inventory, quota: str, shown: str) -> None:
+    assert dynamo("quota", "set", "T2_B", "physics", quota).output == f"physics at T2_B: {shown}\n"
+    row, = json.loads(dynamo("quota", "show", "--json").output)
+    assert (row["site"], row["partition"], row["quota_bytes"]) == ("T2_B", "physics", int(quota))
+    assert shown in dynamo("quota", "show").output
+    assert row["changed_by"]
+
+
+def test_a_quota_is_changed_in_place(stock: Inventory) -> None:
+    for quota in ("5000", "6000"):
+        dynamo("quota", "set", "T2_B", "physics", quota)
+    row, = json.loads(dynamo("quota", "show", "--json").output)
+    assert row["quota_bytes"] == 6000
+
+
+def test_a_quota_of_an_unknown_site_is_refused(stock: Inventory, fails: Callable[..., str]) -> None:
+    assert fails("quota", "set", "T9_X", "physics", "1") == "dynamo: unknown site 'T9_X'"
+
+
+def test_a_quota_that_no_number_of_the_database_holds_is_refused(stock: Inventory) -> None:
+    result = CliRunner().invoke(main.app, ["quota", "set", "T2_A", "physics", str(2**63)])
+    assert result.exit_code == 2
+    assert "quota_bytes" in result.output.lower()
+
+
+def test_a_copy_is_requested_and_listed(stock: Inventory) -> None:
+    shown = dynamo("request", "copy", DATASET, "--site", "T2_B", "--site", "T2_A", "--group", "physics", "--copies",
+    "0").output request, = list_requests(stock.db).to_dicts()
+    assert shown == f"copy request {request['id']}: one at each of {DATASET} at T2_B T2_A\n"
+    assert (request["sites"], request["num_copies"], request["state"]) == ("T2_A T2_B", 0, "new")
+    assert json.loads(dynamo("request", "list", "--json").output)[0]["dataset"] == DATASET
+    assert DATASET in dynamo("request", "list").output
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    pytest.param(["/No/Such-v1/AOD", "--site", "T2_A", "--group", "physics"], "unknown dataset '/No/Such-v1/AOD'",
+    id="dataset"), pytest.param([DATASET, "--site", "T2_A", "--group", "fysics"],
+                 "no dealer configuration places for group 'fysics'; served are express, physics", id="group"),
+    pytest.param([DATASET, "--site", "T3_*", "--group", "physics"], "no site matches 'T3_*'", id="site"),
+    pytest.param([DATASET, "--site", "T2_A", "--group", "physics", "--copies", "-1"], "num_copies=-1 is negative",
+    id="copies"),
+])
+def test_a_wrong_request_is_told_in_a_line(
+    stock: Inventory, fails: Callable[..., str], arguments: list[str], message: str
+) -> None:
+    assert message in fails("request", "copy", *arguments)
+    assert list_requests(stock.db).is_empty()
+
+
+def test_plans_are_listed_and_shown(stock: Inventory, tmp_path: Path) -> None:
+    import polars as pl
+
+    sites = pl.DataFrame({"site": ["T2_A"], "quota_bytes": [-1], "bytes_before": [5000]})
+    plan = plan_store.save(stock.db, kind="detox", partition="physics", run_key="r", policy_text="Dismiss",
+                           now=datetime(2026, 3, 1, tzinfo=UTC), frames={"site_states": sites},
+                           summary={"num_deletions": 7}, location=str(tmp_path / "plans"))
+    assert json.loads(dynamo("plan", "list", "--json").output)[0]["state"] == "planned"
+    assert json.loads(dynamo("plan", "show", str(plan.id), "--json").output)["num_deletions"] == 7
+    shown = dynamo("plan", "show", str(plan.id)).output
+    assert "detox of physics, planned, made for 2026-03-01 00:00 UTC" in shown
+    assert "unlimited" in shown
+    assert "5.00 kB" in shown
+
+
+def test_a_plan_that_does_not_exist_is_told_in_a_line(stock: Inventory, fails: Callable[..., str]) -> None:
+    assert fails("plan", "show", "4711") == "dynamo: there is no plan 4711"
+
+
+def test_detox_can_be_tried_without_a_trace(stock: Inventory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    policies, config = tmp_path / "policies", tmp_path / "config"
+    policies.mkdir()
+    config.mkdir()
+    (config / "dynamo.yaml").write_text("")
+    (config / "partitions.txt").write_text("all: dataset.name == /*/*/*\n")
+    (policies / "all.txt").write_text(
+        "Partition all\nOn site.status == READY\nWhen site.occupancy > 0.5\nUntil site.occupancy < 0.1\nDismiss\n"
+        "Order increasing replica.size\n")
+    monkeypatch.setenv("DYNAMO_POLICY_DIR", str(policies))
+    monkeypatch.setenv("DYNAMO_CONFIG_DIR", str(config))
+    settings.cache_clear()
+    dynamo("quota", "set", "T2_A", "all", "2000")
+    found = json.loads(dynamo("detox", "plan", "all", "--json").output)
+    assert [(row["decision"], row["block_replicas"], row["size_bytes"]) for row in found] == [("delete", 1, 2 * SIZE)]
+    assert "would delete 1 block replicas, 2.00 kB" in dynamo("detox", "plan", "all").output
+    assert stock.scalar("SELECT count(*) FROM plans") == 0
+    assert stock.wishes() == {}
+
+
+def test_detox_of_an_unknown_partition_is_told_in_a_line(stock: Inventory, fails: Callable[..., str]) -> None:
+    assert "nothing.txt" in fails("detox", "plan", "nothing")
+
+
+def test_transfers_tell_how_wishes_stand(stock: Inventory) -> None:
+    stock.wish("copy", stock.files_of["b1"], "T2_B")
+    shown = dynamo("transfers", "status").output
+    assert "Active wishes" in shown
+    assert "T2_B" in shown
+
+
+def test_the_database_tells_where_it_is_and_what_it_knows(stock: Inventory) -> None:
+    shown = dynamo("db", "status").output
+    schema = stock.scalar("SELECT version_num FROM alembic_version")
+    assert f"schema {schema}, this version of Dynamo knows {schema}" in shown
+    assert dynamo("db", "upgrade").output == f"schema {schema}\n"
+    assert dynamo("db", "stop").output == "it was not running\n"
+
+
+def test_a_database_without_a_schema_is_told_in_a_line(
+    stock: Inventory, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., str]
+) -> None:
+    postgres.create_database("bare")
+    monkeypatch.setenv("DYNAMO_DB_URL", postgres.url("bare"))
+    settings.cache_clear()
+    assert "dynamo db upgrade" in fails("inventory", "summary")
+    postgres.drop_database("bare")
+
+
+def test_a_database_that_is_away_is_told_in_a_line(
+    stock: Inventory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    monkeypatch.setenv("DYNAMO_DB_URL", f"postgresql://postgres@/x?host={tmp_path}")
+    settings.cache_clear()
+    assert "database postgresql://" in fails("inventory", "summary")
+
+
+@pytest.mark.parametrize(("value", "shown"), [
+    (None, "unknown"), (-1, "unlimited"), (0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (1_500_000, "1.50 MB"),
+    (10**12, "1.00 TB"), (10**19, "10000.00 PB"),
+])
+def test_sizes_are_decimal(value: int | None, shown: str) -> None:
+    assert size(value) == shown

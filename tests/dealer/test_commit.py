@@ -1,0 +1,233 @@
+"""From an approved Dealer plan to replicas-to-be and wishes, on a real database: once, all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dynamo_ops.dealer import commit as module
+from dynamo_ops.dealer.commit import CommitSummary, commit
+from dynamo_ops.dealer.steps import commit_plan
+from dynamo_ops.errors import PlanError
+from dynamo_ops.inventory import plan_store
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.requests.copy_request import list_requests, request_copy
+from tests.detox.small import NOW
+from tests.fileops.factory import SIZE, Inventory
+
+Copy = tuple[str, str]
+"""Block and site of a copy."""
+
+
+class Stock(Inventory):
+    """Blocks b1, b2 of three files each, complete at T2_A for ``ops``; T2_B and T2_C have nothing yet."""
+
+    def __init__(self, db: Database, folder: Path) -> None:
+        super().__init__(db)
+        self.folder = folder
+        for site in ("T2_A", "T2_B", "T2_C"):
+            self.site(site)
+        for block in ("b1", "b2"):
+            self.block(block, 3)
+            self.replica(block, "T2_A")
+        self.users = self.scalar("INSERT INTO groups (name, ownership_level) VALUES ('users', 'block') RETURNING id")
+
+    def empty_block(self, name: str) -> None:
+        self.block_ids[name] = self.scalar("""INSERT INTO blocks (dataset_id, name, is_open, last_update_at)
+            VALUES (:d, :n, true, now()) RETURNING id""", d=self.dataset_id, n=name)
+
+    def plan(self, *copies: Copy, growing: bool = False, group: int | None = None, approved: bool = True,
+             requests: tuple[int, ...] = ()) -> int:
+        """A stored plan that makes these block copies for ``group`` (ops). ``requests``: whose wish they are."""
+        owner = self.group_id if group is None else group
+        sites = sorted({site for _, site in copies})
+        blocks = pl.DataFrame(
+            [(self.block_ids[block], self.dataset_id, self.site_ids[site], owner) for block, site in copies],
+            orient="row", schema=dict.fromkeys(["block_id", "dataset_id", "site_id", "group_id"], pl.Int64))
+        datasets = pl.DataFrame(
+            [(self.dataset_id, self.site_ids[site], owner, growing) for site in sites], orient="row",
+            schema={"dataset_id": pl.Int64, "site_id": pl.Int64, "group_id": pl.Int64, "is_growing": pl.Boolean})
+        served = pl.DataFrame({"request_id": pl.Series(list(requests), dtype=pl.Int64)})
+        stored = plan_store.save(
+            self.db, kind="dealer", partition="physics", run_key="run", policy_text="plugins", now=NOW,
+            frames={"block_copies": blocks, "dataset_copies": datasets, "copies": served}, summary={},
+            location=str(self.folder))
+        if approved:
+            plan_store.approve(self.db, stored.id, "gate")
+        return stored.id
+
+    def owner(self, block: str, site: str) -> str | None:
+        found = self.rows("""SELECT g.name FROM block_replicas r LEFT JOIN groups g ON g.id = r.group_id
+            WHERE r.block_id = :b AND r.site_id = :s""", b=self.block_ids[block], s=self.site_ids[site])
+        return found[0][0] if found else "no replica"
+
+    def dataset_replica(self, site: str) -> tuple[bool, str | None] | None:
+        """(is growing, for whom) of the dataset at a site; None when it is not there."""
+        found = self.rows("""SELECT d.is_growing, g.name FROM dataset_replicas d LEFT JOIN groups g ON g.id = d.group_id
+            WHERE d.site_id = :s""", s=self.site_ids[site])
+        return found[0] if found else None
+
+    def everything(self) -> dict[str, list[Any]]:
+        """All rows of the tables that a commit could touch."""
+        tables = ("block_replicas", "block_replica_files", "dataset_replicas", "subscriptions", "plans")
+        return {table: self.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
+
+
+@pytest.fixture
+def stock(database: Database, tmp_path: Path) -> Stock:
+    return Stock(database, tmp_path)
+
+
+def done(stock: Stock, plan_id: int) -> CommitSummary:
+    summary = commit(stock.db, plan_id)
+    assert summary is not None
+    return summary
+
+
+def test_copies_begin_empty_and_incomplete_with_a_wish_for_each_file(stock: Stock) -> None:
+    summary = done(stock, stock.plan(("b1", "T2_B")))
+    assert summary == CommitSummary(1, 0, 1, 3, 3 * SIZE, {})
+    assert stock.replica_state("b1", "T2_B") == (False, 0, 0)
+    assert stock.owner("b1", "T2_B") == "ops"
+    assert stock.wishes() == {("copy", lfn, "T2_B"): "new" for lfn in stock.files_of["b1"]}
+    assert stock.dataset_replica("T2_B") == (False, None)
+    assert stock.replica_state("b1", "T2_A") == (True, 3 * SIZE, 0)
+
+
+def test_a_second_commit_does_nothing(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_B"))
+    done(stock, plan)
+    before = stock.everything()
+    assert commit(stock.db, plan) is None
+    assert stock.everything() == before
+
+
+@pytest.mark.parametrize("approved", [False, True], ids=["planned", "refused"])
+def test_what_was_not_approved_is_not_committed(stock: Stock, approved: bool) -> None:
+    plan = stock.plan(("b1", "T2_B"), approved=approved)
+    if approved:
+        plan_store.refuse(stock.db, plan, "too full")
+    with pytest.raises(PlanError, match="refused: too full" if approved else "is planned"):
+        commit(stock.db, plan)
+    assert stock.wishes() == {}
+
+
+def test_only_what_is_missing_is_wished_for(stock: Stock) -> None:
+    here = stock.files_of["b1"]
+    stock.replica("b1", "T2_B", present=here[:2])
+    summary = done(stock, stock.plan(("b1", "T2_B")))
+    assert (summary.num_block_replicas, summary.num_files, summary.size_bytes) == (0, 1, SIZE)
+    assert set(stock.wishes()) == {("copy", here[2], "T2_B")}
+    assert stock.replica_state("b1", "T2_B") == (False, 2 * SIZE, 2)
+
+
+def test_what_is_there_already_only_changes_its_owner(stock: Stock) -> None:
+    summary = done(stock, stock.plan(("b1", "T2_A"), group=stock.users))
+    assert summary == CommitSummary(0, 1, 0, 0, 0, {})
+    assert (stock.owner("b1", "T2_A"), stock.owner("b2", "T2_A")) == ("users", "ops")
+    assert stock.wishes() == {}
+
+
+def test_what_is_about_to_be_deleted_there_is_kept_after_all(stock: Stock) -> None:
+    stock.wish("delete", stock.files_of["b1"], "T2_A")
+    stock.rows("UPDATE block_replicas SET group_id = NULL WHERE block_id = :b", b=stock.block_ids["b1"])
+    done(stock, stock.plan(("b1", "T2_A")))
+    assert stock.owner("b1", "T2_A") == "ops"
+    states = stock.wishes()
+    assert {states["delete", lfn, "T2_A"] for lfn in stock.files_of["b1"]} == {"cancelled"}
+
+
+def test_a_wish_that_stands_already_is_not_made_twice(stock: Stock) -> None:
+    stock.wish("copy", stock.files_of["b1"][:1], "T2_B")
+    assert done(stock, stock.plan(("b1", "T2_B"))).num_files == 2
+    assert stock.scalar("SELECT count(*) FROM subscriptions") == 3
+
+
+def test_a_block_without_files_is_complete_at_once(stock: Stock) -> None:
+    stock.empty_block("empty")
+    done(stock, stock.plan(("empty", "T2_B")))
+    assert stock.replica_state("empty", "T2_B") == (True, 0, 0)
+
+
+def test_a_whole_dataset_goes_on_growing_for_its_owner(stock: Stock) -> None:
+    done(stock, stock.plan(("b1", "T2_B"), ("b2", "T2_B"), growing=True))
+    assert stock.dataset_replica("T2_B") == (True, "ops")
+
+
+def test_a_replica_that_did_not_grow_begins_to(stock: Stock) -> None:
+    done(stock, stock.plan(("b1", "T2_A"), growing=True))
+    assert stock.dataset_replica("T2_A") == (True, "ops")
+
+
+def test_copies_of_some_blocks_do_not_stop_what_grows(stock: Stock) -> None:
+    stock.rows("UPDATE dataset_replicas SET is_growing = true, group_id = :g", g=stock.users)
+    done(stock, stock.plan(("b1", "T2_A")))
+    assert stock.dataset_replica("T2_A") == (True, "users")
+
+
+@pytest.mark.parametrize(("event", "reason"), [
+    pytest.param("UPDATE sites SET status = 'waitroom' WHERE name = 'T2_B'", "the site is not ready any more",
+    id="waitroom"),
+    pytest.param("UPDATE sites SET status = 'unknown' WHERE name = 'T2_B'", "the site is not ready any more",
+    id="unknown"),
+])
+def test_a_site_that_is_not_ready_any_more_gets_nothing(stock: Stock, event: str, reason: str) -> None:
+    plan = stock.plan(("b1", "T2_B"), ("b1", "T2_C"))
+    stock.rows(event)
+    summary = done(stock, plan)
+    assert summary.left_out == {reason: 1}
+    assert (stock.owner("b1", "T2_B"), stock.owner("b1", "T2_C")) == ("no replica", "ops")
+    assert stock.dataset_replica("T2_B") is None
+    assert {site for _, _, site in stock.wishes()} == {"T2_C"}
+
+
+@pytest.mark.parametrize("status", ["invalid", "deprecated", "deleted", "unknown", "ignored"])
+def test_a_dataset_that_is_not_valid_any_more_is_not_copied(stock: Stock, status: str) -> None:
+    plan = stock.plan(("b1", "T2_B"))
+    stock.rows("UPDATE datasets SET status = :s", s=status)
+    assert done(stock, plan).left_out == {"the dataset is not valid any more": 1}
+    assert stock.wishes() == {}
+
+
+def test_a_block_that_is_gone_is_not_copied(stock: Stock) -> None:
+    stock.empty_block("b3")
+    plan = stock.plan(("b3", "T2_B"), ("b1", "T2_B"))
+    stock.rows("DELETE FROM blocks WHERE name = 'b3'")
+    summary = done(stock, plan)
+    assert summary.left_out == {"the block or the site is gone": 1}
+    assert summary.num_block_replicas == 1
+
+
+def test_the_request_that_is_served_becomes_activated(stock: Stock) -> None:
+    served = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by="test")
+    other = request_copy(stock.db, "/A/B-v1/AOD", ["T2_C"], num_copies=1, group="ops", by="test")
+    plan = stock.plan(("b1", "T2_B"), requests=(served, served))
+    first = commit_plan(stock.db, plan)
+    assert dict(list_requests(stock.db).select("id", "state").iter_rows()) == {served: "activated", other: "new"}
+    assert commit_plan(stock.db, plan) == first
+
+
+@pytest.mark.parametrize("step", ["_load", "subscribe_blocks", "mark_committed"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_again(
+    stock: Stock, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    plan = stock.plan(("b1", "T2_B"), ("b2", "T2_A"), group=stock.users, growing=True)
+    before = stock.everything()
+    real: Callable[..., Any] = getattr(module, step)
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        if when == "after":
+            real(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            commit(stock.db, plan)
+    assert stock.everything() == before
+    assert done(stock, plan).num_block_replicas == 1

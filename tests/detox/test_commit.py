@@ -1,0 +1,352 @@
+"""From an approved Detox plan to wishes, on a real database: once, all or nothing, and only what is still as
+planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy import text
+
+from dynamo_ops.detox import commit as module
+from dynamo_ops.detox.commit import CommitSummary, commit
+from dynamo_ops.errors import PlanError
+from dynamo_ops.inventory import plan_store
+from dynamo_ops.inventory.database import Database
+from tests.detox.small import NOW
+from tests.fileops.factory import SIZE, Inventory
+
+Planned = tuple[str, str]
+"""Block and site of a deletion."""
+
+
+class Stock(Inventory):
+    """Blocks b1, b2 of three files each, complete at T2_A and T2_B; T2_C is there too. ``ops`` owns everything."""
+
+    def __init__(self, db: Database, folder: Path) -> None:
+        super().__init__(db)
+        self.folder = folder
+        for site in ("T2_A", "T2_B", "T2_C"):
+            self.site(site)
+        for block in ("b1", "b2"):
+            self.block(block, 3)
+            for site in ("T2_A", "T2_B"):
+                self.replica(block, site)
+        self.users = self.scalar("INSERT INTO groups (name, ownership_level) VALUES ('users', 'block') RETURNING id")
+
+    def plan(self, *deletions: Planned, whole: bool = False, last: bool = False, reowned: dict[Planned, int] | None =
+    None,
+             approved: bool = True, **key: str) -> int:
+        """A stored plan that deletes these replicas as they are now. ``whole``: as whole dataset replicas."""
+        rows = [(*self._replica(block, site), whole, last) for block, site in deletions]
+        frame = pl.DataFrame(rows, orient="row", schema={
+            "block_id": pl.Int64, "dataset_id": pl.Int64, "site_id": pl.Int64, "group_id": pl.Int64, "size_bytes":
+            pl.Int64, "whole_dataset": pl.Boolean, "is_last_copy_allowed": pl.Boolean})
+        handed = [(self.block_ids[b], self.site_ids[s], group) for (b, s), group in (reowned or {}).items()]
+        to_whom = pl.DataFrame(handed, orient="row", schema=dict.fromkeys(["block_id", "site_id", "group_id"],
+        pl.Int64)) stored = plan_store.save(
+            self.db, kind="detox", partition="physics", run_key=key.get("run_key", "run"), policy_text="Dismiss",
+            now=NOW, frames={"deletions": frame, "reowned": to_whom}, summary={}, location=str(self.folder))
+        if approved:
+            plan_store.approve(self.db, stored.id, "gate")
+        return stored.id
+
+    def _replica(self, block: str, site: str) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = self.rows(
+            "SELECT block_id, dataset_id, site_id, group_id, size_bytes FROM block_replicas "
+            "WHERE block_id = :b AND site_id = :s", b=self.block_ids[block], s=self.site_ids[site])[0]
+        return found
+
+    def change(self, sql: str, block: str = "b1", site: str = "T2_A", **values: Any) -> None:
+        self.rows(sql, b=self.block_ids[block], s=self.site_ids[site], **values)
+
+    def owner(self, block: str, site: str) -> str | None:
+        found = self.rows("""SELECT g.name FROM block_replicas r LEFT JOIN groups g ON g.id = r.group_id
+            WHERE r.block_id = :b AND r.site_id = :s""", b=self.block_ids[block], s=self.site_ids[site])
+        return found[0][0] if found else "no replica"
+
+    def is_growing(self, site: str) -> bool | None:
+        found = self.rows("SELECT is_growing FROM dataset_replicas WHERE site_id = :s", s=self.site_ids[site])
+        return found[0][0] if found else None
+
+    def everything(self) -> dict[str, list[Any]]:
+        """All rows of the tables that a commit could touch."""
+        tables = ("block_replicas", "block_replica_files", "dataset_replicas", "subscriptions", "plans")
+        return {table: self.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
+
+
+@pytest.fixture
+def stock(database: Database, tmp_path: Path) -> Iterator[Stock]:
+    return Stock(database, tmp_path)
+
+
+def done(stock: Stock, plan_id: int, **options: bool) -> CommitSummary:
+    summary = commit(stock.db, plan_id, **options)
+    assert summary is not None
+    return summary
+
+
+def test_what_is_deleted_goes_to_the_null_group_and_its_files_get_wishes(stock: Stock) -> None:
+    summary = done(stock, stock.plan(("b1", "T2_A")))
+    assert summary == CommitSummary(1, 0, 3, 3 * SIZE, 0, {})
+    assert stock.owner("b1", "T2_A") is None
+    assert (stock.owner("b1", "T2_B"), stock.owner("b2", "T2_A")) == ("ops", "ops")
+    assert stock.wishes() == {("delete", lfn, "T2_A"): "new" for lfn in stock.files_of["b1"]}
+    assert stock.replica_state("b1", "T2_A") == (True, 3 * SIZE, 0)  # nothing is gone before the storage was asked
+
+
+def test_a_second_commit_does_nothing(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_A"))
+    done(stock, plan)
+    before = stock.everything()
+    assert commit(stock.db, plan) is None
+    assert stock.everything() == before
+
+
+def test_the_plan_tells_afterwards_what_was_done(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_A"))
+    done(stock, plan)
+    stored = plan_store.load(stock.db, plan)
+    assert stored.state == "committed"
+    assert stored.summary["commit"] == {"num_block_replicas": 1, "num_dataset_replicas": 0, "num_files": 3,
+                                        "size_bytes": 3 * SIZE, "num_reowned": 0, "left_out": {}}
+
+
+def test_a_plan_that_was_not_approved_is_not_committed(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_A"), approved=False)
+    with pytest.raises(PlanError, match="is planned; only an approved plan") as error:
+        commit(stock.db, plan)
+    assert error.value.facts == {"plan_id": plan, "state": "planned"}
+    assert stock.wishes() == {}
+
+
+def test_a_refused_plan_is_not_committed_and_the_reason_is_told(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_A"))
+    plan_store.refuse(stock.db, plan, "too much")
+    with pytest.raises(PlanError, match="is refused: too much"):
+        commit(stock.db, plan)
+    assert stock.wishes() == {}
+
+
+def test_a_plan_that_does_not_exist_is_told(stock: Stock) -> None:
+    with pytest.raises(PlanError, match="there is no plan 4711"):
+        commit(stock.db, 4711)
+
+
+def vanishes(stock: Stock) -> None:
+    stock.change("DELETE FROM block_replicas WHERE block_id = :b AND site_id = :s")
+
+
+def changes_its_owner(stock: Stock) -> None:
+    stock.change("UPDATE block_replicas SET group_id = :g WHERE block_id = :b AND site_id = :s", g=stock.users)
+
+
+def loses_its_owner(stock: Stock) -> None:
+    stock.change("UPDATE block_replicas SET group_id = NULL WHERE block_id = :b AND site_id = :s")
+
+
+def grows(stock: Stock) -> None:
+    stock.change("UPDATE block_replicas SET size_bytes = size_bytes + 1 WHERE block_id = :b AND site_id = :s")
+
+
+def is_locked(stock: Stock) -> None:
+    stock.rows("INSERT INTO locks (item, reason, created_by) VALUES ('/A/B-v1/AOD#b1', 'in use', 'test')")
+
+
+def is_locked_here_for_its_owner(stock: Stock) -> None:
+    stock.rows("""INSERT INTO locks (item, sites, groups, reason, created_by)
+                  VALUES ('/A/B-v1/AOD#b1', 'T2_A', 'o*', 'in use', 'test')""")
+
+
+def loses_the_other_copy(stock: Stock) -> None:
+    stock.change("DELETE FROM block_replicas WHERE block_id = :b AND site_id = :s", site="T2_B")
+
+
+def loses_a_file_of_the_other_copy(stock: Stock) -> None:
+    stock.change("UPDATE block_replicas SET is_complete = false WHERE block_id = :b AND site_id = :s", site="T2_B")
+
+
+def sees_the_other_copy_condemned(stock: Stock) -> None:
+    stock.change("UPDATE block_replicas SET group_id = NULL WHERE block_id = :b AND site_id = :s", site="T2_B")
+
+
+def becomes_the_only_source(stock: Stock) -> None:
+    loses_a_file_of_the_other_copy(stock)
+    stock.wish("copy", stock.files_of["b1"][:1], "T2_B")
+
+
+def becomes_the_only_source_that_stays(stock: Stock) -> None:
+    sees_the_other_copy_condemned(stock)
+    stock.wish("copy", stock.files_of["b1"], "T2_C")
+
+
+@pytest.mark.parametrize(("event", "reason"), [
+    (vanishes, "the replica is no longer there"),
+    (changes_its_owner, "the replica has changed since it was planned"),
+    (loses_its_owner, "the replica has changed since it was planned"),
+    (grows, "the replica has changed since it was planned"),
+    (is_locked, "it is locked"),
+    (is_locked_here_for_its_owner, "it is locked"),
+    (loses_the_other_copy, "it is the last copy"),
+    (loses_a_file_of_the_other_copy, "it is the last copy"),
+    (sees_the_other_copy_condemned, "it is the last copy"),
+    (becomes_the_only_source, "it is the only source of a copy that is still pending"),
+    (becomes_the_only_source_that_stays, "it is the only source of a copy that is still pending"),
+], ids=lambda value: value.__name__ if callable(value) else "stays")
+def test_what_is_no_longer_as_planned_stays_and_the_rest_goes(
+    stock: Stock, event: Callable[[Stock], None], reason: str
+) -> None:
+    plan = stock.plan(("b1", "T2_A"), ("b2", "T2_A"))
+    event(stock)
+    owner = stock.owner("b1", "T2_A")
+    summary = done(stock, plan)
+    assert summary.left_out == {reason: 1}
+    assert (summary.num_block_replicas, summary.num_files) == (1, 3)
+    assert stock.owner("b1", "T2_A") == owner
+    assert [key for key in stock.wishes() if key[0] == "delete" and "b1" in key[1]] == []
+    assert len([key for key in stock.wishes() if key[0] == "delete" and "b2" in key[1]]) == 3
+
+
+def an_old_lock(stock: Stock) -> None:
+    stock.rows("""INSERT INTO locks (item, reason, created_by, expires_at)
+                  VALUES ('/A/B-v1/AOD', 'was in use', 'test', now() - interval '1 minute')""")
+
+
+def a_lock_elsewhere(stock: Stock) -> None:
+    stock.rows("INSERT INTO locks (item, sites, reason, created_by) VALUES ('/A/B-v1/AOD', 'T2_B', 'in use', 'test')")
+
+
+def a_copy_that_has_another_source(stock: Stock) -> None:
+    stock.wish("copy", stock.files_of["b1"], "T2_C")
+
+
+@pytest.mark.parametrize("event", [an_old_lock, a_lock_elsewhere, a_copy_that_has_another_source],
+                         ids=lambda event: event.__name__)
+def test_what_does_not_concern_it_does_not_keep_it(stock: Stock, event: Callable[[Stock], None]) -> None:
+    plan = stock.plan(("b1", "T2_A"))
+    event(stock)
+    assert done(stock, plan).left_out == {}
+
+
+def test_both_copies_of_a_block_in_one_plan_are_both_kept(stock: Stock) -> None:
+    summary = done(stock, stock.plan(("b1", "T2_A"), ("b1", "T2_B")))
+    assert summary.left_out == {"it is the last copy": 2}
+    assert stock.wishes() == {}
+
+
+def test_a_copy_that_stays_for_another_reason_lets_the_other_go(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_A"), ("b1", "T2_B"))
+    a_lock_elsewhere(stock)
+    assert done(stock, plan).left_out == {"it is locked": 1}
+    assert (stock.owner("b1", "T2_A"), stock.owner("b1", "T2_B")) == (None, "ops")
+
+
+@pytest.mark.parametrize("how", ["a Delete line wants it", "last copies are allowed"])
+def test_a_last_copy_goes_when_it_may(stock: Stock, how: str) -> None:
+    plan = stock.plan(("b1", "T2_A"), ("b1", "T2_B"), last=how == "a Delete line wants it")
+    assert done(stock, plan, allow_last_copy=how == "last copies are allowed").num_block_replicas == 2
+    assert stock.owner("b1", "T2_A") is None
+
+
+def test_only_the_files_that_are_there_are_deleted(stock: Stock) -> None:
+    here = stock.block("b3", 3)
+    stock.replica("b3", "T2_B")
+    stock.replica("b3", "T2_A", present=here[:2])
+    assert done(stock, stock.plan(("b3", "T2_A"))).num_files == 2
+    assert set(stock.wishes()) == {("delete", lfn, "T2_A") for lfn in here[:2]}
+
+
+def test_copies_to_what_is_deleted_are_called_off(stock: Stock) -> None:
+    here = stock.block("b3", 3)
+    stock.replica("b3", "T2_B")
+    stock.replica("b3", "T2_A", present=here[:2])
+    stock.wish("copy", here[2:], "T2_A")
+    done(stock, stock.plan(("b3", "T2_A")))
+    assert stock.wishes()["copy", here[2], "T2_A"] == "cancelled"
+    assert stock.wishes()["delete", here[2], "T2_A"] == "new"  # it may have arrived by now
+
+
+def test_a_replica_without_any_file_vanishes_at_once_and_its_dataset_replica_with_it(stock: Stock) -> None:
+    stock.block("b3", 2)
+    stock.replica("b3", "T2_B")
+    stock.replica("b3", "T2_C", present=[], growing=True)
+    stock.rows("UPDATE block_replicas SET size_bytes = 0 WHERE site_id = :s", s=stock.site_ids["T2_C"])
+    done(stock, stock.plan(("b3", "T2_C"), whole=True))
+    assert stock.replica_state("b3", "T2_C") is None
+    assert stock.is_growing("T2_C") is None
+    assert stock.wishes() == {}
+
+
+def test_a_dataset_replica_deleted_whole_stops_growing(stock: Stock) -> None:
+    stock.rows("UPDATE dataset_replicas SET is_growing = true")
+    summary = done(stock, stock.plan(("b1", "T2_A"), ("b2", "T2_A"), whole=True))
+    assert summary.num_dataset_replicas == 1
+    assert (stock.is_growing("T2_A"), stock.is_growing("T2_B")) == (False, True)
+
+
+def test_it_goes_on_growing_when_something_was_left_out(stock: Stock) -> None:
+    stock.rows("UPDATE dataset_replicas SET is_growing = true")
+    plan = stock.plan(("b1", "T2_A"), ("b2", "T2_A"), whole=True)
+    is_locked(stock)
+    assert done(stock, plan).num_dataset_replicas == 0
+    assert stock.is_growing("T2_A") is True
+
+
+def test_blocks_handed_over_change_their_owner_and_stay(stock: Stock) -> None:
+    summary = done(stock, stock.plan(("b1", "T2_A"), reowned={("b2", "T2_A"): stock.users}))
+    assert summary.num_reowned == 1
+    assert stock.owner("b2", "T2_A") == "users"
+    assert [key for key in stock.wishes() if "b2" in key[1]] == []
+
+
+def test_a_block_that_has_lost_its_owner_meanwhile_is_not_handed_over(stock: Stock) -> None:
+    plan = stock.plan(reowned={("b2", "T2_A"): stock.users})
+    stock.change("UPDATE block_replicas SET group_id = NULL WHERE block_id = :b AND site_id = :s", block="b2")
+    assert done(stock, plan).num_reowned == 0
+    assert stock.owner("b2", "T2_A") is None
+
+
+@pytest.mark.parametrize("step", ["_recheck", "subscribe_blocks", "_remove_empty", "_stop_growing", "_reown",
+"mark_committed"]) @pytest.mark.parametrize("when", ["before", "after"])
+def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_again(
+    stock: Stock, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    plan = stock.plan(("b1", "T2_A"), ("b2", "T2_A"), whole=True, reowned={("b2", "T2_B"): stock.users})
+    before = stock.everything()
+    real = getattr(module, step)
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        if when == "after":
+            real(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            commit(stock.db, plan)
+    assert stock.everything() == before
+    assert done(stock, plan).num_block_replicas == 2
+
+
+def test_two_commits_at_once_commit_once(stock: Stock) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    plan = stock.plan(("b1", "T2_A"))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: commit(Database(stock.db.url), plan), range(4)))
+    assert len([summary for summary in found if summary]) == 1
+    assert len(stock.wishes()) == 3
+
+
+def test_a_partition_is_committed_by_one_at_a_time(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_A"))
+    with stock.db.begin() as first:
+        plan_store.lock_for_commit(first, plan)
+        with stock.db.begin() as second:
+            second.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            with pytest.raises(Exception, match="lock timeout"):
+                plan_store.lock_for_commit(second, plan)
+            second.rollback()

@@ -1,0 +1,56 @@
+"""What is documented is there, and what is there is documented."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PLUGIN_ROWS = re.findall(
+    r"^\| `(dynamo_ops\.\w+)` \|[^|]*\| `([\w.]+)` \|([^|]*)\|$", (ROOT / "docs/plugins.md").read_text(), re.M
+)
+GROUP = re.compile(r'"(dynamo_ops\.[a-z_]+s)"')
+
+
+def test_every_entry_point_group_that_the_code_reads_is_documented() -> None:
+    read = {
+        name
+        for file in (ROOT / "dynamo_ops").rglob("*.py")
+        for name in GROUP.findall(file.read_text())
+        if "entry_points" in file.read_text() or "GROUP" in file.read_text()
+    }
+    assert read == {group for group, _, _ in PLUGIN_ROWS}
+
+
+@pytest.mark.parametrize(("group", "protocol", "ours"), PLUGIN_ROWS, ids=[row[0] for row in PLUGIN_ROWS])
+def test_a_documented_plugin_point_is_as_documented(group: str, protocol: str, ours: str) -> None:
+    module, name = protocol.rsplit(".", 1)
+    assert hasattr(import_module(module), name)
+    declared = set(PROJECT["entry-points"].get(group, {}))
+    assert declared == set(re.findall(r"`(\w+)`", ours))
+
+
+@pytest.mark.parametrize(
+    "page", sorted(str(p.relative_to(ROOT)) for p in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    targets = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [target for target in targets if target and not ((ROOT / page).parent / target).exists()] == []
+
+
+def test_every_dag_is_in_the_operator_s_table() -> None:
+    table = (ROOT / "docs" / "operating.md").read_text()
+    names = {file.stem for file in (ROOT / "dags").glob("*.py")}
+    assert {name for name in names if f"`{name}`" not in table and f"`{name}_<partition>`" not in table} == set()
+
+
+def test_every_decision_is_in_their_list() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))
+    assert listed == {file.name for file in folder.glob("0*.md")}
