@@ -46,12 +46,20 @@ def test_only_what_may_pass_is_tried_again() -> None:
 def test_facts_are_attributes() -> None:
     error = errors.InventoryError("unknown site 'T9_X'", site="T9_X")
     assert (str(error), error.message, error.site, error.facts) == (
-        "unknown site 'T9_X'", "unknown site 'T9_X'", "T9_X", {"site": "T9_X"})
+        "unknown site 'T9_X'",
+        "unknown site 'T9_X'",
+        "T9_X",
+        {"site": "T9_X"},
+    )
     with pytest.raises(AttributeError, match="InventoryError has no attribute 'dataset'"):
         _ = error.dataset
 
 
 def test_an_error_survives_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(errors.GateError("refused", gate="metadata", failures=["block_size"])))  # noqa: S301
+    error = pickle.loads(pickle.dumps(errors.GateError("refused", gate="metadata", failures=["block_size"])))
     assert (type(error), str(error), error.gate, error.failures) == (
-        errors.GateError, "refused", "metadata", ["block_size"])
+        errors.GateError,
+        "refused",
+        "metadata",
+        ["block_size"],
+    )

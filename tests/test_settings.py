@@ -71,17 +71,30 @@ def test_variables_of_others_do_no_harm(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_settings(written(tmp_path, "")).config_dir == tmp_path
 
 
-@pytest.mark.parametrize(("values", "key", "reason"), [
-    pytest.param({"fst": {}}, "fst", "Extra inputs are not permitted", id="unknown key"),
-    pytest.param({"fts": {"urll": "x"}}, "fts.urll", "Extra inputs are not permitted", id="unknown key below"),
-    pytest.param({"fts": {"poll_interval_s": 0}}, "fts.poll_interval_s", "Input should be greater than 0", id="too small"),
-    pytest.param({"deletion": {"threads": 65}}, "deletion.threads", "Input should be less than or equal to 64", id="too big"),
-    pytest.param({"retries": {"count": "many"}}, "retries.count", "Input should be a valid integer", id="no number"),
-    pytest.param({"mail": {"recipients": "ada"}}, "mail.recipients", "Input should be a valid list", id="no list"),
-    pytest.param({"metadata_sources": [{"name": "dbs"}]}, "metadata_sources.0.type", "Field required", id="missing"),
-    pytest.param({"tls": None}, "tls", "Input should be", id="nothing"),
-])
-def test_a_fault_is_named_with_file_key_and_reason(tmp_path: Path, values: dict[str, Any], key: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("values", "key", "reason"),
+    [
+        pytest.param({"fst": {}}, "fst", "Extra inputs are not permitted", id="unknown key"),
+        pytest.param({"fts": {"urll": "x"}}, "fts.urll", "Extra inputs are not permitted", id="unknown key below"),
+        pytest.param(
+            {"fts": {"poll_interval_s": 0}}, "fts.poll_interval_s", "Input should be greater than 0", id="too small"
+        ),
+        pytest.param(
+            {"deletion": {"threads": 65}}, "deletion.threads", "Input should be less than or equal to 64", id="too big"
+        ),
+        pytest.param(
+            {"retries": {"count": "many"}}, "retries.count", "Input should be a valid integer", id="no number"
+        ),
+        pytest.param({"mail": {"recipients": "ada"}}, "mail.recipients", "Input should be a valid list", id="no list"),
+        pytest.param(
+            {"metadata_sources": [{"name": "dbs"}]}, "metadata_sources.0.type", "Field required", id="missing"
+        ),
+        pytest.param({"tls": None}, "tls", "Input should be", id="nothing"),
+    ],
+)
+def test_a_fault_is_named_with_file_key_and_reason(
+    tmp_path: Path, values: dict[str, Any], key: str, reason: str
+) -> None:
     file = written(tmp_path, values)
     with pytest.raises(SettingsError) as error:
         read_settings(file)
@@ -101,16 +114,19 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_wrong_variable_is_told_like_a_wrong_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNAMO_FTS__TIMEOUT_H", "soon")
-    with pytest.raises(SettingsError, match="DYNAMO_FTS__TIMEOUT_H.*got 'soon'"):
+    with pytest.raises(SettingsError, match=r"DYNAMO_FTS__TIMEOUT_H.*got 'soon'"):
         read_settings(written(tmp_path, ""))
 
 
-@pytest.mark.parametrize(("content", "reason"), [
-    pytest.param(b"a: [1\n", "cannot be read as YAML", id="not YAML"),
-    pytest.param(b"\xff\xfe", "cannot be read as YAML", id="no text"),
-    pytest.param(b"- a\n- b\n", "expected 'key: value' lines, got a list", id="a list"),
-    pytest.param(b"text\n", "expected 'key: value' lines, got a str", id="a word"),
-])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"a: [1\n", "cannot be read as YAML", id="not YAML"),
+        pytest.param(b"\xff\xfe", "cannot be read as YAML", id="no text"),
+        pytest.param(b"- a\n- b\n", "expected 'key: value' lines, got a list", id="a list"),
+        pytest.param(b"text\n", "expected 'key: value' lines, got a str", id="a word"),
+    ],
+)
 def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes, reason: str) -> None:
     file = tmp_path / "dynamo.yaml"
     file.write_bytes(content)
@@ -136,9 +152,13 @@ def test_other_files_are_told_without_a_variable(tmp_path: Path) -> None:
     assert str(error.value) == f"{file}: limit: Input should be greater than or equal to 0, got -1"
 
 
-@pytest.mark.parametrize(("location", "expected"), [
-    (None, "/home/frames/plans/x"), ("s3://bucket/dynamo/", "s3://bucket/dynamo/plans/x"),
-])
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        (None, "/home/frames/plans/x"),
+        ("s3://bucket/dynamo/", "s3://bucket/dynamo/plans/x"),
+    ],
+)
 def test_where_big_frames_go(location: str | None, expected: str) -> None:
     assert Settings(home=Path("/home"), plan_location=location).files_at("plans", "x") == expected
 
@@ -152,7 +172,7 @@ def test_authorities_are_those_of_the_setting_or_the_systems(monkeypatch: pytest
     monkeypatch.setattr(module, "get_default_verify_paths", lambda: SimpleNamespace(cafile="/etc/ca.pem"))
     assert Tls().authorities == "/etc/ca.pem"
     monkeypatch.setattr(module, "get_default_verify_paths", lambda: SimpleNamespace(cafile=None))
-    with pytest.raises(SettingsError, match="tls.ca: not set"):
+    with pytest.raises(SettingsError, match=r"tls\.ca: not set"):
         _ = Tls().authorities
 
 

@@ -99,8 +99,13 @@ def test_summary_for_people_has_units(stock: Inventory) -> None:
 
 
 def document(**changes: Any) -> str:
-    return json.dumps({"quotas": [{"site": "T2_B", "partition": "physics", "quota_bytes": 5000}],
-                       "dataset_replicas": [{"dataset": DATASET, "site": "T2_B", "group": "physics"}], **changes})
+    return json.dumps(
+        {
+            "quotas": [{"site": "T2_B", "partition": "physics", "quota_bytes": 5000}],
+            "dataset_replicas": [{"dataset": DATASET, "site": "T2_B", "group": "physics"}],
+            **changes,
+        }
+    )
 
 
 def replicas_at(stock: Inventory, site: str) -> int:
@@ -122,14 +127,20 @@ def test_a_dry_run_of_inject_tells_and_changes_nothing(stock: Inventory) -> None
     assert replicas_at(stock, "T2_B") == 0
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    pytest.param('{"groups": [', "cannot be read as JSON", id="cut off"),
-    pytest.param("", "cannot be read as JSON", id="empty"),
-    pytest.param("[1]", "injection refused, nothing was written:\ndocument: ", id="a list"),
-    pytest.param('{"grups": []}', "grups: ", id="an unknown key"),
-    pytest.param('{"dataset_replicas": [{"dataset": "/No/Such-v1/AOD", "site": "T2_B"}]}',
-                 "dataset_replicas[0].dataset: unknown dataset '/No/Such-v1/AOD'", id="an unknown dataset"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param('{"groups": [', "cannot be read as JSON", id="cut off"),
+        pytest.param("", "cannot be read as JSON", id="empty"),
+        pytest.param("[1]", "injection refused, nothing was written:\ndocument: ", id="a list"),
+        pytest.param('{"grups": []}', "grups: ", id="an unknown key"),
+        pytest.param(
+            '{"dataset_replicas": [{"dataset": "/No/Such-v1/AOD", "site": "T2_B"}]}',
+            "dataset_replicas[0].dataset: unknown dataset '/No/Such-v1/AOD'",
+            id="an unknown dataset",
+        ),
+    ],
+)
 def test_a_broken_document_is_told_in_a_line(
     stock: Inventory, tmp_path: Path, fails: Callable[..., str], text: str, message: str
 ) -> None:
@@ -152,7 +163,7 @@ def test_a_file_that_is_not_there_is_told_in_a_line(stock: Inventory, fails: Cal
 @pytest.mark.parametrize(("quota", "shown"), [("5000", "5.00 kB"), ("0", "0 B"), ("-1", "unlimited")])
 def test_a_quota_is_set_and_shown(stock: Inventory, quota: str, shown: str) -> None:
     assert dynamo("quota", "set", "T2_B", "physics", quota).output == f"physics at T2_B: {shown}\n"
-    row, = json.loads(dynamo("quota", "show", "--json").output)
+    (row,) = json.loads(dynamo("quota", "show", "--json").output)
     assert (row["site"], row["partition"], row["quota_bytes"]) == ("T2_B", "physics", int(quota))
     assert shown in dynamo("quota", "show").output
     assert row["changed_by"]
@@ -161,7 +172,7 @@ def test_a_quota_is_set_and_shown(stock: Inventory, quota: str, shown: str) -> N
 def test_a_quota_is_changed_in_place(stock: Inventory) -> None:
     for quota in ("5000", "6000"):
         dynamo("quota", "set", "T2_B", "physics", quota)
-    row, = json.loads(dynamo("quota", "show", "--json").output)
+    (row,) = json.loads(dynamo("quota", "show", "--json").output)
     assert row["quota_bytes"] == 6000
 
 
@@ -176,22 +187,36 @@ def test_a_quota_that_no_number_of_the_database_holds_is_refused(stock: Inventor
 
 
 def test_a_copy_is_requested_and_listed(stock: Inventory) -> None:
-    shown = dynamo("request", "copy", DATASET, "--site", "T2_B", "--site", "T2_A", "--group", "physics", "--copies",
-    "0").output request, = list_requests(stock.db).to_dicts()
+    asked = ("--site", "T2_B", "--site", "T2_A", "--group", "physics", "--copies", "0")
+    shown = dynamo("request", "copy", DATASET, *asked).output
+    (request,) = list_requests(stock.db).to_dicts()
     assert shown == f"copy request {request['id']}: one at each of {DATASET} at T2_B T2_A\n"
     assert (request["sites"], request["num_copies"], request["state"]) == ("T2_A T2_B", 0, "new")
     assert json.loads(dynamo("request", "list", "--json").output)[0]["dataset"] == DATASET
     assert DATASET in dynamo("request", "list").output
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    pytest.param(["/No/Such-v1/AOD", "--site", "T2_A", "--group", "physics"], "unknown dataset '/No/Such-v1/AOD'",
-    id="dataset"), pytest.param([DATASET, "--site", "T2_A", "--group", "fysics"],
-                 "no dealer configuration places for group 'fysics'; served are express, physics", id="group"),
-    pytest.param([DATASET, "--site", "T3_*", "--group", "physics"], "no site matches 'T3_*'", id="site"),
-    pytest.param([DATASET, "--site", "T2_A", "--group", "physics", "--copies", "-1"], "num_copies=-1 is negative",
-    id="copies"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(
+            ["/No/Such-v1/AOD", "--site", "T2_A", "--group", "physics"],
+            "unknown dataset '/No/Such-v1/AOD'",
+            id="dataset",
+        ),
+        pytest.param(
+            [DATASET, "--site", "T2_A", "--group", "fysics"],
+            "no dealer configuration places for group 'fysics'; served are express, physics",
+            id="group",
+        ),
+        pytest.param([DATASET, "--site", "T3_*", "--group", "physics"], "no site matches 'T3_*'", id="site"),
+        pytest.param(
+            [DATASET, "--site", "T2_A", "--group", "physics", "--copies", "-1"],
+            "num_copies=-1 is negative",
+            id="copies",
+        ),
+    ],
+)
 def test_a_wrong_request_is_told_in_a_line(
     stock: Inventory, fails: Callable[..., str], arguments: list[str], message: str
 ) -> None:
@@ -203,9 +228,17 @@ def test_plans_are_listed_and_shown(stock: Inventory, tmp_path: Path) -> None:
     import polars as pl
 
     sites = pl.DataFrame({"site": ["T2_A"], "quota_bytes": [-1], "bytes_before": [5000]})
-    plan = plan_store.save(stock.db, kind="detox", partition="physics", run_key="r", policy_text="Dismiss",
-                           now=datetime(2026, 3, 1, tzinfo=UTC), frames={"site_states": sites},
-                           summary={"num_deletions": 7}, location=str(tmp_path / "plans"))
+    plan = plan_store.save(
+        stock.db,
+        kind="detox",
+        partition="physics",
+        run_key="r",
+        policy_text="Dismiss",
+        now=datetime(2026, 3, 1, tzinfo=UTC),
+        frames={"site_states": sites},
+        summary={"num_deletions": 7},
+        location=str(tmp_path / "plans"),
+    )
     assert json.loads(dynamo("plan", "list", "--json").output)[0]["state"] == "planned"
     assert json.loads(dynamo("plan", "show", str(plan.id), "--json").output)["num_deletions"] == 7
     shown = dynamo("plan", "show", str(plan.id)).output
@@ -226,7 +259,8 @@ def test_detox_can_be_tried_without_a_trace(stock: Inventory, monkeypatch: pytes
     (config / "partitions.txt").write_text("all: dataset.name == /*/*/*\n")
     (policies / "all.txt").write_text(
         "Partition all\nOn site.status == READY\nWhen site.occupancy > 0.5\nUntil site.occupancy < 0.1\nDismiss\n"
-        "Order increasing replica.size\n")
+        "Order increasing replica.size\n"
+    )
     monkeypatch.setenv("DYNAMO_POLICY_DIR", str(policies))
     monkeypatch.setenv("DYNAMO_CONFIG_DIR", str(config))
     settings.cache_clear()
@@ -275,9 +309,18 @@ def test_a_database_that_is_away_is_told_in_a_line(
     assert "database postgresql://" in fails("inventory", "summary")
 
 
-@pytest.mark.parametrize(("value", "shown"), [
-    (None, "unknown"), (-1, "unlimited"), (0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (1_500_000, "1.50 MB"),
-    (10**12, "1.00 TB"), (10**19, "10000.00 PB"),
-])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "unknown"),
+        (-1, "unlimited"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.00 kB"),
+        (1_500_000, "1.50 MB"),
+        (10**12, "1.00 TB"),
+        (10**19, "10000.00 PB"),
+    ],
+)
 def test_sizes_are_decimal(value: int | None, shown: str) -> None:
     assert size(value) == shown

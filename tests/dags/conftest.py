@@ -28,7 +28,9 @@ def airflow(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="package")
-def synced_house(airflow: None, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def synced_house(
+    airflow: None, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
     """A house with metadata, replicas and a day of accesses in; only to be copied."""
     with fresh_database(postgres, SYNCED) as database, open_house(tmp_path_factory.mktemp("synced"), database) as house:
         house.sync()

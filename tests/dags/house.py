@@ -37,8 +37,16 @@ TINY = ROOT / "include" / "scenarios" / "tiny.yaml"
 AIRFLOW_DATABASE = "airflow"
 RECIPIENT = "operators@localhost"
 DAG_IDS = {
-    "dealer_express", "dealer_physics", "deletions", "detox_express", "detox_physics", "housekeeping", "metadata_sync",
-    "popularity_aggregation", "site_consistency", "transfers",
+    "dealer_express",
+    "dealer_physics",
+    "deletions",
+    "detox_express",
+    "detox_physics",
+    "housekeeping",
+    "metadata_sync",
+    "popularity_aggregation",
+    "site_consistency",
+    "transfers",
 }
 _prepared: set[str] = set()
 
@@ -49,16 +57,18 @@ def prepare_airflow(postgres: EmbeddedPostgres, home: Path) -> None:
         return
     postgres.create_database(AIRFLOW_DATABASE)
     url = postgres.url(AIRFLOW_DATABASE).replace("postgresql://", "postgresql+psycopg2://")
-    os.environ.update({
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url,
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-    })
+    os.environ.update(
+        {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url,
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+    )
     from airflow.utils.db import initdb
 
     initdb()
@@ -92,7 +102,7 @@ def configuration(grid: Grid) -> dict[str, Any]:
 
 @contextmanager
 def environment(folder: Path, values: dict[str, Any], **variables: str) -> Iterator[Path]:
-    """A configuration folder like the shipped one, with ``values`` as its ``dynamo.yaml``, and the settings that follow."""
+    """A configuration folder like the shipped one, with ``values`` as its ``dynamo.yaml``, in force."""
     config = folder / "config"
     shutil.copytree(ROOT / "include" / "config", config)
     (config / "dynamo.yaml").write_text(yaml.safe_dump(values))
@@ -143,10 +153,20 @@ class House:
     database: Database
     config: Path
 
-    def run(self, dag_id: str, *, logical_date: datetime | None = None, mark_success_pattern: str | None = None,
-            **params: Any) -> Run:
-        """Run a DAG from its first task to its last in this process, triggers and callbacks included."""
-        given = {} if logical_date is None else {"logical_date": logical_date}
+    def run(
+        self,
+        dag_id: str,
+        *,
+        logical_date: datetime | None = None,
+        by_asset: bool = False,
+        mark_success_pattern: str | None = None,
+        **params: Any,
+    ) -> Run:
+        """Run a DAG from its first task to its last in this process, triggers and callbacks included.
+
+        ``by_asset``: as if an asset had started it, without a logical date and without a data interval.
+        """
+        given = {"logical_date": logical_date} if logical_date or by_asset else {}
         found = dag(dag_id).test(run_conf=params or None, mark_success_pattern=mark_success_pattern, **given)
         tasks = {(ti.task_id, ti.map_index): str(ti.state) for ti in found.get_task_instances()}
         return Run(dag_id, found.run_id, str(found.state), tasks, found)
@@ -218,8 +238,15 @@ def open_house(folder: Path, database: Database, scenario: Scenario | Path = TIN
     """A house with a grid of its own, over ``database``."""
     with Grid(scenario, folder / "grid") as grid:
         smtp = grid.endpoints["smtp"]
-        connection = json.dumps({"conn_type": "smtp", "host": smtp["host"], "port": smtp["port"],
-                                 "extra": {"disable_ssl": True, "disable_tls": True}})
-        with environment(folder, configuration(grid), DYNAMO_DB_URL=database.url,
-                         AIRFLOW_CONN_SMTP_DEFAULT=connection) as config:
+        connection = json.dumps(
+            {
+                "conn_type": "smtp",
+                "host": smtp["host"],
+                "port": smtp["port"],
+                "extra": {"disable_ssl": True, "disable_tls": True},
+            }
+        )
+        with environment(
+            folder, configuration(grid), DYNAMO_DB_URL=database.url, AIRFLOW_CONN_SMTP_DEFAULT=connection
+        ) as config:
             yield House(grid, database, config)

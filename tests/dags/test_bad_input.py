@@ -10,16 +10,33 @@ from tests.sources.pocket import INVENTORY_TABLES, inventory_counts
 DATASET = "/Muons/Run2025B-v1/AOD"
 
 
-@pytest.mark.parametrize(("fault", "task", "named"), [
-    pytest.param("negative_size", "gate", ["source 'dbs'", "size_bytes is negative", "/Electrons/Run2026A-v1/MINI#", "size_bytes=-"],
-                 id="negative_size"),
-    pytest.param("vanished_half", "gate", ["source 'dbs'", "the source lost more than 5%", "num_before=6", "num_datasets=3"],
-                 id="vanished_half"),
-    pytest.param("duplicate_lfn", "gate", ["source 'dbs'", "the LFN is listed more than once", "/store/data/", "first_block=/", "times=2"],
-                 id="duplicate_lfn"),
-    pytest.param("broken_json", "pull_datasets", ["dbs", "not a JSON list of records", "/datasets"], id="broken_json"),
-    pytest.param("http_500", "pull_datasets", ["dbs", "answered 500", "/datasets"], id="http_500"),
-])
+@pytest.mark.parametrize(
+    ("fault", "task", "named"),
+    [
+        pytest.param(
+            "negative_size",
+            "gate",
+            ["source 'dbs'", "size_bytes is negative", "/Electrons/Run2026A-v1/MINI#", "size_bytes=-"],
+            id="negative_size",
+        ),
+        pytest.param(
+            "vanished_half",
+            "gate",
+            ["source 'dbs'", "the source lost more than 5%", "num_before=6", "num_datasets=3"],
+            id="vanished_half",
+        ),
+        pytest.param(
+            "duplicate_lfn",
+            "gate",
+            ["source 'dbs'", "the LFN is listed more than once", "/store/data/", "first_block=/", "times=2"],
+            id="duplicate_lfn",
+        ),
+        pytest.param(
+            "broken_json", "pull_datasets", ["dbs", "not a JSON list of records", "/datasets"], id="broken_json"
+        ),
+        pytest.param("http_500", "pull_datasets", ["dbs", "answered 500", "/datasets"], id="http_500"),
+    ],
+)
 def test_bad_metadata_is_refused_told_and_leaves_the_inventory_alone(
     house: House, fault: str, task: str, named: list[str]
 ) -> None:
@@ -35,10 +52,13 @@ def test_bad_metadata_is_refused_told_and_leaves_the_inventory_alone(
     assert [f"metadata_sync.{task}" in each["Subject"] for each in house.mails()] == [True]
 
 
-@pytest.mark.parametrize(("fault", "tries"), [
-    pytest.param({"broken_json": True}, 1, id="bad data are not asked for again"),
-    pytest.param({"down": True}, 3, id="a service that is away is asked until the retries are used up"),
-])
+@pytest.mark.parametrize(
+    ("fault", "tries"),
+    [
+        pytest.param({"broken_json": True}, 1, id="bad data are not asked for again"),
+        pytest.param({"down": True}, 3, id="a service that is away is asked until the retries are used up"),
+    ],
+)
 def test_tries_follow_the_class_of_the_error(house: House, fault: dict[str, bool], tries: int) -> None:
     house.grid.fault(dbs=fault)
     run = house.run("metadata_sync")
@@ -64,11 +84,14 @@ def test_a_run_after_the_source_was_mended_goes_through(house: House) -> None:
     assert inventory_counts(house.database) == before
 
 
-@pytest.mark.parametrize("fault", [
-    pytest.param({"broken_json": True}, id="broken_json"),
-    pytest.param({"unknown_status": ["T2_BB"]}, id="a status that nobody defined"),
-    pytest.param({"vanished": ["T1_AA_Disk", "T2_BB", "T2_CC"]}, id="most sites are gone"),
-])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"broken_json": True}, id="broken_json"),
+        pytest.param({"unknown_status": ["T2_BB"]}, id="a status that nobody defined"),
+        pytest.param({"vanished": ["T1_AA_Disk", "T2_BB", "T2_CC"]}, id="most sites are gone"),
+    ],
+)
 def test_a_bad_site_list_changes_no_site(house: House, fault: dict[str, object]) -> None:
     sites = "SELECT name, status, storage_type FROM sites ORDER BY name"
     before = house.rows(sites)
@@ -91,14 +114,19 @@ def test_bad_accesses_change_no_rank(house: House, fault: dict[str, object]) -> 
 
 
 def test_fts_that_is_away_for_a_while_delays_copies_and_loses_none(house: House) -> None:
-    lost = house.rows("""
-        SELECT f.id, s.id FROM files f JOIN block_replicas r ON r.block_id = f.block_id JOIN sites s ON s.id = r.site_id
-        JOIN datasets d ON d.id = r.dataset_id WHERE d.name = :dataset AND s.name = 'T1_AA_Disk' ORDER BY f.id LIMIT 2""",
-        dataset=DATASET)
-    house.rows("""
+    wanted = house.rows(
+        """
+        SELECT f.id FROM files f JOIN block_replicas r ON r.block_id = f.block_id JOIN sites s ON s.id = r.site_id
+        JOIN datasets d ON d.id = r.dataset_id WHERE d.name = :dataset AND s.name = 'T1_AA_Disk'
+        ORDER BY f.id LIMIT 2""",
+        dataset=DATASET,
+    )
+    house.rows(
+        """
         INSERT INTO subscriptions (file_id, site_id, action, origin)
-        SELECT f, (SELECT id FROM sites WHERE name = 'T2_CC'), 'copy', 'test' FROM unnest(CAST(:files AS bigint[])) f""",
-        files=[file for file, _ in lost])
+        SELECT f, s.id, 'copy', 'test' FROM unnest(CAST(:files AS bigint[])) f, sites s WHERE s.name = 'T2_CC'""",
+        files=[file for (file,) in wanted],
+    )
     house.grid.fault(fts={"http_500": 2})
     run = house.run("transfers")
     assert run.state == "success", house.last_mail_text()
@@ -107,10 +135,13 @@ def test_fts_that_is_away_for_a_while_delays_copies_and_loses_none(house: House)
 
 
 def test_fts_that_stays_away_is_told_and_the_next_run_finishes_the_work(house: House) -> None:
-    house.rows("""
+    house.rows(
+        """
         INSERT INTO subscriptions (file_id, site_id, action, origin)
         SELECT f.id, s.id, 'copy', 'test' FROM files f JOIN blocks b ON b.id = f.block_id
-        JOIN datasets d ON d.id = b.dataset_id, sites s WHERE d.name = :dataset AND s.name = 'T2_CC'""", dataset=DATASET)
+        JOIN datasets d ON d.id = b.dataset_id, sites s WHERE d.name = :dataset AND s.name = 'T2_CC'""",
+        dataset=DATASET,
+    )
     house.grid.fault(fts={"down": True})
     run = house.run("transfers")
     assert run.failed == {"plan_batches"}

@@ -1,4 +1,4 @@
-"""The whole cycle as DAG runs, over real HTTP and real bytes; then the storages are looked at behind everybody's back."""
+"""The whole cycle as DAG runs, over real HTTP and real bytes; then a look at the storages, behind everybody's back."""
 
 from __future__ import annotations
 
@@ -47,30 +47,53 @@ class Cycle:
 
     def check_sites(self, name: str) -> None:
         self.run("site_consistency", name)
-        self.findings[name] = [(kind, state, number) for kind, state, number in self.house.rows("""
+        self.findings[name] = [
+            (kind, state, number)
+            for kind, state, number in self.house.rows(
+                """
             SELECT f.kind, f.state, count(*) FROM consistency_findings f JOIN consistency_checks c ON c.id = f.check_id
-            WHERE c.run_key = :key GROUP BY 1, 2 ORDER BY 1, 2""", key=f"site_consistency/{self.runs[name].run_id}")]
+            WHERE c.run_key = :key GROUP BY 1, 2 ORDER BY 1, 2""",
+                key=f"site_consistency/{self.runs[name].run_id}",
+            )
+        ]
 
 
 @pytest.fixture(scope="module")
 def cycle(airflow: None, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cycle]:
     """All of it, in the order in which production would come to it."""
-    with (fresh_database(postgres, "cycle") as database,
-          open_house(tmp_path_factory.mktemp("cycle"), database, scenario()) as house):
-        (house.config / "consistency.yaml").write_text(yaml.safe_dump({"defaults": {
-            "max_missing": 5, "max_orphan": 5, "unmanaged": [{"prefix": "/store/unmerged", "max_age": "P14D"}]}}))
+    with (
+        fresh_database(postgres, "cycle") as database,
+        open_house(tmp_path_factory.mktemp("cycle"), database, scenario()) as house,
+    ):
+        (house.config / "consistency.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "defaults": {
+                        "max_missing": 5,
+                        "max_orphan": 5,
+                        "unmanaged": [{"prefix": "/store/unmerged", "max_age": "P14D"}],
+                    }
+                }
+            )
+        )
         cycle = Cycle(house, datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
         house.sync()
         for back in (2, 1, 0):
-            cycle.run("popularity_aggregation", f"popularity {back}", logical_date=cycle.midnight - timedelta(days=back))
+            cycle.run(
+                "popularity_aggregation", f"popularity {back}", logical_date=cycle.midnight - timedelta(days=back)
+            )
         for dataset, sites in ((TAPE_ONLY, ["T1_*_Disk"]), (HALF, ["T1_AA_Disk", "T2_CC"])):
-            request_copy(database, dataset, sites, num_copies=1 if dataset == TAPE_ONLY else 0, group="physics", by="test")
+            request_copy(
+                database, dataset, sites, num_copies=1 if dataset == TAPE_ONLY else 0, group="physics", by="test"
+            )
         cycle.proofs["before"] = house.prove()
         cycle.check_sites("first look")
         for dag_id in ("detox_physics", "detox_express", "dealer_physics", "dealer_express"):
             cycle.run(dag_id)
-        cycle.wishes = {(action, origin): number for action, origin, number in house.rows(
-            "SELECT action, origin, count(*) FROM subscriptions GROUP BY 1, 2")}
+        cycle.wishes = {
+            (action, origin): number
+            for action, origin, number in house.rows("SELECT action, origin, count(*) FROM subscriptions GROUP BY 1, 2")
+        }
         cycle.run("transfers")
         cycle.run("deletions")
         cycle.check_sites("second look")
@@ -89,20 +112,27 @@ def test_three_days_of_accesses_are_in_and_rank_the_datasets(cycle: Cycle) -> No
     days = [day for (day,) in cycle.house.rows("SELECT day FROM aggregated_days ORDER BY day")]
     yesterday = cycle.midnight.date() - timedelta(days=1)
     assert days == [yesterday - timedelta(days=back) for back in (2, 1, 0)]
-    ranks = dict(cycle.house.rows("""
-        SELECT d.name, a.value FROM dataset_attributes a JOIN datasets d ON d.id = a.dataset_id WHERE a.name = 'usage_rank'"""))
+    ranks = dict(
+        cycle.house.rows("""
+        SELECT d.name, a.value FROM dataset_attributes a JOIN datasets d ON d.id = a.dataset_id
+        WHERE a.name = 'usage_rank'""")
+    )
     assert ranks[MISSING] < ranks[UNPOPULAR]
 
 
 def test_detox_deletes_the_least_popular_data_at_the_full_site_only(cycle: Cycle) -> None:
     deleted = cycle.house.rows("""
-        SELECT DISTINCT x.name, d.name FROM subscriptions s JOIN sites x ON x.id = s.site_id JOIN files f ON f.id = s.file_id
+        SELECT DISTINCT x.name, d.name FROM subscriptions s
+        JOIN sites x ON x.id = s.site_id JOIN files f ON f.id = s.file_id
         JOIN blocks b ON b.id = f.block_id JOIN datasets d ON d.id = b.dataset_id WHERE s.action = 'delete'""")
     assert deleted == [("T2_BB", UNPOPULAR)]
     assert cycle.wishes["delete", "detox"] == 15
-    assert cycle.house.rows("""
+    assert cycle.house.rows(
+        """
         SELECT count(*) FROM block_replicas r JOIN sites s ON s.id = r.site_id JOIN datasets d ON d.id = r.dataset_id
-        WHERE s.name = 'T2_BB' AND d.name = :dataset""", dataset=UNPOPULAR) == [(0,)]
+        WHERE s.name = 'T2_BB' AND d.name = :dataset""",
+        dataset=UNPOPULAR,
+    ) == [(0,)]
 
 
 def test_requests_are_served_from_tape_and_from_disk_and_completed(cycle: Cycle) -> None:
@@ -110,7 +140,8 @@ def test_requests_are_served_from_tape_and_from_disk_and_completed(cycle: Cycle)
     served = cycle.house.rows("""
         SELECT d.name, x.name, count(*) FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
         JOIN sites x ON x.id = t.source_site_id JOIN files f ON f.id = s.file_id JOIN blocks b ON b.id = f.block_id
-        JOIN datasets d ON d.id = b.dataset_id WHERE s.origin = 'dealer' AND t.state = 'done' GROUP BY 1, 2 ORDER BY 1""")
+        JOIN datasets d ON d.id = b.dataset_id WHERE s.origin = 'dealer' AND t.state = 'done'
+        GROUP BY 1, 2 ORDER BY 1""")
     assert served == [(TAPE_ONLY, "T1_AA_Tape", 6), (HALF, "T1_AA_Disk", 4)]
     assert cycle.house.rows("SELECT state, closed_at IS NOT NULL FROM copy_requests") == [("completed", True)] * 2
 

@@ -44,14 +44,20 @@ def person_says(option: str) -> Iterator[list[str]]:
     def answer() -> None:
         while not asked and not over.is_set():
             with create_session(scoped=False) as session:
-                found = (session.query(TaskInstance, HITLDetail).join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
-                         .filter(TaskInstance.state == "awaiting_input").one_or_none())
+                found = (
+                    session.query(TaskInstance, HITLDetail)
+                    .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
+                    .filter(TaskInstance.state == "awaiting_input")
+                    .one_or_none()
+                )
                 if found:
                     waiting, detail = found
                     detail.responded_by = {"id": "7", "name": "Ada"}
                     detail.responded_at = timezone.utcnow()
                     detail.chosen_options = [option]
-                    handle_event_submit(TriggerEvent(detail.as_resume_event_payload()), task_instance=waiting, session=session)
+                    handle_event_submit(
+                        TriggerEvent(detail.as_resume_event_payload()), task_instance=waiting, session=session
+                    )
                     asked.append(detail.body)
             time.sleep(0.1)
 
@@ -79,6 +85,14 @@ def test_small_plans_go_through_without_a_person(house: House) -> None:
     assert run.states("approval") == {"skipped": 1}
     assert house.rows(PLANS) == [("committed", "gate")]
     assert house.rows(WISHES)[0][0] > 0
+
+
+def test_a_run_that_an_asset_starts_has_no_interval_and_decides_for_its_own_time(house: House) -> None:
+    run = house.run("detox_physics", by_asset=True)
+    assert run.state == "success"
+    assert run.dag_run.data_interval_end is None
+    ((planned_for,),) = house.rows("SELECT planned_for_at FROM plans")
+    assert planned_for == run.dag_run.start_date
 
 
 def test_a_big_plan_is_shown_to_a_person_and_committed_after_a_yes(asks_for_approval: House) -> None:

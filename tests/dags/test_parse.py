@@ -15,7 +15,17 @@ import yaml
 from tests.dags.house import DAG_IDS, RECIPIENT, ROOT, environment
 
 FILES = sorted((ROOT / "dags").glob("*.py"))
-HEAVY = ("adbc_driver_postgresql", "great_expectations", "polars", "psycopg2", "pyarrow", "requests", "httpx", "lark", "fsspec")
+HEAVY = (
+    "adbc_driver_postgresql",
+    "great_expectations",
+    "polars",
+    "psycopg2",
+    "pyarrow",
+    "requests",
+    "httpx",
+    "lark",
+    "fsspec",
+)
 """Each would cost its import time in every parse of every file, again and again."""
 LIGHT = {"dynamo_ops", "dynamo_ops.errors", "dynamo_ops.settings"}
 
@@ -46,7 +56,9 @@ def test_all_files_are_read_and_make_the_expected_dags(bag: Any) -> None:
 
 
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
-def test_every_dag_explains_itself_retries_by_our_errors_and_tells_when_it_fails_or_is_late(bag: Any, dag_id: str) -> None:
+def test_every_dag_explains_itself_retries_by_our_errors_and_tells_when_it_fails_or_is_late(
+    bag: Any, dag_id: str
+) -> None:
     from airflow.sdk import DeadlineAlert, ExceptionRetryPolicy
     from dynamo_airflow.alerts import FailureMail
 
@@ -70,7 +82,7 @@ def test_every_parameter_of_the_trigger_form_has_a_title_and_a_description(bag: 
     for name, param in bag.dags[dag_id].params.items():
         schema = bag.dags[dag_id].params.get_param(name).schema
         assert schema.get("title"), name
-        assert (schema.get("description") or bag.dags[dag_id].params.get_param(name).description), name
+        assert schema.get("description") or bag.dags[dag_id].params.get_param(name).description, name
         del param
 
 
@@ -95,14 +107,22 @@ def test_partitions_are_what_the_files_are(airflow: None, tmp_path: Path) -> Non
         (config / "dealer" / "express.yaml").rename(config / "dealer" / "muons.yaml")
         found = set(read_dags().dags)
     assert {dag_id for dag_id in found if dag_id.startswith(("detox_", "dealer_"))} == {
-        "detox_muons", "dealer_muons", "dealer_physics"}
+        "detox_muons",
+        "dealer_muons",
+        "dealer_physics",
+    }
 
 
-@pytest.mark.parametrize(("change", "named"), [
-    pytest.param({"fts": {"poll_interval_s": 0}}, ["dynamo.yaml", "fts.poll_interval_s", "greater than 0"], id="value"),
-    pytest.param({"fst": {}}, ["dynamo.yaml", "fst", "Extra inputs"], id="unknown key"),
-    pytest.param({"retries": {"count": "many"}}, ["dynamo.yaml", "retries.count", "'many'"], id="kind"),
-])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        pytest.param(
+            {"fts": {"poll_interval_s": 0}}, ["dynamo.yaml", "fts.poll_interval_s", "greater than 0"], id="value"
+        ),
+        pytest.param({"fst": {}}, ["dynamo.yaml", "fst", "Extra inputs"], id="unknown key"),
+        pytest.param({"retries": {"count": "many"}}, ["dynamo.yaml", "retries.count", "'many'"], id="kind"),
+    ],
+)
 def test_a_wrong_setting_is_an_import_error_that_names_file_key_and_reason(
     airflow: None, tmp_path: Path, change: dict[str, Any], named: list[str]
 ) -> None:
@@ -125,8 +145,13 @@ print(*sorted(set(sys.modules) - before))
 """
     with environment(tmp_path, SETTINGS):
         path = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])
-        made = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}, check=True,
-                              capture_output=True, text=True)
+        made = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONPATH": path},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     added = made.stdout.splitlines()[-1].split()
     assert "dynamo_airflow.defaults" in added
     assert [name for name in added if name.split(".")[0] in HEAVY] == []

@@ -37,38 +37,66 @@ class Stock(Inventory):
         self.users = self.scalar("INSERT INTO groups (name, ownership_level) VALUES ('users', 'block') RETURNING id")
 
     def empty_block(self, name: str) -> None:
-        self.block_ids[name] = self.scalar("""INSERT INTO blocks (dataset_id, name, is_open, last_update_at)
-            VALUES (:d, :n, true, now()) RETURNING id""", d=self.dataset_id, n=name)
+        self.block_ids[name] = self.scalar(
+            """INSERT INTO blocks (dataset_id, name, is_open, last_update_at)
+            VALUES (:d, :n, true, now()) RETURNING id""",
+            d=self.dataset_id,
+            n=name,
+        )
 
-    def plan(self, *copies: Copy, growing: bool = False, group: int | None = None, approved: bool = True,
-             requests: tuple[int, ...] = ()) -> int:
+    def plan(
+        self,
+        *copies: Copy,
+        growing: bool = False,
+        group: int | None = None,
+        approved: bool = True,
+        requests: tuple[int, ...] = (),
+    ) -> int:
         """A stored plan that makes these block copies for ``group`` (ops). ``requests``: whose wish they are."""
         owner = self.group_id if group is None else group
         sites = sorted({site for _, site in copies})
         blocks = pl.DataFrame(
             [(self.block_ids[block], self.dataset_id, self.site_ids[site], owner) for block, site in copies],
-            orient="row", schema=dict.fromkeys(["block_id", "dataset_id", "site_id", "group_id"], pl.Int64))
+            orient="row",
+            schema=dict.fromkeys(["block_id", "dataset_id", "site_id", "group_id"], pl.Int64),
+        )
         datasets = pl.DataFrame(
-            [(self.dataset_id, self.site_ids[site], owner, growing) for site in sites], orient="row",
-            schema={"dataset_id": pl.Int64, "site_id": pl.Int64, "group_id": pl.Int64, "is_growing": pl.Boolean})
+            [(self.dataset_id, self.site_ids[site], owner, growing) for site in sites],
+            orient="row",
+            schema={"dataset_id": pl.Int64, "site_id": pl.Int64, "group_id": pl.Int64, "is_growing": pl.Boolean},
+        )
         served = pl.DataFrame({"request_id": pl.Series(list(requests), dtype=pl.Int64)})
         stored = plan_store.save(
-            self.db, kind="dealer", partition="physics", run_key="run", policy_text="plugins", now=NOW,
-            frames={"block_copies": blocks, "dataset_copies": datasets, "copies": served}, summary={},
-            location=str(self.folder))
+            self.db,
+            kind="dealer",
+            partition="physics",
+            run_key="run",
+            policy_text="plugins",
+            now=NOW,
+            frames={"block_copies": blocks, "dataset_copies": datasets, "copies": served},
+            summary={},
+            location=str(self.folder),
+        )
         if approved:
             plan_store.approve(self.db, stored.id, "gate")
         return stored.id
 
     def owner(self, block: str, site: str) -> str | None:
-        found = self.rows("""SELECT g.name FROM block_replicas r LEFT JOIN groups g ON g.id = r.group_id
-            WHERE r.block_id = :b AND r.site_id = :s""", b=self.block_ids[block], s=self.site_ids[site])
+        found = self.rows(
+            """SELECT g.name FROM block_replicas r LEFT JOIN groups g ON g.id = r.group_id
+            WHERE r.block_id = :b AND r.site_id = :s""",
+            b=self.block_ids[block],
+            s=self.site_ids[site],
+        )
         return found[0][0] if found else "no replica"
 
     def dataset_replica(self, site: str) -> tuple[bool, str | None] | None:
         """(is growing, for whom) of the dataset at a site; None when it is not there."""
-        found = self.rows("""SELECT d.is_growing, g.name FROM dataset_replicas d LEFT JOIN groups g ON g.id = d.group_id
-            WHERE d.site_id = :s""", s=self.site_ids[site])
+        found = self.rows(
+            """SELECT d.is_growing, g.name FROM dataset_replicas d LEFT JOIN groups g ON g.id = d.group_id
+            WHERE d.site_id = :s""",
+            s=self.site_ids[site],
+        )
         return found[0] if found else None
 
     def everything(self) -> dict[str, list[Any]]:
@@ -169,12 +197,17 @@ def test_copies_of_some_blocks_do_not_stop_what_grows(stock: Stock) -> None:
     assert stock.dataset_replica("T2_A") == (True, "users")
 
 
-@pytest.mark.parametrize(("event", "reason"), [
-    pytest.param("UPDATE sites SET status = 'waitroom' WHERE name = 'T2_B'", "the site is not ready any more",
-    id="waitroom"),
-    pytest.param("UPDATE sites SET status = 'unknown' WHERE name = 'T2_B'", "the site is not ready any more",
-    id="unknown"),
-])
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        pytest.param(
+            "UPDATE sites SET status = 'waitroom' WHERE name = 'T2_B'", "the site is not ready any more", id="waitroom"
+        ),
+        pytest.param(
+            "UPDATE sites SET status = 'unknown' WHERE name = 'T2_B'", "the site is not ready any more", id="unknown"
+        ),
+    ],
+)
 def test_a_site_that_is_not_ready_any_more_gets_nothing(stock: Stock, event: str, reason: str) -> None:
     plan = stock.plan(("b1", "T2_B"), ("b1", "T2_C"))
     stock.rows(event)

@@ -37,19 +37,33 @@ class Stock(Inventory):
                 self.replica(block, site)
         self.users = self.scalar("INSERT INTO groups (name, ownership_level) VALUES ('users', 'block') RETURNING id")
 
-    def plan(self, *deletions: Planned, whole: bool = False, last: bool = False, reowned: dict[Planned, int] | None =
-    None,
-             approved: bool = True, **key: str) -> int:
+    def plan(
+        self,
+        *deletions: Planned,
+        whole: bool = False,
+        last: bool = False,
+        reowned: dict[Planned, int] | None = None,
+        approved: bool = True,
+    ) -> int:
         """A stored plan that deletes these replicas as they are now. ``whole``: as whole dataset replicas."""
         rows = [(*self._replica(block, site), whole, last) for block, site in deletions]
-        frame = pl.DataFrame(rows, orient="row", schema={
-            "block_id": pl.Int64, "dataset_id": pl.Int64, "site_id": pl.Int64, "group_id": pl.Int64, "size_bytes":
-            pl.Int64, "whole_dataset": pl.Boolean, "is_last_copy_allowed": pl.Boolean})
+        numbers = dict.fromkeys(["block_id", "dataset_id", "site_id", "group_id", "size_bytes"], pl.Int64)
+        flags = dict.fromkeys(["whole_dataset", "is_last_copy_allowed"], pl.Boolean)
+        frame = pl.DataFrame(rows, orient="row", schema={**numbers, **flags})
         handed = [(self.block_ids[b], self.site_ids[s], group) for (b, s), group in (reowned or {}).items()]
-        to_whom = pl.DataFrame(handed, orient="row", schema=dict.fromkeys(["block_id", "site_id", "group_id"],
-        pl.Int64)) stored = plan_store.save(
-            self.db, kind="detox", partition="physics", run_key=key.get("run_key", "run"), policy_text="Dismiss",
-            now=NOW, frames={"deletions": frame, "reowned": to_whom}, summary={}, location=str(self.folder))
+        keys = ["block_id", "site_id", "group_id"]
+        to_whom = pl.DataFrame(handed, orient="row", schema=dict.fromkeys(keys, pl.Int64))
+        stored = plan_store.save(
+            self.db,
+            kind="detox",
+            partition="physics",
+            run_key="run",
+            policy_text="Dismiss",
+            now=NOW,
+            frames={"deletions": frame, "reowned": to_whom},
+            summary={},
+            location=str(self.folder),
+        )
         if approved:
             plan_store.approve(self.db, stored.id, "gate")
         return stored.id
@@ -57,15 +71,22 @@ class Stock(Inventory):
     def _replica(self, block: str, site: str) -> tuple[Any, ...]:
         found: tuple[Any, ...] = self.rows(
             "SELECT block_id, dataset_id, site_id, group_id, size_bytes FROM block_replicas "
-            "WHERE block_id = :b AND site_id = :s", b=self.block_ids[block], s=self.site_ids[site])[0]
+            "WHERE block_id = :b AND site_id = :s",
+            b=self.block_ids[block],
+            s=self.site_ids[site],
+        )[0]
         return found
 
     def change(self, sql: str, block: str = "b1", site: str = "T2_A", **values: Any) -> None:
         self.rows(sql, b=self.block_ids[block], s=self.site_ids[site], **values)
 
     def owner(self, block: str, site: str) -> str | None:
-        found = self.rows("""SELECT g.name FROM block_replicas r LEFT JOIN groups g ON g.id = r.group_id
-            WHERE r.block_id = :b AND r.site_id = :s""", b=self.block_ids[block], s=self.site_ids[site])
+        found = self.rows(
+            """SELECT g.name FROM block_replicas r LEFT JOIN groups g ON g.id = r.group_id
+            WHERE r.block_id = :b AND r.site_id = :s""",
+            b=self.block_ids[block],
+            s=self.site_ids[site],
+        )
         return found[0][0] if found else "no replica"
 
     def is_growing(self, site: str) -> bool | None:
@@ -111,8 +132,14 @@ def test_the_plan_tells_afterwards_what_was_done(stock: Stock) -> None:
     done(stock, plan)
     stored = plan_store.load(stock.db, plan)
     assert stored.state == "committed"
-    assert stored.summary["commit"] == {"num_block_replicas": 1, "num_dataset_replicas": 0, "num_files": 3,
-                                        "size_bytes": 3 * SIZE, "num_reowned": 0, "left_out": {}}
+    assert stored.summary["commit"] == {
+        "num_block_replicas": 1,
+        "num_dataset_replicas": 0,
+        "num_files": 3,
+        "size_bytes": 3 * SIZE,
+        "num_reowned": 0,
+        "left_out": {},
+    }
 
 
 def test_a_plan_that_was_not_approved_is_not_committed(stock: Stock) -> None:
@@ -183,19 +210,23 @@ def becomes_the_only_source_that_stays(stock: Stock) -> None:
     stock.wish("copy", stock.files_of["b1"], "T2_C")
 
 
-@pytest.mark.parametrize(("event", "reason"), [
-    (vanishes, "the replica is no longer there"),
-    (changes_its_owner, "the replica has changed since it was planned"),
-    (loses_its_owner, "the replica has changed since it was planned"),
-    (grows, "the replica has changed since it was planned"),
-    (is_locked, "it is locked"),
-    (is_locked_here_for_its_owner, "it is locked"),
-    (loses_the_other_copy, "it is the last copy"),
-    (loses_a_file_of_the_other_copy, "it is the last copy"),
-    (sees_the_other_copy_condemned, "it is the last copy"),
-    (becomes_the_only_source, "it is the only source of a copy that is still pending"),
-    (becomes_the_only_source_that_stays, "it is the only source of a copy that is still pending"),
-], ids=lambda value: value.__name__ if callable(value) else "stays")
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (vanishes, "the replica is no longer there"),
+        (changes_its_owner, "the replica has changed since it was planned"),
+        (loses_its_owner, "the replica has changed since it was planned"),
+        (grows, "the replica has changed since it was planned"),
+        (is_locked, "it is locked"),
+        (is_locked_here_for_its_owner, "it is locked"),
+        (loses_the_other_copy, "it is the last copy"),
+        (loses_a_file_of_the_other_copy, "it is the last copy"),
+        (sees_the_other_copy_condemned, "it is the last copy"),
+        (becomes_the_only_source, "it is the only source of a copy that is still pending"),
+        (becomes_the_only_source_that_stays, "it is the only source of a copy that is still pending"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "stays",
+)
 def test_what_is_no_longer_as_planned_stays_and_the_rest_goes(
     stock: Stock, event: Callable[[Stock], None], reason: str
 ) -> None:
@@ -223,8 +254,9 @@ def a_copy_that_has_another_source(stock: Stock) -> None:
     stock.wish("copy", stock.files_of["b1"], "T2_C")
 
 
-@pytest.mark.parametrize("event", [an_old_lock, a_lock_elsewhere, a_copy_that_has_another_source],
-                         ids=lambda event: event.__name__)
+@pytest.mark.parametrize(
+    "event", [an_old_lock, a_lock_elsewhere, a_copy_that_has_another_source], ids=lambda event: event.__name__
+)
 def test_what_does_not_concern_it_does_not_keep_it(stock: Stock, event: Callable[[Stock], None]) -> None:
     plan = stock.plan(("b1", "T2_A"))
     event(stock)
@@ -309,8 +341,10 @@ def test_a_block_that_has_lost_its_owner_meanwhile_is_not_handed_over(stock: Sto
     assert stock.owner("b2", "T2_A") is None
 
 
-@pytest.mark.parametrize("step", ["_recheck", "subscribe_blocks", "_remove_empty", "_stop_growing", "_reown",
-"mark_committed"]) @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "step", ["_recheck", "subscribe_blocks", "_remove_empty", "_stop_growing", "_reown", "mark_committed"]
+)
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_again(
     stock: Stock, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:

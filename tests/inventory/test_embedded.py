@@ -56,7 +56,9 @@ def test_a_folder_in_which_nothing_ever_ran(tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
 
 
-@pytest.mark.parametrize("content", ["", "not a number\n", "999999999\n"], ids=["empty", "rubbish", "a process that ended"])
+@pytest.mark.parametrize(
+    "content", ["", "not a number\n", "999999999\n"], ids=["empty", "rubbish", "a process that ended"]
+)
 def test_a_pid_file_that_a_crash_left_is_no_server(tmp_path: Path, content: str) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "postmaster.pid").write_text(content)
@@ -82,7 +84,9 @@ def test_a_copy_of_a_template_has_its_tables(postgres: EmbeddedPostgres) -> None
     assert fetch(postgres.url("copy"), "SELECT n FROM t") == 7
     for name in ("original", "copy", "copy"):
         postgres.drop_database(name)
-    assert fetch(postgres.url("postgres"), "SELECT count(*) FROM pg_database WHERE datname IN ('original', 'copy')") == 0
+    assert (
+        fetch(postgres.url("postgres"), "SELECT count(*) FROM pg_database WHERE datname IN ('original', 'copy')") == 0
+    )
 
 
 def test_without_a_url_the_embedded_server_is_started_made_and_migrated(folder: Path) -> None:

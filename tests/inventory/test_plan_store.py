@@ -21,8 +21,15 @@ FRAME = pl.DataFrame({"block_id": [1, 2], "reason": ["old", None]})
 
 def save(database: Database, folder: Path | str, **changes: Any) -> StoredPlan:
     given: dict[str, Any] = {
-        "kind": "detox", "partition": "physics", "run_key": "r1", "policy_text": "Dismiss", "now": NOW,
-        "frames": {"decisions": FRAME}, "summary": {"num_deletions": 2}, "location": str(folder)}
+        "kind": "detox",
+        "partition": "physics",
+        "run_key": "r1",
+        "policy_text": "Dismiss",
+        "now": NOW,
+        "frames": {"decisions": FRAME},
+        "summary": {"num_deletions": 2},
+        "location": str(folder),
+    }
     return plan_store.save(database, **{**given, **changes})
 
 
@@ -71,8 +78,11 @@ def test_a_committed_plan_is_not_replaced(database: Database, tmp_path: Path) ->
     assert again.frame("decisions").height == 2
 
 
-@pytest.mark.parametrize("other", [{"run_key": "r2"}, {"partition": "express"}, {"kind": "dealer"}],
-                         ids=["another run", "another partition", "another kind"])
+@pytest.mark.parametrize(
+    "other",
+    [{"run_key": "r2"}, {"partition": "express"}, {"kind": "dealer"}],
+    ids=["another run", "another partition", "another kind"],
+)
 def test_plans_of_others_are_plans_of_their_own(database: Database, tmp_path: Path, other: dict[str, str]) -> None:
     assert save(database, tmp_path, **other).id != save(database, tmp_path).id
 
@@ -84,12 +94,19 @@ def test_a_policy_text_is_kept_once(database: Database, tmp_path: Path) -> None:
     assert texts == ["Dismiss", "Protect"]
 
 
-@pytest.mark.parametrize(("state", "move", "to"), [
-    ("planned", "approve", "approved"), ("planned", "refuse", "refused"),
-    ("approved", "approve", "approved"), ("approved", "refuse", "refused"),
-    ("refused", "approve", None), ("refused", "refuse", "refused"),
-    ("committed", "approve", None), ("committed", "refuse", None),
-])
+@pytest.mark.parametrize(
+    ("state", "move", "to"),
+    [
+        ("planned", "approve", "approved"),
+        ("planned", "refuse", "refused"),
+        ("approved", "approve", "approved"),
+        ("approved", "refuse", "refused"),
+        ("refused", "approve", None),
+        ("refused", "refuse", "refused"),
+        ("committed", "approve", None),
+        ("committed", "refuse", None),
+    ],
+)
 def test_moves(database: Database, tmp_path: Path, state: str, move: str, to: str | None) -> None:
     plan = brought_to(database, tmp_path, state)
     if to is None:
@@ -107,7 +124,9 @@ def test_the_first_approval_stands(database: Database, tmp_path: Path) -> None:
     assert plan_store.load(database, plan).approved_by == "gate"
 
 
-@pytest.mark.parametrize(("state", "is_open"), [("planned", False), ("refused", False), ("approved", True), ("committed", True)])
+@pytest.mark.parametrize(
+    ("state", "is_open"), [("planned", False), ("refused", False), ("approved", True), ("committed", True)]
+)
 def test_what_can_be_locked_for_a_commit(database: Database, tmp_path: Path, state: str, is_open: bool) -> None:
     plan = brought_to(database, tmp_path, state)
     with database.begin() as connection:

@@ -22,7 +22,7 @@ def sent(configured: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     from dynamo_airflow.alerts import FailureMail
 
     mails: list[Any] = []
-    monkeypatch.setattr(FailureMail, "notify", lambda self, context: mails.append(self))
+    monkeypatch.setattr(FailureMail, "notify", lambda self, _: mails.append(self))
     return mails
 
 
@@ -36,11 +36,15 @@ def fail(error: BaseException | None, task_id: str = "submit", **values: Any) ->
         callback({"dag": DAG("transfers"), "ti": ti, "exception": error, **values})
 
 
-@pytest.mark.parametrize("error", [
-    GateError("metadata gate refused source 'dbs': size_bytes is negative"),
-    RetryableRemoteError("FTS answered 503"),
-    PermanentRemoteError("FTS answered 400"),
-], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [
+        GateError("metadata gate refused source 'dbs': size_bytes is negative"),
+        RetryableRemoteError("FTS answered 503"),
+        PermanentRemoteError("FTS answered 400"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_a_mail_says_what_happened_and_what_to_do_next(sent: list[Any], error: DynamoError) -> None:
     fail(error, data_interval_start=START, data_interval_end=END)
     text = html.unescape(sent[0].html_content)
@@ -59,7 +63,9 @@ def test_what_a_message_holds_is_shown_and_not_rendered(sent: list[Any]) -> None
     assert f'href="{LOG.replace("&", "&amp;")}"' in content
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), None], ids=["not of ours", "lost with its process"])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("division by zero"), None], ids=["not of ours", "lost with its process"]
+)
 def test_an_error_that_nobody_foresaw_is_told_too(sent: list[Any], error: BaseException | None) -> None:
     fail(error)
     text = html.unescape(sent[0].html_content)
@@ -72,7 +78,7 @@ def test_two_failures_in_one_process_are_two_different_mails(sent: list[Any]) ->
     from airflow.sdk import DAG
     from dynamo_airflow.alerts import failure_callbacks
 
-    callback, = failure_callbacks()
+    (callback,) = failure_callbacks()
     for task_id, error in (("submit", "first"), ("apply", "second")):
         ti = SimpleNamespace(task_id=task_id, try_number=1, run_id="r1", log_url=LOG)
         callback({"dag": DAG("transfers"), "ti": ti, "exception": GateError(error)})

@@ -49,19 +49,30 @@ def test_retries_are_those_of_the_settings(configured: Path) -> None:
 
     given = task_defaults()
     assert (given["retries"], given["retry_delay"], given["max_retry_delay"]) == (
-        4, timedelta(seconds=7), timedelta(seconds=70))
+        4,
+        timedelta(seconds=7),
+        timedelta(seconds=70),
+    )
 
 
 def context(**values: Any) -> dict[str, Any]:
-    return {"dag": SimpleNamespace(dag_id="detox_physics"), "dag_run": SimpleNamespace(run_id="r1", start_date=STARTED),
-            **values}
+    return {
+        "dag": SimpleNamespace(dag_id="detox_physics"),
+        "dag_run": SimpleNamespace(run_id="r1", start_date=STARTED),
+        **values,
+    }
 
 
-@pytest.mark.parametrize(("given", "expected"), [
-    pytest.param({"data_interval_start": START, "data_interval_end": END}, (START, END), id="scheduled"),
-    pytest.param({}, (STARTED, STARTED), id="by an asset: no interval"),
-    pytest.param({"data_interval_start": None, "data_interval_end": None}, (STARTED, STARTED), id="by hand: null interval"),
-])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"data_interval_start": START, "data_interval_end": END}, (START, END), id="scheduled"),
+        pytest.param({}, (STARTED, STARTED), id="by an asset: no interval"),
+        pytest.param(
+            {"data_interval_start": None, "data_interval_end": None}, (STARTED, STARTED), id="by hand: null interval"
+        ),
+    ],
+)
 def test_a_run_without_an_interval_ends_at_its_start(
     airflow: None, given: dict[str, Any], expected: tuple[datetime, datetime]
 ) -> None:
@@ -79,11 +90,22 @@ def test_the_key_of_a_run_is_that_of_all_its_tries(airflow: None) -> None:
 def test_assets_have_names_that_cannot_be_taken_for_each_other(airflow: None) -> None:
     from dynamo_airflow import assets
 
-    named = [assets.METADATA, assets.POPULARITY, assets.SUBSCRIPTIONS, assets.REPLICAS,
-             assets.detox_cycle("physics"), assets.detox_cycle("express")]
+    named = [
+        assets.METADATA,
+        assets.POPULARITY,
+        assets.SUBSCRIPTIONS,
+        assets.REPLICAS,
+        assets.detox_cycle("physics"),
+        assets.detox_cycle("express"),
+    ]
     assert [asset.uri for asset in named] == [
-        "dynamo://inventory/metadata", "dynamo://popularity/", "dynamo://subscriptions/", "dynamo://inventory/replicas",
-        "dynamo://detox/physics", "dynamo://detox/express"]
+        "dynamo://inventory/metadata",
+        "dynamo://popularity/",
+        "dynamo://subscriptions/",
+        "dynamo://inventory/replicas",
+        "dynamo://detox/physics",
+        "dynamo://detox/express",
+    ]
     assert {asset.group for asset in named} == {"dynamo"}
 
 

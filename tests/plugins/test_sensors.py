@@ -38,8 +38,15 @@ def test_a_job_is_waited_for_in_the_triggerer(configured: Path, kind: str, wait_
     deadline = given.pop("deadline")
     assert deferred.value.method_name == "resume"
     assert 2 * 3600 <= deadline - before < 2 * 3600 + 60
-    assert given == {"url": FTS, "ca": "/tls/ca.pem", "cert": "/tls/cert.pem", "key": "/tls/key.pem", "job_ids": ASKED,
-                     "wait_for": wait_for, "poll_interval_s": 3.0}
+    assert given == {
+        "url": FTS,
+        "ca": "/tls/ca.pem",
+        "cert": "/tls/cert.pem",
+        "key": "/tls/key.pem",
+        "job_ids": ASKED,
+        "wait_for": wait_for,
+        "poll_interval_s": 3.0,
+    }
 
 
 def test_done_hands_the_jobs_on(configured: Path) -> None:
@@ -56,11 +63,14 @@ def test_other_ends_are_errors_of_the_class_that_decides_on_the_retry(
     assert type(raised.value) is kind
 
 
-@pytest.mark.parametrize(("job_ids", "address"), [
-    pytest.param(["", ASKED[0]], f"{FTS}/jobs/{ASKED[0]}", id="the first job"),
-    pytest.param([], "", id="no job"),
-    pytest.param("{{ not rendered }}", "", id="not rendered"),
-])
+@pytest.mark.parametrize(
+    ("job_ids", "address"),
+    [
+        pytest.param(["", ASKED[0]], f"{FTS}/jobs/{ASKED[0]}", id="the first job"),
+        pytest.param([], "", id="no job"),
+        pytest.param("{{ not rendered }}", "", id="not rendered"),
+    ],
+)
 def test_a_button_leads_to_the_job(configured: Path, job_ids: Any, address: str) -> None:
     from dynamo_airflow.links import FtsJobsLink
 

@@ -19,8 +19,17 @@ Answer = dict[str, bool] | Exception
 
 
 def arguments(**changes: Any) -> dict[str, Any]:
-    return {"url": "https://fts:8446", "ca": "/ca.pem", "cert": "/cert.pem", "key": None, "job_ids": JOBS,
-            "wait_for": "finished", "poll_interval_s": 0.01, "deadline": FAR, **changes}
+    return {
+        "url": "https://fts:8446",
+        "ca": "/ca.pem",
+        "cert": "/cert.pem",
+        "key": None,
+        "job_ids": JOBS,
+        "wait_for": "finished",
+        "poll_interval_s": 0.01,
+        "deadline": FAR,
+        **changes,
+    }
 
 
 @pytest.fixture
@@ -88,15 +97,20 @@ def test_a_wait_that_nobody_knows_is_refused(make: Callable[..., Any]) -> None:
         make(wait_for="eaten")
 
 
-@pytest.mark.parametrize(("wait_for", "answers", "calls"), [
-    pytest.param("staged", [STAGING, STAGING, ACTIVE], 3, id="from tape: over when the copies begin"),
-    pytest.param("staged", [ACTIVE], 1, id="nothing from tape: over at once"),
-    pytest.param("finished", [STAGING, ACTIVE, ENDED], 3, id="copies: over when the jobs are"),
-    pytest.param("finished", [ENDED], 1, id="jobs that are over already"),
-    pytest.param("finished", [ACTIVE, AWAY, AWAY, ENDED], 4, id="FTS was away in between"),
-    pytest.param("finished", [AWAY, ENDED], 2, id="FTS was away at first"),
-])
-def test_done(make: Callable[..., Any], fts: Callable[..., Any], wait_for: str, answers: list[Answer], calls: int) -> None:
+@pytest.mark.parametrize(
+    ("wait_for", "answers", "calls"),
+    [
+        pytest.param("staged", [STAGING, STAGING, ACTIVE], 3, id="from tape: over when the copies begin"),
+        pytest.param("staged", [ACTIVE], 1, id="nothing from tape: over at once"),
+        pytest.param("finished", [STAGING, ACTIVE, ENDED], 3, id="copies: over when the jobs are"),
+        pytest.param("finished", [ENDED], 1, id="jobs that are over already"),
+        pytest.param("finished", [ACTIVE, AWAY, AWAY, ENDED], 4, id="FTS was away in between"),
+        pytest.param("finished", [AWAY, ENDED], 2, id="FTS was away at first"),
+    ],
+)
+def test_done(
+    make: Callable[..., Any], fts: Callable[..., Any], wait_for: str, answers: list[Answer], calls: int
+) -> None:
     asked = fts(*answers)
     assert events(make(wait_for=wait_for)) == [{"status": "done", "message": f"2 jobs {wait_for}", "open_jobs": 0}]
     assert len(asked) == calls
@@ -107,11 +121,15 @@ def test_done(make: Callable[..., Any], fts: Callable[..., Any], wait_for: str, 
 def test_timeout_tells_how_many_are_open(make: Callable[..., Any], fts: Callable[..., Any], answer: Answer) -> None:
     fts(answer)
     assert events(make(deadline=time.time() + 0.05)) == [
-        {"status": "timeout", "message": "2 of 2 FTS jobs are not finished in time", "open_jobs": 2}]
+        {"status": "timeout", "message": "2 of 2 FTS jobs are not finished in time", "open_jobs": 2}
+    ]
 
 
-@pytest.mark.parametrize("error", [PermanentRemoteError("FTS says no"), CredentialError("FTS says no")],
-                         ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [PermanentRemoteError("FTS says no"), CredentialError("FTS says no")],
+    ids=lambda error: type(error).__name__,
+)
 def test_a_refusal_ends_the_wait_with_its_message(
     make: Callable[..., Any], fts: Callable[..., Any], error: Exception
 ) -> None:

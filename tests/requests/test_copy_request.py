@@ -36,7 +36,8 @@ def test_a_request_is_open_until_it_is_completed(stock: Inventory) -> None:
     first, second = ask(stock, "T2_B1"), ask(stock, "T2_*", copies=2)
     assert open_requests(stock.db, "ops").to_dicts() == [
         {"request_id": first, "dataset": DATASET, "sites": ["T2_B1"], "num_copies": 1, "group": "ops"},
-        {"request_id": second, "dataset": DATASET, "sites": ["T2_*"], "num_copies": 2, "group": "ops"}]
+        {"request_id": second, "dataset": DATASET, "sites": ["T2_*"], "num_copies": 2, "group": "ops"},
+    ]
     assert activate(stock.db, [first]) == 1
     assert states(stock) == {first: "activated", second: "new"}
     assert open_requests(stock.db, "ops").height == 2
@@ -44,8 +45,7 @@ def test_a_request_is_open_until_it_is_completed(stock: Inventory) -> None:
 
 
 def test_a_group_that_no_dealer_serves_is_told_at_once(stock: Inventory) -> None:
-    with pytest.raises(InventoryError, match="no dealer configuration places for group 'ops'; served are express,
-    physics"):
+    with pytest.raises(InventoryError, match="places for group 'ops'; served are express, physics"):
         request_copy(stock.db, DATASET, ["T2_A"], num_copies=1, group="ops", by="ada", served={"physics", "express"})
     assert states(stock) == {}
 
@@ -63,13 +63,16 @@ def test_after_it_was_completed_it_can_be_made_again(stock: Inventory) -> None:
     assert ask(stock, "T2_A") != first
 
 
-@pytest.mark.parametrize(("wrong", "message"), [
-    pytest.param({"dataset": "/No/Such-v1/AOD"}, "unknown dataset '/No/Such-v1/AOD'", id="dataset"),
-    pytest.param({"group": "opps"}, "unknown group 'opps'; groups are ops", id="group"),
-    pytest.param({"sites": ["T2_A", "T3_*"]}, "no site matches 'T3_*'", id="site"),
-    pytest.param({"sites": []}, "no site matches an empty list", id="no site"),
-    pytest.param({"copies": -1}, "num_copies=-1 is negative", id="copies"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        pytest.param({"dataset": "/No/Such-v1/AOD"}, "unknown dataset '/No/Such-v1/AOD'", id="dataset"),
+        pytest.param({"group": "opps"}, "unknown group 'opps'; groups are ops", id="group"),
+        pytest.param({"sites": ["T2_A", "T3_*"]}, "no site matches 'T3_*'", id="site"),
+        pytest.param({"sites": []}, "no site matches an empty list", id="no site"),
+        pytest.param({"copies": -1}, "num_copies=-1 is negative", id="copies"),
+    ],
+)
 def test_what_is_unknown_is_named(stock: Inventory, wrong: dict[str, object], message: str) -> None:
     given = {"dataset": DATASET, "group": "ops", "sites": ["T2_A"], "copies": 1, **wrong}
     sites = given.pop("sites")
@@ -80,21 +83,24 @@ def test_what_is_unknown_is_named(stock: Inventory, wrong: dict[str, object], me
     assert states(stock) == {}
 
 
-@pytest.mark.parametrize(("sites", "copies", "full_at", "is_completed"), [
-    pytest.param(["T2_A"], 1, [], True, id="there already"),
-    pytest.param(["T2_B1"], 1, [], False, id="nothing there"),
-    pytest.param(["T2_B1"], 1, ["T2_B1"], True, id="arrived"),
-    pytest.param(["T2_*"], 2, [], False, id="one of two"),
-    pytest.param(["T2_*"], 2, ["T2_B1"], True, id="two of two"),
-    pytest.param(["T2_*"], 0, [], False, id="one at each: one lacks"),
-    pytest.param(["T2_*"], 0, ["T2_B1"], True, id="one at each"),
-    pytest.param(["T2_?"], 1, ["T2_B1"], True, id="question mark"),
-    pytest.param(["T2_?1"], 1, ["T2xC"], False, id="an underscore is no wildcard"),
-    pytest.param(["T2_[BC]*"], 1, ["T2_B1"], True, id="a set of letters"),
-    pytest.param(["T2_[BC]*"], 1, ["T2xC"], False, id="a set of letters, elsewhere"),
-    pytest.param(["T2_B1", "T2_B*"], 1, ["T2_B1"], True, id="two patterns for one site"),
-    pytest.param(["T2_B1", "T2_B*"], 2, ["T2_B1"], False, id="two patterns for one site are one copy"),
-])
+@pytest.mark.parametrize(
+    ("sites", "copies", "full_at", "is_completed"),
+    [
+        pytest.param(["T2_A"], 1, [], True, id="there already"),
+        pytest.param(["T2_B1"], 1, [], False, id="nothing there"),
+        pytest.param(["T2_B1"], 1, ["T2_B1"], True, id="arrived"),
+        pytest.param(["T2_*"], 2, [], False, id="one of two"),
+        pytest.param(["T2_*"], 2, ["T2_B1"], True, id="two of two"),
+        pytest.param(["T2_*"], 0, [], False, id="one at each: one lacks"),
+        pytest.param(["T2_*"], 0, ["T2_B1"], True, id="one at each"),
+        pytest.param(["T2_?"], 1, ["T2_B1"], True, id="question mark"),
+        pytest.param(["T2_?1"], 1, ["T2xC"], False, id="an underscore is no wildcard"),
+        pytest.param(["T2_[BC]*"], 1, ["T2_B1"], True, id="a set of letters"),
+        pytest.param(["T2_[BC]*"], 1, ["T2xC"], False, id="a set of letters, elsewhere"),
+        pytest.param(["T2_B1", "T2_B*"], 1, ["T2_B1"], True, id="two patterns for one site"),
+        pytest.param(["T2_B1", "T2_B*"], 2, ["T2_B1"], False, id="two patterns for one site are one copy"),
+    ],
+)
 def test_a_request_is_completed_when_enough_sites_have_all_blocks(
     stock: Inventory, sites: list[str], copies: int, full_at: list[str], is_completed: bool
 ) -> None:

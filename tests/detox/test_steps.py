@@ -1,0 +1,184 @@
+"""The tasks of a Detox DAG, one after the other, on a real database: each may be killed and run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dynamo_ops.detox import steps
+from dynamo_ops.errors import GateError, PlanError, PolicyError
+from dynamo_ops.inventory import plan_store
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.settings import ROOT, Settings
+from tests.fileops.factory import SIZE, Inventory
+
+NOW = datetime.now(UTC)
+HEAD = "Partition all\nOn site.status == READY\nWhen site.occupancy > 0.5\nUntil site.occupancy < 0.4\n"
+TAIL = "Dismiss\nOrder increasing replica.size\n"
+
+
+class House(Inventory):
+    """Blocks b1, b2 at T2_A (full) and T2_B (empty enough), and a policy that may delete all of them."""
+
+    def __init__(self, db: Database, folder: Path) -> None:
+        super().__init__(db)
+        for name in ("config", "policies"):
+            (folder / name).mkdir()
+        self.settings = Settings(
+            home=folder, config_dir=folder / "config", policy_dir=folder / "policies", db_url=db.url
+        )
+        (folder / "config" / "partitions.txt").write_text("all: dataset.name == /*/*/*\n")
+        self.gates()
+        self.policy(TAIL)
+        for site, quota in (("T2_A", 4 * SIZE), ("T2_B", -1)):
+            self.site(site)
+            self.rows(
+                "INSERT INTO quotas (site_id, partition, quota_bytes, changed_by) VALUES (:s, 'all', :q, 'test')",
+                s=self.site_ids[site],
+                q=quota,
+            )
+        for block in ("b1", "b2"):
+            self.block(block, 2)
+            for site in ("T2_A", "T2_B"):
+                self.replica(block, site)
+        self.rows("UPDATE block_replicas SET last_update_at = :t", t=NOW - timedelta(days=100))
+
+    def gates(self, **detox: Any) -> None:
+        """The shipped limits, but a plan may empty a site; with these of ``detox`` changed."""
+        shipped = yaml.safe_load((ROOT / "include" / "config" / "gates.yaml").read_text())
+        shipped["detox"] |= {"max_site_fraction": 1.0, **detox}
+        (self.settings.config_dir / "gates.yaml").write_text(yaml.safe_dump(shipped))
+
+    def policy(self, lines: str) -> None:
+        (self.settings.policy_dir / "all.txt").write_text(HEAD + lines)
+
+    def plan(self, run_key: str = "run") -> int:
+        return steps.plan_cycle(self.db, self.settings, "all", run_key=run_key, now=NOW)
+
+    def gate(self, plan_id: int) -> None:
+        steps.gate_plan(self.db, self.settings, plan_id, run_key="run")
+
+    def commit(self, plan_id: int, **by: str) -> dict[str, Any]:
+        return steps.commit_plan(self.db, self.settings, plan_id, **by)
+
+    def state(self, plan_id: int) -> str:
+        return plan_store.load(self.db, plan_id).state
+
+
+@pytest.fixture
+def house(database: Database, tmp_path: Path) -> Iterator[House]:
+    return House(database, tmp_path)
+
+
+def test_plan_gate_commit(house: House) -> None:
+    plan = house.plan()
+    stored = plan_store.load(house.db, plan)
+    assert stored.summary["num_deletions"] == 2
+    assert stored.summary["deleted_bytes"] == 4 * SIZE
+    assert stored.summary["triggered_sites"] == ["T2_A"]
+    assert (house.state(plan), house.wishes()) == ("planned", {})
+    house.gate(plan)
+    assert (house.state(plan), house.wishes()) == ("approved", {})
+    assert house.commit(plan)["num_files"] == 4
+    assert {(action, site) for action, _, site in house.wishes()} == {("delete", "T2_A")}
+
+
+def test_every_task_again_changes_nothing(house: House) -> None:
+    plan = house.plan()
+    assert house.plan() == plan
+    house.gate(plan)
+    house.gate(plan)
+    first = house.commit(plan)
+    wishes = house.wishes()
+    assert house.commit(plan) == first
+    house.gate(plan)
+    assert house.plan() == plan
+    assert (house.state(plan), house.wishes()) == ("committed", wishes)
+
+
+def test_a_commit_that_a_person_approved_can_be_run_again(house: House) -> None:
+    house.gates(approval_above_bytes=0)
+    plan = house.plan()
+    house.gate(plan)
+    assert house.state(plan) == "planned"
+    assert steps.needs_approval(house.db, house.settings, plan)
+    with pytest.raises(PlanError, match="is planned"):
+        house.commit(plan)
+    first = house.commit(plan, approved_by="Ada in Airflow")
+    assert house.commit(plan, approved_by="Ada in Airflow") == first
+    assert plan_store.load(house.db, plan).approved_by == "Ada in Airflow"
+
+
+def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
+    house.gates(max_volume_bytes=1)
+    plan = house.plan()
+    with pytest.raises(GateError, match="partition 'all'"):
+        house.gate(plan)
+    stored = plan_store.load(house.db, plan)
+    assert stored.state == "refused"
+    assert stored.refused_because
+    house.gates()
+    with pytest.raises(PlanError, match="is refused"):
+        house.commit(plan, approved_by="Ada in Airflow")
+    assert house.wishes() == {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "gates", "is_deleted"),
+    [
+        pytest.param(f"Delete dataset.status == INVALID\n{TAIL}", {}, True, id="a Delete line asks for it"),
+        pytest.param(TAIL, {}, False, id="nobody asks for it"),
+        pytest.param(TAIL, {"last_copies_allowed": True}, True, id="the limits allow it"),
+    ],
+)
+def test_a_last_copy_goes_only_where_somebody_says_so(
+    house: House, policy: str, gates: dict[str, bool], is_deleted: bool
+) -> None:
+    house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
+    house.rows("UPDATE datasets SET status = 'invalid'")
+    house.policy(policy)
+    house.gates(**gates)
+    plan = house.plan()
+    if is_deleted:
+        house.gate(plan)
+        assert house.commit(plan)["num_block_replicas"] == 2
+    else:
+        with pytest.raises(GateError, match="the last copy anywhere"):
+            house.gate(plan)
+    assert bool(house.wishes()) is is_deleted
+
+
+def test_an_image_that_shrank_by_itself_is_suspect_but_not_by_our_own_deletions(house: House) -> None:
+    first = house.plan("run 1")
+    house.gate(first)
+    house.commit(first)
+    second = house.plan("run 2")
+    house.gate(second)  # two of four are gone: those were deleted by the first
+    house.commit(second)
+    house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
+    third = house.plan("run 3")
+    with pytest.raises(GateError):
+        house.gate(third)
+
+
+def test_a_person_sees_sites_and_volumes(house: House) -> None:
+    text = steps.describe_plan(house.db, house.plan())
+    assert "of *all*: 2 block replicas" in text
+    assert "| T2_A | 2 |" in text
+
+
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [("policies/all.txt", "the policy cannot be read"), ("config/partitions.txt", "the definitions of the partitions")],
+)
+def test_a_file_that_lacks_is_named(house: House, lacking: str, message: str) -> None:
+    file = house.settings.home / lacking
+    file.unlink()
+    with pytest.raises(PolicyError, match=message) as error:
+        house.plan()
+    assert error.value.file == str(file)
