@@ -43,13 +43,13 @@ disappearance, sane sites. A run that the gate stops has changed nothing; its me
 def metadata_sync() -> None:
     @task(pool="metadata_source")
     def pull_sites(source: str) -> int:
-        from dynamo_ops.sources.pull import pull_sites
+        from dynamo_ops.sources.steps import pull_sites
 
         return pull_sites(database(), settings(), run_key(get_current_context()), source)
 
     @task(pool="metadata_source")
     def pull_datasets(source: str) -> list[dict[str, object]]:
-        from dynamo_ops.sources.pull import pull_datasets
+        from dynamo_ops.sources.steps import pull_datasets
 
         context = get_current_context()
         pages = pull_datasets(
@@ -72,7 +72,7 @@ def metadata_sync() -> None:
         map_index_template="{{ task.op_kwargs['page']['source'] }} {{ task.op_kwargs['page']['page'] }}",
     )
     def pull_details(page: dict[str, object]) -> dict[str, int]:
-        from dynamo_ops.sources.pull import pull_details
+        from dynamo_ops.sources.steps import pull_details
 
         return pull_details(
             database(), settings(), run_key(get_current_context()), str(page["source"]), int(str(page["page"]))
@@ -87,7 +87,7 @@ def metadata_sync() -> None:
 
     @task(outlets=[METADATA])
     def merge() -> dict[str, object]:
-        from dynamo_ops.sources.pull import merge
+        from dynamo_ops.sources.steps import merge
 
         context = get_current_context()
         summary = merge(database(), run_key(context), SOURCES, SITE_SOURCES, interval(context)[1])

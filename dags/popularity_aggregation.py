@@ -47,7 +47,7 @@ def popularity_aggregation() -> None:
 
     @task(pool="access_source")
     def pull(source: str, day: str) -> int:
-        from dynamo_ops.popularity.pull import pull
+        from dynamo_ops.popularity.steps import pull
 
         return pull(database(), settings(), run_key(get_current_context()), source, day)
 
@@ -60,7 +60,7 @@ def popularity_aggregation() -> None:
 
     @task
     def replace_day(day: str) -> dict[str, object]:
-        from dynamo_ops.popularity.pull import replace_day
+        from dynamo_ops.popularity.steps import replace_day
 
         return replace_day(database(), run_key(get_current_context()), SOURCES, day)
 

@@ -16,8 +16,9 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
 
     ``whole_dataset``: the plan deletes every block replica that the dataset has at the site; ``is_locked``: a lock in
     force covers it; ``is_last_copy``: no complete replica of the block is left anywhere that is owned and not deleted
-    by this plan; ``is_last_copy_allowed``: a Delete line asks for it all the same; ``is_last_source``: as is_last_copy,
-    while some owned replica of the block is still incomplete elsewhere.
+    by this plan; ``is_last_copy_allowed``: it is, and a Delete line asked for it knowing that (one that becomes the
+    last copy only after planning is not meant); ``is_last_source``: as is_last_copy, while some owned replica of the
+    block is still incomplete elsewhere.
     """
     deleted = plan.deletions.select(
         "dataset_id", "dataset", "site_id", "site", "block_id", "block", "group_id", "line", "size_bytes"
@@ -26,12 +27,15 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
     complete = staying.filter("is_complete")["block_id"].unique()
     waiting = staying.filter(~pl.col("is_complete"))["block_id"].unique()
     not_left = ~pl.col("block_id").is_in(complete.implode())
-    return deleted.join(_whole(deleted, frames), on=["dataset_id", "site_id"], how="left").with_columns(
-        whole_dataset=pl.col("whole_dataset").fill_null(False),
-        is_locked=locked_expr(frames),
-        is_last_copy=not_left & (pl.col("size_bytes") > 0),
-        is_last_copy_allowed=pl.col("line").is_in(_delete_lines(plan).implode()),
-        is_last_source=not_left & pl.col("block_id").is_in(waiting.implode()),
+    return (
+        deleted.join(_whole(deleted, frames), on=["dataset_id", "site_id"], how="left")
+        .with_columns(
+            whole_dataset=pl.col("whole_dataset").fill_null(False),
+            is_locked=locked_expr(frames),
+            is_last_copy=not_left & (pl.col("size_bytes") > 0),
+            is_last_source=not_left & pl.col("block_id").is_in(waiting.implode()),
+        )
+        .with_columns(is_last_copy_allowed=pl.col("is_last_copy") & pl.col("line").is_in(_delete_lines(plan).implode()))
     )
 
 

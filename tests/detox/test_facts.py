@@ -124,8 +124,13 @@ def test_locks(lock: tuple[str, str, str], locked: bool) -> None:
     ids=["default", "Delete", "DeleteBlock", "Dismiss"],
 )
 def test_a_last_copy_may_go_where_a_delete_line_says_so(line: int, allowed: bool) -> None:
-    found = facts(inventory(), (A, "b0", "T2_A"), line=line)[A, "b0", "T2_A"]
-    assert found["is_last_copy_allowed"] is allowed
+    found = facts(inventory(), (A, "b0", "T2_A"), (A, "b0", "T2_B"), line=line)[A, "b0", "T2_A"]
+    assert (found["is_last_copy"], found["is_last_copy_allowed"]) == (True, allowed)
+
+
+def test_a_delete_line_does_not_mean_what_becomes_the_last_copy_later() -> None:
+    found = facts(inventory(), (A, "b0", "T2_A"), line=1)[A, "b0", "T2_A"]
+    assert (found["is_last_copy"], found["is_last_copy_allowed"]) == (False, False)
 
 
 def test_a_plan_that_deletes_nothing_has_no_facts() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.injection import InjectionSummary, inject
-from dynamo_ops.sources.pull import merge as merge_all
+from dynamo_ops.sources.steps import merge as merge_all
 from simgrid.grid import Grid
 from tests.inventory.told import block, dataset, file, merge, site, sync_sites
 from tests.sources.pocket import NOW, TINY, inventory_counts, pull_all, settings_for

@@ -15,11 +15,11 @@ from dynamo_ops.inventory.injection import inject
 from dynamo_ops.inventory.staging import stage_accesses
 from dynamo_ops.popularity.aggregate import DaySummary, replace_day
 from dynamo_ops.popularity.attributes import Produced, produce_attributes
-from dynamo_ops.popularity.pull import pull
-from dynamo_ops.popularity.pull import replace_day as replace_days
 from dynamo_ops.popularity.ranks import UsageProducer
 from dynamo_ops.popularity.source import ACCESSES
-from dynamo_ops.sources.pull import merge as merge_all
+from dynamo_ops.popularity.steps import pull
+from dynamo_ops.popularity.steps import replace_day as replace_days
+from dynamo_ops.sources.steps import merge as merge_all
 from simgrid.grid import Grid
 from tests.inventory.told import block, dataset, file, merge, site, sync_sites
 from tests.sources.pocket import NOW, pull_all, settings_for

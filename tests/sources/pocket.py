@@ -10,7 +10,7 @@ import pytest
 
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.settings import Settings, SourceSettings, Tls
-from dynamo_ops.sources.pull import pull_datasets, pull_details, pull_sites
+from dynamo_ops.sources.steps import pull_datasets, pull_details, pull_sites
 from simgrid.grid import Grid
 
 TINY = Path(__file__).parents[2] / "include/scenarios/tiny.yaml"

@@ -11,7 +11,7 @@ from dynamo_ops.inventory.database import Database
 from dynamo_ops.popularity import aggregate
 from dynamo_ops.popularity.source import access_source
 from dynamo_ops.settings import Settings
-from dynamo_ops.sources.pull import named
+from dynamo_ops.sources.steps import named
 
 
 def pull(db: Database, settings: Settings, run_key: str, source: str, day: str) -> int:
