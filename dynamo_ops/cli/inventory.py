@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ import typer
 from dynamo_ops.cli.output import JsonOption, database, show, size
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory import injection, read
+from dynamo_ops.policy.files import known_partitions
+from dynamo_ops.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="What the inventory knows.")
 
@@ -41,7 +44,9 @@ def inject(
         document = json.loads(text)
     except (OSError, ValueError) as error:
         raise InventoryError(f"{file}: cannot be read as JSON: {error}", file=file) from error
-    found = injection.inject(database(), document, dry_run=dry_run)
+    found = injection.inject(
+        database(), document, dry_run=dry_run, partitions=known_partitions(settings(), datetime.now(UTC))
+    )
     typer.echo(
         f"{'would write' if dry_run else 'written'}: {found.groups:,} groups, {found.quotas:,} quotas, "
         f"{found.dataset_replicas:,} dataset replicas, {found.block_replicas:,} block replicas "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ from sqlalchemy import text
 
 from dynamo_ops.cli.output import JsonOption, database, show, size
 from dynamo_ops.errors import InventoryError
+from dynamo_ops.policy.files import known_partitions
+from dynamo_ops.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="Quotas of partitions at sites.")
 
@@ -30,6 +33,9 @@ def set_(
     quota_bytes: Annotated[int, typer.Argument(min=-(2**63), max=2**63 - 1)],
 ) -> None:
     """Set a quota in bytes (negative: unlimited)."""
+    known = known_partitions(settings(), datetime.now(UTC))
+    if partition not in known:
+        raise InventoryError(f"unknown partition {partition!r}; known: {', '.join(known)}", partition=partition)
     with database().begin() as connection:
         changed = connection.execute(
             text("""

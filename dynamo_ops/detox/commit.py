@@ -84,8 +84,8 @@ def commit(database: Database, plan_id: int, *, allow_last_copy: bool = False) -
 
     Frames of the plan: ``deletions`` (block_id, dataset_id, site_id, group_id, size_bytes; is_last_copy_allowed: a
     Delete line wants it gone, whatever is left elsewhere; whole_dataset: the plan deletes all of the dataset replica)
-    and ``reowned`` (block_id, site_id, group_id: the new owner). ``allow_last_copy``: all deletions may be of last
-    copies.
+    and ``reowned`` (block_id, site_id, group_id: the new owner, from_group_id: the owner when planned).
+    ``allow_last_copy``: all deletions may be of last copies.
     """
     with database.begin() as connection:
         plan = lock_for_commit(connection, plan_id)
@@ -233,16 +233,17 @@ def _remove_hollow(connection: Connection) -> None:
 
 
 def _reown(connection: Connection, reowned: pl.DataFrame) -> int:
-    """Block replicas handed over to the group that owns the dataset there."""
+    """Block replicas handed over to the group that owns the dataset there, where the owner is still the one planned."""
     connection.execute(
         text("""
-        CREATE TEMPORARY TABLE handed_over (block_id bigint, site_id smallint, group_id smallint) ON COMMIT DROP""")
+        CREATE TEMPORARY TABLE handed_over (block_id bigint, site_id smallint, group_id smallint,
+                                            from_group_id smallint) ON COMMIT DROP""")
     )
-    insert_frame(connection, "handed_over", reowned.select("block_id", "site_id", "group_id"))
+    insert_frame(connection, "handed_over", reowned.select("block_id", "site_id", "group_id", "from_group_id"))
     return int(
         connection.execute(
             text("""
         UPDATE block_replicas r SET group_id = h.group_id FROM handed_over h
-        WHERE r.block_id = h.block_id AND r.site_id = h.site_id AND r.group_id IS NOT NULL""")
+        WHERE r.block_id = h.block_id AND r.site_id = h.site_id AND r.group_id = h.from_group_id""")
         ).rowcount
     )

@@ -40,9 +40,9 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
 
 
 def handover_facts(plan: DeletionPlan) -> pl.DataFrame:
-    """One row per block replica that changes its owner: block_id, site_id, group_id (the new owner)."""
+    """One row per block replica that changes its owner: block_id, site_id, group_id (the new owner), from_group_id."""
     real = plan.handovers.filter(~pl.col("is_placeholder"))
-    return real.select("block_id", "site_id", group_id="new_group_id")
+    return real.select("block_id", "site_id", group_id="new_group_id", from_group_id="group_id")
 
 
 def _delete_lines(plan: DeletionPlan) -> pl.Series:

@@ -7,6 +7,7 @@ named are taken to be complete at the site, and to be there since their last upd
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -70,17 +71,20 @@ class InjectionSummary:
     size_bytes: int
 
 
-def inject(db: Database, document: dict[str, Any], *, dry_run: bool = False) -> InjectionSummary:
+def inject(
+    db: Database, document: dict[str, Any], *, dry_run: bool = False, partitions: Collection[str] | None = None
+) -> InjectionSummary:
     """Write the document into the inventory in one transaction; the same document again changes nothing.
 
     Raises InventoryError when anything in it is wrong or unknown: each fault by its path in the document, up to
-    ``MAX_FAULTS`` of them, unknown names with near ones. A dry run does the same and takes it back.
+    ``MAX_FAULTS`` of them, unknown names with near ones. ``partitions``: those that quotas may be set for (None: any).
+    A dry run does the same and takes it back.
     """
     injection = _parsed(document)
     with db.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('dynamo_ops.inventory.merge'))"))
         _upload(connection, injection)
-        _refuse(_faults(connection, injection))
+        _refuse([*_faults(connection, injection), *_unknown_partitions(injection, partitions)])
         groups = connection.execute(text(_UPSERT_GROUPS)).rowcount
         quotas = connection.execute(text(_UPSERT_QUOTAS)).rowcount
         replicas = connection.execute(text(_UPSERT_DATASET_REPLICAS)).rowcount
@@ -172,6 +176,17 @@ def _table(connection: Connection, name: str, schema: dict[str, Any], rows: list
     connection.execute(text(f"CREATE TEMPORARY TABLE {name} ({columns}) ON COMMIT DROP"))
     insert_frame(connection, name, pl.DataFrame(rows, schema=schema, orient="row"))
     connection.execute(text(f"ANALYZE {name}"))
+
+
+def _unknown_partitions(injection: Injection, partitions: Collection[str] | None) -> list[str]:
+    """Quotas for partitions that are not defined; nothing is checked where the caller knows of none."""
+    if partitions is None:
+        return []
+    return [
+        f"quotas[{row}].partition: unknown partition {quota.partition!r}; known: {', '.join(sorted(partitions))}"
+        for row, quota in enumerate(injection.quotas)
+        if quota.partition not in partitions
+    ]
 
 
 def _faults(connection: Connection, injection: Injection) -> list[str]:

@@ -8,17 +8,24 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
 
+from dynamo_ops.errors import RetryableRemoteError
 from dynamo_ops.inventory.database import Database
 
 FOLDER = Path(__file__).parent / "migrations"
 
 
 def upgrade(database: Database) -> str:
-    """Apply all missing migrations; returns the revision reached. Safe to call at every start, and by several at
-    once."""
-    with database.engine.connect() as connection:
-        command.upgrade(_config(database, connection), "head")
+    """Apply all missing migrations; returns the revision reached. Safe to call at every start, and by several at once.
+
+    Raises RetryableRemoteError if the database is away.
+    """
+    try:
+        with database.engine.connect() as connection:
+            command.upgrade(_config(database, connection), "head")
+    except OperationalError as error:
+        raise RetryableRemoteError(f"database {database.safe_url}: {error.orig}", service="postgresql") from error
     return head()
 
 

@@ -35,6 +35,11 @@ def read_partitions(settings: Settings, now: datetime) -> Partitions:
     return load_partitions(file.read_text(), now=now, file=str(file))
 
 
+def known_partitions(settings: Settings, now: datetime) -> list[str]:
+    """The leaf partitions of this installation: those that quotas are set for."""
+    return sorted(read_partitions(settings, now).conditions)
+
+
 def read_rules(settings: Settings, partition: str, now: datetime) -> tuple[EnforcerRule, ...]:
     """The enforcer rules of a partition; none if it has no file in ``enforcer/``."""
     file = settings.config_dir / "enforcer" / f"{partition}.yaml"

@@ -49,6 +49,13 @@ def request_copy(
         nothing = [pattern for pattern in sites if not any(fnmatchcase(name, pattern) for name in names)]
         if nothing or not sites:
             raise InventoryError(f"no site matches {', '.join(map(repr, nothing)) or 'an empty list'}", sites=nothing)
+        matching = [name for name in names if any(fnmatchcase(name, pattern) for pattern in sites)]
+        if num_copies > len(matching):
+            raise InventoryError(
+                f"{num_copies} copies of {dataset} were asked for, but only {len(matching)} sites match: "
+                f"{', '.join(sorted(matching))}",
+                num_copies=num_copies,
+            )
         values = {"dataset": dataset_id, "sites": sorted(set(sites)), "copies": num_copies, "group": group_id, "by": by}
         same = connection.execute(
             text(f"""
@@ -106,8 +113,8 @@ def activate(database: Database, request_ids: list[int]) -> int:
 
 
 def close_completed(database: Database) -> int:
-    """Requests whose data are there become ``completed``: a full replica at enough (0 copies: at each) of their
-    sites."""
+    """Requests whose data are there become ``completed``: a full replica of their group at enough (0 copies: at each)
+    of their sites. One for a dataset that has no block yet stays open."""
     with database.begin() as connection:
         names = connection.execute(text("SELECT id, name FROM sites")).all()
         asked = connection.execute(text(f"SELECT id, sites FROM copy_requests WHERE state IN {OPEN} FOR UPDATE")).all()
@@ -122,9 +129,11 @@ def close_completed(database: Database) -> int:
             WITH here AS (
                 SELECT r.id, count(*) AS num_sites, count(*) FILTER (WHERE NOT EXISTS (
                     SELECT FROM blocks b LEFT JOIN block_replicas c ON c.block_id = b.id AND c.site_id = w.site_id
-                    WHERE b.dataset_id = r.dataset_id AND c.is_complete IS NOT TRUE)) AS num_full
+                    WHERE b.dataset_id = r.dataset_id
+                      AND (c.is_complete IS NOT TRUE OR c.group_id IS DISTINCT FROM r.group_id))) AS num_full
                 FROM unnest(CAST(:requests AS bigint[]), CAST(:sites AS smallint[])) AS w (request_id, site_id)
-                JOIN copy_requests r ON r.id = w.request_id GROUP BY r.id)
+                JOIN copy_requests r ON r.id = w.request_id
+                WHERE EXISTS (SELECT FROM blocks b WHERE b.dataset_id = r.dataset_id) GROUP BY r.id)
             UPDATE copy_requests r SET state = 'completed', updated_at = now(), closed_at = now() FROM here h
             WHERE h.id = r.id AND h.num_full >= CASE WHEN r.num_copies = 0 THEN h.num_sites ELSE r.num_copies END
             """),

@@ -180,6 +180,18 @@ def test_a_quota_of_an_unknown_site_is_refused(stock: Inventory, fails: Callable
     assert fails("quota", "set", "T9_X", "physics", "1") == "dynamo: unknown site 'T9_X'"
 
 
+def test_a_quota_of_an_unknown_partition_is_refused(stock: Inventory, fails: Callable[..., str]) -> None:
+    assert fails("quota", "set", "T2_B", "phyics", "1") == "dynamo: unknown partition 'phyics'; known: express, physics"
+
+
+def test_an_injected_quota_of_an_unknown_partition_is_refused(
+    stock: Inventory, fails: Callable[..., str], tmp_path: Path
+) -> None:
+    file = tmp_path / "document.json"
+    file.write_text(json.dumps({"quotas": [{"site": "T2_B", "partition": "phyics", "quota_bytes": 1}]}))
+    assert "quotas[0].partition: unknown partition 'phyics'" in fails("inject", str(file))
+
+
 def test_a_quota_that_no_number_of_the_database_holds_is_refused(stock: Inventory) -> None:
     result = CliRunner().invoke(main.app, ["quota", "set", "T2_A", "physics", str(2**63)])
     assert result.exit_code == 2
@@ -307,6 +319,7 @@ def test_a_database_that_is_away_is_told_in_a_line(
     monkeypatch.setenv("DYNAMO_DB_URL", f"postgresql://postgres@/x?host={tmp_path}")
     settings.cache_clear()
     assert "database postgresql://" in fails("inventory", "summary")
+    assert "database postgresql://" in fails("db", "upgrade")
 
 
 @pytest.mark.parametrize(

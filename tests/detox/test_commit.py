@@ -50,8 +50,11 @@ class Stock(Inventory):
         numbers = dict.fromkeys(["block_id", "dataset_id", "site_id", "group_id", "size_bytes"], pl.Int64)
         flags = dict.fromkeys(["whole_dataset", "is_last_copy_allowed"], pl.Boolean)
         frame = pl.DataFrame(rows, orient="row", schema={**numbers, **flags})
-        handed = [(self.block_ids[b], self.site_ids[s], group) for (b, s), group in (reowned or {}).items()]
-        keys = ["block_id", "site_id", "group_id"]
+        handed = [
+            (self.block_ids[b], self.site_ids[s], group, self._replica(b, s)[3])
+            for (b, s), group in (reowned or {}).items()
+        ]
+        keys = ["block_id", "site_id", "group_id", "from_group_id"]
         to_whom = pl.DataFrame(handed, orient="row", schema=dict.fromkeys(keys, pl.Int64))
         stored = plan_store.save(
             self.db,
@@ -339,6 +342,14 @@ def test_a_block_that_has_lost_its_owner_meanwhile_is_not_handed_over(stock: Sto
     stock.change("UPDATE block_replicas SET group_id = NULL WHERE block_id = :b AND site_id = :s", block="b2")
     assert done(stock, plan).num_reowned == 0
     assert stock.owner("b2", "T2_A") is None
+
+
+def test_a_block_that_has_another_owner_meanwhile_keeps_it(stock: Stock) -> None:
+    plan = stock.plan(reowned={("b2", "T2_A"): stock.users})
+    other = stock.scalar("INSERT INTO groups (name, ownership_level) VALUES ('others', 'block') RETURNING id")
+    stock.change(f"UPDATE block_replicas SET group_id = {other} WHERE block_id = :b AND site_id = :s", block="b2")
+    assert done(stock, plan).num_reowned == 0
+    assert stock.owner("b2", "T2_A") == "others"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory.database import Database
@@ -71,6 +72,9 @@ def test_after_it_was_completed_it_can_be_made_again(stock: Inventory) -> None:
         pytest.param({"sites": ["T2_A", "T3_*"]}, "no site matches 'T3_*'", id="site"),
         pytest.param({"sites": []}, "no site matches an empty list", id="no site"),
         pytest.param({"copies": -1}, "num_copies=-1 is negative", id="copies"),
+        pytest.param(
+            {"sites": ["T2_B1", "T2_B*"], "copies": 2}, "only 1 sites match: T2_B1", id="fewer sites than copies"
+        ),
     ],
 )
 def test_what_is_unknown_is_named(stock: Inventory, wrong: dict[str, object], message: str) -> None:
@@ -98,7 +102,6 @@ def test_what_is_unknown_is_named(stock: Inventory, wrong: dict[str, object], me
         pytest.param(["T2_[BC]*"], 1, ["T2_B1"], True, id="a set of letters"),
         pytest.param(["T2_[BC]*"], 1, ["T2xC"], False, id="a set of letters, elsewhere"),
         pytest.param(["T2_B1", "T2_B*"], 1, ["T2_B1"], True, id="two patterns for one site"),
-        pytest.param(["T2_B1", "T2_B*"], 2, ["T2_B1"], False, id="two patterns for one site are one copy"),
     ],
 )
 def test_a_request_is_completed_when_enough_sites_have_all_blocks(
@@ -119,6 +122,26 @@ def test_a_dataset_that_is_not_all_there_completes_nothing(stock: Inventory, lac
     stock.replica("b1", "T2_B1")
     if lacking == "a file":
         stock.replica("b2", "T2_B1", present=stock.files_of["b2"][:1])
+    assert close_completed(stock.db) == 0
+    assert states(stock) == {request: "new"}
+
+
+def test_a_copy_that_another_group_owns_is_not_the_one_asked_for(stock: Inventory) -> None:
+    request = ask(stock, "T2_A")
+    with stock.db.begin() as connection:
+        connection.execute(text("UPDATE block_replicas SET group_id = NULL"))
+    assert close_completed(stock.db) == 0
+    assert states(stock) == {request: "new"}
+
+
+def test_a_request_for_a_dataset_without_blocks_waits_for_them(stock: Inventory) -> None:
+    with stock.db.begin() as connection:
+        connection.execute(
+            text("""
+            INSERT INTO datasets (name, status, is_open, last_update_at)
+            VALUES ('/New/B-v1/AOD', 'production', true, now())""")
+        )
+    request = ask(stock, "T2_A", dataset="/New/B-v1/AOD")
     assert close_completed(stock.db) == 0
     assert states(stock) == {request: "new"}
 

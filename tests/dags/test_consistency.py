@@ -1,0 +1,43 @@
+"""A site whose check is refused turns the run red, and keeps everything; the other sites are repaired all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.dags.house import House
+
+STRICT_AT_ONE_SITE = {"defaults": {"max_missing": 0.9, "max_orphan": 0.9}, "sites": {"T2_CC": {"max_orphan": 0}}}
+
+
+@pytest.fixture
+def strict_house(house: House) -> Iterator[House]:
+    """No orphan is tolerated at T2_CC, where the grid has planted some."""
+    file = house.config / "consistency.yaml"
+    before = file.read_text()
+    file.write_text(yaml.safe_dump(STRICT_AT_ONE_SITE))
+    yield house
+    file.write_text(before)
+
+
+def files_below(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_refused_site_is_seen_and_untouched(strict_house: House) -> None:
+    house = strict_house
+    folder = house.site_path("T2_CC", "/store")
+    on_storage = files_below(folder)
+    run = house.run("site_consistency")
+    assert run.state == "failed"
+    states = dict(
+        house.rows("SELECT s.name, c.state FROM consistency_checks c JOIN sites s ON s.id = c.site_id")  # type: ignore[arg-type]
+    )
+    assert states.pop("T2_CC") == "refused"
+    assert set(states.values()) == {"repaired"}
+    assert files_below(folder) == on_storage
+    assert "more than max_orphan allows" in house.last_mail_text()
+    assert (run.tasks["summarise", -1], run.tasks["conclude", -1]) == ("success", "upstream_failed")
