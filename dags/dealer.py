@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task
 from dynamo_airflow.assets import SUBSCRIPTIONS, detox_cycle
@@ -30,6 +31,54 @@ Runs after each Detox cycle, and every two hours for new copy requests.
 """
 
 
+@task
+def plugins(partition: str) -> list[str]:
+    """The plugins that the configuration names."""
+    from dynamo_ops.dealer.steps import plugin_names
+
+    return plugin_names(settings(), partition)
+
+
+@task(map_index_template="{{ task.op_kwargs['plugin'] }}")
+def propose(partition: str, plugin: str) -> str:
+    """One plugin's proposals. Returns where they are stored."""
+    from dynamo_ops.dealer.steps import propose
+
+    return propose(database(), settings(), partition, plugin, **_cycle())
+
+
+@task
+def decide(partition: str, proposals: list[str]) -> int:
+    """Accept or reject each proposal, and store the plan. Returns its id."""
+    from dynamo_ops.dealer.steps import plan_cycle
+
+    return plan_cycle(database(), settings(), partition, list(proposals), **_cycle())
+
+
+@task
+def gate(plan_id: int) -> int:
+    """Refuse what must not be committed."""
+    from dynamo_ops.dealer.steps import gate_plan
+
+    gate_plan(database(), settings(), plan_id, run_key=run_key(get_current_context()))
+    return plan_id
+
+
+@task(outlets=[SUBSCRIPTIONS])
+def commit(plan_id: int) -> dict[str, object]:
+    """Make replicas-to-be and copy subscriptions."""
+    from dynamo_ops.dealer.steps import commit_plan
+
+    get_current_context()["outlet_events"][SUBSCRIPTIONS].extra = {"plan_id": plan_id}
+    return commit_plan(database(), plan_id)
+
+
+def _cycle() -> dict[str, Any]:
+    """What makes the run's cycle what it is: its key, its time, its seed."""
+    context = get_current_context()
+    return {"run_key": run_key(context), "now": interval(context)[1], "seed": context["params"]["seed"]}
+
+
 def build(config: Path) -> DAG:
     """The DAG of one configuration file; its name is the partition's."""
     partition = config.stem
@@ -44,57 +93,8 @@ def build(config: Path) -> DAG:
         doc_md=DOC.format(partition=partition, config=config.name),
     )
     def dealer() -> None:
-        @task
-        def plugins() -> list[str]:
-            from dynamo_ops.dealer.steps import plugin_names
-
-            return plugin_names(settings(), partition)
-
-        @task(map_index_template="{{ task.op_kwargs['plugin'] }}")
-        def propose(plugin: str) -> str:
-            from dynamo_ops.dealer.steps import propose
-
-            context = get_current_context()
-            return propose(
-                database(),
-                settings(),
-                partition,
-                plugin,
-                run_key=run_key(context),
-                now=interval(context)[1],
-                seed=context["params"]["seed"],
-            )
-
-        @task
-        def decide(proposals: list[str]) -> int:
-            from dynamo_ops.dealer.steps import plan_cycle
-
-            context = get_current_context()
-            return plan_cycle(
-                database(),
-                settings(),
-                partition,
-                list(proposals),
-                run_key=run_key(context),
-                now=interval(context)[1],
-                seed=context["params"]["seed"],
-            )
-
-        @task
-        def gate(plan_id: int) -> int:
-            from dynamo_ops.dealer.steps import gate_plan
-
-            gate_plan(database(), settings(), plan_id, run_key=run_key(get_current_context()))
-            return plan_id
-
-        @task(outlets=[SUBSCRIPTIONS])
-        def commit(plan_id: int) -> dict[str, object]:
-            from dynamo_ops.dealer.steps import commit_plan
-
-            get_current_context()["outlet_events"][SUBSCRIPTIONS].extra = {"plan_id": plan_id}
-            return commit_plan(database(), plan_id)
-
-        commit(gate(decide(propose.expand(plugin=plugins()))))
+        proposals = propose.partial(partition=partition).expand(plugin=plugins(partition))
+        commit(gate(decide(partition, proposals)))
 
     return dealer()
 

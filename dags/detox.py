@@ -46,6 +46,60 @@ def approver(answer: dict[str, object] | None) -> str | None:
     return f"{name or 'unknown'} in Airflow"
 
 
+@task
+def plan(partition: str) -> int:
+    """Decide and store. Returns the plan's id."""
+    from dynamo_ops.detox.steps import plan_cycle
+
+    context = get_current_context()
+    return plan_cycle(database(), settings(), partition, run_key=run_key(context), now=interval(context)[1])
+
+
+@task
+def gate(plan_id: int) -> int:
+    """Refuse what must not be committed."""
+    from dynamo_ops.detox.steps import gate_plan
+
+    gate_plan(database(), settings(), plan_id, run_key=run_key(get_current_context()))
+    return plan_id
+
+
+@task
+def describe(plan_id: int) -> str:
+    """The plan in words, for who has to approve it."""
+    from dynamo_ops.detox.steps import describe_plan
+
+    return describe_plan(database(), plan_id)
+
+
+@task.branch
+def choose_way(plan_id: int) -> str:
+    """A dry run ends here; much to delete goes to a person first; else straight to the commit."""
+    from dynamo_ops.detox.steps import needs_approval
+
+    if get_current_context()["params"]["dry_run"]:
+        return "dry_run_ends"
+    return "approval" if needs_approval(database(), settings(), plan_id) else "commit"
+
+
+@task
+def dry_run_ends() -> None:
+    """The plan stays planned."""
+
+
+@task(trigger_rule="none_failed_min_one_success")
+def commit(partition: str, plan_id: int) -> dict[str, object]:
+    """Make deletion subscriptions of what the plan deletes and nothing speaks against by now."""
+    from dynamo_ops.detox.steps import commit_plan
+
+    context = get_current_context()
+    answer = context["ti"].xcom_pull(task_ids="approval")
+    summary = commit_plan(database(), settings(), plan_id, approved_by=approver(answer))
+    for asset in (SUBSCRIPTIONS, detox_cycle(partition)):
+        context["outlet_events"][asset].extra = {"plan_id": plan_id}
+    return summary
+
+
 def build(policy: Path) -> DAG:
     """The DAG of one policy file; its name is the partition's."""
     partition = policy.stem
@@ -58,32 +112,6 @@ def build(policy: Path) -> DAG:
         doc_md=DOC.format(partition=partition, policy=policy.name, timeout=APPROVAL_TIMEOUT),
     )
     def detox() -> None:
-        @task
-        def plan() -> int:
-            from dynamo_ops.detox.steps import plan_cycle
-
-            context = get_current_context()
-            return plan_cycle(database(), settings(), partition, run_key=run_key(context), now=interval(context)[1])
-
-        @task
-        def gate(plan_id: int) -> int:
-            from dynamo_ops.detox.steps import gate_plan
-
-            gate_plan(database(), settings(), plan_id, run_key=run_key(get_current_context()))
-            return plan_id
-
-        @task.branch
-        def choose_way(plan_id: int) -> str:
-            from dynamo_ops.detox.steps import needs_approval
-
-            if get_current_context()["params"]["dry_run"]:
-                return "dry_run_ends"
-            return "approval" if needs_approval(database(), settings(), plan_id) else "commit"
-
-        @task
-        def dry_run_ends() -> None:
-            """The plan stays planned."""
-
         approval = ApprovalOperator(
             task_id="approval",
             subject=f"Detox of {partition}: much is to be deleted",
@@ -91,31 +119,10 @@ def build(policy: Path) -> DAG:
             defaults=["Reject"],
             response_timeout=APPROVAL_TIMEOUT,
         )
-
-        @task
-        def describe(plan_id: int) -> str:
-            from dynamo_ops.detox.steps import describe_plan
-
-            return describe_plan(database(), plan_id)
-
-        @task(outlets=[SUBSCRIPTIONS, detox_cycle(partition)], trigger_rule="none_failed_min_one_success")
-        def commit(plan_id: int) -> dict[str, object]:
-            from dynamo_ops.detox.steps import commit_plan
-
-            context = get_current_context()
-            summary = commit_plan(
-                database(), settings(), plan_id, approved_by=approver(context["ti"].xcom_pull(task_ids="approval"))
-            )
-            for asset in (SUBSCRIPTIONS, detox_cycle(partition)):
-                context["outlet_events"][asset].extra = {"plan_id": plan_id}
-            return summary
-
-        gated = gate(plan())
-        described = describe(gated)
+        gated = gate(plan(partition))
         way = choose_way(gated)
-        described >> way >> [dry_run_ends(), approval]
-        committed = commit(gated)
-        way >> committed
+        committed = commit.override(outlets=[SUBSCRIPTIONS, detox_cycle(partition)])(partition, gated)
+        describe(gated) >> way >> [dry_run_ends(), approval, committed]
         approval >> committed
 
     return detox()

@@ -17,7 +17,7 @@ from simgrid.dbs import BASE, DbsReader
 from simgrid.faults import Faults
 from simgrid.feeds import AccessFeed, SiteStatus
 from simgrid.fts.service import Fts
-from simgrid.http import Server, Service
+from simgrid.http import Request, Response, Server, Service
 from simgrid.mail import MailSink
 from simgrid.scenario import Scenario, load_scenario
 from simgrid.scenario import Site as SiteEntry
@@ -35,6 +35,9 @@ class _Away(Service):
 
     def is_down(self) -> bool:
         return True
+
+    def handle(self, request: Request) -> Response:
+        raise ConnectionAbortedError(f"{request.path}: the service is being restarted")
 
 
 class Grid:

@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -108,7 +109,7 @@ class Routes:
         return None, {}, known
 
 
-class Service:
+class Service(ABC):
     """What a server serves. Subclasses route a request; faults common to all services are handled here."""
 
     server_header = "pocket-grid"
@@ -119,8 +120,9 @@ class Service:
     def delay_s(self) -> float:
         return 0.0
 
+    @abstractmethod
     def handle(self, request: Request) -> Response:
-        raise NotImplementedError
+        """Answer one request."""
 
 
 class Server(ThreadingHTTPServer):

@@ -155,12 +155,12 @@ def test_other_files_are_told_without_a_variable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("location", "expected"),
     [
-        (None, "/home/frames/plans/x"),
+        (None, "/h/frames/plans/x"),
         ("s3://bucket/dynamo/", "s3://bucket/dynamo/plans/x"),
     ],
 )
 def test_where_big_frames_go(location: str | None, expected: str) -> None:
-    assert Settings(home=Path("/home"), plan_location=location).files_at("plans", "x") == expected
+    assert Settings(home=Path("/h"), plan_location=location).files_at("plans", "x") == expected
 
 
 def test_authorities_are_those_of_the_setting_or_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
