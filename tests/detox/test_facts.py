@@ -137,7 +137,7 @@ def test_a_plan_that_deletes_nothing_has_no_facts() -> None:
     frames = inventory()
     plan = deleting(frames)
     assert deletion_facts(plan, frames).is_empty()
-    assert handover_facts(plan).columns == ["block_id", "site_id", "group_id"]
+    assert handover_facts(plan).columns == ["block_id", "site_id", "group_id", "from_group_id"]
 
 
 def test_handovers_are_told_without_placeholders() -> None:
