@@ -2,7 +2,7 @@
 
 ``DYNAMO_HOME``        folder for what Dynamo makes: embedded database, plans, listings (default ``var`` of the
 checkout)
-``DYNAMO_CONFIG_DIR``  folder of ``dynamo.yaml``, ``partitions.yaml``, ``gates.yaml``, … (default ``include/config``)
+``DYNAMO_CONFIG_DIR``  folder of ``dynamo.yaml``, ``partitions.txt``, ``gates.yaml``, … (default ``include/config``)
 ``DYNAMO_POLICY_DIR``  folder of the policies, one ``<partition>.txt`` each (default ``include/policies``)
 ``DYNAMO_AIRFLOW_DB_URL``  Airflow's own database, for the one task that trims its history
 ``DYNAMO_DB_URL``      PostgreSQL to use; without it, PostgreSQL from the wheel is started in ``DYNAMO_HOME/postgres``

@@ -82,8 +82,9 @@ class CommitSummary:
 def commit(database: Database, plan_id: int, *, allow_last_copy: bool = False) -> CommitSummary | None:
     """Commit an approved plan once; None if it was committed before. Raises PlanError in any other state.
 
-    Frames of the plan: ``deletions`` (block_id, dataset_id, site_id, group_id, size_bytes; is_last_copy_allowed: a
-    Delete line wants it gone, whatever is left elsewhere; whole_dataset: the plan deletes all of the dataset replica)
+    Frames of the plan: ``deletions`` (block_id, dataset_id, site_id, group_id, size_bytes; is_last_copy_allowed: it
+    was the last copy when planned, and a Delete line wants it gone; whole_dataset: the plan deletes all of the dataset
+    replica)
     and ``reowned`` (block_id, site_id, group_id: the new owner, from_group_id: the owner when planned).
     ``allow_last_copy``: all deletions may be of last copies.
     """
