@@ -50,7 +50,7 @@ POLICY_LINES = {"line": pl.Int32, "text": pl.String, "source_line": pl.Int32}
 class DeletionPlan:
     """What one cycle decides.
 
-    ``decisions``: one row per block replica of the image, by dataset, site, block. ``decision`` delete, keep
+    ``decisions``: one row per block replica of the image, by dataset, site, block id. ``decision`` delete, keep
     (dismissed but not needed), protect, ignore, reowned (handed over instead of deleted, and not decided again
     since). ``group_id`` is the owner at the start, null the null group. ``new_group_id`` is set for every block
     replica that is handed over and not deleted, whatever its decision: the commit changes its owner. ``line`` counts
@@ -112,9 +112,9 @@ def plan_deletions(
     }
     require_attributes(frames, asked, now=now, max_age=attribute_max_age)
     state = load_state(frames, policy, partitions, name, attributes=sorted(asked), protected_sites=protected_sites)
-    cycle = Cycle(state, policy, enforcer_rules, deletion_per_iteration)
-    cycle.run()
-    return _plan(state, policy, name)
+    leaves = [partitions.conditions[leaf] for leaf in partitions.leaves(name)]
+    Cycle(state, policy, enforcer_rules, deletion_per_iteration, leaves).run()
+    return _plan(frames, state, policy, name)
 
 
 def _partition_name(policy: CheckedPolicy, partition: str | None) -> str:
@@ -129,19 +129,20 @@ def _partition_name(policy: CheckedPolicy, partition: str | None) -> str:
     return policy.partition or partition or ""
 
 
-def _plan(state: State, policy: CheckedPolicy, partition: str) -> DeletionPlan:
+def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partition: str) -> DeletionPlan:
     lines = [policy.default, *policy.lines]
     policy_lines = pl.DataFrame(
         [(line.number, line.text, line.source_line) for line in lines], schema=POLICY_LINES, orient="row"
     )
     warnings = [*policy.notes, *(f"line {line}: {text}" for line, text in _expired(policy))]
-    unknown = state.site_frame().filter(pl.col("quota_bytes").is_null())["site"].to_list()
+    site_states = state.site_states().select(pl.col(name).cast(dtype) for name, dtype in SITE_STATES.items())
+    unknown = site_states.filter(pl.col("quota_bytes").is_null())["site"].to_list()
     warnings += [f"{site} has no quota for {partition}: nothing is deleted there" for site in unknown]
     return DeletionPlan(
         partition=partition,
         now=policy.now,
-        decisions=state.decisions().select(pl.col(name).cast(dtype) for name, dtype in DECISIONS.items()),
-        site_states=state.site_states().select(pl.col(name).cast(dtype) for name, dtype in SITE_STATES.items()),
+        decisions=state.decisions(frames.blocks).select(pl.col(name).cast(dtype) for name, dtype in DECISIONS.items()),
+        site_states=site_states,
         policy_lines=policy_lines,
         warnings=tuple(warnings),
     )

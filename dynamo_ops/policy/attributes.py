@@ -60,18 +60,22 @@ def group_table(frames: InventoryFrames) -> pl.DataFrame:
     return pl.concat([groups, null_group])
 
 
-def dataset_table(frames: InventoryFrames, attributes: Iterable[str] = ()) -> pl.DataFrame:
-    """One row a dataset, by name, with what conditions ask of it.
+def dataset_table(
+    frames: InventoryFrames, attributes: Iterable[str] = (), *, of: pl.Series | None = None, with_sizes: bool = True
+) -> pl.DataFrame:
+    """One row a dataset, by name, with what conditions ask of it. ``of``: only the datasets of these ids.
 
-    Columns ``dataset_id``, ``dataset``, ``dataset_status`` (capitals), ``dataset_size_bytes``, ``num_blocks``,
-    ``dataset_last_update_at``, ``software_release`` and ``attribute:<name>`` for each of ``attributes`` (0 without
-    value).
+    Columns ``dataset_id``, ``dataset``, ``dataset_status`` (capitals), ``dataset_size_bytes``, ``num_blocks`` (both 0
+    without ``with_sizes``), ``dataset_last_update_at``, ``software_release`` and ``attribute:<name>`` for each of
+    ``attributes`` (0 without value).
     """
-    sizes = frames.blocks.group_by("dataset_id").agg(
+    blocks = frames.blocks if with_sizes else frames.blocks.clear()
+    sizes = blocks.group_by("dataset_id").agg(
         pl.col("size_bytes").sum().alias("dataset_size_bytes"), pl.len().cast(pl.Int64).alias("num_blocks")
     )
+    datasets = frames.datasets if of is None else frames.datasets.filter(pl.col("dataset_id").is_in(of.implode()))
     table = (
-        frames.datasets.select(
+        datasets.select(
             "dataset_id",
             "dataset",
             pl.col("status").str.to_uppercase().alias("dataset_status"),

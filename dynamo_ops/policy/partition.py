@@ -147,7 +147,7 @@ def _by_id(frames: InventoryFrames, predicate: CheckedPredicate, source: SourceT
         return pl.col("group_id").is_in(ids.drop_nulls().implode()).fill_null(has_null)
     if predicate.variable.scope is Scope.SITE:
         return pl.col("site_id").is_in(site_table(frames).filter(test)["site_id"].implode())
-    table = dataset_table(frames, predicate.variable.attributes)
+    table = dataset_table(frames, predicate.variable.attributes, with_sizes=name == "dataset_size_bytes")
     return pl.col("dataset_id").is_in(table.filter(test)["dataset_id"].implode())
 
 
