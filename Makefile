@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV = uv==0.13.9
 BIN = .venv/bin
 
-.PHONY: setup demo up down test test-all lint format types bench lock clean
+.PHONY: setup demo up down test test-all test-long lint format types bench lock clean
 
 setup: .venv/.ready
 
@@ -35,6 +35,10 @@ test: setup
 test-all: setup
 	$(BIN)/python -m pytest -m "slow or not slow"
 
+# Properties of Detox on some 100,000 random inventories × policies: hours of CPU.
+test-long: setup
+	$(BIN)/python -m pytest tests/detox/test_properties.py --hypothesis-profile=long --hypothesis-show-statistics --timeout=0
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,7 +49,7 @@ format: setup
 	$(BIN)/ruff format .
 
 bench: setup
-	$(BIN)/python benchmarks/detox_plan.py
+	$(BIN)/python -m benchmarks.detox
 
 lock:
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m uv pip compile --quiet --upgrade --universal \

@@ -10,9 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dynamo_ops.inventory import embedded, migrate
 from dynamo_ops.inventory.database import Database
+
+settings.register_profile("house", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=51_000, suppress_health_check=list(HealthCheck))
+settings.load_profile("house")
 
 TEMPLATE = "dynamo_template"
 _counter = itertools.count()

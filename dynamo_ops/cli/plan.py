@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import polars as pl
 import typer
 
 from dynamo_ops.cli.output import JsonOption, database, show
+from dynamo_ops.cli.tables import cell, moment, print_table
 from dynamo_ops.inventory import plan_store
 
 app = typer.Typer(no_args_is_help=True, help="Plans of Detox and Dealer.")
+
+PLANS = {
+    "id": "id",
+    "kind": "kind",
+    "partition": "partition",
+    "state": "state",
+    "created_at": "made",
+    "committed_at": "committed",
+    "approved_by": "approved by",
+    "refused_because": "refused because",
+}
 
 
 @app.command("list")
@@ -18,7 +32,11 @@ def list_(as_json: bool = JsonOption) -> None:
     frame = database().frame("""
         SELECT id, kind, partition, state, created_at, committed_at, approved_by, refused_because
         FROM plans ORDER BY id DESC LIMIT 50""")
-    show(frame, title="Plans", as_json=as_json)
+    if as_json:
+        show(frame, title="Plans", as_json=True)
+    else:
+        first_line = pl.col("refused_because").str.split("\n").list.first()
+        print_table(frame.with_columns(first_line), "Plans", PLANS, wrap=["approved_by", "refused_because"])
 
 
 @app.command("show")
@@ -28,10 +46,18 @@ def show_(plan_id: int, as_json: bool = JsonOption) -> None:
     if as_json:
         typer.echo(json.dumps({"id": plan.id, "state": plan.state, **plan.summary}, indent=1))
         return
-    typer.echo(
-        f"plan {plan.id}: {plan.kind} of {plan.partition}, {plan.state}, "
-        f"made for {plan.planned_for_at:%Y-%m-%d %H:%M} UTC"
-    )
+    typer.echo(f"plan {plan.id}: {plan.kind} of {plan.partition}, {plan.state}, made for {moment(plan.planned_for_at)}")
     for name, value in plan.summary.items():
-        typer.echo(f"  {name}: {value}")
+        typer.echo(f"  {name.removesuffix('_bytes').replace('_', ' ')}: {_figure(name, value)}")
     show(plan.frame("site_states"), title="Sites", as_json=False)
+    if plan.kind == "detox":
+        typer.echo(f"by policy line, and every decision: dynamo detox show {plan.id}")
+
+
+def _figure(name: str, value: Any) -> str:
+    """A figure of a summary: those within it one after the other."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_figure(key, each)}" for key, each in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value) or "-"
+    return cell(name, value)

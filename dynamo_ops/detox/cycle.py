@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,9 @@ class Cycle:
 
     def _note_order(self, replicas: Small, keys: npt.NDArray[np.float64]) -> None:
         """Store the order keys; where one has changed, the queue of the site is sorted again."""
+        if len(replicas) == self.state.image.num_replicas and not self.queues:
+            self.state.order_keys = keys
+            return
         changed = (self.state.order_keys[:, replicas] != keys).any(axis=0)
         if changed.any():
             self.state.order_keys[:, replicas[changed]] = keys[:, changed]
@@ -142,6 +146,11 @@ class Cycle:
     def _order_of(self, replicas: Indices | Small) -> list[npt.NDArray[np.float64]]:
         """Sort keys for lexsort: the last is the primary one."""
         return [self.state.order_keys[number, replicas] for number in reversed(range(self.state.order_keys.shape[0]))]
+
+    def _in_order(self, replicas: Indices) -> Indices:
+        """Places of replicas of one site, sorted by Order, then by name of the dataset."""
+        keys: list[npt.NDArray[Any]] = [self.state.image.dataset_of_replica[replicas], *self._order_of(replicas)]
+        return np.lexsort(keys)
 
     def _lines_that_settle(self, datasets: Indices) -> tuple[Indices, Small]:
         """Replicas of which one line protects all blocks in this evaluation, and that line.
@@ -220,7 +229,7 @@ class Cycle:
         order, first = self.by_site
         queue = order[first[site] : first[site + 1]]
         queue = queue[state.is_live[queue]]
-        return queue[np.lexsort((state.image.dataset_of_replica[queue], *self._order_of(queue)))]
+        return queue[self._in_order(queue)]
 
     def _put_in_order_again(self, replicas: Indices) -> None:
         """Replicas whose order has changed go to their new places in the queues."""
@@ -236,7 +245,7 @@ class Cycle:
             queue = queue[~self.is_moved[queue]]
             self.is_moved[moved] = False
             moved = moved[self.state.is_live[moved]]
-            moved = moved[np.lexsort((self.state.image.dataset_of_replica[moved], *self._order_of(moved)))]
+            moved = moved[self._in_order(moved)]
             self.queues[int(number)] = np.insert(queue, self._places(queue, moved), moved)
 
     def _places(self, queue: Indices, replicas: Indices) -> Indices:
@@ -301,13 +310,17 @@ class Cycle:
         order = np.argsort(units.rows)
         rows, of = units.rows[order], units.of[order]
         handover = handed_over(state, rows, self._stays_in_partition)
-        gone = rows[~handover.is_kept]
-        state.delete_order[gone] = self.last_deletion + 1 + of[~handover.is_kept]
+        number: Small = np.asarray(self.last_deletion + 1 + of, dtype=np.int32)
         self.last_deletion += int(of.max()) + 1 if len(of) else 0
+        gone = rows[~handover.is_kept]
+        state.delete_order[gone] = number[~handover.is_kept]
         state.remove(gone)
         state.verdict[gone] = Verdict.DELETE
         moved = rows[handover.is_kept]
         state.group[moved] = handover.group[handover.is_kept]
+        if len(moved):
+            is_kept = handover.is_kept
+            state.note_handover(moved, number[is_kept], handover.group[is_kept], handover.leaves_image[is_kept])
         state.set_verdicts(moved, np.full(len(moved), Verdict.REOWNED, dtype=np.int8))
         if hide:
             state.hide(moved)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from dynamo_ops.detox.cycle import Cycle
+from dynamo_ops.detox.evidence import Evidence
 from dynamo_ops.detox.state import State, load_state
 from dynamo_ops.errors import PlanError
 from dynamo_ops.inventory.frames import InventoryFrames
@@ -60,7 +62,8 @@ class DeletionPlan:
 
     ``site_states``: one row per target site, by name. ``quota_bytes`` null unknown, 0 nothing may be there, negative
     unlimited; occupancy accordingly null, infinite or 0. ``is_triggered``: a When line held at the start.
-    ``policy_lines``: the text and source line of each line number. ``warnings``: for a person to read.
+    ``policy_lines``: the text and source line of each line number. ``warnings``: for a person to read. ``evidence``:
+    what the conditions saw, for ``detox.explain``.
     """
 
     partition: str
@@ -69,6 +72,7 @@ class DeletionPlan:
     site_states: pl.DataFrame
     policy_lines: pl.DataFrame
     warnings: tuple[str, ...]
+    evidence: Evidence | None = None
 
     @property
     def deletions(self) -> pl.DataFrame:
@@ -138,6 +142,12 @@ def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partitio
     site_states = state.site_states().select(pl.col(name).cast(dtype) for name, dtype in SITE_STATES.items())
     unknown = site_states.filter(pl.col("quota_bytes").is_null())["site"].to_list()
     warnings += [f"{site} has no quota for {partition}: nothing is deleted there" for site in unknown]
+    matched = set(np.unique(state.line).tolist())
+    warnings += [
+        f"line {line.source_line} decided nothing: {line.text}"
+        for line in policy.lines
+        if line.number not in matched and line.condition and line.condition.in_force
+    ]
     return DeletionPlan(
         partition=partition,
         now=policy.now,
@@ -145,6 +155,7 @@ def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partitio
         site_states=site_states,
         policy_lines=policy_lines,
         warnings=tuple(warnings),
+        evidence=state.evidence(),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from dynamo_ops.detox.evidence import Evidence
 from dynamo_ops.detox.site_condition import SiteConditions, occupancy
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.attributes import site_table
@@ -69,6 +70,7 @@ class State:
         self.num_dismissed: Indices = np.zeros(sites, dtype=np.int64)
         self.is_triggered: Flags = np.zeros(sites, dtype=np.bool_)
         self.was_triggered: Flags = np.zeros(sites, dtype=np.bool_)
+        self.handovers: list[tuple[Indices, Small, Small, Flags]] = []
 
     def rows_of_replicas(self, replicas: Indices) -> Indices:
         """Row numbers of these replicas that are left."""
@@ -113,6 +115,36 @@ class State:
         """Everything that is left is in view again."""
         self.is_hidden[self.hidden] = False
         self.hidden = self.hidden[:0]
+
+    def note_handover(self, rows: Indices, order: Small, group: Small, leaves_image: Flags) -> None:
+        """Remember that rows changed their owner at these places in the order of deletion."""
+        self.handovers.append((rows, order, group, leaves_image))
+
+    def evidence(self) -> Evidence:
+        """What conditions saw, and who changed owner when."""
+        image = self.image
+        groups = image.groups["group_id"]
+        dataset, site = pl.Series(image.dataset), pl.Series(image.site)
+        replicas = pl.DataFrame(
+            {
+                "dataset_id": image.datasets["dataset_id"].gather(dataset),
+                "site_id": image.sites["site_id"].gather(site),
+                "block_id": image.block_id,
+                "is_complete": image.is_complete,
+                "last_update_at": pl.Series(image.last_update).cast(pl.Datetime("us", "UTC")),
+                "is_locked": image.is_locked,
+            }
+        )
+        none = np.empty(0, dtype=np.int32)
+        rows, order, group, leaves = (
+            (np.concatenate(column) for column in zip(*self.handovers, strict=True))
+            if self.handovers
+            else (none, none, none, none.astype(np.bool_))
+        )
+        handovers = replicas.select("dataset_id", "site_id", "block_id")[rows].with_columns(
+            pl.Series("delete_order", order), groups.gather(pl.Series(group)), pl.Series("leaves_image", leaves)
+        )
+        return Evidence(replicas, handovers, image.datasets, image.sites, image.groups)
 
     def decisions(self, blocks: pl.DataFrame) -> pl.DataFrame:
         """One row per block replica of the image: names, ids and what was decided. ``blocks``: their names by id."""

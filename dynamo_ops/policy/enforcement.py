@@ -3,6 +3,7 @@ protection."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,6 +50,26 @@ def load_rules(text: str, *, now: datetime, file: str = "<enforcer>") -> tuple[E
     if not isinstance(settings, Mapping) or not isinstance(settings.get("rules"), Mapping):
         raise _wrong(file, "rules", "expected a mapping of rules")
     return tuple(_Reader(file, name, rule, now).rule(settings) for name, rule in sorted(settings["rules"].items()))
+
+
+def rules_text(rules: Sequence[EnforcerRule]) -> str:
+    """A JSON text that ``load_rules`` reads as these rules: what is stored with a plan."""
+    return json.dumps(
+        {
+            "rules": {
+                rule.name: {
+                    "num_copies": rule.num_copies,
+                    "protect": rule.is_protecting,
+                    "destinations": [condition.text for condition in rule.destinations],
+                    "sources": [condition.text for condition in rule.sources],
+                    "replicas": [condition.text for condition in rule.replicas],
+                    "destination_group": rule.destination_group,
+                    "partition": rule.partition,
+                }
+                for rule in rules
+            }
+        }
+    )
 
 
 def _wrong(file: str, key: str, reason: str) -> SettingsError:

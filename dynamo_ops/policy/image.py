@@ -136,17 +136,22 @@ def lay_out(
     ids = block_replicas["dataset_id"].unique()
     datasets = dataset_table(frames, attributes, of=ids)
     rows = _rows(frames, block_replicas, sites, groups, datasets)
+    return assemble(rows, _with_protected(datasets, sites, rows, protected_sites), sites, groups)
+
+
+def assemble(rows: pl.DataFrame, datasets: pl.DataFrame, sites: pl.DataFrame, groups: pl.DataFrame) -> Image:
+    """The image of sorted ``rows``: its columns by block replica but ``replica``; ids are indices into the tables."""
     columns: dict[str, npt.NDArray[Any]] = {name: rows[name].to_numpy() for name in rows.columns}
     replica, first_row = _numbered(columns["dataset"], columns["site"])
     starts = first_row[:-1]
-    dataset_of_replica, site_of_replica = columns["dataset"][starts], columns["site"][starts]
+    dataset_of_replica = columns["dataset"][starts]
     return Image(
         sites=sites,
         groups=groups,
-        datasets=_with_protected(datasets, sites, dataset_of_replica, site_of_replica, protected_sites),
+        datasets=datasets,
         replica=replica,
         dataset_of_replica=dataset_of_replica,
-        site_of_replica=site_of_replica,
+        site_of_replica=columns["site"][starts],
         first_row=first_row,
         first_replica=np.searchsorted(dataset_of_replica, np.arange(datasets.height + 1)).astype(np.int64),
         **columns,
@@ -180,9 +185,9 @@ def _rows(
     placeholder = pl.col("is_placeholder") if "is_placeholder" in block_replicas.columns else pl.lit(False)
     columns = block_replicas.select(
         "block_id",
-        _index(block_replicas["dataset_id"], datasets["dataset_id"]).alias("dataset"),
-        _index(block_replicas["site_id"], sites["site_id"]).alias("site"),
-        _index(block_replicas["group_id"], groups["group_id"]).alias("group"),
+        index_of(block_replicas["dataset_id"], datasets["dataset_id"]).alias("dataset"),
+        index_of(block_replicas["site_id"], sites["site_id"]).alias("site"),
+        index_of(block_replicas["group_id"], groups["group_id"]).alias("group"),
         "size_bytes",
         "is_complete",
         pl.col("last_update_at").fill_null(EPOCH).dt.epoch("us").alias("last_update"),
@@ -196,7 +201,7 @@ def _rows(
     return columns.sort("dataset", "site", "block_id")
 
 
-def _index(ids: pl.Series, known: pl.Series) -> pl.Series:
+def index_of(ids: pl.Series, known: pl.Series) -> pl.Series:
     """For each id its row number in ``known``; null where it is not there. The null group is an id like others."""
     table = pl.DataFrame({"id": known, "index": pl.int_range(len(known), dtype=pl.Int32, eager=True)})
     return pl.DataFrame({"id": ids}).join(table, on="id", how="left", nulls_equal=True, maintain_order="left")["index"]
@@ -211,12 +216,13 @@ def _numbered(dataset: Small, site: Small) -> tuple[Small, Indices]:
 
 
 def _with_protected(
-    datasets: pl.DataFrame, sites: pl.DataFrame, dataset: Small, site: Small, protected_sites: Sequence[str]
+    datasets: pl.DataFrame, sites: pl.DataFrame, rows: pl.DataFrame, protected_sites: Sequence[str]
 ) -> pl.DataFrame:
     """``datasets`` with ``on_protected_site``: a replica of the image is at one of these sites."""
     is_protected = sites["site"].is_in(list(protected_sites)).to_numpy()
     found = np.zeros(datasets.height, dtype=np.bool_)
-    found[dataset[is_protected[site]]] = True
+    if is_protected.any():
+        found[rows["dataset"].to_numpy()[is_protected[rows["site"].to_numpy()]]] = True
     return datasets.with_columns(on_protected_site=pl.Series(found))
 
 

@@ -154,7 +154,7 @@ class View:
     def is_full(self) -> Flags:
         """Complete, with every block of the dataset."""
         num_rows = np.diff(self.starts, append=len(self.rows))
-        return self.is_complete_replica & (num_rows == self.image.num_blocks[self.dataset])
+        return np.asarray(self.is_complete_replica & (num_rows == self.image.num_blocks[self.dataset]))
 
     @cached_property
     def dataset_starts(self) -> Indices:

@@ -164,7 +164,9 @@ def _inventory(rng: np.random.Generator) -> InventoryFrames:
     age = rng.choice([5, 25, 100], len(block), p=[0.2, 0.1, 0.7])
     owner_of_dataset = rng.integers(0, 4, number)
     group = np.where(
-        rng.random(len(block)) < 0.2, rng.integers(0, 4, len(block)), owner_of_dataset[dataset_of_block[block]]
+        rng.random(len(block)) < rng.choice([0.0, 0.2]),
+        rng.integers(0, 4, len(block)),
+        owner_of_dataset[dataset_of_block[block]],
     )
     quota = [int(rng.choice([0, -1, 300, 800, 1500, 3000])) for _ in SITES]
     quotas = [(s, p, q) for s, q in enumerate(quota) for p in ("P", "Q") if rng.random() < 0.95]

@@ -1,0 +1,23 @@
+"""What is going on, and for how long: on standard error, for a person who waits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def step(what: str, *, quiet: bool = False) -> Iterator[None]:
+    """Show ``what`` and the time it takes while the block runs; nothing if ``quiet`` or nobody looks at a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    columns = (SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=1)
+        yield
+        progress.update(task, completed=1)

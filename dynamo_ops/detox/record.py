@@ -1,0 +1,154 @@
+"""A Detox plan as it is read again: just made, from the database, or from a folder. Shown, compared, listed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import fsspec
+import polars as pl
+from fsspec.implementations.local import LocalFileSystem
+
+from dynamo_ops.detox.evidence import NAMES as EVIDENCE
+from dynamo_ops.detox.evidence import PREFIX
+from dynamo_ops.detox.plan import DeletionPlan
+from dynamo_ops.errors import PlanError
+from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.policy.enforcement import EnforcerRule, rules_text
+
+PLAN_FILE, POLICY_FILE, RULES_FILE = "plan.json", "policy.txt", "enforcer.json"
+FRAMES = ("decisions", "site_states", "policy_lines", "deletions", "groups")
+
+
+@dataclass(frozen=True)
+class PlanRecord:
+    """A plan to be read. ``name``: what messages call it.
+
+    ``decisions``, ``site_states``, ``policy_lines`` and ``warnings`` are those of ``DeletionPlan``. ``deletions``: one
+    row per block replica that is deleted, at least dataset, site, block, size_bytes, is_last_copy (it has bytes, and no
+    complete, owned replica of the block is left anywhere). Big frames are lazy: of a stored plan only the columns and
+    rows asked for are read.
+    ``groups``: group_id, group. Ids mean nothing outside the plan; names do. ``evidence``: frames of ``Evidence`` by
+    name, none for a plan that was stored without; ``rules_text``: the enforcer rules that it was made under.
+    """
+
+    name: str
+    partition: str
+    now: datetime
+    policy_text: str
+    decisions: pl.LazyFrame
+    site_states: pl.DataFrame
+    policy_lines: pl.DataFrame
+    deletions: pl.LazyFrame
+    groups: pl.DataFrame
+    warnings: tuple[str, ...]
+    evidence: Mapping[str, pl.LazyFrame]
+    rules_text: str
+
+
+def new_record(
+    plan: DeletionPlan,
+    frames: InventoryFrames,
+    rules: Sequence[EnforcerRule],
+    *,
+    name: str,
+    policy_text: str,
+) -> PlanRecord:
+    """The record of a plan that was just made on ``frames`` under ``rules``."""
+    return PlanRecord(
+        name=name,
+        partition=plan.partition,
+        now=plan.now,
+        policy_text=policy_text,
+        decisions=plan.decisions.lazy(),
+        site_states=plan.site_states,
+        policy_lines=plan.policy_lines,
+        deletions=_deletions(plan, frames).lazy(),
+        groups=frames.groups.select("group_id", "group"),
+        warnings=plan.warnings,
+        evidence={name: getattr(plan.evidence, name).lazy() for name in EVIDENCE} if plan.evidence else {},
+        rules_text=rules_text(rules),
+    )
+
+
+def _deletions(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
+    """As the gate judges them: the last copy is the last complete one that is owned, and not deleted itself."""
+    deleted = plan.deletions
+    staying = frames.block_replicas.filter(pl.col("is_complete") & pl.col("group_id").is_not_null())
+    left = staying.join(deleted, on=["block_id", "site_id"], how="anti")["block_id"].unique()
+    is_last = (pl.col("size_bytes") > 0) & ~pl.col("block_id").is_in(left.implode())
+    return deleted.with_columns(is_last_copy=is_last)
+
+
+def write_folder(folder: Path, record: PlanRecord) -> None:
+    """Write a plan into ``folder``, which is made where it is not there: its frames as Parquet files, ``plan.json``
+    (partition, now, warnings), ``policy.txt``. Raises PlanError when it cannot be written."""
+    about = {"partition": record.partition, "now": record.now.isoformat(), "warnings": list(record.warnings)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FRAMES:
+            getattr(record, name).lazy().collect().write_parquet(folder / f"{name}.parquet")
+        for name, frame in record.evidence.items():
+            frame.collect().write_parquet(folder / f"{PREFIX}{name}.parquet")
+        (folder / RULES_FILE).write_text(record.rules_text, encoding="utf-8")
+        (folder / POLICY_FILE).write_text(record.policy_text, encoding="utf-8")
+        (folder / PLAN_FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise PlanError(f"{folder}: the plan cannot be written: {error.strerror}", state=None) from error
+
+
+def read_folder(folder: Path) -> PlanRecord:
+    """The plan that ``write_folder`` wrote. Raises PlanError when there is none."""
+    try:
+        about = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+        now, partition, warnings = datetime.fromisoformat(about["now"]), about["partition"], about["warnings"]
+        policy_text = (folder / POLICY_FILE).read_text(encoding="utf-8")
+        rules = (folder / RULES_FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        raise PlanError(
+            f"{folder}: no plan is there (a folder written by `dynamo detox plan --out` has a {PLAN_FILE})", state=None
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlanError(f"{folder / PLAN_FILE}: cannot be read as a plan: {error}", state=None) from error
+    where = str(folder)
+    return PlanRecord(
+        name=where,
+        partition=partition,
+        now=now,
+        policy_text=policy_text,
+        decisions=scan(where, "decisions"),
+        site_states=scan(where, "site_states").collect(),
+        policy_lines=scan(where, "policy_lines").collect(),
+        deletions=scan(where, "deletions"),
+        groups=scan(where, "groups").collect(),
+        warnings=tuple(warnings),
+        evidence=scan_evidence(where),
+        rules_text=rules,
+    )
+
+
+def scan_evidence(location: str) -> Mapping[str, pl.LazyFrame]:
+    """The frames of ``Evidence`` by name; none if the plan was stored without."""
+    try:
+        return {name: scan(location, PREFIX + name) for name in EVIDENCE}
+    except PlanError:
+        return {}
+
+
+def scan(location: str, name: str) -> pl.LazyFrame:
+    """One Parquet file of a plan, lazily where the location is a folder of this machine; else it is read whole.
+
+    Raises PlanError when the file is not there.
+    """
+    try:
+        filesystem, path = fsspec.url_to_fs(location)
+        file = f"{path}/{name}.parquet"
+        if isinstance(filesystem, LocalFileSystem) and Path(file).is_file():
+            return pl.scan_parquet(file)
+        with filesystem.open(file, "rb") as handle:
+            return pl.read_parquet(handle).lazy()
+    except OSError as error:
+        raise PlanError(f"{location}: the frame {name!r} of the plan is not there", state=None) from error
