@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -17,7 +16,9 @@ from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames
 
 ATTRIBUTES = ("last_access", "latest_production_release", "num_access", "request_weight", "usage_rank")
-"""Dataset attributes that a folder can carry; all count as produced at its ``now``, also those without any value."""
+"""Dataset attributes that every folder carries: they count as produced at its ``now``, also those without any value."""
+MORE_ATTRIBUTES = ("demand_rank", "tape_copy_requested", "unhandled_copy_exists", "unknown_in_all_dbs")
+"""Those that count as produced only where ``dataset_attrs.csv`` has a column for them."""
 
 STORAGE_TYPES = ("disk", "mss", "buffer", "unknown")
 SITE_STATUSES = ("ready", "waitroom", "morgue", "unknown")
@@ -106,9 +107,7 @@ class _Reader:
             quotas=self.quotas(sites, leaves),
             locks=self.locks(),
             attribute_values=self.attribute_values(datasets),
-            attributes=pl.DataFrame(
-                {"name": list(ATTRIBUTES), "produced_at": [now] * len(ATTRIBUTES)}, schema=f.ATTRIBUTES
-            ),
+            attributes=self.attributes(now),
             partial_files=partial_files,
         )
 
@@ -184,13 +183,26 @@ class _Reader:
         return _as(rows, f.QUOTAS)
 
     def locks(self) -> pl.DataFrame:
-        frame = self.csv("locks.csv", ("item", "sites", "groups"))
-        return _as(frame.with_columns(pl.col("sites", "groups").fill_null("")), f.LOCKS)
+        """Columns are known by how they begin: ``item``, ``site…``, ``group…``; the latter two may be absent."""
+        frame = self.csv("locks.csv", ())
+        if frame.is_empty():
+            return f.empty(f.LOCKS)
+        parts = {name: [c for c in frame.columns if c.startswith(name)] for name in ("item", "site", "group")}
+        if not parts["item"]:
+            raise InventoryError(f"{self.path / 'locks.csv'} lacks the column item", file="locks.csv")
+        found = {name: pl.col(columns[0]) if columns else pl.lit("") for name, columns in parts.items()}
+        named = frame.select(item=found["item"], sites=found["site"], groups=found["group"])
+        return _as(named.with_columns(pl.col("sites", "groups").fill_null("")).drop_nulls("item"), f.LOCKS)
+
+    def attributes(self, now: datetime) -> pl.DataFrame:
+        given = self.csv("dataset_attrs.csv", ("dataset",)).columns
+        names = [*ATTRIBUTES, *(name for name in MORE_ATTRIBUTES if name in given)]
+        return pl.DataFrame({"name": names, "produced_at": [now] * len(names)}, schema=f.ATTRIBUTES)
 
     def attribute_values(self, datasets: pl.DataFrame) -> pl.DataFrame:
         frame = self.csv("dataset_attrs.csv", ("dataset",))
         names = [name for name in frame.columns if name != "dataset"]
-        unknown = [name for name in names if name not in ATTRIBUTES]
+        unknown = [name for name in names if name not in (*ATTRIBUTES, *MORE_ATTRIBUTES)]
         if unknown:
             raise InventoryError(
                 f"{self.path / 'dataset_attrs.csv'}: unknown attributes {', '.join(unknown)}", unknown=unknown
@@ -199,7 +211,12 @@ class _Reader:
             return f.empty(f.ATTRIBUTE_VALUES)
         frame = self.joined("dataset_attrs.csv", frame, datasets, "dataset", "dataset_id")
         long = frame.unpivot(names, index="dataset_id", variable_name="name").drop_nulls("value")
-        return _as(long.with_columns(_number("value")), f.ATTRIBUTE_VALUES)
+        numbers = long.with_columns(_number("value"))
+        wrong = long.filter(numbers["value"].is_null())
+        if wrong.height:
+            name, value = wrong.select("name", "value").row(0)
+            raise InventoryError(f"{self.path / 'dataset_attrs.csv'}: {name} {value!r} is not a number", value=value)
+        return _as(numbers, f.ATTRIBUTE_VALUES)
 
     def known(self, file: str, frame: pl.DataFrame, column: str, values: tuple[str, ...]) -> None:
         wrong = frame.filter(~pl.col(column).is_in(list(values)).fill_null(False))[column]
@@ -228,21 +245,19 @@ class _Reader:
 
 
 def _partial_files(frame: pl.DataFrame) -> pl.DataFrame:
-    """Files present of incomplete block replicas. A folder numbers files by block, so the number is the id."""
-    rows: list[tuple[Any, Any, int]] = []
-    partial = frame.filter(~pl.col("is_complete") & pl.col("files").is_not_null())
-    for block_id, site_id, files in partial.select("block_id", "site_id", "files").iter_rows():
-        rows += [(block_id, site_id, number) for number in _file_numbers(files)]
-    return pl.DataFrame(rows, schema=f.PARTIAL_FILES, orient="row")
-
-
-def _file_numbers(text: str) -> list[int]:
-    numbers: list[int] = []
-    for piece in text.split(";"):
-        if piece.strip():
-            first, _, last = piece.partition("-")
-            numbers += range(int(first), int(last or first) + 1)
-    return numbers
+    """Files present of incomplete block replicas (``a-b;c``). A folder numbers files by block, so the number is the
+    id."""
+    pieces = (
+        frame.filter(~pl.col("is_complete"))
+        .select("block_id", "site_id", pl.col("files").str.split(";"))
+        .explode("files")
+        .filter(pl.col("files").str.strip_chars() != "")
+    )
+    ends = pl.col("files").str.splitn("-", 2).struct
+    first = ends.field("field_0").str.strip_chars().cast(pl.Int64)
+    last = ends.field("field_1").str.strip_chars().cast(pl.Int64).fill_null(first)
+    numbers = pieces.select("block_id", "site_id", file_id=pl.int_ranges(first, last + 1)).explode("file_id")
+    return _as(numbers.drop_nulls("file_id"), f.PARTIAL_FILES)
 
 
 def _flag(column: str) -> pl.Expr:

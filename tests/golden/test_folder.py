@@ -64,3 +64,25 @@ def test_wrong_records_are_named(folder: Path, file: str, old: str, new: str, me
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(InventoryError, match=message):
         read_folder(folder)
+
+
+@pytest.mark.parametrize("head", ["item,sites,groups", "item,site_pattern,group_pattern"])
+def test_locks_are_known_by_how_their_columns_begin(folder: Path, head: str) -> None:
+    (folder / "locks.csv").write_text(f"{head}\n/Del/*,T2_AA,\n/Prot/Both-v1/AOD#b,,AnalysisOps\n")
+    found = read_folder(folder).frames.locks
+    assert found.rows() == [("/Del/*", "T2_AA", ""), ("/Prot/Both-v1/AOD#b", "", "AnalysisOps")]
+
+
+def test_further_attributes_count_as_produced_where_there_is_a_column(folder: Path) -> None:
+    assert "demand_rank" not in read_folder(folder).frames.attributes["name"]
+    file = folder / "dataset_attrs.csv"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([f"{lines[0]},demand_rank", *(f"{line},3" for line in lines[1:])]))
+    assert "demand_rank" in read_folder(folder).frames.attributes["name"]
+    file.write_text(file.read_text().replace(",3\n", ",many\n"))
+    with pytest.raises(InventoryError, match="demand_rank 'many' is not a number"):
+        read_folder(folder)
+
+
+def test_a_folder_without_locks_has_none(folder: Path) -> None:
+    assert read_folder(folder).frames.locks.is_empty()
