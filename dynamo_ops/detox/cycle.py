@@ -25,6 +25,8 @@ from dynamo_ops.policy.image import Flags, Indices, Small, distinct
 VERDICT_OF = {"Protect": Verdict.PROTECT, "Delete": Verdict.DELETE, "Dismiss": Verdict.KEEP, "Ignore": Verdict.IGNORE}
 CHUNK = 1024
 """Candidates that are looked at together; more only when these do not suffice."""
+SORT_AGAIN = 8
+"""A queue is sorted again rather than mended when more than one in so many of its replicas has moved."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ class Cycle:
         for number in np.unique(site):
             queue = self.queues.pop(int(number), None)
             moved = replicas[site == number]
-            if queue is None or len(moved) * 8 > len(queue):
+            if queue is None or len(moved) * SORT_AGAIN > len(queue):
                 continue
             self.is_moved[moved] = True
             queue = queue[~self.is_moved[queue]]

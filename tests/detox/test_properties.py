@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamo_ops.detox import cycle
 from dynamo_ops.detox.plan import DeletionPlan
 from dynamo_ops.policy.check import load_policy
 from dynamo_ops.policy.enforcement import load_rules
@@ -189,6 +190,18 @@ def test_the_random_cases_are_not_all_trivial() -> None:
     texts = " ".join(case.policy_text for case, _ in plans)
     assert [verb for verb in VERBS if verb not in texts] == []
     assert sum(predicate not in texts for predicate in PREDICATES) < 3
+
+
+def test_how_candidates_are_kept_in_order_never_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at one by one, and mended in their queues: small cases would else be sorted anew each time."""
+    cases = [random_case(seed) for seed in range(150)]
+    before = [case.plan() for case in cases]
+    monkeypatch.setattr(cycle, "CHUNK", 1)
+    monkeypatch.setattr(cycle, "SORT_AGAIN", 0)
+    for case, plan in zip(cases, before, strict=True):
+        again = case.plan()
+        assert again.decisions.equals(plan.decisions)
+        assert again.site_states.equals(plan.site_states)
 
 
 @pytest.mark.parametrize("until", ["0.15", "0.5"])
