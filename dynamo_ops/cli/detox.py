@@ -31,7 +31,10 @@ Policy = Annotated[Path | None, typer.Option(help="Policy to try, instead of the
 Against = Annotated[
     Path | None, typer.Option(help="Policy of today: say what would be different, instead of what would be.")
 ]
-PerIteration = Annotated[float, typer.Option(help="Fraction of a site's quota deleted before all is looked at again.")]
+PerIteration = Annotated[
+    float | None,
+    typer.Option(help="Fraction of a site's quota deleted before all is looked at again; or as installed, 0.01."),
+]
 Partitions = Annotated[Path | None, typer.Option(help="Definitions of partitions to use instead.")]
 Enforcer = Annotated[Path | None, typer.Option(help="Enforcer rules to use instead.")]
 Now = Annotated[str | None, typer.Option(help="Decide as of this time (ISO, UTC unless it says otherwise).")]
@@ -52,7 +55,7 @@ def plan_(
     inventory: Inventory = None,
     policy: Policy = None,
     against: Against = None,
-    deletion_per_iteration: PerIteration = 0.01,
+    deletion_per_iteration: PerIteration = None,
     partitions: Partitions = None,
     enforcer: Enforcer = None,
     now: Now = None,
@@ -71,8 +74,8 @@ def plan_(
     if decisions and not decisions.absolute().parent.is_dir():
         raise typer.BadParameter(f"--decisions: there is no folder {decisions.parent}")
     if store:
-        others = (inventory, against, partitions, enforcer)
-        if any(others) or deletion_per_iteration != 0.01:
+        others = (inventory, against, partitions, enforcer, deletion_per_iteration)
+        if any(others):
             raise typer.BadParameter("--store makes the plan that a cycle would make: it takes --policy and --now only")
     at = given or (trial.dump_now(inventory) if inventory else datetime.now(UTC))
     tried = trial.policy_of_file(policy, at) if policy else trial.installed_policy(settings(), partition, at)
@@ -151,7 +154,7 @@ def explain(
         at = trial.dump_now(inventory)
         tried = trial.policy_of_file(policy, at)
         name = trial.partition_of(tried, partition)
-        asked = _decide(_inputs(inventory, name, at, None, None, quiet=as_json), tried, name, 0.01, quiet=as_json)
+        asked = _decide(_inputs(inventory, name, at, None, None, quiet=as_json), tried, name, quiet=as_json)
     elif plan:
         asked = _named(plan)
     else:
@@ -251,7 +254,12 @@ def _inputs(
 
 
 def _decide(
-    inputs: trial.PlanInputs, policy: CheckedPolicy, partition: str, deletion_per_iteration: float, *, quiet: bool
+    inputs: trial.PlanInputs,
+    policy: CheckedPolicy,
+    partition: str,
+    deletion_per_iteration: float | None = None,
+    *,
+    quiet: bool,
 ) -> PlanRecord:
     with step(f"deciding by {policy.source.file}", quiet=quiet):
         plan = trial.decide(inputs, policy, partition, deletion_per_iteration=deletion_per_iteration)
@@ -263,14 +271,12 @@ def _decide(
 def _store(
     policy: CheckedPolicy, partition: str, now: datetime, decisions: Path | None, out: Path | None, *, as_json: bool
 ) -> None:
-    from dynamo_ops.detox import stored
+    from dynamo_ops.detox import steps, stored
 
     db = database()
     run_key = f"cli-{getpass.getuser()}-{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     with step("reading the inventory, deciding, storing", quiet=as_json):
-        plan_id = stored.store_trial(
-            db, settings(), partition, policy_text=policy.source.text, run_key=run_key, now=now
-        )
+        plan_id = steps.plan_cycle(db, settings(), partition, run_key=run_key, now=now, text=policy.source.text)
     plan = stored.read_record(db, stored.load_story(db, plan_id))
     _tell_plan(plan, decisions, out, {"plan_id": plan_id}, as_json=as_json)
     if not as_json:

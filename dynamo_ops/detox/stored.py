@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from shutil import copyfile
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -138,21 +135,6 @@ def ready_to_commit(database: Database, settings: Settings, plan_id: int) -> Pla
             state=plan.state,
         )
     return story
-
-
-def store_trial(
-    database: Database, settings: Settings, partition: str, *, policy_text: str, run_key: str, now: datetime
-) -> int:
-    """Make and store a plan as the cycle of the partition does, but under this policy text. Returns its id.
-
-    The text is that of a policy which was checked. Raises PlanError; deletes nothing.
-    """
-    with TemporaryDirectory(prefix="dynamo-policies-") as folder:
-        for file in settings.policy_dir.glob("*.txt"):
-            copyfile(file, Path(folder) / file.name)
-        (Path(folder) / f"{partition}.txt").write_text(policy_text, encoding="utf-8")
-        tried = settings.model_copy(update={"policy_dir": Path(folder)})
-        return steps.plan_cycle(database, tried, partition, run_key=run_key, now=now)
 
 
 def _rules_text(location: str) -> str:

@@ -17,7 +17,7 @@ from dynamo_ops.inventory.folder import read_folder
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.check import CheckedPolicy, load_policy
 from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
-from dynamo_ops.policy.files import policy_file, policy_text, read_partitions, read_rules
+from dynamo_ops.policy.files import policy_file, policy_text, protected_sites, read_partitions, read_rules
 from dynamo_ops.policy.partition import Partitions, load_partitions
 from dynamo_ops.policy.source import near
 from dynamo_ops.quality.thresholds import detox_limits
@@ -39,6 +39,7 @@ class PlanInputs:
     now: datetime
     rules: tuple[EnforcerRule, ...] = ()
     protected_sites: tuple[str, ...] = ()
+    deletion_per_iteration: float = 0.01
     attribute_max_age: timedelta = timedelta(days=7)
 
 
@@ -105,7 +106,15 @@ def installation_inputs(
         else read_rules(settings, partition, now)
     )
     max_age = timedelta(hours=detox_limits(settings, partition).attribute_max_age_h)
-    return PlanInputs(frames, defined, now, rules=rules, attribute_max_age=max_age)
+    return PlanInputs(
+        frames,
+        defined,
+        now,
+        rules=rules,
+        protected_sites=protected_sites(settings, frames),
+        deletion_per_iteration=settings.detox.deletion_per_iteration,
+        attribute_max_age=max_age,
+    )
 
 
 def policy_of_file(file: Path, now: datetime) -> CheckedPolicy:
@@ -144,17 +153,18 @@ def partition_of(policy: CheckedPolicy, partition: str | None) -> str:
 
 
 def decide(
-    inputs: PlanInputs, policy: CheckedPolicy, partition: str, *, deletion_per_iteration: float = 0.01
+    inputs: PlanInputs, policy: CheckedPolicy, partition: str, *, deletion_per_iteration: float | None = None
 ) -> DeletionPlan:
     """The plan of one cycle on these inputs. Raises PolicyError (unknown partition, with near names) and PlanError."""
     inputs.partitions.leaves(partition)
+    step = inputs.deletion_per_iteration if deletion_per_iteration is None else deletion_per_iteration
     return plan_deletions(
         inputs.frames,
         policy,
         inputs.partitions,
         now=inputs.now,
         partition=partition,
-        deletion_per_iteration=deletion_per_iteration,
+        deletion_per_iteration=step,
         enforcer_rules=inputs.rules,
         protected_sites=inputs.protected_sites,
         attribute_max_age=inputs.attribute_max_age,

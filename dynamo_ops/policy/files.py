@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from dynamo_ops.errors import PolicyError
+from dynamo_ops.errors import PolicyError, SettingsError
+from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.partition import Partitions, load_partitions
+from dynamo_ops.policy.source import near
 from dynamo_ops.settings import Settings
 
 PARTITIONS_FILE = "partitions.txt"
@@ -44,3 +46,17 @@ def read_rules(settings: Settings, partition: str, now: datetime) -> tuple[Enfor
     """The enforcer rules of a partition; none if it has no file in ``enforcer/``."""
     file = settings.config_dir / "enforcer" / f"{partition}.yaml"
     return load_rules(file.read_text(), now=now, file=str(file)) if file.exists() else ()
+
+
+def protected_sites(settings: Settings, frames: InventoryFrames) -> tuple[str, ...]:
+    """The protected sites of this installation. Raises SettingsError for an unknown one: it would protect nothing."""
+    known = frames.sites["site"].to_list()
+    for site in settings.detox.protected_sites:
+        if site not in known:
+            raise SettingsError(
+                f"detox.protected_sites names the unknown site {site!r}.{near(site, known)}",
+                file="dynamo.yaml",
+                key="detox.protected_sites",
+                reason="unknown site",
+            )
+    return tuple(settings.detox.protected_sites)
