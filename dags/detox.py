@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+from dynamo_airflow.approval import ANSWER, RecordedApproval
 from dynamo_airflow.assets import METADATA, POPULARITY, SUBSCRIPTIONS, detox_cycle
 from dynamo_airflow.defaults import dag_defaults, database, interval, run_key
 
@@ -30,20 +32,19 @@ Policy: `{policy}`. Deletes the least popular block replicas at sites above thei
 never what the policy protects.
 
 `plan` stores a plan (one decision a block replica, with the policy line that made it) → `gate` refuses it when it
-deletes
-too much, a last copy, locked data or the only source of a pending copy → a person approves it when it deletes more than
-the approval threshold (`gates.yaml`; no answer within {timeout} means *no*) → `commit` re-checks and makes deletion
-subscriptions. Nothing is deleted before the `deletions` DAG asks the storages.
+deletes too much, a last copy, locked data, what an enforcer rule needs or the only source of a pending copy → a person
+approves it when it deletes more than the approval threshold (`gates.yaml`; no answer within {timeout} means *no*) →
+`commit` re-checks and makes deletion subscriptions. Nothing is deleted before the `deletions` DAG asks the storages.
+
+After a *no* the run is green, `commit` is skipped and `refused` has run: the plan is refused, with who said so and when
+(`dynamo history cycles {partition}`), and can never be committed.
 """
 
 
-def approver(answer: dict[str, object] | None) -> str | None:
-    """Who approved, from what the approval task returned; None where nobody was asked."""
-    if not answer:
-        return None
-    user = answer.get("responded_by_user")
-    name = user.get("name") if isinstance(user, dict) else user
-    return f"{name or 'unknown'} in Airflow"
+def answer() -> dict[str, Any] | None:
+    """What the person who was asked has said, by ``dynamo_airflow.approval``; None where nobody was asked."""
+    found: dict[str, Any] | None = get_current_context()["ti"].xcom_pull(task_ids="approval", key=ANSWER)
+    return found
 
 
 @task
@@ -93,11 +94,23 @@ def commit(partition: str, plan_id: int) -> dict[str, object]:
     from dynamo_ops.detox.steps import commit_plan
 
     context = get_current_context()
-    answer = context["ti"].xcom_pull(task_ids="approval")
-    summary = commit_plan(database(), settings(), plan_id, approved_by=approver(answer))
+    said = answer()
+    by, at = (said["by"], said["at"]) if said and said["is_yes"] else (None, None)
+    summary = commit_plan(database(), settings(), plan_id, approved_by=by, approved_at=at)
     for asset in (SUBSCRIPTIONS, detox_cycle(partition)):
         context["outlet_events"][asset].extra = {"plan_id": plan_id}
     return summary
+
+
+@task(trigger_rule="none_failed")
+def refused(plan_id: int) -> str:
+    """After a no, or no answer: the plan is refused, with who and when. Skipped where nobody said no."""
+    from dynamo_ops.detox.steps import reject_plan
+
+    said = answer()
+    if not said or said["is_yes"]:
+        raise AirflowSkipException("nobody said no")
+    return reject_plan(database(), plan_id, by=said["by"], at=said["at"])
 
 
 def build(policy: Path) -> DAG:
@@ -112,18 +125,18 @@ def build(policy: Path) -> DAG:
         doc_md=DOC.format(partition=partition, policy=policy.name, timeout=APPROVAL_TIMEOUT),
     )
     def detox() -> None:
-        approval = ApprovalOperator(
+        approval = RecordedApproval(
             task_id="approval",
             subject=f"Detox of {partition}: much is to be deleted",
             body="{{ ti.xcom_pull(task_ids='describe') }}",
-            defaults=["Reject"],
+            defaults=[RecordedApproval.REJECT],
             response_timeout=APPROVAL_TIMEOUT,
         )
         gated = gate(plan(partition))
         way = choose_way(gated)
         committed = commit.override(outlets=[SUBSCRIPTIONS, detox_cycle(partition)])(partition, gated)
         describe(gated) >> way >> [dry_run_ends(), approval, committed]
-        approval >> committed
+        approval >> committed >> refused(gated)
 
     return detox()
 

@@ -1,4 +1,4 @@
-"""Small daily chores: requests are closed, expired locks and old staged rows go, Airflow's own history is trimmed."""
+"""Small daily chores: requests are closed, what is long over goes, Airflow's own history is trimmed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ PARAMS = {
     params=PARAMS,
     doc_md="""
 ### Housekeeping
-Closes copy requests whose data are there, removes locks past their expiry and rows that refused pulls left in the
-staging tables, and trims Airflow's own history (where `airflow_db_url` is set). Dynamo's history (plans, decisions,
-transfers) is kept.
+Closes copy requests whose data are there, removes locks that have been over for a year and rows that refused pulls left
+in the staging tables, and trims Airflow's own history (where `airflow_db_url` is set). Dynamo's own: what Detox did is
+kept for `history_keep_days` (two years, never less than one); plans and transfers are kept.
 """,
 )
 def housekeeping() -> None:
@@ -45,6 +45,12 @@ def housekeeping() -> None:
         from dynamo_ops.inventory.expiry import expire
 
         return expire(database())
+
+    @task
+    def prune_detox_history() -> int:
+        from dynamo_ops.detox.history import prune_history
+
+        return prune_history(database(), before=timezone.utcnow() - timedelta(days=settings().history_keep_days))
 
     @task
     def trim_airflow_history() -> None:
@@ -71,7 +77,7 @@ def housekeeping() -> None:
         ]
         subprocess.run(command, check=True, env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url})
 
-    [close_requests(), expire(), trim_airflow_history()]
+    [close_requests(), expire(), prune_detox_history(), trim_airflow_history()]
 
 
 housekeeping()

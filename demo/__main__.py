@@ -1,7 +1,8 @@
 """``python -m demo up|run|down``: what ``make up``, ``make demo`` and ``make down`` call.
 
-``bad-metadata`` shows, on an instance that is up, what happens when DBS answers nonsense. ``configure`` only writes the
-configuration that points at a pocket grid which is up (docker-compose.yaml uses it).
+``bad-metadata`` shows, on an instance that is up, what happens when DBS answers nonsense; ``approval``, on one where
+the demo has run, how a person refuses and approves a large deletion. ``configure`` only writes the configuration that
+points at a pocket grid which is up (docker-compose.yaml uses it).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import os
 import sys
 import time
 
+from demo.approval import show_approval
 from demo.bad_metadata import show_bad_metadata
 from demo.instance import DemoError, Instance
 from demo.up import down, up, write_configuration
 from dynamo_ops.errors import DynamoError
 
 BEGAN = time.monotonic()
-COMMANDS = ("up", "run", "down", "bad-metadata", "configure")
+COMMANDS = ("up", "run", "down", "bad-metadata", "approval", "configure")
 
 
 def say(text: str) -> None:
@@ -36,6 +38,8 @@ def main(command: str) -> int:
         return 0
     if command == "bad-metadata":
         return show_bad_metadata(instance, say)
+    if command == "approval":
+        return show_approval(instance, say)
     if command == "up":
         up(instance, say)
         return 0

@@ -104,6 +104,22 @@ class Airflow:
                 raise DemoError(f"not settled after {timeout_s:.0f} s: {text or 'no run is active, but work is left'}")
             time.sleep(1)
 
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """Task → state of a run; of mapped tasks any instance."""
+        tasks = self._call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=500)["task_instances"]
+        return {task["task_id"]: str(task["state"]) for task in tasks}
+
+    def question(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
+        """What a task asks a person: subject, body, options, …; None while it has not asked."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        found = self._session.get(f"{self.url}/api/v2/{path}", timeout=60)
+        return dict(found.json()) if found.ok else None
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> dict[str, Any]:
+        """Choose an option of a question, as a button of the UI does; returns what Airflow recorded."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        return self._call("PATCH", path, json={"chosen_options": [option]})
+
     def check(self, runs: list[dict[str, Any]]) -> None:
         """Raise DemoError if a run has failed."""
         failed = [run for run in runs if run["state"] == "failed"]

@@ -108,6 +108,14 @@ class DeletionSettings(Strict):
     backoff_s: float = Field(900, ge=0)
 
 
+class DetoxSettings(Strict):
+    """How Detox decides. ``deletion_per_iteration``: fraction of a site's quota that is deleted there before all is
+    looked at again. ``protected_sites``: a replica there makes ``dataset.on_protected_site`` true."""
+
+    deletion_per_iteration: float = Field(0.01, gt=0, le=1)
+    protected_sites: list[str] = Field(default_factory=list)
+
+
 class Settings(BaseSettings):
     """All settings of one installation."""
 
@@ -125,11 +133,13 @@ class Settings(BaseSettings):
     db_url: str | None = None
     airflow_db_url: str | None = None
     plan_location: str | None = None
+    history_keep_days: int = Field(731, ge=366)
     metadata_sources: list[SourceSettings] = Field(default_factory=list)
     site_sources: list[SourceSettings] = Field(default_factory=list)
     access_sources: list[SourceSettings] = Field(default_factory=list)
     tls: Tls = Tls()
     fts: FtsSettings = FtsSettings()
+    detox: DetoxSettings = DetoxSettings()
     deletion: DeletionSettings = DeletionSettings()
     mail: MailSettings = MailSettings()
     retries: RetrySettings = RetrySettings()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import polars as pl
 
 from dynamo_ops.dealer.config import DealerConfig
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.compile import glob_regex
+from dynamo_ops.policy.glob import glob_matches
 from dynamo_ops.policy.partition import Partitions, partition_expr, partition_quota
 
 
@@ -112,7 +111,7 @@ def matches_patterns(name: str, patterns: Sequence[str]) -> bool:
     """The last of the shell globs that matches decides; ``!glob`` excludes; none: no."""
     found = False
     for pattern in patterns:
-        if re.match(glob_regex(pattern.removeprefix("!")), name):
+        if glob_matches(name, pattern.removeprefix("!")):
             found = not pattern.startswith("!")
     return found
 

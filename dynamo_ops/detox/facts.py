@@ -9,16 +9,19 @@ from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.lock import locked_expr
 
 KEYS = ["block_id", "site_id"]
+REPLICA = ["dataset_id", "site_id"]
 
 
-def deletion_facts(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
+def deletion_facts(plan: DeletionPlan, frames: InventoryFrames, enforced: pl.DataFrame) -> pl.DataFrame:
     """One row per block replica that the plan deletes: its names, owner, bytes and line, and in addition
 
-    ``whole_dataset``: the plan deletes every block replica that the dataset has at the site; ``is_locked``: a lock in
-    force covers it; ``is_last_copy``: no complete replica of the block is left anywhere that is owned and not deleted
-    by this plan; ``is_last_copy_allowed``: it is, and a Delete line asked for it knowing that (one that becomes the
-    last copy only after planning is not meant); ``is_last_source``: as is_last_copy, while some owned replica of the
-    block is still incomplete elsewhere.
+    ``dataset_status``: when planned; ``whole_dataset``: the plan deletes every block replica that the dataset has at
+    the site; ``is_locked``: a lock in force covers it; ``is_alone``: no complete replica of the block is left anywhere
+    that is owned and not deleted by this plan; ``is_last_copy``: it is alone and has bytes; ``is_last_copy_allowed``:
+    and a Delete line asked for it knowing that (one that becomes the last copy only after planning is not meant);
+    ``is_last_source``: it is alone while some owned replica of the block is still incomplete elsewhere;
+    ``is_enforcer_needed``: at a destination of a protecting rule, with fewer copies left than the rule asks for.
+    ``enforced``: the frame of ``detox.enforced.enforced_copies``.
     """
     deleted = plan.deletions.select(
         "dataset_id", "dataset", "site_id", "site", "block_id", "block", "group_id", "line", "size_bytes"
@@ -26,23 +29,53 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
     staying = frames.block_replicas.join(deleted, on=KEYS, how="anti").filter(pl.col("group_id").is_not_null())
     complete = staying.filter("is_complete")["block_id"].unique()
     waiting = staying.filter(~pl.col("is_complete"))["block_id"].unique()
-    not_left = ~pl.col("block_id").is_in(complete.implode())
+    needed = needed_copies(enforced).select(*REPLICA, is_enforcer_needed=pl.lit(True))
+    status = frames.datasets.select("dataset_id", dataset_status="status")
     return (
-        deleted.join(_whole(deleted, frames), on=["dataset_id", "site_id"], how="left")
+        deleted.join(_whole(deleted, frames), on=REPLICA, how="left", maintain_order="left")
+        .join(needed, on=REPLICA, how="left", maintain_order="left")
+        .join(status, on="dataset_id", how="left", maintain_order="left")
         .with_columns(
-            whole_dataset=pl.col("whole_dataset").fill_null(False),
+            pl.col("whole_dataset", "is_enforcer_needed").fill_null(False),
             is_locked=locked_expr(frames),
-            is_last_copy=not_left & (pl.col("size_bytes") > 0),
-            is_last_source=not_left & pl.col("block_id").is_in(waiting.implode()),
+            is_alone=~pl.col("block_id").is_in(complete.implode()),
+        )
+        .with_columns(
+            is_last_copy=pl.col("is_alone") & (pl.col("size_bytes") > 0),
+            is_last_source=pl.col("is_alone") & pl.col("block_id").is_in(waiting.implode()),
         )
         .with_columns(is_last_copy_allowed=pl.col("is_last_copy") & pl.col("line").is_in(_delete_lines(plan).implode()))
     )
 
 
+def needed_copies(enforced: pl.DataFrame) -> pl.DataFrame:
+    """``dataset_id``, ``site_id`` of copies that rules need: fewer are left than some rule asks for. Each once."""
+    few = pl.col("is_left").sum().over("rule", "dataset_id") < pl.col("num_copies")
+    return enforced.filter(few).select(REPLICA).unique()
+
+
 def handover_facts(plan: DeletionPlan) -> pl.DataFrame:
-    """One row per block replica that changes its owner: block_id, site_id, group_id (the new owner), from_group_id."""
+    """One row per block replica that changes its owner: block_id, dataset_id, site_id, group_id (the new owner),
+    from_group_id, line, size_bytes."""
     real = plan.handovers.filter(~pl.col("is_placeholder"))
-    return real.select("block_id", "site_id", group_id="new_group_id", from_group_id="group_id")
+    return real.select(
+        "block_id",
+        "dataset_id",
+        "site_id",
+        "line",
+        "size_bytes",
+        group_id="new_group_id",
+        from_group_id="group_id",
+    )
+
+
+def replica_decisions(plan: DeletionPlan) -> pl.DataFrame:
+    """What is said of dataset replicas: dataset_id, site_id, decision, line, num_blocks, size_bytes. Without
+    placeholders."""
+    real = plan.decisions.filter(~pl.col("is_placeholder"))
+    return real.group_by("dataset_id", "site_id", "decision", "line").agg(
+        num_blocks=pl.len().cast(pl.Int64), size_bytes=pl.col("size_bytes").sum()
+    )
 
 
 def _delete_lines(plan: DeletionPlan) -> pl.Series:
@@ -51,10 +84,10 @@ def _delete_lines(plan: DeletionPlan) -> pl.Series:
 
 
 def _whole(deleted: pl.DataFrame, frames: InventoryFrames) -> pl.DataFrame:
-    counts = frames.block_replicas.group_by("dataset_id", "site_id").agg(num_all=pl.len())
+    counts = frames.block_replicas.group_by(REPLICA).agg(num_all=pl.len())
     return (
-        deleted.group_by("dataset_id", "site_id")
+        deleted.group_by(REPLICA)
         .agg(num_deleted=pl.len())
-        .join(counts, on=["dataset_id", "site_id"])
-        .select("dataset_id", "site_id", whole_dataset=pl.col("num_deleted") == pl.col("num_all"))
+        .join(counts, on=REPLICA)
+        .select(*REPLICA, whole_dataset=pl.col("num_deleted") == pl.col("num_all"))
     )

@@ -7,7 +7,7 @@ writes them by COPY; everything between is set-based SQL inside one ``begin()``.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,6 +110,23 @@ def insert_frame(connection: Connection, table: str, frame: pl.DataFrame) -> int
     finally:
         cursor.close()
     return frame.height
+
+
+def select_frame(connection: Connection, sql: str, schema: Mapping[str, Any]) -> pl.DataFrame:
+    """The rows of ``sql`` as this transaction sees them, by COPY: no object a row. Whole numbers and texts only.
+
+    ``schema``: names and types of the columns, in the order of ``sql``. Takes no parameters.
+    """
+    buffer = io.BytesIO()
+    cursor = connection.connection.cursor()
+    try:
+        cursor.copy_expert(f"COPY ({sql}) TO STDOUT WITH (FORMAT csv)", buffer)
+    finally:
+        cursor.close()
+    if not buffer.tell():
+        return pl.DataFrame(schema=dict(schema))
+    buffer.seek(0)
+    return pl.read_csv(buffer, has_header=False, schema=dict(schema))
 
 
 @contextmanager

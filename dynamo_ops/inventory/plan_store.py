@@ -18,27 +18,36 @@ from uuid import uuid4
 
 import fsspec
 import polars as pl
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, DateTime, Row, bindparam, text
 
 from dynamo_ops.errors import PlanError
 from dynamo_ops.inventory.database import Database
 
-COLUMNS = "id, kind, partition, run_key, state, location, summary, planned_for_at, approved_by, refused_because"
+COLUMNS = """id, kind, partition, run_key, state, policy_version_id, location, summary, planned_for_at, created_at,
+             approved_by, approved_at, refused_by, refused_at, refused_because"""
 
 
 @dataclass(frozen=True)
 class StoredPlan:
-    """One row of ``plans``. ``summary``: figures for people; the frames are read from ``location`` when asked for."""
+    """One row of ``plans``. ``summary``: figures for people; the frames are read from ``location`` when asked for.
+
+    ``created_at``: when it was made; ``planned_for_at``: the moment that it decides for, earlier in a backfill.
+    """
 
     id: int
     kind: str
     partition: str
     run_key: str
     state: str
+    policy_version_id: int
     location: str
     summary: dict[str, Any]
     planned_for_at: datetime
+    created_at: datetime
     approved_by: str | None
+    approved_at: datetime | None
+    refused_by: str | None
+    refused_at: datetime | None
     refused_because: str | None
 
     def frame(self, name: str) -> pl.DataFrame:
@@ -76,7 +85,7 @@ def save(
             ON CONFLICT (kind, partition, run_key) DO UPDATE SET
                 state = 'planned', policy_version_id = excluded.policy_version_id, location = excluded.location,
                 summary = excluded.summary, planned_for_at = excluded.planned_for_at, created_at = now(),
-                approved_by = NULL, approved_at = NULL, refused_because = NULL
+                approved_by = NULL, approved_at = NULL, refused_because = NULL, refused_by = NULL, refused_at = NULL
             WHERE plans.state <> 'committed'
         """),
             {
@@ -102,21 +111,34 @@ def load(database: Database, plan_id: int) -> StoredPlan:
         return _one(connection, plan_id)
 
 
-def approve(database: Database, plan_id: int, by: str) -> None:
-    """A gate or a person lets the plan through. Raises PlanError unless it is planned (or approved already)."""
+def approve(database: Database, plan_id: int, by: str, *, at: datetime | None = None) -> None:
+    """A gate or a person lets the plan through; ``at``: when they said so, now if not given.
+
+    Raises PlanError unless the plan is planned (or approved already: the first approval stands).
+    """
     _move(
         database,
         plan_id,
         "approved",
         ("planned", "approved"),
-        "approved_by = coalesce(approved_by, :note), approved_at = coalesce(approved_at, now())",
-        by,
+        "approved_by = coalesce(approved_by, :by), approved_at = coalesce(approved_at, :at, now())",
+        {"by": by, "at": at},
     )
 
 
-def refuse(database: Database, plan_id: int, reason: str) -> None:
-    """A gate or a person stops the plan: it can never be committed."""
-    _move(database, plan_id, "refused", ("planned", "approved", "refused"), "refused_because = :note", reason)
+def refuse(database: Database, plan_id: int, reason: str, *, by: str = "gate", at: datetime | None = None) -> None:
+    """A gate or a person stops the plan: it can never be committed. The newest refusal is the one that is told.
+
+    Raises PlanError if it was committed.
+    """
+    _move(
+        database,
+        plan_id,
+        "refused",
+        ("planned", "approved", "refused"),
+        "refused_because = :reason, refused_by = :by, refused_at = coalesce(:at, now())",
+        {"reason": reason, "by": by, "at": at},
+    )
 
 
 def lock_for_commit(connection: Connection, plan_id: int) -> StoredPlan:
@@ -141,6 +163,17 @@ def lock_for_commit(connection: Connection, plan_id: int) -> StoredPlan:
     return plan
 
 
+def previous_committed(connection: Connection, plan: StoredPlan) -> StoredPlan | None:
+    """The plan of the same kind and partition that was committed last, this one aside; None if there is none."""
+    found = connection.execute(
+        text(f"""
+        SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND state = 'committed' AND id <> :id
+        ORDER BY committed_at DESC, id DESC LIMIT 1"""),
+        {"kind": plan.kind, "partition": plan.partition, "id": plan.id},
+    ).one_or_none()
+    return None if found is None else _plan(found)
+
+
 def mark_committed(connection: Connection, plan: StoredPlan, result: Mapping[str, Any]) -> None:
     """The end of a commit, in its transaction: the plan is committed, and says what was done."""
     connection.execute(
@@ -152,17 +185,19 @@ def mark_committed(connection: Connection, plan: StoredPlan, result: Mapping[str
     )
 
 
-def _move(database: Database, plan_id: int, state: str, allowed: tuple[str, ...], change: str, note: str) -> None:
+def _move(
+    database: Database, plan_id: int, state: str, allowed: tuple[str, ...], change: str, values: Mapping[str, Any]
+) -> None:
     with database.begin() as connection:
         plan = _one(connection, plan_id, "FOR UPDATE")
         if plan.state not in allowed:
             raise PlanError(
                 f"plan {plan_id} is {plan.state}: it cannot become {state}", plan_id=plan_id, state=plan.state
             )
-        connection.execute(
-            text(f"UPDATE plans SET state = :state, {change} WHERE id = :id"),
-            {"id": plan_id, "state": state, "note": note},
+        typed = text(f"UPDATE plans SET state = :state, {change} WHERE id = :id").bindparams(
+            bindparam("at", type_=DateTime(timezone=True))
         )
+        connection.execute(typed, {"id": plan_id, "state": state, **values})
 
 
 def _policy_version(connection: Connection, kind: str, partition: str, policy_text: str) -> int:

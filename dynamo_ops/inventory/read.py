@@ -31,7 +31,7 @@ class InventorySummary:
 def read_inventory(db: Database) -> InventoryFrames:
     """Everything that decisions are made of, as of one moment, in the columns of ``inventory.frames``.
 
-    Locks that have expired are left out. Rows are in no particular order.
+    Locks that have expired or were removed are left out. Rows are in no particular order.
     """
     with db.snapshot() as snapshot:
         return InventoryFrames(**{name: _read(snapshot, sql, schema) for name, (sql, schema) in _QUERIES.items()})
@@ -79,7 +79,11 @@ _QUERIES: dict[str, tuple[str, Schema]] = {
         frames.BLOCK_REPLICAS,
     ),
     "quotas": ("SELECT site_id, partition, quota_bytes FROM quotas", frames.QUOTAS),
-    "locks": ("SELECT item, sites, groups FROM locks WHERE expires_at IS NULL OR expires_at > now()", frames.LOCKS),
+    "locks": (
+        """SELECT item, sites, groups FROM locks
+           WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())""",
+        frames.LOCKS,
+    ),
     "attribute_values": ("SELECT dataset_id, name, value FROM dataset_attributes", frames.ATTRIBUTE_VALUES),
     "attributes": ("SELECT name, produced_at FROM attributes", frames.ATTRIBUTES),
     "partial_files": ("SELECT block_id, site_id, file_id FROM block_replica_files", frames.PARTIAL_FILES),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from dynamo_ops.errors import SettingsError
 from dynamo_ops.settings import Settings, Strict, read_config
 
 GATES_FILE = "gates.yaml"
@@ -35,7 +38,18 @@ MetadataCheck = Literal[
 ]
 SiteCheck = Literal["site_fields", "site_known_values", "site_once", "site_endpoint", "sites_listed", "ready_lost"]
 AccessCheck = Literal["access_fields", "access_count", "access_absurd", "access_day", "day_empty"]
-DetoxCheck = Literal["locked", "last_copy", "last_source", "site_volume", "site_fraction", "volume", "image_shrunken"]
+DetoxCheck = Literal[
+    "locked",
+    "last_copy",
+    "last_source",
+    "enforcer_needed",
+    "site_volume",
+    "site_fraction",
+    "volume",
+    "image_shrunken",
+    "plan_age",
+]
+LastCopies = Literal["never", "delete_lines", "always"]
 DealerCheck = Literal["site_ready", "site_quota", "volume"]
 
 
@@ -65,7 +79,11 @@ class AccessThresholds(Strict):
 class DetoxThresholds(Strict):
     """What one plan may delete. ``max_site_fraction``: of a quota. ``max_image_shrink_fraction``: of block replicas.
 
+    ``last_copies``: whether the last copy of a block may go. never; delete_lines: where a Delete or DeleteBlock line
+    asks for it and it was the last copy already when planned; always.
     ``approval_above_bytes``: a plan that deletes more than this waits for a person's yes; no answer means no.
+    ``max_plan_age_h``: hours after which a plan that was not committed must be made again.
+    ``attribute_max_age_h``: hours after which an attribute that the policy asks for is too old to plan with.
     """
 
     warn_only: frozenset[DetoxCheck] = frozenset()
@@ -73,8 +91,33 @@ class DetoxThresholds(Strict):
     max_site_bytes: int = Field(1_000_000_000_000_000, ge=0)
     max_volume_bytes: int = Field(10_000_000_000_000_000, ge=0)
     max_image_shrink_fraction: Fraction = 0.3
-    last_copies_allowed: bool = False
+    last_copies: LastCopies = "never"
     approval_above_bytes: int = Field(1_000_000_000_000_000, ge=0)
+    max_plan_age_h: float = Field(48, gt=0)
+    attribute_max_age_h: float = Field(168, gt=0)
+
+
+class DetoxGate(DetoxThresholds):
+    """The limits of all policies, and in ``policies``, by partition, the whole limits of those that have their own."""
+
+    policies: dict[str, DetoxThresholds] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """What a policy does not set is as for all."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("policies"), Mapping):
+            return values
+        common = {key: value for key, value in values.items() if key in DetoxThresholds.model_fields}
+        own = {
+            name: {**common, **limits} if isinstance(limits, Mapping) else limits
+            for name, limits in values["policies"].items()
+        }
+        return {**values, "policies": own}
+
+    def of(self, partition: str) -> DetoxThresholds:
+        """The limits of the policy of this partition."""
+        return self.policies.get(partition, self)
 
 
 class DealerThresholds(Strict):
@@ -90,10 +133,27 @@ class Gates(Strict):
     metadata: MetadataThresholds = MetadataThresholds()
     sites: SiteThresholds = SiteThresholds()
     accesses: AccessThresholds = AccessThresholds()
-    detox: DetoxThresholds = DetoxThresholds()
+    detox: DetoxGate = DetoxGate()
     dealer: DealerThresholds = DealerThresholds()
 
 
 def read_thresholds(settings: Settings) -> Gates:
-    """What ``gates.yaml`` of the configuration folder says. Raises SettingsError naming file, key and reason."""
-    return read_config(settings.config_dir / GATES_FILE, Gates)
+    """What ``gates.yaml`` of the configuration folder says. Raises SettingsError naming file, key and reason.
+
+    Limits of a policy that is not there are a mistake too: they would never be looked at.
+    """
+    file = settings.config_dir / GATES_FILE
+    gates = read_config(file, Gates)
+    known = sorted(policy.stem for policy in settings.policy_dir.glob("*.txt"))
+    for name in gates.detox.policies:
+        if name not in known:
+            near = get_close_matches(name, known)
+            reason = f"no policy {name}.txt in {settings.policy_dir}" + (f"; near: {', '.join(near)}" if near else "")
+            key = f"detox.policies.{name}"
+            raise SettingsError(f"{file}: {key}: {reason}", file=str(file), key=key, reason=reason)
+    return gates
+
+
+def detox_limits(settings: Settings, partition: str) -> DetoxThresholds:
+    """The limits of one policy. Raises SettingsError naming file, key and reason."""
+    return read_thresholds(settings).detox.of(partition)

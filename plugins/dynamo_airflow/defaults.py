@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, timezone
@@ -65,6 +65,15 @@ def run_key(context: Any) -> str:
 
 
 def interval(context: Any) -> tuple[datetime, datetime]:
-    """The run's data interval; for a run without one (by hand, by an asset) it is empty and ends at the run's start."""
+    """The run's data interval; for a run without one (by hand, by an asset) it is empty and ends at the run's start.
+
+    As plain datetimes in UTC: Airflow's are of pendulum, which cannot be subtracted from all others.
+    """
     end = context.get("data_interval_end") or context["dag_run"].start_date
-    return context.get("data_interval_start") or end, end
+    start = context.get("data_interval_start") or end
+    return _plain(start), _plain(end)
+
+
+def _plain(moment: datetime) -> datetime:
+    utc = moment.astimezone(UTC)
+    return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, tzinfo=UTC)

@@ -42,6 +42,8 @@ DAG_IDS = {
     "deletions",
     "detox_express",
     "detox_physics",
+    "detox_relval",
+    "detox_unclaimed",
     "housekeeping",
     "metadata_sync",
     "popularity_aggregation",

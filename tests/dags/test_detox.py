@@ -13,6 +13,7 @@ import yaml
 from tests.dags.house import House
 
 PLANS = "SELECT state, approved_by FROM plans WHERE kind = 'detox'"
+REFUSALS = "SELECT state, refused_by, refused_because, refused_at IS NOT NULL FROM plans WHERE kind = 'detox'"
 WISHES = "SELECT count(*) FROM subscriptions"
 
 
@@ -29,8 +30,11 @@ def asks_for_approval(house: House) -> Iterator[House]:
 
 
 @contextmanager
-def person_says(option: str) -> Iterator[list[str]]:
-    """Somebody answers the open question as the UI's endpoint would. The list holds what was asked."""
+def person_says(option: str, *, name: str | None = "Ada") -> Iterator[list[str]]:
+    """Somebody answers the open question as the UI's endpoint would. The list holds what was asked.
+
+    ``name`` None: nobody did, and the time ran out.
+    """
     from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.trigger import handle_event_submit
@@ -52,7 +56,7 @@ def person_says(option: str) -> Iterator[list[str]]:
                 )
                 if found:
                     waiting, detail = found
-                    detail.responded_by = {"id": "7", "name": "Ada"}
+                    detail.responded_by = {"id": "7", "name": name} if name else None
                     detail.responded_at = timezone.utcnow()
                     detail.chosen_options = [option]
                     handle_event_submit(
@@ -74,7 +78,7 @@ def test_a_dry_run_plans_and_commits_nothing(house: House) -> None:
     run = house.run("detox_physics", dry_run=True)
     assert run.state == "success"
     assert run.states("dry_run_ends") == {"success": 1}
-    assert run.states("commit") == run.states("approval") == {"skipped": 1}
+    assert run.states("commit") == run.states("approval") == run.states("refused") == {"skipped": 1}
     assert house.rows(PLANS) == [("approved", "gate")]
     assert house.rows(WISHES) == [(0,)]
 
@@ -102,15 +106,29 @@ def test_a_big_plan_is_shown_to_a_person_and_committed_after_a_yes(asks_for_appr
     assert len(asked) == 1
     assert "| site | block replicas | TB |" in asked[0]
     assert "T2_BB" in asked[0]
+    assert run.states("refused") == {"skipped": 1}
     assert asks_for_approval.rows(PLANS) == [("committed", "Ada in Airflow")]
     assert asks_for_approval.rows(WISHES)[0][0] > 0
+    ((asked_at, committed_at),) = asks_for_approval.rows("SELECT approved_at, committed_at FROM plans")
+    assert asked_at < committed_at
 
 
-def test_a_no_commits_nothing(asks_for_approval: House) -> None:
-    with person_says("Reject"):
+@pytest.mark.parametrize(
+    ("name", "by", "because"),
+    [
+        pytest.param("Ada", "Ada in Airflow", "rejected by Ada in Airflow", id="somebody"),
+        pytest.param(None, "nobody", "not approved in time: nobody answered, which means no", id="nobody in time"),
+    ],
+)
+def test_a_no_commits_nothing_and_refuses_the_plan(
+    asks_for_approval: House, name: str | None, by: str, because: str
+) -> None:
+    with person_says("Reject", name=name):
         run = asks_for_approval.run("detox_physics")
+    assert run.state == "success"
     assert run.states("commit") == {"skipped": 1}
-    assert asks_for_approval.rows(PLANS) == [("planned", None)]
+    assert run.states("refused") == {"success": 1}
+    assert asks_for_approval.rows(REFUSALS) == [("refused", by, because, True)]
     assert asks_for_approval.rows(WISHES) == [(0,)]
 
 
@@ -130,6 +148,7 @@ def test_a_plan_that_deletes_too_much_is_refused_and_not_committed(house: House)
     assert run.failed == {"gate"}
     assert run.states("commit") == {"upstream_failed": 1}
     assert house.rows(PLANS) == [("refused", None)]
+    assert [row[1] for row in house.rows(REFUSALS)] == ["gate"]
     assert house.rows(WISHES) == [(0,)]
     assert "Nothing was changed" in house.last_mail_text()
 

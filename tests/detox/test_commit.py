@@ -3,24 +3,51 @@ planned."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from dynamo_ops.detox import commit as module
+from dynamo_ops.detox import history
 from dynamo_ops.detox.commit import CommitSummary, commit
-from dynamo_ops.errors import PlanError
+from dynamo_ops.detox.enforced import ENFORCED
+from dynamo_ops.detox.plan import POLICY_LINES, SITE_STATES
+from dynamo_ops.errors import PlanError, RetryableRemoteError
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.quality.thresholds import LastCopies
 from tests.detox.small import NOW
 from tests.fileops.factory import SIZE, Inventory
 
 Planned = tuple[str, str]
 """Block and site of a deletion."""
+STATES = {
+    name: SITE_STATES[name]
+    for name in (
+        "site_id",
+        "site",
+        "quota_bytes",
+        "is_triggered",
+        "bytes_before",
+        "bytes_after",
+        "occupancy_before",
+        "occupancy_after",
+        "protected_bytes",
+    )
+}
+SAID = {
+    "dataset_id": pl.Int64,
+    "site_id": pl.Int64,
+    "decision": pl.String,
+    "line": pl.Int32,
+    "num_blocks": pl.Int64,
+    "size_bytes": pl.Int64,
+}
 
 
 class Stock(Inventory):
@@ -43,28 +70,53 @@ class Stock(Inventory):
         whole: bool = False,
         last: bool = False,
         reowned: dict[Planned, int] | None = None,
+        needed: dict[str, int] | None = None,
+        kept: Sequence[tuple[str, str, int]] = (),
+        lines: Sequence[str] = ("Dismiss", "Delete dataset.status == INVALID"),
         approved: bool = True,
+        partition: str = "physics",
+        run_key: str = "run",
     ) -> int:
-        """A stored plan that deletes these replicas as they are now. ``whole``: as whole dataset replicas."""
-        rows = [(*self._replica(block, site), whole, last) for block, site in deletions]
-        numbers = dict.fromkeys(["block_id", "dataset_id", "site_id", "group_id", "size_bytes"], pl.Int64)
+        """A stored plan that deletes these replicas as they are now, by line 1.
+
+        ``whole``: as whole dataset replicas. ``needed``: of the copies at these sites a rule needs so many. ``kept``:
+        site, decision and line of what is said of the dataset's other replicas.
+        """
+        rows = [(*self._replica(block, site), 1, whole, last, "valid") for block, site in deletions]
+        numbers = dict.fromkeys(["block_id", "dataset_id", "site_id", "group_id", "size_bytes", "line"], pl.Int64)
         flags = dict.fromkeys(["whole_dataset", "is_last_copy_allowed"], pl.Boolean)
-        frame = pl.DataFrame(rows, orient="row", schema={**numbers, **flags})
+        frame = pl.DataFrame(rows, orient="row", schema={**numbers, **flags, "dataset_status": pl.String})
         handed = [
-            (self.block_ids[b], self.site_ids[s], group, self._replica(b, s)[3])
+            (self.block_ids[b], self.dataset_id, self.site_ids[s], group, self._replica(b, s)[3], 2, 3 * SIZE)
             for (b, s), group in (reowned or {}).items()
         ]
-        keys = ["block_id", "site_id", "group_id", "from_group_id"]
-        to_whom = pl.DataFrame(handed, orient="row", schema=dict.fromkeys(keys, pl.Int64))
+        keys = ["block_id", "dataset_id", "site_id", "group_id", "from_group_id", "line", "size_bytes"]
+        going = {site for _, site in deletions}
+        counted = [
+            ("a rule", number, self.dataset_id, self.site_ids[site], site not in going)
+            for site, number in (needed or {}).items()
+        ]
+        said = [(self.dataset_id, self.site_ids[site], decision, line, 2, 6 * SIZE) for site, decision, line in kept]
+        said += [(self.dataset_id, self.site_ids[site], "delete", 1, 1, 3 * SIZE) for site in sorted(going)]
+        states = [(self.site_ids["T2_A"], "T2_A", 10 * SIZE, True, 6 * SIZE, 3 * SIZE, 0.6, 0.3, SIZE)]
         stored = plan_store.save(
             self.db,
             kind="detox",
-            partition="physics",
-            run_key="run",
-            policy_text="Dismiss",
+            partition=partition,
+            run_key=run_key,
+            policy_text="\n".join(lines),
             now=NOW,
-            frames={"deletions": frame, "reowned": to_whom},
-            summary={},
+            frames={
+                "deletions": frame,
+                "reowned": pl.DataFrame(handed, orient="row", schema=dict.fromkeys(keys, pl.Int64)),
+                "enforced": pl.DataFrame(counted, orient="row", schema=dict(ENFORCED)),
+                "replica_decisions": pl.DataFrame(said, orient="row", schema=SAID),
+                "site_states": pl.DataFrame(states, orient="row", schema=STATES),
+                "policy_lines": pl.DataFrame(
+                    [(number, line, number) for number, line in enumerate(lines)], orient="row", schema=POLICY_LINES
+                ),
+            },
+            summary={"triggered_sites": ["T2_A"]},
             location=str(self.folder),
         )
         if approved:
@@ -99,6 +151,7 @@ class Stock(Inventory):
     def everything(self) -> dict[str, list[Any]]:
         """All rows of the tables that a commit could touch."""
         tables = ("block_replicas", "block_replica_files", "dataset_replicas", "subscriptions", "plans")
+        tables += ("detox_history", "detox_left_out", "detox_site_states", "policy_lines")
         return {table: self.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
 
 
@@ -107,7 +160,7 @@ def stock(database: Database, tmp_path: Path) -> Iterator[Stock]:
     return Stock(database, tmp_path)
 
 
-def done(stock: Stock, plan_id: int, **options: bool) -> CommitSummary:
+def done(stock: Stock, plan_id: int, **options: Any) -> CommitSummary:
     summary = commit(stock.db, plan_id, **options)
     assert summary is not None
     return summary
@@ -203,6 +256,22 @@ def sees_the_other_copy_condemned(stock: Stock) -> None:
     stock.change("UPDATE block_replicas SET group_id = NULL WHERE block_id = :b AND site_id = :s", site="T2_B")
 
 
+def is_declared_anew(stock: Stock) -> None:
+    stock.rows("UPDATE datasets SET status = 'production'")
+
+
+def loses_a_copy_that_a_rule_counts(stock: Stock) -> None:
+    stock.change("DELETE FROM block_replicas WHERE site_id = :s", site="T2_B")
+    for block in ("b1", "b2"):
+        stock.replica(block, "T2_C")  # not last copies, but the rule does not count this site
+
+
+def sees_a_copy_that_a_rule_counts_condemned(stock: Stock) -> None:
+    stock.change("UPDATE block_replicas SET group_id = NULL WHERE site_id = :s", site="T2_B")
+    for block in ("b1", "b2"):
+        stock.replica(block, "T2_C")
+
+
 def becomes_the_only_source(stock: Stock) -> None:
     loses_a_file_of_the_other_copy(stock)
     stock.wish("copy", stock.files_of["b1"][:1], "T2_B")
@@ -223,7 +292,7 @@ def becomes_the_only_source_that_stays(stock: Stock) -> None:
         (is_locked, "it is locked"),
         (is_locked_here_for_its_owner, "it is locked"),
         (loses_the_other_copy, "it is the last copy"),
-        (loses_a_file_of_the_other_copy, "it is the last copy"),
+        (loses_a_file_of_the_other_copy, "it is the only source of a copy that is still pending"),
         (sees_the_other_copy_condemned, "it is the last copy"),
         (becomes_the_only_source, "it is the only source of a copy that is still pending"),
         (becomes_the_only_source_that_stays, "it is the only source of a copy that is still pending"),
@@ -244,9 +313,47 @@ def test_what_is_no_longer_as_planned_stays_and_the_rest_goes(
     assert len([key for key in stock.wishes() if key[0] == "delete" and "b2" in key[1]]) == 3
 
 
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (is_declared_anew, "the dataset's status has changed since it was planned"),
+        (loses_a_copy_that_a_rule_counts, "an enforcer rule needs it"),
+        (sees_a_copy_that_a_rule_counts_condemned, "an enforcer rule needs it"),
+    ],
+    ids=["status", "copy gone", "copy condemned"],
+)
+def test_what_concerns_the_whole_dataset_keeps_all_of_it(
+    stock: Stock, event: Callable[[Stock], None], reason: str
+) -> None:
+    plan = stock.plan(("b1", "T2_A"), ("b2", "T2_A"), needed={"T2_A": 1, "T2_B": 1})
+    event(stock)
+    assert done(stock, plan).left_out == {reason: 2}
+    assert stock.owner("b1", "T2_A") == "ops"
+    assert stock.wishes() == {}
+
+
+def test_a_copy_goes_that_a_rule_can_spare(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_A"), ("b2", "T2_A"), needed={"T2_A": 1, "T2_B": 1})
+    stock.change("DELETE FROM block_replicas WHERE block_id = :b AND site_id = :s", block="b2", site="T2_B")
+    stock.replica("b2", "T2_C")
+    assert done(stock, plan).left_out == {}  # the dataset replica at T2_B is still there
+
+
+def test_what_was_left_out_is_kept_with_its_reason(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_A"), ("b2", "T2_A"))
+    is_locked(stock)
+    done(stock, plan)
+    assert history.left_out(stock.db, plan).rows() == [("/A/B-v1/AOD", "b1", "T2_A", 3 * SIZE, "it is locked")]
+
+
 def an_old_lock(stock: Stock) -> None:
     stock.rows("""INSERT INTO locks (item, reason, created_by, expires_at)
                   VALUES ('/A/B-v1/AOD', 'was in use', 'test', now() - interval '1 minute')""")
+
+
+def a_lock_that_was_removed(stock: Stock) -> None:
+    stock.rows("""INSERT INTO locks (item, reason, created_by, removed_at)
+                  VALUES ('/A/B-v1/AOD', 'was in use', 'test', now())""")
 
 
 def a_lock_elsewhere(stock: Stock) -> None:
@@ -258,7 +365,9 @@ def a_copy_that_has_another_source(stock: Stock) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [an_old_lock, a_lock_elsewhere, a_copy_that_has_another_source], ids=lambda event: event.__name__
+    "event",
+    [an_old_lock, a_lock_that_was_removed, a_lock_elsewhere, a_copy_that_has_another_source],
+    ids=lambda event: event.__name__,
 )
 def test_what_does_not_concern_it_does_not_keep_it(stock: Stock, event: Callable[[Stock], None]) -> None:
     plan = stock.plan(("b1", "T2_A"))
@@ -282,8 +391,14 @@ def test_a_copy_that_stays_for_another_reason_lets_the_other_go(stock: Stock) ->
 @pytest.mark.parametrize("how", ["a Delete line wants it", "last copies are allowed"])
 def test_a_last_copy_goes_when_it_may(stock: Stock, how: str) -> None:
     plan = stock.plan(("b1", "T2_A"), ("b1", "T2_B"), last=how == "a Delete line wants it")
-    assert done(stock, plan, allow_last_copy=how == "last copies are allowed").num_block_replicas == 2
+    assert done(stock, plan, last_copies="delete_lines" if "Delete" in how else "always").num_block_replicas == 2
     assert stock.owner("b1", "T2_A") is None
+
+
+@pytest.mark.parametrize("last_copies", ["never", "delete_lines"])
+def test_a_last_copy_stays_where_it_may_not_go(stock: Stock, last_copies: LastCopies) -> None:
+    plan = stock.plan(("b1", "T2_A"), ("b1", "T2_B"), last=last_copies == "never")
+    assert done(stock, plan, last_copies=last_copies).left_out == {"it is the last copy": 2}
 
 
 def test_only_the_files_that_are_there_are_deleted(stock: Stock) -> None:
@@ -353,7 +468,7 @@ def test_a_block_that_has_another_owner_meanwhile_keeps_it(stock: Stock) -> None
 
 
 @pytest.mark.parametrize(
-    "step", ["_recheck", "subscribe_blocks", "_remove_empty", "_stop_growing", "_reown", "mark_committed"]
+    "step", ["recheck", "subscribe_blocks", "_remove_empty", "_stop_growing", "_reown", "record_plan", "mark_committed"]
 )
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_again(
@@ -374,6 +489,60 @@ def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_aga
             commit(stock.db, plan)
     assert stock.everything() == before
     assert done(stock, plan).num_block_replicas == 2
+
+
+STATEMENTS = 60
+"""More than a commit makes."""
+
+
+def test_a_commit_whose_connection_dies_at_any_statement_is_undone_and_gives_the_same_again(stock: Stock) -> None:
+    """The server's end of the connection goes, at the first statement, the second, …, the COMMIT."""
+    plan = stock.plan(("b1", "T2_A"), ("b2", "T2_A"), whole=True, reowned={("b2", "T2_B"): stock.users})
+    is_locked(stock)
+    before, killed = stock.everything(), []
+    for number in range(STATEMENTS):
+        victim = Database(stock.db.url)
+        count = itertools.count()
+
+        def end(connection: Any, *cursor_and_statement: Any, at: int = number, count: Any = count) -> None:
+            if next(count) == at:
+                pid = connection.connection.dbapi_connection.get_backend_pid()
+                stock.rows("SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+                killed.append(cursor_and_statement[1] if cursor_and_statement else "COMMIT")
+
+        event.listen(victim.engine, "before_cursor_execute", end)
+        event.listen(victim.engine, "commit", end)
+        try:
+            commit(victim, plan)
+        except RetryableRemoteError:
+            assert stock.everything() == before
+        else:
+            break
+        finally:
+            victim.dispose()
+    assert len(killed) == number > 20  # at each of its statements; then it went through
+    assert killed[-1] == "COMMIT"
+    assert (stock.owner("b2", "T2_A"), stock.owner("b1", "T2_A"), stock.owner("b2", "T2_B")) == (None, "ops", "users")
+    assert len(stock.wishes()) == 3
+    assert stock.rows("SELECT decision, num_blocks FROM detox_history ORDER BY 1") == [
+        ("delete", 1),
+        ("left_out", 1),
+        ("reowned", 1),
+    ]
+    assert commit(stock.db, plan) is None
+
+
+def test_two_partitions_at_once_leave_a_copy(stock: Stock) -> None:
+    """Each plan deletes the copy that the other counts on."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    plans = [
+        stock.plan(("b1", site), partition=partition, run_key=partition)
+        for site, partition in (("T2_A", "physics"), ("T2_B", "express"))
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda plan: commit(Database(stock.db.url), plan), plans))
+    assert sorted(summary.num_block_replicas for summary in found if summary) == [0, 1]
 
 
 def test_two_commits_at_once_commit_once(stock: Stock) -> None:

@@ -7,9 +7,11 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from dynamo_ops.detox.facts import deletion_facts, handover_facts
+from dynamo_ops.detox.enforced import ENFORCED, enforced_copies
+from dynamo_ops.detox.facts import deletion_facts, handover_facts, replica_decisions
 from dynamo_ops.detox.plan import DECISIONS, POLICY_LINES, SITE_STATES, DeletionPlan
-from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.policy.enforcement import load_rules
 from tests.detox.small import NOW, small_inventory
 
 Row = tuple[str, str, str]
@@ -43,10 +45,17 @@ def deleting(frames: InventoryFrames, *rows: tuple[str, str, str], line: int = 0
         is_placeholder=pl.lit(False),
         new_group_id=None,
     )
+    kept = (
+        named.join(wanted, on=["dataset", "block", "site"], how="anti")
+        .with_columns(decision=pl.lit("keep"), line=pl.lit(0), is_placeholder=pl.lit(False))
+        .with_columns(delete_order=None, new_group_id=None)
+    )
     return DeletionPlan(
         "physics",
         NOW,
-        decisions.select(pl.col(name).cast(kind) for name, kind in DECISIONS.items()),
+        pl.concat(
+            [frame.select(pl.col(name).cast(kind) for name, kind in DECISIONS.items()) for frame in (decisions, kept)]
+        ),
         pl.DataFrame(schema=SITE_STATES),
         pl.DataFrame(LINES, schema=POLICY_LINES, orient="row"),
         (),
@@ -55,7 +64,7 @@ def deleting(frames: InventoryFrames, *rows: tuple[str, str, str], line: int = 0
 
 def facts(frames: InventoryFrames, *rows: Row, line: int = 0) -> dict[Row, dict[str, object]]:
     """The facts of a plan that deletes these rows."""
-    found = deletion_facts(deleting(frames, *rows, line=line), frames)
+    found = deletion_facts(deleting(frames, *rows, line=line), frames, empty(ENFORCED))
     return {(row["dataset"], row["block"], row["site"]): row for row in found.iter_rows(named=True)}
 
 
@@ -136,12 +145,79 @@ def test_a_delete_line_does_not_mean_what_becomes_the_last_copy_later() -> None:
 def test_a_plan_that_deletes_nothing_has_no_facts() -> None:
     frames = inventory()
     plan = deleting(frames)
-    assert deletion_facts(plan, frames).is_empty()
-    assert handover_facts(plan).columns == ["block_id", "site_id", "group_id", "from_group_id"]
+    assert deletion_facts(plan, frames, enforced_copies(plan, frames, ())).is_empty()
+    assert handover_facts(plan).is_empty()
 
 
 def test_handovers_are_told_without_placeholders() -> None:
     frames = inventory()
     plan = deleting(frames, (A, "b0", "T2_A"), (A, "b1", "T2_A"))
-    decisions = plan.decisions.with_columns(new_group_id=pl.lit(7), is_placeholder=pl.col("block") == "b1")
+    decisions = plan.deletions.with_columns(new_group_id=pl.lit(7), is_placeholder=pl.col("block") == "b1")
     assert handover_facts(replace(plan, decisions=decisions))["group_id"].to_list() == [7]
+
+
+RULE = """rules:
+  two_copies: {num_copies: 2, protect: %s, sources: [site.name == T2_A], destinations: [site.name == T2_*],
+               replicas: [dataset.name == /A/*/*]}"""
+
+
+def needed(frames: InventoryFrames, *rows: Row, protect: str = "true") -> set[Row]:
+    """The deletions of these rows that the rule does without less easily than with them."""
+    plan = deleting(frames, *rows)
+    enforced = enforced_copies(plan, frames, load_rules(RULE % protect, now=NOW))
+    found = deletion_facts(plan, frames, enforced).filter("is_enforcer_needed")
+    return set(found.select("dataset", "block", "site").iter_rows())
+
+
+def everywhere(*names: str, sites: tuple[str, ...] = ("T2_A", "T2_B", "T2_C")) -> InventoryFrames:
+    return small_inventory([(name, site) for name in names for site in sites])
+
+
+def at_sites(dataset: str, *sites: str) -> list[Row]:
+    return [(dataset, block, site) for site in sites for block in ("b0", "b1")]
+
+
+def test_a_rule_needs_the_copies_that_go_below_its_number() -> None:
+    frames = everywhere(A, B)
+    assert needed(frames, *at_sites(A, "T2_C")) == set()
+    assert needed(frames, *at_sites(A, "T2_B", "T2_C")) == set(at_sites(A, "T2_B", "T2_C"))
+    assert needed(frames, *at_sites(B, "T2_B", "T2_C")) == set()  # the rule is for /A
+    assert needed(frames, *at_sites(A, "T2_B", "T2_C"), protect="false") == set()
+
+
+def test_a_copy_is_gone_for_a_rule_when_all_its_blocks_in_the_image_go() -> None:
+    frames = everywhere(A)
+    assert needed(frames, *at_sites(A, "T2_C"), (A, "b0", "T2_B")) == set()
+
+
+def test_where_copies_are_few_already_no_block_of_them_goes() -> None:
+    frames = everywhere(A, sites=("T2_A",))
+    assert needed(frames, (A, "b0", "T2_A")) == {(A, "b0", "T2_A")}
+
+
+def test_a_rule_without_a_matching_source_needs_nothing() -> None:
+    frames = everywhere(A, sites=("T2_B", "T2_C"))
+    assert needed(frames, *at_sites(A, "T2_B", "T2_C")) == set()
+
+
+def test_the_rule_is_judged_on_the_image_before_the_plan() -> None:
+    frames = everywhere(A, sites=("T2_A", "T2_B"))
+    assert needed(frames, *at_sites(A, "T2_A")) == set(at_sites(A, "T2_A"))  # its source goes in this plan
+
+
+def test_copies_of_any_owner_and_completeness_count() -> None:
+    frames = everywhere(A)
+    broken = changed(frames, (pl.col("is_complete") & ~at("T2_B", frames)).alias("is_complete"))
+    nobodys = changed(broken, pl.when(at("T2_A", frames)).then(None).otherwise("group_id").alias("group_id"))
+    assert needed(nobodys, *at_sites(A, "T2_C")) == set()
+
+
+def test_what_is_said_of_a_dataset_replica_is_counted_by_line() -> None:
+    frames = inventory()
+    plan = deleting(frames, (A, "b0", "T2_A"), line=1)
+    rows = replica_decisions(plan).filter(pl.col("dataset_id") == 0).sort("site_id", "decision")
+    assert rows.select("site_id", "decision", "line", "num_blocks", "size_bytes").rows() == [
+        (0, "delete", 1, 1, 100),
+        (0, "keep", 0, 1, 100),
+        (1, "keep", 0, 2, 200),
+    ]

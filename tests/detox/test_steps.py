@@ -20,6 +20,10 @@ from tests.fileops.factory import SIZE, Inventory
 NOW = datetime.now(UTC)
 HEAD = "Partition all\nOn site.status == READY\nWhen site.occupancy > 0.5\nUntil site.occupancy < 0.4\n"
 TAIL = "Dismiss\nOrder increasing replica.size\n"
+DELETE = "Delete dataset.status == INVALID\n"
+RULE = """rules:
+  two: {num_copies: 2, protect: true, sources: [site.name == T2_*], destinations: [site.name == T2_*],
+        replicas: [dataset.name == *]}"""
 
 
 class House(Inventory):
@@ -131,13 +135,15 @@ def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
 @pytest.mark.parametrize(
     ("policy", "gates", "is_deleted"),
     [
-        pytest.param(f"Delete dataset.status == INVALID\n{TAIL}", {}, True, id="a Delete line asks for it"),
-        pytest.param(TAIL, {}, False, id="nobody asks for it"),
-        pytest.param(TAIL, {"last_copies_allowed": True}, True, id="the limits allow it"),
+        pytest.param(DELETE + TAIL, {}, False, id="a Delete line asks for it, which is not enough"),
+        pytest.param(DELETE + TAIL, {"last_copies": "delete_lines"}, True, id="where a Delete line asks for it"),
+        pytest.param(TAIL, {"last_copies": "delete_lines"}, False, id="nobody asks for it"),
+        pytest.param(TAIL, {"last_copies": "always"}, True, id="the limits allow it"),
+        pytest.param(TAIL, {"policies": {"all": {"last_copies": "always"}}}, True, id="those of this policy do"),
     ],
 )
 def test_a_last_copy_goes_only_where_somebody_says_so(
-    house: House, policy: str, gates: dict[str, bool], is_deleted: bool
+    house: House, policy: str, gates: dict[str, Any], is_deleted: bool
 ) -> None:
     house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
     house.rows("UPDATE datasets SET status = 'invalid'")
@@ -151,6 +157,98 @@ def test_a_last_copy_goes_only_where_somebody_says_so(
         with pytest.raises(GateError, match="the last copy anywhere"):
             house.gate(plan)
     assert bool(house.wishes()) is is_deleted
+
+
+def test_what_an_enforcer_rule_needs_stays_whatever_the_policy_says(house: House) -> None:
+    rules = house.settings.config_dir / "enforcer"
+    rules.mkdir()
+    (rules / "all.yaml").write_text(RULE)
+    plan = house.plan()
+    with pytest.raises(GateError, match=r"needed by an enforcer rule .*2 block replicas: /A/B-v1/AOD#b1 T2_A"):
+        house.gate(plan)
+    (rules / "all.yaml").write_text(RULE.replace("num_copies: 2", "num_copies: 1"))
+    plan = house.plan()
+    house.gate(plan)
+    house.rows("UPDATE block_replicas SET group_id = NULL WHERE site_id = :s", s=house.site_ids["T2_B"])
+    house.site("T2_C")
+    for block in ("b1", "b2"):
+        house.replica(block, "T2_C")  # a copy, but not one that the plan's image had
+    assert house.commit(plan)["left_out"] == {"an enforcer rule needs it": 2}
+
+
+def test_the_only_source_of_a_copy_that_is_wished_for_stays_whatever_the_policy_says(house: House) -> None:
+    house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
+    house.gates(last_copies="always")
+    house.wish("copy", house.files_of["b1"][:1], "T2_B")
+    plan = house.plan()
+    with pytest.raises(GateError, match=r"the only source of a pending copy.* in 1 block replica: /A/B-v1/AOD#b1 T2_A"):
+        house.gate(plan)
+
+
+def test_an_old_plan_must_be_made_again(house: House) -> None:
+    plan = house.plan()
+    house.rows("UPDATE plans SET created_at = now() - interval '49 hours'")
+    with pytest.raises(GateError, match="made more than 48 hours ago"):
+        house.gate(plan)
+    plan = house.plan()
+    house.gate(plan)
+    house.rows("UPDATE plans SET created_at = now() - interval '49 hours'")
+    with pytest.raises(PlanError, match=r"more than 48 hours ago .*: plan again"):
+        house.commit(plan)
+    assert (house.state(plan), house.wishes()) == ("refused", {})
+    house.gates(max_plan_age_h=72)
+    plan = house.plan()
+    house.gate(plan)
+    house.rows("UPDATE plans SET created_at = now() - interval '49 hours'")
+    assert house.commit(plan)["num_block_replicas"] == 2
+
+
+@pytest.mark.parametrize(("limit", "is_fresh"), [(168, True), (24, False)])
+def test_attributes_may_be_as_old_as_the_limits_say(house: House, limit: int, is_fresh: bool) -> None:
+    house.rows(
+        "INSERT INTO attributes (name, producer, produced_at) VALUES ('usage_rank', 'test', :t)",
+        t=NOW - timedelta(hours=30),
+    )
+    house.policy("Dismiss\nOrder increasing dataset.usage_rank\n")
+    house.gates(policies={"all": {"attribute_max_age_h": limit}})
+    if is_fresh:
+        assert house.plan()
+    else:
+        with pytest.raises(PlanError, match="usage_rank"):
+            house.plan()
+
+
+def test_a_no_is_recorded_and_final(house: House) -> None:
+    house.gates(approval_above_bytes=0)
+    plan = house.plan()
+    house.gate(plan)
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert steps.reject_plan(house.db, plan, by="Ada in Airflow", at=at) == "rejected by Ada in Airflow"
+    stored = plan_store.load(house.db, plan)
+    assert (stored.state, stored.refused_by, stored.refused_at) == ("refused", "Ada in Airflow", at)
+    with pytest.raises(PlanError, match="cannot become approved"):
+        house.commit(plan, approved_by="Bob in Airflow")
+    assert house.wishes() == {}
+
+
+def test_no_answer_is_a_no_of_nobody(house: House) -> None:
+    plan = house.plan()
+    steps.reject_plan(house.db, plan, by=None)
+    stored = plan_store.load(house.db, plan)
+    assert (stored.refused_by, stored.refused_because) == (
+        "nobody",
+        "not approved in time: nobody answered, which means no",
+    )
+
+
+def test_who_approved_and_when_they_did_is_kept(house: House) -> None:
+    house.gates(approval_above_bytes=0)
+    plan = house.plan()
+    house.gate(plan)
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    steps.commit_plan(house.db, house.settings, plan, approved_by="Ada in Airflow", approved_at=at)
+    stored = plan_store.load(house.db, plan)
+    assert (stored.approved_by, stored.approved_at) == ("Ada in Airflow", at)
 
 
 def test_an_image_that_shrank_by_itself_is_suspect_but_not_by_our_own_deletions(house: House) -> None:

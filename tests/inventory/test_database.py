@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from dynamo_ops.errors import RetryableRemoteError
 from dynamo_ops.inventory import migrate
-from dynamo_ops.inventory.database import Database, insert_frame, temporary_table
+from dynamo_ops.inventory.database import Database, insert_frame, select_frame, temporary_table
+from dynamo_ops.inventory.embedded import EmbeddedPostgres
 from dynamo_ops.inventory.schema import Base
 
 
@@ -22,6 +23,33 @@ def test_the_migrated_schema_is_the_one_of_the_models(database: Database) -> Non
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     assert migrate.revision(database) == migrate.head()
+
+
+def test_rows_of_the_first_schema_are_kept_by_the_upgrade(postgres: EmbeddedPostgres) -> None:
+    from alembic import command
+
+    postgres.create_database("upgraded")
+    database = Database(postgres.url("upgraded"))
+    with database.engine.connect() as connection:
+        command.upgrade(migrate._config(database, connection), "0001")
+    with database.begin() as connection:
+        for statement in (
+            "INSERT INTO locks (item, reason, created_by) VALUES ('/A/B/C', 'in use', 'ada')",
+            "INSERT INTO policy_versions (kind, partition, sha256, text) VALUES ('detox', 'p', 'x', 'Dismiss')",
+            """INSERT INTO plans (kind, partition, run_key, policy_version_id, location, summary, planned_for_at,
+                                  state, refused_because)
+               SELECT 'detox', 'p', 'run', id, '', '{}', now(), 'refused', 'too much' FROM policy_versions""",
+        ):
+            connection.execute(text(statement))
+    assert migrate.revision(database) == "0001"
+    assert migrate.upgrade(database) == migrate.head()
+    assert database.frame("SELECT item, removed_at IS NULL AS stands FROM locks").rows() == [("/A/B/C", True)]
+    assert database.frame("SELECT refused_because, refused_by FROM plans").rows() == [("too much", None)]
+    with database.engine.connect() as connection:
+        command.downgrade(migrate._config(database, connection), "0001")
+    assert database.frame("SELECT * FROM locks").columns[-1] == "expires_at"
+    database.dispose()
+    postgres.drop_database("upgraded")
 
 
 def test_upgrading_twice_changes_nothing(database: Database) -> None:
@@ -62,6 +90,15 @@ def test_nulls_and_times_come_back(database: Database) -> None:
         insert_frame(connection, "datasets", frame)
     row = database.frame("SELECT software_release, last_update_at, size_bytes FROM datasets").row(0)
     assert row == (None, at, 0)
+
+
+@pytest.mark.parametrize("name", ["plain", 'comma, "quote"', "ünïcode", "line\nbreak", "back\\slash", "", None])
+def test_rows_of_a_transaction_come_as_a_frame(database: Database, name: str | None) -> None:
+    schema = {"n": pl.Int64, "name": pl.String, "other": pl.Int64}
+    frame = pl.DataFrame({"n": [1, 2], "name": [name, "x"], "other": [None, 3]}, schema=schema)
+    with database.begin() as connection, temporary_table(connection, "t", "n bigint, name text, other int", frame):
+        assert select_frame(connection, "SELECT n, name, other FROM t ORDER BY n", schema).equals(frame)
+        assert select_frame(connection, "SELECT n, name, other FROM t WHERE n > 2", schema).equals(frame.clear())
 
 
 def test_an_error_undoes_the_whole_block(database: Database) -> None:

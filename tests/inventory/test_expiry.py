@@ -1,4 +1,4 @@
-"""What goes by itself: locks past their time, rows of old pulls; never what is in force or in use."""
+"""What goes by itself: locks that are long over, rows of old pulls; never what is in force or in use."""
 
 from __future__ import annotations
 
@@ -7,15 +7,26 @@ from dynamo_ops.inventory.expiry import expire
 from dynamo_ops.inventory.staging import STAGING_TABLES
 from tests.fileops.factory import Inventory
 
+LOCKS = {
+    "expired long ago": ("now() - interval '367 days'", "NULL"),
+    "removed long ago": ("NULL", "now() - interval '367 days'"),
+    "expired": ("now() - interval '365 days'", "NULL"),
+    "removed": ("now() + interval '1 h'", "now()"),
+    "new": ("now() + interval '1 h'", "NULL"),
+    "for ever": ("NULL", "NULL"),
+}
 
-def test_locks_go_when_their_time_is_over(database: Database) -> None:
+
+def test_locks_go_a_year_after_they_were_over(database: Database) -> None:
     inventory = Inventory(database)
-    for item, expires in (("old", "now() - interval '1 s'"), ("new", "now() + interval '1 h'"), ("for ever", "NULL")):
+    for item, (expires, removed) in LOCKS.items():
         inventory.rows(
-            f"INSERT INTO locks (item, reason, created_by, expires_at) VALUES (:i, 'why', 'ada', {expires})", i=item
+            f"""INSERT INTO locks (item, reason, created_by, expires_at, removed_at)
+                VALUES (:i, 'why', 'ada', {expires}, {removed})""",
+            i=item,
         )
-    assert expire(database)["locks"] == 1
-    assert inventory.rows("SELECT item FROM locks ORDER BY id") == [("new",), ("for ever",)]
+    assert expire(database)["locks"] == 2
+    assert [item for (item,) in inventory.rows("SELECT item FROM locks ORDER BY id")] == list(LOCKS)[2:]
     assert expire(database)["locks"] == 0
 
 

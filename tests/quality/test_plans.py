@@ -24,7 +24,9 @@ def deletion(block: str = "b1", **changes: Any) -> dict[str, Any]:
         "size_bytes": TB,
         "is_locked": False,
         "is_last_copy": False,
+        "is_last_copy_allowed": False,
         "is_last_source": False,
+        "is_enforcer_needed": False,
         **changes,
     }
 
@@ -36,7 +38,9 @@ DELETIONS = {
     "size_bytes": pl.Int64,
     "is_locked": pl.Boolean,
     "is_last_copy": pl.Boolean,
+    "is_last_copy_allowed": pl.Boolean,
     "is_last_source": pl.Boolean,
+    "is_enforcer_needed": pl.Boolean,
 }
 SITES = {"site": pl.String, "quota_bytes": pl.Int64, "deleted_bytes": pl.Int64}
 
@@ -49,9 +53,9 @@ def detox(
     deleted: int | None = TB,
     before: int | None = None,
     replicas: int = 70,
+    age_h: float | None = 1.0,
     **limits: Any,
 ) -> GateReport:
-    extra = {"is_last_copy_allowed": pl.Boolean} if any("is_last_copy_allowed" in each for each in deletions) else {}
     sites = [
         {"site": "T2_A", "quota_bytes": quota, "deleted_bytes": deleted},
         {"site": "T2_B", "quota_bytes": None, "deleted_bytes": 0},
@@ -59,12 +63,13 @@ def detox(
     return check_detox_plan(
         db,
         "run",
-        pl.DataFrame(deletions, schema=DELETIONS | extra),
+        pl.DataFrame(deletions, schema=DELETIONS),
         pl.DataFrame(sites, schema=SITES),
         DetoxThresholds(**limits),
         partition="Physics",
         num_image_replicas=replicas,
         num_image_replicas_before=before,
+        age_h=age_h,
     )
 
 
@@ -74,9 +79,14 @@ GOOD_DETOX: dict[str, dict[str, Any]] = {
     "unlimited quota": {"quota": -1, "deleted": 9 * TB},
     "image as before": {"before": 100},
     "a Delete line asks for the last copy": {
-        "deletions": [deletion(is_last_copy=True, is_last_copy_allowed=True), deletion("b2", is_last_copy_allowed=None)]
+        "deletions": [
+            deletion(is_last_copy=True, is_last_copy_allowed=True),
+            deletion("b2", is_last_copy_allowed=None),
+        ],
+        "last_copies": "delete_lines",
     },
-    "last copies allowed": {"deletions": [deletion(is_last_copy=True)], "last_copies_allowed": True},
+    "last copies allowed": {"deletions": [deletion(is_last_copy=True)], "last_copies": "always"},
+    "not too old yet": {"age_h": 48.0},
     "nothing to delete": {"deletions": [], "deleted": 0},
     "warn only": {"deletions": [deletion(is_last_source=True)], "warn_only": {"last_source"}},
 }
@@ -100,9 +110,23 @@ BAD_DETOX: dict[str, tuple[dict[str, Any], str]] = {
         "locked, or not known to be free, in 1 block replica: /A/B/C#b1 T2_A",
     ),
     "last copy": (
-        {"deletions": [deletion(is_last_copy=True), deletion("b2")]},
+        {"deletions": [deletion(is_last_copy=True, is_last_copy_allowed=True), deletion("b2")]},
+        "the last copy anywhere, or not known not to be (last_copies: never), in 1 block replica: /A/B/C#b1 T2_A",
+    ),
+    "last copy that no Delete line asks for": (
+        {"deletions": [deletion(is_last_copy=True), deletion("b2")], "last_copies": "delete_lines"},
         "or not known not to be, and no Delete line asks for it, in 1 block replica: /A/B/C#b1 T2_A",
     ),
+    "last copy unknown, though all may go": (
+        {"deletions": [deletion(is_last_copy=None)], "last_copies": "always"},
+        "not known to be the last copy anywhere or not, in 1 block replica",
+    ),
+    "needed by a rule": (
+        {"deletions": [deletion(f"b{n}", is_enforcer_needed=True) for n in range(5)]},
+        "needed by an enforcer rule that protects, or not known not to be, in 5 block replicas: /A/B/C#b0 T2_A",
+    ),
+    "too old": ({"age_h": 48.1}, "made more than 48 hours ago, or nobody knows when, in 1 plan: Physics age_h=48.1"),
+    "age unknown": ({"age_h": None}, "made more than 48 hours ago, or nobody knows when, in 1 plan: Physics"),
     "last copy unknown": (
         {"deletions": [deletion(is_last_copy=None)]},
         "the last copy anywhere, or not known not to be",

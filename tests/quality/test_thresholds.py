@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dynamo_ops.errors import SettingsError
-from dynamo_ops.quality.thresholds import Gates, read_thresholds
+from dynamo_ops.quality.thresholds import Gates, detox_limits, read_thresholds
 from dynamo_ops.settings import Settings
 
 SHIPPED = Path(__file__).parents[2] / "include/config"
@@ -26,11 +26,41 @@ def test_the_shipped_file_is_the_default() -> None:
         ),
         ("metadata: {warn_only: [file_sise]}", "metadata.warn_only.0: Input should be"),
         ("detocks: {}", "detocks: Extra inputs are not permitted"),
+        (
+            "detox: {policies: {physics: {max_sight_bytes: 5}}}",
+            "detox.policies.physics.max_sight_bytes: Extra inputs are not permitted, got 5",
+        ),
+        ("detox: {policies: {physics: {last_copies: perhaps}}}", "detox.policies.physics.last_copies: Input should be"),
+        ("detox: {policies: {physics: 5}}", "detox.policies.physics: Input should be a valid dictionary"),
+        ("detox: {policies: {phisics: {}}}", "detox.policies.phisics: no policy phisics.txt in"),
+        ("detox: {last_copies_allowed: true}", "detox.last_copies_allowed: Extra inputs are not permitted, got True"),
     ],
-    ids=["fraction above 1", "unknown check", "unknown gate"],
+    ids=[
+        "fraction above 1",
+        "unknown check",
+        "unknown gate",
+        "unknown key of a policy",
+        "wrong value of a policy",
+        "no mapping",
+        "no such policy",
+        "old key",
+    ],
 )
 def test_a_mistake_is_named(tmp_path: Path, line: str, told: str) -> None:
     (tmp_path / "gates.yaml").write_text(line)
     with pytest.raises(SettingsError) as caught:
         read_thresholds(Settings(config_dir=tmp_path))
     assert f"{tmp_path / 'gates.yaml'}: {told}" in str(caught.value)
+
+
+def test_a_policy_has_its_own_limits_and_the_others_of_all(tmp_path: Path) -> None:
+    (tmp_path / "gates.yaml").write_text(
+        "detox: {max_site_fraction: 0.2, max_plan_age_h: 12, policies: {express: {last_copies: delete_lines, "
+        "max_site_fraction: 0.9, warn_only: [site_volume]}}}"
+    )
+    found = Settings(config_dir=tmp_path)
+    express, physics = detox_limits(found, "express"), detox_limits(found, "physics")
+    assert (express.max_site_fraction, express.last_copies, express.max_plan_age_h) == (0.9, "delete_lines", 12)
+    assert express.warn_only == {"site_volume"}
+    assert (physics.max_site_fraction, physics.last_copies, physics.max_plan_age_h) == (0.2, "never", 12)
+    assert physics.warn_only == frozenset()

@@ -15,6 +15,7 @@ from dynamo_ops.inventory.schema.fileops import (
     Transfer,
     TransferBatch,
 )
+from dynamo_ops.inventory.schema.history import DetoxDecision, DetoxLeftOut, DetoxSiteState, PolicyLine
 from dynamo_ops.inventory.schema.plan import Plan, PolicyVersion
 from dynamo_ops.inventory.schema.popularity import (
     AccessDay,
@@ -52,11 +53,15 @@ __all__ = [
     "DatasetReplica",
     "Deletion",
     "DeletionBatch",
+    "DetoxDecision",
+    "DetoxLeftOut",
+    "DetoxSiteState",
     "File",
     "GateResult",
     "Group",
     "Lock",
     "Plan",
+    "PolicyLine",
     "PolicyVersion",
     "Quota",
     "Site",

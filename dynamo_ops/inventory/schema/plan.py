@@ -54,3 +54,5 @@ class Plan(Base):
     approved_at: Mapped[datetime | None]
     committed_at: Mapped[datetime | None]
     refused_because: Mapped[str | None]
+    refused_by: Mapped[str | None]
+    refused_at: Mapped[datetime | None]

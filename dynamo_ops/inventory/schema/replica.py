@@ -71,7 +71,10 @@ class Quota(Base):
 
 
 class Lock(Base):
-    """What must not be deleted: dataset, dataset glob or dataset#block, at sites × of groups (globs; empty = all)."""
+    """What must not be deleted: dataset, dataset glob or dataset#block, at sites × of groups (globs; empty = all).
+
+    In force until ``expires_at`` (null: for ever) or ``removed_at``. Nobody erases one: housekeeping does, a year on.
+    """
 
     __tablename__ = "locks"
 
@@ -83,3 +86,6 @@ class Lock(Base):
     created_by: Mapped[str]
     created_at: Mapped[created]
     expires_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
+    removed_by: Mapped[str | None]
+    removed_because: Mapped[str | None]

@@ -25,18 +25,20 @@ def check_detox_plan(
     partition: str,
     num_image_replicas: int,
     num_image_replicas_before: int | None = None,
+    age_h: float | None = None,
 ) -> GateReport:
     """Judge what a Detox plan would delete. Raises GateError; changes nothing but ``gate_results``.
 
     ``deletions``: one row a block replica to be deleted: dataset, block, site, size_bytes, is_locked, is_last_copy,
-    is_last_source, and optionally is_last_copy_allowed (a Delete line asked for it; without the column, none did).
+    is_last_copy_allowed (a Delete line asks for it), is_last_source, is_enforcer_needed.
     ``sites``: one row a site: site, quota_bytes (0: to be emptied, negative: unlimited, null: unknown), deleted_bytes.
     ``num_image_replicas``: block replicas in the image of this plan, and of the partition's plan before (None: none).
+    ``age_h``: hours since the plan was made; null, unknown, is too old.
     """
     checks = [
         *_deletion_checks(deletions, thresholds),
         *_site_volume_checks(sites, thresholds),
-        *_whole_plan_checks(sites, partition, num_image_replicas, num_image_replicas_before, thresholds),
+        *_whole_plan_checks(sites, partition, num_image_replicas, num_image_replicas_before, age_h, thresholds),
     ]
     return run_gate(db, "detox", f"partition {partition!r}", run_key, checks, thresholds.warn_only)
 
@@ -89,35 +91,42 @@ def check_dealer_plan(
     return run_gate(db, "dealer", f"partition {partition!r}", run_key, checks, thresholds.warn_only)
 
 
+FLAGS = {
+    "locked": ("is_locked", "locked, or not known to be free,"),
+    "last_copy": ("is_last_copy_lost", ""),
+    "last_source": ("is_last_source", "the only source of a pending copy, or not known not to be,"),
+    "enforcer_needed": ("is_enforcer_needed", "needed by an enforcer rule that protects, or not known not to be,"),
+}
+LAST_COPY_WORDS = {
+    "never": "the last copy anywhere, or not known not to be (last_copies: never),",
+    "delete_lines": "the last copy anywhere, or not known not to be, and no Delete line asks for it,",
+    "always": "not known to be the last copy anywhere or not,",
+}
+
+
 def _deletion_checks(deletions: pl.DataFrame, thresholds: DetoxThresholds) -> list[FrameCheck]:
-    allowed = (
-        pl.col("is_last_copy_allowed").fill_null(False)
-        if "is_last_copy_allowed" in deletions.columns
-        else pl.lit(False)
-    ) | thresholds.last_copies_allowed
+    """Block replicas that must not go. Only those in doubt are handed on: their number is the same, whatever the plan's
+    size."""
+    allowed = {
+        "never": pl.lit(False),
+        "delete_lines": pl.col("is_last_copy_allowed").fill_null(False),
+        "always": pl.col("is_last_copy").is_not_null(),
+    }[thresholds.last_copies]
+    columns = [column for column, _ in FLAGS.values()]
     judged = deletions.with_columns(is_last_copy_lost=pl.col("is_last_copy") & ~allowed)
+    doubtful = judged.filter(~pl.all_horizontal([(~pl.col(column)).fill_null(False) for column in columns]))
+    frame = doubtful.select(*BLOCK, *columns)
     return [
         FrameCheck(
-            "locked", "locked, or not known to be free,", "block replica", judged, "is_locked", BLOCK, allowed=(False,)
-        ),
-        FrameCheck(
-            "last_copy",
-            "the last copy anywhere, or not known not to be, and no Delete line asks for it,",
+            key,
+            words or LAST_COPY_WORDS[thresholds.last_copies],
             "block replica",
-            judged,
-            "is_last_copy_lost",
+            frame,
+            column,
             BLOCK,
             allowed=(False,),
-        ),
-        FrameCheck(
-            "last_source",
-            "the only source of a pending copy, or not known not to be,",
-            "block replica",
-            judged,
-            "is_last_source",
-            BLOCK,
-            allowed=(False,),
-        ),
+        )
+        for key, (column, words) in FLAGS.items()
     ]
 
 
@@ -155,7 +164,12 @@ def _site_volume_checks(sites: pl.DataFrame, thresholds: DetoxThresholds) -> lis
 
 
 def _whole_plan_checks(
-    sites: pl.DataFrame, partition: str, num_replicas: int, num_before: int | None, thresholds: DetoxThresholds
+    sites: pl.DataFrame,
+    partition: str,
+    num_replicas: int,
+    num_before: int | None,
+    age_h: float | None,
+    thresholds: DetoxThresholds,
 ) -> list[FrameCheck]:
     plan = pl.DataFrame(
         {
@@ -164,7 +178,9 @@ def _whole_plan_checks(
             "num_before": [num_before or 0],
             "num_replicas": [num_replicas],
             "kept_fraction": [num_replicas / num_before if num_before else 1.0],
-        }
+            "age_h": [age_h],
+        },
+        schema_overrides={"age_h": pl.Float64},
     )
     shrunken = f"more than {thresholds.max_image_shrink_fraction:.0%} of the image is gone since the last plan"
     return [
@@ -185,6 +201,15 @@ def _whole_plan_checks(
             "kept_fraction",
             ("partition", "num_before", "num_replicas"),
             lowest=1 - thresholds.max_image_shrink_fraction,
+        ),
+        FrameCheck(
+            "plan_age",
+            f"made more than {thresholds.max_plan_age_h:g} hours ago, or nobody knows when,",
+            "plan",
+            plan,
+            "age_h",
+            ("partition",),
+            highest=thresholds.max_plan_age_h,
         ),
     ]
 

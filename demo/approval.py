@@ -1,0 +1,129 @@
+"""A large deletion waits for a person: where the demo has run, once refused and once approved over REST."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+from sqlalchemy import text
+
+from demo.airflow_api import ENDED, Airflow
+from demo.instance import DemoError, Instance
+from demo.up import database_url
+from dynamo_ops.inventory.database import Database
+
+PARTITION, DAG_ID, TASK = "physics", "detox_physics", "approval"
+LIMITS = {"approval_above_bytes": 0}
+Say = Callable[[str], None]
+
+FILLED_SQL = """
+    UPDATE quotas q SET quota_bytes = u.used_bytes, changed_by = 'demo', changed_at = now()
+    FROM (SELECT r.site_id, sum(r.size_bytes)::bigint AS used_bytes FROM block_replicas r
+          JOIN groups g ON g.id = r.group_id JOIN sites s ON s.id = r.site_id
+          WHERE g.name = :partition AND s.storage_type = 'disk' AND s.status = 'ready' GROUP BY r.site_id) u
+    WHERE q.site_id = u.site_id AND q.partition = :partition"""
+PLAN_SQL = """
+    SELECT id, state, approved_by, approved_at, refused_by, refused_at, refused_because,
+           (summary->>'num_deletions')::bigint AS num_deletions,
+           (summary->'commit'->>'num_files')::bigint AS num_files
+    FROM plans WHERE kind = 'detox' AND partition = $1 ORDER BY created_at DESC LIMIT 1"""
+WISHES_SQL = "SELECT count(*) AS n FROM subscriptions WHERE action = 'delete' AND origin = 'detox'"
+
+
+def show_approval(instance: Instance, say: Say) -> int:
+    """Two plans that wait for a person: a no leaves all as it was, a yes is committed. Returns 0 if it is so."""
+    database = Database(database_url(instance))
+    airflow = Airflow(instance.ui)
+    with _everything_asks(instance), _full_sites(database):
+        say(f"quotas of {PARTITION} set to what is there, so that much is to be deleted; every plan asks for approval")
+        refused = _one(airflow, database, "Reject", say)
+        approved = _one(airflow, database, "Approve", say)
+    good = (
+        refused["state"] == "refused"
+        and refused["refused_by"]
+        and refused["refused_at"]
+        and refused["new_wishes"] == 0
+        and refused["tasks"] == {"approval": "success", "commit": "skipped", "refused": "success"}
+        and approved["state"] == "committed"
+        and approved["approved_by"]
+        and approved["new_wishes"] == approved["num_files"] > 0
+        and approved["tasks"] == {"approval": "success", "commit": "success", "refused": "skipped"}
+    )
+    return 0 if good else 1
+
+
+def _one(airflow: Airflow, database: Database, option: str, say: Say) -> dict[str, Any]:
+    """One cycle up to its question, answered by ``option``; returns the plan's row, new wishes and task states."""
+    before = int(database.frame(WISHES_SQL).item())
+    run_id = airflow.trigger(DAG_ID)
+    question = _wait_for(lambda: _asked(airflow, run_id), f"{DAG_ID} {run_id} has not asked for approval")
+    say(f"{DAG_ID} {run_id} waits for a person: {question['subject']}\n{question['body']}")
+    told = airflow.answer(DAG_ID, run_id, TASK, option)
+    say(f"answered over REST: {told['chosen_options']}")
+    state = _wait_for(lambda: _ended(airflow, run_id), f"{DAG_ID} {run_id} has not ended")
+    plan = database.frame(PLAN_SQL, (PARTITION,)).row(0, named=True)
+    tasks = {name: state for name, state in airflow.task_states(DAG_ID, run_id).items() if name in SHOWN_TASKS}
+    new = int(database.frame(WISHES_SQL).item()) - before
+    who = f"by {plan['approved_by'] or plan['refused_by']} at {plan['approved_at'] or plan['refused_at']}"
+    say(f"run {state}, tasks {tasks}; plan {plan['id']} {plan['state']} {who}; {new} files to be deleted")
+    return {**plan, "new_wishes": new, "tasks": tasks}
+
+
+SHOWN_TASKS = ("approval", "commit", "refused")
+
+
+def _asked(airflow: Airflow, run_id: str) -> dict[str, Any] | None:
+    """The question, once it is asked. Raises DemoError when the run ends without one."""
+    if state := _ended(airflow, run_id):
+        raise DemoError(f"{DAG_ID} {run_id} ended ({state}) without a question: {airflow.task_states(DAG_ID, run_id)}")
+    return airflow.question(DAG_ID, run_id, TASK)
+
+
+def _ended(airflow: Airflow, run_id: str) -> str | None:
+    states = [str(run["state"]) for run in airflow.runs(DAG_ID) if run["dag_run_id"] == run_id]
+    return states[0] if states and states[0] in ENDED else None
+
+
+def _wait_for(look: Callable[[], Any], otherwise: str, timeout_s: float = 300) -> Any:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(1)
+    raise DemoError(f"{otherwise} after {timeout_s:.0f} s")
+
+
+@contextmanager
+def _everything_asks(instance: Instance) -> Iterator[None]:
+    """Own limits for one policy: each deletion needs a yes."""
+    file = instance.config_folder / "gates.yaml"
+    shipped = file.read_text()
+    gates = yaml.safe_load(shipped)
+    gates["detox"].setdefault("policies", {})[PARTITION] = LIMITS
+    file.write_text(yaml.safe_dump(gates))
+    try:
+        yield
+    finally:
+        file.write_text(shipped)
+
+
+@contextmanager
+def _full_sites(database: Database) -> Iterator[None]:
+    """Disk sites may take no more than they have, as long as this lasts: all are above their high watermark."""
+    rows = database.frame(
+        "SELECT site_id::bigint AS site_id, quota_bytes FROM quotas WHERE partition = $1", (PARTITION,)
+    )
+    with database.begin() as connection:
+        connection.execute(text(FILLED_SQL), {"partition": PARTITION})
+    try:
+        yield
+    finally:
+        with database.begin() as connection:
+            for site_id, quota_bytes in rows.iter_rows():
+                connection.execute(
+                    text("UPDATE quotas SET quota_bytes = :q WHERE site_id = :s AND partition = :p"),
+                    {"q": quota_bytes, "s": site_id, "p": PARTITION},
+                )

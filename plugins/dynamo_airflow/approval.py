@@ -1,0 +1,38 @@
+"""A person's yes or no, with who and when, for the tasks behind it: Airflow's own operator tells of a yes only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+ANSWER = "answer"
+"""XCom key of the answer: is_yes, by (null: nobody answered in time), at."""
+
+
+class RecordedApproval(ApprovalOperator):
+    """An ``ApprovalOperator`` whose answer can be read by others under the XCom key ``ANSWER``, also when it is a no.
+
+    A no skips the tasks directly behind it, by an exception: what the operator would return is lost then.
+    """
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Called when the question was answered, or its time is over and the default counts."""
+        if "error" not in event:
+            answer = {
+                "is_yes": event["chosen_options"] == [self.APPROVE],
+                "by": _name(event),
+                "at": event["responded_at"],
+            }
+            context["ti"].xcom_push(key=ANSWER, value=answer)
+        return super().execute_complete(context, event)
+
+
+def _name(event: dict[str, Any]) -> str | None:
+    user = event.get("responded_by_user")
+    if event.get("timedout") or not user:
+        return None
+    return f"{user.get('name') or user.get('id')} in Airflow"
