@@ -26,7 +26,10 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames, enforced: pl.Dat
     deleted = plan.deletions.select(
         "dataset_id", "dataset", "site_id", "site", "block_id", "block", "group_id", "line", "size_bytes"
     )
-    staying = frames.block_replicas.join(deleted, on=KEYS, how="anti").filter(pl.col("group_id").is_not_null())
+    same_blocks = frames.block_replicas.filter(
+        pl.col("block_id").is_in(deleted["block_id"].unique().implode()) & pl.col("group_id").is_not_null()
+    )
+    staying = same_blocks.join(deleted, on=KEYS, how="anti")
     complete = staying.filter("is_complete")["block_id"].unique()
     waiting = staying.filter(~pl.col("is_complete"))["block_id"].unique()
     needed = needed_copies(enforced).select(*REPLICA, is_enforcer_needed=pl.lit(True))
@@ -84,7 +87,8 @@ def _delete_lines(plan: DeletionPlan) -> pl.Series:
 
 
 def _whole(deleted: pl.DataFrame, frames: InventoryFrames) -> pl.DataFrame:
-    counts = frames.block_replicas.group_by(REPLICA).agg(num_all=pl.len())
+    touched = pl.col("dataset_id").is_in(deleted["dataset_id"].unique().implode())
+    counts = frames.block_replicas.filter(touched).group_by(REPLICA).agg(num_all=pl.len())
     return (
         deleted.group_by(REPLICA)
         .agg(num_deleted=pl.len())

@@ -70,7 +70,8 @@ def save(
 ) -> StoredPlan:
     """Store a plan; frames first, so that a row never names files that are not there.
 
-    A plan of the same ``run_key`` that was not committed is replaced; a committed one is returned as it is.
+    A plan of the same ``run_key`` that is planned or approved is replaced; a committed one is returned as it is.
+    One that was refused stays for good: it gives up its key (to which its id is added), and a new plan is stored.
     """
     folder = f"{location}/{kind}/{partition}/{uuid4().hex}"
     for name, frame in frames.items():
@@ -80,12 +81,19 @@ def save(
         version = _policy_version(connection, kind, partition, policy_text)
         connection.execute(
             text("""
+            UPDATE plans SET run_key = run_key || ' (refused ' || id || ')'
+            WHERE kind = :kind AND partition = :partition AND run_key = :run_key AND state = 'refused'
+        """),
+            {"kind": kind, "partition": partition, "run_key": run_key},
+        )
+        connection.execute(
+            text("""
             INSERT INTO plans (kind, partition, run_key, policy_version_id, location, summary, planned_for_at)
             VALUES (:kind, :partition, :run_key, :version, :location, CAST(:summary AS jsonb), :now)
             ON CONFLICT (kind, partition, run_key) DO UPDATE SET
                 state = 'planned', policy_version_id = excluded.policy_version_id, location = excluded.location,
                 summary = excluded.summary, planned_for_at = excluded.planned_for_at, created_at = now(),
-                approved_by = NULL, approved_at = NULL, refused_because = NULL, refused_by = NULL, refused_at = NULL
+                approved_by = NULL, approved_at = NULL
             WHERE plans.state <> 'committed'
         """),
             {

@@ -63,12 +63,21 @@ def test_frames_may_lie_in_any_fsspec_location(database: Database) -> None:
 
 
 def test_a_task_run_again_replaces_its_plan(database: Database, tmp_path: Path) -> None:
-    first = save(database, tmp_path)
-    plan_store.refuse(database, first.id, "too much")
+    first = brought_to(database, tmp_path, "approved")
     second = save(database, tmp_path, frames={"decisions": FRAME.head(1)}, summary={"num_deletions": 1})
-    assert second.id == first.id
-    assert (second.state, second.refused_because, second.summary) == ("planned", None, {"num_deletions": 1})
+    assert second.id == first
+    assert (second.state, second.approved_by, second.summary) == ("planned", None, {"num_deletions": 1})
     assert second.frame("decisions").height == 1
+
+
+def test_a_refused_plan_stays_when_its_task_is_run_again(database: Database, tmp_path: Path) -> None:
+    first = brought_to(database, tmp_path, "refused")
+    second = save(database, tmp_path, summary={"num_deletions": 1})
+    third = save(database, tmp_path)
+    old = plan_store.load(database, first)
+    assert (old.state, old.refused_because, old.run_key) == ("refused", "too much", f"r1 (refused {first})")
+    assert (second.state, third.id, third.run_key) == ("planned", second.id, "r1")
+    assert second.id != first
 
 
 def test_a_committed_plan_is_not_replaced(database: Database, tmp_path: Path) -> None:
