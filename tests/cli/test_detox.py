@@ -458,3 +458,32 @@ def test_a_committed_plan_cannot_be_refused(house: House, fails: Callable[..., s
     dynamo("commit", plan_id, "--yes")
     assert "is committed" in fails("refuse", plan_id, "--reason", "too late")
     assert house.state(plan_id) == "committed"
+
+
+def test_explain_on_a_dump_says_what_the_guide_shows() -> None:
+    case = ROOT / "tests" / "golden" / "cases" / "k01_dealer"
+    policy = case / "detox" / "Physics" / "policy.txt"
+    asked = ["explain", "/Own/Flip-v1/MINIAOD", "T2_B", "--inventory", str(case), "--policy", str(policy)]
+    guide = " ".join((ROOT / "docs" / "detox.md").read_text().split())
+    shown = dynamo(*asked).split("\n\n", 1)[1]
+    for sentence in shown.split("\n"):
+        assert " ".join(sentence.split()) in guide
+    told = document(*asked)
+    assert [line["holds"] for line in told["lines"]] == [False, False, False, True]
+    assert told["site_state"]["site"] == "T2_B"
+
+
+def test_a_stored_plan_is_explained_as_it_was_whatever_came_after(house: House, fails: Callable[..., str]) -> None:
+    plan_id = house.store()
+    first = document("explain", DATASET, "T2_A")
+    assert first["plan"] == f"plan {plan_id}"
+    assert "deletion was triggered at T2_A" in first["reasons"][0]
+    assert first["lines"][-1]["text"] == "Dismiss"
+    house.drop("b1", "T2_A")
+    assert document("explain", DATASET, "T2_A") == first
+    assert document("explain", DATASET, "T2_A", "--plan", plan_id) == first
+    assert "no newest plan has /A/B-v1/AOD at T9_None" in fails("explain", DATASET, "T9_None")
+    assert f"plan {plan_id} has no replica of '/Nobody'" in fails("explain", "/Nobody", "T2_A", "--plan", plan_id)
+    out = house.folder / "out"
+    dynamo("plan", "all", "--out", str(out))
+    assert document("explain", DATASET, "T2_B", "--plan", str(out))["site"] == "T2_B"
