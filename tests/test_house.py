@@ -22,10 +22,11 @@ INCLUDE = ROOT / "include"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MODULES = sorted(path for path in (ROOT / "dynamo_ops").rglob("*.py") if "migrations" not in path.parts)
 
-BASE = {"errors", "settings"}
+BASE = {"errors", "settings", "units"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settings": {"errors"},
+    "units": set(),
     "inventory": BASE,
     "policy": BASE | {"inventory"},
     "quality": BASE | {"inventory"},

@@ -16,6 +16,7 @@ from dynamo_ops.inventory import migrate
 from dynamo_ops.inventory.connect import connect
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.settings import settings
+from dynamo_ops.units import size_text
 
 WIDTH = 160
 JsonOption = typer.Option(False, "--json", help="Print JSON instead of a table.")
@@ -58,12 +59,7 @@ def size(value: int | None) -> str:
         return "unknown"
     if value < 0:
         return "unlimited"
-    amount = float(value)
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if amount < 1000 or unit == "PB":
-            return f"{amount:.0f} B" if unit == "B" else f"{amount:.2f} {unit}"
-        amount /= 1000
-    raise AssertionError
+    return size_text(value)
 
 
 def _cell(name: str, value: Any) -> str:

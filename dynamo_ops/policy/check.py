@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
+from typing import Literal
 
 from dynamo_ops.errors import PolicyError
 from dynamo_ops.policy import tree
-from dynamo_ops.policy.parse import parse_policy
+from dynamo_ops.policy.glob import glob_matches, is_glob
+from dynamo_ops.policy.parse import parse_lines
+from dynamo_ops.policy.regex import python_regex
 from dynamo_ops.policy.source import Position, SourceText, near, raise_together
 from dynamo_ops.policy.times import resolve_time
-from dynamo_ops.policy.variables import ALIASES, Scope, Type, Variable, known_variables
+from dynamo_ops.policy.variables import ALIASES, OLD_NAMES, Scope, Type, Variable, known_variables
 
 Value = str | float | datetime
 
@@ -25,18 +28,40 @@ OPERATORS: dict[Type, tuple[tree.Operator, ...]] = {
     Type.TIME: ("==", "!=", "older_than", "newer_than"),
     Type.BOOLEAN: ("true", "not"),
 }
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 REPLICA_SCOPES = frozenset({Scope.DATASET, Scope.REPLICA, Scope.BLOCK_REPLICA, Scope.SITE})
 SITE_SCOPES = frozenset({Scope.SITE, Scope.SITE_STATE})
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What a data manager should tidy up, with a short code for its kind."""
+
+    code: str
+    at: Position
+    message: str
+
+
+@dataclass(frozen=True)
 class CheckedPredicate:
-    """A predicate whose variable exists and whose values have the variable's type. Enum values are in capitals."""
+    """A predicate whose variable exists and whose values have the variable's type. Enum values are in capitals.
+
+    ``written``: the values as they stand in the text, for those who must know "90 days ago" from a date.
+    """
 
     variable: Variable
     operator: tree.Operator
     values: tuple[Value, ...]
+    at: Position
+    written: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckedWindow:
+    """``until`` (matches before ``moment`` only) or ``from`` (at ``moment`` and after)."""
+
+    kind: Literal["until", "from"]
+    moment: datetime
     at: Position
 
 
@@ -48,6 +73,7 @@ class CheckedCondition:
     in_force: bool
     text: str
     source: SourceText
+    window: CheckedWindow | None = None
 
     def variables(self) -> tuple[Variable, ...]:
         """Variables that it asks for."""
@@ -76,7 +102,7 @@ class CheckedOrderKey:
 
 @dataclass(frozen=True)
 class CheckedPolicy:
-    """A policy that can be evaluated at ``now``. ``notes``: what a data manager should tidy up."""
+    """A policy that can be evaluated at ``now``. ``remarks``: what a data manager should tidy up, in order of lines."""
 
     source: SourceText
     now: datetime
@@ -88,7 +114,12 @@ class CheckedPolicy:
     default: CheckedLine
     order: tuple[CheckedOrderKey, ...]
     is_static: bool
-    notes: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The remarks as sentences."""
+        return tuple(f"line {remark.at.line}: {remark.message}" for remark in self.remarks)
 
     def variables(self) -> tuple[Variable, ...]:
         """Variables that conditions and order ask for, each once, by name."""
@@ -103,8 +134,17 @@ class CheckedPolicy:
 
 
 def load_policy(text: str, *, now: datetime, file: str = "<policy>") -> CheckedPolicy:
-    """The checked policy of ``text`` at ``now`` (timezone-aware). PolicyError says all that is wrong with it."""
-    return check_policy(parse_policy(text, file=file), now=now)
+    """The checked policy of ``text`` at ``now`` (timezone-aware). PolicyError says all that is wrong with it.
+
+    What seems to lack is told only when every line can be read: it may stand in one that cannot.
+    """
+    policy, unread = parse_lines(text, file=file)
+    if not unread:
+        return check_policy(policy, now=now)
+    checker = _Checker(policy.source, now, known_variables())
+    checker.policy(policy)
+    _raise_in_order(unread + [error for error in checker.errors if not error.facts.get("is_lacking")])
+    raise AssertionError("some line could not be read")
 
 
 def check_policy(
@@ -113,9 +153,13 @@ def check_policy(
     """The checked tree. PolicyError for unknown names, wrong values and statements that lack or are twice."""
     checker = _Checker(policy.source, now, variables or known_variables())
     checked = checker.policy(policy)
-    raise_together(sorted(checker.errors, key=lambda e: (e.facts["line"], e.facts["column"])))
+    _raise_in_order(checker.errors)
     assert checked is not None
     return checked
+
+
+def _raise_in_order(errors: list[PolicyError]) -> None:
+    raise_together(sorted(errors, key=lambda e: (e.facts["line"], e.facts["column"])))
 
 
 def check_condition(
@@ -143,7 +187,7 @@ class _Checker:
         self.now = now.astimezone(UTC)
         self.known = variables
         self.errors: list[PolicyError] = []
-        self.notes: list[str] = []
+        self.remarks: list[Remark] = []
 
     def refuse(self, at: Position, message: str, **facts: object) -> None:
         self.errors.append(self.source.error(at, message, **facts))
@@ -169,7 +213,7 @@ class _Checker:
             default=default,
             order=order,
             is_static=is_static,
-            notes=tuple(self.notes),
+            remarks=tuple(sorted(self.remarks, key=lambda remark: remark.at)),
         )
 
     def lines(self, found: list[tree.PolicyLine]) -> tuple[CheckedLine, ...]:
@@ -187,8 +231,11 @@ class _Checker:
                 if self.source.text.strip()
                 else "a policy; this one is empty: it lacks a default decision"
             )
-            end = Position(max(1, len(self.source.text.splitlines())), 1)
-            self.refuse(end, f"expected {what} (a line with Protect, Delete, Dismiss or Ignore alone)")
+            self.refuse(
+                self.source.end,
+                f"expected {what} (a line with Protect, Delete, Dismiss or Ignore alone)",
+                is_lacking=True,
+            )
             return None
         for line in found[1:]:
             self.refuse(line.at, f"a second default decision; the first is in line {found[0].at.line}")
@@ -198,15 +245,15 @@ class _Checker:
     def sites(self, verb: str, statements: tuple[tree.Statement, ...]) -> tuple[CheckedCondition, ...]:
         found = [s for s in statements if isinstance(s, tree.SiteCondition) and s.verb == verb]
         if not found:
-            end = Position(max(1, len(self.source.text.splitlines())), 1)
-            self.refuse(end, f"the policy has no {verb} line; it is required")
+            self.refuse(self.source.end, f"the policy has no {verb} line; it is required", is_lacking=True)
         return tuple(self.condition(statement.condition, SITE_SCOPES) for statement in found)
 
     def order(self, found: list[tree.Order]) -> tuple[CheckedOrderKey, ...]:
         for again in found[1:]:
             self.refuse(again.at, f"a second Order line; the first is in line {found[0].at.line}")
         if not found:
-            self.notes.append("the policy has no Order line: candidates are deleted by name")
+            message = "the policy has no Order line: candidates are deleted by name"
+            self.remarks.append(Remark("no-order", self.source.end, message))
             return ()
         keys = []
         for key in found[0].keys:
@@ -234,13 +281,14 @@ class _Checker:
 
     def condition(self, condition: tree.Condition, scopes: frozenset[Scope]) -> CheckedCondition:
         checked = [self.predicate(predicate, scopes) for predicate in condition.predicates]
-        in_force = True
-        if condition.window:
-            moment = self.time(condition.window.time)
-            if moment:
-                in_force = self.now < moment if condition.window.kind == "until" else self.now >= moment
+        window = self.window(condition.window) if condition.window else None
+        in_force = window is None or (self.now < window.moment) is (window.kind == "until")
         found = tuple(predicate for predicate in checked if predicate)
-        return CheckedCondition(found, in_force, condition.text, self.source)
+        return CheckedCondition(found, in_force, condition.text, self.source, window)
+
+    def window(self, window: tree.Window) -> CheckedWindow | None:
+        moment = self.time(window.time)
+        return CheckedWindow(window.kind, moment, window.time.at) if moment else None
 
     def predicate(self, predicate: tree.Predicate, scopes: frozenset[Scope]) -> CheckedPredicate | None:
         variable = self.variable(predicate.variable, scopes)
@@ -249,8 +297,8 @@ class _Checker:
         allowed = OPERATORS[variable.type]
         if predicate.operator not in allowed:
             read = "no operator" if predicate.operator == "true" else repr(predicate.operator)
-            written = {"true": "nothing", "not": "'not' before it"}
-            expected = " ".join(written.get(name, name) for name in allowed)
+            described = {"true": "nothing", "not": "'not' before it"}
+            expected = " ".join(described.get(name, name) for name in allowed)
             self.refuse(
                 predicate.at, f"{variable.name} is of type {variable.type.value}: read {read}, expected {expected}"
             )
@@ -260,12 +308,21 @@ class _Checker:
             return None
         if predicate.operator in ("in", "notin") and not values:
             self.refuse(predicate.at, f"the list of {variable.name} {predicate.operator} is empty")
-        return CheckedPredicate(variable, predicate.operator, tuple(v for v in values if v is not None), predicate.at)
+        self.remark_old_name(predicate, variable)
+        found, written = tuple(v for v in values if v is not None), tuple(word.text for word in predicate.values)
+        return CheckedPredicate(variable, predicate.operator, found, predicate.at, written)
+
+    def remark_old_name(self, predicate: tree.Predicate, variable: Variable) -> None:
+        instead = OLD_NAMES.get(variable.name)
+        if instead:
+            negated = f" ('not {instead}' is something else: that some block is not)" * (predicate.operator == "not")
+            message = f"{variable.name} is an old name; new policies write {instead}{negated}"
+            self.remarks.append(Remark("old-name", predicate.variable.at, message))
 
     def variable(self, word: tree.Word, scopes: frozenset[Scope]) -> Variable | None:
         name = ALIASES.get(word.text, word.text)
         if name != word.text:
-            self.notes.append(f"line {word.at.line}: {word.text} is an old name of {name}")
+            self.remarks.append(Remark("old-name", word.at, f"{word.text} is an old name of {name}"))
         variable = self.known.get(name)
         allowed = [known for known, candidate in self.known.items() if candidate.scope in scopes]
         if variable is None:
@@ -294,16 +351,19 @@ class _Checker:
             return None
 
     def number(self, word: tree.Word, variable: Variable) -> float | None:
-        if NUMBER.fullmatch(word.text):
-            return float(word.text)
-        self.refuse(word.at, f"read {word.text!r}, expected a number for {variable.name}")
-        return None
+        if not NUMBER.fullmatch(word.text):
+            self.refuse(word.at, f"read {word.text!r}, expected a number for {variable.name}")
+            return None
+        if not math.isfinite(float(word.text)):
+            self.refuse(word.at, f"{word.text} is too large a number")
+            return None
+        return float(word.text)
 
     def enum(self, word: tree.Word, variable: Variable) -> str | None:
         value = word.text.upper()
-        if any(fnmatchcase(known, value) for known in variable.values):
+        if any(glob_matches(known, value) for known in variable.values):
             return value
-        if "*" in value or "?" in value:
+        if is_glob(value):
             self.refuse(word.at, f"{word.text!r} matches none of {', '.join(variable.values)}")
             return None
         known = ", ".join(variable.values)
@@ -315,8 +375,8 @@ class _Checker:
     def text(self, word: tree.Word, variable: Variable, operator: tree.Operator) -> str | None:
         if operator in ("=~", "!=~"):
             try:
-                re.compile(word.text)
-            except re.error as error:
+                python_regex(word.text)
+            except ValueError as error:
                 self.refuse(word.at, f"{word.text!r} is not a regular expression: {error}")
                 return None
         elif " " in word.text and not variable.has_blanks:

@@ -6,22 +6,26 @@ decided what null means: an unknown never selects a deletion, so it fulfils what
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache, partial
 
 import polars as pl
 from polars.exceptions import ComputeError
 
 from dynamo_ops.policy.check import CheckedCondition, CheckedPredicate, Value
+from dynamo_ops.policy.glob import glob_regex as glob_regex
+from dynamo_ops.policy.glob import is_glob as is_glob
+from dynamo_ops.policy.regex import python_regex, rust_regex
 from dynamo_ops.policy.source import SourceText
 from dynamo_ops.policy.variables import Type
 
 Named = Callable[[CheckedPredicate], pl.Expr]
 
 
-def predicate_expr(predicate: CheckedPredicate, column: pl.Expr, source: SourceText) -> pl.Expr:
-    """True, false or null (unknown) for each value of ``column``."""
+def predicate_expr(predicate: CheckedPredicate, column: pl.Expr, source: SourceText) -> pl.Expr:  # noqa: ARG001
+    """True, false or null (unknown) for each value of ``column``. ``source``: where the predicate was written; whatever
+    a checked predicate says can be computed, so that no error needs it."""
     operator = predicate.operator
     if operator == "true":
         return column
@@ -31,7 +35,7 @@ def predicate_expr(predicate: CheckedPredicate, column: pl.Expr, source: SourceT
         return column < _literal(predicate.values[0])
     if operator in (">", "newer_than"):
         return column > _literal(predicate.values[0])
-    matches = _matches(predicate, column, source)
+    matches = _matches(predicate, column)
     return ~matches if operator in ("!=", "!=~", "notin") else matches
 
 
@@ -57,26 +61,6 @@ def any_condition_expr(conditions: Sequence[CheckedCondition], named: Named) -> 
     return pl.any_horizontal([condition_expr(c, named, unknown=False) for c in conditions] or [pl.lit(False)])
 
 
-def glob_regex(glob: str) -> str:
-    """The regular expression that matches as the shell glob does, over the whole value; ``*`` crosses ``/``."""
-    out, at = [], 0
-    while at < len(glob):
-        char, at = glob[at], at + 1
-        if char == "[" and "]" in glob[at + 1 :]:
-            end = glob.index("]", at + 1)
-            inside = glob[at:end].replace("\\", "\\\\").replace("[", "\\[")
-            out.append("[" + ("^" + inside[1:] if inside[0] == "!" else inside) + "]")
-            at = end + 1
-        else:
-            out.append({"*": ".*", "?": "."}.get(char) or re.escape(char))
-    return "(?s)^(?:" + "".join(out) + ")$"
-
-
-def is_glob(text: str) -> bool:
-    """A ``[`` alone makes no glob: it is literal unless the value has ``*`` or ``?``."""
-    return "*" in text or "?" in text
-
-
 def texts_expr(values: Sequence[str], column: pl.Expr) -> pl.Expr:
     """True where the value is one of ``values`` or matches one that is a glob."""
     literals = [value for value in values if not is_glob(value)]
@@ -86,25 +70,41 @@ def texts_expr(values: Sequence[str], column: pl.Expr) -> pl.Expr:
     return pl.any_horizontal(tests)
 
 
-def _matches(predicate: CheckedPredicate, column: pl.Expr, source: SourceText) -> pl.Expr:
+def _matches(predicate: CheckedPredicate, column: pl.Expr) -> pl.Expr:
     if predicate.variable.type in (Type.NUMBER, Type.TIME):
         return pl.any_horizontal([column == _literal(value) for value in predicate.values])
     values = [str(value) for value in predicate.values]
     if predicate.operator in ("=~", "!=~"):
-        return _regex(predicate, values[0], column, source)
+        return regex_expr(values[0], column)
     return texts_expr(values, column)
 
 
-def _regex(predicate: CheckedPredicate, pattern: str, column: pl.Expr, source: SourceText) -> pl.Expr:
-    anchored = f"^(?:{pattern})"
+def regex_expr(pattern: str, column: pl.Expr) -> pl.Expr:
+    """True where ``re.match`` of Python finds the pattern at the start of the value; null where that is null.
+
+    Polars' own engine does it where both mean the same, else Python does, once for each distinct value.
+    """
+    written = rust_regex(pattern)
+    if written is not None and _is_taken(f"^(?:{written})"):
+        return column.str.contains(f"^(?:{written})")
+    return column.map_batches(partial(_matched_by_python, pattern), return_dtype=pl.Boolean)
+
+
+@lru_cache(maxsize=1024)
+def _is_taken(pattern: str) -> bool:
+    """Whether Polars' engine takes the pattern: one that would become too large it refuses."""
     try:
-        pl.Series([""]).str.contains(anchored)
-    except ComputeError as error:
-        raise source.error(
-            predicate.at,
-            f"the regular expression {pattern!r} uses what is not supported yet (no look-around, no back-reference)",
-        ) from error
-    return column.str.contains(anchored)
+        pl.Series([""]).str.contains(pattern)
+    except ComputeError:
+        return False
+    return True
+
+
+def _matched_by_python(pattern: str, values: pl.Series) -> pl.Series:
+    match = python_regex(pattern).match
+    values = values.cast(pl.String)
+    found = [value for value in values.unique().drop_nulls() if match(value)]
+    return values.is_in(found)
 
 
 def _literal(value: Value) -> pl.Expr:

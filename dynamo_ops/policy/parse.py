@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -11,16 +13,20 @@ from lark.exceptions import UnexpectedInput
 
 from dynamo_ops.errors import PolicyError
 from dynamo_ops.policy import tree
-from dynamo_ops.policy.source import Position, SourceText, raise_together
+from dynamo_ops.policy.source import Position, SourceText, near, raise_together
 
 START = Position(1, 1)
+VERBS = (
+    *("Partition", "On", "When", "Until", "Order", "Algo"),
+    *("Protect", "Delete", "Dismiss", "Ignore", "ProtectBlock", "DeleteBlock", "DismissBlock"),
+)
 KEYWORDS = {
-    "PARTITION": "Partition",
-    "ORDER": "Order",
-    "ALGO": "Algo",
-    "NONE": "none",
-    "AND": "and",
-    "NOT": "not",
+    "_PARTITION": "Partition",
+    "_ORDER": "Order",
+    "_ALGO": "Algo",
+    "_NONE": "none",
+    "_AND": "and",
+    "_NOT": "not",
     "SITE_VERB": "On, When or Until",
     "REPLICA_VERB": "Protect, Delete, Dismiss or Ignore",
     "BLOCK_VERB": "ProtectBlock, DeleteBlock or DismissBlock",
@@ -40,31 +46,49 @@ KEYWORDS = {
 
 def parse_policy(text: str, *, file: str = "<policy>") -> tree.PolicyTree:
     """The tree of a policy text. PolicyError names every line that cannot be read."""
+    policy, errors = parse_lines(text, file=file)
+    raise_together(errors)
+    return policy
+
+
+def parse_lines(text: str, *, file: str = "<policy>") -> tuple[tree.PolicyTree, list[PolicyError]]:
+    """The tree of the lines that can be read, and an error for each other one."""
     source = SourceText(file, text)
     statements: list[tree.Statement] = []
     errors: list[PolicyError] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for number, line in enumerate(source.lines, start=1):
+        if not line.strip(" \t") or line.lstrip(" \t").startswith("#"):
             continue
         try:
             statements.append(cast(tree.Statement, _parse_line(source, number, line, "statement")))
         except PolicyError as error:
             errors.append(error)
-    raise_together(errors)
-    return tree.PolicyTree(source, tuple(statements))
+    return tree.PolicyTree(source, tuple(statements)), errors
 
 
 def parse_condition(text: str, *, source: SourceText, at: Position = START) -> tree.Condition:
     """The tree of one condition that stands at ``at`` of ``source``."""
-    return cast(tree.Condition, _parse_line(source, at.line, " " * (at.column - 1) + text, "condition"))
+    return cast(tree.Condition, _parse_line(source, at.line, " " * (at.column - 1) + text.rstrip(), "condition"))
 
 
 def _parse_line(source: SourceText, number: int, line: str, start: str) -> object:
+    _refuse_odd_characters(source, number, line)
     try:
         parsed = _lark().parse(line, start=start)
     except UnexpectedInput as error:
         raise _syntax_error(source, number, line, error) from None
     return _Build(number, line).transform(parsed)
+
+
+def _refuse_odd_characters(source: SourceText, number: int, line: str) -> None:
+    """What is not seen must not decide: control characters, odd blanks and marks that change the direction."""
+    if line.replace("\t", " ").isprintable():
+        return
+    column, char = next((n, c) for n, c in enumerate(line, start=1) if c != "\t" and not c.isprintable())
+    called = unicodedata.name(char, "a character that is not shown")
+    found = f"U+{ord(char):04X}"
+    message = f"read {found} ({called}), expected letters, signs and plain blanks"
+    raise source.error(Position(number, column), message, read=found)
 
 
 @cache
@@ -83,6 +107,8 @@ def _syntax_error(source: SourceText, number: int, line: str, error: UnexpectedI
     read = line[column - 1 :].split(maxsplit=1)
     found = repr(read[0]) if read else "the end of the line"
     message = f"read {found}, expected {' or '.join(wanted) or 'something else'}"
+    if read and "SITE_VERB" in expected:
+        message += f".{near(read[0], VERBS)}".removesuffix(".")
     return source.error(Position(number, column), message, read=found, expected=tuple(wanted))
 
 
@@ -99,7 +125,7 @@ class _Build(Transformer[Token, object]):
         return Position(self.number, token.column or 1)
 
     def _word(self, token: Token) -> tree.Word:
-        return tree.Word(str(token).rstrip(), self._at(token))
+        return tree.Word(str(token), self._at(token))
 
     def partition(self, name: Token) -> tree.PartitionName:
         return tree.PartitionName(self._word(name))
@@ -148,9 +174,6 @@ class _Build(Transformer[Token, object]):
         return tree.Predicate(self._word(variable), name, self._elements(values), self._at(variable))
 
     def _elements(self, values: Token) -> tuple[tree.Word, ...]:
-        words, column = [], self._at(values).column + 1
-        for piece in str(values)[1:-1].split(" "):
-            if piece.strip():
-                words.append(tree.Word(piece.strip(), Position(self.number, column)))
-            column += len(piece) + 1
-        return tuple(words)
+        inside, start = str(values)[1:-1], self._at(values).column + 1
+        pieces = re.finditer(r"[^ \t]+", inside)
+        return tuple(tree.Word(piece[0], Position(self.number, start + piece.start())) for piece in pieces)

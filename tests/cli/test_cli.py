@@ -263,27 +263,6 @@ def test_a_plan_that_does_not_exist_is_told_in_a_line(stock: Inventory, fails: C
     assert fails("plan", "show", "4711") == "dynamo: there is no plan 4711"
 
 
-def test_detox_can_be_tried_without_a_trace(stock: Inventory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    policies, config = tmp_path / "policies", tmp_path / "config"
-    policies.mkdir()
-    config.mkdir()
-    (config / "dynamo.yaml").write_text("")
-    (config / "partitions.txt").write_text("all: dataset.name == /*/*/*\n")
-    (policies / "all.txt").write_text(
-        "Partition all\nOn site.status == READY\nWhen site.occupancy > 0.5\nUntil site.occupancy < 0.1\nDismiss\n"
-        "Order increasing replica.size\n"
-    )
-    monkeypatch.setenv("DYNAMO_POLICY_DIR", str(policies))
-    monkeypatch.setenv("DYNAMO_CONFIG_DIR", str(config))
-    settings.cache_clear()
-    dynamo("quota", "set", "T2_A", "all", "2000")
-    found = json.loads(dynamo("detox", "plan", "all", "--json").output)
-    assert [(row["decision"], row["block_replicas"], row["size_bytes"]) for row in found] == [("delete", 1, 2 * SIZE)]
-    assert "would delete 1 block replicas, 2.00 kB" in dynamo("detox", "plan", "all").output
-    assert stock.scalar("SELECT count(*) FROM plans") == 0
-    assert stock.wishes() == {}
-
-
 def test_detox_of_an_unknown_partition_is_told_in_a_line(stock: Inventory, fails: Callable[..., str]) -> None:
     assert "nothing.txt" in fails("detox", "plan", "nothing")
 

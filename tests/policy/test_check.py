@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from dynamo_ops.errors import PolicyError
 from dynamo_ops.policy.check import load_policy
-from dynamo_ops.policy.times import resolve_time
+from dynamo_ops.policy.source import each_error
+from dynamo_ops.policy.times import never_later, parse_time, resolve_time
 from dynamo_ops.policy.variables import ALIASES, BUILT_IN, Attribute, Scope, Type, Variable, by_name
 
 NOW = datetime(2018, 3, 31, 12, tzinfo=UTC)
@@ -30,6 +31,10 @@ HEAD = "On site.name == *\nWhen always\nUntil never\nOrder none\n"
         pytest.param("Delete dataset.name == /a or site.name == b", 24, "joined by 'and'", id="or"),
         pytest.param("Delete dataset.name =~ (", 24, "not a regular expression", id="broken regular expression"),
         pytest.param("Delete dataset.name in []", 8, "is empty", id="empty list"),
+        pytest.param("Delete dataset.size > 1e999", 23, "too large", id="infinite"),
+        pytest.param("Delete dataset.size > ٣", 23, "expected a number", id="other digits"),
+        pytest.param("Delete dataset.name =~ a{99999999999}", 24, "not a regular expression", id="repetition"),
+        pytest.param("Delete dataset.status == [V]ALID", 26, "Did you mean VALID", id="a set alone is no glob"),
     ],
 )
 def test_wrong_lines(line: str, column: int, message: str) -> None:
@@ -68,6 +73,21 @@ def test_notes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("replica.is_last_transfer_source", "blockreplica.is_last_transfer_source"),
+        ("replica.has_locked_block", "blockreplica.is_locked"),
+        ("replica.group_name == a", "replica.owners"),
+    ],
+)
+def test_old_names_are_accepted_with_a_note(old: str, new: str) -> None:
+    (note,) = load_policy(f"{HEAD}Protect {old}\nProtect\n", now=NOW).notes
+    assert note.startswith("line 5: ")
+    assert "old name" in note
+    assert new in note
+
+
+@pytest.mark.parametrize(
     ("phrase", "moment"),
     [
         ("90 days ago", datetime(2017, 12, 31, 12, tzinfo=UTC)),
@@ -82,10 +102,39 @@ def test_times(phrase: str, moment: datetime) -> None:
     assert resolve_time(phrase, NOW) == moment
 
 
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "99999999999 days ago",
+        "9" * 5000 + " days ago",
+        "9999 years ago",
+        "0000-01-01",
+        "9999-12-31T23:59-23:59",
+        "May 32",
+    ],
+)
+def test_times_outside_the_calendar(phrase: str) -> None:
+    with pytest.raises(ValueError, match=r"before year 1|is not a time"):
+        resolve_time(phrase, NOW)
+
+
 @pytest.mark.parametrize("phrase", ["soon", "3 moons ago", "2017-13-01", "February 30", "-3 days ago", "ago"])
 def test_unknown_times(phrase: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         resolve_time(phrase, NOW)
+
+
+MOMENTS = ("now", "30 days ago", "5 weeks ago", "1 month ago", "2 months ago", "1 year ago", "2018-03-01", "January 1")
+
+
+@pytest.mark.parametrize("first", MOMENTS)
+@pytest.mark.parametrize("second", MOMENTS)
+def test_what_is_never_later_is_so_on_every_later_day(first: str, second: str) -> None:
+    if never_later(parse_time(first), parse_time(second), NOW):
+        for days in range(0, 1500, 3):
+            day = NOW + timedelta(days=days)
+            assert resolve_time(first, day) <= resolve_time(second, day), day
+    assert never_later(parse_time(first), parse_time(first), NOW) or first == "1 month ago"
 
 
 @pytest.mark.parametrize(
@@ -107,3 +156,15 @@ def test_variables_are_documented_and_aliases_lead_somewhere() -> None:
 def test_two_variables_of_one_name_are_refused() -> None:
     with pytest.raises(PolicyError, match=r"dataset\.name"):
         by_name([*BUILT_IN, Variable("dataset.name", Type.NUMBER, Scope.DATASET, "Twice.", Attribute("x"))])
+
+
+def test_errors_of_all_kinds_are_said_together_in_the_order_of_the_text() -> None:
+    text = (
+        "On site.storage_type == DISK\nWhen site.ocupancy > 0.9\nUntil site.occupancy < 0.8\n"
+        "Protect dataset.name = /A/*\nDelete dataset.status == BAD\nDissmiss\n"
+    )
+    with pytest.raises(PolicyError) as caught:
+        load_policy(text, now=NOW)
+    errors = each_error(caught.value)
+    assert [(error.facts["line"], error.facts["column"]) for error in errors] == [(2, 6), (4, 22), (5, 26), (6, 1)]
+    assert "default decision" not in caught.value.message  # it may stand in the line that cannot be read
