@@ -19,7 +19,7 @@ from dynamo_ops.policy.check import CheckedPolicy, load_policy
 from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.files import policy_file, policy_text, protected_sites, read_partitions, read_rules
 from dynamo_ops.policy.partition import Partitions, load_partitions
-from dynamo_ops.policy.source import near
+from dynamo_ops.policy.source import near, read_source
 from dynamo_ops.quality.thresholds import detox_limits
 from dynamo_ops.settings import Settings
 
@@ -71,11 +71,11 @@ def dump_inputs(
     """
     moment = now or dump_now(folder)
     where = partitions or folder / "partitions.txt"
-    text = read_text(partitions) if partitions else _dump_text(folder, "partitions.txt")
+    text = read_source(partitions).text if partitions else _dump_text(folder, "partitions.txt")
     if not text.strip():
         raise PolicyError(f"{where}: no partition is defined there; name a file by --partitions", file=str(where))
     defined = load_partitions(text, now=moment, file=str(where))
-    rules_text = read_text(enforcer) if enforcer else _dump_text(folder, "enforcer.json")
+    rules_text = read_source(enforcer).text if enforcer else _dump_text(folder, "enforcer.json")
     rules_file = str(enforcer or folder / "enforcer.json")
     rules = load_rules(rules_text, now=moment, file=rules_file) if rules_text.strip() else ()
     try:
@@ -96,12 +96,12 @@ def installation_inputs(
 ) -> PlanInputs:
     """The inventory with the partitions and enforcer rules of the installation, or those of the files given."""
     defined = (
-        load_partitions(read_text(partitions), now=now, file=str(partitions))
+        load_partitions(read_source(partitions).text, now=now, file=str(partitions))
         if partitions
         else read_partitions(settings, now)
     )
     rules = (
-        load_rules(read_text(enforcer), now=now, file=str(enforcer))
+        load_rules(read_source(enforcer).text, now=now, file=str(enforcer))
         if enforcer
         else read_rules(settings, partition, now)
     )
@@ -119,7 +119,7 @@ def installation_inputs(
 
 def policy_of_file(file: Path, now: datetime) -> CheckedPolicy:
     """The policy in ``file``. Raises PolicyError when it cannot be read or has an error."""
-    return load_policy(read_text(file), now=now, file=str(file))
+    return load_policy(read_source(file).text, now=now, file=str(file))
 
 
 def installed_policy(settings: Settings, partition: str | None, now: datetime) -> CheckedPolicy:
@@ -169,16 +169,6 @@ def decide(
         protected_sites=inputs.protected_sites,
         attribute_max_age=inputs.attribute_max_age,
     )
-
-
-def read_text(file: Path) -> str:
-    """The text of a policy, partitions or rules file. Raises PolicyError when it cannot be read."""
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PolicyError(f"{file}: cannot be read: {error.strerror}", file=str(file)) from error
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{file}: is no UTF-8 text: {error.reason}", file=str(file)) from error
 
 
 def _dumped(folder: Path, name: str) -> Path | None:

@@ -9,7 +9,7 @@ from dynamo_ops.errors import PolicyError, SettingsError
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.partition import Partitions, load_partitions
-from dynamo_ops.policy.source import near
+from dynamo_ops.policy.source import near, read_source
 from dynamo_ops.settings import Settings
 
 PARTITIONS_FILE = "partitions.txt"
@@ -22,11 +22,7 @@ def policy_file(settings: Settings, partition: str) -> Path:
 
 def policy_text(settings: Settings, partition: str) -> str:
     """The text of a partition's policy. Raises PolicyError if there is none."""
-    file = policy_file(settings, partition)
-    try:
-        return file.read_text()
-    except OSError as error:
-        raise PolicyError(f"{file}: the policy cannot be read: {error.strerror}", file=str(file)) from error
+    return read_source(policy_file(settings, partition)).text
 
 
 def read_partitions(settings: Settings, now: datetime) -> Partitions:
@@ -34,7 +30,7 @@ def read_partitions(settings: Settings, now: datetime) -> Partitions:
     file = settings.config_dir / PARTITIONS_FILE
     if not file.exists():
         raise PolicyError(f"{file}: the definitions of the partitions are not there", file=str(file))
-    return load_partitions(file.read_text(), now=now, file=str(file))
+    return load_partitions(read_source(file).text, now=now, file=str(file))
 
 
 def known_partitions(settings: Settings, now: datetime) -> list[str]:
@@ -45,7 +41,7 @@ def known_partitions(settings: Settings, now: datetime) -> list[str]:
 def read_rules(settings: Settings, partition: str, now: datetime) -> tuple[EnforcerRule, ...]:
     """The enforcer rules of a partition; none if it has no file in ``enforcer/``."""
     file = settings.config_dir / "enforcer" / f"{partition}.yaml"
-    return load_rules(file.read_text(), now=now, file=str(file)) if file.exists() else ()
+    return load_rules(read_source(file).text, now=now, file=str(file)) if file.exists() else ()
 
 
 def protected_sites(settings: Settings, frames: InventoryFrames) -> tuple[str, ...]:

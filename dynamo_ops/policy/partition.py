@@ -54,7 +54,7 @@ def load_partitions(text: str, *, now: datetime, file: str = "<partitions>") -> 
     unions: dict[str, tuple[str, ...]] = {}
     where: dict[str, Position] = {}
     errors: list[PolicyError] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(source.lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:

@@ -142,7 +142,7 @@ DATASETS = (
         "on_protected_site",
         Type.BOOLEAN,
         "A replica of the image is at a protected site.",
-        "Some block replica of the dataset in the image is at a site that the cycle was told to protect.",
+        "Some block replica of the dataset in the image is at a site of `detox.protected_sites` in the settings.",
         Column("on_protected_site"),
     ),
     _dataset(

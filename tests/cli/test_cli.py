@@ -21,7 +21,19 @@ from dynamo_ops.requests.copy_request import list_requests
 from dynamo_ops.settings import settings
 from tests.fileops.factory import SIZE, Inventory
 
-NOUNS = ("inventory", "inject", "detox", "plan", "quota", "request", "transfers", "db")
+NOUNS = (
+    "inventory",
+    "inject",
+    "policy",
+    "detox",
+    "plan",
+    "history",
+    "lock",
+    "quota",
+    "request",
+    "transfers",
+    "db",
+)
 DATASET = "/A/B-v1/AOD"
 
 
@@ -181,7 +193,8 @@ def test_a_quota_of_an_unknown_site_is_refused(stock: Inventory, fails: Callable
 
 
 def test_a_quota_of_an_unknown_partition_is_refused(stock: Inventory, fails: Callable[..., str]) -> None:
-    assert fails("quota", "set", "T2_B", "phyics", "1") == "dynamo: unknown partition 'phyics'; known: express, physics"
+    told = fails("quota", "set", "T2_B", "phyics", "1")
+    assert told == "dynamo: unknown partition 'phyics'; known: express, physics, relval, unclaimed"
 
 
 def test_an_injected_quota_of_an_unknown_partition_is_refused(

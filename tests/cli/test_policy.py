@@ -80,6 +80,7 @@ def test_check_tells_all_errors_of_all_files(folder: Path) -> None:
     assert "wrong.txt:3:23: read the end of the line, expected a value" in shown
     assert [(Path(e["file"]).name, e["line"], e["column"], e["severity"]) for e in told("check", code=2)] == [
         ("odd.txt", 1, 4, "error"),
+        ("wrong.txt", 2, 4, "error"),
         ("wrong.txt", 3, 23, "error"),
     ]
     (folder / "wrong.txt").write_text(WRONG.replace(" >", " > x"))
@@ -114,7 +115,7 @@ def test_lint_ends_with_1_for_warnings_and_2_for_errors(folder: Path) -> None:
     file.write_text(GOOD.replace("blockreplica.owner == physics", "replica.has_locked_block"))
     assert [each["severity"] for each in told("lint")] == ["note"]
     file.write_text(WRONG)
-    assert [each["severity"] for each in told("lint", code=2)] == ["error"]
+    assert [each["severity"] for each in told("lint", code=2)] == ["error", "error"]
 
 
 def test_lint_knows_the_names_of_a_folder(folder: Path) -> None:

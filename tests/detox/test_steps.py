@@ -272,7 +272,7 @@ def test_a_person_sees_sites_and_volumes(house: House) -> None:
 
 @pytest.mark.parametrize(
     ("lacking", "message"),
-    [("policies/all.txt", "the policy cannot be read"), ("config/partitions.txt", "the definitions of the partitions")],
+    [("policies/all.txt", "cannot be read"), ("config/partitions.txt", "the definitions of the partitions")],
 )
 def test_a_file_that_lacks_is_named(house: House, lacking: str, message: str) -> None:
     file = house.settings.home / lacking

@@ -101,5 +101,5 @@ def test_an_unknown_partition_is_told_with_near_names() -> None:
 
 def test_a_policy_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_bytes(b"Protect \xff\xfe\n")
-    with pytest.raises(PolicyError, match="is no UTF-8 text"):
+    with pytest.raises(PolicyError, match="is not UTF-8"):
         trial.policy_of_file(tmp_path / "mine.txt", NOW)
