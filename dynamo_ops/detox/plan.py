@@ -143,11 +143,15 @@ def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partitio
     unknown = site_states.filter(pl.col("quota_bytes").is_null())["site"].to_list()
     warnings += [f"{site} has no quota for {partition}: nothing is deleted there" for site in unknown]
     matched = set(np.unique(state.line).tolist())
-    warnings += [
-        f"line {line.source_line} decided nothing: {line.text}"
+    idle = [
+        str(line.source_line)
         for line in policy.lines
         if line.number not in matched and line.condition and line.condition.in_force
     ]
+    if idle:
+        warnings.append(
+            f"{len(idle)} of {len(policy.lines)} policy lines decided nothing: {', '.join(idle)} of the text"
+        )
     return DeletionPlan(
         partition=partition,
         now=policy.now,
