@@ -17,6 +17,9 @@ from dynamo_ops.inventory.database import Database
 
 PARTITION, DAG_ID, TASK = "physics", "detox_physics", "approval"
 LIMITS = {"approval_above_bytes": 0}
+SETTLE_S = 10
+"""A person reads first. An answer in the second of the question would meet Airflow's scheduler before it has noted that
+the task waits: it takes the task for a lost one and asks again, and the answer is gone."""
 Say = Callable[[str], None]
 
 FILLED_SQL = """
@@ -61,6 +64,7 @@ def _one(airflow: Airflow, database: Database, option: str, say: Say) -> dict[st
     run_id = airflow.trigger(DAG_ID)
     question = _wait_for(lambda: _asked(airflow, run_id), f"{DAG_ID} {run_id} has not asked for approval")
     say(f"{DAG_ID} {run_id} waits for a person: {question['subject']}\n{question['body']}")
+    time.sleep(SETTLE_S)
     told = airflow.answer(DAG_ID, run_id, TASK, option)
     say(f"answered over REST: {told['chosen_options']}")
     state = _wait_for(lambda: _ended(airflow, run_id), f"{DAG_ID} {run_id} has not ended")

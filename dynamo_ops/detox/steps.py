@@ -24,6 +24,7 @@ from dynamo_ops.policy.files import policy_file, policy_text, protected_sites, r
 from dynamo_ops.quality.suites.plans import check_detox_plan
 from dynamo_ops.quality.thresholds import detox_limits
 from dynamo_ops.settings import Settings
+from dynamo_ops.units import size_text
 
 GATE = "gate"
 RULES_FRAME = "enforcer_rules"
@@ -179,12 +180,12 @@ def describe_plan(database: Database, plan_id: int) -> str:
     rows = plan.frame("deletions").group_by("site").agg(pl.len(), pl.col("size_bytes").sum()).sort("site")
     number, size = plan.summary["num_deletions"], plan.summary["deleted_bytes"]
     lines = [
-        f"Plan {plan_id} of *{plan.partition}*: {number:,} block replicas, {size / 1e12:,.3f} TB.",
+        f"Plan {plan_id} of *{plan.partition}*: {number:,} block replicas, {size_text(size)}.",
         "",
-        "| site | block replicas | TB |",
+        "| site | block replicas | size |",
         "|---|---|---|",
     ]
-    lines += [f"| {site} | {number:,} | {size / 1e12:,.3f} |" for site, number, size in rows.iter_rows()]
+    lines += [f"| {site} | {number:,} | {size_text(size)} |" for site, number, size in rows.iter_rows()]
     return "\n".join([*lines, "", *(f"- {warning}" for warning in plan.summary["warnings"])])
 
 

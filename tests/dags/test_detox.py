@@ -104,7 +104,7 @@ def test_a_big_plan_is_shown_to_a_person_and_committed_after_a_yes(asks_for_appr
         run = asks_for_approval.run("detox_physics")
     assert run.state == "success"
     assert len(asked) == 1
-    assert "| site | block replicas | TB |" in asked[0]
+    assert "| site | block replicas | size |" in asked[0]
     assert "T2_BB" in asked[0]
     assert run.states("refused") == {"skipped": 1}
     assert asks_for_approval.rows(PLANS) == [("committed", "Ada in Airflow")]
