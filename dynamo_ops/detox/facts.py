@@ -26,10 +26,7 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames, enforced: pl.Dat
     deleted = plan.deletions.select(
         "dataset_id", "dataset", "site_id", "site", "block_id", "block", "group_id", "line", "size_bytes"
     )
-    same_blocks = frames.block_replicas.filter(
-        pl.col("block_id").is_in(deleted["block_id"].unique().implode()) & pl.col("group_id").is_not_null()
-    )
-    staying = same_blocks.join(deleted, on=KEYS, how="anti")
+    staying = staying_replicas(deleted, frames)
     complete = staying.filter("is_complete")["block_id"].unique()
     waiting = staying.filter(~pl.col("is_complete"))["block_id"].unique()
     needed = needed_copies(enforced).select(*REPLICA, is_enforcer_needed=pl.lit(True))
@@ -49,6 +46,14 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames, enforced: pl.Dat
         )
         .with_columns(is_last_copy_allowed=pl.col("is_last_copy") & pl.col("line").is_in(_delete_lines(plan).implode()))
     )
+
+
+def staying_replicas(deleted: pl.DataFrame, frames: InventoryFrames) -> pl.DataFrame:
+    """Rows of ``frames.block_replicas``: the owned replicas of the blocks of ``deleted`` that stay."""
+    same_blocks = frames.block_replicas.filter(
+        pl.col("block_id").is_in(deleted["block_id"].unique().implode()) & pl.col("group_id").is_not_null()
+    )
+    return same_blocks.join(deleted, on=KEYS, how="anti")
 
 
 def needed_copies(enforced: pl.DataFrame) -> pl.DataFrame:

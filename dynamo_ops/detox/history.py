@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory.database import Database, insert_frame
 from dynamo_ops.inventory.plan_store import StoredPlan, previous_committed
-from dynamo_ops.policy.compile import glob_regex, is_glob
+from dynamo_ops.policy.compile import is_glob, texts_expr
 
 STANDING = ("protect", "keep", "ignore")
 """Decisions that hold until another is made: they are written when they change."""
@@ -220,7 +220,7 @@ def _ids(database: Database, table: str, name: str) -> str:
     is."""
     if is_glob(name):
         names = database.frame(f"SELECT id::bigint AS id, name FROM {table}")
-        found = names.filter(pl.col("name").str.contains(glob_regex(name)))
+        found = names.filter(texts_expr([name], pl.col("name")))
     else:
         found = database.frame(f"SELECT id::bigint AS id FROM {table} WHERE name = $1", (name,))
     if found.is_empty():

@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dynamo_ops.detox.evidence import NAMES as EVIDENCE
 from dynamo_ops.detox.evidence import PREFIX
+from dynamo_ops.detox.facts import staying_replicas
 from dynamo_ops.detox.plan import DeletionPlan
 from dynamo_ops.errors import PlanError
 from dynamo_ops.inventory.frames import InventoryFrames
@@ -77,8 +78,7 @@ def new_record(
 def _deletions(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
     """As the gate judges them: the last copy is the last complete one that is owned, and not deleted itself."""
     deleted = plan.deletions
-    staying = frames.block_replicas.filter(pl.col("is_complete") & pl.col("group_id").is_not_null())
-    left = staying.join(deleted, on=["block_id", "site_id"], how="anti")["block_id"].unique()
+    left = staying_replicas(deleted, frames).filter("is_complete")["block_id"].unique()
     is_last = (pl.col("size_bytes") > 0) & ~pl.col("block_id").is_in(left.implode())
     return deleted.with_columns(is_last_copy=is_last)
 

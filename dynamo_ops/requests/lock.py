@@ -12,7 +12,7 @@ from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.database import Database, Snapshot
 from dynamo_ops.inventory.frames import InventoryFrames, empty
-from dynamo_ops.policy.compile import glob_regex, is_glob
+from dynamo_ops.policy.compile import is_glob, texts_expr
 from dynamo_ops.policy.lock import covered_names, locked_expr
 from dynamo_ops.policy.source import near
 from dynamo_ops.policy.times import Ago, moment_of, parse_time
@@ -147,8 +147,7 @@ def list_locks(database: Database, *, item: str | None = None, expired: bool = F
     found = database.frame(f"{COLUMNS} WHERE {'NOT ' if expired else ''}({IN_FORCE}) ORDER BY l.id DESC")
     if item is None:
         return found
-    test = pl.col("item").str.contains(glob_regex(item)) if is_glob(item) else pl.col("item") == item
-    return found.filter(test)
+    return found.filter(texts_expr([item], pl.col("item")))
 
 
 def lock_coverage(database: Database, lock_id: int) -> Coverage:
@@ -212,7 +211,7 @@ def _datasets(snapshot: Snapshot, dataset: str) -> pl.DataFrame:
     if not is_glob(dataset):
         return snapshot.frame("SELECT id AS dataset_id, name AS dataset FROM datasets WHERE name = $1", (dataset,))
     names = snapshot.frame("SELECT id AS dataset_id, name AS dataset FROM datasets")
-    return names.filter(pl.col("dataset").str.contains(glob_regex(dataset)))
+    return names.filter(texts_expr([dataset], pl.col("dataset")))
 
 
 def _checked_item(snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
@@ -236,8 +235,7 @@ def _checked_item(snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
     if not block or is_glob(dataset):
         return []
     blocks = snapshot.frame("SELECT name FROM blocks WHERE dataset_id = $1", (int(found["dataset_id"][0]),))["name"]
-    matches = blocks.str.contains(glob_regex(block)) if is_glob(block) else blocks == block
-    if matches.any():
+    if blocks.to_frame("name").select(texts_expr([block], pl.col("name"))).to_series().any():
         return []
     if is_glob(block) or force:
         return [f"no block of {dataset} is called {block} now: it will cover those that come"]
