@@ -60,6 +60,14 @@ class EnforcerPlugin:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = checked_settings(EnforcerSettings, settings, file="", below="plugins.enforcer")
 
+    def attributes(self) -> tuple[str, ...]:
+        """None: rules ask for those of their own conditions."""
+        return ()
+
+    def needs_detox(self) -> bool:
+        """No."""
+        return False
+
     def propose(self, frames: InventoryFrames, context: ProposalContext) -> pl.DataFrame:
         """Proposals by rule and dataset; the destination's status plays no part here."""
         groups = dict(frames.groups.select("group", "group_id").iter_rows())

@@ -53,10 +53,30 @@ it answers, if any.
 """
 
 
+DETOX_DECISIONS: Schema = {
+    "dataset_id": pl.Int64,
+    "site_id": pl.Int64,
+    "decision": pl.String,
+    "reason": pl.String,
+    "size_bytes": pl.Int64,
+}
+"""What the last Detox cycle said: one row per (dataset replica, decision, policy line). ``decision``: delete, keep,
+protect, ignore, reowned. ``reason``: the condition of the line, without its verb; null for the default decision.
+``size_bytes``: on disk, of the block replicas that the row stands for."""
+
+
+@dataclass(frozen=True)
+class DetoxCycle:
+    """The last committed Detox cycle of the partition. ``plan_id`` null: it was read from a file."""
+
+    plan_id: int | None
+    decisions: pl.DataFrame
+
+
 @dataclass(frozen=True)
 class ProposalContext:
     """What plugins may look at beside the inventory. ``random`` depends only on the cycle's seed and the plugin's
-    name."""
+    name. ``detox``: null when Detox has committed nothing for the partition yet."""
 
     partition: str
     partitions: Partitions
@@ -65,12 +85,21 @@ class ProposalContext:
     random: Random
     copy_requests: pl.DataFrame = field(default_factory=lambda: empty(COPY_REQUESTS))
     enforcer_rules: Sequence[EnforcerRule] = ()
+    detox: DetoxCycle | None = None
 
 
 class Plugin(Protocol):
     """Proposes copies. Made with its own settings; raises SettingsError when they are wrong."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None: ...
+
+    def attributes(self) -> tuple[str, ...]:
+        """Dataset attributes that it reads: the cycle is refused when one was not produced, or is stale."""
+        ...
+
+    def needs_detox(self) -> bool:
+        """Whether it works on the last Detox cycle: it proposes nothing where there was none, and the plan warns."""
+        ...
 
     def propose(self, frames: InventoryFrames, context: ProposalContext) -> pl.DataFrame:
         """The proposals, columns :data:`PROPOSALS`. Pure; the same for any order of rows in ``frames``."""

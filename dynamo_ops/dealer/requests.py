@@ -50,6 +50,14 @@ class RequestsPlugin:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = checked_settings(RequestsSettings, settings, file="", below="plugins.requests")
 
+    def attributes(self) -> tuple[str, ...]:
+        """None: requests name what they want."""
+        return ()
+
+    def needs_detox(self) -> bool:
+        """No."""
+        return False
+
     def propose(self, frames: InventoryFrames, context: ProposalContext) -> pl.DataFrame:
         """Proposals by request id and dataset: changes of owner first, then copies whose destination the engine
         draws."""
