@@ -14,15 +14,6 @@ TB = 10**12
 M = TypeVar("M", bound=BaseModel)
 
 
-class PlacementRule(BaseModel):
-    """Datasets that meet ``condition`` (on ``dataset`` variables) may only go to sites that match one of ``sites``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    condition: str
-    sites: tuple[str, ...] = Field(min_length=1)
-
-
 class PluginConfig(BaseModel):
     """One plugin: its priority (small goes first, 0 excludes all above 0) and its own settings, which it checks
     itself."""
@@ -42,6 +33,8 @@ class DealerConfig(BaseModel):
 
     ``target_sites``: shell globs, ``!glob`` excludes, the last that matches wins. ``target_site_occupancy`` and
     ``max_site_pending_fraction`` are fractions of the quota, ``max_total_cycle_volume`` is in TB (10^12 bytes).
+    ``placement``: rules, each with its ``type`` and settings (``dealer.placement``). ``detox_policy``: the partition
+    whose last Detox cycle plugins work on; without it, the own one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +45,7 @@ class DealerConfig(BaseModel):
     target_site_occupancy: float = Field(gt=0)
     max_site_pending_fraction: float = Field(ge=0)
     max_total_cycle_volume: float = Field(gt=0)
-    placement: tuple[PlacementRule, ...] = ()
+    placement: tuple[Mapping[str, Any], ...] = ()
     plugins: Mapping[str, PluginConfig] = Field(min_length=1)
     detox_policy: str | None = None
 

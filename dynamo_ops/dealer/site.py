@@ -1,110 +1,156 @@
-"""Destination sites: who is a target, how full each is, and how full it will be."""
+"""Destination sites: who is a target, how full each is, and how full it will be. One row of each array a site."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from dynamo_ops.dealer.config import DealerConfig
-from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.frames import InventoryFrames, Schema
 from dynamo_ops.policy.glob import glob_matches
 from dynamo_ops.policy.partition import Partitions, partition_expr, partition_quota
 
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
-@dataclass
-class _Site:
-    name: str
-    status: str
-    matches: bool
-    quota: int | None
-    physical: int
-    projected: int
-    before: int
-
-
-class TargetSites:
-    """The sites of one cycle; ``add`` is the only thing that changes them."""
-
-    def __init__(self, sites: dict[int, _Site], config: DealerConfig) -> None:
-        self._sites = sites
-        self._config = config
-        self._was_target = {site_id: self.is_target(site_id) for site_id in sites}
-
-    @property
-    def ids(self) -> list[int]:
-        """All site ids, by name."""
-        return sorted(self._sites, key=self.name)
-
-    def name(self, site_id: int) -> str:
-        """The site's name."""
-        return self._sites[site_id].name
-
-    def is_target(self, site_id: int) -> bool:
-        """Ready, named by the patterns, not too full, and not too much is pending. False when the quota is unknown."""
-        site = self._sites.get(site_id)
-        if site is None or site.status != "ready" or not site.matches or site.quota is None:
-            return False
-        projected, physical = _occupancy(site.quota, site.projected), _occupancy(site.quota, site.physical)
-        if projected == float("inf"):
-            return False
-        return (
-            projected <= self._config.target_site_occupancy
-            and projected - physical <= self._config.max_site_pending_fraction
-        )
-
-    def occupancy_with(self, site_id: int, size_bytes: int) -> float:
-        """Projected occupancy if this were added. 0 with unlimited quota, infinite with quota 0 or unknown."""
-        site = self._sites[site_id]
-        return float("inf") if site.quota is None else _occupancy(site.quota, site.projected + size_bytes)
-
-    def add(self, site_id: int, size_bytes: int) -> None:
-        """A copy of this size was accepted."""
-        self._sites[site_id].projected += size_bytes
-
-    def states(self) -> pl.DataFrame:
-        """One row a site, by name; see ``CopyPlan.site_states``."""
-        rows = []
-        for site_id in self.ids:
-            site = self._sites[site_id]
-            occupancies = [
-                None if site.quota is None else _occupancy(site.quota, b)
-                for b in (site.physical, site.before, site.projected)
-            ]
-            rows.append((site_id, site.name, site.status, self._was_target[site_id], site.quota))
-            rows[-1] += (site.physical, site.before, site.projected, *occupancies)  # type: ignore[assignment]
-        return pl.DataFrame(rows, schema=SITE_STATES, orient="row")
-
-    def warnings(self) -> tuple[str, ...]:
-        """Sites that would be targets if their quota were known."""
-        named = [self._sites[site_id] for site_id in self.ids]
-        return tuple(
-            f"{site.name} has no quota for {self._config.partition}: nothing is copied there"
-            for site in named
-            if site.quota is None and site.matches and site.status == "ready"
-        )
-
-
-SITE_STATES = {
+SITE_STATES: Schema = {
     "site_id": pl.Int64,
     "site": pl.String,
     "status": pl.String,
+    "is_named": pl.Boolean,
     "is_target": pl.Boolean,
     "quota_bytes": pl.Int64,
     "physical_bytes": pl.Int64,
     "projected_bytes_before": pl.Int64,
     "projected_bytes_after": pl.Int64,
+    "added_bytes": pl.Int64,
     "physical_occupancy": pl.Float64,
     "projected_occupancy_before": pl.Float64,
     "projected_occupancy_after": pl.Float64,
 }
 
 
-def _occupancy(quota: int, size_bytes: int) -> float:
-    if quota < 0:
-        return 0.0
-    return size_bytes / quota if quota else float("inf")
+@dataclass(frozen=True)
+class Limits:
+    """What makes a site a target: fractions of its quota (``DealerConfig``)."""
+
+    target_site_occupancy: float
+    max_site_pending_fraction: float
+
+
+class TargetSites:
+    """The sites of one cycle, by name; ``add`` is the only thing that changes them.
+
+    ``ids``, ``names``, ``statuses``; ``is_named``: the patterns name it; ``quota``: bytes, negative unlimited,
+    meaningless where ``is_known`` is false; ``physical`` and ``projected``: bytes; ``is_target``: as of now.
+    """
+
+    def __init__(self, table: pl.DataFrame, limits: Limits) -> None:
+        """``table``: site_id, site, status, is_named, quota_bytes (null: unknown), physical_bytes, projected_bytes."""
+        rows = table.sort("site")
+        self.limits = limits
+        self.ids: Ints = rows["site_id"].to_numpy()
+        self.names: list[str] = rows["site"].to_list()
+        self.statuses: list[str] = rows["status"].to_list()
+        self.is_named: Flags = rows["is_named"].to_numpy().astype(np.bool_)
+        self.is_known: Flags = rows["quota_bytes"].is_not_null().to_numpy()
+        self.quota: Ints = rows["quota_bytes"].fill_null(0).to_numpy()
+        self.physical: Ints = rows["physical_bytes"].to_numpy()
+        self.projected: Ints = rows["projected_bytes"].to_numpy().copy()
+        self.before = self.projected.copy()
+        self.is_target: Flags = np.array([self._is_target(place) for place in range(len(self.names))], dtype=np.bool_)
+        self.was_target = self.is_target.copy()
+        self.place_of = {int(site_id): place for place, site_id in enumerate(self.ids)}
+
+    def _is_target(self, place: int) -> bool:
+        return self.why_no_target(place) is None
+
+    def why_no_target(self, place: int) -> str | None:
+        """Why the site gets nothing now, in words; None if it is a target."""
+        if self.statuses[place] != "ready":
+            return f"its status is {self.statuses[place]}"
+        if not self.is_named[place]:
+            return "target_sites does not name it"
+        if not self.is_known[place]:
+            return "its quota is not known"
+        if self.quota[place] == 0:
+            return "its quota is 0"
+        projected, physical = (self._occupancy(place, held[place]) for held in (self.projected, self.physical))
+        if projected > self.limits.target_site_occupancy:
+            return (
+                f"it is {projected:.1%} full with what is pending, "
+                f"more than target_site_occupancy {self.limits.target_site_occupancy:.1%}"
+            )
+        if projected - physical > self.limits.max_site_pending_fraction:
+            return (
+                f"{projected - physical:.1%} of its quota are pending, "
+                f"more than max_site_pending_fraction {self.limits.max_site_pending_fraction:.1%}"
+            )
+        return None
+
+    def _occupancy(self, place: int, size_bytes: int) -> float:
+        quota = int(self.quota[place])
+        if quota < 0:
+            return 0.0
+        return int(size_bytes) / quota if quota else float("inf")
+
+    def is_full_with(self, place: int, size_bytes: int) -> bool:
+        """It would go above its quota. Never with an unlimited one, always with an unknown one."""
+        return not self.is_known[place] or self._occupancy(place, self.projected[place] + size_bytes) > 1
+
+    def weights(self, size_bytes: int) -> Floats:
+        """1 − projected occupancy after a copy of this size: 1 with unlimited quota, −inf with quota 0 or unknown."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            free = 1.0 - (self.projected + size_bytes) / np.abs(self.quota)
+        free[self.quota < 0] = 1.0
+        free[(self.quota == 0) | ~self.is_known] = -np.inf
+        return free
+
+    def add(self, place: int, size_bytes: int) -> None:
+        """A copy of this size was accepted."""
+        self.projected[place] += size_bytes
+        self.is_target[place] = self._is_target(place)
+
+    def states(self, added: Ints) -> pl.DataFrame:
+        """One row a site, by name; see ``CopyPlan.site_states``. ``added``: bytes that are to be written there."""
+        places = range(len(self.names))
+        occupancies = {
+            name: [self._occupancy(place, held[place]) if self.is_known[place] else None for place in places]
+            for name, held in (
+                ("physical_occupancy", self.physical),
+                ("projected_occupancy_before", self.before),
+                ("projected_occupancy_after", self.projected),
+            )
+        }
+        return pl.DataFrame(
+            {
+                "site_id": self.ids,
+                "site": self.names,
+                "status": self.statuses,
+                "is_named": self.is_named,
+                "is_target": self.was_target,
+                "quota_bytes": pl.Series(self.quota).to_frame("q").select(pl.when(self.is_known).then("q")).to_series(),
+                "physical_bytes": self.physical,
+                "projected_bytes_before": self.before,
+                "projected_bytes_after": self.projected,
+                "added_bytes": added,
+                **occupancies,
+            },
+            schema=dict(SITE_STATES),
+        )
+
+    def warnings(self, partition: str) -> tuple[str, ...]:
+        """Sites that would be targets if their quota were known."""
+        return tuple(
+            f"{name} has no quota for {partition}: nothing is copied there"
+            for place, name in enumerate(self.names)
+            if self.statuses[place] == "ready" and self.is_named[place] and not self.is_known[place]
+        )
 
 
 def matches_patterns(name: str, patterns: Sequence[str]) -> bool:
@@ -116,28 +162,30 @@ def matches_patterns(name: str, patterns: Sequence[str]) -> bool:
     return found
 
 
+def limits_of(config: DealerConfig) -> Limits:
+    """The limits that a configuration sets."""
+    return Limits(config.target_site_occupancy, config.max_site_pending_fraction)
+
+
 def load_target_sites(frames: InventoryFrames, config: DealerConfig, partitions: Partitions) -> TargetSites:
     """The sites before the first copy. Projected bytes: full block sizes of the partition's block replicas."""
     inside = frames.block_replicas.filter(partition_expr(frames, partitions, config.partition))
-    full = inside.join(frames.blocks.select("block_id", full="size_bytes"), on="block_id")
-    sums = full.group_by("site_id").agg(
-        pl.col("size_bytes").sum().alias("physical"), pl.col("full").sum().alias("projected")
+    full = inside.select("site_id", "block_id", "size_bytes").join(
+        frames.blocks.select("block_id", full="size_bytes"), on="block_id"
     )
+    sums = full.group_by("site_id").agg(physical_bytes=pl.col("size_bytes").sum(), projected_bytes=pl.col("full").sum())
+    named = [matches_patterns(name, config.target_sites) for name in frames.sites["site"]]
     table = (
-        frames.sites.join(partition_quota(frames, partitions, config.partition), on="site_id", how="left")
-        .join(sums, on="site_id", how="left")
-        .with_columns(pl.col("physical", "projected").fill_null(0))
-    )
-    sites = {
-        row["site_id"]: _Site(
-            name=row["site"],
-            status=row["status"].lower(),
-            matches=matches_patterns(row["site"], config.target_sites),
-            quota=row["quota_bytes"],
-            physical=row["physical"],
-            projected=row["projected"],
-            before=row["projected"],
+        frames.sites.select(
+            "site_id", "site", pl.col("status").str.to_lowercase(), is_named=pl.Series(named, dtype=pl.Boolean)
         )
-        for row in table.iter_rows(named=True)
-    }
-    return TargetSites(sites, config)
+        .join(partition_quota(frames, partitions, config.partition), on="site_id", how="left")
+        .join(sums, on="site_id", how="left")
+        .with_columns(pl.col("physical_bytes", "projected_bytes").fill_null(0))
+    )
+    return TargetSites(table, limits_of(config))
+
+
+def sites_of_states(states: pl.DataFrame, limits: Limits) -> TargetSites:
+    """The sites as they were before the first copy of a stored plan, from its ``site_states``."""
+    return TargetSites(states.with_columns(projected_bytes="projected_bytes_before"), limits)

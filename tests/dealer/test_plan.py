@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dynamo_ops.dealer import plan as engine
+from dynamo_ops.dealer import engine
 from dynamo_ops.dealer.config import load_config
 from dynamo_ops.dealer.enforcer import EnforcerPlugin
 from dynamo_ops.dealer.plan import BLOCK_COPIES, COPIES, REJECTED, CopyPlan, plan_copies
