@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dynamo_ops.cli import detox_view as view
+from dynamo_ops.cli.options import moment_option
 from dynamo_ops.cli.output import JsonOption, database
 from dynamo_ops.cli.progress import step
 from dynamo_ops.cli.tables import print_json
@@ -68,7 +69,7 @@ def plan_(
 
     Example: dynamo detox plan --inventory DIR --policy new.txt --against old.txt
     """
-    given = _moment(now)
+    given = moment_option("--now", now)
     if inventory and policy is None:
         raise typer.BadParameter("--inventory needs --policy FILE: a folder has no policy of its own")
     if decisions and not decisions.absolute().parent.is_dir():
@@ -223,16 +224,6 @@ def refuse(
     story = stored.load_story(db, plan_id)
     plan_store.refuse(db, plan_id, reason, by=getpass.getuser())
     typer.echo(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--now {text}: expected a time such as 2026-03-01T12:00") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _inputs(

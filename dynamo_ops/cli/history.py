@@ -1,4 +1,4 @@
-"""``dynamo history``: what Detox did, and by which line of which policy."""
+"""``dynamo history``: what Detox and Dealer did, and by which policy line, plugin or request."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import typer
 
 from dynamo_ops.cli.output import JsonOption, database
 from dynamo_ops.cli.tables import print_json, print_table
+from dynamo_ops.dealer import history as dealer_history
 from dynamo_ops.detox import history
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.policy.times import resolve_time
 
-app = typer.Typer(no_args_is_help=True, help="What Detox did to datasets and at sites, cycle by cycle.")
+app = typer.Typer(no_args_is_help=True, help="What Detox and Dealer did to datasets and at sites, cycle by cycle.")
 
 DECISIONS = {
     "at": "committed",
@@ -26,7 +27,19 @@ DECISIONS = {
     "num_blocks": "block\nreplicas",
     "size_bytes": "size",
     "line": "line",
-    "why": "policy line, or why it was left out",
+    "why": "policy line or plugin, or why it was left out",
+}
+DEALER_CYCLES = {
+    "plan_id": "plan",
+    "planned_for_at": "planned for",
+    "state": "state",
+    "num_copies": "copies",
+    "num_files": "files\nwished",
+    "copied_bytes": "size",
+    "num_rejected": "rejected\nproposals",
+    "num_left_out": "left out\nby commit",
+    "by": "approved or refused by",
+    "refused_because": "because",
 }
 CYCLES = {
     "plan_id": "plan",
@@ -63,15 +76,28 @@ def dataset(
     site: Annotated[str | None, typer.Option(help="Only at this site (name or glob).")] = None,
     as_json: bool = JsonOption,
 ) -> None:
-    """What Detox did to a dataset, newest first: deletions, hand-overs, what was left out; the rest when it changed."""
-    found = history.dataset_history(database(), name, since=_moment(since), site=site)
+    """What Detox and Dealer did to a dataset, newest first: deletions, hand-overs, copies; the rest when it changed."""
+    db, moment = database(), _moment(since)
+    found = history.dataset_history(db, name, since=moment, site=site)
+    copied = dealer_history.dataset_history(db, name, since=moment, site=site)
+    both = pl.concat([found, _as_decisions(copied)], how="diagonal_relaxed").sort("at", descending=True)
     why = pl.coalesce("reasons", "policy_line")
-    _print(found, found.with_columns(why=why), f"What Detox did to {name}", DECISIONS, as_json=as_json)
+    title = f"What Detox and Dealer did to {name}"
+    _print(both, both.with_columns(why=why), title, DECISIONS, as_json=as_json)
 
 
 @app.command()
-def cycles(partition: str, since: str = SinceOption, as_json: bool = JsonOption) -> None:
+def cycles(
+    partition: str,
+    dealer: Annotated[bool, typer.Option("--dealer", help="Those of the Dealer, not of Detox.")] = False,
+    since: str = SinceOption,
+    as_json: bool = JsonOption,
+) -> None:
     """The cycles of PARTITION, refused ones too, newest first."""
+    if dealer:
+        found = dealer_history.cycle_history(database(), partition, since=_moment(since))
+        _print(found, found, f"Dealer of {partition}", DEALER_CYCLES, as_json=as_json)
+        return
     found = history.cycle_history(database(), partition, since=_moment(since))
     by = pl.coalesce("refused_by", "approved_by")
     _print(found, found.with_columns(by=by), f"Detox of {partition}", CYCLES, as_json=as_json)
@@ -87,6 +113,22 @@ def site(
     """A site before and after each cycle, newest first."""
     found = history.site_history(database(), name, since=_moment(since), partition=partition)
     _print(found, found, f"Detox at {name}", SITES, as_json=as_json)
+
+
+def _as_decisions(copied: pl.DataFrame) -> pl.DataFrame:
+    """What the Dealer did, in the columns of what Detox did: decision ``copy``, the plugin's reason, what was left."""
+    left = pl.format("; left out: {} of {} blocks: {}", "num_left_out", "num_blocks", "left_out").fill_null("")
+    return copied.select(
+        "at",
+        "partition",
+        "dataset",
+        "site",
+        "num_blocks",
+        "size_bytes",
+        "plan_id",
+        decision=pl.lit("copy"),
+        reasons=pl.format("{}: {}", "plugin", "reason") + left,
+    )
 
 
 def _print(found: pl.DataFrame, shown: pl.DataFrame, title: str, headings: dict[str, str], *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from dynamo_ops import __version__
-from dynamo_ops.cli import db, detox, history, inventory, lock, plan, policy, quota, request, subscription
+from dynamo_ops.cli import db, dealer, detox, history, inventory, lock, plan, policy, quota, request, subscription
 from dynamo_ops.errors import DynamoError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(inventory.app, name="inventory")
 app.command("inject")(inventory.inject)
 app.add_typer(detox.app, name="detox")
+app.add_typer(dealer.app, name="dealer")
 app.add_typer(plan.app, name="plan")
 app.add_typer(policy.app, name="policy")
 app.add_typer(history.app, name="history")

@@ -12,9 +12,15 @@ from dataclasses import asdict, dataclass
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.dealer.history import record_plan
+from dynamo_ops.errors import PlanError
 from dynamo_ops.fileops.subscribe import subscribe_blocks
 from dynamo_ops.inventory.database import Database, insert_frame
-from dynamo_ops.inventory.plan_store import lock_for_commit, mark_committed
+from dynamo_ops.inventory.plan_store import StoredPlan, lock_for_commit, mark_committed, previous_committed
+from dynamo_ops.requests import copy_request
+
+FOLLOWS = "follows_plan"
+"""In a plan's summary: the Dealer plan of the partition that had been committed last when the inventory was read."""
 
 RECHECKS: Mapping[str, str] = {
     "the block or the site is gone": """
@@ -23,6 +29,13 @@ RECHECKS: Mapping[str, str] = {
     "the site is not ready any more": "NOT EXISTS (SELECT FROM sites s WHERE s.id = w.site_id AND s.status = 'ready')",
     "the dataset is not valid any more": """
         NOT EXISTS (SELECT FROM datasets a WHERE a.id = w.dataset_id AND a.status IN ('valid', 'production'))""",
+    "its sources are gone or being deleted": """
+        EXISTS (SELECT FROM blocks b WHERE b.id = w.block_id AND b.num_files > 0) AND NOT EXISTS (
+            SELECT FROM block_replicas r WHERE r.block_id = w.block_id AND r.size_bytes > 0
+              AND (r.group_id IS NOT NULL OR r.site_id = w.site_id OR NOT EXISTS (
+                  SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id
+                  WHERE f.block_id = r.block_id AND s.site_id = r.site_id AND s.action = 'delete'
+                    AND s.state IN ('new', 'inbatch', 'retry', 'held'))))""",
 }
 
 
@@ -39,15 +52,20 @@ class CommitSummary:
 
 
 def commit(database: Database, plan_id: int) -> CommitSummary | None:
-    """Commit an approved plan once; None if it was committed before. Raises PlanError in any other state.
+    """Commit an approved plan once; None if it was committed before. Raises PlanError in any other state, and when
+    another Dealer plan of the partition was committed since it was made: the sites have less room than it thinks.
 
-    Frames of the plan: ``block_copies`` (block_id, dataset_id, site_id, group_id: the owner) and ``dataset_copies``
-    (dataset_id, site_id, group_id, is_growing: the whole dataset was asked for, new blocks follow).
+    Frames of the plan: ``block_copies`` (block_id, dataset_id, site_id, group_id: the owner), ``dataset_copies``
+    (dataset_id, site_id, group_id, is_growing: the whole dataset was asked for, new blocks follow), ``copies`` (see
+    ``CopyPlan``) and ``refused`` (request_id, reason: what a plugin refused to users).
     """
     with database.begin() as connection:
         plan = lock_for_commit(connection, plan_id)
         if plan.state == "committed":
             return None
+        overtaken = _overtaken_by(connection, plan)
+        if overtaken:
+            raise PlanError(f"plan {plan.id} cannot be committed: {overtaken}", plan_id=plan.id, state=plan.state)
         _load(connection, plan.frame("block_copies"), plan.frame("dataset_copies"))
         for reason, condition in RECHECKS.items():
             connection.execute(
@@ -55,8 +73,19 @@ def commit(database: Database, plan_id: int) -> CommitSummary | None:
                 {"reason": reason},
             )
         summary = _apply(connection, plan.id)
+        record_plan(connection, plan)
+        asked = plan.frame("copies").select("request_id", "dataset_id", "block_id", "site_id").drop_nulls("request_id")
+        copy_request.record_plan(connection, plan.id, asked, plan.frame("refused"))
         mark_committed(connection, plan, asdict(summary))
         return summary
+
+
+def _overtaken_by(connection: Connection, plan: StoredPlan) -> str | None:
+    """Why the plan is out of date: another was committed after the inventory was read for it. None if it is not."""
+    newest = previous_committed(connection, plan)
+    if newest is None or newest.id == plan.summary.get(FOLLOWS, newest.id):
+        return None
+    return f"plan {newest.id} of the partition was committed after the inventory was read for this one: plan again"
 
 
 def _load(connection: Connection, block_copies: pl.DataFrame, dataset_copies: pl.DataFrame) -> None:

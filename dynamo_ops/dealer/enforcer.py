@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from dynamo_ops.dealer.config import checked_settings
-from dynamo_ops.dealer.plugin import ProposalContext, proposals_frame
+from dynamo_ops.dealer.enforcer_state import OWNER_CHANGE, RuleState, rule_states
+from dynamo_ops.dealer.plugin import PROPOSALS, ProposalContext
+from dynamo_ops.dealer.proposal import as_proposals
 from dynamo_ops.errors import SettingsError
-from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.attributes import require_attributes, site_table
-from dynamo_ops.policy.check import CheckedCondition, CheckedPredicate
-from dynamo_ops.policy.compile import any_condition_expr, predicate_expr
+from dynamo_ops.inventory.frames import InventoryFrames, empty
 from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
-from dynamo_ops.policy.evaluate import Evaluator
-from dynamo_ops.policy.image import lay_out
-from dynamo_ops.policy.partition import partition_expr
-from dynamo_ops.policy.variables import Column
 
-MAX_AGE = timedelta(days=7)
+log = logging.getLogger(__name__)
+
+KEY = "plugins.enforcer"
+Numbers = npt.NDArray[np.signedinteger[Any]]
 
 
 class EnforcerSettings(BaseModel):
@@ -35,30 +35,12 @@ class EnforcerSettings(BaseModel):
     rules: str | None = None
 
 
-@dataclass(frozen=True)
-class RuleState:
-    """What a rule finds for one dataset. Site ids are in the order of names."""
-
-    rule: EnforcerRule
-    dataset_id: int
-    complete: tuple[int, ...]
-    en_route: tuple[int, ...]
-    owner_changes: tuple[int, ...]
-    candidates: tuple[int, ...]
-
-    @property
-    def num_requests(self) -> int:
-        """Copies to ask for."""
-        destinations = len(self.complete) + len(self.en_route) + len(self.owner_changes) + len(self.candidates)
-        return max(0, min(self.rule.num_copies, destinations) - len(self.complete) - len(self.en_route))
-
-
 class EnforcerPlugin:
     """Asks first for changes of owner, by site name, then for copies drawn among the other destinations, each site
     once."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.settings = checked_settings(EnforcerSettings, settings, file="", below="plugins.enforcer")
+        self.settings = checked_settings(EnforcerSettings, settings, file="", below=KEY)
 
     def attributes(self) -> tuple[str, ...]:
         """None: rules ask for those of their own conditions."""
@@ -69,126 +51,113 @@ class EnforcerPlugin:
         return False
 
     def propose(self, frames: InventoryFrames, context: ProposalContext) -> pl.DataFrame:
-        """Proposals by rule and dataset; the destination's status plays no part here."""
-        groups = dict(frames.groups.select("group", "group_id").iter_rows())
-        names = dict(frames.sites.select("site_id", "site").iter_rows())
-        rows = []
-        for rule in self._rules(context):
-            group_id = _group_id(groups, rule, context)
-            for state in rule_states(frames, context, rule, group_id):
-                asked = list(state.owner_changes[: state.num_requests])
-                pool = sorted(state.candidates, key=names.__getitem__)
-                asked += context.random.sample(pool, state.num_requests - len(asked))
-                rows += [
-                    {
-                        "dataset_id": state.dataset_id,
-                        "site_id": site,
-                        "group_id": group_id,
-                        "reason": f"rule {rule.name}",
-                    }
-                    for site in asked
-                ]
-        return proposals_frame(rows)
+        """Proposals by rule and dataset; the destination's status plays no part here.
 
-    def _rules(self, context: ProposalContext) -> Sequence[EnforcerRule]:
+        Logs a warning for a rule whose destinations no site meets. Errors as of ``enforcer_state.rule_states``.
+        """
+        asked = [empty(PROPOSALS)]
+        for state in rule_states(frames, context, self.rules(context)):
+            if state.destinations.is_empty():
+                log.warning("enforcer rule %s: no site meets its destinations", state.rule.name)
+            asked.append(as_proposals(_with_reason(state, _asked(state, context.random))))
+        return pl.concat(asked)
+
+    def rules(self, context: ProposalContext) -> Sequence[EnforcerRule]:
+        """The rules of the file that the settings name, else those of the context. SettingsError when it cannot be
+        read."""
         if self.settings.rules is None:
-            return sorted(context.enforcer_rules, key=lambda rule: rule.name)
+            return context.enforcer_rules
         try:
             text = Path(self.settings.rules).read_text(encoding="utf-8")
         except OSError as error:
-            key = "plugins.enforcer.rules"
+            key = f"{KEY}.rules"
             raise SettingsError(f"{key}: {error}", file=self.settings.rules, key=key, reason=str(error)) from error
         return load_rules(text, now=context.now, file=self.settings.rules)
 
 
-def _group_id(groups: Mapping[str, int], rule: EnforcerRule, context: ProposalContext) -> int:
-    name = rule.destination_group or context.group
-    if name not in groups:
-        key = f"rules.{rule.name}.destination_group"
-        raise SettingsError(
-            f"{key}: no group is called {name!r}", file="", key=key, reason=f"no group is called {name!r}"
-        )
-    return groups[name]
+def first_owner_changes(state: RuleState) -> pl.DataFrame:
+    """Rows of ``state.present``: changes of owner that are asked for, whatever is drawn; with ``num_missing``."""
+    lacking = state.datasets.filter(pl.col("num_missing") > 0).select("dataset_id", "num_missing")
+    changes = state.present.filter(pl.col("kind") == OWNER_CHANGE).join(lacking, on="dataset_id", maintain_order="left")
+    return changes.filter(pl.int_range(pl.len()).over("dataset_id") < pl.col("num_missing"))
 
 
-def rule_states(
-    frames: InventoryFrames, context: ProposalContext, rule: EnforcerRule, group_id: int
-) -> Iterator[RuleState]:
-    """What the rule finds, for each dataset with a matching replica at a source site, by name."""
-    destinations = _site_ids(frames, rule.destinations)
-    whole = _replicas_in_partition(frames, context, rule.partition or context.partition)
-    datasets = _datasets_of_rule(frames, context, rule, whole)
-    at = whole.filter(pl.col("dataset_id").is_in(datasets.implode()) & pl.col("site_id").is_in(destinations))
-    kinds = {(dataset, site): kind for dataset, site, kind in _kinds(frames, at, group_id).iter_rows()}
-    for dataset_id in datasets:
-        found: dict[str, list[int]] = {"complete": [], "en_route": [], "owner_change": [], "candidate": []}
-        for site in destinations:
-            found[kinds.get((dataset_id, site), "candidate")].append(site)
-        yield RuleState(
-            rule=rule,
-            dataset_id=dataset_id,
-            complete=tuple(found["complete"]),
-            en_route=tuple(found["en_route"]),
-            owner_changes=tuple(found["owner_change"]),
-            candidates=tuple(found["candidate"]),
-        )
-
-
-def _site_ids(frames: InventoryFrames, conditions: Sequence[CheckedCondition]) -> list[int]:
-    """Sites that meet one of the conditions, by name."""
-    tests = {
-        predicate: predicate_expr(predicate, pl.col(predicate.variable.source.name), condition.source)
-        for condition in conditions
-        for predicate in condition.predicates
-        if isinstance(predicate.variable.source, Column)
-    }
-
-    def named(predicate: CheckedPredicate) -> pl.Expr:
-        return tests[predicate]
-
-    return site_table(frames).filter(any_condition_expr(conditions, named))["site_id"].to_list()
-
-
-def _replicas_in_partition(frames: InventoryFrames, context: ProposalContext, partition: str) -> pl.DataFrame:
-    """All block replicas of the dataset replicas that have a block in the partition."""
-    inside = frames.block_replicas.filter(partition_expr(frames, context.partitions, partition))
-    return frames.block_replicas.join(
-        inside.select("dataset_id", "site_id").unique(), on=["dataset_id", "site_id"], how="semi"
+def drawn_datasets(state: RuleState) -> pl.DataFrame:
+    """Datasets for which destinations are drawn, by name: ``dataset_id``, ``num_drawn``, ``num_present`` (destinations
+    that are not drawn among)."""
+    present = state.present.group_by("dataset_id").agg(
+        num_present=pl.len().cast(pl.Int64), num_changes=(pl.col("kind") == OWNER_CHANGE).sum().cast(pl.Int64)
+    )
+    return (
+        state.datasets.filter(pl.col("num_missing") > 0)
+        .join(present, on="dataset_id", how="left", maintain_order="left")
+        .with_columns(pl.col("num_changes", "num_present").fill_null(0))
+        .select("dataset_id", "num_present", num_drawn=pl.col("num_missing") - pl.col("num_changes"))
+        .filter(pl.col("num_drawn") > 0)
     )
 
 
-def _datasets_of_rule(
-    frames: InventoryFrames, context: ProposalContext, rule: EnforcerRule, whole: pl.DataFrame
-) -> pl.Series:
-    """Ids of the datasets with a replica at a source site that meets a condition of the rule, by name."""
-    attributes = sorted({name for c in rule.replicas for v in c.variables() for name in v.attributes})
-    require_attributes(frames, attributes, now=context.now, max_age=MAX_AGE)
-    image = lay_out(frames, whole, attributes=attributes)
-    evaluator = Evaluator(image, selections=rule.replicas)
-    matching = evaluator.matching_replicas(rule.replicas)
-    at_source = image.sites["site_id"].gather(matching["site"]).is_in(_site_ids(frames, rule.sources))
-    found = matching.filter(at_source)["dataset"].unique().sort()
-    return image.datasets["dataset_id"].gather(found)
+def _asked(state: RuleState, random: Random) -> pl.DataFrame:
+    """``dataset_id``, ``site_id``, ``is_change`` of what is asked for, by dataset: changes of owner, then what is
+    drawn."""
+    changes = first_owner_changes(state).select("dataset_id", "site_id", draw=pl.lit(-1, dtype=pl.Int64))
+    datasets = drawn_datasets(state).with_row_index("row")
+    number, draw, position = _drawn(state, datasets, random)
+    drawn = pl.DataFrame(
+        {
+            "dataset_id": datasets["dataset_id"].gather(number),
+            "site_id": state.destinations["site_id"].gather(position),
+            "draw": draw,
+        }
+    )
+    order = state.datasets.select("dataset_id").with_row_index("number")
+    return (
+        pl.concat([changes, drawn])
+        .join(order, on="dataset_id", maintain_order="left")
+        .sort("number", "draw", maintain_order=True)
+        .select("dataset_id", "site_id", is_change=pl.col("draw") < 0)
+    )
 
 
-def _kinds(frames: InventoryFrames, replicas: pl.DataFrame, group_id: int) -> pl.DataFrame:
-    """``dataset_id``, ``site_id``, ``kind``: complete, en_route, owner_change or candidate."""
-    wanted = frames.blocks.group_by("dataset_id").agg(pl.len().alias("wanted"))
-    owner = pl.col("group_id")
-    found = replicas.group_by("dataset_id", "site_id").agg(
-        pl.len().alias("present"),
-        pl.col("is_complete").all().alias("is_complete"),
-        (owner == group_id).fill_null(False).all().alias("is_owned"),
-        owner.is_not_null().all().alias("is_claimed"),
+def _drawn(state: RuleState, datasets: pl.DataFrame, random: Random) -> tuple[Numbers, Numbers, Numbers]:
+    """What is drawn: row number in ``datasets``, number of the draw, place of the destination drawn.
+
+    One 64-bit number of ``random`` for each dataset and draw: the how manieth of the destinations that are left. Going
+    up through those that are not (``taken``, ascending; ``beyond`` stands for none), each moves it one further.
+    """
+    height, beyond = datasets.height, state.destinations.height
+    counts = datasets["num_drawn"].to_numpy().astype(np.int64)
+    num_present = datasets["num_present"].to_numpy().astype(np.int64)
+    most = int(counts.max(initial=0))
+    taken = np.full((height, int(num_present.max(initial=0)) + most), beyond, dtype=np.int32)
+    present = state.present.join(datasets.select("dataset_id", "row"), on="dataset_id", maintain_order="left")
+    column = present.select(pl.int_range(pl.len()).over("row")).to_series().to_numpy()
+    taken[present["row"].to_numpy(), column] = present["position"].to_numpy()
+    numbers = np.frombuffer(random.randbytes(8 * height * most), dtype="<u8").reshape(height, most)
+    left = beyond - num_present
+    for draw in range(most):
+        is_drawn = counts > draw
+        position = (numbers[:, draw] % np.maximum(left - draw, 1).astype(np.uint64)).astype(np.int64)
+        for column_taken in np.sort(taken, axis=1).T:
+            position += position >= column_taken
+        taken[:, draw - most] = np.where(is_drawn, position, beyond)
+    number, draw_of = np.nonzero(counts[:, None] > np.arange(most))
+    return number, draw_of, taken[number, draw_of - most]
+
+
+def _with_reason(state: RuleState, asked: pl.DataFrame) -> pl.DataFrame:
+    """``asked`` with ``group_id`` and ``reason``."""
+    rule = state.rule
+    wanted = min(rule.num_copies, state.destinations.height)
+    what = pl.when("is_change").then(pl.lit("; this one changes its owner")).otherwise(pl.lit(""))
+    reason = pl.format(
+        "rule {}: {} of {} destinations to have it, {} complete, {} on the way{}",
+        pl.lit(rule.name),
+        pl.lit(wanted),
+        pl.lit(state.destinations.height),
+        "num_complete",
+        "num_en_route",
+        what,
     )
-    has_all = pl.col("present") == pl.col("wanted")
-    kind = (
-        pl.when(has_all & pl.col("is_owned") & pl.col("is_complete"))
-        .then(pl.lit("complete"))
-        .when(has_all & pl.col("is_owned"))
-        .then(pl.lit("en_route"))
-        .when(has_all & pl.col("is_claimed"))
-        .then(pl.lit("owner_change"))
-        .otherwise(pl.lit("candidate"))
-    )
-    return found.join(wanted, on="dataset_id").select("dataset_id", "site_id", kind.alias("kind"))
+    counted = asked.join(state.datasets, on="dataset_id", maintain_order="left")
+    return counted.with_columns(group_id=pl.lit(state.group_id, dtype=pl.Int64), reason=reason)

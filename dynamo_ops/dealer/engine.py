@@ -87,11 +87,23 @@ class Cycle:
             if volume > self.max_volume_bytes:
                 self.outcome[row] = VOLUME_REACHED
                 continue
-            self.outcome[row] = self._source_reason(self.item[row]) or self._destination(row)
+            self.outcome[row] = self.try_row(row)
             if self.outcome[row] is None:
                 copies += 1
                 self.copy[row] = copies
-                volume += self._accept(row)
+                volume += int(self.items.size[self.item[row]])
+
+    def try_row(self, row: int) -> str | None:
+        """Accept the proposal and promise its blocks to the destination, or say why not."""
+        reason = self._source_reason(self.item[row]) or self._destination(row)
+        if reason is None:
+            self._promise(row)
+        return reason
+
+    def exists_level(self, row: int, place: int) -> int:
+        """0: the item is absent or incomplete there, 1: complete with another owner, 2: complete and the group's."""
+        owner = self.complete[self.item[row]].get(place)
+        return 0 if owner is None else 2 if owner == self.group[row] else 1
 
     def _interleaved(self, priorities: Mapping[str, int]) -> Iterator[int]:
         """Rows by weighted draw of the plugin, weight 1/priority; each plugin's own order is kept."""
@@ -189,11 +201,9 @@ class Cycle:
             for block in blocks
         )
 
-    def _accept(self, row: int) -> int:
-        """Promise the blocks to the site; returns the bytes."""
+    def _promise(self, row: int) -> None:
         item, place = self.item[row], int(self.place[row])
         size = int(self.items.size[item])
         promised = self.promised.setdefault(self.dataset[row], {}).setdefault(place, {})
         promised.update(dict.fromkeys(self.items.blocks[item].tolist(), self.group[row]))
         self.sites.add(place, size)
-        return size

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -23,6 +24,7 @@ PLANNED: Schema = {
     "plugin": pl.String,
     "request_id": pl.Int64,
     "dataset_id": pl.Int64,
+    "dataset": pl.String,
     "block_ids": pl.List(pl.Int64),
     "asked_site_id": pl.Int64,
     "candidate_site_ids": pl.List(pl.Int64),
@@ -111,6 +113,10 @@ class CopyPlan:
     forbidden: pl.DataFrame
     warnings: tuple[str, ...]
 
+    def with_warnings(self, more: Sequence[str]) -> CopyPlan:
+        """The plan, with these warnings too."""
+        return replace(self, warnings=(*self.warnings, *more))
+
 
 @dataclass(frozen=True)
 class Table:
@@ -153,7 +159,7 @@ def plan_copies(
     priorities = _priorities(proposals, config)
     table = set_table(frames, proposals, config, partitions, now=now, seed=seed)
     table.cycle.run(priorities)
-    planned = _planned(table)
+    planned = _planned(table, frames)
     accepted = planned.filter(pl.col("copy").is_not_null()).sort("copy")
     block_copies = _block_copies(frames, table, accepted, priorities)
     return CopyPlan(
@@ -181,12 +187,14 @@ def _priorities(proposals: pl.DataFrame, config: DealerConfig) -> dict[str, int]
     return found
 
 
-def _planned(table: Table) -> pl.DataFrame:
+def _planned(table: Table, frames: InventoryFrames) -> pl.DataFrame:
     """The proposals with what became of them."""
     cycle = table.cycle
     is_copy = cycle.copy > 0
     sites = np.append(table.sites.ids, 0)[np.where(is_copy, cycle.place, -1)]
-    decided = table.items.rows.with_columns(
+    names = frames.datasets.select("dataset_id", "dataset")
+    named = table.items.rows.join(names, on="dataset_id", how="left", maintain_order="left")
+    decided = named.with_columns(
         pl.Series("turn", cycle.turn),
         pl.Series("outcome", cycle.outcome, dtype=pl.String),
         pl.Series("copy", cycle.copy),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import entry_points
 from random import Random
 from typing import Any, Protocol, cast
@@ -18,6 +18,7 @@ import polars as pl
 from dynamo_ops.dealer.config import DealerConfig
 from dynamo_ops.errors import SettingsError
 from dynamo_ops.inventory.frames import InventoryFrames, Schema, empty
+from dynamo_ops.policy.attributes import require_attributes
 from dynamo_ops.policy.enforcement import EnforcerRule
 from dynamo_ops.policy.partition import Partitions
 from dynamo_ops.policy.source import near
@@ -117,36 +118,65 @@ def load_plugin(name: str) -> type[Plugin]:
     raise SettingsError(reason, file="", key=f"plugins.{name}", reason=reason)
 
 
-def collect_proposals(
-    frames: InventoryFrames,
-    config: DealerConfig,
-    partitions: Partitions,
-    *,
-    now: datetime,
-    seed: int,
-    copy_requests: pl.DataFrame | None = None,
-    enforcer_rules: Sequence[EnforcerRule] = (),
-    plugins: Mapping[str, type[Plugin]] | None = None,
-) -> pl.DataFrame:
-    """Proposals of all plugins of the configuration, with the column ``plugin``. ``plugins`` replaces the installed
-    ones."""
-    parts = []
-    for name, settings in sorted(config.plugins.items()):
-        plugin = (plugins[name] if plugins and name in plugins else load_plugin(name))(settings.settings)
-        context = ProposalContext(
+WITH_PLUGIN: Schema = {"plugin": pl.String, **PROPOSALS}
+
+
+@dataclass(frozen=True)
+class ProposalInputs:
+    """What a cycle's plugins work on: see ``ProposalContext``. ``attribute_max_age``: older attributes are refused."""
+
+    frames: InventoryFrames
+    partitions: Partitions
+    now: datetime
+    copy_requests: pl.DataFrame = field(default_factory=lambda: empty(COPY_REQUESTS))
+    enforcer_rules: Sequence[EnforcerRule] = ()
+    detox: DetoxCycle | None = None
+    attribute_max_age: timedelta = timedelta(days=7)
+
+    def context(self, config: DealerConfig, plugin: str, seed: int) -> ProposalContext:
+        """What one plugin may look at."""
+        return ProposalContext(
             partition=config.partition,
-            partitions=partitions,
+            partitions=self.partitions,
             group=config.group,
-            now=now,
-            random=Random(f"{seed}/{name}"),  # noqa: S311  repeatable, nothing secret
-            copy_requests=empty(COPY_REQUESTS) if copy_requests is None else copy_requests,
-            enforcer_rules=enforcer_rules,
+            now=self.now,
+            random=Random(f"{seed}/{plugin}"),  # noqa: S311  repeatable, nothing secret
+            copy_requests=self.copy_requests,
+            enforcer_rules=self.enforcer_rules,
+            detox=self.detox,
         )
-        proposed = plugin.propose(frames, context).select(
-            pl.col(column).cast(kind) for column, kind in PROPOSALS.items()
-        )
-        parts.append(proposed.select(pl.lit(name).alias("plugin"), pl.all()))
-    return pl.concat(parts)
+
+
+def make_plugins(config: DealerConfig) -> dict[str, Plugin]:
+    """The plugins of a configuration, by name. SettingsError names the key of what is wrong."""
+    return {name: load_plugin(name)(given.settings) for name, given in sorted(config.plugins.items())}
+
+
+def propose(plugin: Plugin, name: str, inputs: ProposalInputs, config: DealerConfig, *, seed: int) -> pl.DataFrame:
+    """One plugin's proposals, columns :data:`WITH_PLUGIN`. PlanError when an attribute that it reads was not produced,
+    or is stale."""
+    require_attributes(inputs.frames, plugin.attributes(), now=inputs.now, max_age=inputs.attribute_max_age)
+    proposed = plugin.propose(inputs.frames, inputs.context(config, name, seed))
+    return proposed.select(pl.lit(name).alias("plugin"), *(pl.col(c).cast(kind) for c, kind in PROPOSALS.items()))
+
+
+def collect_proposals(
+    plugins: Mapping[str, Plugin], inputs: ProposalInputs, config: DealerConfig, *, seed: int
+) -> pl.DataFrame:
+    """Proposals of all plugins, by name, columns :data:`WITH_PLUGIN`."""
+    proposed = [propose(plugin, name, inputs, config, seed=seed) for name, plugin in sorted(plugins.items())]
+    return pl.concat([empty(WITH_PLUGIN), *proposed])
+
+
+def detox_warnings(plugins: Mapping[str, Plugin], detox: DetoxCycle | None, partition: str) -> tuple[str, ...]:
+    """Which plugins could propose nothing, as Detox has committed no cycle yet."""
+    if detox is not None:
+        return ()
+    return tuple(
+        f"{name} works on what Detox protects, and no Detox plan of {partition} is committed: it proposed nothing"
+        for name, plugin in sorted(plugins.items())
+        if plugin.needs_detox()
+    )
 
 
 def proposals_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

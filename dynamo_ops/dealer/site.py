@@ -99,14 +99,18 @@ class TargetSites:
             return 0.0
         return int(size_bytes) / quota if quota else float("inf")
 
+    def occupancy_with(self, place: int, size_bytes: int) -> float:
+        """Projected occupancy if this were added: 0 with unlimited quota, infinite with quota 0."""
+        return self._occupancy(place, self.projected[place] + size_bytes)
+
     def is_full_with(self, place: int, size_bytes: int) -> bool:
         """It would go above its quota. Never with an unlimited one, always with an unknown one."""
-        return not self.is_known[place] or self._occupancy(place, self.projected[place] + size_bytes) > 1
+        return not self.is_known[place] or self.occupancy_with(place, size_bytes) > 1
 
     def weights(self, size_bytes: int) -> Floats:
         """1 − projected occupancy after a copy of this size: 1 with unlimited quota, −inf with quota 0 or unknown."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            free = 1.0 - (self.projected + size_bytes) / np.abs(self.quota)
+            free = 1.0 - (self.projected / self.quota + size_bytes / self.quota)
         free[self.quota < 0] = 1.0
         free[(self.quota == 0) | ~self.is_known] = -np.inf
         return free
@@ -134,7 +138,9 @@ class TargetSites:
                 "status": self.statuses,
                 "is_named": self.is_named,
                 "is_target": self.was_target,
-                "quota_bytes": pl.Series(self.quota).to_frame("q").select(pl.when(self.is_known).then("q")).to_series(),
+                "quota_bytes": [
+                    int(quota) if known else None for quota, known in zip(self.quota, self.is_known, strict=True)
+                ],
                 "physical_bytes": self.physical,
                 "projected_bytes_before": self.before,
                 "projected_bytes_after": self.projected,

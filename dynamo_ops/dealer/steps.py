@@ -1,40 +1,62 @@
-"""The tasks of the DAGs ``dealer_<partition>``: proposals by plugin → decide → gate → commit."""
+"""The tasks of the DAGs ``dealer_<partition>``, and of ``dynamo dealer``: proposals by plugin → decide → gate →
+commit."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
-from random import Random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import fsspec
 import polars as pl
 
-from dynamo_ops.dealer.commit import commit
-from dynamo_ops.dealer.config import DealerConfig, load_config
+from dynamo_ops.dealer import plugin as plugins_of
+from dynamo_ops.dealer.commit import FOLLOWS, commit
+from dynamo_ops.dealer.config import TB, DealerConfig, load_config
+from dynamo_ops.dealer.detox_cycle import last_cycle
+from dynamo_ops.dealer.engine import REFUSED
 from dynamo_ops.dealer.plan import CopyPlan, plan_copies
-from dynamo_ops.dealer.plugin import PROPOSALS, ProposalContext, load_plugin
+from dynamo_ops.dealer.plugin import (
+    WITH_PLUGIN,
+    Plugin,
+    ProposalInputs,
+    collect_proposals,
+    detox_warnings,
+    make_plugins,
+)
 from dynamo_ops.errors import GateError, SettingsError
+from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.frames import Schema, empty
+from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.inventory.plan_store import StoredPlan
 from dynamo_ops.inventory.read import read_inventory
 from dynamo_ops.policy.files import read_partitions, read_rules
+from dynamo_ops.policy.partition import partition_quota
 from dynamo_ops.quality.suites.plans import check_dealer_plan
 from dynamo_ops.quality.thresholds import read_thresholds
 from dynamo_ops.requests import copy_request
 from dynamo_ops.settings import Settings
 
-WITH_PLUGIN: Schema = {"plugin": pl.String, **PROPOSALS}
+PLAN_FRAMES = (
+    "proposals",
+    "copies",
+    "block_copies",
+    "rejected",
+    "site_states",
+    "present",
+    "forbidden",
+)
+"""Frames of ``CopyPlan`` that are stored with a plan."""
 
 
 def config_text(settings: Settings, partition: str) -> str:
     """The text of a partition's Dealer configuration. Raises SettingsError if there is none."""
     file = settings.config_dir / "dealer" / f"{partition}.yaml"
     try:
-        return file.read_text()
+        return file.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(
             f"{file}: the dealer configuration cannot be read: {error.strerror}",
@@ -65,6 +87,24 @@ def seed_of(run_key: str) -> int:
     return int.from_bytes(hashlib.sha256(run_key.encode()).digest()[:4])
 
 
+def read_inputs(database: Database, settings: Settings, config: DealerConfig, now: datetime) -> ProposalInputs:
+    """What the plugins of a configuration work on, as it is now."""
+    return ProposalInputs(
+        frames=read_inventory(database),
+        partitions=read_partitions(settings, now),
+        now=now,
+        copy_requests=copy_request.open_requests(database, config.group),
+        enforcer_rules=read_rules(settings, config.partition, now),
+        detox=last_cycle(database, detox_partition(config)),
+        attribute_max_age=timedelta(hours=read_thresholds(settings).dealer.attribute_max_age_h),
+    )
+
+
+def detox_partition(config: DealerConfig) -> str:
+    """The partition whose last Detox cycle plugins work on."""
+    return config.detox_policy or config.partition
+
+
 def propose(
     database: Database,
     settings: Settings,
@@ -77,19 +117,9 @@ def propose(
 ) -> str:
     """One plugin's proposals, stored as a frame. Returns where. Changes nothing in the inventory."""
     config = read_config(settings, partition)
-    context = ProposalContext(
-        partition=config.partition,
-        partitions=read_partitions(settings, now),
-        group=config.group,
-        now=now,
-        random=Random(f"{seed_of(run_key) if seed is None else seed}/{plugin}"),  # noqa: S311 draws, not secrets
-        copy_requests=copy_request.open_requests(database, config.group),
-        enforcer_rules=read_rules(settings, partition, now),
-    )
-    made = load_plugin(plugin)(config.plugins[plugin].settings)
-    proposals = made.propose(read_inventory(database), context).select(
-        pl.lit(plugin).alias("plugin"), *(pl.col(name).cast(kind) for name, kind in PROPOSALS.items())
-    )
+    made = make_plugins(config)[plugin]
+    inputs = read_inputs(database, settings, config, now)
+    proposals = plugins_of.propose(made, plugin, inputs, config, seed=seed_of(run_key) if seed is None else seed)
     key = hashlib.sha256(run_key.encode()).hexdigest()[:16]
     place = settings.files_at("proposals", partition, key, f"{plugin}.parquet")
     with fsspec.open(place, "wb", auto_mkdir=True) as handle:
@@ -109,6 +139,9 @@ def plan_cycle(
 ) -> int:
     """Decide on the stored proposals and store the plan. Returns its id."""
     config = read_config(settings, partition)
+    plugins = make_plugins(config)
+    follows = _follows(database, partition)
+    warnings = detox_warnings(plugins, last_cycle(database, detox_partition(config)), detox_partition(config))
     plan = plan_copies(
         read_inventory(database),
         _read_proposals(proposals),
@@ -117,21 +150,57 @@ def plan_cycle(
         now=now,
         seed=seed_of(run_key) if seed is None else seed,
     )
+    text = config_text(settings, partition)
+    return _store(database, settings, plan, text, run_key=run_key, more={FOLLOWS: follows}, warnings=warnings)
+
+
+def plan_now(
+    database: Database, settings: Settings, partition: str, *, run_key: str, now: datetime, seed: int | None
+) -> int:
+    """A whole cycle at once: ask all plugins, decide and store the plan. Returns its id."""
+    config = read_config(settings, partition)
+    follows = _follows(database, partition)
+    drawn = seed_of(run_key) if seed is None else seed
+    plan = decide(make_plugins(config), read_inputs(database, settings, config, now), config, seed=drawn)
+    text = config_text(settings, partition)
+    return _store(database, settings, plan, text, run_key=run_key, more={FOLLOWS: follows}, warnings=())
+
+
+def decide(plugins: Mapping[str, Plugin], inputs: ProposalInputs, config: DealerConfig, *, seed: int) -> CopyPlan:
+    """Ask all plugins and decide; nothing is stored."""
+    proposals = collect_proposals(plugins, inputs, config, seed=seed)
+    plan = plan_copies(inputs.frames, proposals, config, inputs.partitions, now=inputs.now, seed=seed)
+    return plan.with_warnings(detox_warnings(plugins, inputs.detox, detox_partition(config)))
+
+
+def _follows(database: Database, partition: str) -> int | None:
+    before = plan_store.last_committed(database, "dealer", partition)
+    return before.id if before else None
+
+
+def _store(
+    database: Database,
+    settings: Settings,
+    plan: CopyPlan,
+    text: str,
+    *,
+    run_key: str,
+    more: Mapping[str, Any],
+    warnings: Sequence[str],
+) -> int:
     stored = plan_store.save(
         database,
         kind="dealer",
-        partition=partition,
+        partition=plan.partition,
         run_key=run_key,
-        policy_text=config_text(settings, partition),
-        now=now,
+        policy_text=text,
+        now=plan.now,
         frames={
-            "copies": plan.copies,
-            "block_copies": plan.block_copies,
+            **{name: getattr(plan, name) for name in PLAN_FRAMES},
             "dataset_copies": _dataset_copies(plan),
-            "rejected": plan.rejected,
-            "site_states": plan.site_states,
+            "refused": _refused(plan),
         },
-        summary=_summary(plan),
+        summary={**_summary(plan.with_warnings(warnings)), **more},
         location=settings.files_at("plans"),
     )
     return stored.id
@@ -142,17 +211,14 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
     plan = plan_store.load(database, plan_id)
     if plan.state == "committed":
         return
-    copied = plan.frame("copies").group_by("site").agg(copied_bytes=pl.col("size_bytes").sum())
-    sites = (
-        plan.frame("site_states").join(copied, on="site", how="left").with_columns(pl.col("copied_bytes").fill_null(0))
-    )
+    thresholds = read_thresholds(settings).dealer
     try:
         check_dealer_plan(
             database,
             run_key,
-            sites,
-            plan.summary["copied_bytes"],
-            read_thresholds(settings).dealer,
+            _sites_now(database, settings, plan),
+            _whole_plan(plan, load_config(plan_store.policy_text(database, plan))),
+            thresholds,
             partition=plan.partition,
         )
     except GateError as error:
@@ -161,13 +227,56 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
     plan_store.approve(database, plan_id, "gate")
 
 
+def _sites_now(database: Database, settings: Settings, plan: StoredPlan) -> pl.DataFrame:
+    """What the gate judges of sites: their status and quota as they are now, and what the plan brings them."""
+    with database.snapshot() as snapshot:
+        status = snapshot.frame("SELECT id::bigint AS site_id, name AS site, storage_type, status FROM sites")
+        quotas = snapshot.frame("SELECT site_id::bigint AS site_id, partition, quota_bytes FROM quotas")
+    small = InventoryFrames(
+        status,
+        empty(f.GROUPS),
+        empty(f.DATASETS),
+        empty(f.BLOCKS),
+        empty(f.DATASET_REPLICAS),
+        empty(f.BLOCK_REPLICAS),
+        quotas=quotas,
+    )
+    quota = partition_quota(small, read_partitions(settings, plan.planned_for_at), plan.partition)
+    copied = plan.frame("copies").group_by("site_id").agg(copied_bytes=pl.col("size_bytes").sum())
+    return (
+        plan.frame("site_states")
+        .select(
+            "site_id",
+            "site",
+            "added_bytes",
+            (pl.col("projected_bytes_before") + pl.col("added_bytes")).alias("projected_bytes_after"),
+        )
+        .join(status.select("site_id", "status"), on="site_id", how="left")
+        .join(quota, on="site_id", how="left")
+        .join(copied, on="site_id", how="left")
+        .with_columns(pl.col("copied_bytes").fill_null(0))
+    )
+
+
+def _whole_plan(plan: StoredPlan, config: DealerConfig) -> pl.DataFrame:
+    """What the gate judges of the plan as a whole, under the configuration that it was made with."""
+    sizes = plan.frame("proposals").filter(pl.col("copy").is_not_null()).sort("copy")["size_bytes"]
+    volume = int(sizes.sum())
+    last = int(sizes[-1]) if len(sizes) else 0
+    return pl.DataFrame(
+        {
+            "partition": [plan.partition],
+            "volume_bytes": [volume],
+            "over_cycle_bytes": [max(0, int(volume - last - config.max_total_cycle_volume * TB))],
+            "age_h": [(datetime.now(UTC) - plan.created_at) / timedelta(hours=1)],
+        }
+    )
+
+
 def commit_plan(database: Database, plan_id: int) -> dict[str, Any]:
-    """Commit an approved plan; the requests that it serves become ``activated``."""
+    """Commit an approved plan. What was committed before is not committed again: its summary is returned."""
     summary = commit(database, plan_id)
-    plan = plan_store.load(database, plan_id)
-    served = plan.frame("copies")["request_id"].drop_nulls().unique().to_list()
-    copy_request.activate(database, served)
-    return asdict(summary) if summary else plan.summary["commit"]
+    return asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
 
 
 def _read_proposals(places: Sequence[str]) -> pl.DataFrame:
@@ -185,14 +294,21 @@ def _dataset_copies(plan: CopyPlan) -> pl.DataFrame:
     )
 
 
+def _refused(plan: CopyPlan) -> pl.DataFrame:
+    """``request_id``, ``reason``: what a plugin refused to users."""
+    refused = plan.rejected.filter((pl.col("reason") == REFUSED) & pl.col("request_id").is_not_null())
+    return refused.select("request_id", reason="detail")
+
+
 def _summary(plan: CopyPlan) -> dict[str, Any]:
+    copies = plan.proposals.filter(pl.col("copy").is_not_null())
     return {
         "seed": plan.seed,
-        "num_copies": plan.copies["copy"].n_unique() if plan.copies.height else 0,
-        "copied_bytes": int(plan.copies["size_bytes"].sum()),
-        "copies_by_plugin": dict(
-            plan.copies.group_by("plugin").agg(pl.col("copy").n_unique()).sort("plugin").iter_rows()
-        ),
+        "num_proposals": plan.proposals.height,
+        "num_copies": copies.height,
+        "copied_bytes": int(copies["size_bytes"].sum()),
+        "added_bytes": int(plan.site_states["added_bytes"].sum()),
+        "copies_by_plugin": dict(copies.group_by("plugin").len().sort("plugin").iter_rows()),
         "rejected": dict(plan.rejected.group_by("reason").len().sort("reason").iter_rows()),
         "warnings": list(plan.warnings),
     }

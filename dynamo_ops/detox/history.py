@@ -162,8 +162,8 @@ def dataset_history(database: Database, dataset: str, *, since: datetime, site: 
     ``policy_line``, ``reasons`` (of what was left out), ``plan_id``. ``site``: a name or a glob. InventoryError when
     nothing is called so.
     """
-    sites = _ids(database, "sites", site) if site else None
-    return database.frame(HISTORY_SQL, (_ids(database, "datasets", dataset), since.isoformat(), sites))
+    sites = ids_of(database, "sites", site) if site else None
+    return database.frame(HISTORY_SQL, (ids_of(database, "datasets", dataset), since.isoformat(), sites))
 
 
 def cycle_history(database: Database, partition: str, *, since: datetime) -> pl.DataFrame:
@@ -174,7 +174,7 @@ def cycle_history(database: Database, partition: str, *, since: datetime) -> pl.
 def site_history(database: Database, site: str, *, since: datetime, partition: str | None = None) -> pl.DataFrame:
     """The state of a site (name or glob) in each committed plan, newest first. InventoryError when none is called
     so."""
-    return database.frame(SITES_SQL, (_ids(database, "sites", site), since.isoformat(), partition))
+    return database.frame(SITES_SQL, (ids_of(database, "sites", site), since.isoformat(), partition))
 
 
 def left_out(database: Database, plan_id: int) -> pl.DataFrame:
@@ -215,7 +215,7 @@ PRUNING = (
 )
 
 
-def _ids(database: Database, table: str, name: str) -> str:
+def ids_of(database: Database, table: str, name: str) -> str:
     """Ids of what is called so, or matches the glob, as PostgreSQL writes an array. Raises InventoryError when nothing
     is."""
     if is_glob(name):

@@ -119,6 +119,15 @@ def load(database: Database, plan_id: int) -> StoredPlan:
         return _one(connection, plan_id)
 
 
+def policy_text(database: Database, plan: StoredPlan) -> str:
+    """The policy or Dealer configuration that the plan was made under."""
+    with database.begin() as connection:
+        found = connection.execute(
+            text("SELECT text FROM policy_versions WHERE id = :id"), {"id": plan.policy_version_id}
+        ).scalar_one()
+    return str(found)
+
+
 def approve(database: Database, plan_id: int, by: str, *, at: datetime | None = None) -> None:
     """A gate or a person lets the plan through; ``at``: when they said so, now if not given.
 
@@ -179,6 +188,18 @@ def previous_committed(connection: Connection, plan: StoredPlan) -> StoredPlan |
         ORDER BY committed_at DESC, id DESC LIMIT 1"""),
         {"kind": plan.kind, "partition": plan.partition, "id": plan.id},
     ).one_or_none()
+    return None if found is None else _plan(found)
+
+
+def last_committed(database: Database, kind: str, partition: str) -> StoredPlan | None:
+    """The plan of this kind and partition that was committed last; None if there is none."""
+    with database.begin() as connection:
+        found = connection.execute(
+            text(f"""
+            SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND state = 'committed'
+            ORDER BY committed_at DESC, id DESC LIMIT 1"""),
+            {"kind": kind, "partition": partition},
+        ).one_or_none()
     return None if found is None else _plan(found)
 
 

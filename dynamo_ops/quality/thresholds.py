@@ -50,7 +50,7 @@ DetoxCheck = Literal[
     "plan_age",
 ]
 LastCopies = Literal["never", "delete_lines", "always"]
-DealerCheck = Literal["site_ready", "site_quota", "volume"]
+DealerCheck = Literal["site_ready", "site_quota", "volume", "cycle_volume", "plan_age"]
 
 
 class MetadataThresholds(Strict):
@@ -121,10 +121,13 @@ class DetoxGate(DetoxThresholds):
 
 
 class DealerThresholds(Strict):
-    """What one plan may copy."""
+    """What one plan may copy. ``max_plan_age_h``: hours after which a plan must be made again.
+    ``attribute_max_age_h``: hours after which an attribute that a plugin asks for is too old to plan with."""
 
     warn_only: frozenset[DealerCheck] = frozenset()
     max_volume_bytes: int = Field(2_000_000_000_000_000, ge=0)
+    max_plan_age_h: float = Field(12, gt=0)
+    attribute_max_age_h: float = Field(168, gt=0)
 
 
 class Gates(Strict):

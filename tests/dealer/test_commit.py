@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import polars as pl
 import pytest
 
 from dynamo_ops.dealer import commit as module
-from dynamo_ops.dealer.commit import CommitSummary, commit
+from dynamo_ops.dealer.commit import FOLLOWS, CommitSummary, commit
+from dynamo_ops.dealer.history import dataset_history
+from dynamo_ops.dealer.plan import COPIES
 from dynamo_ops.dealer.steps import commit_plan
-from dynamo_ops.errors import PlanError
+from dynamo_ops.errors import InventoryError, PlanError
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.requests.copy_request import list_requests, request_copy
@@ -51,8 +54,11 @@ class Stock(Inventory):
         group: int | None = None,
         approved: bool = True,
         requests: tuple[int, ...] = (),
+        run_key: str = "run",
+        follows: Any = ...,
     ) -> int:
-        """A stored plan that makes these block copies for ``group`` (ops). ``requests``: whose wish they are."""
+        """A stored plan that makes these block copies for ``group`` (ops). ``requests``: whose wish they are;
+        ``follows``: the plan that had been committed when the inventory was read."""
         owner = self.group_id if group is None else group
         sites = sorted({site for _, site in copies})
         blocks = pl.DataFrame(
@@ -65,16 +71,37 @@ class Stock(Inventory):
             orient="row",
             schema={"dataset_id": pl.Int64, "site_id": pl.Int64, "group_id": pl.Int64, "is_growing": pl.Boolean},
         )
-        served = pl.DataFrame({"request_id": pl.Series(list(requests), dtype=pl.Int64)})
+        copied = pl.DataFrame(
+            [
+                (
+                    1 + sites.index(site),
+                    "requests",
+                    request,
+                    self.dataset_id,
+                    self.block_ids[block],
+                    self.site_ids[site],
+                    site,
+                    owner,
+                    3 * SIZE,
+                    f"request {request}",
+                    None,
+                )
+                for block, site in copies
+                for request in requests or (None,)
+            ],
+            schema=dict(COPIES),
+            orient="row",
+        )
+        refused = pl.DataFrame(schema={"request_id": pl.Int64, "reason": pl.String})
         stored = plan_store.save(
             self.db,
             kind="dealer",
             partition="physics",
-            run_key="run",
+            run_key=run_key,
             policy_text="plugins",
             now=NOW,
-            frames={"block_copies": blocks, "dataset_copies": datasets, "copies": served},
-            summary={},
+            frames={"block_copies": blocks, "dataset_copies": datasets, "copies": copied, "refused": refused},
+            summary={} if follows is ... else {FOLLOWS: follows},
             location=str(self.folder),
         )
         if approved:
@@ -264,3 +291,39 @@ def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_aga
             commit(stock.db, plan)
     assert stock.everything() == before
     assert done(stock, plan).num_block_replicas == 1
+
+
+def test_copies_whose_sources_are_being_deleted_are_left_out(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_B"), ("b2", "T2_B"))
+    stock.wish("delete", stock.files_of["b1"], "T2_A")
+    stock.rows("UPDATE block_replicas SET group_id = NULL WHERE block_id = :b", b=stock.block_ids["b1"])
+    summary = done(stock, plan)
+    assert summary.left_out == {"its sources are gone or being deleted": 1}
+    assert {lfn for _, lfn, site in stock.wishes() if site == "T2_B"} == set(stock.files_of["b2"])
+
+
+def test_a_plan_that_was_overtaken_by_another_is_not_committed(stock: Stock) -> None:
+    first = stock.plan(("b1", "T2_B"), follows=None)
+    second = stock.plan(("b2", "T2_B"), run_key="run 2", follows=None)
+    third = stock.plan(("b2", "T2_C"), run_key="run 3", follows=first)
+    done(stock, first)
+    before = stock.everything()
+    with pytest.raises(PlanError, match=f"plan {first} of the partition was committed after the inventory was read"):
+        commit(stock.db, second)
+    assert stock.everything() == before
+    assert done(stock, third).num_files == 3
+
+
+def test_what_was_copied_stays_in_the_history(stock: Stock) -> None:
+    plan = stock.plan(("b1", "T2_B"), ("b2", "T2_C"))
+    stock.rows("UPDATE sites SET status = 'morgue' WHERE name = 'T2_C'")
+    done(stock, plan)
+    found = dataset_history(stock.db, "/A/B-v1/*", since=datetime(2020, 1, 1, tzinfo=UTC))
+    columns = ("plan_id", "site", "plugin", "group", "num_blocks", "num_left_out", "left_out", "size_bytes")
+    assert found.select(columns).rows() == [
+        (plan, "T2_B", "requests", "ops", 1, 0, None, 3 * SIZE),
+        (plan, "T2_C", "requests", "ops", 1, 1, "the site is not ready any more", 3 * SIZE),
+    ]
+    assert dataset_history(stock.db, "/A/B-v1/*", since=datetime(2020, 1, 1, tzinfo=UTC), site="T2_C").height == 1
+    with pytest.raises(InventoryError, match="no dataset is called '/no'"):
+        dataset_history(stock.db, "/no", since=datetime(2020, 1, 1, tzinfo=UTC))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -10,12 +11,18 @@ import pytest
 
 from dynamo_ops.dealer import engine
 from dynamo_ops.dealer.config import load_config
-from dynamo_ops.dealer.enforcer import EnforcerPlugin
-from dynamo_ops.dealer.plan import BLOCK_COPIES, COPIES, REJECTED, CopyPlan, plan_copies
-from dynamo_ops.dealer.plugin import collect_proposals, proposals_frame
+from dynamo_ops.dealer.plan import BLOCK_COPIES, COPIES, PLANNED, REJECTED, CopyPlan, plan_copies
+from dynamo_ops.dealer.plugin import (
+    DetoxCycle,
+    ProposalInputs,
+    collect_proposals,
+    detox_warnings,
+    make_plugins,
+    proposals_frame,
+)
 from dynamo_ops.dealer.requests import RequestsPlugin
 from dynamo_ops.dealer.site import matches_patterns
-from dynamo_ops.errors import SettingsError
+from dynamo_ops.errors import PlanError, SettingsError
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.partition import load_partitions
 from tests.dealer.conformance import make_context, make_frames
@@ -206,27 +213,109 @@ def test_wrong_settings_name_file_and_key(change: tuple[str, str], key: str) -> 
 
 
 def test_unknown_plugin_and_group_are_refused() -> None:
-    frames, partitions = make_frames(), load_partitions(PARTITIONS, now=NOW)
-    with pytest.raises(SettingsError, match="no dealer plugin"):
-        collect_proposals(frames, load_config(CONFIG), partitions, now=NOW, seed=1)
+    with pytest.raises(SettingsError, match="no dealer plugin is called 'one'"):
+        make_plugins(load_config(CONFIG))
     with pytest.raises(SettingsError, match="no group"):
-        decide(frames, {"site_id": B}, config=CONFIG.replace("group: AnalysisOps", "group: nobody"))
+        decide(make_frames(), {"site_id": B}, config=CONFIG.replace("group: AnalysisOps", "group: nobody"))
+    with pytest.raises(SettingsError, match="proposals of three, which the configuration does not name"):
+        decide(make_frames(), {"site_id": B, "plugin": "three"})
+
+
+def inputs(frames: InventoryFrames, **changes: Any) -> ProposalInputs:
+    context = make_context()
+    return ProposalInputs(
+        frames,
+        context.partitions,
+        NOW,
+        copy_requests=context.copy_requests,
+        enforcer_rules=context.enforcer_rules,
+        **changes,
+    )
 
 
 def test_from_plugins_to_plan() -> None:
     config = load_config(CONFIG.replace("one:", "requests:").replace("two:", "enforcer:"))
-    context, frames = make_context(), make_frames()
-    plugins = {"requests": RequestsPlugin, "enforcer": EnforcerPlugin}
-    proposals = collect_proposals(
-        frames,
-        config,
-        context.partitions,
-        now=NOW,
-        seed=3,
-        copy_requests=context.copy_requests,
-        enforcer_rules=context.enforcer_rules,
-        plugins=plugins,
-    )
-    found = plan_copies(frames, proposals, config, context.partitions, now=NOW, seed=3)
+    frames = make_frames()
+    proposals = collect_proposals(make_plugins(config), inputs(frames), config, seed=3)
+    found = plan_copies(frames, proposals, config, make_context().partitions, now=NOW, seed=3)
     assert set(proposals["plugin"]) == {"requests", "enforcer"}
-    assert found.copies["copy"].n_unique() + found.rejected.height == proposals.height
+    assert found.copies["copy"].n_unique() + found.rejected.height == proposals.height == found.proposals.height
+
+
+def test_attributes_that_a_plugin_reads_must_be_fresh() -> None:
+    config = load_config(CONFIG.replace("one: {priority: 1}, two: {priority: 2}", "p: {priority: 1}"))
+
+    class Reader(RequestsPlugin):
+        def attributes(self) -> tuple[str, ...]:
+            return ("usage_rank", "request_weight")
+
+    old = timedelta(hours=1)
+    frames = replace(
+        make_frames(),
+        attributes=pl.DataFrame(
+            {"name": ["usage_rank"], "produced_at": [NOW - 2 * old]}, schema=make_frames().attributes.schema
+        ),
+    )
+    with pytest.raises(PlanError, match=r"request_weight was never produced; usage_rank was produced at .* more than"):
+        collect_proposals({"p": Reader({})}, inputs(frames, attribute_max_age=old), config, seed=1)
+
+
+def test_plugins_that_need_detox_are_named_where_there_was_none() -> None:
+    class Needy(RequestsPlugin):
+        def needs_detox(self) -> bool:
+            return True
+
+    plugins = {"needy": Needy({}), "other": RequestsPlugin({})}
+    warnings = detox_warnings(plugins, None, "Physics")
+    assert warnings == (
+        "needy works on what Detox protects, and no Detox plan of Physics is committed: it proposed nothing",
+    )
+    assert detox_warnings(plugins, make_context().detox or DetoxCycle(1, pl.DataFrame()), "Physics") == ()
+
+
+def test_every_proposal_has_a_turn_and_an_outcome() -> None:
+    frames = small_inventory([("/a", "T2_A")], quotas={"T2_A": 1000, "T2_B": 150, "T2_C": 1000})
+    found = decide(
+        frames,
+        {"site_id": B},
+        {"refused": "too large"},
+        {},
+        {"site_id": A},
+    ).proposals
+    assert dict(found.schema) == dict(PLANNED)
+    assert found["number"].to_list() == [1, 2, 3, 4]
+    assert found["turn"].to_list() == [1, None, 2, 3]
+    assert found["outcome"].to_list() == [engine.FULL, engine.REFUSED, None, engine.ALREADY_THERE]
+    assert found.filter(pl.col("copy") == 1).select("site_id", "weight", "num_candidates").rows() == [(C, 1.0, 1)]
+    assert found["detail"].to_list() == [None, "too large", None, None]
+
+
+def test_what_is_to_be_written_is_what_the_site_lacks() -> None:
+    frames = small_inventory([("/a", "T2_A", "DataOps"), ("/b", "T2_A")])
+    found = decide(frames, {"site_id": A}, {"dataset_id": 1, "site_id": B}, {"dataset_id": 1, "site_id": B})
+    states = found.site_states.select("site", "projected_bytes_before", "projected_bytes_after", "added_bytes").rows()
+    assert states == [("T2_A", 400, 600, 0), ("T2_B", 0, 200, 200), ("T2_C", 0, 0, 0)]
+    assert found.block_copies.select("site_id", "is_there").unique().sort("site_id").rows() == [(A, True), (B, False)]
+
+
+def test_blocks_promised_and_complete_together_are_there() -> None:
+    """One block is complete and the group's, the other was promised in this cycle: nothing is left to be asked."""
+    frames = small_inventory([("/a", "T2_A"), ("/a", "T2_B")])
+    part = replace(
+        frames,
+        block_replicas=frames.block_replicas.filter((pl.col("site_id") == A) | (pl.col("block_id") == 0)),
+    )
+    found = decide(part, {"site_id": B, "block_ids": [1]}, {"site_id": B})
+    assert found.proposals["outcome"].to_list() == [None, engine.ALREADY_THERE]
+
+
+def test_candidates_limit_the_draw() -> None:
+    found = [decide(small_inventory([("/a", "T2_A")]), {"candidate_site_ids": [C, 99]}, seed=s) for s in range(5)]
+    assert {plan.copies["site_id"].item() for plan in found} == {C}
+
+
+def test_an_empty_block_needs_no_source() -> None:
+    frames = small_inventory([("/a", "T2_A")])
+    blocks = frames.blocks.with_columns(num_files=pl.when(pl.col("block_id") == 1).then(0).otherwise("num_files"))
+    lacking = replace(frames, blocks=blocks, block_replicas=frames.block_replicas.filter(pl.col("block_id") == 0))
+    assert decide(lacking, {"site_id": B}).copies.height == 1

@@ -13,6 +13,7 @@ from dynamo_ops.dealer import steps
 from dynamo_ops.errors import GateError, PlanError, SettingsError
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.requests import copy_request
 from dynamo_ops.requests.copy_request import list_requests, request_copy
 from dynamo_ops.settings import ROOT, Settings
 from tests.fileops.factory import SIZE, Inventory
@@ -113,9 +114,7 @@ def test_the_next_cycle_asks_for_nothing_more(house: House) -> None:
     assert plan_store.load(house.db, again).summary["num_copies"] == 0
 
 
-def test_a_request_is_activated_even_if_the_task_was_killed_before(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_is_activated_with_its_copies_or_not_at_all(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = house.plan(house.propose())
     house.gate(plan)
 
@@ -123,12 +122,47 @@ def test_a_request_is_activated_even_if_the_task_was_killed_before(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(steps.copy_request, "activate", killed)
+        patch.setattr(copy_request, "record_plan", killed)
         with pytest.raises(KeyboardInterrupt):
             steps.commit_plan(house.db, plan)
-    assert house.request_state() == "new"
+    assert (house.request_state(), house.wishes()) == ("new", {})
     steps.commit_plan(house.db, plan)
     assert house.request_state() == "activated"
+
+
+def test_all_at_once_decides_as_task_by_task(house: House) -> None:
+    apart = plan_store.load(house.db, house.plan(house.propose()))
+    once = plan_store.load(
+        house.db, steps.plan_now(house.db, house.settings, "all", run_key="run 2", now=NOW, seed=steps.seed_of("run"))
+    )
+    assert once.frame("proposals").equals(apart.frame("proposals"))
+    assert once.summary == apart.summary
+
+
+def test_the_gate_looks_at_the_sites_as_they_are_now(house: House) -> None:
+    plan = house.plan(house.propose())
+    house.rows("UPDATE sites SET status = 'waitroom' WHERE name = 'T2_B'")
+    with pytest.raises(GateError, match="not ready, or its status is not known, but gets copies in 1 site: T2_B"):
+        house.gate(plan)
+
+
+def test_the_gate_looks_at_the_quotas_as_they_are_now(house: House) -> None:
+    plan = house.plan(house.propose())
+    house.rows("UPDATE quotas SET quota_bytes = :q", q=SIZE)
+    with pytest.raises(GateError, match="goes over its quota, or its quota is not known in 1 site: T2_B"):
+        house.gate(plan)
+
+
+def test_a_plan_made_before_another_was_committed_is_made_again(house: House) -> None:
+    first, second = house.plan(house.propose()), house.plan(house.propose("run 2"), "run 2")
+    for plan in (first, second):
+        house.gate(plan)
+    steps.commit_plan(house.db, first)
+    with pytest.raises(PlanError, match="plan again"):
+        steps.commit_plan(house.db, second)
+    third = house.plan(house.propose("run 3"), "run 3")
+    house.gate(third)
+    assert steps.commit_plan(house.db, third)["num_files"] == 0
 
 
 def test_a_refusal_of_the_gate_stays_one(house: House) -> None:

@@ -1,7 +1,7 @@
 """Dealer against the golden case k01: target sites, enforcer, sources, and the sequence of requests with a destination.
 
-Recorded from the unchanged original; rows where SEMANTICS §8.8 says otherwise are named here. The plugins popularity,
-balancer, undertaker and group reassigner are not made yet; their requests serve only as items for the engine.
+Recorded from the unchanged original; rows where SEMANTICS §8.8 says otherwise are named here. The other plugins are
+tested in test_dealer_plugins.py, the files that the command writes in test_dealer_cli.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from dynamo_ops.dealer.config import DealerConfig, load_config
-from dynamo_ops.dealer.enforcer import rule_states
+from dynamo_ops.dealer.enforcer_state import rule_states
 from dynamo_ops.dealer.plan import CopyPlan, plan_copies
 from dynamo_ops.dealer.plugin import ProposalContext, proposals_frame
 from dynamo_ops.inventory.folder import InventoryFolder, read_folder
@@ -22,7 +22,6 @@ from dynamo_ops.policy.enforcement import load_rules
 from dynamo_ops.policy.partition import Partitions, load_partitions
 
 CASE = Path(__file__).parent / "cases" / "k01_dealer"
-PLUGINS_NOT_SUPPORTED_YET = ("popularity", "balancer", "undertaker", "groupreassign")
 REASONS = {
     "not a target site": "Not a target site",
     "source files missing": "Source files missing",
@@ -104,16 +103,15 @@ def test_target_sites(case: Case) -> None:
 
 
 def test_enforcer_states(case: Case) -> None:
-    frames, names = case.folder.frames, {v: k for k, v in case.datasets.items()}
-    sites, groups = {v: k for k, v in case.sites.items()}, dict(frames.groups.select("group", "group_id").iter_rows())
     context = ProposalContext("Physics", case.partitions, "AnalysisOps", case.folder.now, Random(1))
-    found = set()
-    for rule in load_rules(case.folder.enforcer_text, now=case.folder.now):
-        for state in rule_states(frames, context, rule, groups[rule.destination_group or "AnalysisOps"]):
-            asked = sorted(sites[s] for s in (*state.owner_changes, *state.candidates)) if state.num_requests else []
-            found.add((rule.name, names[state.dataset_id], state.num_requests, ";".join(asked)))
+    rules = load_rules(case.folder.enforcer_text, now=case.folder.now)
+    found = {
+        (state.rule.name, dataset, word, str(missing))
+        for state in rule_states(case.folder.frames, context, rules)
+        for dataset, word, missing in state.datasets.select("dataset", "state", "num_missing").iter_rows()
+    }
     wanted = rows("requests_enforcer.csv")
-    assert found == {(r["rule"], r["dataset"], int(r["n_requests"]), r["random_candidates"]) for r in wanted}
+    assert found == {(r["rule"], r["dataset"], r["state"], r["n_requests"]) for r in wanted}
 
 
 def test_sources(case: Case) -> None:

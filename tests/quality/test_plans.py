@@ -165,38 +165,63 @@ DEALER = {
     "quota_bytes": pl.Int64,
     "projected_bytes_after": pl.Int64,
     "copied_bytes": pl.Int64,
+    "added_bytes": pl.Int64,
 }
 
 
-def dealer(db: Database, *sites: tuple[Any, ...], volume: int = TB, **limits: Any) -> GateReport:
+def dealer(
+    db: Database, *sites: tuple[Any, ...], volume: int = TB, over: int = 0, age_h: float | None = 1.0, **limits: Any
+) -> GateReport:
     frame = pl.DataFrame(sites, schema=DEALER, orient="row")
-    return check_dealer_plan(db, "run", frame, volume, DealerThresholds(**limits), partition="Physics")
+    plan = pl.DataFrame(
+        {"partition": ["Physics"], "volume_bytes": [volume], "over_cycle_bytes": [over], "age_h": [age_h]},
+        schema_overrides={"age_h": pl.Float64},
+    )
+    return check_dealer_plan(db, "run", frame, plan, DealerThresholds(**limits), partition="Physics")
 
 
 def test_a_sound_dealer_plan_passes(database: Database) -> None:
     assert (
         dealer(
             database,
-            ("T2_A", "ready", 10, 10, 5),
-            ("T2_B", "ready", -1, 10, 5),
-            ("T2_C", "morgue", None, 20, 0),
-            ("T2_D", "ready", 10, 20, 0),
+            ("T2_A", "ready", 10, 10, 5, 5),
+            ("T2_B", "ready", -1, 10, 5, 5),
+            ("T2_C", "morgue", None, 20, 0, 0),
+            ("T2_D", "ready", 10, 20, 0, 0),
         ).warnings
         == []
     )
     assert dealer(database, volume=0).warnings == []
 
 
+def test_a_change_of_owner_fills_nothing(database: Database) -> None:
+    assert dealer(database, ("T2_A", "ready", 10, 20, 5, 0)).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({"over": 1}, "copies were accepted after the configuration's max_total_cycle_volume was passed in 1 plan"),
+        ({"age_h": 13.0}, "made more than 12 hours ago"),
+        ({"age_h": None}, "nobody knows when"),
+    ],
+    ids=["cycle volume", "old", "age unknown"],
+)
+def test_a_dealer_plan_as_a_whole_is_refused(database: Database, plan: dict[str, Any], words: str) -> None:
+    with pytest.raises(GateError, match=words):
+        dealer(database, ("T2_A", "ready", 10, 10, 5, 5), **plan)
+
+
 @pytest.mark.parametrize(
     ("site", "volume", "words"),
     [
-        (("T2_A", "ready", 10, 11, 5), 5, "or its quota is not known in 1 site: T2_A over_quota_bytes=1"),
-        (("T2_A", "ready", None, 11, 5), 5, "goes over its quota, or its quota is not known in 1 site: T2_A"),
-        (("T2_A", "ready", 0, 1, 1), 5, "goes over its quota"),
-        (("T2_A", "waitroom", 10, 10, 5), 5, "not ready, or its status is not known, but gets copies in 1 site: T2_A"),
-        (("T2_A", None, 10, 10, 5), 5, "not ready, or its status is not known, but gets copies in 1 site: T2_A"),
+        (("T2_A", "ready", 10, 11, 5, 5), 5, "or its quota is not known in 1 site: T2_A over_quota_bytes=1"),
+        (("T2_A", "ready", None, 11, 5, 5), 5, "goes over its quota, or its quota is not known in 1 site: T2_A"),
+        (("T2_A", "ready", 0, 1, 1, 1), 5, "goes over its quota"),
+        (("T2_A", "waitroom", 10, 10, 5, 5), 5, "not ready, or its status is not known, but gets copies in 1 site: T2_A"),
+        (("T2_A", None, 10, 10, 5, 5), 5, "not ready, or its status is not known, but gets copies in 1 site: T2_A"),
         (
-            ("T2_A", "ready", 10, 10, 5),
+            ("T2_A", "ready", 10, 10, 5, 5),
             3 * 10**15,
             "more than 2,000,000,000,000,000 bytes are copied in 1 plan: Physics",
         ),

@@ -1,11 +1,11 @@
-"""What Detox did, so that it can be asked for by dataset and by site long after (written by each commit).
+"""What Detox and Dealer did, so that it can be asked for by dataset and site long after (written by each commit).
 
 No foreign keys to datasets, blocks and sites: these never go, and a check a row would double what a commit costs.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index, Integer, SmallInteger, Text
+from sqlalchemy import Double, ForeignKey, Index, Integer, SmallInteger, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dynamo_ops.inventory.schema.base import Base, one_of
@@ -76,3 +76,29 @@ class DetoxLeftOut(Base):
     dataset_id: Mapped[int]
     size_bytes: Mapped[int]
     reason: Mapped[str]
+
+
+class DealerCopy(Base):
+    """A copy that a committed Dealer plan made, or an owner that it changed. ``plugin`` and ``reason``: who wanted it
+    and why; ``weight``: the probability with which the site was drawn, null where it was named.
+
+    ``num_blocks`` and ``size_bytes``: as accepted; of the blocks ``num_left_out`` were not made by the commit, for the
+    reasons ``left_out``.
+    """
+
+    __tablename__ = "dealer_history"
+    __table_args__ = (Index("ix_dealer_history_plan_id", "plan_id", postgresql_using="brin"),)
+
+    dataset_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    site_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    plan_id: Mapped[int] = mapped_column(ForeignKey("plans.id"), primary_key=True, autoincrement=False)
+    copy: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    plugin: Mapped[str]
+    request_id: Mapped[int | None]
+    group_id: Mapped[int | None] = mapped_column(SmallInteger)
+    num_blocks: Mapped[int] = mapped_column(Integer)
+    num_left_out: Mapped[int] = mapped_column(Integer)
+    left_out: Mapped[str | None]
+    size_bytes: Mapped[int]
+    reason: Mapped[str]
+    weight: Mapped[float | None] = mapped_column(Double)

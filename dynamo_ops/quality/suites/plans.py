@@ -47,18 +47,21 @@ def check_dealer_plan(
     db: Database,
     run_key: str,
     sites: pl.DataFrame,
-    volume_bytes: int,
+    plan: pl.DataFrame,
     thresholds: DealerThresholds,
     *,
     partition: str,
 ) -> GateReport:
     """Judge what a Dealer plan would copy. Raises GateError; changes nothing but ``gate_results``.
 
-    ``sites``: one row a site: site, status, quota_bytes (negative: unlimited, null: unknown), projected_bytes_after,
-    copied_bytes. Sites that get nothing (copied_bytes 0) are not judged. ``volume_bytes``: all accepted copies.
+    ``sites``: one row a site: site, status, quota_bytes (negative: unlimited, null: unknown), copied_bytes (all
+    accepted copies), added_bytes (what is to be written there), projected_bytes_after (with what is written). Sites
+    that get nothing (copied_bytes 0) are not judged. ``plan``: one row: partition, volume_bytes (all accepted copies),
+    over_cycle_bytes (what they were over the configuration's volume before the last was accepted), age_h (hours since
+    the plan was made; null, unknown, is too old).
     """
-    targets = sites.filter(pl.col("copied_bytes").fill_null(1) != 0).with_columns(over_quota_bytes=_over_quota())
-    plan = pl.DataFrame({"partition": [partition], "volume_bytes": [volume_bytes]})
+    targets = sites.filter(pl.col("copied_bytes").fill_null(1) != 0)
+    filled = targets.filter(pl.col("added_bytes").fill_null(1) != 0).with_columns(over_quota_bytes=_over_quota())
     checks = [
         FrameCheck(
             "site_ready",
@@ -73,20 +76,12 @@ def check_dealer_plan(
             "site_quota",
             "goes over its quota, or its quota is not known",
             "site",
-            targets,
+            filled,
             "over_quota_bytes",
             ("site", "quota_bytes", "projected_bytes_after"),
             highest=0,
         ),
-        FrameCheck(
-            "volume",
-            f"more than {thresholds.max_volume_bytes:,} bytes are copied",
-            "plan",
-            plan,
-            "volume_bytes",
-            ("partition",),
-            highest=thresholds.max_volume_bytes,
-        ),
+        *_copy_volume_checks(plan, thresholds),
     ]
     return run_gate(db, "dealer", f"partition {partition!r}", run_key, checks, thresholds.warn_only)
 
@@ -102,6 +97,42 @@ LAST_COPY_WORDS = {
     "delete_lines": "the last copy anywhere, or not known not to be, and no Delete line asks for it,",
     "always": "not known to be the last copy anywhere or not,",
 }
+
+
+def _copy_volume_checks(plan: pl.DataFrame, thresholds: DealerThresholds) -> list[FrameCheck]:
+    return [
+        FrameCheck(
+            "volume",
+            f"more than {thresholds.max_volume_bytes:,} bytes are copied",
+            "plan",
+            plan,
+            "volume_bytes",
+            ("partition",),
+            highest=thresholds.max_volume_bytes,
+        ),
+        FrameCheck(
+            "cycle_volume",
+            "copies were accepted after the configuration's max_total_cycle_volume was passed",
+            "plan",
+            plan,
+            "over_cycle_bytes",
+            ("partition", "volume_bytes"),
+            highest=0,
+        ),
+        _plan_age_check(plan, thresholds.max_plan_age_h),
+    ]
+
+
+def _plan_age_check(plan: pl.DataFrame, max_age_h: float) -> FrameCheck:
+    return FrameCheck(
+        "plan_age",
+        f"made more than {max_age_h:g} hours ago, or nobody knows when,",
+        "plan",
+        plan,
+        "age_h",
+        ("partition",),
+        highest=max_age_h,
+    )
 
 
 def _deletion_checks(deletions: pl.DataFrame, thresholds: DetoxThresholds) -> list[FrameCheck]:
@@ -202,15 +233,7 @@ def _whole_plan_checks(
             ("partition", "num_before", "num_replicas"),
             lowest=1 - thresholds.max_image_shrink_fraction,
         ),
-        FrameCheck(
-            "plan_age",
-            f"made more than {thresholds.max_plan_age_h:g} hours ago, or nobody knows when,",
-            "plan",
-            plan,
-            "age_h",
-            ("partition",),
-            highest=thresholds.max_plan_age_h,
-        ),
+        _plan_age_check(plan, thresholds.max_plan_age_h),
     ]
 
 

@@ -1,0 +1,131 @@
+"""A Dealer plan as it is read again: just made, or from the database. Shown, explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from dynamo_ops.dealer.config import DealerConfig, load_config
+from dynamo_ops.dealer.plan import CopyPlan
+from dynamo_ops.errors import PlanError
+from dynamo_ops.inventory import plan_store
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.plan_store import StoredPlan
+
+
+@dataclass(frozen=True)
+class DealerRecord:
+    """A plan to be read. ``name``: what messages call it. The frames are those of ``CopyPlan``; ``groups``: names of
+    owners by id."""
+
+    name: str
+    partition: str
+    now: datetime
+    seed: int
+    config: DealerConfig
+    proposals: pl.DataFrame
+    site_states: pl.DataFrame
+    present: pl.DataFrame
+    forbidden: pl.DataFrame
+    groups: Mapping[int, str]
+    warnings: tuple[str, ...]
+
+    @property
+    def accepted(self) -> pl.DataFrame:
+        """The accepted proposals, in the order of acceptance."""
+        return self.proposals.filter(pl.col("copy").is_not_null()).sort("copy")
+
+
+def new_record(plan: CopyPlan, frames: InventoryFrames, config: DealerConfig, *, name: str) -> DealerRecord:
+    """The record of a plan that was just made on ``frames``."""
+    return DealerRecord(
+        name=name,
+        partition=plan.partition,
+        now=plan.now,
+        seed=plan.seed,
+        config=config,
+        proposals=plan.proposals,
+        site_states=plan.site_states,
+        present=plan.present,
+        forbidden=plan.forbidden,
+        groups=dict(frames.groups.select("group_id", "group").iter_rows()),
+        warnings=plan.warnings,
+    )
+
+
+def load_dealer_plan(database: Database, plan_id: int) -> StoredPlan:
+    """A stored plan of the Dealer. Raises PlanError when there is no such plan, or it is one of Detox."""
+    stored = plan_store.load(database, plan_id)
+    if stored.kind != "dealer":
+        raise PlanError(
+            f"plan {plan_id} is a plan of Detox; `dynamo detox show {plan_id}` shows it",
+            plan_id=plan_id,
+            state=stored.state,
+        )
+    return stored
+
+
+def read_record(database: Database, stored: StoredPlan) -> DealerRecord:
+    """The record of a stored plan. Raises PlanError when its frames are not there."""
+    groups = database.frame('SELECT id::bigint AS group_id, name AS "group" FROM groups')
+    try:
+        frames = {name: stored.frame(name) for name in ("proposals", "site_states", "present", "forbidden")}
+    except FileNotFoundError as error:
+        raise PlanError(
+            f"plan {stored.id}: its frames are not at {stored.location}: it was archived, or made by an older version",
+            plan_id=stored.id,
+            state=stored.state,
+        ) from error
+    return DealerRecord(
+        name=f"plan {stored.id}",
+        partition=stored.partition,
+        now=stored.planned_for_at,
+        seed=int(stored.summary["seed"]),
+        config=load_config(plan_store.policy_text(database, stored)),
+        groups=dict(groups.iter_rows()),
+        warnings=tuple(stored.summary.get("warnings", ())),
+        **frames,
+    )
+
+
+def newest_about(database: Database, dataset: str, partition: str | None) -> DealerRecord:
+    """The newest plan (of the partition) with a proposal for the dataset, among the newest hundred.
+
+    Raises PlanError when none has one.
+    """
+    found = database.frame(
+        """
+        SELECT id FROM plans WHERE kind = 'dealer' AND ($1::text IS NULL OR partition = $1)
+        ORDER BY id DESC LIMIT 100""",
+        (partition,),
+    )
+    for plan_id in found["id"]:
+        stored = plan_store.load(database, int(plan_id))
+        try:
+            known = stored.frame("proposals")["dataset"]
+        except (FileNotFoundError, pl.exceptions.ColumnNotFoundError):
+            continue
+        if (known == dataset).any():
+            return read_record(database, stored)
+    of = f" of {partition}" if partition else ""
+    raise PlanError(
+        f"no Dealer plan{of} has a proposal for {dataset}: is the name whole? `dynamo plan list` shows what there is; "
+        "`dynamo request list --dataset` whether anybody asks for it",
+        dataset=dataset,
+        state=None,
+    )
+
+
+def story(stored: StoredPlan) -> dict[str, Any]:
+    """What became of a stored plan, as a JSON document."""
+    moments = ("created_at", "approved_at", "refused_at")
+    texts = ("id", "partition", "state", "run_key", "approved_by", "refused_by", "refused_because", "summary")
+    return {
+        **{name: getattr(stored, name) for name in texts},
+        **{name: value.isoformat() if value else None for name in moments for value in [getattr(stored, name)]},
+    }
