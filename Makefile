@@ -50,6 +50,7 @@ format: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.detox
+	$(BIN)/python -m benchmarks.dealer
 
 lock:
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m uv pip compile --quiet --upgrade --universal \

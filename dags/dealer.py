@@ -25,7 +25,8 @@ DOC = """
 ### Dealer of *{partition}*
 Configuration: `dealer/{config}`. Each plugin proposes copies (a task a plugin); `decide` draws among the proposals by
 priority and places them at sites that are ready and have room; `gate` refuses a plan that fills a site over its quota,
-exceeds the cycle's volume or uses a site that is not ready; `commit` makes replicas and copy subscriptions.
+exceeds the cycle's volume or uses a site that is not ready; `commit` looks once more and makes replicas and copy
+subscriptions. Why a dataset was copied where it was, or not at all: `dynamo dealer explain DATASET`.
 
 Runs after each Detox cycle, and every two hours for new copy requests.
 """

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import yaml
-from sqlalchemy import text
 
 from demo.airflow_api import ENDED, Airflow
 from demo.instance import DemoError, Instance
 from demo.up import database_url
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.quota import change_quotas
 
 PARTITION, DAG_ID, TASK = "physics", "detox_physics", "approval"
+BY = "demo"
 LIMITS = {"approval_above_bytes": 0}
 SETTLE_S = 10
 """A person reads first. An answer in the second of the question would meet Airflow's scheduler before it has noted that
@@ -23,11 +24,13 @@ the task waits: it takes the task for a lost one and asks again, and the answer 
 Say = Callable[[str], None]
 
 FILLED_SQL = """
-    UPDATE quotas q SET quota_bytes = u.used_bytes, changed_by = 'demo', changed_at = now()
-    FROM (SELECT r.site_id, sum(r.size_bytes)::bigint AS used_bytes FROM block_replicas r
-          JOIN groups g ON g.id = r.group_id JOIN sites s ON s.id = r.site_id
-          WHERE g.name = :partition AND s.storage_type = 'disk' AND s.status = 'ready' GROUP BY r.site_id) u
-    WHERE q.site_id = u.site_id AND q.partition = :partition"""
+    SELECT q.site_id, q.partition, sum(r.size_bytes)::bigint AS quota_bytes
+    FROM quotas q JOIN block_replicas r ON r.site_id = q.site_id
+    JOIN groups g ON g.id = r.group_id AND g.name = q.partition JOIN sites s ON s.id = r.site_id
+    WHERE q.partition = :partition AND s.storage_type = 'disk' AND s.status = 'ready' GROUP BY 1, 2"""
+BEFORE_SQL = """
+    SELECT x.site_id, CAST(:partition AS text) AS partition, x.quota_bytes
+    FROM unnest(CAST(:sites AS smallint[]), CAST(:quotas AS bigint[])) AS x (site_id, quota_bytes)"""
 PLAN_SQL = """
     SELECT id, state, approved_by, approved_at, refused_by, refused_at, refused_because,
            (summary->>'num_deletions')::bigint AS num_deletions,
@@ -121,13 +124,10 @@ def _full_sites(database: Database) -> Iterator[None]:
         "SELECT site_id::bigint AS site_id, quota_bytes FROM quotas WHERE partition = $1", (PARTITION,)
     )
     with database.begin() as connection:
-        connection.execute(text(FILLED_SQL), {"partition": PARTITION})
+        change_quotas(connection, FILLED_SQL, by=BY, reason="full sites, for once", params={"partition": PARTITION})
     try:
         yield
     finally:
+        before = {"sites": rows["site_id"].to_list(), "quotas": rows["quota_bytes"].to_list()}
         with database.begin() as connection:
-            for site_id, quota_bytes in rows.iter_rows():
-                connection.execute(
-                    text("UPDATE quotas SET quota_bytes = :q WHERE site_id = :s AND partition = :p"),
-                    {"q": quota_bytes, "s": site_id, "p": PARTITION},
-                )
+            change_quotas(connection, BEFORE_SQL, by=BY, reason="as before", params={"partition": PARTITION, **before})

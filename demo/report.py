@@ -27,6 +27,21 @@ DELETED_SQL = """
     FROM deletions d JOIN deletion_batches b ON b.id = d.batch_id JOIN sites s ON s.id = b.site_id GROUP BY 1, 2 ORDER
     BY 1, 2
 """
+LAST_COPIES_SQL = """
+    SELECT s.name AS site, d.name AS dataset, count(*) AS blocks, sum(b.num_files)::bigint AS files,
+           sum(r.size_bytes)::bigint AS size_bytes
+    FROM block_replicas r JOIN sites s ON s.id = r.site_id JOIN blocks b ON b.id = r.block_id
+    JOIN datasets d ON d.id = r.dataset_id
+    WHERE s.status = 'morgue' AND d.status IN ('valid', 'production') AND NOT EXISTS (
+        SELECT FROM block_replicas o JOIN sites t ON t.id = o.site_id
+        WHERE o.block_id = r.block_id AND t.status = 'ready' AND o.is_complete)
+    GROUP BY 1, 2 ORDER BY 1, 2
+"""
+REQUESTS_SQL = """
+    SELECT r.id, string_agg(DISTINCT d.name, ' ') AS dataset, array_to_string(r.sites, ' ') AS sites, r.state
+    FROM requests r JOIN request_items i ON i.request_id = r.id JOIN datasets d ON d.id = i.dataset_id
+    WHERE r.kind = 'copy' GROUP BY r.id ORDER BY r.id
+"""
 CONSISTENCY_SQL = """
     SELECT s.name AS site, f.kind, f.state, count(*) AS files, sum(f.size_bytes)::bigint AS size_bytes
     FROM consistency_findings f JOIN consistency_checks c ON c.id = f.check_id JOIN sites s ON s.id = c.site_id
@@ -39,6 +54,17 @@ def occupancy(database: Database) -> pl.DataFrame:
     return database.frame(OCCUPANCY_SQL)
 
 
+def last_copies(database: Database) -> pl.DataFrame:
+    """Per site in the morgue and valid dataset: blocks of which no ready site has a complete replica."""
+    return database.frame(LAST_COPIES_SQL)
+
+
+def show_last_copies(before: pl.DataFrame, after: pl.DataFrame) -> None:
+    """Print what only sites in the morgue had, and what only they have now."""
+    _print("Last copies at sites in the morgue, before", before)
+    _print("Last copies at sites in the morgue, after", after)
+
+
 def show_report(database: Database, before: pl.DataFrame) -> None:
     """Print what changed since ``before``, and what was done."""
     _print("Occupancy", _occupancy_rows(before, occupancy(database)))
@@ -46,12 +72,8 @@ def show_report(database: Database, before: pl.DataFrame) -> None:
     _print("Copied", database.frame(COPIED_SQL))
     _print("Deleted at the storages", database.frame(DELETED_SQL))
     _print("Consistency", database.frame(CONSISTENCY_SQL))
-    _print(
-        "Copy requests",
-        database.frame("""
-        SELECT r.id, d.name AS dataset, array_to_string(r.sites, ' ') AS sites, r.state
-        FROM copy_requests r JOIN datasets d ON d.id = r.dataset_id ORDER BY r.id"""),
-    )
+    _print("Copied by the Dealer, by plugin", _plugins(database))
+    _print("Copy requests", database.frame(REQUESTS_SQL))
 
 
 def _occupancy_rows(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
@@ -95,6 +117,18 @@ def _policy_lines(database: Database) -> pl.DataFrame:
                 size_bytes="size_bytes",
             )
         )
+    return pl.concat(rows) if rows else pl.DataFrame()
+
+
+def _plugins(database: Database) -> pl.DataFrame:
+    """One row per (plan, plugin) whose copies were made."""
+    rows = []
+    plans = database.frame("SELECT id, partition FROM plans WHERE kind = 'dealer' AND state = 'committed' ORDER BY id")
+    for plan_id, partition in plans.iter_rows():
+        copies = plan_store.load(database, plan_id).frame("copies")
+        found = copies.group_by("plugin").agg(copies=pl.col("copy").n_unique(), size_bytes=pl.col("size_bytes").sum())
+        of_plan = found.sort("plugin").with_columns(plan=pl.lit(plan_id), partition=pl.lit(partition))
+        rows.append(of_plan.select("plan", "partition", "plugin", "copies", "size_bytes"))
     return pl.concat(rows) if rows else pl.DataFrame()
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
+
 from demo import processes, report
 from demo.airflow_api import Airflow
 from demo.instance import Instance
@@ -32,6 +34,7 @@ def run(instance: Instance, say: Say, *, keep: bool) -> int:
     _metadata_and_replicas(instance, environment, airflow, say)
     _popularity(airflow, say)
     before = report.occupancy(database)
+    alone = report.last_copies(database)
     _requests(instance, environment, database, say)
     _consistency(airflow, database, say, "first look: files missing now are only noted")
     _cycle(airflow, database, say)
@@ -40,6 +43,7 @@ def run(instance: Instance, say: Say, *, keep: bool) -> int:
     airflow.unpause("housekeeping")
     airflow.wait_until_settled(say)
     report.show_report(database, before)
+    saved = _evacuated(alone, report.last_copies(database), say)
     runs = airflow.runs()
     say(
         f"{len(runs)} DAG runs, all green: "
@@ -53,7 +57,7 @@ def run(instance: Instance, say: Say, *, keep: bool) -> int:
     say(f"wall time {time.monotonic() - began:.0f} s, CPU time of all processes about {cpu:.0f} s")
     if keep:
         say(f"the UI stays up: {instance.ui} (no login); `make down` ends everything")
-    return 0 if holds else 1
+    return 0 if holds and saved else 1
 
 
 def _metadata_and_replicas(instance: Instance, environment: dict[str, str], airflow: Airflow, say: Say) -> None:
@@ -104,6 +108,17 @@ def _cycle(airflow: Airflow, database: Database, say: Say) -> None:
     for partition in ("physics", "express"):
         airflow.trigger(f"detox_{partition}")
     airflow.wait_until_settled(say, lambda: _nothing_left(database), at_least=number + 6)
+
+
+def _evacuated(before: pl.DataFrame, after: pl.DataFrame, say: Say) -> bool:
+    """Say whether what only sites in the morgue had is somewhere else now. True too where there was nothing."""
+    report.show_last_copies(before, after)
+    if not after.is_empty():
+        say(f"EVACUATION FAILED: {after['blocks'].sum()} blocks are still only at sites in the morgue")
+        return False
+    saved = size(int(before["size_bytes"].sum()))
+    say(f"evacuated: {before['blocks'].sum()} blocks that only sites in the morgue had ({saved})")
+    return True
 
 
 def _nothing_left(database: Database) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
+
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[A-Za-z]*)")
 
 
 def size_text(size_bytes: int) -> str:
@@ -11,3 +15,23 @@ def size_text(size_bytes: int) -> str:
     while abs(amount) >= 1000 and unit < len(UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
     return f"{size_bytes} B" if unit == 0 else f"{amount:.2f} {UNITS[unit]}"
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``500 TB``, ``1.2PB`` or ``5000``, to the byte. Units are decimal, in capitals or not; none: bytes.
+
+    ValueError says what is wrong: no such form or unit, or no whole number of bytes.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is no size: expected something like '500 TB', 1.2PB, or bytes")
+    known = {unit.lower(): 1000**power for power, unit in enumerate(UNITS)}
+    unit = found["unit"].lower()
+    if unit and unit not in known:
+        raise ValueError(
+            f"{text!r}: unknown unit {found['unit']!r}; units are {', '.join(UNITS)} (1 TB is 10^12 bytes)"
+        )
+    size = Decimal(found["number"]) * known.get(unit, 1)
+    if size != int(size):
+        raise ValueError(f"{text!r} is {size.normalize():f} bytes, no whole number")
+    return int(size)

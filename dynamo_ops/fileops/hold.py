@@ -1,8 +1,9 @@
 """Which wishes can be worked on now: fulfilled ones are closed, hopeless ones held with a reason, others released.
 
-Hold reasons (SEMANTICS §6): ``no_source`` no replica anywhere has the file; ``site_unavailable`` the destination, or
-every site that has the file, is not ready; ``all_failed`` the last attempt from every ready source failed
-irrecoverably; ``refused`` FTS or the storage refused the request itself: only an operator releases those.
+Hold reasons (SEMANTICS §6): ``no_source`` no replica anywhere has the file; ``site_unavailable`` the destination is not
+ready, or no site that has the file is ready or in the morgue (``sources``); ``all_failed`` the last attempt from each
+of those sites failed irrecoverably; ``refused`` FTS or the storage refused the request itself: only an operator
+releases those.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.fileops.sources import READABLE
 from dynamo_ops.fileops.states import SubscriptionEvent, sources_of, sql_list
 from dynamo_ops.inventory.database import Database
 
@@ -84,8 +86,8 @@ def _judge_copies(connection: Connection) -> None:
           WHERE s.action = 'copy'
             AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}))),
         holders AS (
-          SELECT w.id, count(*) AS num_holders, count(*) FILTER (WHERE o.status = 'ready') AS num_ready,
-                 count(*) FILTER (WHERE o.status = 'ready' AND x.subscription_id IS NULL) AS num_usable
+          SELECT w.id, count(*) AS num_holders, count(*) FILTER (WHERE o.status IN {READABLE}) AS num_readable,
+                 count(*) FILTER (WHERE o.status IN {READABLE} AND x.subscription_id IS NULL) AS num_usable
           FROM wishes w JOIN block_replicas r ON r.block_id = w.block_id AND r.site_id <> w.site_id
           JOIN sites o ON o.id = r.site_id
           LEFT JOIN block_replica_files p ON NOT r.is_complete
@@ -93,7 +95,7 @@ def _judge_copies(connection: Connection) -> None:
           LEFT JOIN refused x ON x.subscription_id = w.id AND x.source_site_id = r.site_id
           WHERE r.is_complete OR p.file_id IS NOT NULL GROUP BY w.id)
         SELECT w.id, CASE WHEN h.id IS NULL THEN 'no_source'
-                          WHEN d.status <> 'ready' OR h.num_ready = 0 THEN 'site_unavailable'
+                          WHEN d.status <> 'ready' OR h.num_readable = 0 THEN 'site_unavailable'
                           WHEN h.num_usable = 0 THEN 'all_failed' END AS reason
         FROM wishes w JOIN sites d ON d.id = w.site_id LEFT JOIN holders h ON h.id = w.id""")
     )

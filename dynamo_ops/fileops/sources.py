@@ -1,8 +1,11 @@
 """From which site each wished file is copied. Candidates are read set-wise; the choice itself is pure.
 
-Order: disk before tape; a file that stays before one that is to be deleted; never failed before failed. Among equals a
-weighted draw spreads the copies over sites, the less loaded the likelier; the draw is a hash of the wish, its attempt
-and the site, so that it can be repeated.
+Sources are complete holders at ready sites. Sites in the morgue are being emptied: what only they can give is read
+there, as a last resort. Sites in the waitroom come back, and of unknown ones nothing is known: these are not read.
+
+Order: ready before morgue; disk before tape; a file that stays before one that is to be deleted; never failed before
+failed. Among equals a weighted draw spreads the copies over sites, the less loaded the likelier; the draw is a hash of
+the wish, its attempt and the site, so that it can be repeated.
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ from dynamo_ops.inventory.database import Database
 CANDIDATES = {
     "subscription_id": pl.Int64,
     "source_site_id": pl.Int64,
+    "is_last_resort": pl.Boolean,
     "is_tape": pl.Boolean,
     "is_doomed": pl.Boolean,
     "num_failed": pl.Int64,
     "is_refused": pl.Boolean,
     "is_reachable": pl.Boolean,
 }
+READABLE = "('ready', 'morgue')"
+"""Statuses of sites that files are read from, as an SQL list."""
 LOADS = {"source_site_id": pl.Int64, "num_in_flight": pl.Int64}
 
 
@@ -38,7 +44,14 @@ def choose_sources(candidates: pl.DataFrame, loads: pl.DataFrame, attempts: pl.D
     )
     return (
         preferred.sort(
-            "subscription_id", "is_tape", "is_doomed", pl.col("num_failed") > 0, "num_failed", "draw", "source_site_id"
+            "subscription_id",
+            "is_last_resort",
+            "is_tape",
+            "is_doomed",
+            pl.col("num_failed") > 0,
+            "num_failed",
+            "draw",
+            "source_site_id",
         )
         .unique("subscription_id", keep="first", maintain_order=True)
         .select("subscription_id", "source_site_id", "is_tape")
@@ -53,16 +66,16 @@ def _draw() -> pl.Expr:
     return -uniform.log() * (pl.col("subscription_id").n_unique() + pl.col("num_in_flight").fill_null(0))
 
 
-CANDIDATES_SQL = """
-    SELECT q.subscription_id, r.site_id::bigint AS source_site_id, o.storage_type = 'mss' AS is_tape,
-           (doomed.id IS NOT NULL) AS is_doomed, coalesce(past.num_failed, 0)::bigint AS num_failed,
-           coalesce(past.is_refused, false) AS is_refused,
+CANDIDATES_SQL = f"""
+    SELECT q.subscription_id, r.site_id::bigint AS source_site_id, o.status <> 'ready' AS is_last_resort,
+           o.storage_type = 'mss' AS is_tape, (doomed.id IS NOT NULL) AS is_doomed,
+           coalesce(past.num_failed, 0)::bigint AS num_failed, coalesce(past.is_refused, false) AS is_refused,
            EXISTS (SELECT FROM site_endpoints here JOIN site_endpoints there USING (protocol)
                    WHERE here.site_id = r.site_id AND there.site_id = q.site_id
                      AND protocol = ANY(:protocols)) AS is_reachable
     FROM queue q JOIN files f ON f.id = q.file_id
     JOIN block_replicas r ON r.block_id = f.block_id AND r.site_id <> q.site_id
-    JOIN sites o ON o.id = r.site_id AND o.status = 'ready'
+    JOIN sites o ON o.id = r.site_id AND o.status IN {READABLE}
     LEFT JOIN block_replica_files p ON NOT r.is_complete
          AND p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = q.file_id
     LEFT JOIN subscriptions doomed ON doomed.file_id = q.file_id AND doomed.site_id = r.site_id

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory.database import Database, insert_frame
+from dynamo_ops.inventory.quota import change_quotas
 from dynamo_ops.settings import Strict
 
 MAX_FAULTS = 20
@@ -86,7 +87,7 @@ def inject(
         _upload(connection, injection)
         _refuse([*_faults(connection, injection), *_unknown_partitions(injection, partitions)])
         groups = connection.execute(text(_UPSERT_GROUPS)).rowcount
-        quotas = connection.execute(text(_UPSERT_QUOTAS)).rowcount
+        quotas = change_quotas(connection, _WANTED_QUOTAS, by="injection", reason="injected")
         replicas = connection.execute(text(_UPSERT_DATASET_REPLICAS)).rowcount
         blocks, size_bytes = connection.execute(text(_UPSERT_BLOCK_REPLICAS)).one()
         connection.execute(text(_FORGET_PARTIAL_FILES))
@@ -295,12 +296,8 @@ _UPSERT_GROUPS = """
     ON CONFLICT (name) DO UPDATE SET ownership_level = excluded.ownership_level
     WHERE old.ownership_level <> excluded.ownership_level"""
 
-_UPSERT_QUOTAS = """
-    INSERT INTO quotas AS old (site_id, partition, quota_bytes, changed_by)
-    SELECT s.id, q.partition, q.quota_bytes, 'injection' FROM injected_quotas AS q JOIN sites AS s ON s.name = q.site
-    ON CONFLICT (site_id, partition) DO UPDATE
-    SET quota_bytes = excluded.quota_bytes, changed_by = excluded.changed_by, changed_at = now()
-    WHERE old.quota_bytes <> excluded.quota_bytes"""
+_WANTED_QUOTAS = """
+    SELECT s.id AS site_id, q.partition, q.quota_bytes FROM injected_quotas AS q JOIN sites AS s ON s.name = q.site"""
 
 _UPSERT_DATASET_REPLICAS = """
     INSERT INTO dataset_replicas AS old (dataset_id, site_id, is_growing, group_id)

@@ -152,3 +152,25 @@ def test_no_protocol_in_common_is_held(three: Inventory, identity: FtsIdentity) 
     three.wish("copy", lfns, "T2_B")
     assert plan_batches(three.db, identity) == []
     assert three.wishes() == {("copy", lfns[0], "T2_B"): "held/refused"}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "source"),
+    [
+        pytest.param({"T2_A": "ready", "T2_C": "morgue"}, "T2_A", id="ready first"),
+        pytest.param({"T2_A": "morgue", "T2_C": "waitroom"}, "T2_A", id="morgue where no site is ready"),
+        pytest.param({"T2_A": "waitroom", "T2_C": "unknown"}, None, id="nothing else"),
+    ],
+)
+def test_a_site_in_the_morgue_is_read_as_a_last_resort(
+    three: Inventory, identity: FtsIdentity, statuses: dict[str, str], source: str | None
+) -> None:
+    lfns = three.block("b1", 20)
+    for site, status in statuses.items():
+        three.replica("b1", site)
+        three.rows("UPDATE sites SET status = :st WHERE name = :n", st=status, n=site)
+    three.wish("copy", lfns, "T2_B")
+    plan_batches(three.db, identity, TransferLimits())
+    used = {row[0] for row in three.rows("SELECT s.name FROM transfers t JOIN sites s ON s.id = t.source_site_id")}
+    assert used == ({source} if source else set())
+    assert set(three.rows("SELECT state FROM subscriptions")) == {("inbatch" if source else "new",)}

@@ -54,13 +54,43 @@ def test_incomplete_replica_without_the_file_is_no_source(wished: Inventory) -> 
     assert state(wished) == "held/no_source"
 
 
-@pytest.mark.parametrize("site", ["T2_A", "T2_B"], ids=["the only source", "the destination"])
-def test_site_not_ready(wished: Inventory, site: str) -> None:
+@pytest.mark.parametrize(
+    ("site", "status"),
+    [("T2_A", "waitroom"), ("T2_A", "unknown"), ("T2_B", "waitroom"), ("T2_B", "morgue"), ("T2_B", "unknown")],
+)
+def test_site_not_ready(wished: Inventory, site: str, status: str) -> None:
+    """The only source, which comes back or of which nothing is known; the destination, whatever is wrong with it."""
     wished.replica("b1", "T2_A")
-    set_status(wished, site, "morgue")
+    set_status(wished, site, status)
     assert state(wished) == "held/site_unavailable"
     set_status(wished, site, "ready")
     assert state(wished) == "retry"
+
+
+def test_a_source_in_the_morgue_is_read(wished: Inventory) -> None:
+    wished.replica("b1", "T2_A")
+    set_status(wished, "T2_A", "waitroom")
+    assert state(wished) == "held/site_unavailable"
+    set_status(wished, "T2_A", "morgue")
+    assert state(wished) == "retry"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("morgue", "retry"), ("waitroom", "held/all_failed"), ("unknown", "held/all_failed")]
+)
+def test_what_ready_sites_cannot_give_is_asked_of_the_morgue(wished: Inventory, status: str, expected: str) -> None:
+    wished.replica("b1", "T2_A")
+    wished.replica("b1", "T2_C")
+    set_status(wished, "T2_C", status)
+    failed(wished, "T2_A", recoverable=False)
+    assert state(wished) == expected
+
+
+def test_the_morgue_can_fail_for_good_too(wished: Inventory) -> None:
+    wished.replica("b1", "T2_A")
+    set_status(wished, "T2_A", "morgue")
+    failed(wished, "T2_A", recoverable=False)
+    assert state(wished) == "held/all_failed"
 
 
 def test_all_failed_for_good(wished: Inventory) -> None:

@@ -11,7 +11,14 @@ from dynamo_ops.fileops.sources import CANDIDATES, LOADS, choose_sources, unreac
 
 
 def candidate(wish: int, site: int, **values: Any) -> dict[str, Any]:
-    plain = {"is_tape": False, "is_doomed": False, "num_failed": 0, "is_refused": False, "is_reachable": True}
+    plain = {
+        "is_last_resort": False,
+        "is_tape": False,
+        "is_doomed": False,
+        "num_failed": 0,
+        "is_refused": False,
+        "is_reachable": True,
+    }
     return {"subscription_id": wish, "source_site_id": site} | plain | values
 
 
@@ -32,6 +39,9 @@ def choose(*rows: dict[str, Any], loads: dict[int, int] | None = None, attempts:
         ({"is_doomed": True}, {"num_failed": 1}),
         ({"is_refused": True}, {"is_tape": True}),
         ({"is_reachable": False}, {"is_tape": True}),
+        ({"is_last_resort": True}, {"is_tape": True, "is_doomed": True, "num_failed": 3}),
+        ({"is_refused": True}, {"is_last_resort": True}),
+        ({"is_last_resort": True, "is_tape": True}, {"is_last_resort": True}),
     ],
     ids=[
         "disk before tape",
@@ -40,6 +50,9 @@ def choose(*rows: dict[str, Any], loads: dict[int, int] | None = None, attempts:
         "not one to be deleted",
         "refused never",
         "unreachable never",
+        "a site in the morgue last",
+        "a site in the morgue before none",
+        "disk before tape in the morgue too",
     ],
 )
 def test_preference(worse: dict[str, Any], better: dict[str, Any]) -> None:
