@@ -21,7 +21,8 @@ from dynamo_ops.settings import settings
 ### Deletions
 `recover` takes up what a killed run left → `plan_batches` groups the wishes by site → `delete` (one task a batch,
 bounded in rate) asks the storage, file by file; a file that is gone already counts as deleted; outcomes are recorded in
-chunks, and with them the replicas shrink and vanish → `clean_directories` removes directories that became empty.
+chunks, and with them the replicas shrink and vanish → `clean_directories` removes directories that became empty, and
+`advance_requests` closes deletion requests of which nothing is left to do.
 """,
 )
 def deletions() -> None:
@@ -49,8 +50,16 @@ def deletions() -> None:
 
         return clean_directories(database(), settings(), batch_ids)
 
+    @task(trigger_rule="none_failed")
+    def advance_requests() -> dict[str, int]:
+        from dataclasses import asdict
+
+        from dynamo_ops.requests.advance import advance
+
+        return asdict(advance(database()))
+
     batches = plan_batches(recover())
-    delete.expand(batch_id=batches) >> clean_directories(batches)
+    delete.expand(batch_id=batches) >> [clean_directories(batches), advance_requests()]
 
 
 deletions()

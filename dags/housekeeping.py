@@ -28,17 +28,20 @@ PARAMS = {
     params=PARAMS,
     doc_md="""
 ### Housekeeping
-Closes copy requests whose data are there, removes locks that have been over for a year and rows that refused pulls left
-in the staging tables, and trims Airflow's own history (where `airflow_db_url` is set). Dynamo's own: what Detox did is
-kept for `history_keep_days` (two years, never less than one); plans and transfers are kept.
+Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so
+after each run already), removes locks that have been over for a year and rows that refused pulls left
+in the staging tables, and trims Airflow's own history (where `airflow_db_url` is set). Dynamo's own: what Detox and
+Dealer did is kept for `history_keep_days` (two years, never less than one); plans and transfers are kept.
 """,
 )
 def housekeeping() -> None:
     @task
-    def close_requests() -> int:
-        from dynamo_ops.requests.copy_request import close_completed
+    def advance_requests() -> dict[str, int]:
+        from dataclasses import asdict
 
-        return close_completed(database())
+        from dynamo_ops.requests.advance import advance
+
+        return asdict(advance(database()))
 
     @task
     def expire() -> dict[str, int]:
@@ -47,10 +50,15 @@ def housekeeping() -> None:
         return expire(database())
 
     @task
-    def prune_detox_history() -> int:
-        from dynamo_ops.detox.history import prune_history
+    def prune_histories() -> dict[str, int]:
+        from dynamo_ops.dealer import history as dealer_history
+        from dynamo_ops.detox import history as detox_history
 
-        return prune_history(database(), before=timezone.utcnow() - timedelta(days=settings().history_keep_days))
+        before = timezone.utcnow() - timedelta(days=settings().history_keep_days)
+        return {
+            "detox": detox_history.prune_history(database(), before=before),
+            "dealer": dealer_history.prune_history(database(), before=before),
+        }
 
     @task
     def trim_airflow_history() -> None:
@@ -77,7 +85,7 @@ def housekeeping() -> None:
         ]
         subprocess.run(command, check=True, env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url})
 
-    [close_requests(), expire(), prune_detox_history(), trim_airflow_history()]
+    [advance_requests(), expire(), prune_histories(), trim_airflow_history()]
 
 
 housekeeping()

@@ -23,8 +23,8 @@ RUNS_AT_ONCE = 4
 `recover` finishes what a killed run left (jobs are looked up in FTS by the id chosen before their submit) and takes in
 whatever other runs' jobs have ended → `hold_and_release` parks wishes that cannot be served now, with the reason →
 `plan_batches` chooses sources (disk before tape, never-failed before failed, spread by load) and records the jobs →
-`submit` (one task a job) → `wait_for_tape` and `wait_for_copies` sleep in the triggerer → `apply` compares sizes and
-lets the replicas grow.
+`submit` (one task a job) → `wait_for_tape` and `wait_for_copies` sleep in the triggerer → `apply` compares sizes, lets
+the replicas grow and closes requests whose copies are there.
 
 Runs may overlap: one that waits for tape does not block the next.
 """,
@@ -56,10 +56,14 @@ def transfers() -> None:
 
     @task(outlets=[REPLICAS], trigger_rule="none_failed", pool="fts")
     def apply(job_ids: list[str]) -> dict[str, object]:
+        from dataclasses import asdict
+
         from dynamo_ops.fileops.steps import apply_transfers
+        from dynamo_ops.requests.advance import advance
 
         del job_ids  # whatever has ended is taken in, of this run and of others
-        return apply_transfers(database(), settings())
+        applied = apply_transfers(database(), settings())
+        return {**applied, "requests": asdict(advance(database()))}
 
     recovered = recover()
     batches = plan_batches(recovered)

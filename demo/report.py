@@ -38,9 +38,10 @@ LAST_COPIES_SQL = """
     GROUP BY 1, 2 ORDER BY 1, 2
 """
 REQUESTS_SQL = """
-    SELECT r.id, string_agg(DISTINCT d.name, ' ') AS dataset, array_to_string(r.sites, ' ') AS sites, r.state
+    SELECT r.id, r.kind, string_agg(DISTINCT d.name, ' ') AS dataset, array_to_string(r.sites, ' ') AS sites, r.state,
+           coalesce(r.closed_because, '') AS because
     FROM requests r JOIN request_items i ON i.request_id = r.id JOIN datasets d ON d.id = i.dataset_id
-    WHERE r.kind = 'copy' GROUP BY r.id ORDER BY r.id
+    GROUP BY r.id ORDER BY r.id
 """
 CONSISTENCY_SQL = """
     SELECT s.name AS site, f.kind, f.state, count(*) AS files, sum(f.size_bytes)::bigint AS size_bytes
@@ -73,7 +74,7 @@ def show_report(database: Database, before: pl.DataFrame) -> None:
     _print("Deleted at the storages", database.frame(DELETED_SQL))
     _print("Consistency", database.frame(CONSISTENCY_SQL))
     _print("Copied by the Dealer, by plugin", _plugins(database))
-    _print("Copy requests", database.frame(REQUESTS_SQL))
+    _print("Requests", database.frame(REQUESTS_SQL))
 
 
 def _occupancy_rows(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

@@ -44,6 +44,7 @@ def run(instance: Instance, say: Say, *, keep: bool) -> int:
     airflow.wait_until_settled(say)
     report.show_report(database, before)
     saved = _evacuated(alone, report.last_copies(database), say)
+    answered = _answered(database, say)
     runs = airflow.runs()
     say(
         f"{len(runs)} DAG runs, all green: "
@@ -57,7 +58,7 @@ def run(instance: Instance, say: Say, *, keep: bool) -> int:
     say(f"wall time {time.monotonic() - began:.0f} s, CPU time of all processes about {cpu:.0f} s")
     if keep:
         say(f"the UI stays up: {instance.ui} (no login); `make down` ends everything")
-    return 0 if holds and saved else 1
+    return 0 if holds and saved and answered else 1
 
 
 def _metadata_and_replicas(instance: Instance, environment: dict[str, str], airflow: Airflow, say: Say) -> None:
@@ -78,16 +79,38 @@ def _popularity(airflow: Airflow, say: Say) -> None:
 
 
 def _requests(instance: Instance, environment: dict[str, str], database: Database, say: Say) -> None:
-    """Ask for copies of two datasets that only tapes have."""
+    """Ask for copies of two datasets that only tapes have, for one that is too large, and for one by mistake; and for a
+    deletion that may not be."""
     tape_only = database.frame("""
         SELECT d.name FROM datasets d WHERE d.status = 'valid' AND d.num_files > 0
           AND EXISTS (SELECT FROM block_replicas r JOIN sites s ON s.id = r.site_id
                       WHERE r.dataset_id = d.id AND s.storage_type = 'mss' AND s.status = 'ready')
           AND NOT EXISTS (SELECT FROM block_replicas r JOIN sites s ON s.id = r.site_id
                           WHERE r.dataset_id = d.id AND s.storage_type <> 'mss') ORDER BY d.size_bytes, d.name LIMIT
-                          2""")
-    for dataset in tape_only["name"]:
-        say(_dynamo(instance, environment, "request", "copy", dataset, "--site", "T2_*", "--group", "physics"))
+                          3""")["name"].to_list()
+    largest = database.frame("SELECT name FROM datasets WHERE status = 'production' ORDER BY size_bytes DESC LIMIT 1")
+
+    def ask(*arguments: str) -> None:
+        say(_dynamo(instance, environment, "request", *arguments))
+
+    for dataset in [*tape_only[:2], largest.item()]:
+        ask("copy", dataset, "--site", "T2_*", "--group", "physics")
+    ask("copy", tape_only[2], "--site", "T2_FF", "--group", "physics")
+    mistaken = database.frame("SELECT max(id) FROM requests").item()
+    ask("cancel", str(mistaken), "--reason", "the wrong dataset")
+    alone = database.frame("SELECT d.name FROM datasets d WHERE d.name LIKE '/Rare%' ORDER BY 1 LIMIT 1").item()
+    ask("delete", alone, "--site", "T2_HH", "--reason", "is anybody using it?")
+
+
+EXPECTED_REQUESTS = {"completed": 2, "rejected": 2, "cancelled": 1}
+
+
+def _answered(database: Database, say: Say) -> bool:
+    """Whether the requests ended as they should, nobody having touched anything."""
+    states = dict(database.frame("SELECT state, count(*) FROM requests GROUP BY state").iter_rows())
+    if states != EXPECTED_REQUESTS:
+        say(f"REQUESTS: expected {EXPECTED_REQUESTS}, found {states}")
+    return states == EXPECTED_REQUESTS
 
 
 def _consistency(airflow: Airflow, database: Database, say: Say, what: str) -> None:

@@ -58,6 +58,10 @@ def grid(instance: Instance) -> dict[str, object]:
     return found
 
 
+LARGEST_REQUEST_TB = 1e-6
+"""1 MB: most datasets of the demo have less, the one that is being produced has more."""
+
+
 def write_configuration(instance: Instance) -> None:
     """A configuration folder of this instance: the shipped one, pointed at the pocket grid."""
     shutil.copytree(ROOT / "include" / "config", instance.config_folder, dirs_exist_ok=True)
@@ -75,6 +79,12 @@ def write_configuration(instance: Instance) -> None:
     }
     (instance.config_folder / "dynamo.yaml").write_text(
         "# Written by the demo: this instance's peers are the pocket grid's servers.\n" + yaml.safe_dump(configuration)
+    )
+    dealer = instance.config_folder / "dealer" / "physics.yaml"
+    placing = yaml.safe_load(dealer.read_text())
+    placing["plugins"]["requests"]["max_size"] = LARGEST_REQUEST_TB
+    dealer.write_text(
+        "# As shipped, but users may only ask for what is small on this grid.\n" + yaml.safe_dump(placing)
     )
 
 

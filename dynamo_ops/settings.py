@@ -116,6 +116,18 @@ class DetoxSettings(Strict):
     protected_sites: list[str] = Field(default_factory=list)
 
 
+class RequestSettings(Strict):
+    """What one person may ask for. ``max_open_per_user``: requests of theirs that are open at once.
+
+    ``max_size_tb``: TB (10^12 bytes) of all copies of one copy request together, or of what one deletion request
+    deletes. ``max_copies``: of one copy request, "one at each" counted by sites. Null: no limit.
+    """
+
+    max_open_per_user: int | None = Field(1_000, ge=1)
+    max_size_tb: float | None = Field(1_000, gt=0)
+    max_copies: int | None = Field(20, ge=1)
+
+
 class Settings(BaseSettings):
     """All settings of one installation."""
 
@@ -141,6 +153,7 @@ class Settings(BaseSettings):
     fts: FtsSettings = FtsSettings()
     detox: DetoxSettings = DetoxSettings()
     deletion: DeletionSettings = DeletionSettings()
+    requests: RequestSettings = RequestSettings()
     mail: MailSettings = MailSettings()
     retries: RetrySettings = RetrySettings()
 

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sources": BASE | {"inventory"},
     "popularity": BASE | {"inventory", "sources"},
     "fileops": BASE | {"inventory"},
-    "requests": BASE | {"inventory", "policy"},
+    "requests": BASE | {"fileops", "inventory", "policy"},
     "detox": BASE | {"fileops", "inventory", "policy", "quality"},
     "examples": BASE | {"detox", "inventory", "policy"},
     "dealer": BASE | {"detox", "fileops", "inventory", "policy", "quality", "requests"},

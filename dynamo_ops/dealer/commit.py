@@ -29,6 +29,9 @@ RECHECKS: Mapping[str, str] = {
     "the site is not ready any more": "NOT EXISTS (SELECT FROM sites s WHERE s.id = w.site_id AND s.status = 'ready')",
     "the dataset is not valid any more": """
         NOT EXISTS (SELECT FROM datasets a WHERE a.id = w.dataset_id AND a.status IN ('valid', 'production'))""",
+    "the requests that asked for it were closed": """
+        NOT EXISTS (SELECT FROM open_claims c WHERE c.dataset_id = w.dataset_id AND c.site_id = w.site_id
+                    AND (c.block_id IS NULL OR c.block_id = w.block_id))""",
     "its sources are gone or being deleted": """
         EXISTS (SELECT FROM blocks b WHERE b.id = w.block_id AND b.num_files > 0) AND NOT EXISTS (
             SELECT FROM block_replicas r WHERE r.block_id = w.block_id AND r.size_bytes > 0
@@ -67,6 +70,7 @@ def commit(database: Database, plan_id: int) -> CommitSummary | None:
         if overtaken:
             raise PlanError(f"plan {plan.id} cannot be committed: {overtaken}", plan_id=plan.id, state=plan.state)
         _load(connection, plan.frame("block_copies"), plan.frame("dataset_copies"))
+        _load_claims(connection, plan.frame("copies"))
         for reason, condition in RECHECKS.items():
             connection.execute(
                 text(f"UPDATE wanted w SET left_out = :reason WHERE left_out IS NULL AND ({condition})"),
@@ -104,6 +108,31 @@ def _load(connection: Connection, block_copies: pl.DataFrame, dataset_copies: pl
         connection, "wanted_datasets", dataset_copies.select("dataset_id", "site_id", "group_id", "is_growing")
     )
     connection.execute(text("ANALYZE wanted"))
+
+
+def _load_claims(connection: Connection, copies: pl.DataFrame) -> None:
+    """``open_claims``: what the accepted proposals ask for, but for those of requests that are not open any more.
+
+    A dataset replica only grows for a claim that stands.
+    """
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE open_claims (request_id bigint, dataset_id bigint, block_id bigint, site_id smallint)
+        ON COMMIT DROP""")
+    )
+    insert_frame(connection, "open_claims", copies.select("request_id", "dataset_id", "block_id", "site_id"))
+    connection.execute(
+        text("""
+        DELETE FROM open_claims c USING requests r WHERE r.id = c.request_id AND r.state NOT IN ('new', 'activated')""")
+    )
+    connection.execute(text("CREATE INDEX ON open_claims (dataset_id, site_id)"))
+    connection.execute(text("ANALYZE open_claims"))
+    connection.execute(
+        text("""
+        UPDATE wanted_datasets d SET is_growing = false WHERE d.is_growing AND NOT EXISTS (
+            SELECT FROM open_claims c
+            WHERE c.dataset_id = d.dataset_id AND c.site_id = d.site_id AND c.block_id IS NULL)""")
+    )
 
 
 def _apply(connection: Connection, plan_id: int) -> CommitSummary:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
 
 from dynamo_ops.errors import SettingsError
+from dynamo_ops.policy.source import near
 
 TB = 10**12
 M = TypeVar("M", bound=BaseModel)
@@ -48,6 +51,17 @@ class DealerConfig(BaseModel):
     placement: tuple[Mapping[str, Any], ...] = ()
     plugins: Mapping[str, PluginConfig] = Field(min_length=1)
     detox_policy: str | None = None
+    _file: str = PrivateAttr("<dealer>")
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Within, an error of the settings of plugins and rules, which do not know their file, names it."""
+        try:
+            yield
+        except SettingsError as error:
+            if error.facts.get("file"):
+                raise
+            raise SettingsError(f"{self._file}: {error.message}", **{**error.facts, "file": self._file}) from error
 
 
 def load_config(text: str, *, file: str = "<dealer>") -> DealerConfig:
@@ -58,14 +72,31 @@ def load_config(text: str, *, file: str = "<dealer>") -> DealerConfig:
         raise SettingsError(f"{file}: not YAML: {error}", file=file, key="", reason=str(error)) from error
     if not isinstance(settings, dict):
         raise SettingsError(f"{file}: expected a mapping", file=file, key="", reason="expected a mapping")
-    return checked_settings(DealerConfig, settings, file=file)
+    config = checked_settings(DealerConfig, settings, file=file)
+    config._file = file
+    return config
 
 
 def checked_settings(model: type[M], settings: Mapping[str, Any], *, file: str, below: str = "") -> M:
-    """``settings`` as a model; all that is wrong in one SettingsError, whose facts are those of the first."""
+    """``settings`` as a model; all that is wrong in one SettingsError, whose facts are those of the first.
+
+    ``below``: the key under which they stand. ``file`` empty: not known here, see ``DealerConfig.named``.
+    """
     try:
         return model.model_validate(dict(settings))
     except ValidationError as error:
-        found = [(".".join([*([below] if below else []), *map(str, e["loc"])]), e["msg"]) for e in error.errors()]
+        found = [_fault(model, fault, below) for fault in error.errors()]
         message = "; ".join(f"{key}: {reason}" for key, reason in found)
-        raise SettingsError(f"{file}: {message}", file=file, key=found[0][0], reason=found[0][1]) from error
+        told = f"{file}: {message}" if file else message
+        raise SettingsError(told, file=file, key=found[0][0], reason=found[0][1]) from error
+
+
+def _fault(model: type[BaseModel], fault: ErrorDetails, below: str) -> tuple[str, str]:
+    """Key and reason of one fault; near names of an unknown key."""
+    key = ".".join(filter(None, [below, *map(str, fault["loc"])])) or "(all of it)"
+    if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
+        known = sorted(model.model_fields)
+        return key, f"there is no such setting.{near(str(fault['loc'][0]), known)} Known: {', '.join(known) or 'none'}"
+    if fault["type"] in {"missing", "value_error"}:
+        return key, fault["msg"].removeprefix("Value error, ")
+    return key, f"{fault['msg']}, got {fault['input']!r}"

@@ -128,10 +128,11 @@ def load_rule_type(name: str, key: str) -> type[PlacementRule]:
 def make_rules(config: DealerConfig) -> list[PlacementRule]:
     """The rules of a configuration. SettingsError names the key of what is wrong."""
     rules = []
-    for number, given in enumerate(config.placement):
-        key = f"placement.{number}"
-        rule = checked_settings(RuleConfig, given, file="", below=key)
-        rules.append(load_rule_type(rule.type, key)(rule.settings, key=key))
+    with config.named():
+        for number, given in enumerate(config.placement):
+            key = f"placement.{number}"
+            rule = checked_settings(RuleConfig, given, file="", below=key)
+            rules.append(load_rule_type(rule.type, key)(rule.settings, key=key))
     return rules
 
 

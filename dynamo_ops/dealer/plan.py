@@ -17,6 +17,7 @@ from dynamo_ops.dealer.site import TargetSites, load_target_sites
 from dynamo_ops.errors import SettingsError
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
 from dynamo_ops.policy.partition import Partitions
+from dynamo_ops.policy.source import near
 
 PLANNED: Schema = {
     "number": pl.Int64,
@@ -139,7 +140,9 @@ def set_table(
 ) -> Table:
     """Look up all that deciding on ``proposals`` needs."""
     sites = load_target_sites(frames, config, partitions)
-    items = load_items(frames, proposals, default_group=_group_id(frames, config.group))
+    with config.named():
+        default_group = _group_id(frames, config.group)
+    items = load_items(frames, proposals, default_group=default_group)
     pairs = items.rows.select("dataset_id", "group_id")
     placement = load_placement(frames, config, pairs, sites.ids, now=now)
     volume = config.max_total_cycle_volume * TB
@@ -297,6 +300,6 @@ def _rejected(planned: pl.DataFrame) -> pl.DataFrame:
 def _group_id(frames: InventoryFrames, group: str) -> int:
     found = frames.groups.filter(pl.col("group") == group)["group_id"]
     if not len(found):
-        reason = f"no group is called {group!r}"
-        raise SettingsError(reason, file="", key="group", reason=reason)
+        reason = f"no group is called {group!r}.{near(group, frames.groups['group'].to_list())}"
+        raise SettingsError(f"group: {reason}", file="", key="group", reason=reason)
     return int(found[0])

@@ -149,14 +149,16 @@ class ProposalInputs:
 
 def make_plugins(config: DealerConfig) -> dict[str, Plugin]:
     """The plugins of a configuration, by name. SettingsError names the key of what is wrong."""
-    return {name: load_plugin(name)(given.settings) for name, given in sorted(config.plugins.items())}
+    with config.named():
+        return {name: load_plugin(name)(given.settings) for name, given in sorted(config.plugins.items())}
 
 
 def propose(plugin: Plugin, name: str, inputs: ProposalInputs, config: DealerConfig, *, seed: int) -> pl.DataFrame:
     """One plugin's proposals, columns :data:`WITH_PLUGIN`. PlanError when an attribute that it reads was not produced,
     or is stale."""
     require_attributes(inputs.frames, plugin.attributes(), now=inputs.now, max_age=inputs.attribute_max_age)
-    proposed = plugin.propose(inputs.frames, inputs.context(config, name, seed))
+    with config.named():
+        proposed = plugin.propose(inputs.frames, inputs.context(config, name, seed))
     return proposed.select(pl.lit(name).alias("plugin"), *(pl.col(c).cast(kind) for c, kind in PROPOSALS.items()))
 
 

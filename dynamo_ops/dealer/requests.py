@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.dealer.config import TB, checked_settings
-from dynamo_ops.dealer.plugin import ProposalContext, proposals_frame
+from dynamo_ops.dealer.plugin import ProposalContext
+from dynamo_ops.dealer.proposal import as_proposals, size_texts
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.attributes import NULL_GROUP
-from dynamo_ops.policy.compile import texts_expr
+from dynamo_ops.policy.glob import glob_matches
+
+WISH = ["request_id", "dataset"]
+"""What one request asks of one dataset."""
 
 
 class RequestsSettings(BaseModel):
@@ -28,20 +31,6 @@ class RequestsSettings(BaseModel):
     block_request_max: float = Field(default=1.0, gt=0, le=1)
     max_size: float | None = Field(default=None, gt=0)
     overwritten_groups: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """What one request asks of one dataset. ``block_ids`` null: all of it."""
-
-    request_id: int
-    dataset: str
-    dataset_id: int | None
-    block_ids: tuple[int, ...] | None
-    sites: tuple[str, ...]
-    num_copies: int
-    group: str
-    unknown: str | None = None
 
 
 class RequestsPlugin:
@@ -59,122 +48,195 @@ class RequestsPlugin:
         return False
 
     def propose(self, frames: InventoryFrames, context: ProposalContext) -> pl.DataFrame:
-        """Proposals by request id and dataset: changes of owner first, then copies whose destination the engine
-        draws."""
-        inventory = _Inventory(frames)
-        rows: list[dict[str, Any]] = []
-        for wish in self._wishes(inventory, context.copy_requests):
-            rows += self._answer(inventory, wish)
-        return proposals_frame(rows)
-
-    def _wishes(self, inventory: _Inventory, requests: pl.DataFrame) -> list[_Wish]:
-        grouped: dict[tuple[int, str], list[dict[str, Any]]] = {}
-        for row in requests.sort("request_id", "dataset").iter_rows(named=True):
-            dataset = row["dataset"].split("#", 1)[0]
-            grouped.setdefault((row["request_id"], dataset), []).append(row)
-        return [self._wish(inventory, dataset, rows) for (_, dataset), rows in grouped.items()]
-
-    def _wish(self, inventory: _Inventory, dataset: str, rows: list[dict[str, Any]]) -> _Wish:
-        dataset_id = inventory.datasets.get(dataset)
-        known = inventory.blocks_of(dataset_id)
-        names = sorted({row["dataset"].split("#", 1)[1] for row in rows if "#" in row["dataset"]})
-        unknown = f"unknown dataset {dataset}" if dataset_id is None else None
-        unknown = unknown or next((f"unknown block {dataset}#{name}" for name in names if name not in known), None)
-        is_whole = any("#" not in row["dataset"] for row in rows) or len(names) > self.settings.block_request_max * len(
-            known
+        """Proposals by request id and dataset: changes of owner first, by site name, then copies whose destination the
+        engine draws."""
+        items = _items(frames, context.copy_requests)
+        sites = _sites(frames, context.copy_requests)
+        wishes, blocks = self._wishes(frames, items)
+        wishes = self._judged(frames, wishes, sites)
+        open_wishes = wishes.filter(pl.col("refused").is_null())
+        present = self._present(frames, open_wishes, blocks).join(sites, on=["request_id", "site_id"])
+        counted = present.group_by(WISH).agg(num_owned=(pl.col("kind") == "owned").sum().cast(pl.Int64))
+        lacking = (
+            open_wishes.join(counted, on=WISH, how="left")
+            .with_columns(pl.col("num_owned").fill_null(0))
+            .with_columns(missing=pl.col("num_copies") - pl.col("num_owned"))
+            .filter((pl.col("num_copies") == 0) | (pl.col("missing") > 0))
+            .with_columns(reason=_reason())
         )
-        return _Wish(
-            request_id=rows[0]["request_id"],
-            dataset=dataset,
-            dataset_id=dataset_id,
-            block_ids=None if is_whole or unknown else tuple(known[name][0] for name in names),
-            sites=tuple(rows[0]["sites"] or ()),
-            num_copies=rows[0]["num_copies"] or 0,
-            group=rows[0]["group"],
-            unknown=unknown,
+        at_each = _at_each_site(lacking.filter(pl.col("num_copies") == 0), present, sites)
+        changes, drawn = _some_sites(lacking.filter(pl.col("num_copies") > 0), present, sites)
+        known_blocks = pl.when(pl.col("unknown").is_null()).then("block_ids")
+        refused = wishes.filter(pl.col("refused").is_not_null()).select(*WISH, "dataset_id", known_blocks, "refused")
+        parts = [refused.with_columns(place=pl.lit(0)), at_each, changes, drawn]
+        found = pl.concat(parts, how="diagonal_relaxed")
+        return as_proposals(found.sort(*WISH, "place", "site", nulls_last=True, maintain_order=True))
+
+    def _wishes(self, frames: InventoryFrames, items: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The wishes, with ``num_blocks``, ``size_bytes`` and ``block_ids`` (null: the whole dataset) of what they ask
+        and the first ``unknown`` name; and the blocks of those that are not for whole datasets."""
+        wanted = items["dataset_id"].unique().implode()
+        known = (
+            frames.blocks.filter(pl.col("dataset_id").is_in(wanted))
+            .group_by("dataset_id")
+            .agg(num_known=pl.len().cast(pl.Int64), known_bytes=pl.col("size_bytes").sum())
+        )
+        name = pl.format("unknown block {}#{}", "dataset", "block")
+        is_unknown = pl.col("block").is_not_null() & pl.col("block_id").is_null()
+        wishes = (
+            items.group_by(WISH)
+            .agg(
+                pl.col("dataset_id", "num_copies", "group", "sites").first(),
+                is_named=pl.col("block").is_null().any(),
+                num_named=pl.col("block").drop_nulls().n_unique().cast(pl.Int64),
+                unknown=name.filter(is_unknown).min(),
+            )
+            .join(known, on="dataset_id", how="left")
+            .with_columns(pl.col("num_known", "known_bytes").fill_null(0))
+        )
+        share = self.settings.block_request_max * pl.col("num_known")
+        wishes = wishes.with_columns(is_whole=pl.col("is_named") | (pl.col("num_named") > share))
+        parts = wishes.filter(~pl.col("is_whole")).select(WISH)
+        blocks = items.filter(pl.col("block_id").is_not_null()).join(parts, on=WISH).unique([*WISH, "block_id"])
+        of_parts = blocks.group_by(WISH).agg(
+            block_ids=pl.col("block_id").sort(),
+            num_blocks=pl.len().cast(pl.Int64),
+            size_bytes=pl.col("block_bytes").sum(),
+        )
+        wishes = wishes.join(of_parts, on=WISH, how="left").with_columns(
+            num_blocks=pl.when("is_whole").then("num_known").otherwise(pl.col("num_blocks").fill_null(0)),
+            size_bytes=pl.when("is_whole").then("known_bytes").otherwise(pl.col("size_bytes").fill_null(0)),
+        )
+        return wishes, blocks.select(*WISH, "block_id")
+
+    def _judged(self, frames: InventoryFrames, wishes: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
+        """``wishes`` with ``group_id`` and ``refused``: why they are never answered, null if they are."""
+        limit = self.settings.max_size
+        sited = sites.select("request_id", has_sites=pl.lit(True)).unique()
+        globs = pl.col("sites").list.join(" ")
+        joined = wishes.join(frames.groups.select("group", "group_id"), on="group", how="left").join(
+            sited, on="request_id", how="left"
+        )
+        is_large = pl.lit(False) if limit is None else pl.col("size_bytes") > limit * TB
+        large = pl.format("{} are above max_size {} TB", size_texts("size_bytes"), pl.lit(str(limit)))
+        return joined.with_columns(
+            refused=pl.when(pl.col("dataset_id").is_null())
+            .then(pl.format("unknown dataset {}", "dataset"))
+            .when(pl.col("unknown").is_not_null())
+            .then("unknown")
+            .when(pl.col("group_id").is_null())
+            .then(pl.format("unknown group {}", "group"))
+            .when(pl.col("has_sites").is_null())
+            .then(pl.format("no site matches {}", globs))
+            .when(is_large)
+            .then(large)
         )
 
-    def _answer(self, inventory: _Inventory, wish: _Wish) -> list[dict[str, Any]]:
-        row = {
-            "request_id": wish.request_id,
-            "dataset_id": wish.dataset_id,
-            "block_ids": None if wish.block_ids is None else list(wish.block_ids),
-            "reason": f"request {wish.request_id}",
-        }
-        refused = wish.unknown or self._refusal(inventory, wish)
-        if refused:
-            return [{**row, "refused": refused}]
-        row["group_id"] = inventory.groups[wish.group]
-        owned, takeable, foreign = self._present(inventory, wish)
-        sites = inventory.sites_matching(wish.sites)
-        free = [site for site in sites if site not in owned and site not in takeable and site not in foreign]
-        changes = [site for site in sites if site in takeable]
-        if wish.num_copies == 0:
-            return [{**row, "site_id": site} for site in sites if site in takeable or site in free]
-        missing = wish.num_copies - sum(site in owned for site in sites)
-        answer = [{**row, "site_id": site} for site in changes[: max(0, missing)]]
-        drawn = min(max(0, missing - len(answer)), len(free))
-        return answer + [{**row, "candidate_site_ids": free}] * drawn
-
-    def _refusal(self, inventory: _Inventory, wish: _Wish) -> str | None:
-        if wish.group not in inventory.groups:
-            return f"unknown group {wish.group}"
-        if not inventory.sites_matching(wish.sites):
-            return f"no site matches {' '.join(wish.sites)}"
-        size = inventory.size_of(wish.dataset_id, wish.block_ids)
-        if self.settings.max_size is not None and size > self.settings.max_size * TB:
-            return f"{size / TB:.3f} TB are above max_size {self.settings.max_size} TB"
-        return None
-
-    def _present(self, inventory: _Inventory, wish: _Wish) -> tuple[set[int], set[int], set[int]]:
-        """Sites that have all its blocks (complete or on the way): the group's, those it may take, those of other
-        owners."""
-        overwritten = {NULL_GROUP, wish.group, *self.settings.overwritten_groups}
-        owned, takeable, foreign = set(), set(), set()
-        for site, owners in inventory.owners_at(wish.dataset_id, wish.block_ids).items():
-            if owners == {wish.group}:
-                owned.add(site)
-            elif owners <= overwritten:
-                takeable.add(site)
-            else:
-                foreign.add(site)
-        return owned, takeable, foreign
+    def _present(self, frames: InventoryFrames, wishes: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
+        """The sites that have all blocks asked for, complete or on the way: ``request_id``, ``dataset``, ``site_id``
+        and ``kind``: owned by the group, takeable by it, or foreign."""
+        taken = [*self.settings.overwritten_groups, NULL_GROUP]
+        takeable = frames.groups.filter(pl.col("group").is_in(taken))["group_id"].implode()
+        wanted = wishes.select(*WISH, "dataset_id", "num_blocks", wanted_by="group_id")
+        replicas = frames.block_replicas.filter(
+            pl.col("dataset_id").is_in(wanted["dataset_id"].unique().implode())
+        ).select("block_id", "dataset_id", "site_id", "group_id")
+        whole = wanted.join(wishes.filter("is_whole").select(WISH), on=WISH, how="semi")
+        of_datasets = replicas.group_by("dataset_id", "site_id", "group_id").agg(here=pl.len().cast(pl.Int64))
+        parts = blocks.join(wanted, on=WISH).join(replicas.drop("dataset_id"), on="block_id")
+        of_blocks = parts.group_by(*WISH, "num_blocks", "wanted_by", "site_id", "group_id").agg(
+            here=pl.len().cast(pl.Int64)
+        )
+        columns = [*WISH, "num_blocks", "wanted_by", "site_id", "group_id", "here"]
+        found = pl.concat([whole.join(of_datasets, on="dataset_id").select(columns), of_blocks.select(columns)])
+        is_ours = pl.col("group_id").eq_missing(pl.col("wanted_by"))
+        may_take = is_ours | pl.col("group_id").is_null() | pl.col("group_id").is_in(takeable)
+        kinds = found.group_by(*WISH, "site_id").agg(
+            all_here=pl.col("here").sum() == pl.col("num_blocks").first(), owned=is_ours.all(), may=may_take.all()
+        )
+        kind = pl.when("owned").then(pl.lit("owned")).when("may").then(pl.lit("takeable")).otherwise(pl.lit("foreign"))
+        return kinds.filter("all_here").select(*WISH, "site_id", kind=kind)
 
 
-class _Inventory:
-    """Look-ups by name that answering requests needs."""
+def _items(frames: InventoryFrames, requests: pl.DataFrame) -> pl.DataFrame:
+    """One row per item: the request's columns, ``dataset`` and ``block`` (null: all of it), ids and ``block_bytes``
+    where they are known."""
+    parts = pl.col("dataset").str.splitn("#", 2).struct.rename_fields(["dataset", "block"])
+    named = (
+        requests.sort("request_id", "dataset")
+        .select("request_id", "sites", "group", pl.col("num_copies").fill_null(0), parts.alias("parts"))
+        .unnest("parts")
+        .join(frames.datasets.select("dataset", "dataset_id"), on="dataset", how="left", maintain_order="left")
+    )
+    asked = named.filter(pl.col("block").is_not_null())["dataset_id"].unique().implode()
+    blocks = frames.blocks.filter(pl.col("dataset_id").is_in(asked)).select(
+        "dataset_id", "block", "block_id", block_bytes="size_bytes"
+    )
+    return named.join(blocks, on=["dataset_id", "block"], how="left", maintain_order="left")
 
-    def __init__(self, frames: InventoryFrames) -> None:
-        self.frames = frames
-        self.datasets: dict[str, int] = dict(frames.datasets.select("dataset", "dataset_id").iter_rows())
-        self.groups: dict[str, int] = dict(frames.groups.select("group", "group_id").iter_rows())
-        self._group_names = {group_id: name for name, group_id in self.groups.items()}
 
-    def blocks_of(self, dataset_id: int | None) -> dict[str, tuple[int, int]]:
-        """Id and size of the dataset's blocks, by name."""
-        if dataset_id is None:
-            return {}
-        blocks = self.frames.blocks.filter(pl.col("dataset_id") == dataset_id).select("block", "block_id", "size_bytes")
-        return {name: (block_id, size) for name, block_id, size in blocks.iter_rows()}
+def _sites(frames: InventoryFrames, requests: pl.DataFrame) -> pl.DataFrame:
+    """``request_id``, ``site_id``, ``site``: the sites that match one of a request's globs."""
+    asked = requests.select("request_id", pattern="sites").explode("pattern", empty_as_null=True).drop_nulls().unique()
+    matching = [
+        (pattern, site_id, site)
+        for pattern in asked["pattern"].unique()
+        for site_id, site in frames.sites.select("site_id", "site").iter_rows()
+        if glob_matches(site, pattern)
+    ]
+    found = pl.DataFrame(matching, schema={"pattern": pl.String, "site_id": pl.Int64, "site": pl.String}, orient="row")
+    return asked.join(found, on="pattern").select("request_id", "site_id", "site").unique()
 
-    def size_of(self, dataset_id: int | None, block_ids: tuple[int, ...] | None) -> int:
-        """Full size of the blocks asked for."""
-        blocks = self.blocks_of(dataset_id).values()
-        return sum(size for block_id, size in blocks if block_ids is None or block_id in block_ids)
 
-    def sites_matching(self, globs: tuple[str, ...]) -> list[int]:
-        """Sites that match one of the globs, by name."""
-        if not globs:
-            return []
-        return self.frames.sites.filter(texts_expr(globs, pl.col("site"))).sort("site")["site_id"].to_list()
+def _reason() -> pl.Expr:
+    """What is asked, and what there is of it."""
+    there = pl.format(", {} there", "num_owned")
+    copies = pl.when(pl.col("num_copies") == 1).then(pl.lit("y")).otherwise(pl.lit("ies"))
+    return pl.format(
+        "request {}: {}{}",
+        "request_id",
+        pl.when(pl.col("num_copies") == 0)
+        .then(pl.lit("one copy at each of its sites"))
+        .otherwise(pl.format("{} cop{}", "num_copies", copies)),
+        there,
+    )
 
-    def owners_at(self, dataset_id: int | None, block_ids: tuple[int, ...] | None) -> dict[int, set[str]]:
-        """Owners by site, for sites that have a replica of every block asked for."""
-        replicas = self.frames.block_replicas.filter(pl.col("dataset_id") == dataset_id)
-        if block_ids is not None:
-            replicas = replicas.filter(pl.col("block_id").is_in(list(block_ids)))
-        wanted = len(self.blocks_of(dataset_id)) if block_ids is None else len(block_ids)
-        found: dict[int, list[str]] = {}
-        for site, group in replicas.select("site_id", "group_id").iter_rows():
-            found.setdefault(site, []).append(self._group_names.get(group, NULL_GROUP))
-        return {site: set(owners) for site, owners in found.items() if len(owners) == wanted and wanted}
+
+def _at_each_site(wishes: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
+    """A proposal for each site that has no copy of the group's, unless it is another owner's."""
+    there = present.filter(pl.col("kind") != "takeable").select(*WISH, "site_id")
+    return (
+        wishes.join(sites, on="request_id")
+        .join(there, on=[*WISH, "site_id"], how="anti")
+        .select(*WISH, "dataset_id", "block_ids", "group_id", "reason", "site_id", "site", place=pl.lit(1))
+    )
+
+
+def _some_sites(wishes: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Changes of owner, as many as are missing, by site name; and draws among the sites without a copy for the rest."""
+    taken = (
+        wishes.join(present.filter(pl.col("kind") == "takeable"), on=WISH)
+        .sort(*WISH, "site")
+        .filter(pl.int_range(pl.len()).over(WISH) < pl.col("missing"))
+    )
+    rest = (
+        wishes.join(taken.group_by(WISH).agg(num_taken=pl.len().cast(pl.Int64)), on=WISH, how="left")
+        .with_columns(missing=pl.col("missing") - pl.col("num_taken").fill_null(0))
+        .filter(pl.col("missing") > 0)
+    )
+    free = (
+        rest.select(WISH)
+        .join(sites, on="request_id")
+        .join(present.select(*WISH, "site_id"), on=[*WISH, "site_id"], how="anti")
+        .sort(*WISH, "site")
+        .group_by(WISH, maintain_order=True)
+        .agg(candidate_site_ids="site_id")
+    )
+    draws = rest.join(free, on=WISH).with_columns(
+        number=pl.min_horizontal("missing", pl.col("candidate_site_ids").list.len().cast(pl.Int64))
+    )
+    columns = [*WISH, "dataset_id", "block_ids", "group_id", "reason"]
+    repeated = draws.select(
+        *columns, "candidate_site_ids", place=pl.lit(2), n=pl.int_ranges(0, pl.col("number"))
+    ).explode("n", empty_as_null=False)
+    return taken.select(*columns, "site_id", "site", place=pl.lit(1)), repeated.drop("n")

@@ -64,4 +64,5 @@ _RELEASES = """
     WHERE software_release IS NOT NULL AND status IN ('valid', 'production')"""
 
 _REQUESTS = """
-    SELECT dataset_id, sites, state FROM copy_requests WHERE state IN ('new', 'activated')"""
+    SELECT DISTINCT i.dataset_id, r.sites, r.state FROM requests r JOIN request_items i ON i.request_id = r.id
+    WHERE r.kind = 'copy' AND r.state IN ('new', 'activated')"""

@@ -172,31 +172,6 @@ def test_a_file_that_is_not_there_is_told_in_a_line(stock: Inventory, fails: Cal
     assert "/no/such.json" in fails("inject", "/no/such.json")
 
 
-@pytest.mark.parametrize(("quota", "shown"), [("5000", "5.00 kB"), ("0", "0 B"), ("-1", "unlimited")])
-def test_a_quota_is_set_and_shown(stock: Inventory, quota: str, shown: str) -> None:
-    assert dynamo("quota", "set", "T2_B", "physics", quota).output == f"physics at T2_B: {shown}\n"
-    (row,) = json.loads(dynamo("quota", "show", "--json").output)
-    assert (row["site"], row["partition"], row["quota_bytes"]) == ("T2_B", "physics", int(quota))
-    assert shown in dynamo("quota", "show").output
-    assert row["changed_by"]
-
-
-def test_a_quota_is_changed_in_place(stock: Inventory) -> None:
-    for quota in ("5000", "6000"):
-        dynamo("quota", "set", "T2_B", "physics", quota)
-    (row,) = json.loads(dynamo("quota", "show", "--json").output)
-    assert row["quota_bytes"] == 6000
-
-
-def test_a_quota_of_an_unknown_site_is_refused(stock: Inventory, fails: Callable[..., str]) -> None:
-    assert fails("quota", "set", "T9_X", "physics", "1") == "dynamo: unknown site 'T9_X'"
-
-
-def test_a_quota_of_an_unknown_partition_is_refused(stock: Inventory, fails: Callable[..., str]) -> None:
-    told = fails("quota", "set", "T2_B", "phyics", "1")
-    assert told == "dynamo: unknown partition 'phyics'; known: express, physics, relval, unclaimed"
-
-
 def test_an_injected_quota_of_an_unknown_partition_is_refused(
     stock: Inventory, fails: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -205,19 +180,13 @@ def test_an_injected_quota_of_an_unknown_partition_is_refused(
     assert "quotas[0].partition: unknown partition 'phyics'" in fails("inject", str(file))
 
 
-def test_a_quota_that_no_number_of_the_database_holds_is_refused(stock: Inventory) -> None:
-    result = CliRunner().invoke(main.app, ["quota", "set", "T2_A", "physics", str(2**63)])
-    assert result.exit_code == 2
-    assert "quota_bytes" in result.output.lower()
-
-
 def test_a_copy_is_requested_and_listed(stock: Inventory) -> None:
     asked = ("--site", "T2_B", "--site", "T2_A", "--group", "physics", "--copies", "0")
     shown = dynamo("request", "copy", DATASET, *asked).output
     (request,) = list_requests(stock.db).to_dicts()
     assert shown == f"copy request {request['id']}: one at each of {DATASET} at T2_B T2_A\n"
     assert (request["sites"], request["num_copies"], request["state"]) == ("T2_A T2_B", 0, "new")
-    assert json.loads(dynamo("request", "list", "--json").output)[0]["dataset"] == DATASET
+    assert json.loads(dynamo("request", "list", "--json").output)[0]["items"] == DATASET
     assert DATASET in dynamo("request", "list").output
 
 

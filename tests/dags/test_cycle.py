@@ -143,7 +143,7 @@ def test_requests_are_served_from_tape_and_from_disk_and_completed(cycle: Cycle)
         JOIN datasets d ON d.id = b.dataset_id WHERE s.origin = 'dealer' AND t.state = 'done'
         GROUP BY 1, 2 ORDER BY 1""")
     assert served == [(TAPE_ONLY, "T1_AA_Tape", 6), (HALF, "T1_AA_Disk", 4)]
-    assert cycle.house.rows("SELECT state, closed_at IS NOT NULL FROM copy_requests") == [("completed", True)] * 2
+    assert cycle.house.rows("SELECT state, closed_at IS NOT NULL FROM requests") == [("completed", True)] * 2
 
 
 def test_waiting_for_tape_is_a_task_of_its_own(cycle: Cycle) -> None:
@@ -193,7 +193,7 @@ def contents(house: House) -> dict[str, list[tuple[str]]]:
         "subscriptions": "id, file_id, site_id, action, state",
         "transfers": "id, state",
         "deletions": "id, state",
-        "copy_requests": "id, state",
+        "requests": "id, state",
         "accesses_daily": "day, source, dataset_id, site_id, num_accesses",
     }
     return {table: house.rows(f"SELECT {columns} FROM {table} ORDER BY {columns}") for table, columns in tables.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import pytest
 
 from dynamo_ops.dealer import commit as module
 from dynamo_ops.dealer.commit import FOLLOWS, CommitSummary, commit
-from dynamo_ops.dealer.history import dataset_history
+from dynamo_ops.dealer.history import dataset_history, prune_history
 from dynamo_ops.dealer.plan import COPIES
 from dynamo_ops.dealer.steps import commit_plan
 from dynamo_ops.errors import InventoryError, PlanError
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.requests.cancel import cancel
 from dynamo_ops.requests.copy_request import list_requests, request_copy
 from tests.detox.small import NOW
 from tests.fileops.factory import SIZE, Inventory
@@ -73,24 +74,23 @@ class Stock(Inventory):
         )
         copied = pl.DataFrame(
             [
-                (
-                    1 + sites.index(site),
-                    "requests",
-                    request,
-                    self.dataset_id,
-                    self.block_ids[block],
-                    self.site_ids[site],
-                    site,
-                    owner,
-                    3 * SIZE,
-                    f"request {request}",
-                    None,
-                )
+                {
+                    "copy": 1 + sites.index(site) + len(sites) * turn,
+                    "plugin": "requests",
+                    "request_id": request,
+                    "dataset_id": self.dataset_id,
+                    "block_id": None if growing else self.block_ids[block],
+                    "site_id": self.site_ids[site],
+                    "site": site,
+                    "group_id": owner,
+                    "size_bytes": 3 * SIZE,
+                    "reason": f"request {request}",
+                    "weight": None,
+                }
                 for block, site in copies
-                for request in requests or (None,)
+                for turn, request in enumerate(requests or (None,))
             ],
             schema=dict(COPIES),
-            orient="row",
         )
         refused = pl.DataFrame(schema={"request_id": pl.Int64, "reason": pl.String})
         stored = plan_store.save(
@@ -327,3 +327,28 @@ def test_what_was_copied_stays_in_the_history(stock: Stock) -> None:
     assert dataset_history(stock.db, "/A/B-v1/*", since=datetime(2020, 1, 1, tzinfo=UTC), site="T2_C").height == 1
     with pytest.raises(InventoryError, match="no dataset is called '/no'"):
         dataset_history(stock.db, "/no", since=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def test_what_was_taken_back_in_between_is_not_copied(stock: Stock) -> None:
+    asked = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by="ada")
+    plan = stock.plan(("b1", "T2_B"), ("b2", "T2_B"), requests=(asked,), growing=True)
+    cancel(stock.db, asked, by="ada", reason="by mistake")
+    assert done(stock, plan).left_out == {"the requests that asked for it were closed": 2}
+    assert (stock.wishes(), stock.dataset_replica("T2_B")) == ({}, None)
+
+
+def test_what_another_request_still_asks_for_is_copied(stock: Stock) -> None:
+    ids = [
+        request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=copies, group="ops", by="ada") for copies in (0, 1)
+    ]
+    plan = stock.plan(("b1", "T2_B"), requests=tuple(ids), growing=True)
+    cancel(stock.db, ids[0], by="ada", reason="by mistake")
+    assert done(stock, plan).num_files == 3
+    assert stock.dataset_replica("T2_B") == (True, "ops")
+
+
+def test_history_goes_when_it_is_old(stock: Stock) -> None:
+    done(stock, stock.plan(("b1", "T2_B")))
+    assert prune_history(stock.db, before=datetime.now(UTC) - timedelta(days=1)) == 0
+    assert prune_history(stock.db, before=datetime.now(UTC) + timedelta(days=1)) == 1
+    assert stock.scalar("SELECT count(*) FROM dealer_history") == 0

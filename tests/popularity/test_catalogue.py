@@ -9,7 +9,7 @@ from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.injection import inject
 from dynamo_ops.popularity.attributes import produce_attributes, producers
 from dynamo_ops.popularity.catalogue import CatalogueProducer, latest_releases
-from dynamo_ops.requests.copy_request import activate, request_copy
+from dynamo_ops.requests.copy_request import request_copy
 from tests.inventory.told import dataset, merge, site, sync_sites
 
 
@@ -57,7 +57,8 @@ def true(db: Database) -> set[tuple[str, str]]:
 def test_what_follows_from_releases_and_requests(filled: Database) -> None:
     handled = request_copy(filled, "/A/B-v1/C", ["T1_*"], num_copies=1, group="physics", by="test")
     request_copy(filled, "/D/E-v1/F", ["T2_A"], num_copies=1, group="physics", by="test")
-    activate(filled, [handled])
+    with filled.begin() as connection:
+        connection.execute(text("UPDATE requests SET state = 'activated' WHERE id = :id"), {"id": handled})
     (first, *_) = made = produce_attributes(filled, [CatalogueProducer()])
     assert true(filled) == {
         ("latest_production_release", "/A/B-v1/C"),
@@ -71,7 +72,7 @@ def test_what_follows_from_releases_and_requests(filled: Database) -> None:
 def test_a_closed_request_asks_for_nothing(filled: Database) -> None:
     request_copy(filled, "/A/B-v1/C", ["T*"], num_copies=1, group="physics", by="test")
     with filled.begin() as connection:
-        connection.execute(text("UPDATE copy_requests SET state = 'cancelled'"))
+        connection.execute(text("UPDATE requests SET state = 'cancelled'"))
     produce_attributes(filled, [CatalogueProducer()])
     assert {name for name, _ in true(filled)} == {"latest_production_release"}
 

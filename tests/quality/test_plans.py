@@ -218,7 +218,11 @@ def test_a_dealer_plan_as_a_whole_is_refused(database: Database, plan: dict[str,
         (("T2_A", "ready", 10, 11, 5, 5), 5, "or its quota is not known in 1 site: T2_A over_quota_bytes=1"),
         (("T2_A", "ready", None, 11, 5, 5), 5, "goes over its quota, or its quota is not known in 1 site: T2_A"),
         (("T2_A", "ready", 0, 1, 1, 1), 5, "goes over its quota"),
-        (("T2_A", "waitroom", 10, 10, 5, 5), 5, "not ready, or its status is not known, but gets copies in 1 site: T2_A"),
+        (
+            ("T2_A", "waitroom", 10, 10, 5, 5),
+            5,
+            "not ready, or its status is not known, but gets copies in 1 site: T2_A",
+        ),
         (("T2_A", None, 10, 10, 5, 5), 5, "not ready, or its status is not known, but gets copies in 1 site: T2_A"),
         (
             ("T2_A", "ready", 10, 10, 5, 5),

@@ -15,7 +15,7 @@ from dynamo_ops.inventory.schema.fileops import (
     Transfer,
     TransferBatch,
 )
-from dynamo_ops.inventory.schema.history import DetoxDecision, DetoxLeftOut, DetoxSiteState, PolicyLine
+from dynamo_ops.inventory.schema.history import DealerCopy, DetoxDecision, DetoxLeftOut, DetoxSiteState, PolicyLine
 from dynamo_ops.inventory.schema.plan import Plan, PolicyVersion
 from dynamo_ops.inventory.schema.popularity import (
     AccessDay,
@@ -25,8 +25,9 @@ from dynamo_ops.inventory.schema.popularity import (
     StagedAccess,
 )
 from dynamo_ops.inventory.schema.quality import GateResult
+from dynamo_ops.inventory.schema.quota import QuotaChange
 from dynamo_ops.inventory.schema.replica import BlockReplica, BlockReplicaFile, DatasetReplica, Lock, Quota
-from dynamo_ops.inventory.schema.request import CopyRequest
+from dynamo_ops.inventory.schema.request import GroupQuota, Request, RequestAction, RequestItem, UserQuota
 from dynamo_ops.inventory.schema.staging import (
     SiteSource,
     SourceState,
@@ -47,10 +48,10 @@ __all__ = [
     "BlockReplicaFile",
     "ConsistencyCheck",
     "ConsistencyFinding",
-    "CopyRequest",
     "Dataset",
     "DatasetAttribute",
     "DatasetReplica",
+    "DealerCopy",
     "Deletion",
     "DeletionBatch",
     "DetoxDecision",
@@ -59,11 +60,16 @@ __all__ = [
     "File",
     "GateResult",
     "Group",
+    "GroupQuota",
     "Lock",
     "Plan",
     "PolicyLine",
     "PolicyVersion",
     "Quota",
+    "QuotaChange",
+    "Request",
+    "RequestAction",
+    "RequestItem",
     "Site",
     "SiteEndpoint",
     "SiteSource",
@@ -77,4 +83,5 @@ __all__ = [
     "Subscription",
     "Transfer",
     "TransferBatch",
+    "UserQuota",
 ]
