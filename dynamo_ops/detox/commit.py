@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.detox.history import record_plan
 from dynamo_ops.detox.recheck import recheck
+from dynamo_ops.fileops.doomed import one_deletion_at_a_time
 from dynamo_ops.fileops.subscribe import subscribe_blocks
 from dynamo_ops.inventory.database import Database, insert_frame
 from dynamo_ops.inventory.plan_store import StoredPlan, lock_for_commit, mark_committed
@@ -76,7 +77,7 @@ def commit(database: Database, plan_id: int, *, last_copies: LastCopies = "never
 
 def _one_detox_at_a_time(connection: Connection) -> None:
     """Two partitions at once would each see the other's copy of a block, and both would let theirs go."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('dynamo detox commit', 0))"))
+    one_deletion_at_a_time(connection)
 
 
 def _load(connection: Connection, plan: StoredPlan, deletions: pl.DataFrame) -> None:

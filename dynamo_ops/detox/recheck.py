@@ -11,23 +11,19 @@ from collections.abc import Mapping
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.inventory.database import insert_frame, select_frame
-from dynamo_ops.inventory.frames import (
-    BLOCK_REPLICAS,
-    DATASET_REPLICAS,
-    GROUPS,
-    LOCKS,
-    SITES,
-    InventoryFrames,
-    empty,
+from dynamo_ops.fileops.doomed import (
+    IS_LAST_SOURCE,
+    IS_WISHED_ELSEWHERE,
+    LAST_COPY,
+    LAST_SOURCE,
+    LOCKED,
+    STAYS,
+    find_alone,
+    leave_out,
 )
-from dynamo_ops.policy.lock import KEYS, locked_expr
+from dynamo_ops.inventory.database import insert_frame, select_frame
+from dynamo_ops.policy.locked_rows import locked_rows
 from dynamo_ops.quality.thresholds import LastCopies
-
-ACTIVE = "('new', 'inbatch', 'retry', 'held')"
-STAYS = """(o.group_id IS NOT NULL AND NOT EXISTS (
-        SELECT FROM doomed x WHERE x.block_id = o.block_id AND x.site_id = o.site_id AND x.left_out IS NULL))"""
-"""The block replica ``o`` is owned, and nothing of this plan takes it away."""
 
 CHANGED: Mapping[str, str] = {
     "the replica is no longer there": """
@@ -38,26 +34,21 @@ CHANGED: Mapping[str, str] = {
     "the dataset's status has changed since it was planned": """
         EXISTS (SELECT FROM datasets a WHERE a.id = d.dataset_id AND a.status IS DISTINCT FROM d.dataset_status)""",
 }
-LOCKED = "it is locked"
 NEEDED = "an enforcer rule needs it"
-LAST_SOURCE = "it is the only source of a copy that is still pending"
-LAST_COPY = "it is the last copy"
 
 
 def recheck(connection: Connection, deletions: pl.DataFrame, last_copies: LastCopies) -> None:
     """Mark in ``doomed.left_out``, with the reason, what must be kept after all. ``deletions``: rows of ``doomed``."""
     for reason, condition in CHANGED.items():
-        _leave_out(connection, reason, condition)
+        leave_out(connection, reason, condition)
     _leave_out_locked(connection, deletions)
     _leave_out_needed(connection)
-    _find_alone(connection)
-    _leave_out(connection, LAST_SOURCE, _is_last_source())
+    find_alone(connection)
+    leave_out(connection, LAST_SOURCE, IS_LAST_SOURCE)
     if last_copies != "always":
         asked = "d.is_last_copy_allowed IS NOT TRUE" if last_copies == "delete_lines" else "true"
-        _find_alone(connection)
-        _leave_out(
-            connection, LAST_COPY, f"d.size_bytes > 0 AND {asked} AND d.block_id IN (SELECT block_id FROM alone)"
-        )
+        find_alone(connection)
+        leave_out(connection, LAST_COPY, f"d.size_bytes > 0 AND {asked} AND d.block_id IN (SELECT block_id FROM alone)")
 
 
 def pending_sources(connection: Connection, deletions: pl.DataFrame) -> pl.DataFrame:
@@ -65,41 +56,8 @@ def pending_sources(connection: Connection, deletions: pl.DataFrame) -> pl.DataF
     connection.execute(text("CREATE TEMPORARY TABLE asked (block_id bigint, site_id smallint) ON COMMIT DROP"))
     insert_frame(connection, "asked", deletions.select("block_id", "site_id"))
     connection.execute(text("ANALYZE asked"))
-    wanted = f"SELECT d.block_id, d.site_id FROM asked d WHERE {_is_wished_elsewhere()}"
+    wanted = f"SELECT d.block_id, d.site_id FROM asked d WHERE {IS_WISHED_ELSEWHERE}"
     return select_frame(connection, wanted, {"block_id": pl.Int64, "site_id": pl.Int64})
-
-
-def _leave_out(connection: Connection, reason: str, condition: str) -> None:
-    connection.execute(
-        text(f"UPDATE doomed d SET left_out = :reason WHERE left_out IS NULL AND {condition}"), {"reason": reason}
-    )
-
-
-def _find_alone(connection: Connection) -> None:
-    """``alone``: blocks of which no complete replica stays anywhere."""
-    connection.execute(text("DROP TABLE IF EXISTS alone"))
-    connection.execute(
-        text(f"""
-        CREATE TEMPORARY TABLE alone ON COMMIT DROP AS
-        SELECT block_id FROM doomed WHERE left_out IS NULL
-        EXCEPT
-        SELECT o.block_id FROM block_replicas o JOIN doomed d USING (block_id) WHERE o.is_complete AND {STAYS}""")
-    )
-    connection.execute(text("ANALYZE alone"))
-
-
-def _is_wished_elsewhere() -> str:
-    return f"""
-        EXISTS (SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.action = 'copy'
-                    AND s.state IN {ACTIVE} AND s.site_id <> d.site_id
-                WHERE f.block_id = d.block_id)"""
-
-
-def _is_last_source() -> str:
-    return f"""
-        d.block_id IN (SELECT block_id FROM alone) AND ({_is_wished_elsewhere()}
-            OR EXISTS (SELECT FROM block_replicas o WHERE o.block_id = d.block_id AND o.site_id <> d.site_id
-                       AND NOT o.is_complete AND {STAYS}))"""
 
 
 def _leave_out_needed(connection: Connection) -> None:
@@ -121,34 +79,7 @@ def _leave_out_needed(connection: Connection) -> None:
 
 def _leave_out_locked(connection: Connection, deletions: pl.DataFrame) -> None:
     """Locks set since the plan was made are respected: the locks in force now are tried on all deletions."""
-    locks = select_frame(
-        connection,
-        """SELECT item, sites, groups FROM locks
-           WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())""",
-        LOCKS,
-    )
-    if locks.is_empty():
-        return
-    has_blocks = locks["item"].str.contains("#", literal=True).any()
-    frames = InventoryFrames(
-        sites=select_frame(connection, "SELECT id, name, storage_type, status FROM sites", SITES),
-        groups=select_frame(connection, "SELECT id, name, ownership_level FROM groups", GROUPS),
-        datasets=select_frame(
-            connection,
-            "SELECT id, name FROM datasets WHERE id IN (SELECT dataset_id FROM doomed)",
-            {"dataset_id": pl.Int64, "dataset": pl.String},
-        ),
-        blocks=select_frame(
-            connection,
-            f"""SELECT id, dataset_id, name FROM blocks
-                WHERE {has_blocks} AND id IN (SELECT block_id FROM doomed)""",
-            {"block_id": pl.Int64, "dataset_id": pl.Int64, "block": pl.String},
-        ),
-        dataset_replicas=empty(DATASET_REPLICAS),
-        block_replicas=empty(BLOCK_REPLICAS),
-        locks=locks,
-    )
-    found = deletions.select(KEYS).filter(locked_expr(frames))
+    found = locked_rows(connection, "doomed", deletions)
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
-    insert_frame(connection, "now_locked", found.select("block_id", "site_id"))
-    _leave_out(connection, LOCKED, "(d.block_id, d.site_id) IN (SELECT block_id, site_id FROM now_locked)")
+    insert_frame(connection, "now_locked", found)
+    leave_out(connection, LOCKED, "(d.block_id, d.site_id) IN (SELECT block_id, site_id FROM now_locked)")

@@ -1,6 +1,6 @@
 """Which block replicas a person may have deleted, and why not the others. Set-wise, in the transaction of the request.
 
-Table ``doomed``: one row per block replica asked for, with ``refused``: null, or the first reason that holds. The
+Table ``doomed``: one row per block replica asked for, with ``left_out``: null, or the first reason that holds. The
 checks come in an order: what one refuses counts as staying for those behind it.
 """
 
@@ -11,40 +11,17 @@ from collections.abc import Sequence
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.fileops.states import ACTIVE_SUBSCRIPTIONS
-from dynamo_ops.fileops.states import sql_list as subscription_list
+from dynamo_ops.fileops.doomed import ACTIVE, IS_LAST_SOURCE, LAST_COPY, LAST_SOURCE, LOCKED, find_alone, leave_out
 from dynamo_ops.inventory.database import insert_frame, select_frame
-from dynamo_ops.inventory.frames import (
-    BLOCK_REPLICAS,
-    DATASET_REPLICAS,
-    GROUPS,
-    LOCKS,
-    SITES,
-    InventoryFrames,
-    empty,
-)
-from dynamo_ops.policy.lock import KEYS, locked_expr
+from dynamo_ops.policy.lock import KEYS
+from dynamo_ops.policy.locked_rows import locked_rows
 
-ACTIVE = subscription_list(ACTIVE_SUBSCRIPTIONS)
 STANDING = "('protect', 'keep', 'ignore')"
 
 NOT_THERE = "it is not there"
 BEING_DELETED = "it is being deleted already"
 ON_TAPE = "it is on tape"
 CUSTODIAL = "it is custodial"
-LOCKED = "it is locked"
-LAST_SOURCE = "it is the only source of a copy that is still pending"
-LAST_COPY = "it is the last copy"
-
-STAYS = """(o.group_id IS NOT NULL AND NOT EXISTS (
-        SELECT FROM doomed x WHERE x.block_id = o.block_id AND x.site_id = o.site_id AND x.refused IS NULL))"""
-"""The block replica ``o`` is owned, and nothing of this request takes it away."""
-
-
-def one_deletion_at_a_time(connection: Connection) -> None:
-    """Until the end of the transaction no Detox plan is committed, and no other deletion decided: two at once would
-    each see the other's copy of a block, and both would let theirs go."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('dynamo detox commit', 0))"))
 
 
 def load_doomed(connection: Connection, site_ids: Sequence[int]) -> None:
@@ -60,7 +37,7 @@ def load_doomed(connection: Connection, site_ids: Sequence[int]) -> None:
         text(f"""
         CREATE TEMPORARY TABLE doomed ON COMMIT DROP AS
         SELECT i.number, r.block_id, r.dataset_id, r.site_id, r.group_id, r.size_bytes, r.is_custodial,
-               NULL::text AS refused {asked}"""),
+               NULL::text AS left_out {asked}"""),
         values,
     )
     connection.execute(text("CREATE UNIQUE INDEX ON doomed (block_id, site_id)"))
@@ -68,21 +45,18 @@ def load_doomed(connection: Connection, site_ids: Sequence[int]) -> None:
 
 
 def refuse_what_must_stay(connection: Connection, *, group: tuple[int, str] | None, allow_tape: bool) -> None:
-    """Mark in ``doomed.refused`` what must not be deleted. ``group``: only replicas of this group (id, name) are
+    """Mark in ``doomed.left_out`` what must not be deleted. ``group``: only replicas of this group (id, name) are
     meant."""
     for reason, condition, values in _simple_checks(group, allow_tape=allow_tape):
         connection.execute(
-            text(f"UPDATE doomed d SET refused = {reason} WHERE refused IS NULL AND {condition}"), values
+            text(f"UPDATE doomed d SET left_out = {reason} WHERE left_out IS NULL AND {condition}"), values
         )
     _refuse_locked(connection)
     connection.execute(text(PROTECTED))
-    for reason, condition in ((LAST_SOURCE, _is_last_source()), (LAST_COPY, "d.size_bytes > 0")):
-        _find_alone(connection)
-        connection.execute(
-            text(f"""
-            UPDATE doomed d SET refused = '{reason}'
-            WHERE refused IS NULL AND d.block_id IN (SELECT block_id FROM alone) AND {condition}""")
-        )
+    find_alone(connection)
+    leave_out(connection, LAST_SOURCE, IS_LAST_SOURCE)
+    find_alone(connection)
+    leave_out(connection, LAST_COPY, "d.size_bytes > 0 AND d.block_id IN (SELECT block_id FROM alone)")
 
 
 def _simple_checks(group: tuple[int, str] | None, *, allow_tape: bool) -> list[tuple[str, str, dict[str, object]]]:
@@ -107,32 +81,11 @@ def _simple_checks(group: tuple[int, str] | None, *, allow_tape: bool) -> list[t
 
 def _is_wished_away() -> str:
     return f"""EXISTS (SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.site_id = d.site_id
-                   AND s.action = 'delete' AND s.state IN ({ACTIVE}) WHERE f.block_id = d.block_id)"""
-
-
-def _is_last_source() -> str:
-    return f"""
-        (EXISTS (SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.action = 'copy'
-                     AND s.state IN ({ACTIVE}) AND s.site_id <> d.site_id WHERE f.block_id = d.block_id)
-         OR EXISTS (SELECT FROM block_replicas o WHERE o.block_id = d.block_id AND o.site_id <> d.site_id
-                    AND NOT o.is_complete AND {STAYS}))"""
-
-
-def _find_alone(connection: Connection) -> None:
-    """``alone``: blocks of which no complete replica stays anywhere."""
-    connection.execute(text("DROP TABLE IF EXISTS alone"))
-    connection.execute(
-        text(f"""
-        CREATE TEMPORARY TABLE alone ON COMMIT DROP AS
-        SELECT block_id FROM doomed WHERE refused IS NULL
-        EXCEPT
-        SELECT o.block_id FROM block_replicas o JOIN doomed d USING (block_id) WHERE o.is_complete AND {STAYS}""")
-    )
-    connection.execute(text("ANALYZE alone"))
+                   AND s.action = 'delete' AND s.state IN {ACTIVE} WHERE f.block_id = d.block_id)"""
 
 
 PROTECTED = f"""
-    WITH asked AS (SELECT DISTINCT dataset_id, site_id FROM doomed WHERE refused IS NULL),
+    WITH asked AS (SELECT DISTINCT dataset_id, site_id FROM doomed WHERE left_out IS NULL),
     said AS (
         SELECT h.dataset_id, h.site_id, p.partition, p.policy_version_id, h.plan_id, h.decision, h.line,
                h.decision IN {STANDING} AS stands
@@ -151,8 +104,8 @@ PROTECTED = f"""
         WHERE s.decision = 'protect' AND (n.plan_id = n.any_plan
             OR (s.dataset_id, s.site_id, s.partition, s.plan_id) IN (SELECT * FROM acted))
         GROUP BY s.dataset_id, s.site_id)
-    UPDATE doomed d SET refused = p.reason FROM protected p
-    WHERE d.refused IS NULL AND d.dataset_id = p.dataset_id AND d.site_id = p.site_id"""
+    UPDATE doomed d SET left_out = p.reason FROM protected p
+    WHERE d.left_out IS NULL AND d.dataset_id = p.dataset_id AND d.site_id = p.site_id"""
 """What a policy said last of a dataset replica holds for all of it. A later plan that only says what it deletes ends
 the protection, unless the plan that protected deleted something too: then the two may have been said again and again,
 and only the deletion is written each time."""
@@ -160,40 +113,11 @@ and only the deletion is written each time."""
 
 def _refuse_locked(connection: Connection) -> None:
     """The locks in force now are tried on all that is not refused yet."""
-    locks = select_frame(
-        connection,
-        """SELECT item, sites, groups FROM locks
-           WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())""",
-        LOCKS,
-    )
-    if locks.is_empty():
-        return
-    frames = InventoryFrames(
-        sites=select_frame(connection, "SELECT id, name, storage_type, status FROM sites", SITES),
-        groups=select_frame(connection, "SELECT id, name, ownership_level FROM groups", GROUPS),
-        datasets=select_frame(
-            connection,
-            "SELECT id, name FROM datasets WHERE id IN (SELECT dataset_id FROM doomed)",
-            {"dataset_id": pl.Int64, "dataset": pl.String},
-        ),
-        blocks=select_frame(
-            connection,
-            "SELECT id, dataset_id, name FROM blocks WHERE id IN (SELECT block_id FROM doomed)",
-            {"block_id": pl.Int64, "dataset_id": pl.Int64, "block": pl.String},
-        ),
-        dataset_replicas=empty(DATASET_REPLICAS),
-        block_replicas=empty(BLOCK_REPLICAS),
-        locks=locks,
-    )
     rows = select_frame(
-        connection, f"SELECT {', '.join(KEYS)} FROM doomed WHERE refused IS NULL", dict.fromkeys(KEYS, pl.Int64)
+        connection, f"SELECT {', '.join(KEYS)} FROM doomed WHERE left_out IS NULL", dict.fromkeys(KEYS, pl.Int64)
     )
-    found = rows.filter(locked_expr(frames))
+    found = locked_rows(connection, "doomed", rows)
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
-    insert_frame(connection, "now_locked", found.select("block_id", "site_id"))
+    insert_frame(connection, "now_locked", found)
     connection.execute(text("ANALYZE now_locked"))
-    connection.execute(
-        text(f"""
-        UPDATE doomed d SET refused = '{LOCKED}' FROM now_locked n
-        WHERE d.block_id = n.block_id AND d.site_id = n.site_id""")
-    )
+    leave_out(connection, LOCKED, "(d.block_id, d.site_id) IN (SELECT block_id, site_id FROM now_locked)")

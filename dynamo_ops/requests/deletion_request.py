@@ -10,15 +10,10 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.errors import InventoryError
+from dynamo_ops.fileops.doomed import ACTIVE, one_deletion_at_a_time
 from dynamo_ops.fileops.subscribe import subscribe_blocks
 from dynamo_ops.inventory.database import Database, select_frame
-from dynamo_ops.requests.deletable import (
-    ACTIVE,
-    NOT_THERE,
-    load_doomed,
-    one_deletion_at_a_time,
-    refuse_what_must_stay,
-)
+from dynamo_ops.requests.deletable import NOT_THERE, load_doomed, refuse_what_must_stay
 from dynamo_ops.requests.item import Item, NamedSite, find_group, find_items, find_sites, load_items
 from dynamo_ops.requests.registry import (
     NewRequest,
@@ -141,8 +136,8 @@ def _verdicts(connection: Connection, items: Sequence[Item], sites: Sequence[Nam
     """Rows of ``doomed`` by item, site and reason; and what is not there: at a site that was named, or anywhere."""
     found = select_frame(
         connection,
-        """SELECT number, site_id, refused, count(*), sum(size_bytes)::bigint FROM doomed
-           GROUP BY number, site_id, refused""",
+        """SELECT number, site_id, left_out, count(*), sum(size_bytes)::bigint FROM doomed
+           GROUP BY number, site_id, left_out""",
         VERDICTS,
     )
     there = select_frame(
@@ -192,7 +187,7 @@ def _record(connection: Connection, request_id: int, verdicts: pl.DataFrame, ite
         INSERT INTO request_actions AS a (request_id, dataset_id, block_id, site_id, state, reason, from_group_id,
                                           was_growing, size_bytes)
         SELECT :id, d.dataset_id, d.block_id, d.site_id,
-               CASE WHEN d.refused IS NULL THEN '{ActionState.QUEUED}' ELSE '{ActionState.REFUSED}' END, d.refused,
+               CASE WHEN d.left_out IS NULL THEN '{ActionState.QUEUED}' ELSE '{ActionState.REFUSED}' END, d.left_out,
                d.group_id, coalesce(r.is_growing, false), d.size_bytes
         FROM doomed d LEFT JOIN dataset_replicas r USING (dataset_id, site_id) ORDER BY d.block_id, d.site_id
         ON CONFLICT (request_id, block_id, site_id) WHERE block_id IS NOT NULL DO UPDATE SET
@@ -242,23 +237,23 @@ def _delete(connection: Connection, request_id: int) -> None:
     connection.execute(
         text("""
         UPDATE block_replicas r SET group_id = NULL FROM doomed d
-        WHERE r.block_id = d.block_id AND r.site_id = d.site_id AND d.refused IS NULL""")
+        WHERE r.block_id = d.block_id AND r.site_id = d.site_id AND d.left_out IS NULL""")
     )
     subscribe_blocks(
         connection,
         "delete",
-        "SELECT block_id, site_id FROM doomed WHERE refused IS NULL",
+        "SELECT block_id, site_id FROM doomed WHERE left_out IS NULL",
         origin=f"request {request_id}",
     )
     connection.execute(
         text(f"""
         DELETE FROM block_replicas r
-        USING (SELECT block_id, site_id FROM doomed WHERE refused IS NULL AND size_bytes = 0 OFFSET 0) d
+        USING (SELECT block_id, site_id FROM doomed WHERE left_out IS NULL AND size_bytes = 0 OFFSET 0) d
         WHERE r.block_id = d.block_id AND r.site_id = d.site_id AND NOT EXISTS (
             SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.site_id = d.site_id
-                AND s.state IN ({ACTIVE}) WHERE f.block_id = d.block_id)""")
+                AND s.state IN {ACTIVE} WHERE f.block_id = d.block_id)""")
     )
-    gone = "(SELECT DISTINCT dataset_id, site_id FROM doomed WHERE refused IS NULL)"
+    gone = "(SELECT DISTINCT dataset_id, site_id FROM doomed WHERE left_out IS NULL)"
     connection.execute(
         text(f"""
         UPDATE dataset_replicas r SET is_growing = false FROM {gone} d
