@@ -93,9 +93,10 @@ def _requests(instance: Instance, environment: dict[str, str], database: Databas
     def ask(*arguments: str) -> None:
         say(_dynamo(instance, environment, "request", *arguments))
 
-    for dataset in [*tape_only[:2], largest.item()]:
+    for dataset in tape_only[:2]:
         ask("copy", dataset, "--site", "T2_*", "--group", "physics")
-    ask("copy", tape_only[2], "--site", "T2_FF", "--group", "physics")
+    for dataset in (largest.item(), tape_only[2]):
+        ask("copy", dataset, "--site", "T2_FF", "--group", "physics")
     mistaken = database.frame("SELECT max(id) FROM requests").item()
     ask("cancel", str(mistaken), "--reason", "the wrong dataset")
     alone = database.frame("SELECT d.name FROM datasets d WHERE d.name LIKE '/Rare%' ORDER BY 1 LIMIT 1").item()
