@@ -213,7 +213,10 @@ def _at_each_site(wishes: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFra
 
 
 def _some_sites(wishes: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Changes of owner, as many as are missing, by site name; and draws among the sites without a copy for the rest."""
+    """Changes of owner, as many as are missing, by site name; and draws among the sites without a copy for the rest.
+
+    Where no such site is left there is one draw among none, so that people see why they wait.
+    """
     taken = (
         wishes.join(present.filter(pl.col("kind") == "takeable"), on=WISH)
         .sort(*WISH, "site")
@@ -232,8 +235,15 @@ def _some_sites(wishes: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFrame
         .group_by(WISH, maintain_order=True)
         .agg(candidate_site_ids="site_id")
     )
-    draws = rest.join(free, on=WISH).with_columns(
-        number=pl.min_horizontal("missing", pl.col("candidate_site_ids").list.len().cast(pl.Int64))
+    num_free = pl.col("candidate_site_ids").list.len().cast(pl.Int64)
+    told = pl.format("{}; the other sites asked for have it for other groups", "reason")
+    draws = (
+        rest.join(free, on=WISH, how="left")
+        .with_columns(pl.col("candidate_site_ids").fill_null([]))
+        .with_columns(
+            number=pl.max_horizontal(pl.min_horizontal("missing", num_free), 1),
+            reason=pl.when(num_free > 0).then("reason").otherwise(told),
+        )
     )
     columns = [*WISH, "dataset_id", "block_ids", "group_id", "reason"]
     repeated = draws.select(

@@ -314,6 +314,11 @@ def test_candidates_limit_the_draw() -> None:
     assert {plan.copies["site_id"].item() for plan in found} == {C}
 
 
+def test_a_draw_among_no_site_goes_nowhere() -> None:
+    found = decide(small_inventory([("/a", "T2_A")]), {"candidate_site_ids": []})
+    assert found.proposals["outcome"].to_list() == [engine.NO_DESTINATION]
+
+
 def test_an_empty_block_needs_no_source() -> None:
     frames = small_inventory([("/a", "T2_A")])
     blocks = frames.blocks.with_columns(num_files=pl.when(pl.col("block_id") == 1).then(0).otherwise("num_files"))

@@ -39,7 +39,9 @@ def test_copies_that_are_there_count() -> None:
 
 def test_ownership_is_taken_from_overwritten_groups_only() -> None:
     request, replicas = ("/a", ["T2_A"], 1, "AnalysisOps"), [("/a", "T2_A", "DataOps")]
-    assert proposals(request, replicas=replicas).is_empty()
+    (waiting,) = proposals(request, replicas=replicas).iter_rows(named=True)
+    assert (waiting["site_id"], waiting["candidate_site_ids"]) == (None, [])
+    assert waiting["reason"] == "request 1: 1 copy, 0 there; the other sites asked for have it for other groups"
     assert proposals(request, replicas=replicas, overwritten_groups=["DataOps"])["site_id"].to_list() == [A]
 
 
