@@ -14,6 +14,7 @@ from dynamo_ops.dealer.proposal import as_proposals, size_texts
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.attributes import NULL_GROUP
 from dynamo_ops.policy.glob import glob_matches
+from dynamo_ops.units import size_text
 
 WISH = ["request_id", "dataset"]
 """What one request asks of one dataset."""
@@ -118,7 +119,8 @@ class RequestsPlugin:
             sited, on="request_id", how="left"
         )
         is_large = pl.lit(False) if limit is None else pl.col("size_bytes") > limit * TB
-        large = pl.format("{} are above max_size {} TB", size_texts("size_bytes"), pl.lit(str(limit)))
+        most = size_text(0 if limit is None else round(limit * TB))
+        large = pl.format("{} are above max_size {}", size_texts("size_bytes"), pl.lit(most))
         return joined.with_columns(
             refused=pl.when(pl.col("dataset_id").is_null())
             .then(pl.format("unknown dataset {}", "dataset"))
