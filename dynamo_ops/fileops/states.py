@@ -169,20 +169,30 @@ _MACHINES: Mapping[type[StrEnum], Mapping[Any, Any]] = {
 
 def next_state(state: State, observation: StrEnum) -> State:
     """The state after ``observation``; ``InventoryError`` when the move is not in the table of this kind of state."""
-    moves: Mapping[tuple[State, StrEnum], State] = _MACHINES[type(state)]
+    found: State = moved(_MACHINES[type(state)], state, observation)
+    return found
+
+
+def moved(moves: Mapping[tuple[Any, Any], Any], state: Any, event: StrEnum) -> Any:
+    """The state after ``event`` by a table of moves; ``InventoryError`` when it has no such move."""
     try:
-        return moves[(state, observation)]
+        return moves[(state, event)]
     except KeyError:
         raise InventoryError(
-            f"{type(state).__name__} {state.value!r} does not allow {observation.value!r}",
+            f"{type(state).__name__} {state.value!r} does not allow {event.value!r}",
             state=state.value,
-            event=observation.value,
+            event=event.value,
         ) from None
 
 
 def sources_of(event: SubscriptionEvent) -> tuple[SubscriptionState, ...]:
     """The states that ``event`` moves to another state: what an UPDATE for this event may touch."""
-    return tuple(state for (state, seen), after in SUBSCRIPTION_MOVES.items() if seen == event and after != state)
+    return moved_by(SUBSCRIPTION_MOVES, event)
+
+
+def moved_by(moves: Mapping[tuple[Any, Any], Any], event: StrEnum) -> tuple[Any, ...]:
+    """The states that ``event`` moves to another state, by a table of moves."""
+    return tuple(state for (state, seen), after in moves.items() if seen == event and after != state)
 
 
 def sql_list(states: tuple[StrEnum, ...]) -> str:

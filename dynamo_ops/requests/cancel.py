@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from dynamo_ops.errors import InventoryError
-from dynamo_ops.fileops.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent
+from dynamo_ops.fileops.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sql_list
 from dynamo_ops.fileops.states import sources_of as subscription_sources
-from dynamo_ops.fileops.states import sql_list as subscription_list
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.requests.registry import lock_registry
 from dynamo_ops.requests.states import (
@@ -19,11 +18,10 @@ from dynamo_ops.requests.states import (
     RequestEvent,
     RequestState,
     next_state,
-    sql_list,
 )
 
-ACTIVE = subscription_list(ACTIVE_SUBSCRIPTIONS)
-WITHDRAWABLE = subscription_list(subscription_sources(SubscriptionEvent.WITHDRAWN))
+ACTIVE = sql_list(ACTIVE_SUBSCRIPTIONS)
+WITHDRAWABLE = sql_list(subscription_sources(SubscriptionEvent.WITHDRAWN))
 
 
 @dataclass(frozen=True)

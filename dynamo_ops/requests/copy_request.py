@@ -8,6 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.errors import InventoryError
+from dynamo_ops.fileops.states import sql_list
 from dynamo_ops.inventory.database import Database, insert_frame
 from dynamo_ops.requests.item import Item, NamedSite, find_group, find_items, find_sites, load_items
 from dynamo_ops.requests.registry import (
@@ -27,7 +28,6 @@ from dynamo_ops.requests.states import (
     RequestEvent,
     RequestState,
     sources_of,
-    sql_list,
 )
 from dynamo_ops.requests.unique_quota import check_quotas
 from dynamo_ops.settings import RequestSettings

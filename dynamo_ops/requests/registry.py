@@ -11,12 +11,13 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.errors import InventoryError
+from dynamo_ops.fileops.states import sql_list
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.schema.request import REQUEST_KINDS
 from dynamo_ops.policy.glob import glob_matches, is_glob
 from dynamo_ops.policy.source import near
 from dynamo_ops.requests.item import Item
-from dynamo_ops.requests.states import OPEN_REQUESTS, RequestState, sql_list
+from dynamo_ops.requests.states import OPEN_REQUESTS, RequestState
 from dynamo_ops.settings import RequestSettings
 from dynamo_ops.units import size_text
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from dynamo_ops.errors import InventoryError
+from dynamo_ops.fileops.states import moved, moved_by
 
 
 class RequestState(StrEnum):
@@ -96,26 +96,13 @@ _MACHINES: Mapping[type[StrEnum], Mapping[Any, Any]] = {RequestState: REQUEST_MO
 
 def next_state(state: State, event: StrEnum) -> State:
     """The state after ``event``; ``InventoryError`` when the move is not in the table of this kind of state."""
-    moves: Mapping[tuple[State, StrEnum], State] = _MACHINES[type(state)]
-    try:
-        return moves[(state, event)]
-    except KeyError:
-        raise InventoryError(
-            f"{type(state).__name__} {state.value!r} does not allow {event.value!r}",
-            state=state.value,
-            event=event.value,
-        ) from None
+    found: State = moved(_MACHINES[type(state)], state, event)
+    return found
 
 
 def sources_of(event: RequestEvent | ActionEvent) -> tuple[StrEnum, ...]:
     """The states that ``event`` moves to another state: what an UPDATE for this event may touch."""
-    moves: Mapping[Any, Any] = REQUEST_MOVES if isinstance(event, RequestEvent) else ACTION_MOVES
-    return tuple(state for (state, seen), after in moves.items() if seen == event and after != state)
-
-
-def sql_list(states: tuple[StrEnum, ...]) -> str:
-    """``'a', 'b'``: the states, for use inside ``IN (…)``. Enum values only, so nothing needs escaping."""
-    return ", ".join(f"'{state.value}'" for state in states)
+    return moved_by(REQUEST_MOVES if isinstance(event, RequestEvent) else ACTION_MOVES, event)
 
 
 OPEN_REQUESTS = (_R.NEW, _R.ACTIVATED)

@@ -11,9 +11,10 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.errors import InventoryError
+from dynamo_ops.fileops.states import sql_list
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.policy.source import near
-from dynamo_ops.requests.states import OPEN_REQUESTS, RequestState, sql_list
+from dynamo_ops.requests.states import OPEN_REQUESTS, RequestState
 from dynamo_ops.units import size_text
 
 UNLIMITED = -1
