@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from dynamo_ops.cli import dealer_view as view
-from dynamo_ops.cli.options import moment_option
+from dynamo_ops.cli.options import (
+    EnforcerFile,
+    InventoryFolder,
+    Now,
+    PartitionsFile,
+    PlanId,
+    Store,
+    moment_option,
+)
 from dynamo_ops.cli.output import JsonOption, database
 from dynamo_ops.cli.progress import step
 from dynamo_ops.cli.tables import print_json
@@ -20,20 +28,12 @@ from dynamo_ops.settings import settings
 app = typer.Typer(no_args_is_help=True, help="Dealer: what would be copied where, and why.")
 
 Named = Annotated[str | None, typer.Argument(help="Partition; may be left out when a configuration is given.")]
-Inventory = Annotated[
-    Path | None, typer.Option(help="Folder in the golden format to decide on, instead of the database.")
-]
 Config = Annotated[Path | None, typer.Option(help="Configuration to try, instead of the installed one.")]
 Detox = Annotated[
     Path | None, typer.Option(help="What the last Detox cycle said (CSV); or detox_decisions.csv[.gz] beside --config.")
 ]
-Partitions = Annotated[Path | None, typer.Option(help="Definitions of partitions to use instead.")]
-Enforcer = Annotated[Path | None, typer.Option(help="Enforcer rules to use instead.")]
-Now = Annotated[str | None, typer.Option(help="Decide as of this time (ISO, UTC unless it says otherwise).")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the draws; that of an earlier plan replays them.")]
 Out = Annotated[Path | None, typer.Option(help="Write targets, requests, checks and copies as CSV into this folder.")]
-Store = Annotated[bool, typer.Option("--store", help="Store the plan, so that it can be gated and committed.")]
-PlanId = Annotated[int, typer.Argument(help="Number of a stored plan (`dynamo plan list`).")]
 Limit = Annotated[int, typer.Option(min=1, help="Rows to show.")]
 
 
@@ -45,11 +45,11 @@ def main() -> None:
 @app.command("plan")
 def plan_(
     partition: Named = None,
-    inventory: Inventory = None,
+    inventory: InventoryFolder = None,
     config: Config = None,
     detox_decisions: Detox = None,
-    partitions: Partitions = None,
-    enforcer: Enforcer = None,
+    partitions: PartitionsFile = None,
+    enforcer: EnforcerFile = None,
     now: Now = None,
     seed: Seed = None,
     out: Out = None,

@@ -13,7 +13,15 @@ from typing import Annotated, Any
 import typer
 
 from dynamo_ops.cli import detox_view as view
-from dynamo_ops.cli.options import moment_option
+from dynamo_ops.cli.options import (
+    EnforcerFile,
+    InventoryFolder,
+    Now,
+    PartitionsFile,
+    PlanId,
+    Store,
+    moment_option,
+)
 from dynamo_ops.cli.output import JsonOption, database
 from dynamo_ops.cli.progress import step
 from dynamo_ops.cli.tables import print_json
@@ -25,9 +33,6 @@ from dynamo_ops.settings import settings
 app = typer.Typer(no_args_is_help=True, help="Detox: what would be deleted, and why.")
 
 Named = Annotated[str | None, typer.Argument(help="Partition; may be left out when the policy names it.")]
-Inventory = Annotated[
-    Path | None, typer.Option(help="Folder in the golden format to decide on, instead of the database.")
-]
 Policy = Annotated[Path | None, typer.Option(help="Policy to try, instead of the installed one.")]
 Against = Annotated[
     Path | None, typer.Option(help="Policy of today: say what would be different, instead of what would be.")
@@ -36,13 +41,8 @@ PerIteration = Annotated[
     float | None,
     typer.Option(help="Fraction of a site's quota deleted before all is looked at again; or as installed, 0.01."),
 ]
-Partitions = Annotated[Path | None, typer.Option(help="Definitions of partitions to use instead.")]
-Enforcer = Annotated[Path | None, typer.Option(help="Enforcer rules to use instead.")]
-Now = Annotated[str | None, typer.Option(help="Decide as of this time (ISO, UTC unless it says otherwise).")]
 Decisions = Annotated[Path | None, typer.Option(help="Write the decisions (with --against: those that differ) as CSV.")]
 Out = Annotated[Path | None, typer.Option(help="Write all frames into this folder, for `dynamo detox diff`.")]
-Store = Annotated[bool, typer.Option("--store", help="Store the plan, so that it can be gated and committed.")]
-PlanId = Annotated[int, typer.Argument(help="Number of a stored plan (`dynamo plan list`).")]
 
 
 @app.callback()
@@ -53,12 +53,12 @@ def main() -> None:
 @app.command("plan")
 def plan_(
     partition: Named = None,
-    inventory: Inventory = None,
+    inventory: InventoryFolder = None,
     policy: Policy = None,
     against: Against = None,
     deletion_per_iteration: PerIteration = None,
-    partitions: Partitions = None,
-    enforcer: Enforcer = None,
+    partitions: PartitionsFile = None,
+    enforcer: EnforcerFile = None,
     now: Now = None,
     decisions: Decisions = None,
     out: Out = None,
@@ -138,7 +138,7 @@ def explain(
     site: Annotated[str, typer.Argument(help="Name of the site.")],
     partition: Annotated[str | None, typer.Option(help="Its newest stored plan is asked.")] = None,
     plan: Annotated[str | None, typer.Option(help="Number of a stored plan, or a folder of `plan --out`.")] = None,
-    inventory: Inventory = None,
+    inventory: InventoryFolder = None,
     policy: Policy = None,
     as_json: bool = JsonOption,
 ) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 
 from dynamo_ops.dealer.config import DealerConfig, load_config
 from dynamo_ops.dealer.plan import CopyPlan
+from dynamo_ops.detox.record import scan
 from dynamo_ops.errors import PlanError
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
@@ -73,14 +74,8 @@ def load_dealer_plan(database: Database, plan_id: int) -> StoredPlan:
 def read_record(database: Database, stored: StoredPlan) -> DealerRecord:
     """The record of a stored plan. Raises PlanError when its frames are not there."""
     groups = database.frame('SELECT id::bigint AS group_id, name AS "group" FROM groups')
-    try:
-        frames = {name: stored.frame(name) for name in ("proposals", "site_states", "present", "forbidden")}
-    except FileNotFoundError as error:
-        raise PlanError(
-            f"plan {stored.id}: its frames are not at {stored.location}: it was archived, or made by an older version",
-            plan_id=stored.id,
-            state=stored.state,
-        ) from error
+    names = ("proposals", "site_states", "present", "forbidden")
+    frames = {name: scan(stored.location, name).collect() for name in names}
     return DealerRecord(
         name=f"plan {stored.id}",
         partition=stored.partition,
@@ -107,11 +102,11 @@ def newest_about(database: Database, dataset: str, partition: str | None) -> Dea
     for plan_id in found["id"]:
         stored = plan_store.load(database, int(plan_id))
         try:
-            known = stored.frame("proposals")["dataset"]
-        except (FileNotFoundError, pl.exceptions.ColumnNotFoundError):
-            continue
-        if (known == dataset).any():
-            return read_record(database, stored)
+            asked = scan(stored.location, "proposals").filter(pl.col("dataset") == dataset).select("dataset").head(1)
+            if asked.collect().height:
+                return read_record(database, stored)
+        except (PlanError, pl.exceptions.ColumnNotFoundError):
+            continue  # archived, or made by an older version
     of = f" of {partition}" if partition else ""
     raise PlanError(
         f"no Dealer plan{of} has a proposal for {dataset}: is the name whole? `dynamo plan list` shows what there is; "

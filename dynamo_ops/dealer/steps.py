@@ -26,7 +26,7 @@ from dynamo_ops.dealer.plugin import (
     detox_warnings,
     make_plugins,
 )
-from dynamo_ops.errors import GateError, SettingsError
+from dynamo_ops.errors import GateError, PlanError, SettingsError
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
@@ -115,15 +115,19 @@ def propose(
     now: datetime,
     seed: int | None,
 ) -> str:
-    """One plugin's proposals, stored as a frame. Returns where. Changes nothing in the inventory."""
+    """One plugin's proposals, stored as a frame. Returns where. Changes nothing in the inventory.
+
+    Column ``follows_plan`` says which Dealer plan of the partition had been committed last when the inventory was read.
+    """
     config = read_config(settings, partition)
     made = make_plugins(config)[plugin]
+    follows = _follows(database, partition)
     inputs = read_inputs(database, settings, config, now)
     proposals = plugins_of.propose(made, plugin, inputs, config, seed=seed_of(run_key) if seed is None else seed)
     key = hashlib.sha256(run_key.encode()).hexdigest()[:16]
     place = settings.files_at("proposals", partition, key, f"{plugin}.parquet")
     with fsspec.open(place, "wb", auto_mkdir=True) as handle:
-        proposals.write_parquet(handle)
+        proposals.with_columns(pl.lit(follows, dtype=pl.Int64).alias(FOLLOWS)).write_parquet(handle)
     return place
 
 
@@ -137,14 +141,22 @@ def plan_cycle(
     now: datetime,
     seed: int | None,
 ) -> int:
-    """Decide on the stored proposals and store the plan. Returns its id."""
+    """Decide on the stored proposals and store the plan. Returns its id.
+
+    Raises PlanError when another plan of the partition was committed since the plugins were asked: what they propose
+    may be on its way by now, and would be copied twice.
+    """
+    done = plan_store.of_run(database, "dealer", partition, run_key)
+    if done is not None and done.state == "committed":
+        return done.id
     config = read_config(settings, partition)
     plugins = make_plugins(config)
     follows = _follows(database, partition)
+    proposed = _read_proposals(proposals, partition, follows=follows)
     warnings = detox_warnings(plugins, last_cycle(database, detox_partition(config)), detox_partition(config))
     plan = plan_copies(
         read_inventory(database),
-        _read_proposals(proposals),
+        proposed,
         config,
         read_partitions(settings, now),
         now=now,
@@ -279,11 +291,21 @@ def commit_plan(database: Database, plan_id: int) -> dict[str, Any]:
     return asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
 
 
-def _read_proposals(places: Sequence[str]) -> pl.DataFrame:
+def _read_proposals(places: Sequence[str], partition: str, *, follows: int | None) -> pl.DataFrame:
+    """What the plugins proposed. PlanError when another plan than ``follows`` was the newest when one of them was
+    asked."""
     frames = [empty(WITH_PLUGIN)]
     for place in places:
         with fsspec.open(place, "rb") as handle:
-            frames.append(pl.read_parquet(handle))
+            frame = pl.read_parquet(handle)
+        if not frame[FOLLOWS].eq_missing(pl.Series([follows], dtype=pl.Int64)).all():
+            raise PlanError(
+                f"plan {follows} of {partition} was committed after the plugins were asked: clear the tasks from "
+                "`propose` on, or leave it to the next cycle",
+                plan_id=follows,
+                state="committed",
+            )
+        frames.append(frame.select(*WITH_PLUGIN))
     return pl.concat(frames)
 
 

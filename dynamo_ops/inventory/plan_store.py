@@ -106,11 +106,9 @@ def save(
                 "now": now,
             },
         )
-        found = connection.execute(
-            text(f"SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND run_key = :run_key"),
-            {"kind": kind, "partition": partition, "run_key": run_key},
-        ).one()
-    return _plan(found)
+        found = _of_run(connection, kind, partition, run_key)
+    assert found is not None
+    return found
 
 
 def load(database: Database, plan_id: int) -> StoredPlan:
@@ -191,6 +189,12 @@ def previous_committed(connection: Connection, plan: StoredPlan) -> StoredPlan |
     return None if found is None else _plan(found)
 
 
+def of_run(database: Database, kind: str, partition: str, run_key: str) -> StoredPlan | None:
+    """The plan that this cycle has stored last, whatever its state; None if it has stored none."""
+    with database.begin() as connection:
+        return _of_run(connection, kind, partition, run_key)
+
+
 def last_committed(database: Database, kind: str, partition: str) -> StoredPlan | None:
     """The plan of this kind and partition that was committed last; None if there is none."""
     with database.begin() as connection:
@@ -255,6 +259,14 @@ def _one(connection: Connection, plan_id: int, lock: str = "") -> StoredPlan:
     if found is None:
         raise PlanError(f"there is no plan {plan_id}", plan_id=plan_id, state=None)
     return _plan(found)
+
+
+def _of_run(connection: Connection, kind: str, partition: str, run_key: str) -> StoredPlan | None:
+    found = connection.execute(
+        text(f"SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND run_key = :run_key"),
+        {"kind": kind, "partition": partition, "run_key": run_key},
+    ).one_or_none()
+    return None if found is None else _plan(found)
 
 
 def _plan(row: Row[Any]) -> StoredPlan:

@@ -153,6 +153,17 @@ def test_the_gate_looks_at_the_quotas_as_they_are_now(house: House) -> None:
         house.gate(plan)
 
 
+def test_what_was_proposed_before_another_plan_was_committed_is_not_decided_on(house: House) -> None:
+    """The same copy would be drawn a second time: the first is on its way, and no site is complete yet."""
+    old = house.propose("run 2")
+    first = house.plan(house.propose())
+    house.gate(first)
+    steps.commit_plan(house.db, first)
+    with pytest.raises(PlanError, match=f"plan {first} of all was committed after the plugins were asked"):
+        house.plan(old, "run 2")
+    assert house.plan(old, "run") == first
+
+
 def test_a_plan_made_before_another_was_committed_is_made_again(house: House) -> None:
     first, second = house.plan(house.propose()), house.plan(house.propose("run 2"), "run 2")
     for plan in (first, second):
