@@ -63,20 +63,58 @@ class SourceSettings(Strict):
 
 
 class FtsSettings(Strict):
-    """The FTS 3 server and how it is asked. ``backoff_s``: pause before a file's second attempt, doubled with each
-    more."""
+    """The FTS 3 server and how it is asked. ``token_file``: a bearer token (read anew at each use) instead of ``tls``'s
+    certificate; FTS stages no tapes for tokens. ``timeout_h``: how long a run waits for its jobs before it leaves
+    them to the next runs."""
 
     url: str = "https://localhost:8446"
+    token_file: Path | None = None
     monitor_url: str | None = None
     poll_interval_s: float = Field(30, gt=0)
-    timeout_h: float = Field(72, gt=0)
+    timeout_h: float = Field(6, gt=0)
     files_per_job: int = Field(200, ge=1, le=5000)
-    files_per_cycle: int = Field(20_000, ge=1)
-    files_in_flight_per_site: int = Field(5_000, ge=1)
     bring_online_s: int = Field(28_800, ge=1)
     retries: int = Field(2, ge=0)
     retry_delay_s: int = Field(60, ge=0)
+
+
+class ActivitySettings(Strict):
+    """How urgent copies are. ``priority``: 1 to 5, FTS's own. ``head_start_h``: such a wish counts as that much older
+    than it is, so that it goes first, and yet nothing waits for ever."""
+
+    priority: int = Field(3, ge=1, le=5)
+    head_start_h: float = Field(0, ge=0)
+
+
+ACTIVITIES: dict[str, ActivitySettings] = {
+    "recovery": ActivitySettings(priority=4, head_start_h=48),
+    "request": ActivitySettings(priority=4, head_start_h=24),
+    "rebalancing": ActivitySettings(priority=2),
+}
+"""Repairs (consistency, replicas that lack files), users' requests, everything else that the Dealer places."""
+
+
+class DirectSettings(Strict):
+    """Pairs of sites between which Dynamo copies by itself, without FTS. Globs; ``!pattern`` excludes, later win."""
+
+    sources: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+    destinations: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+
+
+class TransferSettings(Strict):
+    """How many files may be under way at once: in all, to a site, from a site, on a link (from one site to another),
+    and in staging at a tape site. ``backoff_s``: pause before a file's second attempt, doubled with each more."""
+
+    files_per_cycle: int = Field(50_000, ge=1)
+    files_in_flight: int = Field(200_000, ge=1)
+    files_to_site: int = Field(10_000, ge=1)
+    files_from_site: int = Field(10_000, ge=1)
+    files_per_link: int = Field(5_000, ge=1)
+    files_staging_per_site: int = Field(20_000, ge=1)
+    files_per_staging_job: int = Field(1_000, ge=1, le=5000)
     backoff_s: float = Field(300, ge=0)
+    activities: dict[str, ActivitySettings] = Field(default_factory=lambda: dict(ACTIVITIES))
+    direct: list[DirectSettings] = Field(default_factory=list)
 
 
 class MailSettings(Strict):
@@ -151,6 +189,7 @@ class Settings(BaseSettings):
     access_sources: list[SourceSettings] = Field(default_factory=list)
     tls: Tls = Tls()
     fts: FtsSettings = FtsSettings()
+    transfers: TransferSettings = TransferSettings()
     detox: DetoxSettings = DetoxSettings()
     deletion: DeletionSettings = DeletionSettings()
     requests: RequestSettings = RequestSettings()

@@ -92,7 +92,7 @@ def _take(connection: Connection, limits: TransferLimits) -> pl.DataFrame:
     connection.execute(
         text(QUEUE_SQL),
         {
-            "per_site": limits.files_in_flight_per_site,
+            "per_site": limits.files_to_site,
             "per_cycle": limits.files_per_cycle,
             "backoff": limits.backoff.total_seconds(),
             "max_backoff": limits.max_backoff.total_seconds(),

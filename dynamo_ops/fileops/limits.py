@@ -8,17 +8,26 @@ from datetime import timedelta
 
 @dataclass(frozen=True)
 class TransferLimits:
-    """Limits of one cycle of transfers.
+    """Limits of transfers: of one cycle, and of what is under way at once (files, whoever planned them).
 
-    ``files_per_job``: files in one FTS job. ``files_per_cycle``: new attempts in one cycle, over all destinations.
-    ``files_in_flight_per_site``: attempts under way to one destination. ``protocols``: in order of preference; source
-    and destination must share one. ``backoff``: pause before the second attempt at a file, doubled with each further
-    one, up to ``max_backoff``.
+    ``files_in_flight``: in all. ``files_to_site``, ``files_from_site``, ``files_per_link``: to a destination, from a
+    source, from one to the other. ``files_staging_per_site``: tape files not online yet, of a tape site.
+    ``look_ahead``: queued wishes looked at in a cycle, so that a full link is not in the way of others.
+    ``multi_source_after``: failed attempts after which FTS is given all sources of a file at once, in a job of its own.
+    ``protocols``: in order of preference; source and destination must share one. ``backoff``: pause before the second
+    attempt at a file, doubled with each further one, up to ``max_backoff``.
     """
 
     files_per_job: int = 200
-    files_per_cycle: int = 20_000
-    files_in_flight_per_site: int = 5_000
+    files_per_staging_job: int = 1_000
+    files_per_cycle: int = 50_000
+    files_in_flight: int = 200_000
+    files_to_site: int = 10_000
+    files_from_site: int = 10_000
+    files_per_link: int = 5_000
+    files_staging_per_site: int = 20_000
+    look_ahead: int = 1_000_000
+    multi_source_after: int = 2
     protocols: tuple[str, ...] = ("davs", "https", "root", "srm")
     backoff: timedelta = timedelta(minutes=5)
     max_backoff: timedelta = timedelta(hours=12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -81,13 +81,25 @@ def observe_and_apply(
 
 def apply(connection: Connection, statuses: Sequence[JobStatus], now: datetime) -> ObserveSummary:
     """Apply the answers for some jobs in the running transaction."""
-    _observed_table(connection, read_observations(statuses, now))
     lost = [status.job_id for status in statuses if status.http_status == 404]
-    _add_lost(connection, lost)
+    summary = apply_observations(connection, read_observations(statuses, now), lost)
+    still_open = _finish_batches(connection, [status.job_id for status in statuses])
+    unreadable = {s.job_id: f"{s.http_status} {s.text}" for s in statuses if not s.is_known and s.http_status != 404}
+    return replace(summary, num_lost_jobs=len(lost), num_open_jobs=still_open, unreadable=unreadable)
+
+
+def apply_observations(
+    connection: Connection, observations: pl.DataFrame, lost_jobs: Sequence[str] = ()
+) -> ObserveSummary:
+    """Move transfers, wishes and replicas by what was seen of single files (``OBSERVATIONS``), however it was seen.
+
+    ``lost_jobs``: ids of jobs of which nothing is known any more; their live transfers have failed.
+    """
+    _observed_table(connection, observations)
+    _add_lost(connection, list(lost_jobs))
     _move_transfers(connection)
     _move_wishes(connection)
     change = _add_to_replicas(connection)
-    still_open = _finish_batches(connection, [status.job_id for status in statuses])
     counts = {
         state: (count, size)
         for state, count, size in connection.execute(
@@ -95,16 +107,12 @@ def apply(connection: Connection, statuses: Sequence[JobStatus], now: datetime) 
         )
     }
     connection.execute(text("DROP TABLE observed, moved"))
-    unreadable = {s.job_id: f"{s.http_status} {s.text}" for s in statuses if not s.is_known and s.http_status != 404}
     return ObserveSummary(
         num_done=counts.get("done", (0, 0))[0],
         bytes_done=counts.get("done", (0, 0))[1],
         num_failed=counts.get("failed", (0, 0))[0],
         num_cancelled=counts.get("cancelled", (0, 0))[0],
-        num_lost_jobs=len(lost),
-        num_open_jobs=still_open,
         num_completed=change.num_completed,
-        unreadable=unreadable,
     )
 
 

@@ -90,6 +90,14 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class BatchEvent(StrEnum):
+    """What can happen to a batch. ``ABANDONED``: never submitted, and never will be."""
+
+    SUBMITTED = "submitted"
+    ENDED = "ended"
+    ABANDONED = "abandoned"
+
+
 _S, _E = SubscriptionState, SubscriptionEvent
 _T, _O = TransferState, TransferObservation
 _D, _R = DeletionState, DeletionObservation
@@ -145,6 +153,19 @@ DELETION_MOVES: Mapping[tuple[DeletionState, DeletionObservation], DeletionState
     (_D.PLANNED, _R.UNAVAILABLE): _D.FAILED,
 }
 
+_B, _X = BatchState, BatchEvent
+# A batch that Dynamo copies itself, or a deletion batch, ends without a submit.
+BATCH_MOVES: Mapping[tuple[BatchState, BatchEvent], BatchState] = {
+    (_B.PLANNED, _X.SUBMITTED): _B.SUBMITTED,
+    (_B.PLANNED, _X.ENDED): _B.FINISHED,
+    (_B.PLANNED, _X.ABANDONED): _B.CANCELLED,
+    (_B.SUBMITTED, _X.SUBMITTED): _B.SUBMITTED,
+    (_B.SUBMITTED, _X.ENDED): _B.FINISHED,
+    (_B.FINISHED, _X.ENDED): _B.FINISHED,
+    (_B.FINISHED, _X.SUBMITTED): _B.FINISHED,
+    (_B.CANCELLED, _X.ABANDONED): _B.CANCELLED,
+}
+
 # What the end of an attempt means for the wish behind it.
 TRANSFER_OUTCOMES: Mapping[TransferState, SubscriptionEvent] = {
     _T.DONE: _E.FULFILLED,
@@ -158,12 +179,13 @@ DELETION_OUTCOMES: Mapping[DeletionObservation, SubscriptionEvent] = {
     _R.REFUSED: _E.HOLD,
 }
 
-State = TypeVar("State", SubscriptionState, TransferState, DeletionState)
+State = TypeVar("State", SubscriptionState, TransferState, DeletionState, BatchState)
 
 _MACHINES: Mapping[type[StrEnum], Mapping[Any, Any]] = {
     SubscriptionState: SUBSCRIPTION_MOVES,
     TransferState: TRANSFER_MOVES,
     DeletionState: DELETION_MOVES,
+    BatchState: BATCH_MOVES,
 }
 
 

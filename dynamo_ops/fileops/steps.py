@@ -19,18 +19,25 @@ from dynamo_ops.settings import Settings
 
 def fts_client(settings: Settings) -> FtsClient:
     """A client of the installation's FTS. To be closed by the caller."""
-    tls = settings.tls
-    return FtsClient(settings.fts.url, ca=tls.authorities, cert=_text(tls.cert), key=_text(tls.key))
+    tls, fts = settings.tls, settings.fts
+    if fts.token_file:
+        return FtsClient(fts.url, ca=tls.authorities, token=fts.token_file.read_text().strip())
+    return FtsClient(fts.url, ca=tls.authorities, cert=_text(tls.cert), key=_text(tls.key))
 
 
 def transfer_limits(settings: Settings) -> TransferLimits:
-    """What one cycle of transfers may do."""
-    fts = settings.fts
+    """How much may be under way."""
+    given = settings.transfers
     return TransferLimits(
-        files_per_job=fts.files_per_job,
-        files_per_cycle=fts.files_per_cycle,
-        files_in_flight_per_site=fts.files_in_flight_per_site,
-        backoff=timedelta(seconds=fts.backoff_s),
+        files_per_job=settings.fts.files_per_job,
+        files_per_staging_job=given.files_per_staging_job,
+        files_per_cycle=given.files_per_cycle,
+        files_in_flight=given.files_in_flight,
+        files_to_site=given.files_to_site,
+        files_from_site=given.files_from_site,
+        files_per_link=given.files_per_link,
+        files_staging_per_site=given.files_staging_per_site,
+        backoff=timedelta(seconds=given.backoff_s),
         managed_prefix=settings.managed_prefix,
     )
 

@@ -83,7 +83,7 @@ def test_limits(three: Inventory, identity: FtsIdentity) -> None:
     three.replica("b1", "T2_A")
     three.wish("copy", lfns, "T2_B")
     three.wish("copy", lfns[:4], "T2_C")
-    limits = TransferLimits(files_per_job=3, files_per_cycle=6, files_in_flight_per_site=4)
+    limits = TransferLimits(files_per_job=3, files_per_cycle=6, files_to_site=4)
     plan_batches(three.db, identity, limits)
     by_site = dict(
         three.rows(

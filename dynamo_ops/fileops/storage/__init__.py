@@ -1,4 +1,5 @@
-"""What Dynamo asks of a storage, whatever its protocol: list, stat, checksum, delete. Plugins implement ``Storage``.
+"""What Dynamo asks of a storage, whatever its protocol: list, stat, checksum, delete, read, write. Plugins implement
+``Storage``.
 
 A plugin registers a ``StorageFactory`` under its protocol's name in the entry point group ``dynamo_ops.storages``.
 """
@@ -15,6 +16,7 @@ import polars as pl
 from dynamo_ops.fileops.states import DeletionObservation
 from dynamo_ops.fileops.storage.mapping import Endpoint
 
+UPLOAD_SUFFIX = ".dynamo-part"
 STORED_FILES: dict[str, Any] = {"lfn": pl.String, "size_bytes": pl.Int64, "modified_at": pl.Datetime("us", "UTC")}
 
 
@@ -55,6 +57,27 @@ class DeletionOutcome:
     reason: str = ""
 
 
+class Upload(Protocol):
+    """A file on its way into a storage. Nobody sees it under its LFN before ``finish``; it replaces what was there.
+
+    Until then it stands under a name of its own in the same directory: ``.`` + last part of the LFN +
+    ``UPLOAD_SUFFIX``, one and the same for every attempt.
+    """
+
+    num_resumed_bytes: int
+    """How much of an earlier attempt is there and stays: the next piece written begins behind it. 0 where the storage
+    cannot append."""
+
+    def write(self, piece: bytes) -> None:
+        """Append. Errors as of the other calls: RetryableRemoteError, PermanentRemoteError, CredentialError."""
+
+    def finish(self) -> None:
+        """All bytes are written: make them the file. An error leaves what was under the LFN before."""
+
+    def close(self) -> None:
+        """Give up without ``finish``; what was written may stay for the next attempt. Harmless after ``finish``."""
+
+
 class Storage(Protocol):
     """One site's storage by one protocol. Names in and out are LFNs."""
 
@@ -77,6 +100,15 @@ class Storage(Protocol):
 
     def checksum(self, lfn: str) -> str | None:
         """adler32 as eight lower-case hex digits; None when the storage does not give checksums."""
+
+    def read(self, lfn: str, start: int = 0) -> Iterator[bytes]:
+        """The bytes of the file from ``start`` on, in pieces. Not there: PermanentRemoteError, status 404."""
+
+    def upload(self, lfn: str, size_bytes: int) -> Upload:
+        """Begin to write the file, of this size, directories included; or go on where an earlier attempt stopped.
+
+        What an earlier attempt left is taken up only if it is smaller than ``size_bytes``.
+        """
 
     def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
         """Remove those of these LFN directories that are empty, and their parents that thereby become so.

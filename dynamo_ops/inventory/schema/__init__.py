@@ -11,6 +11,7 @@ from dynamo_ops.inventory.schema.consistency import ConsistencyCheck, Consistenc
 from dynamo_ops.inventory.schema.fileops import (
     Deletion,
     DeletionBatch,
+    SiteDowntime,
     Subscription,
     Transfer,
     TransferBatch,
@@ -71,6 +72,7 @@ __all__ = [
     "RequestAction",
     "RequestItem",
     "Site",
+    "SiteDowntime",
     "SiteEndpoint",
     "SiteSource",
     "SourceState",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, SmallInteger, Text, Uuid, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, SmallInteger, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dynamo_ops.inventory.schema.base import Base, bigint_key, created, one_of
@@ -16,11 +17,16 @@ from dynamo_ops.inventory.schema.base import Base, bigint_key, created, one_of
 SUBSCRIPTION_STATES = ("new", "inbatch", "done", "retry", "held", "cancelled")
 ACTIVE_STATES = "state IN ('new', 'inbatch', 'retry', 'held')"
 LIVE_TRANSFERS = "state IN ('planned', 'submitted', 'staging', 'active')"
-HOLD_REASONS = ("no_source", "all_failed", "site_unavailable", "refused")
+HOLD_REASONS = ("no_source", "all_failed", "site_unavailable", "refused", "operator")
+BACKENDS = ("fts", "direct")
 
 
 class Subscription(Base):
-    """A wish: this file shall be at (copy), or vanish from (delete), this site. At most one active one for both."""
+    """A wish: this file shall be at (copy), or vanish from (delete), this site. At most one active one for both.
+
+    ``queued_at``: its place in the queue, ``created_at`` less the head start of its ``activity``: urgent wishes go
+    first, and none waits for ever. ``note``: who held, released or withdrew it by hand, and why.
+    """
 
     __tablename__ = "subscriptions"
     __table_args__ = (
@@ -32,7 +38,7 @@ class Subscription(Base):
             "ix_subscriptions_queue",
             "action",
             "site_id",
-            "created_at",
+            "queued_at",
             postgresql_where=text("state IN ('new', 'retry')"),
         ),
         Index("ix_subscriptions_held", "site_id", "hold_reason", postgresql_where=text("state = 'held'")),
@@ -47,19 +53,26 @@ class Subscription(Base):
     state: Mapped[str] = mapped_column(Text, server_default="new")
     hold_reason: Mapped[str | None]
     origin: Mapped[str]
+    activity: Mapped[str] = mapped_column(Text, server_default="default")
     plan_id: Mapped[int | None] = mapped_column(ForeignKey("plans.id"))
     num_attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     last_error: Mapped[str | None]
+    note: Mapped[str | None]
     created_at: Mapped[created]
+    queued_at: Mapped[created]
     updated_at: Mapped[created]
 
 
 class TransferBatch(Base):
-    """One FTS job. ``sid`` and ``job_id`` are chosen and stored before the submit (FTS_CONTRACT §5)."""
+    """One FTS job, or with backend ``direct`` the copies of one task of ours.
+
+    ``sid`` and ``job_id`` are chosen and stored before the submit (FTS_CONTRACT §5).
+    """
 
     __tablename__ = "transfer_batches"
     __table_args__ = (
         one_of("state", "planned", "submitted", "finished", "cancelled"),
+        one_of("backend", *BACKENDS),
         Index("ix_transfer_batches_open", "id", postgresql_where=text("state IN ('planned', 'submitted')")),
     )
 
@@ -68,6 +81,8 @@ class TransferBatch(Base):
     job_id: Mapped[UUID] = mapped_column(Uuid, unique=True)
     site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
     is_staging: Mapped[bool]
+    backend: Mapped[str] = mapped_column(Text, server_default="fts")
+    activity: Mapped[str] = mapped_column(Text, server_default="default")
     state: Mapped[str] = mapped_column(Text, server_default="planned")
     created_at: Mapped[created]
     submitted_at: Mapped[datetime | None]
@@ -75,7 +90,10 @@ class TransferBatch(Base):
 
 
 class Transfer(Base):
-    """One file of one FTS job: an attempt at a copy subscription from one source site."""
+    """One file of one batch: an attempt at a copy subscription from one source site.
+
+    ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job).
+    """
 
     __tablename__ = "transfers"
     __table_args__ = (
@@ -91,6 +109,7 @@ class Transfer(Base):
     subscription_id: Mapped[int] = mapped_column(ForeignKey("subscriptions.id"))
     file_index: Mapped[int] = mapped_column(Integer)
     source_site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    other_source_site_ids: Mapped[list[int] | None] = mapped_column(ARRAY(SmallInteger))
     state: Mapped[str] = mapped_column(Text, server_default="planned")
     is_recoverable: Mapped[bool | None]
     reason: Mapped[str | None]
@@ -135,3 +154,22 @@ class Deletion(Base):
     reason: Mapped[str | None]
     size_bytes: Mapped[int]
     finished_at: Mapped[datetime | None]
+
+
+class SiteDowntime(Base):
+    """While it lasts nothing is copied to or from the site or deleted there. No ``ends_at``: until resumed."""
+
+    __tablename__ = "site_downtimes"
+    __table_args__ = (
+        CheckConstraint("ends_at >= begins_at", name="order"),
+        Index("ix_site_downtimes_site_id", "site_id"),
+    )
+
+    id: Mapped[bigint_key]
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    begins_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[created]
+    ended_by: Mapped[str | None]
