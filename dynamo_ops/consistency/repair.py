@@ -126,6 +126,7 @@ def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int
             "copy",
             "SELECT file_id, CAST(:site AS smallint) AS site_id FROM judged WHERE verdict = 'repair'",
             origin="consistency",
+            activity="recovery",
             params={"site": site_id},
         )
         connection.execute(

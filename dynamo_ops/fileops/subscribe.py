@@ -37,6 +37,7 @@ def subscribe(
     wanted_sql: str,
     *,
     origin: str,
+    activity: str = "default",
     plan_id: int | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> SubscribeSummary:
@@ -44,6 +45,7 @@ def subscribe(
 
     An active wish of the other kind for the same file and site is cancelled. One that already stands is left as it is,
     whoever made it. ``origin``: who wishes (``detox``, ``dealer``, ``consistency``, a user's name), for the reports.
+    ``activity``: what copies are for, which says how urgent they are (settings ``transfers.activities``).
     """
     source = wanted_sql if " " in wanted_sql.strip() else f"SELECT file_id, site_id FROM {wanted_sql}"
     connection.execute(
@@ -60,10 +62,10 @@ def subscribe(
     ).rowcount
     created = connection.execute(
         text(f"""
-        INSERT INTO subscriptions (file_id, site_id, action, origin, plan_id)
-        SELECT file_id, site_id, :action, :origin, :plan_id FROM wished ORDER BY file_id, site_id
+        INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id)
+        SELECT file_id, site_id, :action, :origin, :activity, :plan_id FROM wished ORDER BY file_id, site_id
         ON CONFLICT (file_id, site_id) WHERE state IN ({_ACTIVE}) DO NOTHING"""),
-        {"action": action, "origin": origin, "plan_id": plan_id},
+        {"action": action, "origin": origin, "activity": activity, "plan_id": plan_id},
     ).rowcount
     wished = connection.execute(text("SELECT count(*) FROM wished")).scalar_one()
     connection.execute(text("DROP TABLE wished"))
@@ -87,6 +89,7 @@ def subscribe_blocks(
     blocks_sql: str,
     *,
     origin: str,
+    activity: str = "default",
     plan_id: int | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> SubscribeSummary:
@@ -105,7 +108,7 @@ def subscribe_blocks(
     wanted = (
         f"SELECT f.id AS file_id, b.site_id FROM ({source}) b JOIN files f ON f.block_id = b.block_id WHERE {condition}"
     )
-    return subscribe(connection, action, wanted, origin=origin, plan_id=plan_id, params=params)
+    return subscribe(connection, action, wanted, origin=origin, activity=activity, plan_id=plan_id, params=params)
 
 
 def resubscribe_incomplete(db: Database) -> SubscribeSummary:
@@ -119,7 +122,7 @@ def resubscribe_incomplete(db: Database) -> SubscribeSummary:
           SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id
           WHERE f.block_id = r.block_id AND s.site_id = r.site_id AND s.state IN ({_ACTIVE}))"""
     with db.begin() as connection:
-        return subscribe_blocks(connection, "copy", lacking, origin="resubscribe")
+        return subscribe_blocks(connection, "copy", lacking, origin="resubscribe", activity="recovery")
 
 
 def withdraw(db: Database, subscription_ids: list[int]) -> int:
@@ -142,17 +145,24 @@ def release(db: Database, subscription_ids: list[int]) -> int:
         held = connection.execute(
             _by_ids("""
             UPDATE subscriptions SET state = 'cancelled', hold_reason = NULL, updated_at = now()
-            WHERE id = ANY(:ids) AND state = 'held' RETURNING file_id, site_id, action, origin, plan_id"""),
+            WHERE id = ANY(:ids) AND state = 'held' RETURNING file_id, site_id, action, origin, activity, plan_id"""),
             {"ids": subscription_ids},
         ).all()
         if held:
-            files, sites, actions, origins, plans = (list(column) for column in zip(*held, strict=True))
+            files, sites, actions, origins, activities, plans = (list(column) for column in zip(*held, strict=True))
             connection.execute(
                 text("""
-                INSERT INTO subscriptions (file_id, site_id, action, origin, plan_id)
+                INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id)
                 SELECT * FROM unnest(CAST(:files AS bigint[]), CAST(:sites AS smallint[]), CAST(:actions AS text[]),
-                                     CAST(:origins AS text[]), CAST(:plans AS bigint[]))"""),
-                {"files": files, "sites": sites, "actions": actions, "origins": origins, "plans": plans},
+                    CAST(:origins AS text[]), CAST(:activities AS text[]), CAST(:plans AS bigint[]))"""),
+                {
+                    "files": files,
+                    "sites": sites,
+                    "actions": actions,
+                    "origins": origins,
+                    "activities": activities,
+                    "plans": plans,
+                },
             )
     return len(held)
 

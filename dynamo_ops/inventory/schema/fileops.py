@@ -24,8 +24,8 @@ BACKENDS = ("fts", "direct")
 class Subscription(Base):
     """A wish: this file shall be at (copy), or vanish from (delete), this site. At most one active one for both.
 
-    ``queued_at``: its place in the queue, ``created_at`` less the head start of its ``activity``: urgent wishes go
-    first, and none waits for ever. ``note``: who held, released or withdrew it by hand, and why.
+    ``activity``: what it is for, which decides how urgent it is (settings ``transfers.activities``). ``note``: who held,
+    released or withdrew it by hand, and why.
     """
 
     __tablename__ = "subscriptions"
@@ -38,7 +38,7 @@ class Subscription(Base):
             "ix_subscriptions_queue",
             "action",
             "site_id",
-            "queued_at",
+            "created_at",
             postgresql_where=text("state IN ('new', 'retry')"),
         ),
         Index("ix_subscriptions_held", "site_id", "hold_reason", postgresql_where=text("state = 'held'")),
@@ -59,7 +59,6 @@ class Subscription(Base):
     last_error: Mapped[str | None]
     note: Mapped[str | None]
     created_at: Mapped[created]
-    queued_at: Mapped[created]
     updated_at: Mapped[created]
 
 

@@ -1,4 +1,4 @@
-"""activities, the place in the queue, downtimes, direct copies"""
+"""activities, downtimes, direct copies"""
 
 from alembic import op
 import sqlalchemy as sa
@@ -17,11 +17,7 @@ def one_of(column: str, values: tuple[str, ...]) -> str:
 
 def upgrade() -> None:
     op.add_column('subscriptions', sa.Column('activity', sa.Text(), server_default='default', nullable=False))
-    op.add_column('subscriptions', sa.Column('queued_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False))
     op.add_column('subscriptions', sa.Column('note', sa.Text(), nullable=True))
-    op.execute("UPDATE subscriptions SET queued_at = created_at")
-    op.drop_index('ix_subscriptions_queue', table_name='subscriptions')
-    op.create_index('ix_subscriptions_queue', 'subscriptions', ['action', 'site_id', 'queued_at'], unique=False, postgresql_where=sa.text("state IN ('new', 'retry')"))
     op.drop_constraint(op.f('ck_subscriptions_hold_reason'), 'subscriptions')
     op.create_check_constraint(op.f('ck_subscriptions_hold_reason'), 'subscriptions', one_of('hold_reason', (*HOLD_REASONS, 'operator')))
     op.add_column('transfer_batches', sa.Column('backend', sa.Text(), server_default='fts', nullable=False))
@@ -52,8 +48,5 @@ def downgrade() -> None:
     op.execute("UPDATE subscriptions SET hold_reason = 'refused' WHERE hold_reason = 'operator'")
     op.drop_constraint(op.f('ck_subscriptions_hold_reason'), 'subscriptions')
     op.create_check_constraint(op.f('ck_subscriptions_hold_reason'), 'subscriptions', one_of('hold_reason', HOLD_REASONS))
-    op.drop_index('ix_subscriptions_queue', table_name='subscriptions')
-    op.create_index('ix_subscriptions_queue', 'subscriptions', ['action', 'site_id', 'created_at'], unique=False, postgresql_where=sa.text("state IN ('new', 'retry')"))
     op.drop_column('subscriptions', 'note')
-    op.drop_column('subscriptions', 'queued_at')
     op.drop_column('subscriptions', 'activity')
