@@ -11,6 +11,7 @@ that process; what the database server spent in the meantime stands beside them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import resource
@@ -99,7 +100,10 @@ def server() -> Iterator[tuple[embedded.EmbeddedPostgres, Path]]:
 def server_seconds(postgres: embedded.EmbeddedPostgres) -> float:
     """CPU seconds of the database server, with those of its processes that have ended."""
     postmaster = psutil.Process(int(next(postgres.folder.rglob("postmaster.pid")).read_text().splitlines()[0]))
-    times = [process.cpu_times() for process in (postmaster, *postmaster.children(recursive=True))]
+    times = []
+    for process in (postmaster, *postmaster.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended: among the reaped
+            times.append(process.cpu_times())
     reaped = postmaster.cpu_times()
     return sum(t.user + t.system for t in times) + reaped.children_user + reaped.children_system
 

@@ -1,32 +1,42 @@
-"""Copy subscriptions through FTS: choose sources, submit, wait for tape and for the copies, take the results in."""
+"""Copy subscriptions through FTS or by ourselves: choose sources, submit, wait, take the results in."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 from dynamo_airflow.assets import REPLICAS, SUBSCRIPTIONS
 from dynamo_airflow.defaults import dag_defaults, database
 from dynamo_airflow.sensors import FtsStagingSensor, FtsTransferSensor
 
 from dynamo_ops.settings import settings
 
-RUNS_AT_ONCE = 4
+RUNS_AT_ONCE = 100
+"""More than can begin in ``fts.timeout_h``: a run that waits sleeps in the triggerer, and must not keep others back."""
 
 
 @dag(
-    **dag_defaults("transfers", late=timedelta(hours=80)),
+    **dag_defaults("transfers", late=timedelta(hours=20)),
     max_active_runs=RUNS_AT_ONCE,
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("*/10 * * * *", timezone="UTC"), assets=SUBSCRIPTIONS),
     doc_md="""
 ### Transfers
-`recover` finishes what a killed run left (jobs are looked up in FTS by the id chosen before their submit) and takes in
-whatever other runs' jobs have ended → `hold_and_release` parks wishes that cannot be served now, with the reason →
-`plan_batches` chooses sources (disk before tape, never-failed before failed, spread by load) and records the jobs →
-`submit` (one task a job) → `wait_for_tape` and `wait_for_copies` sleep in the triggerer → `apply` compares sizes, lets
-the replicas grow and closes requests whose copies are there.
+`recover` finishes what a killed run left (jobs are looked up in FTS by the id chosen before their submit), takes in
+whatever other runs' jobs have ended and gives up jobs that hang → `hold_and_release` parks wishes that cannot be served
+now, with the reason → `plan_batches` chooses sources (disk before tape, never-failed before failed, spread by load,
+within the limits of sites and links) and records the jobs. Then, side by side:
 
-Runs may overlap: one that waits for tape does not block the next.
+* `submit` (a task for 25 jobs), and of its jobs those from disk: `wait_for_copies` → `apply`,
+* those from tape: `wait_for_tape` (FTS brings the files online) → `wait_for_staged_copies` → `apply_staged`;
+* `copy_directly` (a task a batch): between sites where Dynamo copies itself (settings, `transfers.direct`).
+
+The waits sleep in the triggerer, one trigger for all jobs of the run. `apply` compares sizes, lets the replicas grow
+and closes requests whose copies are there.
+
+Runs overlap: each takes what is queued (one plans at a time), and none waits for another. A run that has waited for
+`fts.timeout_h` ends and leaves its jobs to the next ones, which take in whatever has ended.
 """,
 )
 def transfers() -> None:
@@ -43,35 +53,68 @@ def transfers() -> None:
         return hold_and_release(database())
 
     @task(pool="fts")
-    def plan_batches(recovered: dict[str, dict[str, list[int]]]) -> list[int]:
+    def plan_batches(recovered: dict[str, list[int]]) -> list[list[int]]:
         from dynamo_ops.fileops.steps import plan_transfer_batches
 
-        return plan_transfer_batches(database(), settings(), recovered["recovered"]["unsubmitted"])
+        return plan_transfer_batches(database(), settings(), recovered["unsubmitted"])
 
-    @task(pool="fts")
-    def submit(batch_id: int) -> str:
+    @task(pool="fts", multiple_outputs=False)
+    def submit(batch_ids: list[int]) -> dict[str, list[str]]:
         from dynamo_ops.fileops.steps import submit
 
-        return submit(database(), settings(), batch_id)
+        return submit(database(), settings(), batch_ids)
 
     @task(outlets=[REPLICAS], trigger_rule="none_failed", pool="fts")
     def apply(job_ids: list[str]) -> dict[str, object]:
-        from dataclasses import asdict
-
-        from dynamo_ops.fileops.steps import apply_transfers
-        from dynamo_ops.requests.advance import advance
-
         del job_ids  # whatever has ended is taken in, of this run and of others
-        applied = apply_transfers(database(), settings())
-        return {**applied, "requests": asdict(advance(database()))}
+        return take_in()
+
+    @task(outlets=[REPLICAS], pool="fts")
+    def apply_staged(job_ids: list[str]) -> dict[str, object]:
+        if not job_ids:
+            raise AirflowSkipException("no file of this run came from tape")
+        return take_in()
 
     recovered = recover()
-    batches = plan_batches(recovered)
-    recovered >> hold_and_release() >> batches
-    jobs = submit.expand(batch_id=batches)
-    staged = FtsStagingSensor(task_id="wait_for_tape", job_ids=jobs)
-    copied = FtsTransferSensor(task_id="wait_for_copies", job_ids=staged.output)
-    apply(copied.output)
+    lots = plan_batches(recovered["recovered"])
+    recovered >> hold_and_release() >> lots
+    jobs = submit.expand(batch_ids=lots)
+    apply(FtsTransferSensor(task_id="wait_for_copies", job_ids=jobs, of_kind="disk").output)
+    online = FtsStagingSensor(task_id="wait_for_tape", job_ids=jobs, of_kind="tape")
+    apply_staged(FtsTransferSensor(task_id="wait_for_staged_copies", job_ids=online.output).output)
+    if settings().transfers.direct:
+        lots >> direct_copies()
+
+
+def direct_copies() -> Any:
+    """The tasks that find the batches of direct copies, and that copy; the first of them."""
+
+    @task
+    def direct_batches() -> list[int]:
+        from dynamo_ops.fileops.transfers import unfinished_direct
+
+        return unfinished_direct(database())
+
+    @task(pool="storage", outlets=[REPLICAS])
+    def copy_directly(batch_id: int) -> dict[str, object]:
+        from dynamo_ops.fileops.steps import copy_directly
+
+        return copy_directly(database(), settings(), batch_id)
+
+    found = direct_batches()
+    copy_directly.expand(batch_id=found)
+    return found
+
+
+def take_in() -> dict[str, object]:
+    """What has ended, into the inventory and into the requests."""
+    from dataclasses import asdict
+
+    from dynamo_ops.fileops.steps import apply_transfers
+    from dynamo_ops.requests.advance import advance
+
+    applied = apply_transfers(database(), settings())
+    return {**applied, "requests": asdict(advance(database()))}
 
 
 transfers()

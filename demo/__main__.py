@@ -1,8 +1,9 @@
 """``python -m demo up|run|down``: what ``make up``, ``make demo`` and ``make down`` call.
 
 ``bad-metadata`` shows, on an instance that is up, what happens when DBS answers nonsense; ``approval``, on one where
-the demo has run, how a person refuses and approves a large deletion. ``configure`` only writes the configuration that
-points at a pocket grid which is up (docker-compose.yaml uses it).
+the demo has run, how a person refuses and approves a large deletion. ``bulk`` moves 50,000 files through the DAGs, on
+an instance of its own. ``configure`` only writes the configuration that points at a pocket grid which is up
+(docker-compose.yaml uses it).
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 
 from demo.approval import show_approval
 from demo.bad_metadata import show_bad_metadata
-from demo.instance import DemoError, Instance
+from demo.instance import ROOT, DemoError, Instance
 from demo.up import down, up, write_configuration
 from dynamo_ops.errors import DynamoError
 
 BEGAN = time.monotonic()
-COMMANDS = ("up", "run", "down", "bad-metadata", "approval", "configure")
+COMMANDS = ("up", "run", "down", "bad-metadata", "approval", "bulk", "configure")
 
 
 def say(text: str) -> None:
@@ -29,6 +31,8 @@ def say(text: str) -> None:
 def main(command: str) -> int:
     """Run one command; returns the exit code."""
     instance = Instance()
+    if command == "bulk" and "DEMO_SCENARIO" not in os.environ:
+        instance = replace(instance, scenario=ROOT / "include" / "scenarios" / "bulk.yaml")
     if command == "down":
         say(f"{down(instance)} processes ended; files stay in {instance.home}")
         return 0
@@ -43,11 +47,12 @@ def main(command: str) -> int:
     if command == "up":
         up(instance, say)
         return 0
+    from demo.bulk import move_in_bulk
     from demo.run import run
 
     keep = os.environ.get("DEMO_KEEP", "1") != "0"
     try:
-        return run(instance, say, keep=keep)
+        return move_in_bulk(instance, say) if command == "bulk" else run(instance, say, keep=keep)
     finally:
         if not keep:
             say(f"{down(instance)} processes ended")

@@ -66,8 +66,8 @@ def _metadata_and_replicas(instance: Instance, environment: dict[str, str], airf
     airflow.unpause("metadata_sync")
     airflow.wait_until_settled(say, at_least=1)
     say("what is where, whose it is, and the quotas: the production system's document, by `dynamo inject`")
-    _dynamo(instance, environment, "inject", str(instance.grid_folder / "replicas.json"))
-    say(_dynamo(instance, environment, "inventory", "summary"))
+    call_dynamo(instance, environment, "inject", str(instance.grid_folder / "replicas.json"))
+    say(call_dynamo(instance, environment, "inventory", "summary"))
 
 
 def _popularity(airflow: Airflow, say: Say) -> None:
@@ -91,7 +91,7 @@ def _requests(instance: Instance, environment: dict[str, str], database: Databas
     largest = database.frame("SELECT name FROM datasets WHERE status = 'production' ORDER BY size_bytes DESC LIMIT 1")
 
     def ask(*arguments: str) -> None:
-        say(_dynamo(instance, environment, "request", *arguments))
+        say(call_dynamo(instance, environment, "request", *arguments))
 
     for dataset in tape_only[:2]:
         ask("copy", dataset, "--site", "T2_*", "--group", "physics")
@@ -163,7 +163,7 @@ def _prove(instance: Instance, environment: dict[str, str], say: Say) -> bool:
     return True
 
 
-def _dynamo(instance: Instance, environment: dict[str, str], *arguments: str) -> str:
+def call_dynamo(instance: Instance, environment: dict[str, str], *arguments: str) -> str:
     """Run the CLI as a user would; returns what it printed."""
     log = instance.logs / "cli.log"
     began = log.stat().st_size if log.exists() else 0

@@ -64,14 +64,16 @@ class SourceSettings(Strict):
 
 class FtsSettings(Strict):
     """The FTS 3 server and how it is asked. ``token_file``: a bearer token (read anew at each use) instead of ``tls``'s
-    certificate; FTS stages no tapes for tokens. ``timeout_h``: how long a run waits for its jobs before it leaves
-    them to the next runs."""
+    certificate; FTS stages no tapes for tokens. ``url`` null: there is no FTS, all copies are direct. ``timeout_h``:
+    how long a run waits for its jobs before it leaves them to the next runs. ``stuck_after_h``: a job that still copies
+    that long after its submit is cancelled and tried anew (one that stages: ``bring_online_s`` later)."""
 
-    url: str = "https://localhost:8446"
+    url: str | None = "https://localhost:8446"
     token_file: Path | None = None
     monitor_url: str | None = None
     poll_interval_s: float = Field(30, gt=0)
     timeout_h: float = Field(6, gt=0)
+    stuck_after_h: float = Field(24, gt=0)
     files_per_job: int = Field(200, ge=1, le=5000)
     bring_online_s: int = Field(28_800, ge=1)
     retries: int = Field(2, ge=0)
@@ -136,7 +138,7 @@ class RetrySettings(Strict):
 
 
 class DeletionSettings(Strict):
-    """How storages are asked to delete and to list."""
+    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself."""
 
     files_per_batch: int = Field(2_000, ge=1)
     files_per_cycle: int = Field(100_000, ge=1)

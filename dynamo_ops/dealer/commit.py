@@ -84,6 +84,11 @@ def commit(database: Database, plan_id: int) -> CommitSummary | None:
         return summary
 
 
+IS_REQUESTED = """EXISTS (SELECT FROM open_claims c WHERE c.request_id IS NOT NULL AND c.dataset_id = w.dataset_id
+    AND c.site_id = w.site_id AND (c.block_id IS NULL OR c.block_id = w.block_id))"""
+"""A user asked for the block ``w`` at this site."""
+
+
 def _overtaken_by(connection: Connection, plan: StoredPlan) -> str | None:
     """Why the plan is out of date: another was committed after the inventory was read for it. None if it is not."""
     newest = previous_committed(connection, plan)
@@ -159,13 +164,17 @@ def _apply(connection: Connection, plan_id: int) -> CommitSummary:
         FROM wanted w JOIN blocks b ON b.id = w.block_id WHERE w.left_out IS NULL
         ORDER BY w.block_id, w.site_id ON CONFLICT DO NOTHING""")
     ).rowcount
-    wishes = subscribe_blocks(
-        connection,
-        "copy",
-        "SELECT block_id, site_id FROM wanted WHERE left_out IS NULL",
-        origin="dealer",
-        plan_id=plan_id,
-    )
+    num_wished = 0
+    for activity, condition in (("request", IS_REQUESTED), ("rebalancing", "true")):
+        wishes = subscribe_blocks(
+            connection,
+            "copy",
+            f"SELECT w.block_id, w.site_id FROM wanted w WHERE w.left_out IS NULL AND {condition}",
+            origin="dealer",
+            activity=activity,
+            plan_id=plan_id,
+        )
+        num_wished += wishes.num_created
     size = connection.execute(
         text("""
         SELECT coalesce(sum(f.size_bytes), 0)::bigint FROM subscriptions s JOIN files f ON f.id = s.file_id
@@ -176,4 +185,4 @@ def _apply(connection: Connection, plan_id: int) -> CommitSummary:
         text("SELECT left_out, count(*) FROM wanted WHERE left_out IS NOT NULL GROUP BY left_out")
     )
     left_out = {str(row[0]): int(row[1]) for row in reasons}
-    return CommitSummary(made, owned, num_datasets, wishes.num_created, int(size), left_out)
+    return CommitSummary(made, owned, num_datasets, num_wished, int(size), left_out)

@@ -16,8 +16,10 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.fileops import replicas
+from dynamo_ops.fileops.alone import alone
 from dynamo_ops.fileops.hold import OPEN_TRANSFERS
 from dynamo_ops.fileops.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
+from dynamo_ops.fileops.sites import WRITABLE
 from dynamo_ops.fileops.states import (
     DELETION_MOVES,
     DELETION_OUTCOMES,
@@ -28,7 +30,7 @@ from dynamo_ops.fileops.states import (
     SubscriptionState,
     sql_list,
 )
-from dynamo_ops.fileops.storage import DeletionOutcome
+from dynamo_ops.fileops.storage import DeletionOutcome, Storage
 from dynamo_ops.fileops.storage.registry import SiteStorage
 from dynamo_ops.inventory.database import Database, insert_frame
 
@@ -55,7 +57,7 @@ QUEUE_SQL = f"""
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
           AND NOT {LAST_SOURCE}
         ORDER BY s.created_at, s.id LIMIT :per_site FOR UPDATE OF s SKIP LOCKED) q
-      WHERE d.status = 'ready')
+      WHERE d.id IN {WRITABLE})
     SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
 """
 
@@ -153,22 +155,30 @@ def execute_batch(
 ) -> DeletionSummary:
     """Delete the files of one batch and apply each chunk of outcomes. ``open_storage``: site id → storage.
 
-    A file wished for again since the batch was planned is left alone. Run again, it goes on where it was.
-    Raises SettingsError when the site has no usable storage; failures of single files are recorded, not raised.
+    A file wished for again since the batch was planned is left alone. Run again, it goes on where it was; while another
+    task is at the batch it does nothing. Raises SettingsError when the site has no usable storage, RetryableRemoteError
+    when what an earlier run may have begun cannot be looked at; failures of single files are recorded, not raised.
     """
     site_id = _site_of(db, batch_id)
     total = DeletionSummary(batch_id, site_id)
-    storage = open_storage(site_id)
-    try:
-        while True:
-            chunk = _next_chunk(db, batch_id, limits.files_per_chunk)
-            if not chunk:
-                break
-            by_lfn = {row.lfn: row for row in chunk}
-            outcomes = storage.delete(list(by_lfn))
-            total = _add(total, _record(db, [(by_lfn[o.lfn].deletion_id, o) for o in outcomes]))
-    finally:
-        storage.close()
+    with alone(db, f"deletion batch {batch_id}") as lock:
+        if lock is None:
+            return total
+        storage = open_storage(site_id)
+        try:
+            total = _add(total, _record(db, _look_after(db, batch_id, limits.files_per_chunk, storage)))
+            while chunk := _next_chunk(db, batch_id, limits.files_per_chunk):
+                by_lfn = {row.lfn: row.deletion_id for row in chunk}
+                lock.execute(text("SELECT 1"))
+                outcomes = storage.delete(list(by_lfn))
+                total = _add(total, _record(db, [(by_lfn[o.lfn], o) for o in outcomes]))
+        finally:
+            storage.close()
+        _finish(db, batch_id)
+    return total
+
+
+def _finish(db: Database, batch_id: int) -> None:
     with db.begin() as connection:
         connection.execute(
             text("""
@@ -176,7 +186,28 @@ def execute_batch(
             WHERE id = :id AND state = 'planned'"""),
             {"id": batch_id},
         )
-    return total
+
+
+def _look_after(db: Database, batch_id: int, size: int, storage: Storage) -> list[tuple[int, DeletionOutcome]]:
+    """Outcomes of deletions that an earlier run made and could not record, whose wishes were withdrawn since.
+
+    That run was killed in its last chunk, the first ``size`` deletions still planned. Those of them still wished for
+    are made again; the others must not be, but the file may be gone all the same, and the inventory must know.
+    """
+    with db.begin() as connection:
+        rows = connection.execute(
+            text("""
+            SELECT d.id, f.lfn FROM (SELECT id, subscription_id FROM deletions
+              WHERE batch_id = :id AND state = 'planned' ORDER BY id LIMIT :size) d
+            JOIN subscriptions s ON s.id = d.subscription_id JOIN files f ON f.id = s.file_id
+            WHERE s.state <> 'inbatch' ORDER BY d.id"""),
+            {"id": batch_id, "size": size},
+        ).all()
+    return [
+        (deletion_id, DeletionOutcome(lfn, DeletionObservation.NOT_FOUND))
+        for deletion_id, lfn in rows
+        if storage.stat(lfn) is None
+    ]
 
 
 def _site_of(db: Database, batch_id: int) -> int:
@@ -190,7 +221,8 @@ def _site_of(db: Database, batch_id: int) -> int:
 
 
 def _next_chunk(db: Database, batch_id: int, size: int) -> list[Any]:
-    """Planned deletions still wished for. Those withdrawn meanwhile are dropped: no attempt was made at them."""
+    """Planned deletions still wished for. Those withdrawn meanwhile are dropped: no attempt was made at them, or the
+    file is there all the same."""
     with db.begin() as connection:
         connection.execute(
             text("""
@@ -241,6 +273,8 @@ def outcome_rows(outcomes: Sequence[tuple[int, DeletionOutcome]]) -> pl.DataFram
 
 def _record(db: Database, outcomes: Sequence[tuple[int, DeletionOutcome]]) -> dict[str, int]:
     """Record a chunk of outcomes and apply them, in one transaction. Returns the counts to add to the summary."""
+    if not outcomes:
+        return {}
     with db.begin() as connection:
         connection.execute(
             text("""

@@ -1,9 +1,9 @@
 """Which wishes can be worked on now: fulfilled ones are closed, hopeless ones held with a reason, others released.
 
 Hold reasons (SEMANTICS §6): ``no_source`` no replica anywhere has the file; ``site_unavailable`` the destination is not
-ready, or no site that has the file is ready or in the morgue (``sources``); ``all_failed`` the last attempt from each
-of those sites failed irrecoverably; ``refused`` FTS or the storage refused the request itself: only an operator
-releases those.
+ready or in a downtime, or no site that has the file can be read (``sites``); ``all_failed`` the last attempt from each
+of those sites failed irrecoverably; ``refused`` FTS or the storage refused the request itself, ``operator`` a person
+held it: only an operator releases those.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.fileops.sources import READABLE
+from dynamo_ops.fileops.sites import READABLE, WRITABLE
+from dynamo_ops.fileops.sources import PAST_SOURCES
 from dynamo_ops.fileops.states import SubscriptionEvent, sources_of, sql_list
 from dynamo_ops.inventory.database import Database
 
@@ -38,7 +39,7 @@ def hold_and_release(db: Database) -> HoldSummary:
         _judge_deletions(connection)
         held = _hold(connection)
         released = _release(connection)
-        connection.execute(text("DROP TABLE verdicts"))
+        connection.execute(text("DROP TABLE verdicts, wishes, easy"))
     return HoldSummary(fulfilled, held, released)
 
 
@@ -66,39 +67,68 @@ OPEN_TRANSFERS = """(SELECT w.file_id, w.site_id, t.source_site_id
     WHERE b.state IN ('planned', 'submitted') AND t.state IN ('planned', 'submitted', 'staging', 'active'))"""
 
 # The sources from which the last attempt at a wish failed for good.
-REFUSED_SOURCES = """(SELECT subscription_id, source_site_id FROM (
+REFUSED_SOURCES = f"""(SELECT subscription_id, source_site_id FROM (
     SELECT DISTINCT ON (t.subscription_id, t.source_site_id)
       t.subscription_id, t.source_site_id, t.state, t.is_recoverable
-    FROM transfers t JOIN subscriptions w ON w.id = t.subscription_id
-    WHERE w.action = 'copy' AND w.state IN ('retry', 'held')
+    FROM {PAST_SOURCES} t JOIN wishes w ON w.id = t.subscription_id AND w.num_attempts > 0
     ORDER BY t.subscription_id, t.source_site_id, t.id DESC) last
     WHERE last.state = 'failed' AND last.is_recoverable = false)"""
 
 
 def _judge_copies(connection: Connection) -> None:
-    """``verdicts``: one row per copy wish that is queued or held by us, with the reason to hold it or null."""
+    """``verdicts``: one row per copy wish that is queued or held by us, with the reason to hold it or null.
+
+    Most wishes were never tried, and their whole block is readable somewhere: these are judged once a block.
+    """
     connection.execute(
         text(f"""
-        CREATE TEMPORARY TABLE verdicts ON COMMIT DROP AS
-        WITH refused AS MATERIALIZED {REFUSED_SOURCES},
-        wishes AS (
-          SELECT s.id, s.file_id, s.site_id, f.block_id FROM subscriptions s JOIN files f ON f.id = s.file_id
-          WHERE s.action = 'copy'
-            AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}))),
-        holders AS (
-          SELECT w.id, count(*) AS num_holders, count(*) FILTER (WHERE o.status IN {READABLE}) AS num_readable,
-                 count(*) FILTER (WHERE o.status IN {READABLE} AND x.subscription_id IS NULL) AS num_usable
-          FROM wishes w JOIN block_replicas r ON r.block_id = w.block_id AND r.site_id <> w.site_id
-          JOIN sites o ON o.id = r.site_id
-          LEFT JOIN block_replica_files p ON NOT r.is_complete
-               AND p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = w.file_id
-          LEFT JOIN refused x ON x.subscription_id = w.id AND x.source_site_id = r.site_id
-          WHERE r.is_complete OR p.file_id IS NOT NULL GROUP BY w.id)
-        SELECT w.id, CASE WHEN h.id IS NULL THEN 'no_source'
-                          WHEN d.status <> 'ready' OR h.num_readable = 0 THEN 'site_unavailable'
-                          WHEN h.num_usable = 0 THEN 'all_failed' END AS reason
-        FROM wishes w JOIN sites d ON d.id = w.site_id LEFT JOIN holders h ON h.id = w.id""")
+        CREATE TEMPORARY TABLE wishes ON COMMIT DROP AS
+        SELECT s.id, s.file_id, s.site_id, f.block_id, s.num_attempts
+        FROM subscriptions s JOIN files f ON f.id = s.file_id
+        WHERE s.action = 'copy' AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}))
+        """)
     )
+    connection.execute(text("ANALYZE wishes"))
+    connection.execute(
+        text(f"""
+        CREATE TEMPORARY TABLE easy ON COMMIT DROP AS
+        SELECT p.block_id, p.site_id, p.site_id IN {WRITABLE} AS is_writable
+        FROM (SELECT DISTINCT block_id, site_id FROM wishes WHERE num_attempts = 0) p
+        WHERE EXISTS (SELECT FROM block_replicas r WHERE r.block_id = p.block_id AND r.site_id <> p.site_id
+                      AND r.is_complete AND r.site_id IN {READABLE})""")
+    )
+    connection.execute(text("ANALYZE easy"))
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE verdicts ON COMMIT DROP AS
+        SELECT w.id, CASE WHEN NOT e.is_writable THEN 'site_unavailable' END AS reason
+        FROM wishes w JOIN easy e USING (block_id, site_id) WHERE w.num_attempts = 0""")
+    )
+    connection.execute(
+        text("""
+        DELETE FROM wishes w USING easy e
+        WHERE w.num_attempts = 0 AND e.block_id = w.block_id AND e.site_id = w.site_id""")
+    )
+    connection.execute(text(JUDGE_SQL))
+
+
+JUDGE_SQL = f"""
+    INSERT INTO verdicts
+    WITH refused AS MATERIALIZED {REFUSED_SOURCES},
+    readable AS MATERIALIZED {READABLE},
+    holders AS (
+      SELECT w.id, count(*) AS num_holders, count(o.id) AS num_readable,
+             count(o.id) FILTER (WHERE x.subscription_id IS NULL) AS num_usable
+      FROM wishes w JOIN block_replicas r ON r.block_id = w.block_id AND r.site_id <> w.site_id
+      LEFT JOIN readable o ON o.id = r.site_id
+      LEFT JOIN block_replica_files p ON NOT r.is_complete
+           AND p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = w.file_id
+      LEFT JOIN refused x ON x.subscription_id = w.id AND x.source_site_id = r.site_id
+      WHERE r.is_complete OR p.file_id IS NOT NULL GROUP BY w.id)
+    SELECT w.id, CASE WHEN h.id IS NULL THEN 'no_source'
+                      WHEN w.site_id NOT IN {WRITABLE} OR h.num_readable = 0 THEN 'site_unavailable'
+                      WHEN h.num_usable = 0 THEN 'all_failed' END AS reason
+    FROM wishes w LEFT JOIN holders h ON h.id = w.id"""
 
 
 def _judge_deletions(connection: Connection) -> None:
@@ -106,8 +136,7 @@ def _judge_deletions(connection: Connection) -> None:
     connection.execute(
         text(f"""
         INSERT INTO verdicts
-        SELECT s.id, CASE WHEN d.status <> 'ready' THEN 'site_unavailable' END
-        FROM subscriptions s JOIN sites d ON d.id = s.site_id
+        SELECT s.id, CASE WHEN s.site_id NOT IN {WRITABLE} THEN 'site_unavailable' END FROM subscriptions s
         WHERE s.action = 'delete' AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}))
         """)
     )

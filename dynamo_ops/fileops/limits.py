@@ -13,7 +13,8 @@ class TransferLimits:
     ``files_in_flight``: in all. ``files_to_site``, ``files_from_site``, ``files_per_link``: to a destination, from a
     source, from one to the other. ``files_staging_per_site``: tape files not online yet, of a tape site.
     ``look_ahead``: queued wishes looked at in a cycle, so that a full link is not in the way of others.
-    ``multi_source_after``: failed attempts after which FTS is given all sources of a file at once, in a job of its own.
+    ``multi_source_after``: failed attempts after which FTS is given several sources of a file at once, in a job of its
+    own; of such jobs at most ``multi_source_per_cycle``. ``files_per_direct_batch``: files that one task copies itself.
     ``protocols``: in order of preference; source and destination must share one. ``backoff``: pause before the second
     attempt at a file, doubled with each further one, up to ``max_backoff``.
     """
@@ -28,6 +29,8 @@ class TransferLimits:
     files_staging_per_site: int = 20_000
     look_ahead: int = 1_000_000
     multi_source_after: int = 2
+    multi_source_per_cycle: int = 500
+    files_per_direct_batch: int = 50
     protocols: tuple[str, ...] = ("davs", "https", "root", "srm")
     backoff: timedelta = timedelta(minutes=5)
     max_backoff: timedelta = timedelta(hours=12)

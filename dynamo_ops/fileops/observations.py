@@ -50,6 +50,9 @@ PRECEDENCE = (Seen.FINISHED, Seen.RUNNING, Seen.STAGING, Seen.QUEUED, Seen.FAILE
 # errno for which trying the same source again is in vain: EPERM, ENOENT, EACCES, EEXIST, ENOTDIR, EISDIR, ENAMETOOLONG.
 PERMANENT_ERRNOS = frozenset({1, 2, 13, 17, 20, 21, 36})
 _ERRNO = re.compile(r"^[A-Z_]+ \[(\d+)\]")
+# FTS calls a wrong checksum irrecoverable wherever it finds it. Where the bytes were right at the source and wrong at
+# the destination, the source is not to blame.
+BAD_ARRIVAL = re.compile(r"^DESTINATION \[5\] .*checksum do not match")
 # A cancelled copy whose process is still being killed may yet write; FTS stamps it within seconds (FTS_CONTRACT §7).
 CANCEL_PATIENCE = timedelta(hours=1)
 
@@ -57,8 +60,10 @@ CANCEL_PATIENCE = timedelta(hours=1)
 def is_recoverable(flag: bool | None, reason: str) -> bool:
     """Whether the same source is worth another attempt: FTS's own word, else the errno in its reason, else yes.
 
-    FTS leaves the flag null for failures of staging.
+    FTS leaves the flag null for failures of staging. Bytes that arrived wrong (``BAD_ARRIVAL``) are worth another.
     """
+    if BAD_ARRIVAL.match(reason):
+        return True
     if flag is not None:
         return flag
     errno = _ERRNO.match(reason)

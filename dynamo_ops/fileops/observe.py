@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.fileops import replicas, states
 from dynamo_ops.fileops.fts.client import FtsClient, JobStatus
-from dynamo_ops.fileops.observations import OBSERVATIONS, read_observations
+from dynamo_ops.fileops.observations import BAD_ARRIVAL, OBSERVATIONS, read_observations
 from dynamo_ops.fileops.states import SUBSCRIPTION_MOVES, TRANSFER_MOVES, TRANSFER_OUTCOMES, TransferObservation
 from dynamo_ops.inventory.database import Database, insert_frame
 
 JOBS_PER_POLL = 25  # jobs of 200 files: 5000 rows an answer and a transaction
+# After so many bad arrivals of one file from one source the source is taken for bad: not every storage has checksums.
+MAX_BAD_ARRIVALS = 3
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,41 @@ def open_batch_job_ids(
 
 
 def observe_and_apply(
-    db: Database, client: FtsClient, batch_ids: Sequence[int] | None = None, now: datetime | None = None
+    db: Database,
+    client: FtsClient,
+    batch_ids: Sequence[int] | None = None,
+    now: datetime | None = None,
+    *,
+    patience: timedelta = timedelta(0),
 ) -> ObserveSummary:
     """Ask FTS for all submitted batches (or those given) and apply what it says. Safe to repeat at any time.
 
-    Each answer of FTS is applied in one transaction; killed between two, the next run applies the rest.
+    Each answer of FTS is applied in one transaction; killed between two, the next run applies the rest. ``patience``:
+    jobs submitted less long ago are only looked into once they have ended, since telling all their files costs FTS.
     """
     summary = ObserveSummary()
-    for job_ids in _chunks(open_batch_job_ids(db, batch_ids), JOBS_PER_POLL):
+    moment = now or datetime.now(UTC)
+    for job_ids in _chunks(_worth_a_look(db, client, batch_ids, moment - patience), JOBS_PER_POLL):
         statuses = client.job_statuses(job_ids)
         with db.begin() as connection:
-            summary += apply(connection, list(statuses.values()), now or datetime.now(UTC))
-    return summary
+            summary += apply(connection, list(statuses.values()), moment)
+    return replace(summary, num_open_jobs=len(open_batch_job_ids(db, batch_ids)))
+
+
+def _worth_a_look(db: Database, client: FtsClient, batch_ids: Sequence[int] | None, young_since: datetime) -> list[str]:
+    """The open jobs, without those that were submitted since and still run."""
+    job_ids = open_batch_job_ids(db, batch_ids)
+    with db.begin() as connection:
+        young = {
+            str(job_id)
+            for job_id in connection.execute(
+                text("SELECT job_id FROM transfer_batches WHERE state = 'submitted' AND submitted_at > :since"),
+                {"since": young_since},
+            ).scalars()
+        }
+    asked = client.job_statuses([job_id for job_id in job_ids if job_id in young], fields=())
+    running = {job_id for job_id, status in asked.items() if status.is_known and not status.is_ended}
+    return [job_id for job_id in job_ids if job_id not in running]
 
 
 def apply(connection: Connection, statuses: Sequence[JobStatus], now: datetime) -> ObserveSummary:
@@ -150,6 +175,14 @@ def _observed_table(connection: Connection, observations: pl.DataFrame) -> None:
         FROM transfers t WHERE t.id = o.transfer_id AND o.observation = :finished
           AND o.size_bytes IS DISTINCT FROM t.size_bytes"""),
         {"wrong": TransferObservation.WRONG_SIZE.value, "finished": TransferObservation.FINISHED.value},
+    )
+    connection.execute(
+        text("""
+        UPDATE observed o SET is_recoverable = false FROM transfers t
+        WHERE t.id = o.transfer_id AND o.observation = :failed AND o.is_recoverable AND o.reason ~ :bad
+          AND (SELECT count(*) FROM transfers p WHERE p.subscription_id = t.subscription_id
+               AND p.source_site_id = t.source_site_id AND p.state = 'failed' AND p.reason ~ :bad) >= :most - 1"""),
+        {"failed": TransferObservation.FAILED.value, "bad": BAD_ARRIVAL.pattern, "most": MAX_BAD_ARRIVALS},
     )
 
 

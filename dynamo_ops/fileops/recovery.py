@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import text
 
@@ -25,19 +28,20 @@ class RecoverSummary:
     num_cancelled_jobs: int = 0
 
 
-def recover(db: Database, client: FtsClient) -> RecoverSummary:
+def recover(db: Database, client: FtsClient | None) -> RecoverSummary:
     """Find the fate of every batch that was recorded but not known to be submitted; free wishes stuck in no batch.
 
-    First task of a transfer cycle; no other task of transfers may be running.
+    First task of a transfer cycle. Another run may be submitting some of these batches at this moment: that two submit
+    the same batch does no harm, since FTS takes its id once. ``client``: None where there is no FTS.
     """
     with db.begin() as connection:
         planned = {
             str(job_id): batch_id
             for batch_id, job_id in connection.execute(
-                text("SELECT id, job_id FROM transfer_batches WHERE state = 'planned' ORDER BY id")
+                text("SELECT id, job_id FROM transfer_batches WHERE state = 'planned' AND backend = 'fts' ORDER BY id")
             )
         }
-    statuses = client.job_statuses(list(planned), fields=()) if planned else {}
+    statuses = client.job_statuses(list(planned), fields=()) if client and planned else {}
     found = {planned[job_id]: job_id for job_id, status in statuses.items() if status.is_known}
     with db.begin() as connection:
         if found:
@@ -49,7 +53,26 @@ def recover(db: Database, client: FtsClient) -> RecoverSummary:
               SELECT FROM transfers t WHERE t.subscription_id = s.id AND t.state IN ({sql_list(LIVE_TRANSFERS)}))""")
         ).rowcount
     unsubmitted = [batch_id for batch_id in planned.values() if batch_id not in found]
-    return RecoverSummary(unsubmitted, len(found), freed, cancel_unwanted(db, client))
+    return RecoverSummary(unsubmitted, len(found), freed, cancel_unwanted(db, client) if client else 0)
+
+
+def unfinished_direct(db: Database) -> list[int]:
+    """Batches of direct copies that were planned and not finished; another run may be at them, which does no harm."""
+    with db.begin() as connection:
+        rows = connection.execute(
+            text("SELECT id FROM transfer_batches WHERE state = 'planned' AND backend = 'direct' ORDER BY id")
+        )
+        return list(rows.scalars())
+
+
+def staging_batches(db: Database, batch_ids: Sequence[int]) -> list[int]:
+    """Those of these batches that read from tape."""
+    with db.begin() as connection:
+        rows = connection.execute(
+            text("SELECT id FROM transfer_batches WHERE id = ANY(:ids) AND is_staging ORDER BY id"),
+            {"ids": list(batch_ids)},
+        )
+        return list(rows.scalars())
 
 
 def cancel_unwanted(db: Database, client: FtsClient) -> int:
@@ -65,7 +88,34 @@ def cancel_unwanted(db: Database, client: FtsClient) -> int:
             .scalars()
             .all()
         )
-    if not job_ids:
-        return 0
+    return _cancel(client, job_ids)
+
+
+def cancel_stuck(
+    db: Database, client: FtsClient, submitted_longer_than: timedelta, staging_longer_than: timedelta
+) -> int:
+    """Cancel the FTS jobs that were submitted so long ago and still have not ended; returns how many were running.
+
+    FTS gives up on what it could not start (``max_time_in_queue``) and on what no tape brings (``bring_online``), but
+    not on a copy that hangs. ``staging_longer_than``: for jobs that read from tape. What such a job copied is kept,
+    what it did not is tried again, in another job: both follow from the next look at it.
+    """
+    with db.begin() as connection:
+        job_ids = (
+            connection.execute(
+                text("""
+            SELECT job_id FROM transfer_batches WHERE state = 'submitted' AND backend = 'fts'
+              AND submitted_at < now() - CASE WHEN is_staging THEN CAST(:staging AS interval)
+                                              ELSE CAST(:copying AS interval) END ORDER BY id"""),
+                {"copying": submitted_longer_than, "staging": staging_longer_than},
+            )
+            .scalars()
+            .all()
+        )
+    return _cancel(client, job_ids)
+
+
+def _cancel(client: FtsClient, job_ids: Sequence[UUID]) -> int:
+    """Cancel these jobs. Returns how many had not ended; FTS says 304 of the others, 404 of those it does not know."""
     answers = client.cancel([str(job_id) for job_id in job_ids])
     return sum(answer.http_status == 200 for answer in answers.values())

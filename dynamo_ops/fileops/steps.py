@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+from dynamo_ops.errors import RetryableRemoteError, SettingsError
 from dynamo_ops.fileops import deletions, subscribe, transfers
+from dynamo_ops.fileops.batches import PlanRules
 from dynamo_ops.fileops.fts.client import FtsClient
 from dynamo_ops.fileops.fts.job import JobSettings
 from dynamo_ops.fileops.limits import DeletionLimits, TransferLimits
+from dynamo_ops.fileops.sources import DirectRule
 from dynamo_ops.fileops.storage import StorageOptions
-from dynamo_ops.fileops.storage.registry import SiteStorage, storages
+from dynamo_ops.fileops.storage.registry import SiteStorage, plugins, storages
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.settings import Settings
+from dynamo_ops.units import size_text
+
+log = logging.getLogger(__name__)
+
+BATCHES_PER_LOT = 25  # jobs of 200 files: one task submits 5000 of them
+PATIENCE = timedelta(minutes=30)  # younger jobs are looked into once they have ended
 
 
-def fts_client(settings: Settings) -> FtsClient:
-    """A client of the installation's FTS. To be closed by the caller."""
+@contextmanager
+def fts_client(settings: Settings) -> Iterator[FtsClient | None]:
+    """A client of the installation's FTS; None where there is none."""
     tls, fts = settings.tls, settings.fts
-    if fts.token_file:
-        return FtsClient(fts.url, ca=tls.authorities, token=fts.token_file.read_text().strip())
-    return FtsClient(fts.url, ca=tls.authorities, cert=_text(tls.cert), key=_text(tls.key))
+    if fts.url is None:
+        yield None
+        return
+    token = fts.token_file.read_text().strip() if fts.token_file else None
+    cert, key = (None, None) if token else (_text(tls.cert), _text(tls.key))
+    with FtsClient(fts.url, ca=tls.authorities, cert=cert, key=key, token=token) as client:
+        yield client
 
 
 def transfer_limits(settings: Settings) -> TransferLimits:
@@ -39,6 +55,16 @@ def transfer_limits(settings: Settings) -> TransferLimits:
         files_staging_per_site=given.files_staging_per_site,
         backoff=timedelta(seconds=given.backoff_s),
         managed_prefix=settings.managed_prefix,
+    )
+
+
+def plan_rules(settings: Settings) -> PlanRules:
+    """Which copies go first, and which Dynamo makes itself."""
+    given = settings.transfers
+    return PlanRules(
+        head_starts={name: timedelta(hours=activity.head_start_h) for name, activity in given.activities.items()},
+        direct=tuple(DirectRule(tuple(rule.sources), tuple(rule.destinations)) for rule in given.direct),
+        direct_protocols=tuple(protocol for protocol in StorageOptions().protocols if protocol in plugins()),
     )
 
 
@@ -70,12 +96,18 @@ def site_storages(database: Database, settings: Settings) -> SiteStorage:
 
 
 def recover(database: Database, settings: Settings) -> dict[str, Any]:
-    """Finish what killed runs left; take in jobs that have ended; wish again for what incomplete replicas lack."""
+    """Finish what killed runs left; take in jobs that have ended, give up those that hang; wish again for what
+    incomplete replicas lack."""
     with fts_client(settings) as client:
         recovered = transfers.recover(database, client)
-        observed = transfers.observe_and_apply(database, client)
+        found: dict[str, Any] = {"recovered": asdict(recovered), "observed": None, "num_stuck_jobs": 0}
+        if client:
+            copying = timedelta(hours=settings.fts.stuck_after_h)
+            staging = copying + timedelta(seconds=settings.fts.bring_online_s)
+            found["num_stuck_jobs"] = transfers.cancel_stuck(database, client, copying, staging)
+            found["observed"] = asdict(transfers.observe_and_apply(database, client, patience=PATIENCE))
     wished = subscribe.resubscribe_incomplete(database)
-    return {"recovered": asdict(recovered), "observed": asdict(observed), "wished_again": wished.num_created}
+    return {**found, "wished_again": wished.num_created}
 
 
 def hold_and_release(database: Database) -> dict[str, Any]:
@@ -83,29 +115,79 @@ def hold_and_release(database: Database) -> dict[str, Any]:
     return asdict(transfers.hold_and_release(database))
 
 
-def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: Sequence[int] = ()) -> list[int]:
-    """The batches to submit: those that an earlier run recorded and did not submit, and new ones."""
+def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: Sequence[int] = ()) -> list[list[int]]:
+    """Lots of FTS jobs, one for each submitting task: those that an earlier run recorded and did not submit, and new
+    ones. A lot reads from disk only, or from tape only. Batches of direct copies are recorded only."""
     with fts_client(settings) as client:
-        client.ensure_delegation()
-        planned = transfers.plan_batches(database, client.whoami(), transfer_limits(settings))
-    return [*unsubmitted, *planned]
-
-
-def submit(database: Database, settings: Settings, batch_id: int) -> str:
-    """Submit one batch; returns its job id, or an empty text when there is nothing to wait for."""
-    fts = settings.fts
-    job = JobSettings(
-        retries=fts.retries, retry_delay_seconds=fts.retry_delay_s, bring_online_seconds=fts.bring_online_s
+        if client:
+            client.ensure_delegation()
+        identity = client.whoami() if client else None
+        planned = transfers.plan_batches(database, identity, transfer_limits(settings), plan_rules(settings))
+    log.info(
+        "%d files, %s, in %d jobs from disk, %d from tape, %d direct copies of ours",
+        planned.num_files,
+        size_text(planned.size_bytes),
+        len(planned.disk),
+        len(planned.tape),
+        len(planned.direct),
     )
+    tapes = transfers.staging_batches(database, unsubmitted)
+    disks = [batch for batch in unsubmitted if batch not in tapes]
+    return [*_lots([*disks, *planned.disk]), *_lots([*tapes, *planned.tape])]
+
+
+def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> dict[str, list[str]]:
+    """Submit a lot of batches; the ids of their jobs, of ``disk`` and of ``tape``. Run again, it goes on where it was.
+
+    One that FTS cannot take now does not keep the others back; RetryableRemoteError names those, at the end.
+    """
+    job, limits = job_settings(settings), transfer_limits(settings)
+    tapes = set(transfers.staging_batches(database, batch_ids))
+    jobs: dict[str, list[str]] = {"disk": [], "tape": []}
+    failed: dict[int, RetryableRemoteError] = {}
     with fts_client(settings) as client:
-        summary = transfers.submit_batch(database, client, batch_id, job, transfer_limits(settings))
-    return summary.job_id if summary.outcome in {"submitted", "found"} else ""
+        if client is None:
+            raise SettingsError("fts.url is null, but there are batches for FTS", key="fts.url", reason="no FTS")
+        for batch_id in batch_ids:
+            try:
+                summary = transfers.submit_batch(database, client, batch_id, job, limits)
+            except RetryableRemoteError as error:
+                log.warning("batch %d: %s", batch_id, error.message)
+                failed[batch_id] = error
+                continue
+            if summary.outcome in {"submitted", "found"}:
+                jobs["tape" if batch_id in tapes else "disk"].append(summary.job_id)
+    if failed:
+        last = list(failed.values())[-1]
+        message = f"{len(failed)} of {len(batch_ids)} batches are not submitted, {sorted(failed)}: {last.message}"
+        raise RetryableRemoteError(message, **last.facts)
+    return jobs
+
+
+def job_settings(settings: Settings) -> JobSettings:
+    """The parameters of our FTS jobs."""
+    fts = settings.fts
+    return JobSettings(
+        retries=fts.retries,
+        retry_delay_seconds=fts.retry_delay_s,
+        bring_online_seconds=fts.bring_online_s,
+        priorities={name: activity.priority for name, activity in settings.transfers.activities.items()},
+    )
+
+
+def copy_directly(database: Database, settings: Settings, batch_id: int) -> dict[str, Any]:
+    """Copy the files of one batch ourselves, from storage to storage."""
+    return asdict(transfers.execute_direct(database, batch_id, site_storages(database, settings)))
 
 
 def apply_transfers(database: Database, settings: Settings) -> dict[str, Any]:
     """Take in the results of all jobs that have ended, whoever waited for them."""
     with fts_client(settings) as client:
-        return asdict(transfers.observe_and_apply(database, client))
+        return asdict(transfers.observe_and_apply(database, client, patience=PATIENCE)) if client else {}
+
+
+def _lots(batch_ids: Sequence[int]) -> list[list[int]]:
+    return [list(batch_ids[n : n + BATCHES_PER_LOT]) for n in range(0, len(batch_ids), BATCHES_PER_LOT)]
 
 
 def recover_deletions(database: Database) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -44,6 +44,7 @@ class _Batch:
     job_id: UUID
     site_id: int
     is_staging: bool
+    activity: str
     state: str
     rows: list[Any]
 
@@ -63,7 +64,7 @@ def submit_batch(
     batch, endpoints = _read(db, batch_id, limits.managed_prefix)
     if batch.state != "planned":
         return _summary(batch, batch.rows, "found" if batch.state == "submitted" else "ended")
-    files, refused = _map(batch, endpoints, limits.protocols, settings.activity)
+    files, refused = _map(batch, endpoints, limits.protocols)
     if refused:
         _hold(db, refused)
     wanted = {row.transfer_id for row in batch.rows if row.wish_state == "inbatch"} - set(refused)
@@ -71,8 +72,9 @@ def submit_batch(
         _close(db, batch_id, "the wishes were withdrawn or refused before the submit")
         return _summary(batch, [], "unwanted")
     make = staging_job if batch.is_staging else transfer_job
+    urgency = replace(settings, priority=settings.priorities.get(batch.activity, settings.priority))
     try:
-        submitted = client.submit(make(files, batch.sid, settings, batch_id=batch_id), str(batch.job_id))
+        submitted = client.submit(make(files, batch.sid, urgency, batch_id=batch_id), str(batch.job_id))
     except CredentialError:
         raise
     except PermanentRemoteError as error:
@@ -106,15 +108,15 @@ def mark_submitted(connection: Connection, jobs: Mapping[int, str]) -> None:
 def _read(db: Database, batch_id: int, managed_prefix: str) -> tuple[_Batch, dict[int, dict[str, Endpoint]]]:
     with db.begin() as connection:
         head = connection.execute(
-            text("SELECT id, sid, job_id, site_id, is_staging, state FROM transfer_batches WHERE id = :id"),
+            text("SELECT id, sid, job_id, site_id, is_staging, activity, state FROM transfer_batches WHERE id = :id"),
             {"id": batch_id},
         ).one_or_none()
         if head is None:
             raise InventoryError(f"there is no transfer batch {batch_id}", batch_id=batch_id)
         rows = connection.execute(
             text("""
-            SELECT t.id AS transfer_id, t.subscription_id, t.source_site_id, f.lfn, f.size_bytes, f.adler32,
-                   s.state AS wish_state
+            SELECT t.id AS transfer_id, t.subscription_id, t.source_site_id, t.other_source_site_ids, f.lfn,
+                   f.size_bytes, f.adler32, s.state AS wish_state
             FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
             WHERE t.batch_id = :id AND t.state <> 'failed' ORDER BY t.file_index"""),
             {"id": batch_id},
@@ -123,20 +125,25 @@ def _read(db: Database, batch_id: int, managed_prefix: str) -> tuple[_Batch, dic
 
 
 def _map(
-    batch: _Batch, endpoints: Mapping[int, Mapping[str, Endpoint]], protocols: tuple[str, ...], activity: str
+    batch: _Batch, endpoints: Mapping[int, Mapping[str, Endpoint]], protocols: tuple[str, ...]
 ) -> tuple[list[FileCopy], dict[int, str]]:
     """The files of the job with their PFNs, and by transfer id the reason why others have none."""
     files, refused = [], {}
     for row in batch.rows:
         try:
             source, destination = _pair(endpoints, row.source_site_id, batch.site_id, protocols)
-            pfns = source.pfn(row.lfn), destination.pfn(row.lfn)
+            sources, to = [source.pfn(row.lfn)], destination.pfn(row.lfn)
         except InventoryError as error:
             refused[row.transfer_id] = error.message
             continue
-        files.append(
-            FileCopy(row.transfer_id, row.subscription_id, (pfns[0],), pfns[1], row.size_bytes, row.adler32, activity)
+        for site_id in row.other_source_site_ids or ():
+            other = endpoints.get(site_id, {}).get(source.protocol)
+            if other is not None:  # an alternative by another protocol would need another destination
+                sources.append(other.pfn(row.lfn))
+        copy = FileCopy(
+            row.transfer_id, row.subscription_id, tuple(sources), to, row.size_bytes, row.adler32, batch.activity
         )
+        files.append(copy)
     return files, refused
 
 

@@ -1,27 +1,40 @@
-"""Transfers, one function a task: recover → hold_and_release → plan_batches → submit_batch → observe_and_apply.
+"""Transfers, one function a task: recover → hold_and_release → plan_batches → submit_batch → observe_and_apply, or
+execute_direct where Dynamo copies itself.
 
 ``open_batch_job_ids`` gives the sensors the FTS jobs to wait for. Each function can be killed at any line and run
 again.
 """
 
-from dynamo_ops.fileops.batches import plan_batches
+from dynamo_ops.fileops.batches import PlannedBatches, PlanRules, plan_batches
 from dynamo_ops.fileops.hold import HoldSummary, hold_and_release
 from dynamo_ops.fileops.limits import TransferLimits
 from dynamo_ops.fileops.observe import ObserveSummary, observe_and_apply, open_batch_job_ids
-from dynamo_ops.fileops.recovery import RecoverSummary, cancel_unwanted, recover
+from dynamo_ops.fileops.recovery import (
+    RecoverSummary,
+    cancel_stuck,
+    cancel_unwanted,
+    recover,
+    staging_batches,
+    unfinished_direct,
+)
 from dynamo_ops.fileops.submit import SubmitSummary, submit_batch
 
 __all__ = [
     "HoldSummary",
     "ObserveSummary",
+    "PlanRules",
+    "PlannedBatches",
     "RecoverSummary",
     "SubmitSummary",
     "TransferLimits",
+    "cancel_stuck",
     "cancel_unwanted",
     "hold_and_release",
     "observe_and_apply",
     "open_batch_job_ids",
     "plan_batches",
     "recover",
+    "staging_batches",
     "submit_batch",
+    "unfinished_direct",
 ]

@@ -7,6 +7,17 @@ from typing import Any
 from airflow.sdk import BaseOperatorLink
 
 
+def jobs_of(given: Any, kind: str | None = None) -> list[str]:
+    """Job ids: as they are, or those of ``kind`` (None: all) that the submitting tasks returned (kind → ids)."""
+    jobs: list[str] = []
+    for one in given or ():
+        if isinstance(one, str):
+            jobs.append(one)
+        elif one:
+            jobs.extend(job for name, ids in one.items() if kind in (None, name) for job in ids)
+    return [job for job in jobs if job]
+
+
 class FtsJobsLink(BaseOperatorLink):
     """To the first FTS job that the task waited for, in FTS's own monitor where the settings name one."""
 
@@ -17,6 +28,6 @@ class FtsJobsLink(BaseOperatorLink):
         from dynamo_ops.settings import settings
 
         del ti_key
-        jobs = [job for job in operator.job_ids if job] if isinstance(operator.job_ids, list) else []
+        jobs = jobs_of(operator.job_ids, operator.of_kind) if isinstance(operator.job_ids, list) else []
         fts = settings().fts
         return f"{fts.monitor_url or f'{fts.url}/jobs/'}{jobs[0]}" if jobs else ""

@@ -8,18 +8,18 @@ from typing import Any
 
 from airflow.sdk import BaseSensorOperator, Context
 
-from dynamo_airflow.links import FtsJobsLink
+from dynamo_airflow.links import FtsJobsLink, jobs_of
 from dynamo_airflow.triggers import FtsJobsTrigger
-from dynamo_ops.errors import PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.errors import PermanentRemoteError
 from dynamo_ops.settings import settings
 
 
 class FtsJobsSensor(BaseSensorOperator):
-    """Waits, deferred, for FTS jobs. ``job_ids``: their ids (templated). Returns them, for the task that applies the
-    results.
+    """Waits, deferred, for FTS jobs. ``job_ids``: their ids, or what the submitting tasks returned (templated), of
+    which only those ``of_kind`` (``disk`` or ``tape``). Returns them, for the task that applies the results.
 
-    Raises RetryableRemoteError when time runs out (the jobs go on; a further try waits again), PermanentRemoteError
-    when FTS refuses to be asked.
+    After ``fts.timeout_h`` it waits no longer: the jobs go on, and later runs take their results in.
+    PermanentRemoteError when FTS refuses to be asked.
     """
 
     wait_for = "finished"
@@ -27,23 +27,25 @@ class FtsJobsSensor(BaseSensorOperator):
     operator_extra_links = (FtsJobsLink(),)
     ui_color = "#d6eaf8"
 
-    def __init__(self, *, job_ids: Any, **kwargs: Any) -> None:
+    def __init__(self, *, job_ids: Any, of_kind: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.job_ids = job_ids
+        self.of_kind = of_kind
 
     def execute(self, context: Context) -> list[str]:  # noqa: ARG002 (Airflow's signature)
         """Defer to the trigger, unless there is nothing to wait for."""
-        job_ids = [job for job in self.job_ids if job]
+        job_ids = jobs_of(self.job_ids, self.of_kind)
         fts, tls = settings().fts, settings().tls
         if not job_ids:
             return []
         self.log.info("waiting until %d FTS jobs are %s", len(job_ids), self.wait_for)
         self.defer(
             trigger=FtsJobsTrigger(
-                url=fts.url,
+                url=str(fts.url),
                 ca=tls.authorities,
                 cert=_text(tls.cert),
                 key=_text(tls.key),
+                token_file=_text(fts.token_file),
                 job_ids=job_ids,
                 wait_for=self.wait_for,
                 poll_interval_s=fts.poll_interval_s,
@@ -54,12 +56,14 @@ class FtsJobsSensor(BaseSensorOperator):
         return job_ids
 
     def resume(self, context: Context, event: dict[str, Any]) -> list[str]:  # noqa: ARG002
-        """The trigger's event: done, or an error with its message."""
-        self.log.info("%s", event["message"])
-        if event["status"] == "done":
-            return [job for job in self.job_ids if job]
-        kind = RetryableRemoteError if event["status"] == "timeout" else PermanentRemoteError
-        raise kind(event["message"], service="fts", url=settings().fts.url)
+        """The trigger's event: done, out of time, or an error with its message."""
+        if event["status"] == "error":
+            raise PermanentRemoteError(event["message"], service="fts", url=settings().fts.url)
+        if event["status"] == "timeout":
+            self.log.warning("%s: left to the next runs", event["message"])
+        else:
+            self.log.info("%s", event["message"])
+        return jobs_of(self.job_ids, self.of_kind)
 
 
 class FtsStagingSensor(FtsJobsSensor):

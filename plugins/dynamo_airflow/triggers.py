@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -36,11 +37,13 @@ class FtsJobsTrigger(BaseTrigger):
         wait_for: str,
         poll_interval_s: float,
         deadline: float,
+        token_file: str | None = None,
     ) -> None:
         super().__init__()
         if wait_for not in {"staged", "finished"}:
             raise ValueError(f"wait_for={wait_for!r}: expected 'staged' or 'finished'")
         self.url, self.ca, self.cert, self.key = url, ca, cert, key
+        self.token_file = token_file
         self.job_ids = list(job_ids)
         self.wait_for = wait_for
         self.poll_interval_s = poll_interval_s
@@ -48,7 +51,7 @@ class FtsJobsTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments: the trigger made of them waits for the same."""
-        names = ("url", "ca", "cert", "key", "job_ids", "wait_for", "poll_interval_s", "deadline")
+        names = ("url", "ca", "cert", "key", "token_file", "job_ids", "wait_for", "poll_interval_s", "deadline")
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -87,7 +90,9 @@ class FtsJobsTrigger(BaseTrigger):
         """How many of the jobs are still waited for."""
         from dynamo_ops.fileops.fts.watch import poll
 
-        states = await poll(self.url, ca=self.ca, cert=self.cert, key=self.key, job_ids=self.job_ids)
+        token = Path(self.token_file).read_text().strip() if self.token_file else None
+        cert, key = (None, None) if token else (self.cert, self.key)
+        states = await poll(self.url, ca=self.ca, cert=cert, key=key, token=token, job_ids=self.job_ids)
         if self.wait_for == "staged":
             return sum(1 for state in states.values() if state["is_staging"])
         return sum(1 for state in states.values() if not state["is_ended"])

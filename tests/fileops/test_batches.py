@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import polars as pl
 import pytest
+from sqlalchemy import text
 
-from dynamo_ops.fileops.batches import make_batches, plan_batches
+from dynamo_ops.fileops.batches import PlanRules, make_batches, plan_batches
 from dynamo_ops.fileops.fts.identity import FtsIdentity
+from dynamo_ops.fileops.hold import hold_and_release
 from dynamo_ops.fileops.limits import TransferLimits
+from dynamo_ops.fileops.sources import DirectRule
 from tests.fileops.factory import Inventory
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 
-
-def chosen(*rows: tuple[int, int, int, bool]) -> pl.DataFrame:
-    """(wish, destination, source, is_tape) in order of age."""
+def chosen(*rows: tuple[int, int, int, str]) -> pl.DataFrame:
+    """(wish, destination, source, kind: disk, tape, direct or several) in order of age; two wishes a block."""
     return pl.DataFrame(
         [
             {
                 "subscription_id": w,
                 "site_id": d,
                 "source_site_id": s,
-                "is_tape": t,
+                "is_tape": kind == "tape",
+                "is_direct": kind == "direct",
+                "other_source_site_ids": [77] if kind == "several" else None,
+                "turn": n,
+                "block_id": w % 2,
                 "size_bytes": 1,
                 "num_attempts": 0,
-                "created_at": START + timedelta(seconds=n),
+                "created_us": n,
+                "activity": "default" if w < 100 else "request",
             }
-            for n, (w, d, s, t) in enumerate(rows)
-        ]
+            for n, (w, d, s, kind) in enumerate(rows)
+        ],
+        schema_overrides={"other_source_site_ids": pl.List(pl.Int16)},
     )
 
 
@@ -40,15 +48,29 @@ def members(batches: pl.DataFrame) -> list[list[int]]:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([(1, 5, 1, False), (2, 5, 2, False), (3, 5, 1, False)], [[1, 2], [3]]),
-        ([(1, 5, 1, False), (2, 6, 1, False)], [[1], [2]]),
-        ([(1, 5, 1, False), (2, 5, 9, True), (3, 5, 8, True)], [[1], [3], [2]]),
-        ([(1, 5, 1, False), (2, 5, 1, False), (3, 5, 1, False), (4, 6, 1, False)], [[1, 2], [4], [3]]),
+        ([(1, 5, 1, "disk"), (2, 5, 2, "disk"), (3, 5, 1, "disk")], [[1, 2], [3]]),
+        ([(1, 5, 1, "disk"), (2, 6, 1, "disk")], [[1], [2]]),
+        ([(1, 5, 1, "disk"), (2, 5, 9, "tape"), (3, 5, 8, "tape")], [[1], [3], [2]]),
+        ([(n, 5, 9, "tape") for n in (1, 2, 3, 4, 5)], [[2, 4, 1], [3, 5]]),
+        ([(n, 5, 9, "direct") for n in (1, 2, 3)], [[1], [2], [3]]),
+        ([(1, 5, 1, "disk"), (2, 5, 1, "several"), (3, 5, 1, "several"), (4, 5, 1, "disk")], [[1, 4], [2], [3]]),
+        ([(1, 5, 1, "disk"), (101, 5, 1, "disk"), (2, 5, 1, "disk")], [[1, 2], [101]]),
+        ([(1, 5, 1, "disk"), (2, 5, 1, "disk"), (3, 5, 1, "disk"), (4, 6, 1, "disk")], [[1, 2], [4], [3]]),
     ],
-    ids=["cut at the limit, sources mixed", "by destination", "staging apart by tape site", "destinations in turn"],
+    ids=[
+        "cut at the limit, sources mixed",
+        "by destination",
+        "staging apart by tape site",
+        "larger ones for tape, block by block",
+        "direct ones cut at their own limit",
+        "a file with several sources alone",
+        "by activity",
+        "destinations in turn",
+    ],
 )
-def test_make_batches(rows: list[tuple[int, int, int, bool]], expected: list[list[int]]) -> None:
-    batches = make_batches(chosen(*rows), files_per_job=2)
+def test_make_batches(rows: list[tuple[int, int, int, str]], expected: list[list[int]]) -> None:
+    limits = TransferLimits(files_per_job=2, files_per_staging_job=3, files_per_direct_batch=1)
+    batches = make_batches(chosen(*rows), limits)
     assert members(batches) == expected
     for _, job in batches.group_by("batch"):
         assert job["file_index"].to_list() == list(range(job.height))
@@ -65,7 +87,7 @@ def test_ids_are_recorded_before_any_submit(three: Inventory, identity: FtsIdent
     lfns = three.block("b1", 3)
     three.replica("b1", "T2_A")
     three.wish("copy", lfns, "T2_B")
-    (batch,) = plan_batches(three.db, identity, TransferLimits())
+    (batch,) = plan_batches(three.db, identity, TransferLimits()).all
     ((sid, job_id, state, is_staging),) = three.rows(
         "SELECT sid, job_id, state, is_staging FROM transfer_batches WHERE id = :b", b=batch
     )
@@ -75,7 +97,7 @@ def test_ids_are_recorded_before_any_submit(three: Inventory, identity: FtsIdent
         (n, "planned", 1000) for n in range(3)
     ]
     assert set(three.rows("SELECT state, num_attempts FROM subscriptions")) == {("inbatch", 1)}
-    assert plan_batches(three.db, identity, TransferLimits()) == []
+    assert plan_batches(three.db, identity, TransferLimits()).all == []
 
 
 def test_limits(three: Inventory, identity: FtsIdentity) -> None:
@@ -122,7 +144,7 @@ def test_backoff_doubles(three: Inventory, identity: FtsIdentity, minutes: int, 
         "UPDATE subscriptions SET state = 'retry', num_attempts = 2, updated_at = now() - :m * interval '1 minute'",
         m=minutes,
     )
-    assert len(plan_batches(three.db, identity, TransferLimits(backoff=timedelta(minutes=5)))) == taken
+    assert plan_batches(three.db, identity, TransferLimits(backoff=timedelta(minutes=5))).num_files == taken
 
 
 def test_incomplete_source_gives_only_what_it_has(three: Inventory, identity: FtsIdentity) -> None:
@@ -142,7 +164,7 @@ def test_waits_while_the_file_is_being_deleted_there(three: Inventory, identity:
     three.wish("delete", lfns, "T2_B")
     plan_deletions(three.db)
     three.wish("copy", lfns, "T2_B")
-    assert plan_batches(three.db, identity) == []
+    assert plan_batches(three.db, identity).all == []
 
 
 def test_no_protocol_in_common_is_held(three: Inventory, identity: FtsIdentity) -> None:
@@ -150,7 +172,7 @@ def test_no_protocol_in_common_is_held(three: Inventory, identity: FtsIdentity) 
     three.replica("b1", "T2_A")
     three.rows("UPDATE site_endpoints SET protocol = 'root' WHERE site_id = :s", s=three.site_ids["T2_A"])
     three.wish("copy", lfns, "T2_B")
-    assert plan_batches(three.db, identity) == []
+    assert plan_batches(three.db, identity).all == []
     assert three.wishes() == {("copy", lfns[0], "T2_B"): "held/refused"}
 
 
@@ -174,3 +196,132 @@ def test_a_site_in_the_morgue_is_read_as_a_last_resort(
     used = {row[0] for row in three.rows("SELECT s.name FROM transfers t JOIN sites s ON s.id = t.source_site_id")}
     assert used == ({source} if source else set())
     assert set(three.rows("SELECT state FROM subscriptions")) == {("inbatch" if source else "new",)}
+
+
+def test_an_urgent_activity_goes_first_and_yet_nothing_waits_for_ever(three: Inventory, identity: FtsIdentity) -> None:
+    lfns = three.block("b1", 3)
+    three.replica("b1", "T2_A")
+    three.wish("copy", lfns, "T2_B")
+    ages = {lfns[0]: ("rebalancing", 30), lfns[1]: ("request", 1), lfns[2]: ("rebalancing", 20)}
+    for lfn, (activity, hours) in ages.items():
+        three.rows(
+            "UPDATE subscriptions SET activity = :a, created_at = now() - :h * interval '1 hour' WHERE file_id = :f",
+            a=activity,
+            h=hours,
+            f=three.file_ids[lfn],
+        )
+    rules = PlanRules(head_starts={"request": timedelta(hours=24)})
+    taken = []
+    for _ in lfns:
+        plan_batches(three.db, identity, TransferLimits(files_per_cycle=1), rules)
+        taken += [lfn for (_, lfn, _), state in three.wishes().items() if state == "inbatch" and lfn not in taken]
+    assert taken == [lfns[0], lfns[1], lfns[2]]  # 30 h before 1 h + 24 h before 20 h
+    assert three.rows("SELECT activity FROM transfer_batches ORDER BY id") == [
+        ("rebalancing",),
+        ("request",),
+        ("rebalancing",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "is_out"),
+    [("-1 hour", None, True), ("-1 hour", "1 hour", True), ("1 hour", None, False), ("-2 hours", "-1 hour", False)],
+    ids=["until resumed", "for a while", "not yet", "over"],
+)
+@pytest.mark.parametrize("site", ["T2_A", "T2_B"], ids=["source", "destination"])
+def test_nothing_is_planned_from_or_to_a_site_in_downtime(
+    three: Inventory, identity: FtsIdentity, site: str, begins: str, ends: str | None, is_out: bool
+) -> None:
+    lfns = three.block("b1", 1)
+    three.replica("b1", "T2_A")
+    three.wish("copy", lfns, "T2_B")
+    three.rows(
+        """INSERT INTO site_downtimes (site_id, begins_at, ends_at, reason, created_by)
+        VALUES (:s, now() + CAST(:b AS interval), now() + CAST(:e AS interval), 'power cut', 'ada')""",
+        s=three.site_ids[site],
+        b=begins,
+        e=ends,
+    )
+    assert plan_batches(three.db, identity).num_files == (0 if is_out else 1)
+    hold_and_release(three.db)
+    assert three.wishes()["copy", lfns[0], "T2_B"] == ("held/site_unavailable" if is_out else "inbatch")
+    three.rows("UPDATE site_downtimes SET begins_at = now() - interval '3 hours', ends_at = now()")
+    hold_and_release(three.db)
+    assert three.wishes()["copy", lfns[0], "T2_B"] == ("retry" if is_out else "inbatch")
+
+
+def test_between_some_sites_dynamo_copies_itself(three: Inventory, identity: FtsIdentity) -> None:
+    lfns = three.block("b1", 4)
+    three.replica("b1", "T2_A")
+    three.wish("copy", lfns, "T2_B")
+    three.wish("copy", lfns, "T2_C")
+    rules = PlanRules(direct=(DirectRule(("T2_*",), ("*", "!T2_C")),), direct_protocols=("davs",))
+    planned = plan_batches(three.db, identity, TransferLimits(files_per_direct_batch=3), rules)
+    assert (len(planned.disk), len(planned.direct)) == (1, 2)
+    assert three.rows("SELECT d.name, b.backend FROM transfer_batches b JOIN sites d ON d.id = b.site_id") == [
+        ("T2_B", "direct"),
+        ("T2_C", "fts"),
+        ("T2_B", "direct"),
+    ]
+
+
+def test_without_fts_only_direct_copies_are_planned(three: Inventory) -> None:
+    lfns = three.block("b1", 1)
+    three.replica("b1", "T2_A")
+    three.wish("copy", lfns, "T2_B")
+    three.wish("copy", lfns, "T2_C")
+    rules = PlanRules(direct=(DirectRule(("*",), ("T2_B",)),), direct_protocols=("davs",))
+    assert len(plan_batches(three.db, None, rules=rules).direct) == 1
+    assert three.wishes() == {("copy", lfns[0], "T2_B"): "inbatch", ("copy", lfns[0], "T2_C"): "held/refused"}
+
+
+def test_no_direct_copy_from_tape(three: Inventory, identity: FtsIdentity) -> None:
+    three.site("T1_TAPE", "mss")
+    lfns = three.block("b1", 1)
+    three.replica("b1", "T1_TAPE")
+    three.wish("copy", lfns, "T2_B")
+    planned = plan_batches(three.db, identity, rules=PlanRules(direct=(DirectRule(),), direct_protocols=("davs",)))
+    assert (len(planned.tape), planned.direct) == (1, [])
+
+
+def test_a_wish_that_is_being_withdrawn_is_left_alone(three: Inventory, identity: FtsIdentity) -> None:
+    lfns = three.block("b1", 2)
+    three.replica("b1", "T2_A")
+    three.wish("copy", lfns, "T2_B")
+    with three.db.begin() as connection:  # not committed while the other plans
+        connection.execute(
+            text("UPDATE subscriptions SET state = 'cancelled' WHERE file_id = :f"), {"f": three.file_ids[lfns[0]]}
+        )
+        assert plan_batches(three.db, identity).num_files == 1
+    assert sorted(three.wishes().values()) == ["cancelled", "inbatch"]
+
+
+def test_runs_that_plan_at_the_same_time_keep_the_limits_together(three: Inventory, identity: FtsIdentity) -> None:
+    lfns = three.block("b1", 40)
+    three.replica("b1", "T2_A")
+    three.wish("copy", lfns, "T2_B")
+    with ThreadPoolExecutor(4) as threads:
+        planned = list(
+            threads.map(lambda _: plan_batches(three.db, identity, TransferLimits(files_to_site=15)), range(4))
+        )
+    assert sorted(plan.num_files for plan in planned) == [0, 0, 0, 15]
+
+
+def test_several_sources_are_recorded_for_what_failed_repeatedly(three: Inventory, identity: FtsIdentity) -> None:
+    lfns = three.block("b1", 1)
+    three.replica("b1", "T2_A")
+    three.replica("b1", "T2_C")
+    three.wish("copy", lfns, "T2_B")
+    three.rows(
+        "UPDATE subscriptions SET state = 'retry', num_attempts = 2, updated_at = now() - interval '1 day'",
+    )
+    plan_batches(three.db, identity)
+    ((first, others),) = three.rows("SELECT source_site_id, other_source_site_ids FROM transfers")
+    assert {first, *others} == {three.site_ids["T2_A"], three.site_ids["T2_C"]}
+    # That job fails for good: both have been tried, so neither is left.
+    three.rows("UPDATE transfers SET state = 'failed', is_recoverable = false")
+    three.rows("UPDATE transfer_batches SET state = 'finished'")
+    three.rows("UPDATE subscriptions SET state = 'retry', updated_at = now() - interval '1 day'")
+    assert plan_batches(three.db, identity).num_files == 0
+    hold_and_release(three.db)
+    assert three.wishes() == {("copy", lfns[0], "T2_B"): "held/all_failed"}

@@ -21,7 +21,7 @@ PATIENCE_S = 30
 
 def plan(world: World) -> list[int]:
     transfers.hold_and_release(world.inventory.db)
-    return transfers.plan_batches(world.inventory.db, world.client.whoami(), LIMITS)
+    return transfers.plan_batches(world.inventory.db, world.client.whoami(), LIMITS).all
 
 
 def follow(world: World) -> transfers.ObserveSummary:

@@ -8,22 +8,24 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops.errors import PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.errors import PermanentRemoteError
 from tests.plugins.conftest import FTS
 
 JOBS = ["11111111-1111-1111-1111-111111111111", "", "22222222-2222-2222-2222-222222222222"]
 ASKED = [job for job in JOBS if job]
 
 
-def sensor(kind: str, job_ids: list[str]) -> Any:
+def sensor(kind: str, job_ids: Any) -> Any:
     from dynamo_airflow import sensors
 
     return getattr(sensors, kind)(task_id="wait", job_ids=job_ids)
 
 
 @pytest.mark.parametrize("kind", ["FtsStagingSensor", "FtsTransferSensor"])
-@pytest.mark.parametrize("job_ids", [[], [""]], ids=["no batch", "a batch of which nothing was submitted"])
-def test_without_a_job_there_is_nothing_to_wait_for(configured: Path, kind: str, job_ids: list[str]) -> None:
+@pytest.mark.parametrize(
+    "job_ids", [[], [""], [{"disk": [], "tape": []}]], ids=["no batch", "nothing was submitted", "a lot of nothing"]
+)
+def test_without_a_job_there_is_nothing_to_wait_for(configured: Path, kind: str, job_ids: Any) -> None:
     assert sensor(kind, job_ids).execute({}) == []
 
 
@@ -43,30 +45,43 @@ def test_a_job_is_waited_for_in_the_triggerer(configured: Path, kind: str, wait_
         "ca": "/tls/ca.pem",
         "cert": "/tls/cert.pem",
         "key": "/tls/key.pem",
+        "token_file": None,
         "job_ids": ASKED,
         "wait_for": wait_for,
         "poll_interval_s": 3.0,
     }
 
 
-def test_done_hands_the_jobs_on(configured: Path) -> None:
-    event = {"status": "done", "message": "2 jobs finished", "open_jobs": 0}
-    assert sensor("FtsTransferSensor", JOBS).resume({}, event) == ASKED
+@pytest.mark.parametrize("given", [JOBS, [{"disk": [ASKED[0]]}, None, {"disk": [ASKED[1]]}]], ids=["ids", "lots"])
+@pytest.mark.parametrize("status", ["done", "timeout"])
+def test_the_jobs_are_handed_on_also_when_time_is_up(configured: Path, status: str, given: Any) -> None:
+    event = {"status": status, "message": "what FTS said", "open_jobs": 0}
+    assert sensor("FtsTransferSensor", given).resume({}, event) == ASKED
 
 
-@pytest.mark.parametrize(("status", "kind"), [("timeout", RetryableRemoteError), ("error", PermanentRemoteError)])
-def test_other_ends_are_errors_of_the_class_that_decides_on_the_retry(
-    configured: Path, status: str, kind: type[Exception]
-) -> None:
-    with pytest.raises(kind, match="what FTS said") as raised:
-        sensor("FtsTransferSensor", JOBS).resume({}, {"status": status, "message": "what FTS said", "open_jobs": 1})
-    assert type(raised.value) is kind
+def test_only_jobs_of_its_kind_are_waited_for(configured: Path) -> None:
+    from dynamo_airflow import sensors
+
+    event = {"status": "done", "message": "", "open_jobs": 0}
+    lots = [{"disk": [ASKED[0]], "tape": []}, {"disk": [], "tape": [ASKED[1]]}]
+    waiting = {
+        kind: sensors.FtsStagingSensor(task_id="wait", job_ids=lots, of_kind=kind).resume({}, event)
+        for kind in ("disk", "tape", None)
+    }
+    assert waiting == {"disk": [ASKED[0]], "tape": [ASKED[1]], None: ASKED}
+
+
+def test_a_refusal_is_an_error_that_is_not_retried(configured: Path) -> None:
+    event = {"status": "error", "message": "what FTS said", "open_jobs": 1}
+    with pytest.raises(PermanentRemoteError, match="what FTS said"):
+        sensor("FtsTransferSensor", JOBS).resume({}, event)
 
 
 @pytest.mark.parametrize(
     ("job_ids", "address"),
     [
         pytest.param(["", ASKED[0]], f"{FTS}/jobs/{ASKED[0]}", id="the first job"),
+        pytest.param([{"tape": []}, {"tape": [ASKED[0]]}], f"{FTS}/jobs/{ASKED[0]}", id="the first job of the lots"),
         pytest.param([], "", id="no job"),
         pytest.param("{{ not rendered }}", "", id="not rendered"),
     ],

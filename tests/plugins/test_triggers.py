@@ -24,6 +24,7 @@ def arguments(**changes: Any) -> dict[str, Any]:
         "ca": "/ca.pem",
         "cert": "/cert.pem",
         "key": None,
+        "token_file": None,
         "job_ids": JOBS,
         "wait_for": "finished",
         "poll_interval_s": 0.01,
@@ -114,7 +115,14 @@ def test_done(
     asked = fts(*answers)
     assert events(make(wait_for=wait_for)) == [{"status": "done", "message": f"2 jobs {wait_for}", "open_jobs": 0}]
     assert len(asked) == calls
-    assert asked[0] == {"url": "https://fts:8446", "ca": "/ca.pem", "cert": "/cert.pem", "key": None, "job_ids": JOBS}
+    assert asked[0] == {
+        "url": "https://fts:8446",
+        "ca": "/ca.pem",
+        "cert": "/cert.pem",
+        "key": None,
+        "token": None,
+        "job_ids": JOBS,
+    }
 
 
 @pytest.mark.parametrize("answer", [ACTIVE, AWAY], ids=["jobs hang", "FTS is away"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ class FileCopy:
     destination: str
     size_bytes: int
     adler32: str | None
-    activity: str = "Dynamo"
+    activity: str = "default"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class JobSettings:
     """Parameters of the jobs we submit.
 
     ``overwrite``: true, since a former attempt may have left half a file, and the destination is ours to write.
-    ``retries``: extra attempts inside FTS, of recoverable failures only. ``priority``: 1 (low) to 5.
+    ``retries``: extra attempts inside FTS, of recoverable failures only. ``priority``: 1 (low) to 5; ``priorities``:
+    of jobs for these activities.
     ``bring_online_seconds`` / ``pin_seconds``: how long a tape may take to stage, and how long the disk copy is held.
     ``max_time_in_queue_hours``: FTS gives up on what it could not start by then; the wish is retried by us.
     """
@@ -47,7 +48,7 @@ class JobSettings:
     bring_online_seconds: int = 28_800
     pin_seconds: int = 64_800
     max_time_in_queue_hours: int = 24
-    activity: str = "Dynamo"
+    priorities: Mapping[str, int] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=lambda: {"issuer": "dynamo"})
 
 
