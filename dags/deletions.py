@@ -19,7 +19,7 @@ from dynamo_ops.settings import settings
     ),
     doc_md="""
 ### Deletions
-`recover` takes up what a killed run left → `plan_batches` groups the wishes by site → `delete` (one task a batch,
+`recover` takes up what a killed run left → `plan_batches` groups the wishes by site → `delete` (one task a site,
 bounded in rate) asks the storage, file by file; a file that is gone already counts as deleted; outcomes are recorded in
 chunks, and with them the replicas shrink and vanish → `clean_directories` removes directories that became empty, and
 `advance_requests` closes deletion requests of which nothing is left to do.
@@ -33,22 +33,22 @@ def deletions() -> None:
         return recover_deletions(database())
 
     @task
-    def plan_batches(unfinished: list[int]) -> list[int]:
+    def plan_batches(unfinished: list[int]) -> list[list[int]]:
         from dynamo_ops.fileops.steps import plan_deletion_batches
 
         return plan_deletion_batches(database(), settings(), unfinished)
 
     @task(pool="storage")
-    def delete(batch_id: int) -> dict[str, object]:
+    def delete(batch_ids: list[int]) -> dict[str, object]:
         from dynamo_ops.fileops.steps import delete
 
-        return delete(database(), settings(), batch_id)
+        return delete(database(), settings(), batch_ids)
 
     @task(pool="storage", outlets=[REPLICAS], trigger_rule="none_failed")
-    def clean_directories(batch_ids: list[int]) -> int:
+    def clean_directories(lots: list[list[int]]) -> int:
         from dynamo_ops.fileops.steps import clean_directories
 
-        return clean_directories(database(), settings(), batch_ids)
+        return clean_directories(database(), settings(), lots)
 
     @task(trigger_rule="none_failed")
     def advance_requests() -> dict[str, int]:
@@ -58,8 +58,8 @@ def deletions() -> None:
 
         return asdict(advance(database()))
 
-    batches = plan_batches(recover())
-    delete.expand(batch_id=batches) >> [clean_directories(batches), advance_requests()]
+    lots = plan_batches(recover())
+    delete.expand(batch_ids=lots) >> [clean_directories(lots), advance_requests()]
 
 
 deletions()

@@ -82,7 +82,7 @@ def transfers() -> None:
     apply(FtsTransferSensor(task_id="wait_for_copies", job_ids=jobs, of_kind="disk").output)
     online = FtsStagingSensor(task_id="wait_for_tape", job_ids=jobs, of_kind="tape")
     apply_staged(FtsTransferSensor(task_id="wait_for_staged_copies", job_ids=online.output).output)
-    if settings().transfers.direct:
+    if settings().transfers.direct or settings().fts.url is None:
         lots >> direct_copies()
 
 

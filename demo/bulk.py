@@ -19,8 +19,9 @@ SITES = ("T2_DD", "T2_EE", "T2_FF")
 TIMEOUT_S = 3600
 FOLLOWED = ("dealer_physics", "transfers", "deletions")
 MOVED = """
-    SELECT count(*), coalesce(sum(t.size_bytes), 0)::bigint, count(DISTINCT t.batch_id),
-           count(*) FILTER (WHERE b.is_staging), min(b.submitted_at), max(t.finished_at)
+    SELECT count(*) AS files, coalesce(sum(t.size_bytes), 0)::bigint AS size_bytes, count(DISTINCT t.batch_id) AS jobs,
+           count(*) FILTER (WHERE b.is_staging) AS staged, min(b.submitted_at) AS first_at,
+           max(t.finished_at) AS last_at
     FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id WHERE t.state = 'done'"""
 
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from dynamo_ops import __version__
-from dynamo_ops.cli import db, dealer, detox, history, inventory, lock, plan, policy, quota, request, subscription
+from dynamo_ops.cli import db, dealer, detox, history, inventory, lock, plan, policy, quota, request, site, transfers
 from dynamo_ops.errors import DynamoError
 
 app = typer.Typer(
@@ -27,7 +27,8 @@ app.add_typer(history.app, name="history")
 app.add_typer(lock.app, name="lock")
 app.add_typer(quota.app, name="quota")
 app.add_typer(request.app, name="request")
-app.add_typer(subscription.app, name="transfers")
+app.add_typer(transfers.app, name="transfers")
+app.add_typer(site.app, name="site")
 app.add_typer(db.app, name="db")
 
 

@@ -8,7 +8,7 @@ repeated DELETE of what is gone is a success.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import polars as pl
@@ -27,6 +27,7 @@ from dynamo_ops.fileops.states import (
     SUBSCRIPTION_MOVES,
     DeletionObservation,
     DeletionState,
+    SubscriptionEvent,
     SubscriptionState,
     sql_list,
 )
@@ -131,11 +132,31 @@ def plan_deletions(db: Database, limits: DeletionLimits = DEFAULT_DELETION_LIMIT
         return list(connection.execute(text("SELECT id FROM numbered ORDER BY id")).scalars())
 
 
+def by_site(db: Database, batch_ids: Sequence[int]) -> list[list[int]]:
+    """These batches, those of each site together."""
+    with db.begin() as connection:
+        rows = connection.execute(
+            text("""
+            SELECT array_agg(id ORDER BY id) FROM deletion_batches WHERE id = ANY(:ids) GROUP BY site_id
+            ORDER BY min(id)"""),
+            {"ids": list(batch_ids)},
+        )
+        return [list(row[0]) for row in rows]
+
+
+def total(summaries: Sequence[DeletionSummary]) -> DeletionSummary:
+    """The sum over batches of one site, under the number of the last."""
+    names = [field.name for field in fields(DeletionSummary) if field.name not in ("batch_id", "site_id")]
+    sums = {name: sum(getattr(summary, name) for summary in summaries) for name in names}
+    return DeletionSummary(summaries[-1].batch_id, summaries[-1].site_id, **sums)
+
+
 def _take(connection: Connection, limits: DeletionLimits) -> None:
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE busy ON COMMIT DROP AS
-        SELECT file_id, site_id FROM {OPEN_TRANSFERS} t UNION SELECT file_id, source_site_id FROM {OPEN_TRANSFERS} t""")
+        SELECT file_id, site_id FROM {OPEN_TRANSFERS} t UNION SELECT file_id, source_site_id FROM {OPEN_TRANSFERS} t
+        UNION SELECT file_id, unnest(other_source_site_ids) FROM {OPEN_TRANSFERS} t""")
     )
     connection.execute(text("CREATE INDEX ON busy (file_id, site_id)"))
     connection.execute(text("ANALYZE busy"))
@@ -166,12 +187,12 @@ def execute_batch(
             return total
         storage = open_storage(site_id)
         try:
-            total = _add(total, _record(db, _look_after(db, batch_id, limits.files_per_chunk, storage)))
+            total = _add(total, _record(db, limits, _look_after(db, batch_id, limits.files_per_chunk, storage)))
             while chunk := _next_chunk(db, batch_id, limits.files_per_chunk):
                 by_lfn = {row.lfn: row.deletion_id for row in chunk}
                 lock.execute(text("SELECT 1"))
                 outcomes = storage.delete(list(by_lfn))
-                total = _add(total, _record(db, [(by_lfn[o.lfn], o) for o in outcomes]))
+                total = _add(total, _record(db, limits, [(by_lfn[o.lfn], o) for o in outcomes]))
         finally:
             storage.close()
         _finish(db, batch_id)
@@ -271,7 +292,7 @@ def outcome_rows(outcomes: Sequence[tuple[int, DeletionOutcome]]) -> pl.DataFram
     )
 
 
-def _record(db: Database, outcomes: Sequence[tuple[int, DeletionOutcome]]) -> dict[str, int]:
+def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, DeletionOutcome]]) -> dict[str, int]:
     """Record a chunk of outcomes and apply them, in one transaction. Returns the counts to add to the summary."""
     if not outcomes:
         return {}
@@ -282,7 +303,7 @@ def _record(db: Database, outcomes: Sequence[tuple[int, DeletionOutcome]]) -> di
               reason text, is_recoverable boolean) ON COMMIT DROP""")
         )
         insert_frame(connection, "outcomes", outcome_rows(outcomes))
-        _move(connection)
+        _move(connection, limits)
         # Truth before wish: what is gone leaves the replica, also if it was wished for again in the meantime.
         connection.execute(
             text("""
@@ -309,7 +330,8 @@ def _record(db: Database, outcomes: Sequence[tuple[int, DeletionOutcome]]) -> di
     }
 
 
-def _move(connection: Connection) -> None:
+def _move(connection: Connection, limits: DeletionLimits) -> None:
+    """Attempts and wishes. Who was refused or unheard too often is held, for a person: see ``DeletionLimits``."""
     connection.execute(
         text("""
         UPDATE deletions d SET state = o.state, reason = o.reason, is_recoverable = o.is_recoverable,
@@ -317,12 +339,25 @@ def _move(connection: Connection) -> None:
         FROM outcomes o WHERE d.id = o.deletion_id AND d.state = 'planned'""")
     )
     connection.execute(
-        text("""
-        UPDATE subscriptions s SET state = o.wish_state, updated_at = now(), last_error = o.reason,
-          hold_reason = CASE WHEN o.wish_state = 'held' THEN 'refused' END
+        text(f"""
+        UPDATE subscriptions s SET updated_at = now(), last_error = o.reason,
+          state = CASE WHEN {_IS_GIVEN_UP} THEN :held ELSE o.wish_state END,
+          hold_reason = CASE WHEN {_IS_GIVEN_UP}
+                             THEN CASE WHEN o.observation = :refused THEN 'refused' ELSE 'all_failed' END END
         FROM outcomes o JOIN deletions d ON d.id = o.deletion_id
-        WHERE s.id = d.subscription_id AND s.state = 'inbatch'""")
+        WHERE s.id = d.subscription_id AND s.state = 'inbatch'"""),
+        {
+            "failed": SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.ATTEMPT_FAILED].value,
+            "held": SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.HOLD].value,
+            "refused": DeletionObservation.REFUSED.value,
+            "max_refusals": limits.max_refusals,
+            "max_attempts": limits.max_attempts,
+        },
     )
+
+
+_IS_GIVEN_UP = """(o.wish_state = :failed AND s.num_attempts >=
+    CASE WHEN o.observation = :refused THEN :max_refusals ELSE :max_attempts END)"""
 
 
 def _add(total: DeletionSummary, counts: dict[str, int]) -> DeletionSummary:

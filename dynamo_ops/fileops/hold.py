@@ -3,7 +3,7 @@
 Hold reasons (SEMANTICS §6): ``no_source`` no replica anywhere has the file; ``site_unavailable`` the destination is not
 ready or in a downtime, or no site that has the file can be read (``sites``); ``all_failed`` the last attempt from each
 of those sites failed irrecoverably; ``refused`` FTS or the storage refused the request itself, ``operator`` a person
-held it: only an operator releases those.
+held it: only an operator releases those two, and deletions that were given up (``all_failed``).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ OPEN_DELETIONS = """(SELECT w.file_id, w.site_id FROM deletion_batches b JOIN de
     JOIN subscriptions w ON w.id = d.subscription_id WHERE b.state = 'planned' AND d.state = 'planned')"""
 
 # Copies that FTS may be making at this moment, whether or not they are still wished for.
-OPEN_TRANSFERS = """(SELECT w.file_id, w.site_id, t.source_site_id
+OPEN_TRANSFERS = """(SELECT w.file_id, w.site_id, t.source_site_id, t.other_source_site_ids
     FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id JOIN subscriptions w ON w.id = t.subscription_id
     WHERE b.state IN ('planned', 'submitted') AND t.state IN ('planned', 'submitted', 'staging', 'active'))"""
 
@@ -132,12 +132,13 @@ JUDGE_SQL = f"""
 
 
 def _judge_deletions(connection: Connection) -> None:
-    """A deletion waits while its site is not ready; it needs no source."""
+    """A deletion waits while its site is not ready; it needs no source. One given up is released by a person."""
     connection.execute(
         text(f"""
         INSERT INTO verdicts
         SELECT s.id, CASE WHEN s.site_id NOT IN {WRITABLE} THEN 'site_unavailable' END FROM subscriptions s
-        WHERE s.action = 'delete' AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}))
+        WHERE s.action = 'delete' AND (s.state IN ({_HOLDABLE})
+                                       OR s.state = 'held' AND s.hold_reason = 'site_unavailable')
         """)
     )
     connection.execute(text("ANALYZE verdicts"))

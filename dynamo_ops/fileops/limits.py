@@ -39,12 +39,18 @@ class TransferLimits:
 
 @dataclass(frozen=True)
 class DeletionLimits:
-    """Limits of one cycle of deletions. ``files_per_chunk``: outcomes recorded in one transaction."""
+    """Limits of one cycle of deletions. ``files_per_chunk``: outcomes recorded in one transaction.
+
+    A wish is held for a person after ``max_refusals`` attempts if the storage refuses (``refused``), after
+    ``max_attempts`` if it cannot serve (``all_failed``): with the backoff that is some hours, and some days.
+    """
 
     files_per_batch: int = 2_000
     files_per_cycle: int = 100_000
     files_per_site: int = 20_000
     files_per_chunk: int = 500
+    max_refusals: int = 3
+    max_attempts: int = 10
     backoff: timedelta = timedelta(minutes=15)
     max_backoff: timedelta = timedelta(hours=24)
 

@@ -95,14 +95,16 @@ def _file_row(
     for observation in PRECEDENCE:
         matching = [file for kind, file in seen if kind == observation]
         if matching:
-            file = matching[-1]
-            reason = str(file.get("reason") or "")
             failed = observation in (Seen.FAILED, Seen.CANCELLED)
+            # Of several sources the first is the one that the transfer is recorded with: its failure counts.
+            file = matching[0] if failed else matching[-1]
+            reason = str(file.get("reason") or "")
+            others = [str(other.get("reason")) for other in matching[1:] if failed and other.get("reason")]
             return (
                 transfer_id,
                 observation.value,
                 file.get("filesize"),
-                reason or None,
+                "; then ".join([reason, *others]) or None,
                 is_recoverable(file.get("recoverable"), reason) if failed else None,
                 utc(file.get("start_time") or file.get("staging_start")),
                 utc(file.get("finish_time")),

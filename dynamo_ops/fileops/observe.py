@@ -225,6 +225,7 @@ def _move_wishes(connection: Connection) -> None:
     connection.execute(
         text(f"""
         UPDATE subscriptions s SET state = m.next_state, updated_at = now(),
+          hold_reason = CASE WHEN m.next_state = 'held' THEN s.hold_reason END,
           last_error = CASE WHEN m.next_state = 'done' THEN NULL ELSE coalesce(v.reason, v.state) END
         FROM moved v, ({_values(wish_moves_frame())}) AS m (transfer_state, state, next_state)
         WHERE s.id = v.subscription_id AND m.transfer_state = v.state AND m.state = s.state AND s.action = 'copy'""")

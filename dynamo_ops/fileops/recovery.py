@@ -9,9 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from dynamo_ops.fileops.alone import alone
 from dynamo_ops.fileops.fts.client import FtsClient
 from dynamo_ops.fileops.states import LIVE_TRANSFERS, sql_list
-from dynamo_ops.fileops.submit import mark_submitted
+from dynamo_ops.fileops.submit import close_batch, mark_submitted
 from dynamo_ops.inventory.database import Database
 
 
@@ -63,6 +64,18 @@ def unfinished_direct(db: Database) -> list[int]:
             text("SELECT id FROM transfer_batches WHERE state = 'planned' AND backend = 'direct' ORDER BY id")
         )
         return list(rows.scalars())
+
+
+def abandon_direct(db: Database) -> int:
+    """Close planned batches of direct copies where there are no direct copies any more; their wishes are queued again.
+    Returns how many batches; one that a task is still at is left to it."""
+    closed = 0
+    for batch_id in unfinished_direct(db):
+        with alone(db, f"direct batch {batch_id}") as lock:
+            if lock is not None:
+                close_batch(db, batch_id, "Dynamo does not copy between these sites itself any more")
+                closed += 1
+    return closed
 
 
 def staging_batches(db: Database, batch_ids: Sequence[int]) -> list[int]:

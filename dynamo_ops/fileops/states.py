@@ -115,6 +115,8 @@ SUBSCRIPTION_MOVES: Mapping[tuple[SubscriptionState, SubscriptionEvent], Subscri
     (_S.NEW, _E.HOLD): _S.HELD,
     (_S.RETRY, _E.HOLD): _S.HELD,
     (_S.HELD, _E.HOLD): _S.HELD,
+    # Held by a person while its batch was out.
+    (_S.HELD, _E.ATTEMPT_FAILED): _S.HELD,
     (_S.HELD, _E.RELEASE): _S.RETRY,
     (_S.NEW, _E.WITHDRAWN): _S.CANCELLED,
     (_S.INBATCH, _E.WITHDRAWN): _S.CANCELLED,
@@ -166,7 +168,7 @@ BATCH_MOVES: Mapping[tuple[BatchState, BatchEvent], BatchState] = {
     (_B.CANCELLED, _X.ABANDONED): _B.CANCELLED,
 }
 
-# What the end of an attempt means for the wish behind it.
+# What the end of an attempt means for the wish behind it. After too many failed deletions it is HOLD.
 TRANSFER_OUTCOMES: Mapping[TransferState, SubscriptionEvent] = {
     _T.DONE: _E.FULFILLED,
     _T.FAILED: _E.ATTEMPT_FAILED,
@@ -176,7 +178,7 @@ DELETION_OUTCOMES: Mapping[DeletionObservation, SubscriptionEvent] = {
     _R.DELETED: _E.FULFILLED,
     _R.NOT_FOUND: _E.FULFILLED,
     _R.UNAVAILABLE: _E.ATTEMPT_FAILED,
-    _R.REFUSED: _E.HOLD,
+    _R.REFUSED: _E.ATTEMPT_FAILED,
 }
 
 State = TypeVar("State", SubscriptionState, TransferState, DeletionState, BatchState)

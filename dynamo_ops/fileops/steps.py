@@ -61,9 +61,10 @@ def transfer_limits(settings: Settings) -> TransferLimits:
 def plan_rules(settings: Settings) -> PlanRules:
     """Which copies go first, and which Dynamo makes itself."""
     given = settings.transfers
+    rules = tuple(DirectRule(tuple(rule.sources), tuple(rule.destinations)) for rule in given.direct)
     return PlanRules(
         head_starts={name: timedelta(hours=activity.head_start_h) for name, activity in given.activities.items()},
-        direct=tuple(DirectRule(tuple(rule.sources), tuple(rule.destinations)) for rule in given.direct),
+        direct=(DirectRule(),) if settings.fts.url is None else rules,
         direct_protocols=tuple(protocol for protocol in StorageOptions().protocols if protocol in plugins()),
     )
 
@@ -98,6 +99,8 @@ def site_storages(database: Database, settings: Settings) -> SiteStorage:
 def recover(database: Database, settings: Settings) -> dict[str, Any]:
     """Finish what killed runs left; take in jobs that have ended, give up those that hang; wish again for what
     incomplete replicas lack."""
+    if not plan_rules(settings).direct:
+        transfers.abandon_direct(database)
     with fts_client(settings) as client:
         recovered = transfers.recover(database, client)
         found: dict[str, Any] = {"recovered": asdict(recovered), "observed": None, "num_stuck_jobs": 0}
@@ -195,20 +198,23 @@ def recover_deletions(database: Database) -> list[int]:
     return deletions.recover_deletions(database).unfinished
 
 
-def plan_deletion_batches(database: Database, settings: Settings, unfinished: Sequence[int] = ()) -> list[int]:
-    """The batches to execute: unfinished ones and new ones."""
-    return [*unfinished, *deletions.plan_deletions(database, deletion_limits(settings))]
+def plan_deletion_batches(database: Database, settings: Settings, unfinished: Sequence[int] = ()) -> list[list[int]]:
+    """The batches to execute, unfinished ones and new ones, in one lot a site: so the rate is bounded at each site."""
+    planned = deletions.plan_deletions(database, deletion_limits(settings))
+    return deletions.by_site(database, [*unfinished, *planned])
 
 
-def delete(database: Database, settings: Settings, batch_id: int) -> dict[str, Any]:
-    """Delete the files of one batch at its storage, and let the replicas shrink, chunk by chunk."""
+def delete(database: Database, settings: Settings, batch_ids: Sequence[int]) -> dict[str, Any]:
+    """Delete the files of a site's batches at its storage, and let the replicas shrink, chunk by chunk."""
+    storage, limits = site_storages(database, settings), deletion_limits(settings)
     return asdict(
-        deletions.execute_batch(database, batch_id, site_storages(database, settings), deletion_limits(settings))
+        deletions.total([deletions.execute_batch(database, batch_id, storage, limits) for batch_id in batch_ids])
     )
 
 
-def clean_directories(database: Database, settings: Settings, batch_ids: Sequence[int]) -> int:
+def clean_directories(database: Database, settings: Settings, lots: Sequence[Sequence[int]]) -> int:
     """Remove the directories that these batches left empty."""
+    batch_ids = [batch_id for lot in lots for batch_id in lot]
     return deletions.clean_directories(database, batch_ids, site_storages(database, settings))
 
 

@@ -69,7 +69,7 @@ def submit_batch(
         _hold(db, refused)
     wanted = {row.transfer_id for row in batch.rows if row.wish_state == "inbatch"} - set(refused)
     if not wanted and client.find_job(str(batch.job_id)) is None:
-        _close(db, batch_id, "the wishes were withdrawn or refused before the submit")
+        close_batch(db, batch_id, "the wishes were withdrawn or refused before the submit")
         return _summary(batch, [], "unwanted")
     make = staging_job if batch.is_staging else transfer_job
     urgency = replace(settings, priority=settings.priorities.get(batch.activity, settings.priority))
@@ -180,13 +180,13 @@ def _give_up(db: Database, batch: _Batch, error: PermanentRemoteError) -> None:
     """FTS will never take this document (400), or its sid is another job's (409): then the files get a new one."""
     log.warning("batch %s refused by FTS: %s", batch.id, error.message)
     if error.facts.get("status") == 409:
-        _close(db, batch.id, error.message)
+        close_batch(db, batch.id, error.message)
     else:
         _hold(db, {row.transfer_id: error.message for row in batch.rows})
-        _close(db, batch.id, error.message)
+        close_batch(db, batch.id, error.message)
 
 
-def _close(db: Database, batch_id: int, reason: str) -> None:
+def close_batch(db: Database, batch_id: int, reason: str) -> None:
     """A batch that was never submitted is cancelled; wishes still in it are queued again."""
     with db.begin() as connection:
         connection.execute(

@@ -142,29 +142,31 @@ def release(db: Database, subscription_ids: list[int]) -> int:
     Returns how many were held. The attempts so far stay with the closed wish.
     """
     with db.begin() as connection:
-        held = connection.execute(
+        connection.execute(
             _by_ids("""
-            UPDATE subscriptions SET state = 'cancelled', hold_reason = NULL, updated_at = now()
-            WHERE id = ANY(:ids) AND state = 'held' RETURNING file_id, site_id, action, origin, activity, plan_id"""),
+            CREATE TEMPORARY TABLE released ON COMMIT DROP AS
+            SELECT id FROM subscriptions WHERE id = ANY(:ids) AND state = 'held' ORDER BY id FOR UPDATE"""),
             {"ids": subscription_ids},
-        ).all()
-        if held:
-            files, sites, actions, origins, activities, plans = (list(column) for column in zip(*held, strict=True))
-            connection.execute(
-                text("""
-                INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id)
-                SELECT * FROM unnest(CAST(:files AS bigint[]), CAST(:sites AS smallint[]), CAST(:actions AS text[]),
-                    CAST(:origins AS text[]), CAST(:activities AS text[]), CAST(:plans AS bigint[]))"""),
-                {
-                    "files": files,
-                    "sites": sites,
-                    "actions": actions,
-                    "origins": origins,
-                    "activities": activities,
-                    "plans": plans,
-                },
-            )
-    return len(held)
+        )
+        return reopen(connection, "released")
+
+
+def reopen(connection: Connection, wishes: str, note: str | None = None) -> int:
+    """Close the held and failed wishes of the table ``wishes`` (id) and make each anew, as if never tried. How many.
+
+    They keep who made them and when, so their place in the queue, and how urgent they are. ``note``: who did it, why.
+    """
+    return connection.execute(
+        text(f"""
+        WITH closed AS (
+          UPDATE subscriptions s
+          SET state = 'cancelled', hold_reason = NULL, updated_at = now(), note = coalesce(:note, s.note)
+          FROM {wishes} x WHERE s.id = x.id AND s.state IN ('held', 'retry')
+          RETURNING s.file_id, s.site_id, s.action, s.origin, s.activity, s.plan_id, s.created_at, s.note)
+        INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id, created_at, note)
+        SELECT * FROM closed ORDER BY created_at, file_id, site_id"""),
+        {"note": note},
+    ).rowcount
 
 
 def _by_ids(sql: str) -> Any:

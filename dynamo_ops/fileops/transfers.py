@@ -6,11 +6,13 @@ again.
 """
 
 from dynamo_ops.fileops.batches import PlannedBatches, PlanRules, plan_batches
+from dynamo_ops.fileops.direct import DirectSummary, execute_direct
 from dynamo_ops.fileops.hold import HoldSummary, hold_and_release
 from dynamo_ops.fileops.limits import TransferLimits
 from dynamo_ops.fileops.observe import ObserveSummary, observe_and_apply, open_batch_job_ids
 from dynamo_ops.fileops.recovery import (
     RecoverSummary,
+    abandon_direct,
     cancel_stuck,
     cancel_unwanted,
     recover,
@@ -20,6 +22,7 @@ from dynamo_ops.fileops.recovery import (
 from dynamo_ops.fileops.submit import SubmitSummary, submit_batch
 
 __all__ = [
+    "DirectSummary",
     "HoldSummary",
     "ObserveSummary",
     "PlanRules",
@@ -27,8 +30,10 @@ __all__ = [
     "RecoverSummary",
     "SubmitSummary",
     "TransferLimits",
+    "abandon_direct",
     "cancel_stuck",
     "cancel_unwanted",
+    "execute_direct",
     "hold_and_release",
     "observe_and_apply",
     "open_batch_job_ids",

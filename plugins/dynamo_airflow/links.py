@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperatorLink
@@ -28,6 +29,8 @@ class FtsJobsLink(BaseOperatorLink):
         from dynamo_ops.settings import settings
 
         del ti_key
-        jobs = jobs_of(operator.job_ids, operator.of_kind) if isinstance(operator.job_ids, list) else []
+        given = operator.job_ids  # what mapped tasks returned comes as a sequence of its own kind
+        is_rendered = isinstance(given, Sequence) and not isinstance(given, str)
+        jobs = jobs_of(given, operator.of_kind) if is_rendered else []
         fts = settings().fts
         return f"{fts.monitor_url or f'{fts.url}/jobs/'}{jobs[0]}" if jobs else ""

@@ -24,6 +24,7 @@ from tests.fileops.factory import SIZE, Inventory
 NOUNS = (
     "inventory",
     "inject",
+    "site",
     "policy",
     "detox",
     "plan",

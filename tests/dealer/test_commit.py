@@ -271,6 +271,16 @@ def test_the_request_that_is_served_becomes_activated(stock: Stock) -> None:
     assert commit_plan(stock.db, plan) == first
 
 
+@pytest.mark.parametrize("growing", [True, False], ids=["the dataset was asked for", "the block was"])
+def test_what_users_asked_for_is_more_urgent_than_the_rest(stock: Stock, growing: bool) -> None:
+    request = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by="test")
+    commit_plan(stock.db, stock.plan(("b1", "T2_B"), requests=(request,), growing=growing))
+    commit_plan(stock.db, stock.plan(("b1", "T2_C"), run_key="another", follows=...))
+    activities = stock.rows("""
+        SELECT DISTINCT x.name, s.activity FROM subscriptions s JOIN sites x ON x.id = s.site_id ORDER BY 1""")
+    assert activities == [("T2_B", "request"), ("T2_C", "rebalancing")]
+
+
 @pytest.mark.parametrize("step", ["_load", "subscribe_blocks", "mark_committed"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_again(

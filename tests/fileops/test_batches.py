@@ -9,10 +9,12 @@ import polars as pl
 import pytest
 from sqlalchemy import text
 
+from dynamo_ops.fileops.alone import alone
 from dynamo_ops.fileops.batches import PlanRules, make_batches, plan_batches
 from dynamo_ops.fileops.fts.identity import FtsIdentity
 from dynamo_ops.fileops.hold import hold_and_release
 from dynamo_ops.fileops.limits import TransferLimits
+from dynamo_ops.fileops.recovery import abandon_direct
 from dynamo_ops.fileops.sources import DirectRule
 from tests.fileops.factory import Inventory
 
@@ -325,3 +327,17 @@ def test_several_sources_are_recorded_for_what_failed_repeatedly(three: Inventor
     assert plan_batches(three.db, identity).num_files == 0
     hold_and_release(three.db)
     assert three.wishes() == {("copy", lfns[0], "T2_B"): "held/all_failed"}
+
+
+def test_batches_of_direct_copies_are_given_up_where_there_are_none_any_more(
+    three: Inventory, identity: FtsIdentity
+) -> None:
+    lfns = three.block("b1", 2)
+    three.replica("b1", "T2_A")
+    three.wish("copy", lfns, "T2_B")
+    (batch,) = plan_batches(three.db, None, rules=PlanRules(direct=(DirectRule(),), direct_protocols=("davs",))).direct
+    with alone(three.db, f"direct batch {batch}"):  # a task is at it
+        assert abandon_direct(three.db) == 0
+    assert abandon_direct(three.db) == 1
+    assert set(three.wishes().values()) == {"retry"}
+    assert three.rows("SELECT state FROM transfer_batches") == [("cancelled",)]

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import timedelta
 
 import pytest
 
 from dynamo_ops.fileops.deletions import (
+    DeletionSummary,
+    by_site,
     clean_directories,
     directories_due,
     execute_batch,
     plan_deletions,
     recover_deletions,
+    total,
 )
 from dynamo_ops.fileops.fts.identity import FtsIdentity
+from dynamo_ops.fileops.hold import hold_and_release
 from dynamo_ops.fileops.limits import DeletionLimits
 from dynamo_ops.fileops.states import DeletionObservation as Seen
-from dynamo_ops.fileops.storage import DeletionOutcome
+from dynamo_ops.fileops.storage import DeletionOutcome, StoredFile
 from tests.fileops.factory import SIZE, Inventory
 
 
 class Answers:
-    """A storage that says ``observation`` of every file, and keeps what it was asked."""
+    """A storage that says ``observation`` of every file, and keeps what it was asked. ``gone``: files it has not."""
 
-    def __init__(self, observation: Seen = Seen.DELETED, before: Callable[[], object] | None = None) -> None:
-        self.observation, self.before = observation, before
+    def __init__(
+        self, observation: Seen = Seen.DELETED, before: Callable[[], object] | None = None, gone: Collection[str] = ()
+    ) -> None:
+        self.observation, self.before, self.gone = observation, before, gone
         self.asked: list[list[str]] = []
         self.directories: list[str] = []
 
@@ -39,6 +46,9 @@ class Answers:
             DeletionOutcome(lfn, self.observation, "" if self.observation in (Seen.DELETED, Seen.NOT_FOUND) else "why")
             for lfn in lfns
         ]
+
+    def stat(self, lfn: str) -> StoredFile | None:
+        return None if lfn in self.gone else StoredFile(lfn, SIZE, None)
 
     def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
         self.directories = sorted(directories)
@@ -66,7 +76,7 @@ def stock(inventory: Inventory) -> Inventory:
         (Seen.DELETED, "done", None),
         (Seen.NOT_FOUND, "done", None),
         (Seen.UNAVAILABLE, "retry", (True, 3 * SIZE, 0)),
-        (Seen.REFUSED, "held/refused", (True, 3 * SIZE, 0)),
+        (Seen.REFUSED, "retry", (True, 3 * SIZE, 0)),
     ],
     ids=lambda value: value.value if isinstance(value, Seen) else "",
 )
@@ -76,6 +86,24 @@ def test_outcome(stock: Inventory, observation: Seen, wish: str, replica: object
     assert set(stock.wishes().values()) == {wish}
     assert stock.replica_state("b1", "T2_B") == replica
     assert stock.scalar("SELECT state FROM deletion_batches") == "finished"
+
+
+@pytest.mark.parametrize(
+    ("observation", "attempts", "wish"),
+    [
+        (Seen.REFUSED, 2, "retry"),
+        (Seen.REFUSED, 3, "held/refused"),
+        (Seen.UNAVAILABLE, 9, "retry"),
+        (Seen.UNAVAILABLE, 10, "held/all_failed"),
+        (Seen.DELETED, 10, "done"),
+    ],
+)
+def test_who_fails_too_often_is_left_to_a_person(stock: Inventory, observation: Seen, attempts: int, wish: str) -> None:
+    stock.rows("UPDATE subscriptions SET num_attempts = :n", n=attempts - 1)
+    (batch,) = plan_deletions(stock.db, DeletionLimits(backoff=timedelta(0)))
+    execute_batch(stock.db, batch, Answers(observation))  # type: ignore[arg-type]
+    hold_and_release(stock.db)  # does not release it
+    assert set(stock.wishes().values()) == {wish}
 
 
 def test_chunks_and_batches(stock: Inventory) -> None:
@@ -125,6 +153,26 @@ def test_killed_between_storage_and_record(stock: Inventory) -> None:
         execute_batch(stock.db, batch, Answers(before=kill))  # type: ignore[arg-type]
     assert recover_deletions(stock.db).unfinished == [batch]
     assert execute_batch(stock.db, batch, Answers(Seen.NOT_FOUND)).num_gone == 3  # type: ignore[arg-type]
+
+
+def test_killed_between_storage_and_record_and_wished_for_again(stock: Inventory) -> None:
+    """What the killed run had deleted is found gone, though it must not be deleted any more; the rest stays."""
+    (batch,) = plan_deletions(stock.db)
+    lfns = stock.files_of["b1"]
+    stock.wish("copy", lfns, "T2_B")
+    storage = Answers(gone=lfns[:2])
+    assert execute_batch(stock.db, batch, storage).num_gone == 2  # type: ignore[arg-type]
+    assert storage.asked == []
+    assert stock.replica_state("b1", "T2_B") == (False, SIZE, 1)
+    assert {state for (action, *_), state in stock.wishes().items() if action == "copy"} == {"new"}
+
+
+def test_one_task_at_a_batch(stock: Inventory) -> None:
+    (batch,) = plan_deletions(stock.db)
+    second: list[DeletionSummary] = []
+    storage = Answers(before=lambda: second.append(execute_batch(stock.db, batch, Answers())))  # type: ignore[arg-type]
+    assert execute_batch(stock.db, batch, storage).num_deleted == 3  # type: ignore[arg-type]
+    assert [summary.num_deleted for summary in second] == [0]
 
 
 def test_stuck_wishes_are_freed(stock: Inventory) -> None:
@@ -181,3 +229,19 @@ def test_directories_into_which_a_copy_is_due_are_left(stock: Inventory) -> None
     with stock.db.begin() as connection:
         assert directories_due(connection, stock.site_ids["T2_B"]) == {"/store/b1"}
     assert clean_directories(stock.db, [batch], storage) == 0  # type: ignore[arg-type]
+
+
+def test_the_batches_of_a_site_go_together(inventory: Inventory) -> None:
+    for site in ("T2_A", "T2_B"):
+        inventory.site(site)
+    inventory.block("b1", 3)
+    for site in ("T2_A", "T2_B"):
+        inventory.replica("b1", site)
+        inventory.wish("delete", inventory.files_of["b1"], site)
+    batches = plan_deletions(inventory.db, DeletionLimits(files_per_batch=2))
+    lots = by_site(inventory.db, batches)
+    assert sorted(map(len, lots)) == [2, 2]
+    summaries = [execute_batch(inventory.db, batch, Answers()) for batch in lots[0]]  # type: ignore[arg-type]
+    assert (total(summaries).num_deleted, total(summaries).bytes_deleted) == (3, 3 * SIZE)
+    ended = {site for (_, _, site), state in inventory.wishes().items() if state == "done"}
+    assert len(ended) == 1

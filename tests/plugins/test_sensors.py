@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def test_a_refusal_is_an_error_that_is_not_retried(configured: Path) -> None:
     [
         pytest.param(["", ASKED[0]], f"{FTS}/jobs/{ASKED[0]}", id="the first job"),
         pytest.param([{"tape": []}, {"tape": [ASKED[0]]}], f"{FTS}/jobs/{ASKED[0]}", id="the first job of the lots"),
+        pytest.param(deque([{"disk": [ASKED[0]]}]), f"{FTS}/jobs/{ASKED[0]}", id="as mapped tasks give it: no list"),
         pytest.param([], "", id="no job"),
         pytest.param("{{ not rendered }}", "", id="not rendered"),
     ],

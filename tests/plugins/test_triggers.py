@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,23 @@ def events(trigger: Any) -> list[dict[str, Any]]:
         return [event.payload async for event in trigger.run()]
 
     return asyncio.run(asyncio.wait_for(collect(), 20))
+
+
+def test_a_token_is_read_anew_at_every_look(make: Callable[..., Any], fts: Callable[..., Any], tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    asked = fts(ACTIVE, ENDED)
+    trigger = make(token_file=str(token))
+    waiting_for = trigger._waiting_for
+
+    async def renewed() -> int:
+        found: int = await waiting_for()
+        token.write_text("second")
+        return found
+
+    trigger._waiting_for = renewed
+    assert events(trigger)[0]["status"] == "done"
+    assert [(call["token"], call["cert"]) for call in asked] == [("first", None), ("second", None)]
 
 
 STAGING: Answer = {"is_staging": True}

@@ -24,7 +24,7 @@ BACKENDS = ("fts", "direct")
 class Subscription(Base):
     """A wish: this file shall be at (copy), or vanish from (delete), this site. At most one active one for both.
 
-    ``activity``: what it is for, which decides how urgent it is (settings ``transfers.activities``). ``note``: who held,
+    ``activity``: what it is for, and so how urgent it is (settings ``transfers.activities``). ``note``: who held,
     released or withdrew it by hand, and why.
     """
 
@@ -43,6 +43,7 @@ class Subscription(Base):
         ),
         Index("ix_subscriptions_held", "site_id", "hold_reason", postgresql_where=text("state = 'held'")),
         Index("ix_subscriptions_plan_id", "plan_id"),
+        Index("ix_subscriptions_closed", "file_id", postgresql_where=text("state IN ('done', 'cancelled')")),
         Index("ix_subscriptions_inbatch", "action", "id", postgresql_where=text("state = 'inbatch'")),
     )
 

@@ -1,0 +1,225 @@
+"""``dynamo transfers``: how the wishes for copies and deletions stand, why, and the operator's hands on them."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from dynamo_ops.cli import transfers_view as view
+from dynamo_ops.cli.output import JsonOption, database
+from dynamo_ops.cli.tables import print_json
+from dynamo_ops.errors import InventoryError
+from dynamo_ops.fileops import operate, status, steps
+from dynamo_ops.fileops.explanation import QueueRules, why, why_file
+from dynamo_ops.fileops.operate import Move, Touched
+from dynamo_ops.fileops.selection import Selection, site_ids
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.settings import settings
+
+app = typer.Typer(no_args_is_help=True, help="Copies and deletions under way: status, why, hold, release, cancel.")
+
+SiteOption = Annotated[str | None, typer.Option("--site", help="Only this site.")]
+Ids = Annotated[list[int] | None, typer.Option("--id", help="Number of a wish.")]
+Files = Annotated[list[str] | None, typer.Option("--file", help="LFN or glob.")]
+Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="Dataset or glob.")]
+Blocks = Annotated[list[str] | None, typer.Option("--block", help="dataset#block, or a glob of these.")]
+Sites = Annotated[list[str] | None, typer.Option("--site", help="Where the file is to come, or to go from; or glob.")]
+Actions = Annotated[list[str] | None, typer.Option("--action", help="copy or delete.")]
+States = Annotated[list[str] | None, typer.Option("--state", help="new, inbatch, retry or held.")]
+HoldReasons = Annotated[list[str] | None, typer.Option("--hold-reason", help="As `dynamo transfers status` has it.")]
+Origins = Annotated[list[str] | None, typer.Option("--origin", help="Who wished: dealer, detox, 'request 7', …; glob.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; it is kept with the wishes.")]
+By = Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be touched.")]
+Disown = Annotated[
+    bool,
+    typer.Option(
+        "--disown", help="Cancel all copies of the blocks concerned, and take their block replicas from their groups."
+    ),
+]
+
+
+@app.command("status")
+def status_(
+    site: SiteOption = None,
+    hours: Annotated[int, typer.Option(min=0, help="How far back to look for ended attempts.")] = 24,
+    as_json: bool = JsonOption,
+) -> None:
+    """Files and bytes that are wished for, what is under way, and what ended lately with an example of the errors."""
+    found, now = database(), datetime.now(UTC)
+    if site is not None:
+        _check_site(found, site)
+    wishes, batches = status.counts(found, site), status.under_way(found, site)
+    ended = status.ended(found, now - timedelta(hours=hours), site)
+    if as_json:
+        print_json({"wishes": wishes.to_dicts(), "under_way": batches.to_dicts(), "ended": ended.to_dicts()})
+    else:
+        view.print_status(wishes, batches, ended, now=now, hours=hours)
+
+
+@app.command("why")
+def why_(
+    what: Annotated[str, typer.Argument(metavar="LFN|ID", help="A file, or the number of a wish.")],
+    site: SiteOption = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Where a file or a wish stands and why, every attempt with its error, and which sites the file can be read at."""
+    found, rules, fts = database(), _rules(), settings().fts
+    monitor = fts.monitor_url or (f"{fts.url}/jobs/" if fts.url else None)
+    if what.startswith("/"):
+        file = why_file(found, what, site, rules)
+        if as_json:
+            print_json(view.file_document(file, monitor))
+        else:
+            view.print_file(file, monitor)
+        return
+    if not what.isdecimal():
+        raise InventoryError(f"{what!r} is neither an LFN, which begins with a slash, nor the number of a wish")
+    explained = why(found, int(what), rules)
+    if as_json:
+        print_json(view.wish_document(explained, monitor))
+    else:
+        view.print_wish(explained, monitor)
+
+
+@app.command()
+def hold(
+    reason: Why,
+    ids: Ids = None,
+    files: Files = None,
+    datasets: Datasets = None,
+    blocks: Blocks = None,
+    sites: Sites = None,
+    actions: Actions = None,
+    states: States = None,
+    hold_reasons: HoldReasons = None,
+    origins: Origins = None,
+    by: By = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """Hold wishes until `dynamo transfers release` frees them; what runs at FTS is cancelled by the next run."""
+    chosen = _selection(ids, files, datasets, blocks, sites, actions, states, hold_reasons, origins)
+    _act("hold", chosen, lambda db: operate.hold(db, chosen, by=_by(by), reason=reason), yes, dry_run, as_json)
+
+
+@app.command()
+def release(
+    ids: Ids = None,
+    files: Files = None,
+    datasets: Datasets = None,
+    blocks: Blocks = None,
+    sites: Sites = None,
+    actions: Actions = None,
+    hold_reasons: HoldReasons = None,
+    origins: Origins = None,
+    reason: Why = "",
+    by: By = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """Free held wishes, whatever held them; sources that failed count as untried."""
+    chosen = _selection(ids, files, datasets, blocks, sites, actions, None, hold_reasons, origins)
+    _act("release", chosen, lambda db: operate.release(db, chosen, by=_by(by), reason=reason), yes, dry_run, as_json)
+
+
+@app.command()
+def retry(
+    ids: Ids = None,
+    files: Files = None,
+    datasets: Datasets = None,
+    blocks: Blocks = None,
+    sites: Sites = None,
+    actions: Actions = None,
+    hold_reasons: HoldReasons = None,
+    origins: Origins = None,
+    reason: Why = "",
+    by: By = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """Try now, without the pause: what failed, and what is held but for `refused` and `operator`."""
+    chosen = _selection(ids, files, datasets, blocks, sites, actions, None, hold_reasons, origins)
+    _act("retry", chosen, lambda db: operate.retry(db, chosen, by=_by(by), reason=reason), yes, dry_run, as_json)
+
+
+@app.command()
+def cancel(
+    reason: Why,
+    ids: Ids = None,
+    files: Files = None,
+    datasets: Datasets = None,
+    blocks: Blocks = None,
+    sites: Sites = None,
+    actions: Actions = None,
+    states: States = None,
+    hold_reasons: HoldReasons = None,
+    origins: Origins = None,
+    disown: Disown = False,
+    by: By = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """Withdraw wishes. Copies that a group's block replica lacks only with --disown: they would be wished for again."""
+    chosen = _selection(ids, files, datasets, blocks, sites, actions, states, hold_reasons, origins)
+
+    def act(db: Database) -> Touched:
+        return operate.cancel(db, chosen, by=_by(by), reason=reason, disown=disown)
+
+    _act("cancel", chosen, act, yes, dry_run, as_json, disown=disown)
+
+
+def _selection(*given: list[int] | list[str] | None) -> Selection:
+    """The parts in the order of ``Selection``; those that were not given are empty."""
+    return Selection(*(tuple(part or ()) for part in given))  # type: ignore[arg-type]
+
+
+def _act(
+    move: Move,
+    selection: Selection,
+    act: Callable[[Database], Touched],
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    *,
+    disown: bool = False,
+) -> None:
+    """Show what would be touched, ask, do it, tell."""
+    found = database()
+    touched = operate.look(found, move, selection, disown=disown)
+    if not as_json:
+        view.print_touched(move, touched)
+    if not dry_run and touched.num_files:
+        if not yes:
+            typer.confirm(view.question(move, touched), abort=True, err=True)
+        touched = act(found)
+    if as_json:
+        print_json(view.touched_document(move, touched, dry_run=dry_run))
+    else:
+        view.print_moved(move, touched, dry_run=dry_run)
+
+
+def _by(given: str | None) -> str:
+    return given or getpass.getuser()
+
+
+def _check_site(db: Database, site: str) -> None:
+    with db.begin() as connection:
+        if site not in site_ids(connection, [site]):
+            raise InventoryError(f"site {site!r}: expected a name, not a glob", site=site)
+
+
+def _rules() -> QueueRules:
+    known = settings()
+    return QueueRules(
+        steps.transfer_limits(known), steps.deletion_limits(known), dict(steps.plan_rules(known).head_starts)
+    )

@@ -1,0 +1,202 @@
+"""How transfers are told: figures, one file, one wish, what a move touches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+import typer
+
+from dynamo_ops.cli.output import size
+from dynamo_ops.cli.tables import cell, count, print_table
+from dynamo_ops.fileops.explanation import Explanation, FileExplanation
+from dynamo_ops.fileops.operate import Move, Touched
+
+WISHES = {
+    "action": "action",
+    "state": "state",
+    "hold_reason": "held by",
+    "site": "site",
+    "num_files": "files",
+    "size_bytes": "size",
+}
+UNDER_WAY = {
+    "backend": "backend",
+    "staging": "from",
+    "state": "files are",
+    "site": "site",
+    "num_batches": "batches",
+    "num_files": "files",
+    "size_bytes": "size",
+    "age": "oldest",
+}
+ENDED = {
+    "action": "action",
+    "state": "outcome",
+    "source": "from",
+    "site": "site",
+    "num_files": "files",
+    "size_bytes": "size",
+    "example": "for example",
+}
+SOURCES = {"site": "site", "storage_type": "storage", "status": "status", "because": "now"}
+ATTEMPTS = {
+    "subscription_id": "wish",
+    "batch_id": "batch",
+    "source": "from",
+    "state": "outcome",
+    "again": "again",
+    "finished_at": "ended",
+    "job_id": "FTS job",
+    "reason": "because",
+}
+DONE = {"hold": "held", "release": "released", "retry": "tried again", "cancel": "cancelled"}
+BY_HAND = {"operator", "refused", "all_failed"}
+
+
+def print_status(
+    wishes: pl.DataFrame, under_way: pl.DataFrame, ended: pl.DataFrame, *, now: datetime, hours: int
+) -> None:
+    """Three tables: wishes, batches, attempts that ended."""
+    staging = pl.when("is_staging").then(pl.lit("tape")).when(pl.col("backend") != "deletion").then(pl.lit("disk"))
+    print_table(_with_age(wishes, now), "Active wishes", {**WISHES, "age": "oldest"})
+    print_table(_with_age(under_way.with_columns(staging=staging), now), "Under way", UNDER_WAY)
+    print_table(ended, f"Ended in the last {hours} h", ENDED, wrap=["example"])
+
+
+def print_file(file: FileExplanation, monitor_url: str | None) -> None:
+    """One file: where it is, and what is wished for it where."""
+    typer.echo(f"{file.lfn}\n{file.dataset}#{file.block}, {size(file.size_bytes)}\n")
+    _print_sources(file.sources, "Sites that have it")
+    if not file.wishes:
+        typer.echo("nothing is wished for it, or was")
+    for wish in file.wishes:
+        _print_state(wish, monitor_url)
+        _print_attempts(wish.attempts)
+        if any(source["num_failed"] for source in wish.sources):
+            _print_sources(wish.sources, f"Sites that have it, for wish {wish.subscription_id}")
+
+
+def print_wish(wish: Explanation, monitor_url: str | None) -> None:
+    """One wish, its attempts, and where the file can be read."""
+    typer.echo(f"{wish.lfn}, {size(wish.size_bytes)}")
+    _print_state(wish, monitor_url)
+    _print_attempts(wish.attempts)
+    if wish.action == "copy":
+        _print_sources(wish.sources, "Sites that have it")
+
+
+def _print_state(wish: Explanation, monitor_url: str | None) -> None:
+    what = f"copy to {wish.site}" if wish.action == "copy" else f"deletion at {wish.site}"
+    typer.echo(f"wish {wish.subscription_id}, {what}: {wish.because}")
+    since = cell("updated_at", wish.updated_at)
+    typer.echo(f"  wished by {wish.origin} ({wish.activity}), {cell('created_at', wish.created_at)}; so since {since}")
+    if wish.note and wish.hold_reason != "operator" and wish.state != "cancelled":
+        typer.echo(f"  note of {wish.note}")
+    url = _job_url(wish.attempts[0] if wish.attempts else {}, monitor_url) if wish.state == "inbatch" else None
+    if url:
+        typer.echo(f"  {url}")
+    if wish.state == "held" and wish.hold_reason in BY_HAND:
+        typer.echo(f"  by hand: dynamo transfers release --id {wish.subscription_id}")
+
+
+def _print_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
+    if not attempts:
+        typer.echo("no attempt so far\n")
+        return
+    frame = pl.DataFrame(
+        [
+            {**{name: attempt[name] for name in ATTEMPTS if name != "again"}, "again": _again(attempt)}
+            for attempt in attempts
+        ],
+        schema_overrides={"finished_at": pl.Datetime("us", "UTC"), "job_id": pl.String, "source": pl.String},
+        infer_schema_length=None,
+    )
+    shown = [name for name in ATTEMPTS if frame[name].null_count() < frame.height]
+    print_table(frame, "Attempts, newest first", {name: ATTEMPTS[name] for name in shown}, wrap=["reason"])
+
+
+def _again(attempt: Mapping[str, Any]) -> str | None:
+    """Whether the same may be tried again."""
+    recoverable = attempt["is_recoverable"]
+    return None if attempt["state"] != "failed" or recoverable is None else "may be" if recoverable else "in vain"
+
+
+def _print_sources(sources: Sequence[Mapping[str, Any]], title: str) -> None:
+    rows = [{name: source[name] for name in SOURCES} for source in sources]
+    print_table(pl.DataFrame(rows, schema=dict.fromkeys(SOURCES, pl.String)), title, SOURCES, wrap=["because"])
+
+
+def print_touched(move: Move, touched: Touched) -> None:
+    """What a move is about, before it is made."""
+    print_table(touched.rows, f"To be {DONE[move]}", WISHES)
+    if touched.num_more_files:
+        typer.echo(f"not selected themselves: {touched.num_more_files:,} of these, the rest of blocks to be disowned")
+
+
+def question(move: Move, touched: Touched) -> str:
+    """What a person is asked before it is made."""
+    what = f"{count(touched.num_files, 'file')}, {size(touched.size_bytes)}"
+    more = (
+        f", and take {count(touched.num_disowned, 'block replica')} from their groups" if touched.num_disowned else ""
+    )
+    return f"{move.capitalize()} {what}{more}?"
+
+
+def print_moved(move: Move, touched: Touched, *, dry_run: bool) -> None:
+    """What a move did, or would do."""
+    if not touched.num_files:
+        typer.echo(f"nothing to {move}")
+        return
+    would = "would be " if dry_run else ""
+    typer.echo(f"{would}{DONE[move]}: {count(touched.num_files, 'file')}, {size(touched.size_bytes)}")
+    if touched.num_disowned:
+        gone = f"; forgotten, since no file had come: {touched.num_removed:,}" if touched.num_removed else ""
+        typer.echo(f"without an owner: {count(touched.num_disowned, 'block replica')}{gone}")
+    if touched.num_unowned:
+        keeps = "keeps" if touched.num_unowned == 1 else "keep"
+        told = f"{count(touched.num_unowned, 'block replica')} {keeps} these files, still without an owner"
+        typer.echo(f"{told}: Detox decides, or a group claims them")
+
+
+def touched_document(move: Move, touched: Touched, *, dry_run: bool) -> dict[str, Any]:
+    """What a move did, or would do, for programs."""
+    numbers = {name: value for name, value in vars(touched).items() if name != "rows"}
+    return {
+        "move": move,
+        "dry_run": dry_run,
+        "num_files": touched.num_files,
+        "size_bytes": touched.size_bytes,
+        **numbers,
+        "rows": touched.rows.to_dicts(),
+    }
+
+
+def wish_document(wish: Explanation, monitor_url: str | None) -> dict[str, Any]:
+    """One wish for programs; attempts with the page of their FTS job."""
+    attempts = [{**attempt, "url": _job_url(attempt, monitor_url)} for attempt in wish.attempts]
+    return {**asdict(wish), "attempts": attempts}
+
+
+def file_document(file: FileExplanation, monitor_url: str | None) -> dict[str, Any]:
+    """One file for programs."""
+    return {**asdict(file), "wishes": [wish_document(wish, monitor_url) for wish in file.wishes]}
+
+
+def _job_url(attempt: Mapping[str, Any], monitor_url: str | None) -> str | None:
+    return f"{monitor_url}{attempt['job_id']}" if monitor_url and attempt.get("job_id") else None
+
+
+def _with_age(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    return frame.with_columns(age=pl.Series([age(now - moment) for moment in frame["oldest_at"]], dtype=pl.String))
+
+
+def age(passed: timedelta) -> str:
+    """``12 min``, ``5 h``, ``3 d``: the largest unit that is not nothing."""
+    minutes = max(0, int(passed.total_seconds() // 60))
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"

@@ -1,0 +1,75 @@
+"""``dynamo site`` as a shell would use it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.test_cli import dynamo
+from tests.cli.test_cli import fails as fails
+from tests.cli.test_cli import stock as stock
+from tests.fileops.factory import Inventory
+
+ME = getpass.getuser()
+
+
+@pytest.mark.parametrize("command", ["list", "drain", "resume", "downtime"])
+def test_every_command_explains_itself(command: str) -> None:
+    assert "Usage" in dynamo("site", command, "--help").output
+
+
+def test_a_site_is_drained_listed_and_resumed(stock: Inventory) -> None:
+    told = dynamo("site", "drain", "T2_A", "--reason", "new switch").output
+    assert told.startswith("downtime 1 of T2_A: from 2")
+    assert "until `dynamo site resume T2_A`\nwhat waits for it is held" in told
+    shown = dynamo("site", "list").output
+    assert "untouched" in shown
+    assert "new switch" in shown
+    assert "read, written" in shown
+    (row,) = json.loads(dynamo("site", "downtime", "T2_A", "--json").output)
+    assert (row["state"], row["reason"], row["created_by"]) == ("now", "new switch", ME)
+    assert (
+        dynamo("site", "resume", "T2_A").output == "T2_A: 1 downtime ended; the next run of transfers uses it again\n"
+    )
+    assert dynamo("site", "downtime").output == "Downtimes: none\n\n"
+    assert "new switch" in dynamo("site", "downtime", "--over").output
+    assert "untouched" not in dynamo("site", "list").output
+
+
+def test_from_then_to_then_by_another(stock: Inventory) -> None:
+    asked = ("site", "drain", "T2_B", "--from", "2100-01-01", "--until", "2100-01-02T12:00", "--reason", "x")
+    document = json.loads(dynamo(*asked, "--by", "bob", "--json").output)
+    assert (document["begins_at"], document["ends_at"], document["created_by"]) == (
+        "2100-01-01T00:00:00+00:00",
+        "2100-01-02T12:00:00+00:00",
+        "bob",
+    )
+    assert "until 2100-01-02 12:00 UTC" in dynamo(*asked).output
+    assert json.loads(dynamo("site", "resume", "T2_B", "--planned", "--json").output) == {
+        "site": "T2_B",
+        "ended": [1, 2],
+    }
+
+
+def test_sites_as_json(stock: Inventory) -> None:
+    stock.wish("copy", stock.files_of["b1"], "T2_B")
+    found = {row["site"]: row for row in json.loads(dynamo("site", "list", "--json").output)}
+    assert (found["T2_B"]["num_copies_to"], found["T2_B"]["is_writable"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("drain", "T2_X", "--reason", "x"), "dynamo: there is no site 'T2_X'; did you mean T2_B, T2_A?"),
+        (("resume", "T2_A"), "dynamo: site T2_A is in no downtime now"),
+        (("downtime", "Tier"), "dynamo: there is no site 'Tier'"),
+    ],
+    ids=["drain", "resume", "downtime"],
+)
+def test_what_is_wrong_is_told_in_a_line(
+    stock: Inventory, fails: Callable[..., str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert fails("site", *arguments) == message

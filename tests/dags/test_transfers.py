@@ -1,0 +1,76 @@
+"""The DAG transfers beside the great cycle: copies without FTS, and a run that leaves its jobs to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dynamo_ops.fileops.subscribe import subscribe
+from dynamo_ops.inventory.embedded import EmbeddedPostgres
+from tests.dags.house import House, fresh_database, open_house
+
+UNPOPULAR = "/Muons/Run2025B-v1/AOD"
+"""Complete at T1_AA_Disk, not at T2_CC."""
+
+
+@pytest.fixture
+def stocked(airflow: None, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[House]:
+    """A house of its own, that knows what is where."""
+    with fresh_database(postgres, "transfers") as database, open_house(tmp_path, database) as house:
+        house.sync()
+        yield house
+
+
+def change_settings(house: House, **changes: dict[str, object]) -> None:
+    file = house.config / "dynamo.yaml"
+    given = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(given | {name: given.get(name, {}) | change for name, change in changes.items()}))
+    house.read_settings_again()
+
+
+def wish_for(house: House, site: str) -> int:
+    """Wish for the files of a dataset at a site that has none of them."""
+    with house.database.begin() as connection:
+        return subscribe(
+            connection,
+            "copy",
+            """SELECT f.id AS file_id, s.id AS site_id FROM datasets d JOIN blocks b ON b.dataset_id = d.id
+            JOIN files f ON f.block_id = b.id, sites s WHERE d.name = :dataset AND s.name = :site""",
+            origin="test",
+            params={"dataset": UNPOPULAR, "site": site},
+        ).num_created
+
+
+@pytest.mark.parametrize("has_fts", [True, False], ids=["for some pairs", "no FTS at all"])
+def test_copies_without_fts(stocked: House, has_fts: bool) -> None:
+    number = wish_for(stocked, "T2_CC")
+    if has_fts:
+        change_settings(stocked, transfers={"direct": [{"destinations": ["T2_CC"]}]})
+    else:
+        change_settings(stocked, fts={"url": None})
+    run = stocked.run("transfers")
+    assert run.state == "success", stocked.last_mail_text()
+    assert run.states("copy_directly") == {"success": 1}
+    copies = stocked.rows("""
+        SELECT b.backend, t.state, count(*) FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id
+        GROUP BY 1, 2""")
+    assert copies == [("direct", "done", number)]
+    assert stocked.rows("SELECT state, count(*) FROM subscriptions GROUP BY 1") == [("done", number)]
+
+
+def test_a_run_leaves_jobs_that_take_too_long_to_the_next(stocked: House) -> None:
+    number = wish_for(stocked, "T2_CC")
+    stocked.grid.fault(fts={"paused": True})
+    change_settings(stocked, fts={"timeout_h": 2 / 3600})
+    first = stocked.run("transfers")
+    assert first.state == "success"
+    assert stocked.rows("SELECT state, count(*) FROM subscriptions GROUP BY 1") == [("inbatch", number)]
+    stocked.grid.heal()
+    while stocked.rows("SELECT 1 FROM subscriptions WHERE state = 'inbatch'"):
+        second = stocked.run("transfers")
+        assert second.state == "success"
+    assert stocked.rows("SELECT state, count(*) FROM subscriptions GROUP BY 1") == [("done", number)]
+    assert stocked.rows("SELECT count(*) FROM transfer_batches") == [(1,)]  # nothing was submitted again
