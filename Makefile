@@ -51,6 +51,7 @@ format: setup
 bench: setup
 	$(BIN)/python -m benchmarks.detox
 	$(BIN)/python -m benchmarks.dealer
+	$(BIN)/python -m benchmarks.transfers
 
 lock:
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m uv pip compile --quiet --upgrade --universal \

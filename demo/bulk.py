@@ -1,13 +1,18 @@
-"""Fifty thousand files, moved for real through the DAGs, and the proof that the inventory tells the truth."""
+"""Fifty thousand files, moved for real through the DAGs, and the proof that the inventory tells the truth.
+
+With ``DEMO_KILL_EVERY_S`` a task of Airflow, whichever runs, is killed with -9 every so many seconds meanwhile.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from demo.airflow_api import Airflow
 from demo.instance import Instance
+from demo.killer import Killer
 from demo.proof import prove
 from demo.run import DAGS, NOTHING_LEFT, call_dynamo
 from demo.up import grid, up
@@ -44,16 +49,17 @@ def move_in_bulk(instance: Instance, say: Say) -> int:
     for dag_id in FOLLOWED:
         airflow.unpause(dag_id)
     airflow.trigger("dealer_physics")
-    airflow.wait_until_settled(
-        say, lambda: _moved(database) >= wanted and _left(database) == 0, at_least=number + 2, timeout_s=TIMEOUT_S
-    )
+    with Killer(instance, float(os.environ.get("DEMO_KILL_EVERY_S", "0"))) as killer:
+        airflow.wait_until_settled(
+            say, lambda: _moved(database) >= wanted and _left(database) == 0, at_least=number + 2, timeout_s=TIMEOUT_S
+        )
     took = time.monotonic() - began
     files, bytes_moved, jobs, staged, first, last = database.frame(MOVED).row(0)
     failed = database.frame("SELECT count(*) FROM transfers WHERE state <> 'done'").item()
     say(f"{files} files ({size(bytes_moved)}) in {jobs} jobs, {staged} of them from tape; {failed} attempts failed")
     say(f"first submit to last copy {(last - first).total_seconds():.0f} s; request to settled {took:.0f} s")
     runs = [run for run in airflow.runs() if run["dag_id"] == "transfers"]
-    say(f"{len(runs)} runs of transfers, all green")
+    say(f"{len(runs)} runs of transfers, all green; {killer.num_killed} tasks were killed with -9 and tried again")
     return 0 if _holds(instance, environment, files == wanted, say) else 1
 
 

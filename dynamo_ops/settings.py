@@ -105,7 +105,8 @@ class DirectSettings(Strict):
 
 class TransferSettings(Strict):
     """How many files may be under way at once: in all, to a site, from a site, on a link (from one site to another),
-    and in staging at a tape site. ``backoff_s``: pause before a file's second attempt, doubled with each more."""
+    and in staging at a tape site. ``backoff_s``: pause before a file's second attempt, doubled with each more.
+    ``direct_files_at_once``: by one task of direct copies."""
 
     files_per_cycle: int = Field(50_000, ge=1)
     files_in_flight: int = Field(200_000, ge=1)
@@ -117,6 +118,7 @@ class TransferSettings(Strict):
     backoff_s: float = Field(300, ge=0)
     activities: dict[str, ActivitySettings] = Field(default_factory=lambda: dict(ACTIVITIES))
     direct: list[DirectSettings] = Field(default_factory=list)
+    direct_files_at_once: int = Field(4, ge=1, le=64)
 
 
 class MailSettings(Strict):

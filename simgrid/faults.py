@@ -9,7 +9,7 @@ import random
 import threading
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 
 class _Faults(BaseModel):
@@ -20,15 +20,56 @@ class _Faults(BaseModel):
     http_500: int | bool = Field(False, description="answer 500: for ever, or this many times")
 
 
-class FtsFaults(_Faults):
+class LinkFaults(BaseModel):
+    """What is wrong between two storages. Faults of the link add to those of FTS as a whole."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: float = Field(0.0, ge=0, description="each copy takes at least this long")
+    bytes_per_s: float = Field(0.0, ge=0, description="copies are no faster than this")
     fail_fraction: float = Field(0.0, ge=0, le=1, description="this part of the copies fails, recoverably")
+    refuse_fraction: float = Field(0.0, ge=0, le=1, description="this part of the copies fails for good")
+
+    def least_s(self, size: int) -> float:
+        """The shortest time in which so many bytes come over."""
+        return max(self.seconds, size / self.bytes_per_s if self.bytes_per_s else 0.0)
+
+
+class FtsFaults(_Faults):
+    http_503: int | bool = Field(False, description="answer 503: for ever, or this many times")
+    retry_after_s: int | None = Field(None, ge=0, description="what a 503 asks for in Retry-After")
+    fail_fraction: float = Field(0.0, ge=0, le=1, description="this part of the copies fails, recoverably")
+    refuse_fraction: float = Field(0.0, ge=0, le=1, description="this part of the copies fails for good")
     lost_reply: int = Field(0, ge=0, description="this many submissions are accepted but never answered")
     lost_submit: int = Field(0, ge=0, description="this many submissions are cut off before they are accepted")
     hang_active: int = Field(0, ge=0, description="this many copies stay ACTIVE until cancelled or faults are set anew")
     paused: bool = Field(False, description="nothing is scheduled: jobs stay SUBMITTED or STAGING")
     archived: bool = Field(False, description="finished jobs are gone from /jobs, and under /archive instead")
     no_delegation: bool = Field(False, description="the delegated credential counts as expired: 419")
+    credential_expired: bool = Field(False, description="419, until a new credential has been delegated")
+    forgotten: list[str] = Field(default_factory=list, description="these jobs are unknown, and not archived either")
     banned: list[str] = Field(default_factory=list, description="storages (davs://host) refused at submission")
+    links: dict[str, LinkFaults] = Field(
+        default_factory=dict, description="by 'davs://from davs://to'; * stands for any storage"
+    )
+
+    @field_validator("links")
+    @classmethod
+    def _two_storages(cls, links: dict[str, LinkFaults]) -> dict[str, LinkFaults]:
+        for name in links:
+            if len(name.split()) != 2:
+                raise ValueError(f"{name!r} is not of the form 'davs://from davs://to'")
+        return links
+
+    def link(self, source: str, destination: str) -> LinkFaults:
+        """The faults of the link: the most closely named entry alone."""
+        for name in (f"{source} {destination}", f"{source} *", f"* {destination}", "* *"):
+            if name in self.links:
+                return self.links[name]
+        return _NO_LINK_FAULTS
+
+
+_NO_LINK_FAULTS = LinkFaults()
 
 
 class DbsFaults(_Faults):
@@ -122,6 +163,11 @@ class Faults:
         with self._lock:
             self._record = FaultsRecord()
             self.version += 1
+
+    def end(self, faults: BaseModel, name: str) -> None:
+        """Switch one fault off: what it stood for has been mended."""
+        with self._lock:
+            setattr(faults, name, type(faults).model_fields[name].get_default(call_default_factory=True))
 
     def spend(self, faults: BaseModel, name: str) -> bool:
         """True if the fault is on; a counter loses one, a plain switch stays."""

@@ -32,6 +32,7 @@ from dynamo_ops.units import size_text
 
 log = logging.getLogger(__name__)
 
+WITHDRAWN = "no longer wished for"
 _ENDABLE = sql_list(moved_by(BATCH_MOVES, BatchEvent.ENDED))
 
 
@@ -242,7 +243,7 @@ def _read_files(db: Database, batch_id: int, after_index: int, limit: int) -> tu
         rows = connection.execute(
             text(f"""
             SELECT t.id, t.file_index, t.source_site_id, f.lfn, t.size_bytes, f.adler32,
-                   CASE WHEN s.state <> 'inbatch' THEN 'no longer wished for'
+                   CASE WHEN s.state <> 'inbatch' THEN '{WITHDRAWN}'
                         WHEN b.site_id NOT IN {WRITABLE} THEN 'DESTINATION ' || d.name || ' is not available any more'
                         WHEN t.source_site_id NOT IN {READABLE} THEN 'SOURCE ' || o.name || ' is not available any more'
                         END AS refusal
@@ -255,14 +256,14 @@ def _read_files(db: Database, batch_id: int, after_index: int, limit: int) -> tu
         ).all()
     now = datetime.now(UTC)
     files = [
-        FileToCopy(row.id, row.file_index, row.source_site_id, row.lfn, row.size_bytes, row.adler32)
+        FileToCopy(row.id, row.file_index, row.source_site_id, row.lfn, row.size_bytes, row.adler32, row.refusal)
         for row in rows
-        if row.refusal is None
+        if row.refusal in (None, WITHDRAWN)
     ]
     refused = [
         CopyResult(row.id, row.file_index, Seen.CANCELLED, reason=row.refusal, finished_at=now)
         for row in rows
-        if row.refusal is not None
+        if row.refusal not in (None, WITHDRAWN)
     ]
     return files, refused
 

@@ -21,7 +21,8 @@ _GONE = {DeletionObservation.DELETED, DeletionObservation.NOT_FOUND}
 
 @dataclass(frozen=True)
 class FileToCopy:
-    """What the catalogue knows of it. ``adler32``: eight lower-case hex digits, or None."""
+    """What the catalogue knows of it. ``adler32``: eight lower-case hex digits, or None. ``refusal``: why it is not to
+    be copied any more; a killed task may have brought it there all the same."""
 
     transfer_id: int
     file_index: int
@@ -29,6 +30,7 @@ class FileToCopy:
     lfn: str
     size_bytes: int
     adler32: str | None
+    refusal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def copy_file(file: FileToCopy, source: Storage, destination: Storage, stop: Eve
         expected = _expected(file, source)
         if _is_there(file, expected, destination):
             return ended(Seen.FINISHED, size_bytes=file.size_bytes, was_there=True)
+        if file.refusal is not None:
+            return ended(Seen.CANCELLED, reason=file.refusal)
         _check_source(file, source)
         passed = _stream(file, expected, source, destination, stop)
         _verify(file, expected or passed, destination, was_resumed=passed is None)

@@ -12,6 +12,7 @@ from typing import Any
 from dynamo_ops.errors import RetryableRemoteError, SettingsError
 from dynamo_ops.fileops import deletions, subscribe, transfers
 from dynamo_ops.fileops.batches import PlanRules
+from dynamo_ops.fileops.direct import DirectLimits
 from dynamo_ops.fileops.fts.client import FtsClient
 from dynamo_ops.fileops.fts.job import JobSettings
 from dynamo_ops.fileops.limits import DeletionLimits, TransferLimits
@@ -180,7 +181,8 @@ def job_settings(settings: Settings) -> JobSettings:
 
 def copy_directly(database: Database, settings: Settings, batch_id: int) -> dict[str, Any]:
     """Copy the files of one batch ourselves, from storage to storage."""
-    return asdict(transfers.execute_direct(database, batch_id, site_storages(database, settings)))
+    limits = DirectLimits(files_at_once=settings.transfers.direct_files_at_once)
+    return asdict(transfers.execute_direct(database, batch_id, site_storages(database, settings), limits))
 
 
 def apply_transfers(database: Database, settings: Settings) -> dict[str, Any]:

@@ -152,15 +152,20 @@ class Engine:
         client = self._clients.of(proxy)
         copy = Copy(job, file, client, lambda: self._is_cancelled(file), lambda: self._interfere(file))
         copied = copy.run()
-        least = self._settings.min_copy_s * self._scale
+        link = self._faults.fts.link(file.source_se, file.dest_se)
+        least = max(self._settings.min_copy_s * self._scale, link.least_s(copied.size))
         if copied.duration_s < least:
             self._wait(file, least - copied.duration_s)
         return copied
 
     def _interfere(self, file: TransferFile) -> StorageError | None:
         """The faults that strike a copy: fail it, or let it hang."""
-        if self._faults.strikes(self._faults.fts.fail_fraction):
-            return StorageError(112, "Server Error ", 400)
+        link = self._faults.fts.link(file.source_se, file.dest_se)
+        for faults in (self._faults.fts, link):
+            if self._faults.strikes(faults.fail_fraction):
+                return StorageError(112, "Server Error ", 400)
+            if self._faults.strikes(faults.refuse_fraction):
+                return StorageError(13, "Permission denied", 403)
         if self._faults.spend(self._faults.fts, "hang_active"):
             version = self._faults.version
             while self._faults.version == version:

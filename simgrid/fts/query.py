@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,19 +15,21 @@ from simgrid.fts.store import JobStore
 from simgrid.http import Request, Response, json_response
 
 _MOST_FILES = 1000
+_Judge = Callable[[Job], bool]
 
 
 class Queries:
-    """`is_archived` says whether a job has left the live tables."""
+    """`is_archived` says whether a job has left the live tables, `is_forgotten` whether it is nowhere at all."""
 
-    def __init__(self, store: JobStore, is_archived: Any) -> None:
+    def __init__(self, store: JobStore, is_archived: _Judge, is_forgotten: _Judge = lambda _: False) -> None:
         self._store = store
         self._is_archived = is_archived
+        self._is_forgotten = is_forgotten
 
     def find(self, job_id: str) -> Job | None:
         """The live job of this id."""
         job = self._store.jobs.get(job_id)
-        return None if job is None or self._is_archived(job) else job
+        return None if job is None or self._is_archived(job) or self._is_forgotten(job) else job
 
     def require(self, job_id: str) -> Job:
         job = self.find(job_id)
@@ -43,7 +46,7 @@ class Queries:
 
     def archived(self, job_id: str) -> Document:
         job = self._store.jobs.get(job_id)
-        if job is None or not self._is_archived(job):
+        if job is None or not self._is_archived(job) or self._is_forgotten(job):
             raise no_such_job(job_id, " in the archive")
         return {**job.document(), "files": [file.document() for file in job.files]}
 

@@ -27,6 +27,13 @@ _NOT_FOUND = (
 )
 
 
+_UNAVAILABLE = (
+    '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>503 Service Unavailable</title>\n'
+    "</head><body>\n<h1>Service Unavailable</h1>\n<p>The server is temporarily unable to service your request.</p>\n"
+    "</body></html>\n"
+)
+
+
 class FtsRest(Service):
     server_header = "pocket-fts/3.13"
 
@@ -35,7 +42,11 @@ class FtsRest(Service):
         self._delegations = delegations
         self._faults = faults
         self._vo = vo
-        self._queries = Queries(store, lambda job: faults.fts.archived and job.job_state in JOB_TERMINAL)
+        self._queries = Queries(
+            store,
+            lambda job: faults.fts.archived and job.job_state in JOB_TERMINAL,
+            lambda job: job.job_id in faults.fts.forgotten,
+        )
         self._root = json.loads((_HERE / "api_root.json").read_text(encoding="utf-8"))
         self._schema = json.loads((_HERE / "submit_schema.json").read_text(encoding="utf-8"))
         self._routes = self._table()
@@ -49,6 +60,8 @@ class FtsRest(Service):
     def handle(self, request: Request) -> Response:
         if self._faults.spend(self._faults.fts, "http_500"):
             return FtsError(500, "Internal Server Error").response()
+        if self._faults.spend(self._faults.fts, "http_503"):
+            return self._unavailable()
         refusal = bearer_refusal(request)
         if refusal is not None:
             return refusal
@@ -64,6 +77,12 @@ class FtsRest(Service):
             return handler(request, user_of(request, self._vo), **arguments)
         except FtsError as error:
             return error.response()
+
+    def _unavailable(self) -> Response:
+        """What the web server in front says when the service behind it is gone."""
+        after = self._faults.fts.retry_after_s
+        headers = {} if after is None else {"Retry-After": str(after)}
+        return Response(503, _UNAVAILABLE.encode(), "text/html; charset=iso-8859-1", headers)
 
     def _table(self) -> Routes:
         routes = Routes()
@@ -112,6 +131,7 @@ class FtsRest(Service):
 
     def _put_credential(self, request: Request, user: User, dlg: str) -> Response:
         self._delegations.accept(_own(user, dlg), user.dn, request.body())
+        self._faults.end(self._faults.fts, "credential_expired")
         return Response(201, b"", "text/html; charset=utf-8", reason="CREATED")
 
     def _delete_delegation(self, request: Request, user: User, dlg: str) -> Response:
@@ -125,7 +145,7 @@ class FtsRest(Service):
         if self._faults.spend(faults, "lost_submit"):
             raise NoAnswerError
         job = job_from(_json_body(request), user)
-        self._delegations.require_hour(user.delegation_id, user.dn, faults.no_delegation)
+        self._delegations.require_hour(user.delegation_id, user.dn, faults.no_delegation or faults.credential_expired)
         for storage in faults.banned:
             if any(storage in (file.source_se, file.dest_se) for file in job.files):
                 raise FtsError(403, f"{storage} is banned")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 
 import pytest
 from urllib3.connectionpool import HTTPConnectionPool
@@ -11,7 +12,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from dynamo_ops.errors import CredentialError, RetryableRemoteError
 from dynamo_ops.fileops import deletions, transfers
 from dynamo_ops.fileops.fts import watch
-from dynamo_ops.fileops.limits import TransferLimits
+from dynamo_ops.fileops.limits import DeletionLimits, TransferLimits
 from dynamo_ops.fileops.status import why
 from tests.fileops.conftest import World
 
@@ -260,9 +261,10 @@ def test_read_only_storage_holds_deletions(world: World) -> None:
     contents = world.block("b1", "T2_B")
     world.pocket.grid.fault(sites={"T2_B": {"read_only": True}})
     world.inventory.wish("delete", list(contents), "T2_B")
-    (batch,) = deletions.plan_deletions(world.inventory.db)
-    assert deletions.execute_batch(world.inventory.db, batch, world.open_storage).num_refused == 3
-    assert set(world.inventory.wishes().values()) == {"held/refused"}
+    for attempt in range(1, 4):
+        (batch,) = deletions.plan_deletions(world.inventory.db, DeletionLimits(backoff=timedelta(0)))
+        assert deletions.execute_batch(world.inventory.db, batch, world.open_storage).num_refused == 3
+        assert set(world.inventory.wishes().values()) == {"retry" if attempt < 3 else "held/refused"}
     assert world.inventory.replica_state("b1", "T2_B") is not None
 
 

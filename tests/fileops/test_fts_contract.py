@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 import requests
 
 from dynamo_ops.errors import CredentialError, PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.fileops.fts import watch
+from dynamo_ops.fileops.fts.client import ARCHIVE_GETS_AT_A_TIME, JobStatus
 from dynamo_ops.fileops.fts.errors import message_of
 from dynamo_ops.fileops.fts.identity import predict_job_id
 from dynamo_ops.fileops.fts.job import FileCopy, JobSettings, choose_sid, staging_job, transfer_job
 from dynamo_ops.fileops.fts.watch import summarise
-from dynamo_ops.fileops.observations import read_observations
+from dynamo_ops.fileops.observations import is_recoverable, read_observations
 from tests.fileops.recorded import FOLDER, answer, client, load
 
 pytestmark = pytest.mark.contract
@@ -319,6 +326,72 @@ def test_at_most_200_ids_a_get() -> None:
     assert all(len(str(r.url)) < 8190 for r in replay.requests)
 
 
+class Gone(requests.adapters.BaseAdapter):
+    """An FTS that knows no job, live or archived; it keeps count of the calls, and of those at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+
+    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]
+        path = urlsplit(str(request.url)).path
+        with self._lock:
+            self.asked[path] += 1
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(0.002)
+        with self._lock:
+            self._now -= 1
+        response = requests.Response()
+        ids = path.split("/")[-1].split(",")
+        missing = [{"job_id": one, "http_status": "404 Not Found", "http_message": "No job"} for one in ids]
+        response.status_code = 207 if len(ids) > 1 else 404
+        response._content = json.dumps(missing if len(ids) > 1 else missing[0]).encode()
+        response.url, response.request = str(request.url), request
+        return response
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_archive_is_asked_once_a_job_and_several_at_a_time() -> None:
+    fts, gone = client()[0], Gone()
+    fts._session.mount("https://", gone)
+    ids = [f"{n:036d}" for n in range(300)]
+    assert {status.http_status for status in fts.job_statuses(ids).values()} == {404}
+    assert {path: count for path, count in gone.asked.items() if "/archive/" in path} == {
+        f"/archive/{one}": 1 for one in ids
+    }
+    assert 1 < gone.most <= ARCHIVE_GETS_AT_A_TIME
+
+
+def test_triggerer_asks_the_archive_several_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = most = 0
+
+    async def answer_nothing(request: httpx.Request) -> httpx.Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.002)
+        now -= 1
+        ids = request.url.path.split("/")[-1].split(",")
+        if "/archive/" in request.url.path:
+            return httpx.Response(404, json={"status": "404 Not Found", "message": "No job"})
+        return httpx.Response(207, json=[{"job_id": one, "http_status": "404 Not Found"} for one in ids])
+
+    transport = httpx.MockTransport(answer_nothing)
+    monkeypatch.setattr(
+        watch, "_client", lambda url, *_: httpx.AsyncClient(base_url=url, transport=transport, timeout=5)
+    )
+    ids = [f"{n:036d}" for n in range(300)]
+    summaries = asyncio.run(watch.poll("https://fts.invalid", ca="", cert=None, key=None, job_ids=ids))
+    assert watch.all_ended(summaries)
+    assert len(summaries) == 300
+    assert 1 < most <= watch.ARCHIVE_GETS_AT_A_TIME
+
+
 def test_files() -> None:
     fts, _ = client("45")
     assert [file["file_index"] for file in fts.files("x")] == [0, 1, 2]
@@ -394,8 +467,29 @@ def test_multi_source_counts_once_and_as_its_best() -> None:
     assert observed("228", "229") == [("finished", 200000, None, None)]
 
 
+def test_multi_source_fails_as_its_first() -> None:
+    """The transfer is recorded with its first source: another one's missing file must not count against that."""
+    sources = [
+        {"file_state": "FAILED", "recoverable": True, "reason": "TRANSFER [110] slow"},
+        {"file_state": "FAILED", "recoverable": False, "reason": "SOURCE [2] not there"},
+    ]
+    files = [file | {"file_metadata": {"transfer_id": 7}} for file in sources]
+    frame = read_observations([JobStatus(JOB, 200, state="FAILED", files=files)], NOW)
+    assert frame.select("observation", "is_recoverable", "reason").rows() == [
+        ("failed", True, "TRANSFER [110] slow; then SOURCE [2] not there")
+    ]
+
+
 def test_staged_and_copied() -> None:
     assert observed("305", "306") == [("finished", 15, None, None)]
+
+
+def test_bytes_that_arrive_wrong_do_not_condemn_the_source() -> None:
+    """FTS calls both irrecoverable; only the first is about the source (the second text is simgrid's and gfal's)."""
+    assert observed("222", "223")[0][2] is False
+    arrived = "DESTINATION [5] User-defined and destination adler32 checksum do not match (aa09779b != 00000001)"
+    assert is_recoverable(False, arrived)
+    assert not is_recoverable(False, "DESTINATION [17] Destination file exists and overwrite is not enabled")
 
 
 def test_staging_failure_of_a_missing_file_is_permanent_though_fts_does_not_say() -> None:

@@ -19,6 +19,7 @@ from dynamo_ops.fileops.fts import errors
 from dynamo_ops.fileops.fts.client import JobStatus, read_status
 
 IDS_PER_GET = 50  # jobs of 200 files: about a megabyte an answer
+ARCHIVE_GETS_AT_A_TIME = 8  # all at once would wait for a free connection until they time out
 STAGING_STATES = frozenset({"STAGING", "STARTED", "ON_HOLD_STAGING"})
 UNUSED_STATES = frozenset({"NOT_USED"})
 
@@ -58,7 +59,8 @@ async def poll(
             chunk = list(job_ids[start : start + IDS_PER_GET])
             summaries.update(await _poll_chunk(client, chunk))
         gone = [job_id for job_id in job_ids if job_id not in summaries or summaries[job_id]["http_status"] == 404]
-        archived = await asyncio.gather(*(_archived(client, job_id) for job_id in gone))
+        at_a_time = asyncio.Semaphore(ARCHIVE_GETS_AT_A_TIME)
+        archived = await asyncio.gather(*(_archived(client, job_id, at_a_time) for job_id in gone))
         summaries.update(archived)
     return summaries
 
@@ -111,8 +113,9 @@ async def _poll_chunk(client: httpx.AsyncClient, job_ids: Sequence[str]) -> dict
     return {entry["job_id"]: summarise(read_status(entry)) for entry in body}
 
 
-async def _archived(client: httpx.AsyncClient, job_id: str) -> tuple[str, JobSummary]:
-    response = await _get(client, f"/archive/{job_id}")
+async def _archived(client: httpx.AsyncClient, job_id: str, at_a_time: asyncio.Semaphore) -> tuple[str, JobSummary]:
+    async with at_a_time:
+        response = await _get(client, f"/archive/{job_id}")
     if response.status_code == 404:
         return job_id, summarise(JobStatus(job_id, 404))
     return job_id, summarise(read_status({"http_status": "200 Ok"} | response.json()))

@@ -1,0 +1,90 @@
+"""Both DAGs as plain calls: one cycle of transfers and one of deletions, with this folder's limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dynamo_ops.errors import RemoteError
+from dynamo_ops.fileops import deletions, direct, subscribe, transfers
+from dynamo_ops.fileops.fts.client import FtsClient
+from dynamo_ops.fileops.storage import Storage, StorageOptions
+from dynamo_ops.fileops.storage.registry import open_storage
+from dynamo_ops.inventory.database import Database
+from tests.chaos.limits import DELETIONS, DIRECT, JOBS, RULES, TRANSFERS
+
+MOVING = "SELECT count(*) FROM subscriptions WHERE state IN ('new', 'retry', 'inbatch')"
+OPEN = """SELECT (SELECT count(*) FROM transfer_batches WHERE state IN ('planned', 'submitted'))
+    + (SELECT count(*) FROM deletion_batches WHERE state = 'planned')"""
+
+
+@dataclass
+class Hands:
+    """What tasks are given: database, FTS, storages."""
+
+    db: Database
+    client: FtsClient
+    options: StorageOptions
+
+    def storage(self, site_id: int) -> Storage:
+        return open_storage(self.db, site_id, self.options)
+
+    # -- tasks -----------------------------------------------------------------------------------------------------
+
+    def plan_batches(self) -> transfers.PlannedBatches:
+        return transfers.plan_batches(self.db, self.client.whoami(), TRANSFERS, RULES)
+
+    def submit(self, batch_ids: list[int]) -> None:
+        for batch_id in batch_ids:
+            transfers.submit_batch(self.db, self.client, batch_id, JOBS, TRANSFERS)
+
+    def execute_direct(self, batch_ids: list[int]) -> None:
+        for batch_id in batch_ids:
+            direct.execute_direct(self.db, batch_id, self.storage, DIRECT)
+
+    def execute(self, batch_ids: list[int]) -> None:
+        for batch_id in batch_ids:
+            deletions.execute_batch(self.db, batch_id, self.storage, DELETIONS)
+
+    def follow(self, patience_s: float) -> None:
+        """Observe until no job is open."""
+        ends = time.monotonic() + patience_s
+        while transfers.open_batch_job_ids(self.db):
+            assert time.monotonic() < ends, "jobs do not end"
+            transfers.observe_and_apply(self.db, self.client)
+            time.sleep(0.02)
+
+    # -- cycles ----------------------------------------------------------------------------------------------------
+
+    def transfer(self, patience_s: float = 30) -> None:
+        recovered = transfers.recover(self.db, self.client)
+        unfinished = transfers.unfinished_direct(self.db)
+        transfers.hold_and_release(self.db)
+        planned = self.plan_batches()
+        self.submit([*recovered.unsubmitted, *planned.disk, *planned.tape])
+        self.execute_direct([*unfinished, *planned.direct])
+        self.follow(patience_s)
+
+    def delete(self) -> None:
+        unfinished = deletions.recover_deletions(self.db).unfinished
+        batch_ids = [*unfinished, *deletions.plan_deletions(self.db, DELETIONS)]
+        self.execute(batch_ids)
+        deletions.clean_directories(self.db, batch_ids, self.storage)
+
+    def cycle(self, tell: Callable[[str], None]) -> None:
+        """One run of both DAGs. Where a task fails its run ends, and leaves the rest to the next."""
+        for run in (self.transfer, self.delete):
+            try:
+                run()
+            except RemoteError as error:
+                tell(f"{type(error).__name__}: {error.message}")
+
+    def run_to_the_end(self, tell: Callable[[str], None], most_cycles: int = 60) -> int:
+        """Cycles until nothing is left that could move by itself; how many it took."""
+        for number in range(1, most_cycles + 1):
+            self.cycle(tell)
+            subscribe.resubscribe_incomplete(self.db)
+            if self.db.frame(MOVING).item() == 0 and self.db.frame(OPEN).item() == 0:
+                return number
+        raise AssertionError(f"still moving after {most_cycles} cycles")
