@@ -171,7 +171,8 @@ class RequestSettings(Strict):
 
 
 class Settings(BaseSettings):
-    """All settings of one installation."""
+    """All settings of one installation. ``storages``: what single storage plugins need, by protocol, or for one site by
+    ``protocol:SITE`` (of ``s3``: ``endpoint_url``, ``key``, ``secret``, ``token``, ``region``)."""
 
     model_config = SettingsConfigDict(
         env_prefix="DYNAMO_",
@@ -196,6 +197,7 @@ class Settings(BaseSettings):
     transfers: TransferSettings = TransferSettings()
     detox: DetoxSettings = DetoxSettings()
     deletion: DeletionSettings = DeletionSettings()
+    storages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     requests: RequestSettings = RequestSettings()
     mail: MailSettings = MailSettings()
     retries: RetrySettings = RetrySettings()

@@ -70,6 +70,17 @@ class Storage:
             path.unlink()
             self._used -= size
 
+    def move(self, lfn: str, to_lfn: str) -> bool:
+        """Rename a file, over what is there; True if the new name is new. FileNotFoundError for file or directory."""
+        path, to_path = self.path(lfn), self.path(to_lfn)
+        if path.is_dir() or to_path.is_dir():
+            raise IsADirectoryError(to_lfn)
+        with self._lock:
+            previous = to_path.stat().st_size if to_path.exists() else None
+            os.replace(path, to_path)
+            self._used -= previous or 0
+        return previous is None
+
     def adler32(self, lfn: str) -> str:
         """Eight hex digits."""
         value = 1

@@ -8,10 +8,11 @@ still holds something is refused with 409 instead of removing the tree; PROPFIND
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from simgrid.faults import Faults
@@ -48,6 +49,7 @@ class Site(Service):
             "HEAD": self._head,
             "PUT": self._put,
             "DELETE": self._delete,
+            "MOVE": self._move,
             "MKCOL": self._mkcol,
             "PROPFIND": self._propfind,
             "OPTIONS": self._options,
@@ -111,8 +113,18 @@ class Site(Service):
         if self.tape is not None and self.storage.path(lfn).is_file() and not self.tape.is_online(lfn):
             return _text(423, f"{request.path} is nearline (on tape only); stage it first")
         response = self._head(request, lfn)
-        if response.status == 200:
-            response.file = open(self.storage.path(lfn), "rb")  # noqa: SIM115  closed by the server
+        if response.status != 200:
+            return response
+        first, last = _span(request, response.length)
+        if first > last and first:
+            return Response(416, headers={"Content-Range": f"bytes */{response.length}"})
+        response.file = open(self.storage.path(lfn), "rb")  # noqa: SIM115  closed by the server
+        if (first, last) != (0, response.length - 1):
+            response.file.seek(first)
+            response.status = 206
+            response.headers["Content-Range"] = f"bytes {first}-{last}/{response.length}"
+            response.length = last - first + 1
+            response.headers["Content-Length"] = str(response.length)
         return response
 
     def _head(self, request: Request, lfn: str) -> Response:
@@ -122,7 +134,7 @@ class Site(Service):
         status = path.stat()
         headers = {
             "Last-Modified": formatdate(status.st_mtime, usegmt=True),
-            "Accept-Ranges": "none",
+            "Accept-Ranges": "bytes",
             "Content-Length": str(status.st_size),
         }
         if "adler32" in (request.headers.get("Want-Digest") or "").lower():
@@ -153,6 +165,20 @@ class Site(Service):
         if self.tape is not None:
             self.tape.deleted(lfn)
         return Response(204)
+
+    def _move(self, request: Request, lfn: str) -> Response:
+        to_lfn = self.lfn(unquote(urlsplit(request.headers.get("Destination") or "").path))
+        if to_lfn is None:
+            return _text(403, f"the destination is outside {self.prefix}")
+        if request.headers.get("Overwrite") == "F" and self.storage.path(to_lfn).exists():
+            return _text(412, "the destination exists")
+        if not self.storage.path(to_lfn).parent.is_dir():
+            return _text(409, "the destination's parent does not exist")
+        is_new = self.storage.move(lfn, to_lfn)
+        if self.tape is not None:
+            self.tape.deleted(lfn)
+            self.tape.uploaded(to_lfn)
+        return Response(201 if is_new else 204)
 
     def _mkcol(self, request: Request, lfn: str) -> Response:
         path = self.storage.path(lfn)
@@ -194,6 +220,14 @@ class Site(Service):
             f"{formatdate(status.st_mtime, usegmt=True)}</d:getlastmodified></d:prop>"
             f"<d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>"
         )
+
+
+def _span(request: Request, size: int) -> tuple[int, int]:
+    """First and last byte that are asked for: all without a range, or with one of another form than ``bytes=N-M``."""
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range") or "")
+    if match is None:
+        return 0, size - 1
+    return int(match[1]), min(int(match[2] or size - 1), size - 1)
 
 
 def _text(status: int, text: str) -> Response:

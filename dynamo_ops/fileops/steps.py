@@ -93,6 +93,7 @@ def site_storages(database: Database, settings: Settings) -> SiteStorage:
             threads=given.threads,
             calls_per_second=given.calls_per_s,
             managed_prefix=settings.managed_prefix,
+            more=settings.storages,
         ),
     )
 

@@ -1,4 +1,4 @@
-"""HTTP towards the storages, with the job owner's delegated proxy; failures in FTS's terms."""
+"""HTTP towards the storages, with the job owner's delegated proxy; failures in FTS's terms. root:// is handed on."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from simgrid.fts.outcome import Stat as Stat
+from simgrid.fts.outcome import StorageError as StorageError
+from simgrid.fts.xroot import RootClient, is_root
+
 CHUNK = 1 << 18
 _TIMEOUT_S = 60.0
 Address = tuple[str, int, bool]  # host, port, whether for uploads
-_PERMANENT = frozenset({1, 2, 7, 13, 17, 20, 21, 22, 36, 93})  # as FTS: permission, no such file, exists, not supported
 _ERRNO = {
     401: (13, "Permission denied"),
     403: (13, "Permission denied"),
@@ -25,26 +27,6 @@ _ERRNO = {
     423: (16, "Device or resource busy"),
     507: (28, "No space left on device"),
 }
-
-
-class StorageError(Exception):
-    """A storage refused or could not be reached."""
-
-    def __init__(self, errno: int, text: str, status: int | None = None) -> None:
-        super().__init__(text)
-        self.errno = errno
-        self.text = text
-        self.status = status
-
-    @property
-    def is_recoverable(self) -> bool:
-        return self.errno not in _PERMANENT
-
-
-@dataclass(frozen=True, slots=True)
-class Stat:
-    size: int
-    adler32: str | None
 
 
 class StorageClient:
@@ -56,6 +38,7 @@ class StorageClient:
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
         self._connections: dict[Address, http.client.HTTPSConnection] = {}
+        self._root = RootClient()
 
     def close(self) -> None:
         for connection in self._connections.values():
@@ -63,6 +46,8 @@ class StorageClient:
         self._connections.clear()
 
     def stat(self, url: str, with_digest: bool = False) -> Stat:
+        if is_root(url):
+            return self._root.stat(url, with_digest)
         headers = {"Want-Digest": "adler32"} if with_digest else {}
         response = self._ask("HEAD", url, headers=headers)
         response.read()
@@ -70,10 +55,15 @@ class StorageClient:
         return Stat(int(response.headers["Content-Length"]), digest.partition("=")[2] or None)
 
     def delete(self, url: str) -> None:
+        if is_root(url):
+            self._root.delete(url)
+            return
         self._ask("DELETE", url).read()
 
     def get(self, url: str) -> tuple[int, Iterator[bytes]]:
         """The size and the pieces of a file; the pieces must be taken before the next call to this host."""
+        if is_root(url):
+            return self._root.get(url)
         response = self._ask("GET", url)
         size = int(response.headers["Content-Length"])
 
@@ -87,6 +77,9 @@ class StorageClient:
         return size, pieces()
 
     def put(self, url: str, size: int, pieces: Iterable[bytes]) -> None:
+        if is_root(url):
+            self._root.put(url, pieces)
+            return
         self._ask("PUT", url, body=pieces, headers={"Content-Length": str(size)}).read()
 
     def json(self, method: str, url: str, document: Any = None) -> Any:

@@ -16,7 +16,8 @@ from simgrid.fts.dav import StorageClient, StorageClients, StorageError
 from simgrid.fts.delegation import Delegations
 from simgrid.fts.jobs import TransferFile, timestamp
 from simgrid.fts.store import JobStore
-from simgrid.fts.taperest import TapeClient
+from simgrid.fts.taperest import TapeClient, TapeRestClient
+from simgrid.fts.xroot import RootTape
 
 log = logging.getLogger(__name__)
 POLLS_S = (1.0, 300.0, 600.0)
@@ -114,11 +115,12 @@ class StagingDaemon:
 
     def _poll_request(self, token: str, files: list[TransferFile]) -> None:
         try:
-            progress = self._tape(files[0]).progress(token)
+            tape = self._tape(files[0])
+            progress = tape.progress(token, [file.source_surl for file in files])
         except StorageError as error:
             if error.errno == 2:
                 for file in files:
-                    self._fail(file, 2, f"[Tape REST API] the request {token} is unknown")
+                    self._fail(file, 2, f"{tape.label}the request {token} is unknown")
                 return
             progress = {}
         for file in files:
@@ -129,7 +131,7 @@ class StagingDaemon:
                 self._fail(
                     file,
                     2 if "does not exist" in state.get("error", "") else 5,
-                    f"[Tape REST API] {state.get('error', 'request cancelled')}: {_path(file.source_surl)}",
+                    f"{tape.label}{state.get('error', 'request cancelled')}: {_path(file.source_surl)}",
                 )
             elif self._is_overdue(file):
                 self._abort(token, [file])
@@ -204,7 +206,7 @@ class StagingDaemon:
         except StorageError as error:
             log.info("could not abort staging request %s: %s", token, error.text)
 
-    def _tape(self, file: TransferFile, url: str | None = None) -> TapeClient:
+    def _tape(self, file: TransferFile, url: str | None = None) -> TapeRestClient | RootTape:
         proxy = self._delegations.proxy_path(self._store.job_of(file).cred_id)
         client: StorageClient = self._clients.of(proxy)
         return TapeClient(client, url or file.source_surl)

@@ -6,10 +6,18 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from simgrid.fts.dav import StorageClient, StorageError
+from simgrid.fts.xroot import RootTape, is_root
 
 
-class TapeClient:
+def TapeClient(client: StorageClient, url: str) -> TapeRestClient | RootTape:
+    """The tape behind the storage that `url` is on, by the API of its protocol."""
+    return RootTape(url) if is_root(url) else TapeRestClient(client, url)
+
+
+class TapeRestClient:
     """The tape endpoint of the storage that `url` is on. Raises StorageError [93] where there is none."""
+
+    label = "[Tape REST API] "
 
     def __init__(self, client: StorageClient, url: str) -> None:
         self._client = client
@@ -27,8 +35,8 @@ class TapeClient:
         files = [{"path": urlsplit(url).path} for url in urls]
         return str(self._client.json("POST", f"{self._base}/stage", {"files": files})["requestId"])
 
-    def progress(self, identifier: str) -> dict[str, dict[str, Any]]:
-        """State of each file of the request, by URL path."""
+    def progress(self, identifier: str, urls: list[str]) -> dict[str, dict[str, Any]]:  # noqa: ARG002  root:// has to name them
+        """State of each file of the request, `urls` among them, by URL path."""
         document = self._client.json("GET", f"{self._base}/stage/{identifier}")
         return {file["path"]: file for file in document["files"]}
 

@@ -6,13 +6,14 @@ A plugin registers a ``StorageFactory`` under its protocol's name in the entry p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 import polars as pl
 
+from dynamo_ops.errors import PermanentRemoteError
 from dynamo_ops.fileops.states import DeletionObservation
 from dynamo_ops.fileops.storage.mapping import Endpoint
 
@@ -25,18 +26,45 @@ class StorageOptions:
     """How we come to a storage and how hard we may press it.
 
     ``cert``/``key``/``token``: as for FTS. ``threads``: calls at the same time. ``calls_per_second``: 0 unlimited.
+    ``more``: what a plugin needs beyond these, under its protocol or, going before, under ``protocol:SITE``.
     """
 
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     threads: int = 8
     calls_per_second: float = 0.0
     connect_timeout: float = 10.0
     read_timeout: float = 120.0
     managed_prefix: str = "/store"
     protocols: tuple[str, ...] = ("davs", "https", "root", "s3", "file")
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+    def more_for(self, endpoint: Endpoint) -> dict[str, Any]:
+        """What ``more`` has for an endpoint."""
+        return {
+            **self.more.get(endpoint.protocol, {}),
+            **self.more.get(f"{endpoint.protocol}:{endpoint.site}", {}),
+        }
+
+
+def upload_lfn(lfn: str) -> str:
+    """Under which LFN a file stands until its upload is finished."""
+    directory, _, name = lfn.rpartition("/")
+    return f"{directory}/.{name}{UPLOAD_SUFFIX}"
+
+
+def check_length(lfn: str, num_written: int, size_bytes: int, *, is_end: bool) -> int:
+    """``num_written``, if an upload of ``size_bytes`` may have come so far; else ``PermanentRemoteError``."""
+    if num_written > size_bytes or (is_end and num_written != size_bytes):
+        raise PermanentRemoteError(
+            f"upload of {lfn}: {num_written} bytes were written of a file of {size_bytes}: is its source whole?",
+            service="storage",
+            lfn=lfn,
+            status=None,
+        )
+    return num_written
 
 
 @dataclass(frozen=True)

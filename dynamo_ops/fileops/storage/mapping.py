@@ -1,6 +1,7 @@
 """LFN → PFN at a site: a plain prefix, or chains of (regex, replacement); and what is refused (SEMANTICS §1).
 
-Pure. A PFN here is a URL whose path is percent-encoded, ready for FTS and for HTTP.
+Pure. A PFN here is a URL whose path is percent-encoded, ready for FTS and for HTTP; but that of root:// is left as it
+is, for no XRootD client decodes it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from dynamo_ops.errors import InventoryError
 
 # Characters that may stand in a URL path as they are (RFC 3986 pchar and "/").
 _SAFE = "/:@!$&'()*+,;=~-._"
+_NEVER_ENCODED = frozenset({"root", "roots", "xroot", "xroots"})
+# An XRootD server cuts a name at its question mark, over HTTPS even at an encoded one, and would do to another file
+# what was meant for this. Which server is behind a URL cannot be known here.
+_TAKES_QUESTION_MARKS = frozenset({"file", "s3"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DOLLAR_GROUP = re.compile(r"\$(\d+)")
 
@@ -75,13 +80,33 @@ class Endpoint:
             check_lfn(name, self.managed_prefix)
         return self._map(name).rstrip("/") + "/"
 
+    def listed_lfn(self, directory: str, name: str) -> str:
+        """The LFN of what a listing of the LFN directory calls ``name``. ``InventoryError``: the chains name files anew,
+        so that a name at the storage says nothing of the LFN."""
+        lfn = f"{directory}/{name}"
+        last = name if self.protocol in _NEVER_ENCODED else quote(name, safe=_SAFE)
+        if self.chains and self.pfn(lfn).rsplit("/", 1)[-1] != last:
+            raise InventoryError(
+                f"site {self.site}: the mapping of {lfn!r} cannot be turned round", site=self.site, lfn=lfn
+            )
+        return lfn
+
     def _map(self, lfn: str) -> str:
+        is_raw = self.protocol in _NEVER_ENCODED
+        if "?" in lfn and self.protocol not in _TAKES_QUESTION_MARKS:
+            raise InventoryError(
+                f"site {self.site}: {lfn!r} has a question mark, which is not safe over {self.protocol}",
+                site=self.site,
+                lfn=lfn,
+            )
         if not self.chains:
-            return self.prefix.rstrip("/") + quote(lfn, safe=_SAFE)
+            return (
+                _absolute(self.prefix.rstrip("/") + lfn) if is_raw else self.prefix.rstrip("/") + quote(lfn, safe=_SAFE)
+            )
         mapped = self._by_chains(lfn)
         if mapped is None:
             raise InventoryError(f"site {self.site}: no {self.protocol} chain maps {lfn!r}", site=self.site, lfn=lfn)
-        pfn = _quote_path(mapped)
+        pfn = _absolute(mapped) if is_raw else _quote_path(mapped)
         if ".." in pfn.split("/") or not pfn.startswith(self.prefix):
             raise InventoryError(
                 f"site {self.site}: {lfn!r} maps to {pfn!r}, outside {self.prefix!r}", site=self.site, lfn=lfn, pfn=pfn
@@ -99,6 +124,13 @@ class Endpoint:
             if name is not None:
                 return name
         return None
+
+
+def _absolute(url: str) -> str:
+    """A root:// URL with the double slash that makes its path absolute."""
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    return f"{scheme}://{host}//{path.lstrip('/')}"
 
 
 def _quote_path(url: str) -> str:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
 from dynamo_ops.errors import PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.fileops.storage.tree import Entry
 
 _DAV = "{DAV:}"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One member of a directory. ``size_bytes`` is 0 for directories."""
-
-    name: str
-    is_directory: bool
-    size_bytes: int
-    modified_at: datetime | None
+_NEVER_IN_URLS = re.compile(r"""[^!-~]|[#?"<>]|%(?![0-9A-Fa-f]{2})""")
+_HOST = re.compile(r"^https?://[^/]*")
 
 
 def parse_multistatus(document: bytes, own_path: str) -> list[Entry]:
@@ -28,6 +21,29 @@ def parse_multistatus(document: bytes, own_path: str) -> list[Entry]:
 
     ``RetryableRemoteError`` for XML cut short or of another kind: half a listing must not pass for a whole one.
     """
+    root = _root(document, own_path)
+    own = own_path.rstrip("/")
+    entries = []
+    for path, response in _paths(root, own):
+        if path == own:
+            continue
+        parent, _, name = path.rpartition("/")
+        if parent != own or name in ("", ".", ".."):  # a server behind a rewriting proxy: the walk would never end
+            raise PermanentRemoteError(
+                f"listing of {own_path} names {path}, which is not in it", service="storage", url=own_path
+            )
+        entries.append(_entry(response, name))
+    return entries
+
+
+def parse_one(document: bytes, own_path: str) -> Entry | None:
+    """What the answer of depth 0 for ``own_path`` says of it; None when it says nothing."""
+    for path, response in _paths(_root(document, own_path), own_path.rstrip("/")):
+        return _entry(response, path.rpartition("/")[2])
+    return None
+
+
+def _root(document: bytes, own_path: str) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(document)  # noqa: S314  expat bounds expansion; sites are ours, over TLS
     except ElementTree.ParseError as error:
@@ -38,19 +54,32 @@ def parse_multistatus(document: bytes, own_path: str) -> list[Entry]:
         raise RetryableRemoteError(
             f"listing of {own_path} is a {root.tag}, no multistatus", service="storage", url=own_path
         )
-    own = own_path.rstrip("/")
-    entries = []
-    for response in root.iter(f"{_DAV}response"):
-        path = unquote(urlsplit(response.findtext(f"{_DAV}href", "")).path).rstrip("/")
-        if path == own:
-            continue
-        parent, _, name = path.rpartition("/")
-        if parent != own or name in ("", ".", ".."):  # a server behind a rewriting proxy: the walk would never end
-            raise PermanentRemoteError(
-                f"listing of {own_path} names {path}, which is not in it", service="storage", url=own_path
-            )
-        entries.append(_entry(response, name))
-    return entries
+    return root
+
+
+def is_literal(document: bytes, own_path: str) -> bool:
+    """Whether the answer for ``own_path`` (decoded) gives names as they are, not encoded, as XRootD 5.5 does."""
+    return _is_literal([name for name, _ in _names(_root(document, own_path))], own_path.rstrip("/"))
+
+
+def _is_literal(names: list[str], own: str) -> bool:
+    """One name that cannot be an encoded one, or our own as it is though it must be encoded, shows it for all."""
+    plain = {_HOST.sub("", name).rstrip("/") for name in names}
+    return (own in plain and unquote(own) != own) or any(_NEVER_IN_URLS.search(name) for name in names)
+
+
+def _names(root: ElementTree.Element) -> list[tuple[str, ElementTree.Element]]:
+    return [(each.findtext(f"{_DAV}href", "").strip(), each) for each in root.iter(f"{_DAV}response")]
+
+
+def _paths(root: ElementTree.Element, own: str) -> list[tuple[str, ElementTree.Element]]:
+    """(Decoded path without trailing slash, response)."""
+    named = _names(root)
+    as_it_is = _is_literal([name for name, _ in named], own)
+    return [
+        ((_HOST.sub("", name) if as_it_is else unquote(urlsplit(name).path)).rstrip("/"), response)
+        for name, response in named
+    ]
 
 
 def _entry(response: ElementTree.Element, name: str) -> Entry:

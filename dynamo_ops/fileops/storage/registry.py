@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -18,9 +18,20 @@ GROUP = "dynamo_ops.storages"
 SiteStorage = Callable[[int], Storage]  # site id → its storage
 
 
-def factories() -> dict[str, StorageFactory]:
-    """Every registered storage plugin, by protocol."""
-    return {point.name: point.load() for point in entry_points(group=GROUP)}
+def plugins() -> dict[str, EntryPoint]:
+    """Every registered storage plugin, by protocol; not loaded."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def load_plugin(point: EntryPoint) -> StorageFactory:
+    """The plugin itself. ``SettingsError`` when what it needs is not installed."""
+    try:
+        factory: StorageFactory = point.load()
+    except ImportError as error:
+        raise SettingsError(
+            f"storage plugin {point.name!r} cannot be loaded: {error}", key="protocols", reason=str(error)
+        ) from error
+    return factory
 
 
 def read_endpoints(connection: Connection, managed_prefix: str = "/store") -> dict[int, dict[str, Endpoint]]:
@@ -50,12 +61,12 @@ def open_storage(db: Database, site_id: int, options: StorageOptions) -> Storage
     """
     with db.begin() as connection:
         endpoints = read_endpoints(connection, options.managed_prefix).get(site_id, {})
-    plugins = factories()
+    points = plugins()
     for protocol in options.protocols:
-        if protocol in endpoints and protocol in plugins:
-            return plugins[protocol](endpoints[protocol], options)
+        if protocol in endpoints and protocol in points:
+            return load_plugin(points[protocol])(endpoints[protocol], options)
     raise SettingsError(
-        f"site {site_id}: no storage plugin for its protocols {sorted(endpoints)}; plugins: {sorted(plugins)}, "
+        f"site {site_id}: no storage plugin for its protocols {sorted(endpoints)}; plugins: {sorted(points)}, "
         f"allowed: {list(options.protocols)}",
         key="protocols",
         reason="no common protocol",

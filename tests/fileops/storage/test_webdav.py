@@ -13,7 +13,7 @@ import pytest
 
 from dynamo_ops.errors import CredentialError, PermanentRemoteError, RetryableRemoteError
 from dynamo_ops.fileops.states import DeletionObservation as Seen
-from dynamo_ops.fileops.storage.multistatus import http_date, parse_multistatus
+from dynamo_ops.fileops.storage.multistatus import http_date, is_literal, parse_multistatus, parse_one
 from dynamo_ops.fileops.storage.rate import RateLimit
 from dynamo_ops.fileops.storage.webdav import WebDavStorage, deletion_outcome
 from tests.fileops.conftest import PocketGrid
@@ -151,6 +151,39 @@ def multistatus(*paths: str) -> bytes:
 def test_multistatus_leaves_out_the_directory_itself_however_it_is_written() -> None:
     for own in ("/dav/x", "/dav/x/", "https://h/dav/x/", "/dav/%78/"):
         assert [e.name for e in parse_multistatus(multistatus(own, "/dav/x/f%201"), "/dav/x/")] == ["f 1"]
+
+
+@pytest.mark.parametrize(
+    ("own", "names", "found"),
+    [
+        ("/x", ["/x/", "/x/a b", "/x/f%20y"], ["a b", "f%20y"]),
+        ("/x", ["/x/", "/x/50%", "/x/f%20y"], ["50%", "f%20y"]),
+        (
+            "/x",
+            ["/x/", "/x/\N{LATIN SMALL LETTER E WITH ACUTE}", "/x/f%20y"],
+            ["\N{LATIN SMALL LETTER E WITH ACUTE}", "f%20y"],
+        ),
+        ("/x/f%20y", ["/x/f%20y/", "/x/f%20y/g%20"], ["g%20"]),
+        ("/x", ["/x/", "/x/f%20y"], ["f y"]),
+        ("/x y", ["/x%20y/", "/x%20y/f%2520"], ["f%20"]),
+    ],
+    ids=["blank", "lone percent", "not ASCII", "own name as it is", "encoded", "all encoded"],
+)
+def test_names_that_a_server_does_not_encode_are_told_by_the_document(
+    own: str, names: list[str], found: list[str]
+) -> None:
+    document = multistatus(*names)
+    assert [entry.name for entry in parse_multistatus(document, own)] == found
+    assert is_literal(document, own) is ("%20" in "".join(found) and "%2520" not in "".join(names))
+
+
+def test_one_entry_of_depth_zero() -> None:
+    kind = "<propstat><prop><resourcetype><collection/></resourcetype></prop></propstat>"
+    document = multistatus("/x/d%20e/").replace(b"</href>", f"</href>{kind}".encode())
+    found = parse_one(document, "/x/d e")
+    assert found is not None
+    assert (found.name, found.is_directory) == ("d e", True)
+    assert parse_one(multistatus(), "/x") is None
 
 
 @pytest.mark.parametrize(

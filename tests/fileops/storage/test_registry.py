@@ -37,6 +37,12 @@ def test_first_protocol_that_the_site_has_and_a_plugin_serves(inventory: Invento
     assert other.endpoint.pfn("/store/f") == "https://a.invalid/f"
 
 
+def test_plugin_whose_package_is_not_installed_is_named() -> None:
+    point = EntryPoint("s4", "no_such_package.s4:S4Storage", registry.GROUP)
+    with pytest.raises(SettingsError, match=r"'s4' cannot be loaded: No module named 'no_such_package'"):
+        registry.load_plugin(point)
+
+
 @pytest.mark.usefixtures("declared")
 def test_no_plugin_for_the_site(inventory: Inventory) -> None:
     site_id = inventory.site("T2_A")
