@@ -81,7 +81,7 @@ class Endpoint:
         return self._map(name).rstrip("/") + "/"
 
     def listed_lfn(self, directory: str, name: str) -> str:
-        """The LFN of what a listing of the LFN directory calls ``name``. ``InventoryError``: the chains name files anew,
+        """The LFN of what a listing of the LFN directory calls ``name``. ``InventoryError``: chains name files anew,
         so that a name at the storage says nothing of the LFN."""
         lfn = f"{directory}/{name}"
         last = name if self.protocol in _NEVER_ENCODED else quote(name, safe=_SAFE)
