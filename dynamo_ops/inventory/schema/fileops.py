@@ -94,7 +94,7 @@ class Transfer(Base):
 
     ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job). Batch and
     source are no foreign keys: both are written, and never removed, by the transaction that writes the rows, and
-    checking them costs a third of the time in which a million files are planned.
+    checking them costs a quarter of the time in which a million files are planned.
     """
 
     __tablename__ = "transfers"
