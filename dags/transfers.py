@@ -13,8 +13,9 @@ from dynamo_airflow.sensors import FtsStagingSensor, FtsTransferSensor
 
 from dynamo_ops.settings import settings
 
-RUNS_AT_ONCE = 100
-"""More than can begin in ``fts.timeout_h``: a run that waits sleeps in the triggerer, and must not keep others back."""
+RUNS_AT_ONCE = 100 + int(2 * 6 * settings().fts.timeout_h)
+"""More than can begin while one waits for tape and for the copies after it, six an hour: a run that waits sleeps in the
+triggerer, and must not keep others back. The hundred are for those that assets start."""
 
 
 @dag(
@@ -30,7 +31,7 @@ within the limits of sites and links) and records the jobs. Then, side by side:
 
 * `submit` (a task for 25 jobs), and of its jobs those from disk: `wait_for_copies` → `apply`,
 * those from tape: `wait_for_tape` (FTS brings the files online) → `wait_for_staged_copies` → `apply_staged`;
-* `copy_directly` (a task a batch): between sites where Dynamo copies itself (settings, `transfers.direct`).
+* `copy_directly` (some tasks, batch by batch): between sites where Dynamo copies itself (settings, `transfers.direct`).
 
 The waits sleep in the triggerer, one trigger for all jobs of the run. `apply` compares sizes, lets the replicas grow
 and closes requests whose copies are there.
@@ -82,28 +83,31 @@ def transfers() -> None:
     apply(FtsTransferSensor(task_id="wait_for_copies", job_ids=jobs, of_kind="disk").output)
     online = FtsStagingSensor(task_id="wait_for_tape", job_ids=jobs, of_kind="tape")
     apply_staged(FtsTransferSensor(task_id="wait_for_staged_copies", job_ids=online.output).output)
-    if settings().transfers.direct or settings().fts.url is None:
+    if settings().fts.url is None:
         lots >> direct_copies()
+    elif settings().transfers.direct:
+        direct_copies()  # of what earlier runs planned: they do not wait for FTS
 
 
 def direct_copies() -> Any:
-    """The tasks that find the batches of direct copies, and that copy; the first of them."""
+    """The task that says how many are needed, and the tasks that make direct copies; the first of them."""
 
     @task
-    def direct_batches() -> list[int]:
-        from dynamo_ops.fileops.transfers import unfinished_direct
+    def direct_workers() -> list[int]:
+        from dynamo_ops.fileops.steps import direct_workers
 
-        return unfinished_direct(database())
+        return direct_workers(database(), settings())
 
-    @task(pool="storage", outlets=[REPLICAS])
-    def copy_directly(batch_id: int) -> dict[str, object]:
+    @task(pool="direct", outlets=[REPLICAS])
+    def copy_directly(worker: int) -> dict[str, int]:
         from dynamo_ops.fileops.steps import copy_directly
 
-        return copy_directly(database(), settings(), batch_id)
+        del worker  # they are all alike
+        return copy_directly(database(), settings())
 
-    found = direct_batches()
-    copy_directly.expand(batch_id=found)
-    return found
+    workers = direct_workers()
+    copy_directly.expand(worker=workers)
+    return workers
 
 
 def take_in() -> dict[str, object]:

@@ -16,7 +16,7 @@ from ssl import get_default_verify_paths
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dynamo_ops.errors import SettingsError
@@ -106,7 +106,7 @@ class DirectSettings(Strict):
 class TransferSettings(Strict):
     """How many files may be under way at once: in all, to a site, from a site, on a link (from one site to another),
     and in staging at a tape site. ``backoff_s``: pause before a file's second attempt, doubled with each more.
-    ``direct_files_at_once``: by one task of direct copies."""
+    ``direct_files_at_once``: by one task of direct copies, of which a run has ``direct_tasks`` at most."""
 
     files_per_cycle: int = Field(50_000, ge=1)
     files_in_flight: int = Field(200_000, ge=1)
@@ -119,6 +119,16 @@ class TransferSettings(Strict):
     activities: dict[str, ActivitySettings] = Field(default_factory=lambda: dict(ACTIVITIES))
     direct: list[DirectSettings] = Field(default_factory=list)
     direct_files_at_once: int = Field(4, ge=1, le=64)
+    direct_tasks: int = Field(8, ge=1, le=64)
+
+    @field_validator("activities")
+    @classmethod
+    def _known_activities(cls, given: dict[str, ActivitySettings]) -> dict[str, ActivitySettings]:
+        """Those that are not named are as shipped; others than those there are would never be used."""
+        unknown = sorted(given.keys() - {*ACTIVITIES, "default"})
+        if unknown:
+            raise ValueError(f"no activity {unknown[0]!r}; there are {', '.join([*ACTIVITIES, 'default'])}")
+        return ACTIVITIES | given
 
 
 class MailSettings(Strict):

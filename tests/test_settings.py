@@ -37,6 +37,24 @@ def test_the_shipped_file_is_valid_and_complete() -> None:
     assert found.policy_dir.is_dir()
 
 
+def test_an_activity_that_is_not_named_is_as_shipped(tmp_path: Path) -> None:
+    file = written(tmp_path, {"transfers": {"activities": {"request": {"priority": 5}}}})
+    found = read_settings(file).transfers.activities
+    assert {name: activity.priority for name, activity in found.items()} == {
+        "recovery": 4,
+        "request": 5,
+        "rebalancing": 2,
+    }
+
+
+def test_an_activity_that_nothing_has_is_an_error(tmp_path: Path) -> None:
+    file = written(tmp_path, {"transfers": {"activities": {"requests": {"priority": 5}}}})
+    with pytest.raises(
+        SettingsError, match="no activity 'requests'; there are recovery, request, rebalancing, default"
+    ):
+        read_settings(file)
+
+
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     found = read_settings(written(tmp_path, ""))
     assert found == Settings(config_dir=tmp_path)

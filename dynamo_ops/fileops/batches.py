@@ -16,7 +16,7 @@ from dynamo_ops.fileops.fts.identity import FtsIdentity
 from dynamo_ops.fileops.fts.job import choose_sid
 from dynamo_ops.fileops.hold import OPEN_DELETIONS, OPEN_TRANSFERS
 from dynamo_ops.fileops.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
-from dynamo_ops.fileops.sites import WRITABLE
+from dynamo_ops.fileops.sites import READABLE, WRITABLE
 from dynamo_ops.fileops.sources import DirectRule, Routes, read_candidates, read_in_flight, read_queue
 from dynamo_ops.fileops.states import QUEUED_SUBSCRIPTIONS, sql_list
 from dynamo_ops.inventory.database import Database, insert_frame, select_frame
@@ -164,12 +164,18 @@ def _make_queue(connection: Connection, limits: TransferLimits, rules: PlanRules
 
 
 def _refuse(connection: Connection, subscription_ids: list[int]) -> None:
+    """Hold what no site can give by any protocol. Where a site is out for a while, it may be the one that can."""
     if subscription_ids:
         connection.execute(
             text(f"""
-            UPDATE subscriptions SET state = 'held', hold_reason = 'refused', updated_at = now(),
+            UPDATE subscriptions s SET state = 'held', hold_reason = 'refused', updated_at = now(),
                 last_error = 'no site that has the file shares a transfer protocol with the destination'
-            WHERE id = ANY(:ids) AND state IN ({_QUEUED})"""),
+            FROM files f
+            WHERE s.id = ANY(:ids) AND s.state IN ({_QUEUED}) AND f.id = s.file_id AND NOT EXISTS (
+              SELECT FROM block_replicas r
+              WHERE r.block_id = f.block_id AND r.site_id <> s.site_id AND r.site_id NOT IN {READABLE}
+                AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p WHERE p.block_id = r.block_id
+                     AND p.site_id = r.site_id AND p.file_id = f.id)))"""),
             {"ids": subscription_ids},
         )
 

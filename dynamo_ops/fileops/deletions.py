@@ -39,7 +39,8 @@ from dynamo_ops.inventory.database import Database, insert_frame
 # it is the last source of a copy that is wished for elsewhere.
 LAST_SOURCE = """(EXISTS (
     SELECT FROM subscriptions c WHERE c.file_id = s.file_id AND c.site_id <> s.site_id
-      AND c.action = 'copy' AND c.state IN ('new', 'inbatch', 'retry'))
+      AND c.action = 'copy' AND (c.state IN ('new', 'inbatch', 'retry')
+        OR c.state = 'held' AND c.hold_reason IN ('site_unavailable', 'operator')))
   AND NOT EXISTS (
     SELECT FROM files f JOIN block_replicas r ON r.block_id = f.block_id AND r.site_id <> s.site_id
     WHERE f.id = s.file_id AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p
@@ -94,7 +95,9 @@ def recover_deletions(db: Database) -> RecoverDeletionsSummary:
             WHERE s.action = 'delete' AND s.state = 'inbatch' AND NOT EXISTS (
               SELECT FROM deletions d WHERE d.subscription_id = s.id AND d.state = 'planned')""")
         ).rowcount
-        unfinished = connection.execute(text("SELECT id FROM deletion_batches WHERE state = 'planned' ORDER BY id"))
+        unfinished = connection.execute(
+            text(f"SELECT id FROM deletion_batches WHERE state = 'planned' AND site_id IN {WRITABLE} ORDER BY id")
+        )
         return RecoverDeletionsSummary(list(unfinished.scalars()), freed)
 
 
@@ -345,8 +348,9 @@ def _move(connection: Connection, limits: DeletionLimits) -> None:
           hold_reason = CASE WHEN {_IS_GIVEN_UP}
                              THEN CASE WHEN o.observation = :refused THEN 'refused' ELSE 'all_failed' END END
         FROM outcomes o JOIN deletions d ON d.id = o.deletion_id
-        WHERE s.id = d.subscription_id AND s.state = 'inbatch'"""),
+        WHERE s.id = d.subscription_id AND (s.state = 'inbatch' OR s.state = 'held' AND o.wish_state = :done)"""),
         {
+            "done": SUBSCRIPTION_MOVES[SubscriptionState.HELD, SubscriptionEvent.FULFILLED].value,
             "failed": SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.ATTEMPT_FAILED].value,
             "held": SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.HOLD].value,
             "refused": DeletionObservation.REFUSED.value,

@@ -104,6 +104,8 @@ def _side(name: str) -> Iterator[None]:
     except SettingsError:
         raise
     except CredentialError as error:
+        if error.facts.get("status") is None:  # TLS failed: the site's certificate, as likely as ours
+            raise CopyFailedError(f"{name} {error.message}", is_recoverable=True) from error
         if error.facts.get("status") not in FORBIDDEN:
             raise
         raise CopyFailedError(f"{name} [13] {error.message}", is_recoverable=False) from error

@@ -150,7 +150,8 @@ def _hold(connection: Connection) -> dict[str, int]:
         WITH held AS (
           UPDATE subscriptions s SET state = 'held', hold_reason = v.reason, updated_at = now() FROM verdicts v
           WHERE s.id = v.id AND v.reason IS NOT NULL
-            AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason <> v.reason)
+            AND (s.state IN ({_HOLDABLE})
+                 OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}) AND s.hold_reason <> v.reason)
           RETURNING v.reason)
         SELECT reason, count(*) FROM held GROUP BY reason ORDER BY reason""")
     )
@@ -159,7 +160,8 @@ def _hold(connection: Connection) -> dict[str, int]:
 
 def _release(connection: Connection) -> int:
     return connection.execute(
-        text("""
+        text(f"""
         UPDATE subscriptions s SET state = 'retry', hold_reason = NULL, updated_at = now() FROM verdicts v
-        WHERE s.id = v.id AND v.reason IS NULL AND s.state = 'held'""")
+        WHERE s.id = v.id AND v.reason IS NULL AND s.state = 'held'
+          AND (s.hold_reason = 'site_unavailable' OR s.action = 'copy' AND s.hold_reason IN ({_AUTOMATIC}))""")
     ).rowcount

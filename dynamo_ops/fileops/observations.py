@@ -96,7 +96,8 @@ def _file_row(
         matching = [file for kind, file in seen if kind == observation]
         if matching:
             failed = observation in (Seen.FAILED, Seen.CANCELLED)
-            # Of several sources the first is the one that the transfer is recorded with: its failure counts.
+            if failed and len(alternatives) > 1 and not status.is_ended:
+                return None  # FTS is about to turn to the next source
             file = matching[0] if failed else matching[-1]
             reason = str(file.get("reason") or "")
             others = [str(other.get("reason")) for other in matching[1:] if failed and other.get("reason")]
@@ -105,18 +106,24 @@ def _file_row(
                 observation.value,
                 file.get("filesize"),
                 "; then ".join([reason, *others]) or None,
-                is_recoverable(file.get("recoverable"), reason) if failed else None,
+                any(_is_worth_it(kind, each) for kind, each in seen) if failed else None,
                 utc(file.get("start_time") or file.get("staging_start")),
                 utc(file.get("finish_time")),
             )
     return None
 
 
+def _is_worth_it(kind: Seen | None, file: Mapping[str, Any]) -> bool:
+    """Whether one of the alternatives may serve another time: it failed for now, or was not tried to its end. If one
+    may, none is refused: which of them failed for good shows when each is tried alone."""
+    return kind != Seen.FAILED or is_recoverable(file.get("recoverable"), str(file.get("reason") or ""))
+
+
 def observe_file(file: Mapping[str, Any], status: JobStatus, now: datetime) -> Seen | None:
     """What one row of FTS says; None when it says nothing of the file."""
     observation = FILE_STATES.get(str(file.get("file_state")))
-    if observation is None and status.is_ended and file.get("file_state") == "NOT_USED":
-        return Seen.CANCELLED
+    if observation is None and status.is_ended:
+        return Seen.CANCELLED  # not used, or a state that we do not know: nothing more will come of it
     if observation == Seen.CANCELLED and file.get("start_time") and not file.get("finish_time"):
         ended = utc(status.finished_at)
         if ended is not None and now - ended < CANCEL_PATIENCE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ from dynamo_ops.fileops.fts.client import FtsClient, JobStatus
 from dynamo_ops.fileops.observations import BAD_ARRIVAL, OBSERVATIONS, read_observations
 from dynamo_ops.fileops.states import SUBSCRIPTION_MOVES, TRANSFER_MOVES, TRANSFER_OUTCOMES, TransferObservation
 from dynamo_ops.inventory.database import Database, insert_frame
+
+log = logging.getLogger(__name__)
 
 JOBS_PER_POLL = 25  # jobs of 200 files: 5000 rows an answer and a transaction
 # After so many bad arrivals of one file from one source the source is taken for bad: not every storage has checksums.
@@ -107,21 +110,29 @@ def _worth_a_look(db: Database, client: FtsClient, batch_ids: Sequence[int] | No
 def apply(connection: Connection, statuses: Sequence[JobStatus], now: datetime) -> ObserveSummary:
     """Apply the answers for some jobs in the running transaction."""
     lost = [status.job_id for status in statuses if status.http_status == 404]
-    summary = apply_observations(connection, read_observations(statuses, now), lost)
+    ended = [status.job_id for status in statuses if status.is_ended]
+    summary = apply_observations(connection, read_observations(statuses, now), lost, ended)
     still_open = _finish_batches(connection, [status.job_id for status in statuses])
     unreadable = {s.job_id: f"{s.http_status} {s.text}" for s in statuses if not s.is_known and s.http_status != 404}
+    for job_id, text_of_fts in unreadable.items():
+        log.warning("FTS does not show us job %s: %s", job_id, text_of_fts)
     return replace(summary, num_lost_jobs=len(lost), num_open_jobs=still_open, unreadable=unreadable)
 
 
 def apply_observations(
-    connection: Connection, observations: pl.DataFrame, lost_jobs: Sequence[str] = ()
+    connection: Connection,
+    observations: pl.DataFrame,
+    lost_jobs: Sequence[str] = (),
+    ended_jobs: Sequence[str] = (),
 ) -> ObserveSummary:
     """Move transfers, wishes and replicas by what was seen of single files (``OBSERVATIONS``), however it was seen.
 
-    ``lost_jobs``: ids of jobs of which nothing is known any more; their live transfers have failed.
+    ``lost_jobs``: ids of jobs of which nothing is known any more; their live transfers have failed. So have those of
+    ``ended_jobs`` of which nothing was seen.
     """
     _observed_table(connection, observations)
-    _add_lost(connection, list(lost_jobs))
+    _add_lost(connection, list(lost_jobs), "FTS does not know the job")
+    _add_lost(connection, list(ended_jobs), "FTS's job has ended, and does not list the file")
     _move_transfers(connection)
     _move_wishes(connection)
     change = _add_to_replicas(connection)
@@ -186,15 +197,15 @@ def _observed_table(connection: Connection, observations: pl.DataFrame) -> None:
     )
 
 
-def _add_lost(connection: Connection, job_ids: list[str]) -> None:
+def _add_lost(connection: Connection, job_ids: list[str], reason: str) -> None:
     if job_ids:
         connection.execute(
             text("""
             INSERT INTO observed (transfer_id, observation, reason, is_recoverable)
-            SELECT t.id, :lost, 'FTS does not know the job', true
-            FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
-            WHERE b.job_id = ANY(CAST(:jobs AS uuid[]))"""),
-            {"lost": TransferObservation.LOST.value, "jobs": job_ids},
+            SELECT t.id, :lost, :reason, true FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
+            WHERE b.job_id = ANY(CAST(:jobs AS uuid[]))
+              AND NOT EXISTS (SELECT FROM observed o WHERE o.transfer_id = t.id)"""),
+            {"lost": TransferObservation.LOST.value, "reason": reason, "jobs": job_ids},
         )
 
 

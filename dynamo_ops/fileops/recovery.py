@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from dynamo_ops.errors import SettingsError
 from dynamo_ops.fileops.alone import alone
 from dynamo_ops.fileops.fts.client import FtsClient
 from dynamo_ops.fileops.states import LIVE_TRANSFERS, sql_list
@@ -76,6 +77,30 @@ def abandon_direct(db: Database) -> int:
                 close_batch(db, batch_id, "Dynamo does not copy between these sites itself any more")
                 closed += 1
     return closed
+
+
+def abandon_fts(db: Database) -> int:
+    """Where there is no FTS any more: close the batches that it never got; their wishes are queued again. How many.
+
+    SettingsError while jobs are open there: nobody could say what became of their files.
+    """
+    with db.begin() as connection:
+        rows = connection.execute(
+            text("""
+            SELECT id, state = 'submitted' FROM transfer_batches
+            WHERE state IN ('planned', 'submitted') AND backend = 'fts' ORDER BY id""")
+        ).all()
+    num_open = sum(is_submitted for _, is_submitted in rows)
+    if num_open:
+        raise SettingsError(
+            f"fts.url is null, but {num_open} jobs are open at FTS: name it until they have ended "
+            "(`dynamo transfers status`)",
+            key="fts.url",
+            reason="jobs are open",
+        )
+    for batch_id, _ in rows:
+        close_batch(db, batch_id, "there is no FTS any more")
+    return len(rows)
 
 
 def staging_batches(db: Database, batch_ids: Sequence[int]) -> list[int]:

@@ -47,10 +47,9 @@ DOOMED_SQL = """
 
 # Every source that an attempt had: the one chosen, and those that FTS tried after it.
 PAST_SOURCES = """(
-    SELECT t.id, t.subscription_id, t.source_site_id, t.state, t.is_recoverable FROM transfers t
-    UNION ALL
-    SELECT t.id, t.subscription_id, o.site_id, t.state, t.is_recoverable
-    FROM transfers t CROSS JOIN LATERAL unnest(t.other_source_site_ids) AS o (site_id))"""
+    SELECT t.id, t.subscription_id, o.site_id AS source_site_id, t.state, t.is_recoverable
+    FROM transfers t
+    CROSS JOIN LATERAL unnest(array_prepend(t.source_site_id, t.other_source_site_ids)) AS o (site_id))"""
 # Sources from which the last attempt failed for good are refused.
 PAST_SQL = f"""
     SELECT p.subscription_id, p.source_site_id, count(*) FILTER (WHERE p.state = 'failed'),

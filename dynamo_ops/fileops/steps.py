@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from dynamo_ops.errors import RetryableRemoteError, SettingsError
+from dynamo_ops.errors import DynamoError, RemoteError, SettingsError
 from dynamo_ops.fileops import deletions, subscribe, transfers
 from dynamo_ops.fileops.batches import PlanRules
 from dynamo_ops.fileops.direct import DirectLimits
@@ -103,6 +104,8 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
     incomplete replicas lack."""
     if not plan_rules(settings).direct:
         transfers.abandon_direct(database)
+    if settings.fts.url is None:
+        transfers.abandon_fts(database)
     with fts_client(settings) as client:
         recovered = transfers.recover(database, client)
         found: dict[str, Any] = {"recovered": asdict(recovered), "observed": None, "num_stuck_jobs": 0}
@@ -144,28 +147,29 @@ def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: S
 def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> dict[str, list[str]]:
     """Submit a lot of batches; the ids of their jobs, of ``disk`` and of ``tape``. Run again, it goes on where it was.
 
-    One that FTS cannot take now does not keep the others back; RetryableRemoteError names those, at the end.
+    One that FTS does not take keeps none of the others back; an error of the gravest kind names them, at the end.
     """
     job, limits = job_settings(settings), transfer_limits(settings)
+    endpoints = transfers.all_endpoints(database, limits)
     tapes = set(transfers.staging_batches(database, batch_ids))
     jobs: dict[str, list[str]] = {"disk": [], "tape": []}
-    failed: dict[int, RetryableRemoteError] = {}
+    failed: dict[int, RemoteError] = {}
     with fts_client(settings) as client:
         if client is None:
             raise SettingsError("fts.url is null, but there are batches for FTS", key="fts.url", reason="no FTS")
         for batch_id in batch_ids:
             try:
-                summary = transfers.submit_batch(database, client, batch_id, job, limits)
-            except RetryableRemoteError as error:
+                summary = transfers.submit_batch(database, client, batch_id, job, limits, endpoints)
+            except RemoteError as error:
                 log.warning("batch %d: %s", batch_id, error.message)
                 failed[batch_id] = error
                 continue
             if summary.outcome in {"submitted", "found"}:
                 jobs["tape" if batch_id in tapes else "disk"].append(summary.job_id)
     if failed:
-        last = list(failed.values())[-1]
-        message = f"{len(failed)} of {len(batch_ids)} batches are not submitted, {sorted(failed)}: {last.message}"
-        raise RetryableRemoteError(message, **last.facts)
+        worst = min(failed.values(), key=lambda error: error.retryable)
+        message = f"{len(failed)} of {len(batch_ids)} batches are not submitted, {sorted(failed)}: {worst.message}"
+        raise type(worst)(message, **worst.facts)
     return jobs
 
 
@@ -180,10 +184,34 @@ def job_settings(settings: Settings) -> JobSettings:
     )
 
 
-def copy_directly(database: Database, settings: Settings, batch_id: int) -> dict[str, Any]:
-    """Copy the files of one batch ourselves, from storage to storage."""
+def direct_workers(database: Database, settings: Settings) -> list[int]:
+    """Numbers of the tasks that shall make direct copies: one for each batch that waits, up to ``direct_tasks``."""
+    waiting = len(transfers.unfinished_direct(database))
+    return list(range(min(waiting, settings.transfers.direct_tasks)))
+
+
+def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
+    """Copy the files of waiting batches ourselves, from storage to storage, batch by batch, until each is done or in
+    another task's hands. One that cannot be worked on keeps the others not back; the last error is raised at the end.
+    """
     limits = DirectLimits(files_at_once=settings.transfers.direct_files_at_once)
-    return asdict(transfers.execute_direct(database, batch_id, site_storages(database, settings), limits))
+    storage = site_storages(database, settings)
+    counts: Counter[str] = Counter()
+    failed: dict[int, DynamoError] = {}
+    for batch_id in transfers.unfinished_direct(database):
+        try:
+            done = transfers.execute_direct(database, batch_id, storage, limits)
+        except DynamoError as error:
+            log.warning("direct batch %d: %s", batch_id, error.message)
+            failed[batch_id] = error
+            continue
+        counts.update({done.outcome: 1, "files": done.num_done, "bytes": done.bytes_done, "failed": done.num_failed})
+    if failed:
+        worst = min(failed.values(), key=lambda error: error.retryable)
+        raise type(worst)(
+            f"{len(failed)} direct batches were not finished, {sorted(failed)}: {worst.message}", **worst.facts
+        )
+    return dict(counts)
 
 
 def apply_transfers(database: Database, settings: Settings) -> dict[str, Any]:

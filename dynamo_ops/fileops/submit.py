@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, SmallInteger, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from dynamo_ops.errors import CredentialError, InventoryError, PermanentRemoteError
+from dynamo_ops.fileops.alone import alone
 from dynamo_ops.fileops.fts.client import FtsClient
 from dynamo_ops.fileops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, staging_job, transfer_job
 from dynamo_ops.fileops.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
+from dynamo_ops.fileops.sites import READABLE, WRITABLE
 from dynamo_ops.fileops.storage.mapping import Endpoint
 from dynamo_ops.fileops.storage.registry import read_endpoints
 from dynamo_ops.inventory.database import Database
 
 log = logging.getLogger(__name__)
 
+SiteEndpoints = Mapping[int, Mapping[str, Endpoint]]
+
+
+# So long after it was planned no request of a killed task can still be on its way to FTS.
+SETTLED = "interval '10 minutes'"
+
 
 @dataclass(frozen=True)
 class SubmitSummary:
     """``outcome``: submitted; found (an earlier submit had gone through); refused (wishes held); unwanted (all
-    withdrawn or refused before); ended (the batch is finished or cancelled already).
+    withdrawn or refused before, or a site is not available now: its wishes are queued again); waiting (the same, but a
+    killed task may just have submitted it: a later run will see); busy (another task is at it); ended (the batch is
+    finished or cancelled already).
 
     ``text``: FTS's own words when it refused.
     """
@@ -46,6 +58,8 @@ class _Batch:
     is_staging: bool
     activity: str
     state: str
+    is_settled: bool
+    is_available: bool
     rows: list[Any]
 
 
@@ -55,26 +69,50 @@ def submit_batch(
     batch_id: int,
     settings: JobSettings = DEFAULT_JOB_SETTINGS,
     limits: TransferLimits = DEFAULT_TRANSFER_LIMITS,
+    endpoints: SiteEndpoints | None = None,
 ) -> SubmitSummary:
-    """Have FTS take one recorded batch, once, however often this is run.
+    """Have FTS take one recorded batch, once, however often this is run and by how many.
 
-    Raises RetryableRemoteError (FTS does not have the job: run again) and CredentialError; both leave it planned.
-    A document that FTS refuses is not retried: its wishes are held as ``refused``, with FTS's words.
+    Files that are not wished for any more are left out, and nothing is sent for a site in a downtime. ``endpoints``: of
+    all sites, where the caller has read them. Raises RetryableRemoteError (FTS does not have the job: run again) and
+    CredentialError; both leave it planned. A document that FTS refuses is not retried: its wishes are held as
+    ``refused``, with FTS's words.
     """
-    batch, endpoints = _read(db, batch_id, limits.managed_prefix)
-    if batch.state != "planned":
-        return _summary(batch, batch.rows, "found" if batch.state == "submitted" else "ended")
-    files, refused = _map(batch, endpoints, limits.protocols)
-    if refused:
-        _hold(db, refused)
-    wanted = {row.transfer_id for row in batch.rows if row.wish_state == "inbatch"} - set(refused)
-    if not wanted and client.find_job(str(batch.job_id)) is None:
-        close_batch(db, batch_id, "the wishes were withdrawn or refused before the submit")
-        return _summary(batch, [], "unwanted")
+    with alone(db, f"transfer batch {batch_id}") as lock:
+        if lock is None:
+            return SubmitSummary(batch_id, "", "busy", 0, 0)
+        batch = _read(db, batch_id)
+        if batch.state != "planned":
+            return _summary(batch, batch.rows, "found" if batch.state == "submitted" else "ended")
+        files, refused = _map(batch, endpoints or all_endpoints(db, limits), limits.protocols)
+        if refused:
+            _hold(db, refused)
+        withdrawn = {row.transfer_id for row in batch.rows if row.wish_state != "inbatch"} - refused.keys()
+        if (withdrawn or not files or not batch.is_available) and client.find_job(str(batch.job_id)) is None:
+            files = [file for file in files if file.transfer_id not in withdrawn]
+            if not files or not batch.is_available:
+                return _let_go(db, batch)
+            _drop(db, withdrawn)
+        _keep_sources(db, batch, files)
+        return _send(db, client, batch, files, settings)
+
+
+def _let_go(db: Database, batch: _Batch) -> SubmitSummary:
+    """Nothing is to be sent, and FTS has nothing."""
+    if not batch.is_settled:
+        return _summary(batch, [], "waiting")
+    why = "the wishes were withdrawn or refused before the submit"
+    close_batch(db, batch.id, why if batch.is_available else "a site of this batch is not available now")
+    return _summary(batch, [], "unwanted")
+
+
+def _send(
+    db: Database, client: FtsClient, batch: _Batch, files: list[FileCopy], settings: JobSettings
+) -> SubmitSummary:
     make = staging_job if batch.is_staging else transfer_job
     urgency = replace(settings, priority=settings.priorities.get(batch.activity, settings.priority))
     try:
-        submitted = client.submit(make(files, batch.sid, urgency, batch_id=batch_id), str(batch.job_id))
+        submitted = client.submit(make(files, batch.sid, urgency, batch_id=batch.id), str(batch.job_id))
     except CredentialError:
         raise
     except PermanentRemoteError as error:
@@ -83,9 +121,10 @@ def submit_batch(
         _give_up(db, batch, error)
         return _summary(batch, [], "refused", error.message)
     with db.begin() as connection:
-        mark_submitted(connection, {batch_id: submitted.job_id})
-    sent = [row for row in batch.rows if row.transfer_id not in refused]
-    return _summary(batch, sent, "found" if submitted.was_found else "submitted")
+        mark_submitted(connection, {batch.id: submitted.job_id})
+    sent = {file.transfer_id for file in files}
+    outcome = "found" if submitted.was_found else "submitted"
+    return _summary(batch, [row for row in batch.rows if row.transfer_id in sent], outcome)
 
 
 def mark_submitted(connection: Connection, jobs: Mapping[int, str]) -> None:
@@ -105,10 +144,15 @@ def mark_submitted(connection: Connection, jobs: Mapping[int, str]) -> None:
     )
 
 
-def _read(db: Database, batch_id: int, managed_prefix: str) -> tuple[_Batch, dict[int, dict[str, Endpoint]]]:
+def _read(db: Database, batch_id: int) -> _Batch:
     with db.begin() as connection:
         head = connection.execute(
-            text("SELECT id, sid, job_id, site_id, is_staging, activity, state FROM transfer_batches WHERE id = :id"),
+            text(f"""
+            SELECT b.id, b.sid, b.job_id, b.site_id, b.is_staging, b.activity, b.state,
+                   b.created_at < now() - {SETTLED} AS is_settled, b.site_id IN {WRITABLE} AND NOT EXISTS (
+                     SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state = 'planned'
+                       AND t.source_site_id NOT IN {READABLE}) AS is_available
+            FROM transfer_batches b WHERE b.id = :id"""),
             {"id": batch_id},
         ).one_or_none()
         if head is None:
@@ -118,37 +162,81 @@ def _read(db: Database, batch_id: int, managed_prefix: str) -> tuple[_Batch, dic
             SELECT t.id AS transfer_id, t.subscription_id, t.source_site_id, t.other_source_site_ids, f.lfn,
                    f.size_bytes, f.adler32, s.state AS wish_state
             FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
-            WHERE t.batch_id = :id AND t.state <> 'failed' ORDER BY t.file_index"""),
+            WHERE t.batch_id = :id AND t.state NOT IN ('failed', 'cancelled') ORDER BY t.file_index"""),
             {"id": batch_id},
         ).all()
-        return _Batch(**head._mapping, rows=list(rows)), read_endpoints(connection, managed_prefix)
+        return _Batch(**head._mapping, rows=list(rows))
 
 
-def _map(
-    batch: _Batch, endpoints: Mapping[int, Mapping[str, Endpoint]], protocols: tuple[str, ...]
-) -> tuple[list[FileCopy], dict[int, str]]:
+def all_endpoints(db: Database, limits: TransferLimits = DEFAULT_TRANSFER_LIMITS) -> SiteEndpoints:
+    """The endpoints of all sites, by site id and protocol."""
+    with db.begin() as connection:
+        return read_endpoints(connection, limits.managed_prefix)
+
+
+def _map(batch: _Batch, endpoints: SiteEndpoints, protocols: tuple[str, ...]) -> tuple[list[FileCopy], dict[int, str]]:
     """The files of the job with their PFNs, and by transfer id the reason why others have none."""
     files, refused = [], {}
     for row in batch.rows:
         try:
             source, destination = _pair(endpoints, row.source_site_id, batch.site_id, protocols)
-            sources, to = [source.pfn(row.lfn)], destination.pfn(row.lfn)
+            first, to = source.pfn(row.lfn), destination.pfn(row.lfn)
         except InventoryError as error:
             refused[row.transfer_id] = error.message
             continue
-        for site_id in row.other_source_site_ids or ():
-            other = endpoints.get(site_id, {}).get(source.protocol)
-            if other is not None:  # an alternative by another protocol would need another destination
-                sources.append(other.pfn(row.lfn))
+        others = _alternatives(row, endpoints, source.protocol)
         copy = FileCopy(
-            row.transfer_id, row.subscription_id, tuple(sources), to, row.size_bytes, row.adler32, batch.activity
+            row.transfer_id,
+            row.subscription_id,
+            (first, *others.values()),
+            to,
+            row.size_bytes,
+            row.adler32,
+            batch.activity,
+            tuple(others),
         )
         files.append(copy)
     return files, refused
 
 
+def _alternatives(row: Any, endpoints: SiteEndpoints, protocol: str) -> dict[int, str]:
+    """Further sources of a file that can be named in the same job, by site id: those of the first one's protocol."""
+    found = {}
+    for site_id in row.other_source_site_ids or ():
+        other = endpoints.get(site_id, {}).get(protocol)
+        with suppress(InventoryError):  # a site that has no name for the file is no alternative
+            if other is not None:
+                found[site_id] = other.pfn(row.lfn)
+    return found
+
+
+def _keep_sources(db: Database, batch: _Batch, files: list[FileCopy]) -> None:
+    """Record the alternatives that are really sent: only these can have failed afterwards."""
+    recorded = {row.transfer_id: tuple(row.other_source_site_ids or ()) for row in batch.rows}
+    changed = [file for file in files if recorded[file.transfer_id] != file.other_site_ids]
+    if changed:
+        with db.begin() as connection:
+            connection.execute(
+                text("UPDATE transfers SET other_source_site_ids = nullif(:sites, '{}') WHERE id = :id").bindparams(
+                    bindparam("sites", type_=ARRAY(SmallInteger))
+                ),
+                [{"id": file.transfer_id, "sites": list(file.other_site_ids)} for file in changed],
+            )
+
+
+def _drop(db: Database, transfer_ids: set[int]) -> None:
+    if transfer_ids:
+        with db.begin() as connection:
+            connection.execute(
+                text("""
+                UPDATE transfers SET state = 'cancelled', finished_at = now(),
+                  reason = 'not wished for any more, or held, before the submit' WHERE id = ANY(:ids)"""),
+                {"ids": list(transfer_ids)},
+            )
+
+
 def _pair(
-    endpoints: Mapping[int, Mapping[str, Endpoint]], source_id: int, destination_id: int, protocols: tuple[str, ...]
+    endpoints: SiteEndpoints, source_id: int, destination_id: int, protocols: tuple[str, ...]
 ) -> tuple[Endpoint, Endpoint]:
     here, there = endpoints.get(source_id, {}), endpoints.get(destination_id, {})
     for protocol in protocols:

@@ -13,13 +13,14 @@ from dynamo_ops.fileops.observe import ObserveSummary, observe_and_apply, open_b
 from dynamo_ops.fileops.recovery import (
     RecoverSummary,
     abandon_direct,
+    abandon_fts,
     cancel_stuck,
     cancel_unwanted,
     recover,
     staging_batches,
     unfinished_direct,
 )
-from dynamo_ops.fileops.submit import SubmitSummary, submit_batch
+from dynamo_ops.fileops.submit import SubmitSummary, all_endpoints, submit_batch
 
 __all__ = [
     "DirectSummary",
@@ -31,6 +32,8 @@ __all__ = [
     "SubmitSummary",
     "TransferLimits",
     "abandon_direct",
+    "abandon_fts",
+    "all_endpoints",
     "cancel_stuck",
     "cancel_unwanted",
     "execute_direct",

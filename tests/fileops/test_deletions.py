@@ -182,11 +182,27 @@ def test_stuck_wishes_are_freed(stock: Inventory) -> None:
 
 @pytest.mark.parametrize(
     ("other", "doomed", "held", "goes"),
-    [(False, False, False, False), (True, False, False, True), (True, True, False, False), (False, False, True, True)],
-    ids=["last source", "another one stays", "the other goes too", "the copy is held anyway"],
+    [
+        (False, False, None, False),
+        (True, False, None, True),
+        (True, True, None, False),
+        (False, False, "all_failed", True),
+        (False, False, "refused", True),
+        (False, False, "site_unavailable", False),
+        (False, False, "operator", False),
+    ],
+    ids=[
+        "last source",
+        "another one stays",
+        "the other goes too",
+        "the copy cannot be made anyway",
+        "nor that one",
+        "the destination comes back",
+        "the copy goes on when a person says so",
+    ],
 )
 def test_last_source_of_a_wished_copy_waits(
-    inventory: Inventory, other: bool, doomed: bool, held: bool, goes: bool
+    inventory: Inventory, other: bool, doomed: bool, held: str | None, goes: bool
 ) -> None:
     for site in ("T2_A", "T2_B", "T2_C"):
         inventory.site(site)
@@ -196,7 +212,7 @@ def test_last_source_of_a_wished_copy_waits(
         inventory.replica("b1", "T2_C")
     inventory.wish("copy", lfns, "T2_B")
     if held:
-        inventory.rows("UPDATE subscriptions SET state = 'held', hold_reason = 'site_unavailable'")
+        inventory.rows("UPDATE subscriptions SET state = 'held', hold_reason = :reason", reason=held)
     inventory.wish("delete", lfns, "T2_A")
     if doomed:
         inventory.wish("delete", lfns, "T2_C")
@@ -245,3 +261,22 @@ def test_the_batches_of_a_site_go_together(inventory: Inventory) -> None:
     assert (total(summaries).num_deleted, total(summaries).bytes_deleted) == (3, 3 * SIZE)
     ended = {site for (_, _, site), state in inventory.wishes().items() if state == "done"}
     assert len(ended) == 1
+
+
+def test_a_deletion_that_is_held_while_it_is_made_is_done(stock: Inventory) -> None:
+    (batch,) = plan_deletions(stock.db)
+    held = "UPDATE subscriptions SET state = 'held', hold_reason = 'operator'"
+    execute_batch(stock.db, batch, Answers(before=lambda: stock.rows(held)))  # type: ignore[arg-type]
+    assert set(stock.wishes().values()) == {"done"}
+    assert stock.replica_state("b1", "T2_B") is None
+
+
+def test_a_site_in_a_downtime_is_not_asked_to_delete(stock: Inventory) -> None:
+    (batch,) = plan_deletions(stock.db)
+    stock.rows(
+        "INSERT INTO site_downtimes (site_id, begins_at, reason, created_by) VALUES (:s, now(), 'power cut', 'ada')",
+        s=stock.site_ids["T2_B"],
+    )
+    assert recover_deletions(stock.db).unfinished == []
+    stock.rows("UPDATE site_downtimes SET ends_at = now()")
+    assert recover_deletions(stock.db).unfinished == [batch]

@@ -256,6 +256,7 @@ def test_what_was_taken_up_and_is_wrong_is_begun_anew(lab: Lab) -> None:
         ("destination", "upload", InventoryError("outside"), False, "DESTINATION outside"),
         ("destination", "write", RetryableRemoteError("507 full", status=507), True, "DESTINATION 507 full"),
         ("destination", "write", CredentialError("3010", status=3010), False, "DESTINATION [13] 3010"),
+        ("source", "read", CredentialError("TLS refused", status=None), True, "SOURCE TLS refused"),
         ("destination", "finish", RetryableRemoteError("500 oops", status=500), True, "DESTINATION 500 oops"),
     ],
     ids=lambda value: str(value),

@@ -392,6 +392,13 @@ def test_triggerer_asks_the_archive_several_at_a_time(monkeypatch: pytest.Monkey
     assert 1 < most <= watch.ARCHIVE_GETS_AT_A_TIME
 
 
+def test_a_page_of_a_proxy_is_no_answer_to_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, html="<h1>Back soon</h1>"))
+    monkeypatch.setattr(watch, "_client", lambda url, *_: httpx.AsyncClient(base_url=url, transport=transport))
+    with pytest.raises(RetryableRemoteError, match="answered no JSON: Back soon"):
+        asyncio.run(watch.poll("https://fts.invalid", ca="", cert=None, key=None, job_ids=[MISSING]))
+
+
 def test_files() -> None:
     fts, _ = client("45")
     assert [file["file_index"] for file in fts.files("x")] == [0, 1, 2]
@@ -467,17 +474,28 @@ def test_multi_source_counts_once_and_as_its_best() -> None:
     assert observed("228", "229") == [("finished", 200000, None, None)]
 
 
-def test_multi_source_fails_as_its_first() -> None:
-    """The transfer is recorded with its first source: another one's missing file must not count against that."""
-    sources = [
-        {"file_state": "FAILED", "recoverable": True, "reason": "TRANSFER [110] slow"},
-        {"file_state": "FAILED", "recoverable": False, "reason": "SOURCE [2] not there"},
-    ]
+SLOW = {"file_state": "FAILED", "recoverable": True, "reason": "TRANSFER [110] slow"}
+GONE = {"file_state": "FAILED", "recoverable": False, "reason": "SOURCE [2] not there"}
+UNUSED = {"file_state": "NOT_USED", "recoverable": None, "reason": None}
+
+
+@pytest.mark.parametrize(
+    ("job_state", "sources", "seen"),
+    [
+        ("FAILED", [SLOW, GONE], ("failed", True, "TRANSFER [110] slow; then SOURCE [2] not there")),
+        ("FAILED", [GONE, SLOW], ("failed", True, "SOURCE [2] not there; then TRANSFER [110] slow")),
+        ("FAILED", [GONE, GONE], ("failed", False, "SOURCE [2] not there; then SOURCE [2] not there")),
+        ("CANCELED", [GONE, UNUSED], ("failed", True, "SOURCE [2] not there")),
+        ("ACTIVE", [GONE, UNUSED], None),
+    ],
+    ids=["the first may serve again", "the second", "none", "one was not tried", "the next one's turn"],
+)
+def test_multi_source_fails_for_good_if_all_do(
+    job_state: str, sources: list[dict[str, Any]], seen: tuple[Any, ...] | None
+) -> None:
     files = [file | {"file_metadata": {"transfer_id": 7}} for file in sources]
-    frame = read_observations([JobStatus(JOB, 200, state="FAILED", files=files)], NOW)
-    assert frame.select("observation", "is_recoverable", "reason").rows() == [
-        ("failed", True, "TRANSFER [110] slow; then SOURCE [2] not there")
-    ]
+    frame = read_observations([JobStatus(JOB, 200, state=job_state, files=files)], NOW)
+    assert frame.select("observation", "is_recoverable", "reason").rows() == ([seen] if seen else [])
 
 
 def test_staged_and_copied() -> None:

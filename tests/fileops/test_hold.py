@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from sqlalchemy import Connection, text
+
+from dynamo_ops.fileops import hold
 from dynamo_ops.fileops.hold import HoldSummary, hold_and_release
 from dynamo_ops.fileops.status import held
 from dynamo_ops.fileops.subscribe import release, withdraw
@@ -164,3 +168,21 @@ def test_deletion_waits_for_its_site(inventory: Inventory) -> None:
     set_status(inventory, "T2_A", "ready")
     hold_and_release(inventory.db)
     assert set(inventory.wishes().values()) == {"retry"}
+
+
+@pytest.mark.parametrize("step", ["_hold", "_release"], ids=["before some are held", "before some are released"])
+def test_who_is_held_by_a_person_meanwhile_stays_so(
+    wished: Inventory, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The judgement takes its time with a million wishes; what a person does meanwhile goes before it."""
+    proceed = getattr(hold, step)
+
+    def interrupted(connection: Connection) -> Any:  # within the transaction: what another one would have committed
+        connection.execute(text("UPDATE subscriptions SET state = 'held', hold_reason = 'operator'"))
+        return proceed(connection)
+
+    monkeypatch.setattr(hold, step, interrupted)
+    if step == "_hold":
+        wished.rows("UPDATE sites SET status = 'waitroom'")
+    hold.hold_and_release(wished.db)
+    assert set(wished.wishes().values()) == {"held/operator"}

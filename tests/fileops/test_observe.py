@@ -164,3 +164,11 @@ def test_is_recoverable(flag: bool | None, reason: str, recoverable: bool) -> No
 def test_files_without_our_metadata_are_left_alone() -> None:
     status = JobStatus("x", 200, "FINISHED", files=[{"file_state": "FINISHED", "file_metadata": None}])
     assert read_observations([status], NOW).is_empty()
+
+
+def test_an_ended_job_leaves_no_file_under_way(batch: Inventory) -> None:
+    """One of a state that we do not know, one that is not listed: both are tried again."""
+    tell(batch, "FINISHED", "SHELVED", job_state="FINISHEDDIRTY")
+    assert transfer_states(batch) == ["done", "cancelled", "failed"]
+    assert batch.rows("SELECT state FROM transfer_batches") == [("finished",)]
+    assert sorted(batch.wishes().values()) == ["done", "retry", "retry"]

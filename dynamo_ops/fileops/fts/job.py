@@ -17,7 +17,8 @@ class FileCopy:
     """One file of a job.
 
     ``transfer_id`` comes back in FTS's ``file_metadata``: answers are matched by it, never by URL.
-    ``sources``: one PFN, or several alternatives for the same bytes (then the job may hold this one file only).
+    ``sources``: one PFN, or several alternatives for the same bytes (then the job may hold this one file only), those
+    after the first at ``other_site_ids``.
     """
 
     transfer_id: int
@@ -27,6 +28,7 @@ class FileCopy:
     size_bytes: int
     adler32: str | None
     activity: str = "default"
+    other_site_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

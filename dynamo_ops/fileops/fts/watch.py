@@ -107,7 +107,7 @@ def _client(
 
 async def _poll_chunk(client: httpx.AsyncClient, job_ids: Sequence[str]) -> dict[str, JobSummary]:
     response = await _get(client, "/jobs/" + ",".join(job_ids), {"files": "file_state"})
-    body: Any = response.json()
+    body = _json(response)
     if isinstance(body, dict):
         body = [body | ({} if "job_id" in body else {"job_id": job_ids[0], "http_status": str(response.status_code)})]
     return {entry["job_id"]: summarise(read_status(entry)) for entry in body}
@@ -118,7 +118,20 @@ async def _archived(client: httpx.AsyncClient, job_id: str, at_a_time: asyncio.S
         response = await _get(client, f"/archive/{job_id}")
     if response.status_code == 404:
         return job_id, summarise(JobStatus(job_id, 404))
-    return job_id, summarise(read_status({"http_status": "200 Ok"} | response.json()))
+    return job_id, summarise(read_status({"http_status": "200 Ok"} | _json(response)))
+
+
+def _json(response: httpx.Response) -> Any:
+    """The body; a proxy's page with status 200 is no answer of FTS's."""
+    try:
+        return response.json()
+    except ValueError as error:
+        raise RetryableRemoteError(
+            f"FTS {response.url} answered no JSON: {errors.text_of(response.text)}",
+            service="fts",
+            url=str(response.url),
+            status=response.status_code,
+        ) from error
 
 
 async def _get(client: httpx.AsyncClient, path: str, params: Mapping[str, str] | None = None) -> httpx.Response:

@@ -43,7 +43,7 @@ class FsspecStorage:
         if self._children(root) is None:
             raise self.error(f"{root} is not there", PermanentRemoteError, root, 404)
         yield from frames(
-            (f"{directory}/{entry.name}", entry.size_bytes, entry.modified_at)
+            (self.endpoint.listed_lfn(directory, entry.name), entry.size_bytes, entry.modified_at)
             for directory, entries in walk(root, self._children, self._threads)
             for entry in entries
             if not entry.is_directory
