@@ -25,6 +25,7 @@ def upgrade() -> None:
     op.create_check_constraint(op.f('ck_transfer_batches_backend'), 'transfer_batches', one_of('backend', ('fts', 'direct')))
     op.add_column('transfers', sa.Column('other_source_site_ids', sa.ARRAY(sa.SmallInteger()), nullable=True))
     op.create_index('ix_subscriptions_closed', 'subscriptions', ['file_id'], unique=False, postgresql_where=sa.text("state IN ('done', 'cancelled')"))
+    op.drop_constraint(op.f('fk_transfers_subscription_id'), 'transfers')
     op.drop_constraint(op.f('fk_transfers_batch_id'), 'transfers')
     op.drop_constraint(op.f('fk_transfers_source_site_id'), 'transfers')
     op.create_table('site_downtimes',
@@ -47,6 +48,7 @@ def downgrade() -> None:
     op.drop_table('site_downtimes')
     op.drop_index('ix_subscriptions_closed', table_name='subscriptions')
     op.create_foreign_key(op.f('fk_transfers_source_site_id'), 'transfers', 'sites', ['source_site_id'], ['id'])
+    op.create_foreign_key(op.f('fk_transfers_subscription_id'), 'transfers', 'subscriptions', ['subscription_id'], ['id'])
     op.create_foreign_key(op.f('fk_transfers_batch_id'), 'transfers', 'transfer_batches', ['batch_id'], ['id'])
     op.drop_column('transfers', 'other_source_site_ids')
     op.drop_column('transfer_batches', 'activity')
