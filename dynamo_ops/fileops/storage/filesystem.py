@@ -5,6 +5,7 @@ fsspec says what is wrong with OSErrors; each subclass adds the errors of its ow
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from dynamo_ops.fileops.storage.tree import Entry, frames, remove_upwards, walk
 CHUNK_BYTES = 4 << 20
 
 
-class FsspecStorage:
+class FsspecStorage(ABC):
     """One site behind ``fs``. Subclasses say how a file is written, and what their errors mean."""
 
     def __init__(self, endpoint: Endpoint, options: StorageOptions, fs: Any) -> None:
@@ -33,7 +34,7 @@ class FsspecStorage:
         self._threads = options.threads
         self._rate = RateLimit(options.calls_per_second)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (some keep nothing open)
         """Nothing is kept open."""
 
     # -- list ------------------------------------------------------------------------------------------------------
@@ -110,8 +111,9 @@ class FsspecStorage:
                 yield piece
                 start += len(piece)
 
+    @abstractmethod
     def upload(self, lfn: str, size_bytes: int) -> Upload:
-        raise NotImplementedError
+        """As ``Storage.upload``."""
 
     # -- delete ----------------------------------------------------------------------------------------------------
 
@@ -142,15 +144,15 @@ class FsspecStorage:
             return DeletionOutcome(lfn, DeletionObservation.REFUSED, error.message)
         return DeletionOutcome(lfn, DeletionObservation.DELETED)
 
-    def check_is_there(self) -> None:
+    def check_is_there(self) -> None:  # noqa: B027  (some always know)
         """``RetryableRemoteError`` where "no such file" may mean that the storage as a whole is away."""
 
     def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
         return remove_upwards(directories, keep, self.endpoint.managed_prefix, self.remove_if_empty)
 
+    @abstractmethod
     def remove_if_empty(self, directory: str) -> bool:
         """Whether the directory was empty and is gone now."""
-        raise NotImplementedError
 
     # -- names and errors ------------------------------------------------------------------------------------------
 
