@@ -33,8 +33,8 @@ class RecoverSummary:
 def recover(db: Database, client: FtsClient | None) -> RecoverSummary:
     """Find the fate of every batch that was recorded but not known to be submitted; free wishes stuck in no batch.
 
-    First task of a transfer cycle. Another run may be submitting some of these batches at this moment: that two submit
-    the same batch does no harm, since FTS takes its id once. ``client``: None where there is no FTS.
+    First task of a transfer cycle. Another run may be submitting some of these batches at this moment: ``submit_batch``
+    sees to it that one task at a time does, and FTS takes an id once. ``client``: None where there is no FTS.
     """
     with db.begin() as connection:
         planned = {
@@ -98,9 +98,13 @@ def abandon_fts(db: Database) -> int:
             key="fts.url",
             reason="jobs are open",
         )
+    closed = 0
     for batch_id, _ in rows:
-        close_batch(db, batch_id, "there is no FTS any more")
-    return len(rows)
+        with alone(db, f"transfer batch {batch_id}") as lock:
+            if lock is not None:
+                close_batch(db, batch_id, "there is no FTS any more")
+                closed += 1
+    return closed
 
 
 def staging_batches(db: Database, batch_ids: Sequence[int]) -> list[int]:

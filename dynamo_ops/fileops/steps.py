@@ -192,7 +192,7 @@ def direct_workers(database: Database, settings: Settings) -> list[int]:
 
 def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
     """Copy the files of waiting batches ourselves, from storage to storage, batch by batch, until each is done or in
-    another task's hands. One that cannot be worked on keeps the others not back; the last error is raised at the end.
+    another task's hands. One that fails keeps none of the others back; the gravest error is raised at the end.
     """
     limits = DirectLimits(files_at_once=settings.transfers.direct_files_at_once)
     storage = site_storages(database, settings)

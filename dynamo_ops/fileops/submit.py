@@ -25,9 +25,7 @@ from dynamo_ops.inventory.database import Database
 log = logging.getLogger(__name__)
 
 SiteEndpoints = Mapping[int, Mapping[str, Endpoint]]
-
-
-# So long after it was planned no request of a killed task can still be on its way to FTS.
+# So long after a submit began no request of a task that was killed in it can still be on its way to FTS.
 SETTLED = "interval '10 minutes'"
 
 
@@ -73,10 +71,11 @@ def submit_batch(
 ) -> SubmitSummary:
     """Have FTS take one recorded batch, once, however often this is run and by how many.
 
-    Files that are not wished for any more are left out, and nothing is sent for a site in a downtime. ``endpoints``: of
-    all sites, where the caller has read them. Raises RetryableRemoteError (FTS does not have the job: run again) and
-    CredentialError; both leave it planned. A document that FTS refuses is not retried: its wishes are held as
-    ``refused``, with FTS's words.
+    Files that are not wished for any more are left out, and nothing is sent for a site in a downtime; but what a killed
+    task may just have sent is sent as it was. ``endpoints``: of all sites, where the caller has read them.
+
+    Raises RetryableRemoteError (FTS does not have the job: run again) and CredentialError; both leave it planned. A
+    document that FTS refuses is not retried: its wishes are held as ``refused``, with FTS's words.
     """
     with alone(db, f"transfer batch {batch_id}") as lock:
         if lock is None:
@@ -89,10 +88,12 @@ def submit_batch(
             _hold(db, refused)
         withdrawn = {row.transfer_id for row in batch.rows if row.wish_state != "inbatch"} - refused.keys()
         if (withdrawn or not files or not batch.is_available) and client.find_job(str(batch.job_id)) is None:
-            files = [file for file in files if file.transfer_id not in withdrawn]
-            if not files or not batch.is_available:
+            wanted = [file for file in files if file.transfer_id not in withdrawn]
+            if not wanted or not batch.is_available:
                 return _let_go(db, batch)
-            _drop(db, withdrawn)
+            if batch.is_settled:
+                _drop(db, withdrawn)
+                files = wanted
         _keep_sources(db, batch, files)
         return _send(db, client, batch, files, settings)
 
@@ -111,6 +112,11 @@ def _send(
 ) -> SubmitSummary:
     make = staging_job if batch.is_staging else transfer_job
     urgency = replace(settings, priority=settings.priorities.get(batch.activity, settings.priority))
+    with db.begin() as connection:
+        connection.execute(
+            text("UPDATE transfer_batches SET submitted_at = now() WHERE id = :id AND state = 'planned'"),
+            {"id": batch.id},
+        )
     try:
         submitted = client.submit(make(files, batch.sid, urgency, batch_id=batch.id), str(batch.job_id))
     except CredentialError:
@@ -149,7 +155,8 @@ def _read(db: Database, batch_id: int) -> _Batch:
         head = connection.execute(
             text(f"""
             SELECT b.id, b.sid, b.job_id, b.site_id, b.is_staging, b.activity, b.state,
-                   b.created_at < now() - {SETTLED} AS is_settled, b.site_id IN {WRITABLE} AND NOT EXISTS (
+                   coalesce(b.submitted_at < now() - {SETTLED}, true) AS is_settled,
+                   b.site_id IN {WRITABLE} AND NOT EXISTS (
                      SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state = 'planned'
                        AND t.source_site_id NOT IN {READABLE}) AS is_available
             FROM transfer_batches b WHERE b.id = :id"""),

@@ -74,8 +74,9 @@ def send(three: Inventory, fts: Fts, batch: int) -> str:
     return submit_batch(three.db, fts, batch).outcome  # type: ignore[arg-type]
 
 
-def age(three: Inventory, minutes: int = 11) -> None:
-    three.rows("UPDATE transfer_batches SET created_at = now() - :m * interval '1 minute'", m=minutes)
+def tried(three: Inventory, minutes: int | None) -> None:
+    """A submit began so long ago, and nobody knows what came of it; None: there was none."""
+    three.rows("UPDATE transfer_batches SET submitted_at = now() - :m * interval '1 minute'", m=minutes)
 
 
 def test_what_is_not_wished_for_any_more_is_not_sent(three: Inventory, identity: FtsIdentity) -> None:
@@ -99,23 +100,51 @@ def test_what_fts_has_already_is_not_taken_back_here(three: Inventory, identity:
     assert three.rows("SELECT DISTINCT state FROM transfers") == [("submitted",)]
 
 
-@pytest.mark.parametrize(("minutes", "outcome", "state"), [(1, "waiting", "planned"), (11, "unwanted", "cancelled")])
+@pytest.mark.parametrize(
+    ("minutes", "outcome", "state"),
+    [(None, "unwanted", "cancelled"), (1, "waiting", "planned"), (11, "unwanted", "cancelled")],
+    ids=["never submitted", "a submit may be on its way", "no more"],
+)
 def test_a_batch_that_nobody_wants_is_closed_once_no_submit_can_be_on_its_way(
-    three: Inventory, identity: FtsIdentity, minutes: int, outcome: str, state: str
+    three: Inventory, identity: FtsIdentity, minutes: int | None, outcome: str, state: str
 ) -> None:
     lfns, (batch,) = planned(three, identity)
+    three.rows("UPDATE transfer_batches SET created_at = now() - interval '1 day'")
     three.wish("delete", lfns, "T2_B")
-    age(three, minutes)
+    tried(three, minutes)
     fts = Fts()
     assert send(three, fts, batch) == outcome
     assert fts.jobs == []
     assert three.rows("SELECT state FROM transfer_batches") == [(state,)]
 
 
+def test_what_may_be_on_its_way_is_sent_as_it_was(three: Inventory, identity: FtsIdentity) -> None:
+    """The killed task's job has the id of ours: the files of both are what is seen afterwards."""
+    (gone, *_), (batch,) = planned(three, identity)
+    three.wish("delete", [gone], "T2_B")
+    tried(three, 1)
+    fts = Fts()
+    assert send(three, fts, batch) == "submitted"
+    assert len(fts.sent()) == 3
+    assert three.rows("SELECT DISTINCT state FROM transfers") == [("submitted",)]
+
+
+def test_that_a_submit_began_is_known_before_it_is_answered(three: Inventory, identity: FtsIdentity) -> None:
+    _, (batch,) = planned(three, identity)
+    seen: list[Any] = []
+
+    def killed(job: Mapping[str, Any]) -> RemoteError:
+        seen.extend(three.rows("SELECT state, submitted_at IS NOT NULL FROM transfer_batches"))
+        return RetryableRemoteError("no answer", service="fts")
+
+    with pytest.raises(RetryableRemoteError):
+        send(three, Fts(answer=killed), batch)
+    assert seen == [("planned", True)]
+
+
 @pytest.mark.parametrize("site", ["T2_A", "T2_B"], ids=["source", "destination"])
 def test_nothing_is_sent_for_a_site_in_a_downtime(three: Inventory, identity: FtsIdentity, site: str) -> None:
     lfns, (batch,) = planned(three, identity)
-    age(three)
     three.rows(DOWNTIME, s=three.site_ids[site])
     fts = Fts()
     assert send(three, fts, batch) == "unwanted"

@@ -66,7 +66,8 @@ class Subscription(Base):
 class TransferBatch(Base):
     """One FTS job, or with backend ``direct`` the copies of one task of ours.
 
-    ``sid`` and ``job_id`` are chosen and stored before the submit (FTS_CONTRACT §5).
+    ``sid`` and ``job_id`` are chosen and stored before the submit (FTS_CONTRACT §5). ``submitted_at``: when the last
+    submit began; while the batch is ``planned`` nobody knows what came of it.
     """
 
     __tablename__ = "transfer_batches"
