@@ -141,6 +141,46 @@ class MailSettings(Strict):
     recipients: list[str] = Field(default_factory=list)
 
 
+class WebhookSettings(Strict):
+    """A chat or any other service that takes a POST of JSON. ``text_key``: under which key it wants the text
+    (``text`` for Mattermost, Slack and most others). ``headers``: for example a token."""
+
+    url: str = Field(pattern=r"^https?://")
+    text_key: str = "text"
+    headers: dict[str, str] = Field(default_factory=dict)
+    timeout_s: float = Field(10, gt=0)
+
+
+class AlertSettings(Strict):
+    """Who is told besides the recipients of ``mail``, and how often. ``repeat_after_h``: the same failure is told again
+    when it still happens that long after the last message; in between it is counted."""
+
+    webhooks: list[WebhookSettings] = Field(default_factory=list)
+    repeat_after_h: float = Field(6, gt=0)
+
+
+class PopularitySettings(Strict):
+    """How use becomes attributes. ``repull_days``: of sources that cannot tell what changed, the days before its own
+    that a run pulls again. ``look_back_days``: how far back a run looks for days whose data changed, and for gaps.
+
+    ``demand_half_life_days``: after that long a submitted job weighs half; older than ``demand_days`` nothing.
+    ``keep_unknown_days``: how long use of what the inventory does not know is kept by name.
+    """
+
+    repull_days: int = Field(1, ge=0, le=30)
+    look_back_days: int = Field(14, ge=1, le=366)
+    demand_half_life_days: float = Field(3, gt=0)
+    demand_days: int = Field(30, ge=1)
+    keep_unknown_days: int = Field(60, ge=1)
+
+
+class SiteStatusSettings(Strict):
+    """How soon a site follows what its source says. ``stable_h``: so long a status must be told without a break before
+    the site becomes ``ready`` or ``morgue``; meanwhile it is in the ``waitroom``. A site seen first follows at once."""
+
+    stable_h: float = Field(2, ge=0)
+
+
 class RetrySettings(Strict):
     """How often and how soon a task is tried again after a retryable error (the delay doubles up to the maximum)."""
 
@@ -181,8 +221,10 @@ class RequestSettings(Strict):
 
 
 class Settings(BaseSettings):
-    """All settings of one installation. ``storages``: what single storage plugins need, by protocol, or for one site by
-    ``protocol:SITE`` (of ``s3``: ``endpoint_url``, ``key``, ``secret``, ``token``, ``region``)."""
+    """All settings of one installation. ``metadata_schedule``: cron expression of ``metadata_sync``.
+
+    ``storages``: what single storage plugins need, by protocol, or for one site by ``protocol:SITE`` (of ``s3``:
+    ``endpoint_url``, ``key``, ``secret``, ``token``, ``region``)."""
 
     model_config = SettingsConfigDict(
         env_prefix="DYNAMO_",
@@ -202,6 +244,10 @@ class Settings(BaseSettings):
     metadata_sources: list[SourceSettings] = Field(default_factory=list)
     site_sources: list[SourceSettings] = Field(default_factory=list)
     access_sources: list[SourceSettings] = Field(default_factory=list)
+    demand_sources: list[SourceSettings] = Field(default_factory=list)
+    metadata_schedule: str = "@hourly"
+    popularity: PopularitySettings = PopularitySettings()
+    site_status: SiteStatusSettings = SiteStatusSettings()
     tls: Tls = Tls()
     fts: FtsSettings = FtsSettings()
     transfers: TransferSettings = TransferSettings()
@@ -210,6 +256,7 @@ class Settings(BaseSettings):
     storages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     requests: RequestSettings = RequestSettings()
     mail: MailSettings = MailSettings()
+    alerts: AlertSettings = AlertSettings()
     retries: RetrySettings = RetrySettings()
 
     @classmethod

@@ -6,6 +6,7 @@ before. They stay after a merge, so that the merge can be run again too. Nothing
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -18,7 +19,15 @@ from dynamo_ops.inventory.database import Database, insert_frame
 OVERLAP = timedelta(minutes=10)
 """Asked again at the start of every pull: clocks differ, and a source may show a change late."""
 
-STAGING_TABLES = ("staged_pulls", "staged_datasets", "staged_blocks", "staged_files", "staged_sites", "staged_accesses")
+STAGING_TABLES = (
+    "staged_pulls",
+    "staged_datasets",
+    "staged_blocks",
+    "staged_files",
+    "staged_sites",
+    "staged_accesses",
+    "staged_demand",
+)
 
 
 class Interval(NamedTuple):
@@ -29,10 +38,11 @@ class Interval(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """What a run asked a metadata source for: ``since`` None is everything; ``num_source_datasets`` as it was told."""
+    """What a run asked a source for: ``since`` None is everything; ``num_source_datasets``, ``fingerprint`` as told."""
 
     since: datetime | None
     num_source_datasets: int | None
+    fingerprint: str | None
 
 
 def interval_to_pull(
@@ -90,13 +100,22 @@ def staged_datasets(db: Database, run_key: str, source: str, page: int) -> list[
 
 
 def stage_details(
-    db: Database, run_key: str, source: str, page: int, blocks: pl.DataFrame, files: pl.DataFrame
-) -> None:
-    """Store what is in the datasets of one page (columns ``BLOCKS``, ``FILES`` of ``sources.source``), replacing it."""
+    db: Database, run_key: str, source: str, page: int, parts: Iterable[tuple[pl.DataFrame, pl.DataFrame]]
+) -> tuple[int, int]:
+    """Store what is in the datasets of one page, replacing it, part by part as it comes in, in one transaction.
+
+    ``parts``: frames of blocks and files (columns ``BLOCKS``, ``FILES`` of ``sources.source``). Returns the number of
+    blocks and of files.
+    """
+    num_blocks = num_files = 0
     with db.begin() as connection:
-        for table, frame in (("staged_blocks", blocks), ("staged_files", files)):
+        for table in ("staged_blocks", "staged_files"):
             _clear(connection, table, run_key, source, page)
-            _insert(connection, table, run_key, source, frame.with_columns(page=pl.lit(page)))
+        for blocks, files in parts:
+            _insert(connection, "staged_blocks", run_key, source, blocks.with_columns(page=pl.lit(page)))
+            _insert(connection, "staged_files", run_key, source, files.with_columns(page=pl.lit(page)))
+            num_blocks, num_files = num_blocks + blocks.height, num_files + files.height
+    return num_blocks, num_files
 
 
 def stage_sites(db: Database, run_key: str, source: str, frame: pl.DataFrame) -> None:
@@ -104,9 +123,16 @@ def stage_sites(db: Database, run_key: str, source: str, frame: pl.DataFrame) ->
     _replace(db, "staged_sites", run_key, source, "sites", frame)
 
 
-def stage_accesses(db: Database, run_key: str, source: str, frame: pl.DataFrame) -> None:
-    """Store accesses (columns day, dataset, site, num_accesses), replacing what (run_key, source) staged."""
-    _replace(db, "staged_accesses", run_key, source, "accesses", frame)
+def stage_accesses(
+    db: Database, run_key: str, source: str, frame: pl.DataFrame, fingerprint: str | None = None
+) -> None:
+    """Store accesses (columns ``ACCESSES`` of ``popularity.source``), replacing what (run_key, source) staged."""
+    _replace(db, "staged_accesses", run_key, source, "accesses", frame, fingerprint)
+
+
+def stage_demand(db: Database, run_key: str, source: str, frame: pl.DataFrame, fingerprint: str | None = None) -> None:
+    """Store demand (columns ``DEMAND`` of ``popularity.source``), replacing what (run_key, source) staged."""
+    _replace(db, "staged_demand", run_key, source, "demand", frame, fingerprint)
 
 
 def discard(db: Database, run_key: str) -> int:
@@ -126,7 +152,7 @@ def _open_datasets(db: Database) -> pl.DataFrame:
 
 def staged_pull(connection: Connection, run_key: str, source: str, kind: str) -> Pull:
     """What (run_key, source) asked for. Raises InventoryError if it staged nothing, or the staged rows are lost."""
-    sql = """SELECT since_at, num_source_datasets FROM staged_pulls
+    sql = """SELECT since_at, num_source_datasets, fingerprint FROM staged_pulls
              WHERE run_key = :run_key AND source = :source AND kind = :kind"""
     row = connection.execute(text(sql), {"run_key": run_key, "source": source, "kind": kind}).first()
     if row is None:
@@ -143,11 +169,13 @@ def _note_pull(
     kind: str,
     since: datetime | None = None,
     num_source_datasets: int | None = None,
+    fingerprint: str | None = None,
 ) -> None:
-    sql = """INSERT INTO staged_pulls (run_key, source, kind, since_at, num_source_datasets)
-             VALUES (:run_key, :source, :kind, :since, :num_source_datasets)
+    sql = """INSERT INTO staged_pulls (run_key, source, kind, since_at, num_source_datasets, fingerprint)
+             VALUES (:run_key, :source, :kind, :since, :num_source_datasets, :fingerprint)
              ON CONFLICT (run_key, source, kind) DO UPDATE
-             SET since_at = excluded.since_at, num_source_datasets = excluded.num_source_datasets"""
+             SET since_at = excluded.since_at, num_source_datasets = excluded.num_source_datasets,
+                 fingerprint = excluded.fingerprint"""
     connection.execute(
         text(sql),
         {
@@ -156,14 +184,23 @@ def _note_pull(
             "kind": kind,
             "since": since,
             "num_source_datasets": num_source_datasets,
+            "fingerprint": fingerprint,
         },
     )
 
 
-def _replace(db: Database, table: str, run_key: str, source: str, kind: str, frame: pl.DataFrame) -> None:
+def _replace(
+    db: Database,
+    table: str,
+    run_key: str,
+    source: str,
+    kind: str,
+    frame: pl.DataFrame,
+    fingerprint: str | None = None,
+) -> None:
     with db.begin() as connection:
         _clear(connection, table, run_key, source)
-        _note_pull(connection, run_key, source, kind)
+        _note_pull(connection, run_key, source, kind, fingerprint=fingerprint)
         _insert(connection, table, run_key, source, frame)
 
 

@@ -68,7 +68,6 @@ _INSERT_DAY = f"""
 _COUNT_UNKNOWN = f"SELECT count(*) {_STAGED} AND (d.id IS NULL OR s.id IS NULL)"
 
 _NOTE_DAY = """
-    INSERT INTO aggregated_days (day, source, num_accesses, num_unknown, aggregated_at)
-    VALUES (:day, :source, :num_accesses, :num_unknown, now())
-    ON CONFLICT (day, source) DO UPDATE
-    SET num_accesses = excluded.num_accesses, num_unknown = excluded.num_unknown, aggregated_at = now()"""
+    INSERT INTO aggregated_days (day, source, kind, num_told, aggregated_at)
+    VALUES (:day, :source, 'accesses', :num_accesses, now())
+    ON CONFLICT (day, source, kind) DO UPDATE SET num_told = excluded.num_told, aggregated_at = now()"""

@@ -46,3 +46,8 @@ class JsonAccessSource:
         params = {"from": start.isoformat(), "to": (start + timedelta(days=1)).isoformat()}
         rows = self._http.rows(self._options.url, _ACCESSES, "dataset", params)
         return pl.DataFrame([dict(row) for row in rows], schema=dict(ACCESSES))
+
+    def fingerprint(self, day: date) -> str | None:
+        """None: the feed does not say what changed."""
+        del day
+        return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Annotated, Any
@@ -19,7 +19,6 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from dynamo_ops.errors import SourceDataError
-from dynamo_ops.inventory.frames import empty
 from dynamo_ops.settings import SourceSettings, Strict, Tls
 from dynamo_ops.sources.http import HttpJson
 from dynamo_ops.sources.loader import parse_options
@@ -114,14 +113,10 @@ class DbsSource:
         params = {"dataset": self._options.dataset, "dataset_access_type": "*"}
         return len(self._http.rows(self._url("datasets"), _NAMES, "dataset", params))
 
-    def details(self, datasets: Sequence[str]) -> Details:
-        """Blocks and files of ``datasets``, two requests each, ``threads`` datasets at a time."""
+    def details(self, datasets: Sequence[str]) -> Iterator[Details]:
+        """Blocks and files of ``datasets``, two requests each, ``threads`` datasets at a time; a part is a dataset."""
         with ThreadPoolExecutor(self._options.threads) as threads:
-            found = list(threads.map(self._details, datasets))
-        return Details(
-            pl.concat([empty(BLOCKS), *(each.blocks for each in found)]),
-            pl.concat([empty(FILES), *(each.files for each in found)]),
-        )
+            yield from threads.map(self._details, datasets)
 
     def _details(self, dataset: str) -> Details:
         params = {"dataset": dataset, "detail": 1}

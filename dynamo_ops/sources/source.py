@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -60,8 +60,11 @@ class MetadataSource(Protocol):
         """How many datasets the source has in all, whatever their age and status."""
         ...
 
-    def details(self, datasets: Sequence[str]) -> Details:
-        """Blocks and files of ``datasets``; a dataset that the source does not know has no rows."""
+    def details(self, datasets: Sequence[str]) -> Iterator[Details]:
+        """Blocks and files of ``datasets``, in parts as they come in: what is in memory at a time stays small.
+
+        A dataset is told whole, in one part or several; one that the source does not know has no rows.
+        """
         ...
 
 

@@ -50,9 +50,9 @@ def pull_datasets(
 def pull_details(db: Database, settings: Settings, run_key: str, source: str, page: int) -> dict[str, int]:
     """Stage the blocks and files of one page of datasets; returns how many there are of each."""
     datasets = staging.staged_datasets(db, run_key, source, page)
-    blocks, files = metadata_source(named(settings.metadata_sources, source), settings.tls).details(datasets)
-    staging.stage_details(db, run_key, source, page, blocks, files)
-    return {"datasets": len(datasets), "blocks": blocks.height, "files": files.height}
+    parts = metadata_source(named(settings.metadata_sources, source), settings.tls).details(datasets)
+    num_blocks, num_files = staging.stage_details(db, run_key, source, page, parts)
+    return {"datasets": len(datasets), "blocks": num_blocks, "files": num_files}
 
 
 def merge(

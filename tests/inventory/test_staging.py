@@ -52,7 +52,7 @@ def test_a_page_of_details_replaces_only_itself(database: Database) -> None:
     blocks = pl.DataFrame([block(of="/A/B/C")], schema=dict(BLOCKS))
     files = pl.DataFrame([file("/a/1", of="/A/B/C"), file("/a/2", of="/A/B/C")], schema=dict(FILES))
     for page in (0, 1, 0, 0):
-        staging.stage_details(database, RUN, "dbs", page, blocks, files)
+        staging.stage_details(database, RUN, "dbs", page, [(blocks, files)])
     assert rows(database, "staged_blocks") == 2
     assert rows(database, "staged_files") == 4
 

@@ -83,9 +83,8 @@ def stage(
         num_source_datasets=len(datasets) if count is None else count,
     )
     summed = [{**each, **_sums(each, files)} for each in blocks]
-    staging.stage_details(
-        db, run_key, source, 0, pl.DataFrame(summed, schema=dict(BLOCKS)), pl.DataFrame(list(files), schema=dict(FILES))
-    )
+    part = (pl.DataFrame(summed, schema=dict(BLOCKS)), pl.DataFrame(list(files), schema=dict(FILES)))
+    staging.stage_details(db, run_key, source, 0, [part])
 
 
 def _sums(each: Row, files: Sequence[Row]) -> Row:

@@ -61,7 +61,7 @@ def test_unknown_names_are_counted_and_told(filled: Database) -> None:
     told = [("/A/B-v1/C", "T2_A", 3), ("/No/Such/DATA", "T2_A", 2), ("/A/B-v1/C", "T2_X", 1)]
     summary = aggregate(filled, DAYS[0], *told)
     assert summary == DaySummary(1, 3, 2, ["/No/Such/DATA"], ["T2_X"])
-    assert filled.frame("SELECT num_accesses, num_unknown FROM aggregated_days").row(0) == (3, 2)
+    assert filled.frame("SELECT kind, num_told FROM aggregated_days").row(0) == ("accesses", 3)
 
 
 def test_a_day_that_was_not_pulled_is_not_wiped(filled: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -11,7 +12,7 @@ from dynamo_ops.errors import DynamoError, RetryableRemoteError, SettingsError, 
 from dynamo_ops.settings import SourceSettings, Tls
 from dynamo_ops.sources.dbs import DbsSource, normalised_adler32
 from dynamo_ops.sources.loader import metadata_source
-from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES
+from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
 from simgrid.grid import Grid
 from tests.sources.pocket import NOW, settings_for
 
@@ -20,6 +21,12 @@ def source_at(grid: Grid, **options: object) -> DbsSource:
     settings = settings_for(grid)
     named = SourceSettings(name="dbs", type="dbs", options={"url": grid.endpoints["dbs"], **options})
     return DbsSource(named, settings.tls)
+
+
+def whole(parts: Iterable[Details]) -> Details:
+    """All parts in one."""
+    found = list(parts)
+    return Details(pl.concat(part.blocks for part in found), pl.concat(part.files for part in found))
 
 
 def test_all_datasets_with_status_and_release(grid: Grid) -> None:
@@ -41,7 +48,7 @@ def test_only_what_changed_since(grid: Grid) -> None:
 
 def test_details_of_several_datasets(grid: Grid) -> None:
     names = ["/Muons/Run2026A-v1/AOD", "/Jets/Run2025B-v2/RAW", "/No/Such-v1/DATASET"]
-    blocks, files = source_at(grid).details(names)
+    blocks, files = whole(source_at(grid).details(names))
     assert dict(blocks.schema) == dict(BLOCKS)
     assert dict(files.schema) == dict(FILES)
     assert (blocks.height, files.height) == (6, 36)
@@ -54,11 +61,8 @@ def test_details_of_several_datasets(grid: Grid) -> None:
     assert blocks.filter("is_open").height == 1
 
 
-def test_details_of_nothing_are_empty_frames(grid: Grid) -> None:
-    blocks, files = source_at(grid).details([])
-    assert dict(blocks.schema) == dict(BLOCKS)
-    assert dict(files.schema) == dict(FILES)
-    assert blocks.is_empty()
+def test_details_of_nothing_are_no_parts(grid: Grid) -> None:
+    assert list(source_at(grid).details([])) == []
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_a_broken_service_is_told_apart(grid: Grid, fault: dict[str, bool], kind
     source = source_at(grid)
     grid.fault(dbs=fault)
     with pytest.raises(kind, match="dbs: "):
-        source.details(["/Muons/Run2026A-v1/AOD", "/Jets/Run2025B-v2/RAW"])
+        list(source.details(["/Muons/Run2026A-v1/AOD", "/Jets/Run2025B-v2/RAW"]))
 
 
 def test_one_500_is_no_trouble(grid: Grid) -> None:

@@ -17,15 +17,19 @@ from dynamo_ops.inventory.schema.fileops import (
     TransferBatch,
 )
 from dynamo_ops.inventory.schema.history import DealerCopy, DetoxDecision, DetoxLeftOut, DetoxSiteState, PolicyLine
+from dynamo_ops.inventory.schema.knowledge import Alert, DatasetSource, Invalidation, SiteOverride, Vanished
 from dynamo_ops.inventory.schema.plan import Plan, PolicyVersion
 from dynamo_ops.inventory.schema.popularity import (
     AccessDay,
     AggregatedDay,
     Attribute,
     DatasetAttribute,
+    DemandDay,
     StagedAccess,
+    StagedDemand,
+    UnknownUse,
 )
-from dynamo_ops.inventory.schema.quality import GateResult
+from dynamo_ops.inventory.schema.quality import GateMetric, GateResult
 from dynamo_ops.inventory.schema.quota import QuotaChange
 from dynamo_ops.inventory.schema.replica import BlockReplica, BlockReplicaFile, DatasetReplica, Lock, Quota
 from dynamo_ops.inventory.schema.request import GroupQuota, Request, RequestAction, RequestItem, UserQuota
@@ -42,6 +46,7 @@ from dynamo_ops.inventory.schema.staging import (
 __all__ = [
     "AccessDay",
     "AggregatedDay",
+    "Alert",
     "Attribute",
     "Base",
     "Block",
@@ -52,16 +57,20 @@ __all__ = [
     "Dataset",
     "DatasetAttribute",
     "DatasetReplica",
+    "DatasetSource",
     "DealerCopy",
     "Deletion",
     "DeletionBatch",
+    "DemandDay",
     "DetoxDecision",
     "DetoxLeftOut",
     "DetoxSiteState",
     "File",
+    "GateMetric",
     "GateResult",
     "Group",
     "GroupQuota",
+    "Invalidation",
     "Lock",
     "Plan",
     "PolicyLine",
@@ -74,16 +83,20 @@ __all__ = [
     "Site",
     "SiteDowntime",
     "SiteEndpoint",
+    "SiteOverride",
     "SiteSource",
     "SourceState",
     "StagedAccess",
     "StagedBlock",
     "StagedDataset",
+    "StagedDemand",
     "StagedFile",
     "StagedPull",
     "StagedSite",
     "Subscription",
     "Transfer",
     "TransferBatch",
+    "UnknownUse",
     "UserQuota",
+    "Vanished",
 ]

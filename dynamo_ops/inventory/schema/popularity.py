@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import Date, Double, ForeignKey, SmallInteger, Text
+from sqlalchemy import Date, Double, ForeignKey, Index, SmallInteger, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from dynamo_ops.inventory.schema.base import Base, bigint_key
+from dynamo_ops.inventory.schema.base import Base, bigint_key, one_of
 from dynamo_ops.inventory.schema.staging import UNLOGGED
 
 
 class StagedAccess(Base):
-    """Accesses of a dataset at a site on a day as a source told them, before the gate. Unlogged, as all staging."""
+    """Accesses at a site on a day as a source told them, before the gate. Unlogged, as all staging.
+
+    Either ``dataset`` or ``lfn`` says of what.
+    """
 
     __tablename__ = "staged_accesses"
     __table_args__ = (UNLOGGED,)
@@ -22,22 +25,40 @@ class StagedAccess(Base):
     source: Mapped[str]
     day: Mapped[date | None] = mapped_column(Date)
     dataset: Mapped[str | None]
+    lfn: Mapped[str | None]
     site: Mapped[str | None]
     num_accesses: Mapped[int | None]
 
 
-class AggregatedDay(Base):
-    """A day of a source that has been aggregated, also one without any access: gaps are the days that lack a row.
+class StagedDemand(Base):
+    """Jobs that were submitted on a day and read a dataset, as a source told them, before the gate."""
 
-    ``num_unknown``: staged rows left out because their dataset or site is not in the inventory.
+    __tablename__ = "staged_demand"
+    __table_args__ = (UNLOGGED,)
+
+    id: Mapped[bigint_key]
+    run_key: Mapped[str] = mapped_column(Text, index=True)
+    source: Mapped[str]
+    day: Mapped[date | None] = mapped_column(Date)
+    dataset: Mapped[str | None]
+    num_jobs: Mapped[int | None]
+
+
+class AggregatedDay(Base):
+    """A day of a source that has been aggregated, also an empty one: gaps are the days that lack a row.
+
+    ``num_told``: accesses (or jobs, where ``kind`` is demand) that the source told of, known or not. ``fingerprint``:
+    what the source held for the day when it was pulled; another one later means that late data came, null: unknown.
     """
 
     __tablename__ = "aggregated_days"
+    __table_args__ = (one_of("kind", "accesses", "demand"),)
 
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     source: Mapped[str] = mapped_column(Text, primary_key=True)
-    num_accesses: Mapped[int]
-    num_unknown: Mapped[int]
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    num_told: Mapped[int]
+    fingerprint: Mapped[str | None]
     aggregated_at: Mapped[datetime]
 
 
@@ -51,6 +72,37 @@ class AccessDay(Base):
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
     site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
     num_accesses: Mapped[int]
+
+
+class DemandDay(Base):
+    """Jobs submitted on one UTC day that read a dataset. A day of a source is replaced as a whole."""
+
+    __tablename__ = "demand_daily"
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    source: Mapped[str] = mapped_column(Text, primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    num_jobs: Mapped[int]
+
+
+class UnknownUse(Base):
+    """Accesses or jobs of a dataset, file or site that the inventory does not know (yet).
+
+    Kept by name, so that the order in which metadata and accesses come in makes no difference: each later aggregation
+    looks again.
+    """
+
+    __tablename__ = "unknown_use"
+    __table_args__ = (Index("ix_unknown_use_day", "day", "source"), one_of("kind", "accesses", "demand"))
+
+    id: Mapped[bigint_key]
+    day: Mapped[date] = mapped_column(Date)
+    source: Mapped[str]
+    kind: Mapped[str]
+    dataset: Mapped[str | None]
+    lfn: Mapped[str | None]
+    site: Mapped[str | None]
+    number: Mapped[int]
 
 
 class Attribute(Base):

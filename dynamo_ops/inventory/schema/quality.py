@@ -32,3 +32,26 @@ class GateResult(Base):
     num_unexpected: Mapped[int | None]
     examples: Mapped[list[Any]] = mapped_column(JSONB)
     checked_at: Mapped[datetime]
+
+
+class GateMetric(Base):
+    """A figure that a gate measured of its subject: breakers compare with those before, people see the trend.
+
+    ``as_of``: the moment that the data describe (the end of the run's interval), ``unit``: what the value counts. A
+    gate that is asked again in the same run replaces its figures. ``is_accepted``: the gate let the subject pass, so
+    that later runs may be compared with it.
+    """
+
+    __tablename__ = "gate_metrics"
+    __table_args__ = (Index("ix_gate_metrics_trend", "gate", "subject", "metric", "as_of"),)
+
+    id: Mapped[bigint_key]
+    gate: Mapped[str]
+    subject: Mapped[str]
+    metric: Mapped[str]
+    value: Mapped[float]
+    unit: Mapped[str]
+    run_key: Mapped[str]
+    as_of: Mapped[datetime]
+    measured_at: Mapped[datetime]
+    is_accepted: Mapped[bool]

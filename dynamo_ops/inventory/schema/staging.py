@@ -21,13 +21,13 @@ class StagedPull(Base):
     """That a run asked a source, and for what: without its row, no rows are not an answer but a pull that got lost.
 
     ``since_at`` null: everything. ``num_source_datasets``: how many datasets a metadata source said it has in all; null
-    if it was not asked.
+    if it was not asked. ``fingerprint``: what a source of accesses held, as far as it can tell.
     """
 
     __tablename__ = "staged_pulls"
     __table_args__ = (
         UniqueConstraint("run_key", "source", "kind"),
-        one_of("kind", "metadata", "sites", "accesses"),
+        one_of("kind", "metadata", "sites", "accesses", "demand"),
         UNLOGGED,
     )
 
@@ -37,6 +37,7 @@ class StagedPull(Base):
     kind: Mapped[str]
     since_at: Mapped[datetime | None]
     num_source_datasets: Mapped[int | None]
+    fingerprint: Mapped[str | None]
 
 
 class StagedDataset(Base):
@@ -124,9 +125,14 @@ class SourceState(Base):
 
 
 class SiteSource(Base):
-    """Which site source told of a site last: when that source no longer lists it, the site becomes ``unknown``."""
+    """Which site source told of a site last: when that source no longer lists it, the site becomes ``unknown``.
+
+    ``told_status``: what it said last, since ``told_since_at``; the site's own status follows with some patience.
+    """
 
     __tablename__ = "site_sources"
 
     site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
     source: Mapped[str]
+    told_status: Mapped[str | None]
+    told_since_at: Mapped[datetime | None]

@@ -52,8 +52,8 @@ def _row_checks(run: str, day: date, max_accesses: int) -> list[SqlCheck]:
 def _emptiness(run: str, day: date, source: str, days_before: int) -> SqlCheck:
     rows = f"""
         SELECT (SELECT count(*) FROM staged_accesses WHERE {run}) AS num_records,
-               (SELECT coalesce(max(num_accesses), 0) FROM aggregated_days WHERE source = {literal(source)}
-                AND day < DATE '{day}' AND day >= DATE '{day}' - {days_before}) AS most_accesses_before"""
+               (SELECT coalesce(max(num_told), 0) FROM aggregated_days
+                WHERE kind = 'accesses' AND source = {literal(source)} AND day < DATE '{day}' AND day >= DATE '{day}' - {days_before}) AS most_accesses_before"""
     wrong = f"no access at all, though there were some in the {days_before} days before,"
     return SqlCheck(
         "day_empty",
