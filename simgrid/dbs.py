@@ -13,6 +13,7 @@ from typing import Any
 
 from simgrid.catalogue import Block, Catalogue, Dataset, File
 from simgrid.faults import Faults
+from simgrid.history import Clock
 from simgrid.http import Request, Response, Service, json_response
 
 BASE = "/dbs/prod/global/DBSReader"
@@ -80,9 +81,10 @@ class DbsReader(Service):
 
     server_header = "dbs2go"
 
-    def __init__(self, catalogue: Catalogue, faults: Faults) -> None:
+    def __init__(self, catalogue: Catalogue, faults: Faults, clock: Clock) -> None:
         self._catalogue = catalogue
         self._faults = faults
+        self._clock = clock
 
     def is_down(self) -> bool:
         return self._faults.dbs.down
@@ -116,9 +118,8 @@ class DbsReader(Service):
         return response
 
     def _visible(self) -> list[Dataset]:
-        if self._faults.dbs.vanished_half:
-            return self._catalogue.datasets[::2]
-        return self._catalogue.datasets
+        datasets = self._clock.datasets(self._catalogue)
+        return datasets[::2] if self._faults.dbs.vanished_half else datasets
 
     def _serverinfo(self, request: Request) -> Iterator[dict[str, Any]]:
         yield {"dbs_version": "pocket", "dbs_instance": "prod/global"}
@@ -198,7 +199,7 @@ class DbsReader(Service):
                     row["file_size"] = -row["file_size"]
                 if "logical_file_name" in wanted and not wanted["logical_file_name"].fullmatch(file.lfn):
                     continue
-                if is_valid or not valid_only:
+                if not valid_only or (is_valid and dataset.status in ("VALID", "PRODUCTION")):
                     yield row if _is_true(request.first("detail")) else {"logical_file_name": file.lfn}
 
     def _all_blocks(self) -> Iterator[tuple[Dataset, Block]]:

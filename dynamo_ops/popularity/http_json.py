@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated
+from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field, TypeAdapter
-from typing_extensions import TypedDict
+from pydantic import Field, model_validator
 
 from dynamo_ops.popularity.source import ACCESSES
 from dynamo_ops.settings import SourceSettings, Strict, Tls
+from dynamo_ops.sources.columns import Column, Times
 from dynamo_ops.sources.http import HttpJson
 from dynamo_ops.sources.loader import parse_options
+from dynamo_ops.sources.records import Records
 
 
 class JsonAccessOptions(Strict):
-    """``url`` of the feed, without ``from`` and ``to``."""
+    """``url`` of the feed, without ``from`` and ``to``.
+
+    ``level``: whether the records name datasets or files; for files the feed is asked with ``level=file`` and gives
+    ``lfn``. ``fields``: what the records call our columns. ``times``: how they write the day.
+    """
 
     url: str = Field(pattern=r"^https?://")
     timeout_s: float = Field(120, gt=0)
+    level: Literal["dataset", "file"] = "dataset"
+    fields: dict[str, str] = Field(default_factory=dict)
+    times: Times = "iso"
 
-
-class _Access(TypedDict):
-    dataset: str
-    site: str
-    day: date
-    num_accesses: Annotated[int, Field(ge=-(2**63), lt=2**63)]
-
-
-_ACCESSES = TypeAdapter(list[_Access])
+    @model_validator(mode="after")
+    def _known_fields(self) -> JsonAccessOptions:
+        known = ("lfn" if self.level == "file" else "dataset", "site", "day", "num_accesses")
+        for name in self.fields:
+            if name not in known:
+                raise ValueError(f"fields: no column {name!r}; there are {', '.join(known)}")
+        return self
 
 
 class JsonAccessSource:
@@ -37,15 +43,22 @@ class JsonAccessSource:
 
     def __init__(self, settings: SourceSettings, tls: Tls) -> None:
         self.name = settings.name
-        self._options = parse_options(settings, JsonAccessOptions)
-        self._http = HttpJson(settings.name, tls, self._options.timeout_s)
+        self._options = options = parse_options(settings, JsonAccessOptions)
+        self._http = HttpJson(settings.name, tls, options.timeout_s)
+        self._of = "lfn" if options.level == "file" else "dataset"
+        columns = {self._of: pl.String, "site": pl.String, "day": pl.Date, "num_accesses": pl.Int64}
+        told = [Column(name, dtype, options.fields.get(name, name), options.times) for name, dtype in columns.items()]
+        self._records = Records(told, self._of)
 
     def accesses(self, day: date) -> pl.DataFrame:
         """Accesses in [day 00:00, next day 00:00) UTC; several records of a dataset at a site stay several rows."""
         start = datetime.combine(day, time(), UTC)
-        params = {"from": start.isoformat(), "to": (start + timedelta(days=1)).isoformat()}
-        rows = self._http.rows(self._options.url, _ACCESSES, "dataset", params)
-        return pl.DataFrame([dict(row) for row in rows], schema=dict(ACCESSES))
+        params: dict[str, Any] = {"from": start.isoformat(), "to": (start + timedelta(days=1)).isoformat()}
+        if self._options.level == "file":
+            params["level"] = "file"
+        told = self._http.frame(self._options.url, self._records, params)
+        lacking = pl.lit(None, pl.String).alias("dataset" if self._of == "lfn" else "lfn")
+        return told.with_columns(lacking).select(list(ACCESSES))
 
     def fingerprint(self, day: date) -> str | None:
         """None: the feed does not say what changed."""

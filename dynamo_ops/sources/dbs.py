@@ -2,26 +2,29 @@
 
 DBS speaks of a dataset's ``dataset_access_type`` where we say status, and knows no open datasets: a dataset in
 production counts as open. Its dataset times do not move when a block is added, which is why open datasets are asked for
-their details on every pull (``inventory.staging``).
+their details on every pull (``inventory.staging``). It has no pages: a list comes whole, so a huge dataset is asked for
+block by block.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import polars as pl
-from pydantic import Field, TypeAdapter
-from typing_extensions import TypedDict
+from pydantic import Field
 
 from dynamo_ops.errors import SourceDataError
+from dynamo_ops.inventory.frames import UTC
 from dynamo_ops.settings import SourceSettings, Strict, Tls
+from dynamo_ops.sources.columns import Column, adler32_digits
 from dynamo_ops.sources.http import HttpJson
 from dynamo_ops.sources.loader import parse_options
+from dynamo_ops.sources.parts import fetched, joined
+from dynamo_ops.sources.records import Records
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
 
 STATUSES = {
@@ -31,11 +34,30 @@ STATUSES = {
     "DEPRECATED": "deprecated",
     "DELETED": "deleted",
 }
-NO_CHECKSUM = ("", "NOTSET", "NONE", "NULL")
-LATEST_S = 32_503_680_000  # the year 3000: a time in milliseconds lies beyond it
+FILES_PER_REQUEST = 50_000
+"""A dataset of more files is asked for block by block: some 45 MB of JSON, which DBS sends in half a minute."""
 
-Bytes = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-UnixTime = Annotated[float, Field(ge=0, le=LATEST_S)]
+_NAMES = (Column("dataset", pl.String, "dataset"),)
+_DATASETS = (
+    Column("dataset", pl.String, "dataset"),
+    Column("status", pl.String, "dataset_access_type", values=STATUSES),
+    Column("software_release", pl.String, "release_version", default=None),
+    Column("last_update_at", UTC, "last_modification_date", "unix", default=None),
+)
+_BLOCKS = (
+    Column("block", pl.String, "block_name"),
+    Column("is_open", pl.Int64, "open_for_writing"),
+    Column("size_bytes", pl.Int64, "block_size"),
+    Column("num_files", pl.Int64, "file_count"),
+    Column("last_update_at", UTC, "last_modification_date", "unix"),
+)
+_FILES = (
+    Column("lfn", pl.String, "logical_file_name"),
+    Column("block", pl.String, "block_name"),
+    Column("size_bytes", pl.Int64, "file_size"),
+    Column("adler32", pl.String, "adler32"),
+    Column("is_valid", pl.Int64, "is_file_valid"),
+)
 
 
 class DbsOptions(Strict):
@@ -52,39 +74,6 @@ class DbsOptions(Strict):
     timeout_s: float = Field(120, gt=0)
 
 
-class _Name(TypedDict):
-    dataset: str
-
-
-class _Dataset(TypedDict, total=False):
-    dataset: str
-    dataset_access_type: str
-    last_modification_date: UnixTime | None
-    release_version: str | None
-
-
-class _Block(TypedDict):
-    block_name: str
-    open_for_writing: int
-    block_size: Bytes | None
-    file_count: Bytes | None
-    last_modification_date: UnixTime | None
-
-
-class _File(TypedDict):
-    logical_file_name: str
-    block_name: str
-    file_size: Bytes | None
-    adler32: str | None
-    is_file_valid: int | None
-
-
-_NAMES = TypeAdapter(list[_Name])
-_DATASETS = TypeAdapter(list[_Dataset])
-_BLOCKS = TypeAdapter(list[_Block])
-_FILES = TypeAdapter(list[_File])
-
-
 class DbsSource:
     """A DBS 3 reader as a MetadataSource."""
 
@@ -92,110 +81,84 @@ class DbsSource:
         self.name = settings.name
         self._options = parse_options(settings, DbsOptions)
         self._http = HttpJson(settings.name, tls, self._options.timeout_s, self._options.threads)
+        self._names, self._datasets = Records(_NAMES), Records(_DATASETS, "dataset")
+        self._blocks, self._files = Records(_BLOCKS, "block"), Records(_FILES, "lfn")
 
     def datasets(self, since: datetime | None, until: datetime) -> pl.DataFrame:
-        """Datasets of every status last changed in [since, until]. SourceDataError for a status nobody defined."""
+        """Datasets of every status last changed in [since, until]. SourceDataError for a status nobody defined.
+
+        DBS knows whole seconds: what changed in the second of ``until`` counts as changed by then.
+        """
         params: dict[str, Any] = {
             "dataset": self._options.dataset,
             "dataset_access_type": "*",
             "detail": 1,
-            "max_ldate": math.ceil(until.timestamp()),
+            "max_ldate": math.floor(until.timestamp()),
         }
         if since is not None:
-            params["min_ldate"] = math.floor(since.timestamp())
+            params["min_ldate"] = math.ceil(since.timestamp())
         if self._options.with_release:
             params["release_version"] = "*"
-        rows = self._http.rows(self._url("datasets"), _DATASETS, "dataset", params)
-        return _one_release(_frame((self._dataset(row) for row in rows), DATASETS))
+        told = self._http.frame(self._url("datasets"), self._datasets, params)
+        return _one_release(told.with_columns(is_open=pl.col("status") == "production").select(list(DATASETS)))
 
     def count_datasets(self) -> int:
         """All datasets of the pattern, of every status. DBS cannot count, so this lists their names."""
         params = {"dataset": self._options.dataset, "dataset_access_type": "*"}
-        return len(self._http.rows(self._url("datasets"), _NAMES, "dataset", params))
+        return self._http.frame(self._url("datasets"), self._names, params).height
 
     def details(self, datasets: Sequence[str]) -> Iterator[Details]:
-        """Blocks and files of ``datasets``, two requests each, ``threads`` datasets at a time; a part is a dataset."""
-        with ThreadPoolExecutor(self._options.threads) as threads:
-            yield from threads.map(self._details, datasets)
+        """Blocks and files of ``datasets``, ``threads`` requests at a time; of a huge dataset one request a block."""
+        return joined(self._details(datasets))
 
-    def _details(self, dataset: str) -> Details:
+    def _details(self, datasets: Sequence[str]) -> Iterator[Details]:
+        ahead = self._options.threads
+        with ThreadPoolExecutor(ahead) as threads:
+            for dataset, found in zip(datasets, fetched(threads, self._dataset, datasets, ahead), strict=True):
+                yield found
+                if _is_huge(found.blocks):
+                    names = [(dataset, block) for block in found.blocks["block"]]
+                    yield from fetched(threads, self._of_block, names, ahead)
+
+    def _dataset(self, dataset: str) -> Details:
+        """Blocks and files of a dataset; of a huge one the blocks only."""
         params = {"dataset": dataset, "detail": 1}
-        blocks = self._http.rows(self._url("blocks"), _BLOCKS, "block_name", params)
-        files = self._http.rows(self._url("files"), _FILES, "logical_file_name", params)
-        return Details(
-            _frame((self._block(dataset, row) for row in blocks), BLOCKS),
-            _frame((self._file(dataset, row) for row in files), FILES),
-        )
+        told = self._http.frame(self._url("blocks"), self._blocks, params)
+        told = told.with_columns(is_open=pl.col("is_open") == 1)
+        blocks = self._named(dataset, told).select(list(BLOCKS))
+        return Details(blocks, pl.DataFrame(schema=dict(FILES)) if _is_huge(blocks) else self._told(dataset, params))
+
+    def _of_block(self, name: tuple[str, str]) -> Details:
+        dataset, block = name
+        files = self._told(dataset, {"block_name": f"{dataset}#{block}", "detail": 1})
+        return Details(pl.DataFrame(schema=dict(BLOCKS)), files)
+
+    def _told(self, dataset: str, params: dict[str, Any]) -> pl.DataFrame:
+        told = self._http.frame(self._url("files"), self._files, params)
+        is_valid = pl.col("is_valid").ne_missing(0)  # what is not said to be invalid is kept
+        return self._named(dataset, told.with_columns(adler32_digits(), is_valid=is_valid)).select(list(FILES))
+
+    def _named(self, dataset: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with its dataset, and blocks by the part of their name behind ``#``."""
+        prefix = f"{dataset}#"
+        name = pl.col("block")
+        strange = frame.filter(~(name.str.starts_with(prefix) & (name.str.len_bytes() > len(prefix.encode()))))
+        if not strange.is_empty():
+            found = strange["block"][0]
+            raise SourceDataError(
+                f"{self.name}: {dataset}: block_name is {found!r}, expected '{dataset}#…'",
+                source=self.name,
+                dataset=dataset,
+                value=found,
+            )
+        return frame.with_columns(name.str.strip_prefix(prefix), dataset=pl.lit(dataset))
 
     def _url(self, api: str) -> str:
         return f"{self._options.url.rstrip('/')}/{api}"
 
-    def _dataset(self, row: _Dataset) -> dict[str, Any]:
-        name, found = row.get("dataset"), row.get("dataset_access_type")
-        if found not in STATUSES:
-            raise SourceDataError(
-                f"{self.name}: {name}: dataset_access_type is {found!r}, expected one of {', '.join(STATUSES)}",
-                source=self.name,
-                dataset=name,
-                value=found,
-            )
-        status = STATUSES[found]
-        return {
-            "dataset": name,
-            "status": status,
-            "is_open": status == "production",
-            "software_release": row.get("release_version"),
-            "last_update_at": row.get("last_modification_date"),
-        }
 
-    def _block(self, dataset: str, row: _Block) -> dict[str, Any]:
-        return {
-            "dataset": dataset,
-            "block": self._block_name(dataset, row["block_name"]),
-            "is_open": row["open_for_writing"] == 1,
-            "size_bytes": row["block_size"],
-            "num_files": row["file_count"],
-            "last_update_at": row["last_modification_date"],
-        }
-
-    def _file(self, dataset: str, row: _File) -> dict[str, Any]:
-        return {
-            "dataset": dataset,
-            "block": self._block_name(dataset, row["block_name"]),
-            "lfn": row["logical_file_name"],
-            "size_bytes": row["file_size"],
-            "adler32": normalised_adler32(row["adler32"]),
-            "is_valid": row["is_file_valid"] != 0,
-        }
-
-    def _block_name(self, dataset: str, name: str) -> str:
-        owner, _, block = name.partition("#")
-        if owner != dataset or not block:
-            raise SourceDataError(
-                f"{self.name}: {dataset}: block_name is {name!r}, expected '{dataset}#…'",
-                source=self.name,
-                dataset=dataset,
-                value=name,
-            )
-        return block
-
-
-def normalised_adler32(text: str | None) -> str | None:
-    """``text`` as eight lower-case hex digits; null for "no checksum"; unchanged when it is no checksum at all."""
-    if text is None or text.strip().upper() in NO_CHECKSUM:
-        return None
-    digits = text.strip().lower().removeprefix("0x")
-    return digits.zfill(8) if re.fullmatch(r"[0-9a-f]{1,8}", digits) else text
-
-
-def _frame(rows: Iterable[dict[str, Any]], schema: dict[str, Any] | Any) -> pl.DataFrame:
-    """The rows as a frame; ``last_update_at`` comes as unix seconds."""
-    columns = dict(schema)
-    if "last_update_at" not in columns:
-        return pl.DataFrame(list(rows), schema=columns)
-    frame = pl.DataFrame(list(rows), schema={**columns, "last_update_at": pl.Float64})
-    micros = (pl.col("last_update_at") * 1_000_000).cast(pl.Int64)
-    return frame.with_columns(micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("last_update_at"))
+def _is_huge(blocks: pl.DataFrame) -> bool:
+    return int(blocks["num_files"].sum()) > FILES_PER_REQUEST
 
 
 def _one_release(frame: pl.DataFrame) -> pl.DataFrame:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+import polars as pl
 import requests
 from pydantic import TypeAdapter, ValidationError
 from requests.adapters import HTTPAdapter
@@ -20,14 +22,26 @@ from dynamo_ops.errors import (
     SourceDataError,
 )
 from dynamo_ops.settings import Tls
+from dynamo_ops.sources.records import Fault, Records
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 10.0
+MOST_PATIENCE_S = 15  # that long a Retry-After is waited for; the task's own retries come after minutes
+CHUNK_BYTES = 1 << 20
 SHOWN_CHARACTERS = 200
 CREDENTIAL_STATUSES = (401, 403, 419)
 RETRYABLE_STATUSES = (408, 425, 429)
 TLS_REFUSED_CREDENTIAL = ("ALERT_CERTIFICATE", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA", "CERTIFICATE_REQUIRED")
+
+
+class Answer(NamedTuple):
+    """What a service answered, to its end."""
+
+    url: str
+    status: int
+    reason: str
+    content: bytes
 
 
 class HttpJson:
@@ -36,12 +50,20 @@ class HttpJson:
     ``timeout_s``: how long the service may stay silent. Proxy and ``.netrc`` settings of the shell play no part.
     """
 
-    def __init__(self, service: str, tls: Tls, timeout_s: float = 60.0, connections: int = 4) -> None:
+    def __init__(
+        self,
+        service: str,
+        tls: Tls,
+        timeout_s: float = 60.0,
+        connections: int = 4,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.service = service
         self._timeout = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers["Accept"] = "application/json"
+        self._session.headers.update(headers or {})
         self._session.verify = _readable(tls.ca, "tls.ca") or True
         self._session.cert = _client_certificate(tls)
         retry = Retry(
@@ -49,7 +71,8 @@ class HttpJson:
             backoff_factor=0.3,
             status_forcelist=(429, 500, 502, 503, 504),
             allowed_methods=("GET",),
-            respect_retry_after_header=False,
+            respect_retry_after_header=True,
+            retry_after_max=MOST_PATIENCE_S,
             raise_on_status=False,
         )
         adapter = HTTPAdapter(pool_maxsize=connections, max_retries=retry)
@@ -70,13 +93,28 @@ class HttpJson:
         except ValidationError as error:
             raise self._malformed(response, error, label) from error
 
+    def frame(self, url: str, records: Records, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The list of records at ``url`` as columns; errors as of ``rows``. For long lists."""
+        response = self._get(url, params)
+        return records.frame(response.content, self._fault(response))
+
+    def document(self, url: str, params: Mapping[str, Any] | None = None) -> tuple[Any, Fault]:
+        """The JSON document at ``url`` as Python values, and what makes an error about it; errors as of ``rows``."""
+        response = self._get(url, params)
+        fault = self._fault(response)
+        try:
+            return msgspec.json.decode(response.content), fault
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise fault(f"is not JSON ({error})") from error
+
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def _get(self, url: str, params: Mapping[str, Any] | None) -> requests.Response:
+    def _get(self, url: str, params: Mapping[str, Any] | None) -> Answer:
         try:
-            response = self._session.get(url, params=params, timeout=self._timeout)
+            with self._session.get(url, params=params, timeout=self._timeout, stream=True) as response:
+                content = b"".join(response.iter_content(CHUNK_BYTES))
         except requests.exceptions.SSLError as error:
             raise self._tls_error(url, error) from error
         except (
@@ -92,9 +130,10 @@ class HttpJson:
             raise PermanentRemoteError(
                 f"{self.service}: {url} cannot be asked: {error}", service=self.service, url=url, status=None
             ) from error
-        if response.status_code >= 400:
-            raise self._refusal(response)
-        return response
+        answer = Answer(response.url, response.status_code, response.reason, content)
+        if answer.status >= 400:
+            raise self._refusal(answer)
+        return answer
 
     def _tls_error(self, url: str, error: Exception) -> RetryableRemoteError | PermanentRemoteError:
         facts = {"service": self.service, "url": url, "status": None}
@@ -109,8 +148,8 @@ class HttpJson:
             )
         return RetryableRemoteError(f"{self.service}: no TLS connection to {url}: {reason}", **facts)
 
-    def _refusal(self, response: requests.Response) -> RetryableRemoteError | PermanentRemoteError:
-        status = response.status_code
+    def _refusal(self, response: Answer) -> RetryableRemoteError | PermanentRemoteError:
+        status = response.status
         message = f"{self.service}: {response.url} answered {status} {response.reason}: {_shown(response.content)}"
         facts = {"service": self.service, "url": response.url, "status": status}
         if status >= 500 or status in RETRYABLE_STATUSES:
@@ -119,7 +158,17 @@ class HttpJson:
             return CredentialError(message, **facts)
         return PermanentRemoteError(message, **facts)
 
-    def _malformed(self, response: requests.Response, error: ValidationError, label: str) -> SourceDataError:
+    def _fault(self, response: Answer) -> Fault:
+        def fault(what: str, **facts: object) -> SourceDataError:
+            if what.startswith("is not"):
+                message = f"{self.service}: the answer of {response.url} {what}: {_shown(response.content)}"
+            else:
+                message = f"{self.service}: {what} (in the answer of {response.url})"
+            return SourceDataError(message, **{"source": self.service, "url": response.url, **facts})
+
+        return fault
+
+    def _malformed(self, response: Answer, error: ValidationError, label: str) -> SourceDataError:
         fault = error.errors()[0]
         where = _record(response.content, fault["loc"], label)
         if not where:

@@ -10,8 +10,11 @@ import pytest
 
 from dynamo_ops.errors import DynamoError, RetryableRemoteError, SettingsError, SourceDataError
 from dynamo_ops.settings import SourceSettings, Tls
-from dynamo_ops.sources.dbs import DbsSource, normalised_adler32
+from dynamo_ops.sources.columns import adler32_digits
+from dynamo_ops.sources.dbs import DbsSource
+from dynamo_ops.sources.http import HttpJson
 from dynamo_ops.sources.loader import metadata_source
+from dynamo_ops.sources.records import Records
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
 from simgrid.grid import Grid
 from tests.sources.pocket import NOW, settings_for
@@ -93,6 +96,35 @@ def test_a_status_nobody_defined_is_refused_by_name(own_grid: Grid) -> None:
     assert caught.value.facts["dataset"] == "/Muons/Run2025B-v1/AOD"
 
 
+def test_a_huge_dataset_is_asked_for_block_by_block(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["/Muons/Run2026A-v1/AOD", "/Jets/Run2025B-v2/RAW"]
+    expected = whole(source_at(grid).details(names))
+    asked: list[dict[str, object]] = []
+    real = HttpJson.frame
+
+    def frame(self: HttpJson, url: str, records: Records, params: dict[str, object]) -> pl.DataFrame:
+        asked.append({"api": url.rsplit("/", 1)[-1], **params})
+        return real(self, url, records, params)
+
+    monkeypatch.setattr(HttpJson, "frame", frame)
+    monkeypatch.setattr("dynamo_ops.sources.dbs.FILES_PER_REQUEST", 5)
+    found = whole(source_at(grid).details(names))
+    for told, wanted in zip(found, expected, strict=True):
+        assert told.sort(told.columns).equals(wanted.sort(wanted.columns))
+    of_files = [params for params in asked if params["api"] == "files"]
+    assert len(of_files) == expected.blocks.height
+    assert all("block_name" in params and "dataset" not in params for params in of_files)
+
+
+def test_a_block_of_another_dataset_is_refused_by_name(own_grid: Grid) -> None:
+    own_grid.catalogue.datasets[0].blocks[0].name = "/Other/Run2026A-v1/AOD#1"
+    name = own_grid.catalogue.datasets[0].name
+    with pytest.raises(
+        SourceDataError, match=f"dbs: {name}: block_name is '/Other/Run2026A-v1/AOD#1', expected '{name}#…'"
+    ):
+        list(source_at(own_grid).details([name]))
+
+
 @pytest.mark.parametrize(
     ("told", "kept"),
     [
@@ -108,7 +140,8 @@ def test_a_status_nobody_defined_is_refused_by_name(own_grid: Grid) -> None:
     ],
 )
 def test_adler32_is_eight_lower_case_digits(told: str | None, kept: str | None) -> None:
-    assert normalised_adler32(told) == kept
+    frame = pl.DataFrame({"adler32": [told]}, schema={"adler32": pl.String})
+    assert frame.select(adler32_digits()).item() == kept
 
 
 @pytest.mark.parametrize(

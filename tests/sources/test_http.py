@@ -127,3 +127,28 @@ def test_a_missing_ca_file_is_a_setting_to_fix(tmp_path: Path) -> None:
 def test_the_shells_proxy_plays_no_part(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert ask(service, 200, "[]") == []
+
+
+def test_a_service_that_asks_for_patience_gets_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", slept.append)
+
+    class Busy(Answers):
+        def do_GET(self) -> None:
+            type(self).calls.append(self.path)
+            self.send_response(200 if len(self.calls) == 3 else 503)
+            self.send_header("Retry-After", "2" if len(self.calls) == 1 else "86400")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+    Busy.calls = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        assert HttpJson("dbs", Tls(), 5).rows(f"http://127.0.0.1:{server.server_port}/", ROWS, "name") == []
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert slept == [2, 15], "what it asks for, but not for a day"
