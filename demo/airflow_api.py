@@ -48,6 +48,24 @@ class Airflow:
             self._call("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": params})["dag_run_id"]
         )
 
+    def trigger_interval(self, dag_id: str, start: datetime, end: datetime) -> str:
+        """Start the run that owns an interval; returns its id."""
+        body = {
+            "logical_date": start.isoformat(),
+            "data_interval_start": start.isoformat(),
+            "data_interval_end": end.isoformat(),
+            "conf": {},
+        }
+        return str(self._call("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """queued, running, success or failed."""
+        return str(self._call("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Make Airflow forget a run."""
+        self._call("DELETE", f"dags/{dag_id}/dagRuns/{run_id}")
+
     def backfill(self, dag_id: str, start: datetime, end: datetime) -> int:
         """Run the intervals from ``start`` to ``end`` that were not run; returns the backfill's id."""
         body = {

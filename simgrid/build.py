@@ -35,7 +35,7 @@ def build(scenario: Scenario, directory: Path, fresh: bool = False) -> Catalogue
     saved = directory / "catalogue.json"
     if saved.exists():
         return Catalogue.load(saved)
-    catalogue = populate(scenario, datetime.now(UTC))
+    catalogue = populate(scenario, scenario.built_at or datetime.now(UTC))
     _write_storage(scenario, catalogue, directory)
     document = placement_document(scenario, catalogue)
     (directory / "replicas.json").write_text(json.dumps(document, indent=1), encoding="utf-8")

@@ -12,6 +12,7 @@ from typing import Any
 
 from simgrid.catalogue import Catalogue
 from simgrid.faults import Faults, FeedFaults
+from simgrid.history import Clock
 from simgrid.http import Request, Response, Service, json_response
 from simgrid.scenario import Site
 
@@ -63,9 +64,10 @@ class AccessFeed(Service):
     the client accepts application/x-ndjson, else a JSON list.
     """
 
-    def __init__(self, catalogue: Catalogue, faults: Faults) -> None:
+    def __init__(self, catalogue: Catalogue, faults: Faults, clock: Clock) -> None:
         self._catalogue = catalogue
         self._faults = faults
+        self._clock = clock
 
     def is_down(self) -> bool:
         return self._faults.accesses.down
@@ -81,7 +83,7 @@ class AccessFeed(Service):
         vanished = self._faults.accesses.vanished
         rows = [
             asdict(access)
-            for access in self._catalogue.accesses
+            for access in self._clock.accesses(self._catalogue)
             if access.site not in vanished
             and (first is None or _midnight(access.day) >= first)
             and (last is None or _midnight(access.day) < last)

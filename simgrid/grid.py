@@ -17,6 +17,7 @@ from simgrid.dbs import BASE, DbsReader
 from simgrid.faults import Faults
 from simgrid.feeds import AccessFeed, SiteStatus
 from simgrid.fts.service import Fts
+from simgrid.history import Clock
 from simgrid.http import Request, Response, Server, Service
 from simgrid.mail import MailSink
 from simgrid.scenario import Scenario, load_scenario
@@ -25,6 +26,8 @@ from simgrid.storage import Storage
 from simgrid.tape import Tape
 from simgrid.tls import make_credentials
 from simgrid.webdav import Site
+from simgrid.webhook import PATH as WEBHOOK
+from simgrid.webhook import WebhookSink
 
 HOST = "127.0.0.1"
 _FIRST_SITE = 11  # site i listens on 127.0.0.(11 + i): FTS tells storages apart by host alone
@@ -44,8 +47,9 @@ class Grid:
     """A running pocket grid; a context manager.
 
     `endpoints` says where everything is. With `port_base` 0 the system chooses the ports; else the services take
-    port_base (control), +1 (fts), +2 (dbs), +3 (site status), +4 (accesses), +5 (smtp), and site i +10 + i on its own
-    address. Over an existing directory the grid goes on with the storage, jobs and staging requests it finds there.
+    port_base (control), +1 (fts), +2 (dbs), +3 (site status), +4 (accesses), +5 (smtp), +6 (a chat's webhook), and
+    site i +10 + i on its own address. Over an existing directory the grid goes on with the storage, jobs and staging
+    requests it finds there.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Grid:
         self._mail: MailSink | None = None
         self._fts: Fts | None = None
         self.catalogue = build(self.scenario, self.directory, fresh)
+        self.clock = Clock()
         self.faults = Faults(self.scenario.faults, [site.name for site in self.scenario.sites], self.scenario.seed)
         self._addresses = {site.name: f"127.0.0.{_FIRST_SITE + n}" for n, site in enumerate(self.scenario.sites)}
         self.credentials = make_credentials(
@@ -119,12 +124,14 @@ class Grid:
         sites = {site.name: self._start_site(number, site) for number, site in enumerate(self.scenario.sites)}
         status = SiteStatus(self.scenario.sites, {name: entry["prefix"] for name, entry in sites.items()}, self.faults)
         self._fts = Fts(self.scenario, self.directory / "state", self.credentials, self.faults)
-        control = Control(self.faults, status, self.restart_fts, self._health)
+        control = Control(self.faults, status, self.clock, self.restart_fts, self._health)
         self._fts_server = self._serve(self._fts.rest, HOST, 1)
-        dbs = self._serve(DbsReader(self.catalogue, self.faults), HOST, 2)
+        dbs = self._serve(DbsReader(self.catalogue, self.faults, self.clock), HOST, 2)
         status_server = self._serve(status, HOST, 3)
-        accesses = self._serve(AccessFeed(self.catalogue, self.faults), HOST, 4)
+        accesses = self._serve(AccessFeed(self.catalogue, self.faults, self.clock), HOST, 4)
         self._mail = MailSink(self.directory / "mail", HOST, self._port(5))
+        chat = WebhookSink(self.directory / "chat")
+        chat_server = self._serve(chat, HOST, 6)
         control_server = self._serve(control, HOST, 0, plain=True)
         return {
             "fts": f"https://{HOST}:{self._fts_server.port}",
@@ -134,6 +141,8 @@ class Grid:
             "control": f"http://{HOST}:{control_server.port}",
             "smtp": {"host": HOST, "port": self._mail.port},
             "mail_dir": str(self._mail.directory),
+            "webhook": f"https://{HOST}:{chat_server.port}{WEBHOOK}",
+            "chat_dir": str(chat.directory),
             "ca": str(self.credentials.ca),
             "user_cert": str(self.credentials.user_cert),
             "user_key": str(self.credentials.user_key),

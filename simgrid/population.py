@@ -55,7 +55,7 @@ class _DatasetWriter:
 
     def dataset(self, name: str, shape: DatasetShape, age: float) -> Dataset:
         modified = self._now - int(age)
-        spread = 3600 * shape.blocks
+        spread = int(shape.grown_in or 3600 * shape.blocks)
         dataset = Dataset(
             name=name,
             dataset_id=next(self._dataset_ids),
@@ -73,7 +73,8 @@ class _DatasetWriter:
 
     def _block(self, dataset: Dataset, shape: DatasetShape, number: int, is_open: bool) -> Block:
         chance = random.Random(f"{self._seed}:{dataset.name}:{number}")
-        created = dataset.modified_at - 3600 * (shape.blocks - number)
+        span = (dataset.modified_at - dataset.created_at) // shape.blocks
+        created = dataset.modified_at - span * (shape.blocks - number)
         name = f"{dataset.name}#{uuid.UUID(int=chance.getrandbits(128), version=4)}"
         block = Block(
             name=name,
@@ -81,9 +82,9 @@ class _DatasetWriter:
             is_open=is_open,
             origin_site="",
             created_at=created,
-            modified_at=created + 3600,
+            modified_at=created + span,
         )
-        for _ in range(shape.files_per_block):
+        for place in range(shape.files_per_block):
             size = chance.randint(*shape.file_size_bytes)
             lfn = _lfn(dataset, number, uuid.UUID(int=chance.getrandbits(128), version=4))
             checksum = zlib.adler32(file_bytes(self._seed, lfn, size))
@@ -93,7 +94,7 @@ class _DatasetWriter:
                     size=size,
                     adler32=f"{checksum:08x}",
                     file_id=next(self._file_ids),
-                    modified_at=block.modified_at,
+                    modified_at=created + span * (place + 1) // shape.files_per_block,
                     events=size // 20,
                 )
             )

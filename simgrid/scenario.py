@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from simgrid.duration import Duration
 from simgrid.faults import FaultsRecord
@@ -60,6 +60,7 @@ class DatasetShape(_Part):
     files_per_block: int = Field(4, ge=1)
     file_size_bytes: tuple[int, int] = (2000, 20000)
     age: Duration = Field(86400.0 * 30, description="since the last modification")
+    grown_in: Duration | None = Field(None, description="from the first file to the last; by default an hour a block")
     release: str = "SW_1_0_0"
     open: bool = Field(False, description="the last block still takes files")
     lfn_prefix: str = "/store/data"
@@ -140,6 +141,7 @@ class FtsSettings(_Part):
 class Scenario(_Part):
     name: str = "unnamed"
     seed: int = 1
+    built_at: AwareDatetime | None = Field(None, description="ages count back from then; without it, from the building")
     time_scale: float = Field(1.0, gt=0, description="multiplies staging, polling and retry delays")
     url_prefix: str = Field("/dav", pattern=r"^(/[A-Za-z0-9_.-]+)+$")
     user_dn: str = "/DC=test/O=Pocket/CN=Data Manager"
