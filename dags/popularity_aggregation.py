@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
+from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
+from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task, task_group
 from dynamo_airflow.assets import POPULARITY
 from dynamo_airflow.defaults import FIRST_INTERVAL, dag_defaults, database, interval, run_key
 
 from dynamo_ops.settings import settings
-
-SOURCES = [source.name for source in settings().access_sources]
 
 PARAMS = {
     "day": Param(
@@ -21,6 +20,51 @@ PARAMS = {
         description="Only for a run by hand: the day to aggregate again. Scheduled and backfilled runs own a day.",
     ),
 }
+LABEL = "{{ task.op_kwargs['what'][0] }} {{ task.op_kwargs['what'][1] }}"
+
+
+def aggregation(suffix: str = "") -> Any:
+    """Pull, gate, replace: for one day of one source. ``suffix``: tells the tasks of one group from another's."""
+
+    @task(task_id=f"pull{suffix}", pool="access_source", map_index_template=LABEL)
+    def pull(what: list[str]) -> int:
+        from dynamo_ops.popularity.days import DayOfSource
+        from dynamo_ops.popularity.steps import pull
+
+        return pull(database(), settings(), run_key(get_current_context()), DayOfSource(*what))
+
+    @task(task_id=f"gate{suffix}", map_index_template=LABEL)
+    def gate(what: list[str]) -> None:
+        from dynamo_ops.popularity.days import DayOfSource
+        from dynamo_ops.popularity.steps import staging_key
+        from dynamo_ops.quality.suites import accesses as suites
+        from dynamo_ops.quality.thresholds import read_thresholds
+
+        asked = DayOfSource(*what)
+        check = suites.check_demand if asked.kind == "demand" else suites.check_accesses
+        key = staging_key(run_key(get_current_context()), asked.day)
+        check(database(), key, asked.day, [asked.source], read_thresholds(settings()))
+
+    @task(task_id=f"replace_day{suffix}", map_index_template=LABEL)
+    def replace_day(what: list[str]) -> dict[str, object]:
+        from dynamo_ops.popularity.days import DayOfSource
+        from dynamo_ops.popularity.steps import replace_day
+
+        return replace_day(database(), run_key(get_current_context()), DayOfSource(*what))
+
+    @task_group(group_id=f"aggregate{suffix}", prefix_group_id=False)
+    def aggregate(what: list[str]) -> None:
+        pull(what=what) >> gate(what=what) >> replace_day(what=what)  # type: ignore[operator]
+
+    return aggregate
+
+
+def own_day() -> date:
+    """The day that the run owns; for a run by hand the one asked for, or yesterday."""
+    context = get_current_context()
+    start, end = interval(context)
+    asked: str | None = context["params"]["day"]
+    return date.fromisoformat(asked) if asked else (start if start < end else end - timedelta(days=1)).date()
 
 
 @dag(
@@ -31,49 +75,46 @@ PARAMS = {
     params=PARAMS,
     doc_md="""
 ### Popularity aggregation
-Replaces the accesses of the run's UTC day, from every access source, and computes `usage_rank`, `num_access` and
-`last_access` of all datasets anew. A higher rank means less popular. Days may be aggregated in any order and again:
-the result is the same.
+Replaces the use of the run's UTC day, from every source of accesses and of demand, and computes `usage_rank`,
+`num_access`, `last_access` and `request_weight` of all datasets anew. A higher rank means less popular. Days may be
+aggregated in any order and again: the result is the same.
 
-*After an outage*: backfill the lost days.
+Earlier days whose data have changed since, as far as their source can tell, and the last day of sources that cannot,
+are pulled again (`…_late`). If that fails a person is told, and the run goes on: those days stay as they were.
+
+*After an outage*: backfill the lost days. Until then Detox and Dealer refuse plans that would use their ranks.
 """,
 )
 def popularity_aggregation() -> None:
     @task
-    def choose_day() -> str:
-        context = get_current_context()
-        start, end = interval(context)
-        return context["params"]["day"] or (start if start < end else end - timedelta(days=1)).date().isoformat()
+    def choose_day() -> list[list[str]]:
+        from dynamo_ops.popularity.days import own_days
+
+        return [list(what) for what in own_days(settings(), own_day())]
 
     @task(pool="access_source")
-    def pull(source: str, day: str) -> int:
-        from dynamo_ops.popularity.steps import pull
+    def choose_late_days() -> list[list[str]]:
+        from dynamo_ops.popularity.days import reopened_days
 
-        return pull(database(), settings(), run_key(get_current_context()), source, day)
+        return [list(what) for what in reopened_days(database(), settings(), own_day())]
 
-    @task
-    def gate(day: str) -> None:
-        from dynamo_ops.quality.suites.accesses import check_accesses
-        from dynamo_ops.quality.thresholds import read_thresholds
+    @task(trigger_rule="all_done")
+    def after_late_days() -> None:
+        """Late days that failed have been told of; what can be ranked is ranked."""
 
-        check_accesses(database(), run_key(get_current_context()), day, SOURCES, read_thresholds(settings()))
+    @task(outlets=[POPULARITY], trigger_rule="none_failed")
+    def rank() -> dict[str, int]:
+        from dynamo_ops.popularity.steps import rank
 
-    @task
-    def replace_day(day: str) -> dict[str, object]:
-        from dynamo_ops.popularity.steps import replace_day
-
-        return replace_day(database(), run_key(get_current_context()), SOURCES, day)
-
-    @task(outlets=[POPULARITY])
-    def rank(day: str) -> dict[str, int]:
-        from dynamo_ops.popularity.attributes import produce_all
-
-        summary = produce_all(database())
-        get_current_context()["outlet_events"][POPULARITY].extra = {"day": day, **summary}
+        summary = rank(database(), settings())
+        get_current_context()["outlet_events"][POPULARITY].extra = {"day": own_day().isoformat(), **summary}
         return summary
 
-    day = choose_day()
-    pull.partial(day=day).expand(source=SOURCES) >> gate(day) >> replace_day(day) >> rank(day)
+    own = aggregation().expand(what=choose_day())
+    late = aggregation("_late").expand(what=choose_late_days())
+    done = after_late_days()
+    late >> done
+    [own, done] >> rank()
 
 
 popularity_aggregation()

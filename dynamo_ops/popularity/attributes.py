@@ -33,8 +33,11 @@ class AttributeProducer(Protocol):
     name: str
     attributes: tuple[str, ...]
 
-    def produce(self, snapshot: Snapshot) -> Produced:
-        """Values from one moment of the inventory; must not write, and must not ask the clock."""
+    def produce(self, snapshot: Snapshot) -> Produced | None:
+        """Values from one moment of the inventory; must not write, and must not ask the clock.
+
+        None: nothing can be said yet, the attributes stay as they are.
+        """
         ...
 
 
@@ -71,6 +74,8 @@ def produce_all(db: Database) -> dict[str, int]:
 def _produce(db: Database, producer: AttributeProducer) -> list[AttributeSummary]:
     with db.snapshot() as snapshot:
         produced = producer.produce(snapshot)
+    if produced is None:
+        return []
     if set(produced.values) != set(producer.attributes):
         raise InventoryError(
             f"attribute producer {producer.name!r} gave {sorted(produced.values)},"

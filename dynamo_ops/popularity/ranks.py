@@ -25,7 +25,8 @@ def usage_ranks(replicas: pl.DataFrame, accesses: pl.DataFrame, now: datetime) -
     idle_days = (pl.lit(now) - idle_since).dt.total_microseconds() / (SECONDS_PER_DAY * 1e6)
     here = replicas.join(accesses, on=["dataset_id", "site_id"], how="left")
     ranked = here.with_columns(rank=idle_days - pl.col("size_bytes") / BYTES_PER_TB)
-    return ranked.group_by("dataset_id").agg(usage_rank=pl.col("rank").mean()).sort("dataset_id")
+    in_order = ranked.sort("dataset_id", "site_id").group_by("dataset_id", maintain_order=True)
+    return in_order.agg(usage_rank=pl.col("rank").mean())  # in a fixed order: the same mean to the last bit
 
 
 def produced_for(newest_day: date) -> datetime:
@@ -44,7 +45,7 @@ class UsageProducer:
 
     def produce(self, snapshot: Snapshot) -> Produced:
         """The attributes as of the end of the newest aggregated day. Raises InventoryError if there is no such day."""
-        newest = snapshot.frame("SELECT max(day) AS day FROM aggregated_days")["day"].item()
+        newest = snapshot.frame("SELECT max(day) AS day FROM aggregated_days WHERE kind = 'accesses'")["day"].item()
         if newest is None:
             raise InventoryError("no day of accesses has been aggregated yet, so the usage of datasets is unknown")
         as_of = produced_for(newest)

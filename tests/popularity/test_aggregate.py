@@ -15,10 +15,11 @@ from dynamo_ops.inventory.injection import inject
 from dynamo_ops.inventory.staging import stage_accesses
 from dynamo_ops.popularity.aggregate import DaySummary, replace_day
 from dynamo_ops.popularity.attributes import Produced, produce_attributes
+from dynamo_ops.popularity.days import DayOfSource
 from dynamo_ops.popularity.ranks import UsageProducer
 from dynamo_ops.popularity.source import ACCESSES
 from dynamo_ops.popularity.steps import pull
-from dynamo_ops.popularity.steps import replace_day as replace_days
+from dynamo_ops.popularity.steps import replace_day as replace_day_of_run
 from dynamo_ops.sources.steps import merge as merge_all
 from simgrid.grid import Grid
 from tests.inventory.told import block, dataset, file, merge, site, sync_sites
@@ -36,7 +37,8 @@ def filled(database: Database) -> Database:
 
 
 def aggregate(db: Database, day: date, *rows: tuple[str, str, int], run_key: str = "run") -> DaySummary:
-    frame = pl.DataFrame([(day, *row) for row in rows], schema=dict(ACCESSES), orient="row")
+    told = [(day, dataset, None, site, number) for dataset, site, number in rows]
+    frame = pl.DataFrame(told, schema=dict(ACCESSES), orient="row")
     stage_accesses(db, run_key, "monit", frame)
     return replace_day(db, run_key, day, "monit")
 
@@ -61,7 +63,7 @@ def test_unknown_names_are_counted_and_told(filled: Database) -> None:
     told = [("/A/B-v1/C", "T2_A", 3), ("/No/Such/DATA", "T2_A", 2), ("/A/B-v1/C", "T2_X", 1)]
     summary = aggregate(filled, DAYS[0], *told)
     assert summary == DaySummary(1, 3, 2, ["/No/Such/DATA"], ["T2_X"])
-    assert filled.frame("SELECT kind, num_told FROM aggregated_days").row(0) == ("accesses", 3)
+    assert filled.frame("SELECT kind, num_told FROM aggregated_days").row(0) == ("accesses", 6)
 
 
 def test_a_day_that_was_not_pulled_is_not_wiped(filled: Database) -> None:
@@ -132,12 +134,12 @@ def test_from_the_feed_to_the_rank(database: Database, grid: Grid) -> None:
     told = grid.catalogue.accesses
     day = max(access.day for access in told)
     num_told = [access.num_accesses for access in told if access.day == day]
-    assert pull(database, settings, "run", "monit", day) == len(num_told)
-    summary = replace_days(database, "run", ["monit"], day)["monit"]
-    assert summary == {
+    what = DayOfSource(day, "monit", "accesses")
+    assert pull(database, settings, "run", what) == len(num_told)
+    assert replace_day_of_run(database, "run", what) == {
         "num_rows": len(num_told),
-        "num_accesses": sum(num_told),
+        "number": sum(num_told),
         "num_unknown": 0,
-        "unknown_datasets": [],
+        "unknown_names": [],
         "unknown_sites": [],
     }

@@ -1,0 +1,121 @@
+"""Which days a run pulls: its own, and those whose data came late."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+import pytest
+
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.freshness import missing_days
+from dynamo_ops.inventory.staging import stage_accesses
+from dynamo_ops.popularity import days
+from dynamo_ops.popularity.aggregate import replace_day
+from dynamo_ops.popularity.days import DayOfSource, own_days, reopened_days
+from dynamo_ops.popularity.source import ACCESSES
+from dynamo_ops.settings import Settings, SourceSettings
+from tests.inventory.told import dataset, merge, site, sync_sites
+
+TODAY = date(2026, 2, 20)
+
+
+class Shelf:
+    """A source of accesses that holds something for some days, and can say so, or not."""
+
+    def __init__(self, held: dict[int, str | None]) -> None:
+        self.held = held
+
+    def fingerprint(self, day: date) -> str | None:
+        return self.held.get(day.day)
+
+
+def settings_with(**popularity: int) -> Settings:
+    return Settings(
+        access_sources=[SourceSettings(name="shelf", type="json"), SourceSettings(name="feed", type="json")],
+        demand_sources=[SourceSettings(name="queue", type="json")],
+        popularity=popularity,
+    )
+
+
+def aggregate(db: Database, source: str, *days: int, fingerprint: str | None = None) -> None:
+    for day in days:
+        run = f"{source} {day}"
+        stage_accesses(db, run, source, pl.DataFrame(schema=dict(ACCESSES)), fingerprint)
+        replace_day(db, run, date(2026, 2, day), source)
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    sync_sites(database, site("T2_A"))
+    merge(database, [dataset()], [], [])
+    return database
+
+
+def late(
+    db: Database, monkeypatch: pytest.MonkeyPatch, held: dict[int, str | None], **popularity: int
+) -> list[tuple[int, str]]:
+    sources = {"shelf": Shelf(held), "feed": Shelf({}), "queue": Shelf({})}
+    monkeypatch.setattr(days, "make_source", lambda _, source, __: sources[source])
+    return [(int(what.day[-2:]), what.source) for what in reopened_days(db, settings_with(**popularity), TODAY)]
+
+
+def test_every_source_owns_the_day() -> None:
+    assert own_days(settings_with(), TODAY) == [
+        DayOfSource("2026-02-20", "shelf", "accesses"),
+        DayOfSource("2026-02-20", "feed", "accesses"),
+        DayOfSource("2026-02-20", "queue", "demand"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("held", "reopened"),
+    [
+        pytest.param({15: "x", 19: "x"}, [], id="nothing changed"),
+        pytest.param({15: "y", 19: "x"}, [(15, "shelf")], id="late data came"),
+        pytest.param({15: "y", 19: "y"}, [(15, "shelf"), (19, "shelf")], id="for two days"),
+        pytest.param({19: "x"}, [], id="what the source no longer has stays"),
+        pytest.param({15: "x", 17: "x", 19: "x"}, [], id="a day that was never aggregated is for a backfill"),
+        pytest.param({2: "y", 15: "x", 19: "x"}, [], id="too long ago"),
+    ],
+)
+def test_a_source_that_can_tell_is_asked_for_what_changed(
+    filled: Database, monkeypatch: pytest.MonkeyPatch, held: dict[int, str | None], reopened: list[tuple[int, str]]
+) -> None:
+    aggregate(filled, "shelf", 2, 15, 19, fingerprint="x")
+    assert late(filled, monkeypatch, held, look_back_days=14) == reopened
+
+
+@pytest.mark.parametrize(("repull_days", "again"), [(0, []), (1, [19]), (3, [17, 19])])
+def test_of_one_that_cannot_the_last_days_are_pulled_again(
+    filled: Database, monkeypatch: pytest.MonkeyPatch, repull_days: int, again: list[int]
+) -> None:
+    aggregate(filled, "feed", 15, 17, 19, 20, 21)
+    assert late(filled, monkeypatch, {}, repull_days=repull_days) == [(day, "feed") for day in again]
+
+
+@pytest.mark.parametrize(
+    ("aggregated", "look_back_days", "missing"),
+    [
+        pytest.param([], 14, [], id="nothing at all"),
+        pytest.param([20], 14, [], id="a first day"),
+        pytest.param([18, 19, 20], 14, [], id="no gap"),
+        pytest.param([10, 15, 20], 14, [11, 12, 13, 14, 16, 17, 18, 19], id="gaps"),
+        pytest.param([10, 15, 20], 3, [17, 18, 19], id="only as far as is looked back"),
+    ],
+)
+def test_gaps_are_days_between_the_first_and_the_newest(
+    filled: Database, aggregated: list[int], look_back_days: int, missing: list[int]
+) -> None:
+    aggregate(filled, "shelf", *aggregated)
+    found = missing_days(filled, ["shelf"], look_back_days)
+    assert [day.day for day in found["day"]] == missing
+
+
+def test_a_source_that_stays_behind_has_a_gap(filled: Database) -> None:
+    aggregate(filled, "shelf", 18, 19, 20)
+    aggregate(filled, "feed", 18)
+    assert missing_days(filled, ["shelf", "feed"], 14).rows() == [
+        ("feed", date(2026, 2, 19)),
+        ("feed", date(2026, 2, 20)),
+    ]
