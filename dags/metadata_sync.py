@@ -13,6 +13,7 @@ from dynamo_ops.settings import settings
 SOURCES = [source.name for source in settings().metadata_sources]
 SITE_SOURCES = [source.name for source in settings().site_sources]
 DATASETS_PER_PAGE = 50
+"""At least: pages get larger rather than many."""
 
 PARAMS = {
     "full": Param(
@@ -28,26 +29,31 @@ PARAMS = {
 @dag(
     **dag_defaults("metadata_sync", late=timedelta(hours=3)),
     start_date=FIRST_INTERVAL,
-    schedule=CronDataIntervalTimetable("@hourly", timezone="UTC"),
+    schedule=CronDataIntervalTimetable(settings().metadata_schedule, timezone="UTC"),
     max_active_runs=1,
     params=PARAMS,
     doc_md="""
 ### Metadata sync
-Pulls what changed in the run's hour from every metadata source (DBS, or any plugin) and all sites from the site
+Pulls what changed in the run's interval from every metadata source (DBS, or any plugin) and all sites from the site
 sources, stages it, and merges it in one transaction **if the gate lets it in**: schema, sizes, unique LFNs, no mass
 disappearance, sane sites. A run that the gate stops has changed nothing; its message names source, dataset and value.
 
-*After an outage*: backfill the lost hours, or trigger by hand with **Pull everything**.
+The merge returns what is new, changed, vanished or left out, by source; `is_changed` false: nothing. The asset event is
+there all the same, since metadata are now known up to a later time, which Detox and Dealer wait for.
+
+*After an outage*: nothing to do, the next run starts where the last one ended. A backfill of the lost intervals, in any
+order, gives the same inventory. *After a change by hand at a source*: trigger with **Pull everything**. More:
+docs/metadata.md.
 """,
 )
 def metadata_sync() -> None:
-    @task(pool="metadata_source")
+    @task(pool="metadata_source", map_index_template="{{ task.op_kwargs['source'] }}")
     def pull_sites(source: str) -> int:
         from dynamo_ops.sources.steps import pull_sites
 
         return pull_sites(database(), settings(), run_key(get_current_context()), source)
 
-    @task(pool="metadata_source")
+    @task(pool="metadata_source", map_index_template="{{ task.op_kwargs['source'] }}")
     def pull_datasets(source: str) -> list[dict[str, object]]:
         from dynamo_ops.sources.steps import pull_datasets
 
@@ -83,14 +89,29 @@ def metadata_sync() -> None:
         from dynamo_ops.quality.suites.metadata import check_metadata
         from dynamo_ops.quality.thresholds import read_thresholds
 
-        check_metadata(database(), run_key(get_current_context()), SOURCES, SITE_SOURCES, read_thresholds(settings()))
+        context = get_current_context()
+        check_metadata(
+            database(),
+            run_key(context),
+            SOURCES,
+            SITE_SOURCES,
+            read_thresholds(settings()),
+            as_of=interval(context)[1],
+        )
 
     @task(outlets=[METADATA])
     def merge() -> dict[str, object]:
         from dynamo_ops.sources.steps import merge
 
         context = get_current_context()
-        summary = merge(database(), run_key(context), SOURCES, SITE_SOURCES, interval(context)[1])
+        summary = merge(
+            database(),
+            run_key(context),
+            SOURCES,
+            SITE_SOURCES,
+            interval(context)[1],
+            stable_h=settings().site_status.stable_h,
+        )
         context["outlet_events"][METADATA].extra = summary
         return summary
 

@@ -1,21 +1,18 @@
-"""``dynamo inventory`` and ``dynamo inject``."""
+"""``dynamo inventory``: what the inventory knows."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from dynamo_ops.cli.output import JsonOption, database, show, size
 from dynamo_ops.errors import InventoryError
-from dynamo_ops.inventory import injection, read
-from dynamo_ops.policy.files import known_partitions
-from dynamo_ops.settings import settings
+from dynamo_ops.inventory import read
+from dynamo_ops.inventory.vanished import KINDS, vanished
 
 app = typer.Typer(no_args_is_help=True, help="What the inventory knows.")
 
@@ -34,21 +31,25 @@ def summary(as_json: bool = JsonOption) -> None:
     show(found.sites, title="Sites", as_json=False)
 
 
-def inject(
-    file: Annotated[str, typer.Argument(help="JSON document, or - for standard input.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,
+@app.command("vanished")
+def list_vanished(
+    kind: Annotated[str | None, typer.Option(help=f"Only {', '.join(KINDS[:-1])} or {KINDS[-1]}.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only what this source told of.")] = None,
+    document: Annotated[
+        bool, typer.Option("--document", help="Print a document for `dynamo invalidate`, to be looked through first.")
+    ] = False,
+    as_json: bool = JsonOption,
 ) -> None:
-    """Write groups, quotas and replicas of a JSON document into the inventory: all of it or nothing."""
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text()
-        document = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise InventoryError(f"{file}: cannot be read as JSON: {error}", file=file) from error
-    found = injection.inject(
-        database(), document, dry_run=dry_run, partitions=known_partitions(settings(), datetime.now(UTC))
-    )
-    typer.echo(
-        f"{'would write' if dry_run else 'written'}: {found.groups:,} groups, {found.quotas:,} quotas, "
-        f"{found.dataset_replicas:,} dataset replicas, {found.block_replicas:,} block replicas "
-        f"({size(found.size_bytes)})"
-    )
+    """What sources told of once and do not tell any more. It is kept: `dynamo invalidate` takes it away for good."""
+    if kind is not None and kind not in KINDS:
+        raise InventoryError(f"no kind {kind!r} of things; there are {', '.join(KINDS)}", value=kind)
+    found = vanished(database(), kind, source)
+    if document:
+        names = {f"{each}s": found.filter(pl.col("kind") == each)["name"].to_list() for each in KINDS}
+        typer.echo(json.dumps({key: listed for key, listed in names.items() if listed}, indent=1))
+        return
+    show(found, title="Vanished", as_json=as_json)
+    if not as_json:
+        counts = found.group_by("kind", maintain_order=True).agg(pl.len(), pl.col("size_bytes").sum()).rows()
+        told = [f"{number:,} {each}{'s' * (number != 1)} ({size(total)})" for each, number, total in counts]
+        typer.echo(f"{', '.join(told) or 'nothing'}; in all {size(sum(total for *_, total in counts))}")

@@ -13,12 +13,16 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
+import psycopg2
 from adbc_driver_manager import Error as AdbcError
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from dynamo_ops.errors import RetryableRemoteError
+from dynamo_ops.errors import InventoryError, RetryableRemoteError
+
+ROWS_PER_COPY = 200_000
+"""How many rows are in memory a second time, as CSV."""
 
 
 class Snapshot:
@@ -97,16 +101,20 @@ def insert_frame(connection: Connection, table: str, frame: pl.DataFrame) -> int
     """COPY all rows of ``frame`` into ``table`` (columns by name) inside the transaction. Returns the number of rows.
 
     Nulls stay null; an empty string stays an empty string. Lists and structs are not taken: encode them as JSON text.
+    Raises InventoryError with the line and the column for a value that PostgreSQL cannot store (a NUL in a text).
     """
-    if frame.is_empty():
-        return 0
-    buffer = io.BytesIO()
-    frame.write_csv(buffer, include_header=False, quote_style="non_numeric", null_value="")
-    buffer.seek(0)
     columns = ", ".join(f'"{name}"' for name in frame.columns)
     cursor = connection.connection.cursor()
     try:
-        cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv)", buffer)
+        for rows in frame.iter_slices(ROWS_PER_COPY):
+            buffer = io.BytesIO()
+            rows.write_csv(buffer, include_header=False, quote_style="non_numeric", null_value="")
+            buffer.seek(0)
+            cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv)", buffer)
+    except psycopg2.DataError as error:
+        raise InventoryError(f"{table} cannot take these rows: {error}", table=table) from error
+    except psycopg2.OperationalError as error:
+        raise OperationalError(f"COPY {table}", None, error) from error
     finally:
         cursor.close()
     return frame.height

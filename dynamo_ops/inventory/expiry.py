@@ -1,28 +1,62 @@
-"""What goes by itself when its time is over: locks that have long been over, rows that refused pulls left behind."""
+"""What goes by itself when its time is over: locks that have long been over, rows that old pulls left behind."""
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.staging import STAGING_TABLES
 
+RUNS_KEPT = 20
+DETAILED_RUNS_KEPT = 5
+"""Of the runs kept, how many with blocks and files: a run of a large installation can stage millions of them."""
+
 
 def expire(database: Database) -> dict[str, int]:
-    """Remove them; returns the number of rows by table. Staged rows of the newest 20 runs stay, to be looked at.
+    """Remove them; returns the number of rows by table. Staged rows of the newest 20 runs stay, to be looked at; of the
+    runs that staged blocks and files, the newest 5. A run loses all its rows or none.
 
     A lock that expired or was removed has no effect from that moment on; its row stays for a year, to be seen.
     """
-    removed = {}
     with database.begin() as connection:
-        removed["locks"] = connection.execute(
+        removed = connection.execute(
             text("DELETE FROM locks WHERE least(removed_at, expires_at) <= now() - interval '366 days'")
         ).rowcount
+    counts = {"locks": removed}
+    with database.begin() as connection:
+        old = {"old": _old_runs(connection)}
         for table in STAGING_TABLES:
-            removed[table] = connection.execute(
-                text(f"""
-                DELETE FROM {table} WHERE run_key NOT IN (
-                    SELECT run_key FROM (SELECT run_key, max(id) AS newest FROM {table} GROUP BY run_key) r
-                    ORDER BY newest DESC LIMIT 20)""")
-            ).rowcount
-    return removed
+            counts[table] = connection.execute(text(f"DELETE FROM {table} WHERE run_key = ANY(:old)"), old).rowcount
+    return counts
+
+
+def _old_runs(connection: Connection) -> list[str]:
+    """The runs whose rows may go, oldest first; one without a note of its pull is older than all others."""
+    runs = " UNION ".join(f"SELECT run_key FROM ({_distinct_runs(table)}) AS {table}" for table in STAGING_TABLES)
+    return list(
+        connection.execute(
+            text(f"""
+            SELECT run_key FROM (
+                SELECT run_key, rank() OVER newest AS place,
+                       count(*) FILTER (WHERE is_detailed) OVER newest AS detailed_place, is_detailed, at
+                FROM (SELECT run_key, coalesce((SELECT max(p.id) FROM staged_pulls AS p
+                                                WHERE p.run_key = r.run_key), 0) AS at,
+                             EXISTS (SELECT FROM staged_blocks AS b WHERE b.run_key = r.run_key) AS is_detailed
+                      FROM ({runs}) AS r) AS dated
+                WINDOW newest AS (ORDER BY at DESC, run_key DESC)) AS placed
+            WHERE place > :kept OR is_detailed AND detailed_place > :detailed_kept
+            ORDER BY at, run_key"""),
+            {"kept": RUNS_KEPT, "detailed_kept": DETAILED_RUNS_KEPT},
+        ).scalars()
+    )
+
+
+def _distinct_runs(table: str) -> str:
+    """The runs that have rows in ``table``, from one to the next by its index: there may be millions of rows a run."""
+    return f"""
+        WITH RECURSIVE runs AS (
+            (SELECT run_key FROM {table} ORDER BY run_key LIMIT 1)
+            UNION ALL
+            SELECT (SELECT n.run_key FROM {table} AS n WHERE n.run_key > runs.run_key ORDER BY n.run_key LIMIT 1)
+            FROM runs WHERE run_key IS NOT NULL)
+        SELECT run_key FROM runs WHERE run_key IS NOT NULL"""

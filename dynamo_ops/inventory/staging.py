@@ -2,6 +2,9 @@
 
 Rows are known by (run_key, source), details also by page, so that a task which is run again replaces what it brought
 before. They stay after a merge, so that the merge can be run again too. Nothing here touches the inventory.
+
+A task that was given up may still be at work while its next try runs: both lock what they replace, so that one of them
+waits for the other and then replaces all of it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from dynamo_ops.inventory.database import Database, insert_frame
 
 OVERLAP = timedelta(minutes=10)
 """Asked again at the start of every pull: clocks differ, and a source may show a change late."""
+
+SILENT_AT_MOST = "30min"
+"""A pull that brings nothing for so long while it holds a lock, or whose host is gone, is given up by the server."""
 
 STAGING_TABLES = (
     "staged_pulls",
@@ -67,10 +73,12 @@ def stage_datasets(
     frame: pl.DataFrame,
     page_size: int,
     *,
+    max_pages: int | None = None,
     since: datetime | None = None,
     num_source_datasets: int | None = None,
 ) -> list[int]:
-    """The numbers of the pages (from 0) whose details are to be pulled, ``page_size`` datasets each.
+    """The numbers of the pages (from 0) whose details are to be pulled, ``page_size`` datasets each, or as many more as
+    it takes to have ``max_pages`` at most.
 
     ``frame``: columns of ``sources.source.DATASETS``, pulled with ``since``. On an incremental pull (``since`` given)
     the open datasets of the inventory come along as the inventory knows them, so that their new blocks are seen.
@@ -78,10 +86,13 @@ def stage_datasets(
     """
     if page_size < 1:
         raise InventoryError(f"page_size is {page_size}, must be at least 1", source=source, value=page_size)
+    frame = frame.with_columns(is_listed=pl.lit(True))
     if since is not None:
-        frame = pl.concat([frame, _open_datasets(db).join(frame, on="dataset", how="anti")])
+        frame = pl.concat([frame, _open_datasets(db, source).join(frame, on="dataset", how="anti")])
+    page_size = max(page_size, -(-frame.height // max_pages)) if max_pages else page_size
     rows = frame.with_row_index("row").with_columns(page=pl.col("row") // page_size).drop("row")
     with db.begin() as connection:
+        lock_staged(connection, run_key, source)
         for table in ("staged_datasets", "staged_blocks", "staged_files"):
             _clear(connection, table, run_key, source)
         _note_pull(connection, run_key, source, "metadata", since, num_source_datasets)
@@ -109,12 +120,17 @@ def stage_details(
     """
     num_blocks = num_files = 0
     with db.begin() as connection:
+        lock_staged(connection, run_key, source, page)
         for table in ("staged_blocks", "staged_files"):
             _clear(connection, table, run_key, source, page)
         for blocks, files in parts:
             _insert(connection, "staged_blocks", run_key, source, blocks.with_columns(page=pl.lit(page)))
             _insert(connection, "staged_files", run_key, source, files.with_columns(page=pl.lit(page)))
             num_blocks, num_files = num_blocks + blocks.height, num_files + files.height
+        connection.execute(
+            text("UPDATE staged_datasets SET has_details = true WHERE run_key = :r AND source = :s AND page = :p"),
+            {"r": run_key, "s": source, "p": page},
+        )
     return num_blocks, num_files
 
 
@@ -142,11 +158,14 @@ def discard(db: Database, run_key: str) -> int:
         return sum(connection.execute(deletion, {"run_key": run_key}).rowcount for deletion in deletions)
 
 
-def _open_datasets(db: Database) -> pl.DataFrame:
-    """Open datasets as a source would tell them: open by themselves if in production, else for an open block only."""
+def _open_datasets(db: Database, source: str) -> pl.DataFrame:
+    """Open datasets that the source told of last, or nobody, as the inventory has them."""
     return db.frame(
-        "SELECT name AS dataset, status, status = 'production' AS is_open, software_release, last_update_at"
-        " FROM datasets WHERE is_open ORDER BY name"
+        "SELECT d.name AS dataset, d.status, coalesce(o.is_open, d.status = 'production') AS is_open,"
+        " d.software_release, d.last_update_at, false AS is_listed"
+        " FROM datasets AS d LEFT JOIN dataset_sources AS o ON o.dataset_id = d.id"
+        " WHERE d.is_open AND coalesce(o.source, $1) = $1 ORDER BY d.name",
+        (source,),
     )
 
 
@@ -199,9 +218,22 @@ def _replace(
     fingerprint: str | None = None,
 ) -> None:
     with db.begin() as connection:
+        lock_staged(connection, run_key, source)
         _clear(connection, table, run_key, source)
         _note_pull(connection, run_key, source, kind, fingerprint=fingerprint)
         _insert(connection, table, run_key, source, frame)
+
+
+def lock_staged(connection: Connection, run_key: str, source: str, page: int | None = None) -> None:
+    """Until the end of the transaction nobody else replaces the page of (run_key, source), or anything of it."""
+    settings = ("idle_in_transaction_session_timeout = :t", "tcp_keepalives_idle = 60", "tcp_keepalives_interval = 30")
+    for setting in settings:
+        connection.execute(text(f"SET LOCAL {setting}"), {"t": SILENT_AT_MOST})
+    whole = "pg_advisory_xact_lock" + ("" if page is None else "_shared")
+    connection.execute(text(f"SELECT {whole}(hashtextextended(:key, 0))"), {"key": f"staging {source} {run_key}"})
+    if page is not None:
+        key = {"key": f"staging {page} {source} {run_key}"}
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), key)
 
 
 def _clear(connection: Connection, table: str, run_key: str, source: str, page: int | None = None) -> None:

@@ -55,14 +55,14 @@ class Outcome:
 
 
 class Worker:
-    """The forking worker (``tests/chaos/worker.py``)."""
+    """The forking worker (``tests/chaos/worker.py``), or another of its kind."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, module: str = "tests.chaos.worker") -> None:
         self._report = folder / "report"
         # One thread a library: a process that forks must have no others.
         quiet = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.worker"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -94,8 +94,8 @@ def request_label(method: str, url: str) -> str:
     return f"{method} {path}"
 
 
-def watch_database(points: Points) -> None:
-    """A transaction is called after the last thing it wrote that stays."""
+def watch_database(points: Points, lasting: re.Pattern[str] = _LASTING) -> None:
+    """A transaction is called after the last thing it wrote that stays: a label that ``lasting`` matches."""
 
     class Cursor(psycopg2.extensions.cursor):
         def execute(self, sql: Any, *args: Any) -> Any:
@@ -110,7 +110,7 @@ def watch_database(points: Points) -> None:
             label = statement_label(sql)
             if label:
                 points.reach(f"before {label}")
-                if _LASTING.fullmatch(label):
+                if lasting.fullmatch(label):
                     self.connection.written = label  # type: ignore[attr-defined]
 
     class Connection(psycopg2.extensions.connection):
@@ -216,7 +216,7 @@ def carry_out(order: dict[str, Any]) -> None:
     Path(order["report"]).write_text(json.dumps(points.passed))
 
 
-def main() -> None:
+def main(carry_out: Callable[[dict[str, Any]], None] = carry_out) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()

@@ -30,15 +30,41 @@ def test_locks_go_a_year_after_they_were_over(database: Database) -> None:
     assert expire(database)["locks"] == 0
 
 
+def stage_runs(inventory: Inventory, *runs: str, detailed: bool) -> None:
+    for run in runs:
+        inventory.rows("INSERT INTO staged_pulls (run_key, source, kind) VALUES (:r, 's', 'metadata')", r=run)
+        tables = ("staged_sites (run_key, source, site)", "staged_files (run_key, source, lfn, page)")
+        values = ("'T2_' || n", "'/f' || n, 0")
+        for table, row in list(zip(tables, values, strict=True))[: 1 + detailed]:
+            inventory.rows(f"INSERT INTO {table} SELECT :r, 's', {row} FROM generate_series(1, 2) n", r=run)
+        if detailed:
+            inventory.rows("INSERT INTO staged_blocks (run_key, source, page) VALUES (:r, 's', 0)", r=run)
+
+
+def kept(inventory: Inventory, table: str) -> set[str]:
+    return {run for (run,) in inventory.rows(f"SELECT DISTINCT run_key FROM {table}")}
+
+
 def test_staged_rows_of_the_newest_runs_stay(database: Database) -> None:
     inventory = Inventory(database)
-    for run in range(23):
-        inventory.rows(
-            "INSERT INTO staged_sites (run_key, source, site) SELECT :r, 's', 'T2_' || n FROM generate_series(1, 2) n",
-            r=f"run {run}",
-        )
+    runs = [f"run {number}" for number in range(23)]
+    stage_runs(inventory, *runs, detailed=False)
+    inventory.rows("INSERT INTO staged_sites (run_key, source, site) VALUES ('nobody knows of', 's', 'T2')")
     removed = expire(database)
     assert set(removed) == {"locks", *STAGING_TABLES}
-    assert removed["staged_sites"] == 3 * 2
-    kept = {run for (run,) in inventory.rows("SELECT DISTINCT run_key FROM staged_sites")}
-    assert kept == {f"run {run}" for run in range(3, 23)}
+    assert (removed["staged_sites"], removed["staged_pulls"]) == (3 * 2 + 1, 3)
+    assert kept(inventory, "staged_sites") == kept(inventory, "staged_pulls") == set(runs[3:])
+    assert sum(expire(database).values()) == 0
+
+
+def test_of_runs_with_files_fewer_stay_and_each_whole_or_not_at_all(database: Database) -> None:
+    """A run whose files alone were gone would merge as if the source had lost them."""
+    inventory = Inventory(database)
+    for number in range(7):
+        stage_runs(inventory, f"metadata {number}", detailed=True)
+        stage_runs(inventory, f"popularity {number}", detailed=False)
+    assert expire(database)["staged_files"] == 2 * 2
+    metadata = {f"metadata {number}" for number in range(2, 7)}
+    for table in ("staged_files", "staged_blocks"):
+        assert kept(inventory, table) == metadata
+    assert kept(inventory, "staged_pulls") == metadata | {f"popularity {number}" for number in range(7)}

@@ -6,26 +6,22 @@ import pytest
 from sqlalchemy import text
 
 from dynamo_ops.errors import InventoryError
+from dynamo_ops.fileops.subscribe import resubscribe_incomplete
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.injection import inject
-from dynamo_ops.inventory.merge import MergeSummary, SiteSummary, merge_metadata, merge_sites
-from tests.inventory.told import RUN, T0, UNTIL, block, dataset, file, merge, site, stage, sync_sites
+from dynamo_ops.inventory.merge import MergeSummary, merge_metadata
+from tests.inventory.told import LATER, RUN, T0, UNTIL, block, dataset, file, merge, site, stage, sync_sites
 
 NOTHING = MergeSummary(0, 0, 0, 0, 0, 0, 0, 0)
 
 
+BLOCKS = [block("b1"), block("b2", is_open=True)]
+FILES = [file("/a/1"), file("/a/2", size_bytes=5), file("/a/3", in_block="b2")]
+
+
 def first_merge(db: Database) -> MergeSummary:
-    return merge(
-        db,
-        [dataset(), dataset("/D/E-v1/F", is_open=True, status="production")],
-        [block("b1"), block("b2", is_open=True)],
-        [
-            file("/a/1"),
-            file("/a/2", size_bytes=5),
-            file("/a/3", in_block="b2"),
-            file("/a/bad", in_block="b2", is_valid=False),
-        ],
-    )
+    datasets = [dataset(), dataset("/D/E-v1/F", is_open=True, status="production")]
+    return merge(db, datasets, BLOCKS, [*FILES, file("/a/bad", in_block="b2", is_valid=False)])
 
 
 def dataset_rows(db: Database) -> list[tuple[object, ...]]:
@@ -88,9 +84,8 @@ def test_what_is_not_told_stays(database: Database) -> None:
 
 def test_a_change_of_status_is_taken_over_and_a_missing_release_is_not(database: Database) -> None:
     first_merge(database)
-    summary = merge(
-        database, [dataset(status="invalid", software_release=None)], [block("b2", is_open=False)], run_key="next"
-    )
+    told = [dataset(status="invalid", software_release=None)], [block("b1"), block("b2", is_open=False)], FILES
+    summary = merge(database, *told, run_key="next", since=T0)
     assert (summary.changed_datasets, summary.changed_blocks) == (1, 1)
     assert database.frame("SELECT status, is_open, software_release FROM datasets ORDER BY name").row(0) == (
         "invalid",
@@ -101,7 +96,7 @@ def test_a_change_of_status_is_taken_over_and_a_missing_release_is_not(database:
 
 def test_a_dataset_is_closed_with_its_last_open_block(database: Database) -> None:
     first_merge(database)
-    stage(database, [], [block("b1"), block("b2")], run_key="next", since=UNTIL)
+    stage(database, [], [block("b1"), block("b2")], FILES, run_key="next", since=UNTIL)
     merge_metadata(database, "next", "dbs", UNTIL)
     assert dataset_rows(database)[0][:3] == ("/A/B-v1/C", "valid", False)
     assert dataset_rows(database)[1][:3] == ("/D/E-v1/F", "production", True)
@@ -120,19 +115,19 @@ def test_new_files_make_complete_replicas_incomplete(database: Database) -> None
     first_merge(database)
     place(database, growing=False)
     assert block_replicas(database) == [("b1", "T2_X", "phys", True, 15, 0), ("b2", "T2_X", "phys", True, 10, 0)]
-    grown = [dataset()], [block("b2", is_open=True)], [file("/a/4", in_block="b2", size_bytes=7)]
-    assert merge(database, *grown, run_key="next") == MergeSummary(0, 0, 0, 0, 1, 7, 1, 0)
+    grown = [dataset()], BLOCKS, [*FILES, file("/a/4", in_block="b2", size_bytes=7)]
+    assert merge(database, *grown, run_key="next", since=T0) == MergeSummary(0, 0, 0, 0, 1, 7, 1, 0)
     assert block_replicas(database) == [("b1", "T2_X", "phys", True, 15, 0), ("b2", "T2_X", "phys", False, 10, 1)]
     assert dataset_rows(database)[0] == ("/A/B-v1/C", "valid", True, 32, 2, 4)
-    assert merge(database, *grown, run_key="next") == NOTHING
+    assert merge(database, *grown, run_key="next", since=T0) == NOTHING
 
 
 @pytest.mark.parametrize("growing", [True, False], ids=["growing", "not growing"])
 def test_new_blocks_go_to_growing_replicas(database: Database, growing: bool) -> None:
     first_merge(database)
     place(database, growing=growing)
-    summary = merge(database, [dataset()], [block("b3")], [file("/a/5", in_block="b3")], run_key="next")
-    assert summary == MergeSummary(0, 1, 1, 0, 1, 10, 0, int(growing))
+    told = [dataset()], [*BLOCKS, block("b3")], [*FILES, file("/a/5", in_block="b3")]
+    assert merge(database, *told, run_key="next", since=T0) == MergeSummary(0, 0, 1, 0, 1, 10, 0, int(growing))
     assert block_replicas(database)[2:] == ([("b3", "T2_X", "phys", False, 0, 0)] if growing else [])
 
 
@@ -151,7 +146,10 @@ def test_the_state_of_the_source_is_kept(database: Database) -> None:
     assert database.frame(state).row(0) == (True, UNTIL, 2)
     stage(database, [dataset()], run_key="old", since=T0, count=3)
     merge_metadata(database, "old", "dbs", T0)
-    assert database.frame(state).row(0) == (True, UNTIL, 3)
+    assert database.frame(state).row(0) == (True, UNTIL, 2)
+    stage(database, [dataset()], run_key="new", since=T0, count=3)
+    merge_metadata(database, "new", "dbs", LATER)
+    assert database.frame(state).row(0) == (True, LATER, 3)
 
 
 def test_an_incremental_merge_does_not_count_as_whole(database: Database) -> None:
@@ -162,42 +160,99 @@ def test_an_incremental_merge_does_not_count_as_whole(database: Database) -> Non
 def test_merging_what_was_not_staged_is_refused(database: Database) -> None:
     with pytest.raises(InventoryError, match="staged no metadata of source 'dbs'"):
         merge_metadata(database, RUN, "dbs", UNTIL)
-    with pytest.raises(InventoryError, match="staged no sites of source 'cric'"):
-        merge_sites(database, RUN, "cric")
 
 
-def site_rows(db: Database) -> list[tuple[object, ...]]:
-    return db.frame("SELECT name, storage_type, status FROM sites ORDER BY name").rows()
+def declare_invalid(db: Database, kind: str, *names: str) -> None:
+    """As ``dynamo invalidate`` notes it; the thing is not in the inventory (any more)."""
+    with db.begin() as connection:
+        for name in names:
+            connection.execute(
+                text("""INSERT INTO invalidations (kind, name, size_bytes, num_files, reason, created_by)
+                        VALUES (:kind, :name, 0, 0, 'corrupt', 'ada')"""),
+                {"kind": kind, "name": name},
+            )
 
 
-def test_sites_come_change_and_are_lost(database: Database) -> None:
-    assert sync_sites(database, site("T2_A"), site("T2_B"), site("T1_M", storage_type="mss")) == SiteSummary(3, 0, 0)
-    assert merge_sites(database, RUN, "cric") == SiteSummary(0, 0, 0)
-    assert sync_sites(database, site("T2_A", "waitroom"), site("T1_M", storage_type="mss")) == SiteSummary(0, 1, 1)
-    assert site_rows(database) == [("T1_M", "mss", "ready"), ("T2_A", "disk", "waitroom"), ("T2_B", "disk", "unknown")]
-    assert sync_sites(database, site("T2_B")) == SiteSummary(0, 1, 2)
+@pytest.mark.parametrize(
+    ("kind", "names", "left_out", "num_left"),
+    [
+        ("dataset", ["/A/B-v1/C"], 1, (1, 0, 0)),
+        ("block", ["/A/B-v1/C#b1", "/A/B-v1/C#b9"], 1, (2, 1, 1)),
+        ("file", ["/a/1", "/a/3", "/a/nowhere"], 2, (2, 2, 1)),
+    ],
+)
+def test_what_was_declared_invalid_is_left_out(
+    database: Database, kind: str, names: list[str], left_out: int, num_left: tuple[int, ...]
+) -> None:
+    declare_invalid(database, kind, *names)
+    for _ in range(2):  # of new blocks, then of known ones
+        assert first_merge(database).left_out == left_out
+        tables = ("datasets", "blocks", "files")
+        assert tuple(database.frame(f"SELECT count(*) AS n FROM {table}").item() for table in tables) == num_left
+        assert database.frame("SELECT * FROM vanished").is_empty()
 
 
-def test_the_time_of_a_status_changes_with_the_status_only(database: Database) -> None:
-    query = "SELECT status_changed_at FROM sites"
-    sync_sites(database, site("T2_A"))
-    first = database.frame(query).item()
-    sync_sites(database, site("T2_A", storage_type="buffer"))
-    assert database.frame(query).item() == first
-    sync_sites(database, site("T2_A", "morgue"))
-    assert database.frame(query).item() > first
+def test_an_older_telling_changes_nothing_that_is_known_newer(database: Database) -> None:
+    newer = {"last_update_at": UNTIL}
+    merge(database, [dataset(status="invalid", software_release="SW_2", **newer)], [block(**newer)], until=LATER)
+    old = [dataset(is_open=True, status="production")], [block(is_open=True)]
+    summary = merge(database, *old, run_key="old", since=T0, until=UNTIL)
+    assert (summary.changed_datasets, summary.changed_blocks) == (0, 0)
+    assert database.frame("SELECT status, is_open, software_release, last_update_at FROM datasets").row(0) == (
+        "invalid",
+        False,
+        "SW_2",
+        UNTIL,
+    )
 
 
-def test_a_site_is_lost_by_the_source_that_told_of_it_only(database: Database) -> None:
-    sync_sites(database, site("T2_A"))
-    assert sync_sites(database, site("T2_B"), source="lab") == SiteSummary(1, 0, 0)
-    assert site_rows(database) == [("T2_A", "disk", "ready"), ("T2_B", "disk", "ready")]
+def test_of_two_tellings_of_the_same_time_the_later_pull_counts(database: Database) -> None:
+    merge(database, [dataset(status="invalid")], [block()], until=LATER)
+    merge(database, [dataset()], [block(is_open=True)], run_key="old", since=T0, until=UNTIL)
+    assert dataset_rows(database)[0][:3] == ("/A/B-v1/C", "invalid", False)
+    merge(database, [dataset(status="deprecated")], [block()], run_key="new", since=T0, until=LATER)
+    assert dataset_rows(database)[0][:3] == ("/A/B-v1/C", "deprecated", False)
 
 
-def test_endpoints_follow_the_source(database: Database) -> None:
-    query = "SELECT protocol, prefix FROM site_endpoints"
-    sync_sites(database, site("T2_A", prefix="davs://one/"))
-    sync_sites(database, site("T2_A", prefix="davs://two/"))
-    assert database.frame(query).rows() == [("davs", "davs://two/")]
-    sync_sites(database, site("T2_A", prefix=None))
-    assert database.frame(query).is_empty()
+def test_an_lfn_that_another_block_has_stays_there(database: Database) -> None:
+    """The gate refuses it; without a gate nothing is doubled or moved."""
+    merge(database, [dataset()], [block("b1"), block("b2")], [file("/a/1"), file("/a/2", in_block="b2")])
+    again = [file("/a/1"), file("/a/1", in_block="b2"), file("/a/2", in_block="b2"), file("/a/2", in_block="b3")]
+    merge(database, [dataset()], [block("b1"), block("b2"), block("b3")], again, run_key="next", since=T0)
+    assert database.frame(
+        "SELECT f.lfn, b.name FROM files AS f JOIN blocks AS b ON b.id = f.block_id ORDER BY lfn"
+    ).rows() == [("/a/1", "b1"), ("/a/2", "b2")]
+
+
+def test_what_is_told_twice_is_merged_once(database: Database) -> None:
+    twice = [[row, row] for row in (dataset(), block(), file("/a/1"))]
+    for run_key in ("new", "known"):
+        merge(database, *twice, run_key=run_key)
+        assert dataset_rows(database) == [("/A/B-v1/C", "valid", False, 10, 1, 1)]
+
+
+def test_what_a_merge_adds_is_wished_for_by_the_next_recovery(database: Database) -> None:
+    """A new block of a growing replica, and a new file of a block that was complete."""
+    first_merge(database)
+    place(database, growing=True)
+    more = [file("/a/4", in_block="b2"), file("/a/5", in_block="b3")]
+    merge(database, [dataset()], [*BLOCKS, block("b3")], [*FILES, *more], run_key="next", since=T0)
+    assert resubscribe_incomplete(database).num_created == 2
+    wishes = """SELECT f.lfn, t.name AS site, s.action FROM subscriptions AS s JOIN files AS f ON f.id = s.file_id
+                JOIN sites AS t ON t.id = s.site_id ORDER BY f.lfn"""
+    assert database.frame(wishes).rows() == [("/a/4", "T2_X", "copy"), ("/a/5", "T2_X", "copy")]
+    merge_metadata(database, "next", "dbs", UNTIL)
+    assert resubscribe_incomplete(database).num_created == 0
+
+
+def test_what_no_source_knows_stays_as_it_is(database: Database) -> None:
+    """An open dataset that was injected: the source is asked about it, and has nothing to tell."""
+    with database.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO datasets (name, status, is_open, last_update_at) VALUES ('/Own/B/C', 'valid', true, now())"
+            )
+        )
+    assert merge(database, [], since=T0) == NOTHING
+    assert dataset_rows(database) == [("/Own/B/C", "valid", True, 0, 0, 0)]
+    assert database.frame("SELECT * FROM vanished").is_empty()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -99,3 +102,54 @@ def test_an_incremental_pull_asks_for_open_datasets_too(database: Database) -> N
     assert staging.staged_datasets(database, "next", "dbs", 0) == ["/Half/B/C", "/New/B/C", "/Open/B/C"]
     stage(database, [dataset("/New/B/C")], run_key="full")
     assert staging.staged_datasets(database, "full", "dbs", 0) == ["/New/B/C"]
+
+
+def test_pages_get_larger_rather_than_many(database: Database) -> None:
+    names = [f"/A{n:02d}/B/C" for n in range(10)]
+    assert staging.stage_datasets(database, RUN, "dbs", datasets(*names), 2, max_pages=3) == [0, 1, 2]
+    assert [len(staging.staged_datasets(database, RUN, "dbs", page)) for page in range(3)] == [4, 4, 2]
+
+
+def test_a_task_that_was_given_up_and_its_next_try_stage_their_rows_once(database: Database) -> None:
+    """Both are half way at the same time: one waits for the other, and replaces what it staged."""
+    staging.stage_datasets(database, RUN, "dbs", datasets("/A/B/C"), 1)
+    blocks = pl.DataFrame([block(of="/A/B/C")], schema=dict(BLOCKS))
+    files = pl.DataFrame([file("/a/1", of="/A/B/C"), file("/a/2", of="/A/B/C")], schema=dict(FILES))
+    second = threading.Thread(
+        target=lambda: staging.stage_details(database, RUN, "dbs", 0, [(blocks, files)]), daemon=True
+    )
+
+    def first() -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        yield blocks.clear(), files
+        second.start()
+        await_waiting(database)
+        yield blocks, files.clear()
+
+    staging.stage_details(database, RUN, "dbs", 0, first())
+    second.join(timeout=30)
+    assert (rows(database, "staged_blocks"), rows(database, "staged_files")) == (1, 2)
+
+
+def await_waiting(db: Database) -> None:
+    """Until some transaction waits for an advisory lock of another."""
+    ends = time.monotonic() + 30
+    while not db.frame(
+        "SELECT 1 AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    ).height:
+        assert time.monotonic() < ends, "nobody waits"
+        time.sleep(0.02)
+
+
+def test_what_postgresql_cannot_store_is_named_with_its_line(database: Database) -> None:
+    staging.stage_datasets(database, RUN, "dbs", datasets("/A/B/C"), 1)
+    files = pl.DataFrame([file("/a/1"), file("/a/\x00")], schema=dict(FILES))
+    with pytest.raises(InventoryError, match=r"staged_files cannot take these rows: (?s:.*)line 2"):
+        staging.stage_details(database, RUN, "dbs", 0, [(pl.DataFrame(schema=dict(BLOCKS)), files)])
+    assert rows(database, "staged_files") == 0
+
+
+def test_an_incremental_pull_does_not_ask_for_what_another_source_told_of(database: Database) -> None:
+    merge(database, [dataset("/Open/B/C", is_open=True, status="production")])
+    stage(database, [], run_key="next", since=UNTIL, source="lab")
+    assert staging.staged_datasets(database, "next", "lab", 0) == []

@@ -11,11 +11,13 @@ import polars as pl
 
 from dynamo_ops.inventory import staging
 from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.merge import MergeSummary, SiteSummary, merge_metadata, merge_sites
+from dynamo_ops.inventory.merge import MergeSummary, merge_metadata
+from dynamo_ops.inventory.sites import SiteSummary, merge_sites
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, SITES
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 UNTIL = datetime(2026, 2, 1, tzinfo=UTC)
+LATER = datetime(2026, 2, 2, tzinfo=UTC)
 RUN = "scheduled__2026-02-01T00:00:00+00:00"
 
 Row = dict[str, Any]
@@ -96,15 +98,22 @@ def _sums(each: Row, files: Sequence[Row]) -> Row:
     }
 
 
-def merge(db: Database, *told: Sequence[Row], run_key: str = RUN, since: datetime | None = None) -> MergeSummary:
-    stage(db, *told, run_key=run_key, since=since)
-    return merge_metadata(db, run_key, "dbs", UNTIL)
+def merge(
+    db: Database,
+    *told: Sequence[Row],
+    run_key: str = RUN,
+    since: datetime | None = None,
+    until: datetime = UNTIL,
+    source: str = "dbs",
+) -> MergeSummary:
+    stage(db, *told, run_key=run_key, since=since, source=source)
+    return merge_metadata(db, run_key, source, until)
 
 
 def stage_sites(db: Database, *sites: Row, run_key: str = RUN, source: str = "cric") -> None:
     staging.stage_sites(db, run_key, source, pl.DataFrame(list(sites), schema=dict(SITES)))
 
 
-def sync_sites(db: Database, *sites: Row, run_key: str = RUN, source: str = "cric") -> SiteSummary:
+def sync_sites(db: Database, *sites: Row, run_key: str = RUN, source: str = "cric", stable_h: float = 0) -> SiteSummary:
     stage_sites(db, *sites, run_key=run_key, source=source)
-    return merge_sites(db, run_key, source)
+    return merge_sites(db, run_key, source, stable_h=stable_h)

@@ -43,7 +43,7 @@ class Subscription(Base):
         ),
         Index("ix_subscriptions_held", "site_id", "hold_reason", postgresql_where=text("state = 'held'")),
         Index("ix_subscriptions_plan_id", "plan_id"),
-        Index("ix_subscriptions_closed", "file_id", postgresql_where=text("state IN ('done', 'cancelled')")),
+        Index("ix_subscriptions_file_id", "file_id"),
         Index("ix_subscriptions_inbatch", "action", "id", postgresql_where=text("state = 'inbatch'")),
     )
 
@@ -94,8 +94,9 @@ class Transfer(Base):
     """One file of one batch: an attempt at a copy subscription from one source site.
 
     ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job). No foreign
-    keys: the transaction that writes the rows has just written the batch and claimed the wishes, nothing ever removes
-    either, and checking them costs a third of the time in which a million files are planned.
+    keys: the transaction that writes the rows has just written the batch and claimed the wishes, a wish only goes with
+    its transfers (``inventory.removal``), and checking them costs a third of the time in which a million files are
+    planned.
     """
 
     __tablename__ = "transfers"

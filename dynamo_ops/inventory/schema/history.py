@@ -1,6 +1,7 @@
 """What Detox and Dealer did, so that it can be asked for by dataset and site long after (written by each commit).
 
-No foreign keys to datasets, blocks and sites: these never go, and a check a row would double what a commit costs.
+No foreign keys to datasets, blocks and sites: a check a row would double what a commit costs. Sites never go, and what
+was declared invalid keeps its name in ``invalidations``.
 """
 
 from __future__ import annotations

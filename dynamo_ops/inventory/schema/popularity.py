@@ -1,4 +1,8 @@
-"""Accesses by day, and the attributes of datasets that plugins compute from them and other facts (SEMANTICS §5)."""
+"""Accesses by day, and the attributes of datasets that plugins compute from them and other facts (SEMANTICS §5).
+
+No foreign keys to datasets: a dataset that is declared invalid takes its rows along (``inventory.invalidation``), and a
+check a row would cost more than the rest of its way in.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +73,7 @@ class AccessDay(Base):
 
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     source: Mapped[str] = mapped_column(Text, primary_key=True)
-    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
     num_accesses: Mapped[int]
 
@@ -81,7 +85,7 @@ class DemandDay(Base):
 
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     source: Mapped[str] = mapped_column(Text, primary_key=True)
-    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     num_jobs: Mapped[int]
 
 
@@ -121,5 +125,5 @@ class DatasetAttribute(Base):
     __tablename__ = "dataset_attributes"
 
     name: Mapped[str] = mapped_column(Text, ForeignKey("attributes.name", ondelete="CASCADE"), primary_key=True)
-    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     value: Mapped[float] = mapped_column(Double)

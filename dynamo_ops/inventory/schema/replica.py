@@ -49,13 +49,17 @@ class BlockReplica(Base):
 
 
 class BlockReplicaFile(Base):
-    """One row per file present of an incomplete block replica; complete replicas have no rows here."""
+    """One row per file present of an incomplete block replica; complete replicas have no rows here.
+
+    No foreign key to files: who writes or removes rows holds the lock of the block replica, and a file that goes for
+    good would look for its rows in the whole table.
+    """
 
     __tablename__ = "block_replica_files"
 
     block_id: Mapped[int] = mapped_column(primary_key=True)
     site_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    file_id: Mapped[int] = mapped_column(ForeignKey("files.id"), primary_key=True)
+    file_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class Quota(Base):

@@ -1,6 +1,7 @@
 """What people ask for: copies and deletions, item by item, and what became of each where (SEMANTICS §4); their quotas.
 
-No foreign keys from actions to datasets, blocks and sites: one request can have a hundred thousand of them.
+No foreign keys from actions to datasets, blocks and sites: one request can have a hundred thousand of them. None from
+items either: they stay to be read when what they name was declared invalid (``invalidations`` has its name).
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class RequestItem(Base):
 
     request_id: Mapped[int] = mapped_column(ForeignKey("requests.id"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
-    block_id: Mapped[int | None] = mapped_column(ForeignKey("blocks.id"))
+    dataset_id: Mapped[int]
+    block_id: Mapped[int | None]
 
 
 class RequestAction(Base):

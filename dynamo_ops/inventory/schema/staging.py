@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, SmallInteger, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -41,7 +41,11 @@ class StagedPull(Base):
 
 
 class StagedDataset(Base):
-    """A dataset as a metadata source told it. ``page``: the part of the pull it came with (a retry replaces it)."""
+    """A dataset as a metadata source told it. ``page``: the part of the pull its details come with.
+
+    ``is_listed`` false: the source did not list it, only its details are asked for, since it is open in the inventory;
+    the row repeats the inventory. ``has_details``: the answer for its page is staged.
+    """
 
     __tablename__ = "staged_datasets"
     __table_args__ = (UNLOGGED,)
@@ -55,16 +59,18 @@ class StagedDataset(Base):
     is_open: Mapped[bool | None]
     software_release: Mapped[str | None]
     last_update_at: Mapped[datetime | None]
+    is_listed: Mapped[bool] = mapped_column(server_default=text("true"))
+    has_details: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class StagedBlock(Base):
     """A block as a metadata source told it."""
 
     __tablename__ = "staged_blocks"
-    __table_args__ = (UNLOGGED,)
+    __table_args__ = (Index("ix_staged_blocks_page", "run_key", "source", "page"), UNLOGGED)
 
     id: Mapped[bigint_key]
-    run_key: Mapped[str] = mapped_column(Text, index=True)
+    run_key: Mapped[str]
     source: Mapped[str]
     page: Mapped[int]
     dataset: Mapped[str | None]
@@ -79,10 +85,10 @@ class StagedFile(Base):
     """A file as a metadata source told it."""
 
     __tablename__ = "staged_files"
-    __table_args__ = (UNLOGGED,)
+    __table_args__ = (Index("ix_staged_files_page", "run_key", "source", "page"), UNLOGGED)
 
     id: Mapped[bigint_key]
-    run_key: Mapped[str] = mapped_column(Text, index=True)
+    run_key: Mapped[str]
     source: Mapped[str]
     page: Mapped[int]
     dataset: Mapped[str | None]
@@ -111,13 +117,15 @@ class StagedSite(Base):
 class SourceState(Base):
     """How far a source has been merged. ``full_sync_at`` null: never pulled whole, so the next pull is whole.
 
-    ``num_datasets``: datasets the source knew in its last merged run (the gate compares with it).
+    ``full_until``: end of the newest interval that was pulled whole. ``num_datasets``: datasets the source knew in its
+    newest merged run (the gate compares with it).
     """
 
     __tablename__ = "source_states"
 
     source: Mapped[str] = mapped_column(Text, primary_key=True)
     full_sync_at: Mapped[datetime | None]
+    full_until: Mapped[datetime | None]
     merged_until: Mapped[datetime | None]
     num_datasets: Mapped[int | None]
     num_sites_ready: Mapped[int | None]
@@ -127,7 +135,8 @@ class SourceState(Base):
 class SiteSource(Base):
     """Which site source told of a site last: when that source no longer lists it, the site becomes ``unknown``.
 
-    ``told_status``: what it said last, since ``told_since_at``; the site's own status follows with some patience.
+    ``told_status``: what it said last, since ``told_since_at`` (null: as long as the site is known); the site's own
+    status follows with some patience. Source ``injection``: no feed tells of it, a person did.
     """
 
     __tablename__ = "site_sources"

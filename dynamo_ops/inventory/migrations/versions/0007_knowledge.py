@@ -9,6 +9,16 @@ branch_labels = None
 depends_on = None
 
 
+# What was declared invalid goes: rows that only name it must not make its removal search whole tables.
+NO_LONGER_CHECKED = (
+    ('block_replica_files', 'file_id', 'files'),
+    ('request_items', 'dataset_id', 'datasets'),
+    ('request_items', 'block_id', 'blocks'),
+    ('accesses_daily', 'dataset_id', 'datasets'),
+    ('dataset_attributes', 'dataset_id', 'datasets'),
+)
+
+
 def upgrade() -> None:
     op.create_table('alerts',
     sa.Column('key', sa.Text(), nullable=False),
@@ -22,8 +32,9 @@ def upgrade() -> None:
     sa.Column('num_times', sa.BigInteger(), nullable=False),
     sa.Column('num_untold', sa.BigInteger(), nullable=False),
     sa.Column('claimed_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('claimed_by', sa.Text(), nullable=True),
     sa.Column('told_at', sa.DateTime(timezone=True), nullable=True),
-    sa.CheckConstraint("kind IN ('failure', 'late')", name=op.f('ck_alerts_kind')),
+    sa.CheckConstraint("kind IN ('failure', 'late', 'digest')", name=op.f('ck_alerts_kind')),
     sa.PrimaryKeyConstraint('key', name=op.f('pk_alerts'))
     )
     op.create_index('ix_alerts_last_at', 'alerts', ['last_at'], unique=False)
@@ -45,6 +56,7 @@ def upgrade() -> None:
     sa.Column('id', sa.BigInteger(), autoincrement=True, nullable=False),
     sa.Column('kind', sa.Text(), nullable=False),
     sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('thing_id', sa.BigInteger(), nullable=True),
     sa.Column('size_bytes', sa.BigInteger(), nullable=False),
     sa.Column('num_files', sa.BigInteger(), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
@@ -53,6 +65,7 @@ def upgrade() -> None:
     sa.CheckConstraint("kind IN ('dataset', 'block', 'file')", name=op.f('ck_invalidations_kind')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_invalidations'))
     )
+    op.create_index('ix_invalidations_thing_id', 'invalidations', ['thing_id', 'kind'], unique=False)
     op.create_index('uq_invalidations_name', 'invalidations', ['kind', sa.text('(md5(name)::uuid)')], unique=True)
     op.create_table('staged_demand',
     sa.Column('id', sa.BigInteger(), autoincrement=True, nullable=False),
@@ -92,15 +105,27 @@ def upgrade() -> None:
     op.create_table('dataset_sources',
     sa.Column('dataset_id', sa.BigInteger(), nullable=False),
     sa.Column('source', sa.Text(), nullable=False),
+    sa.Column('is_open', sa.Boolean(), nullable=False),
+    sa.Column('release_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('state_until', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('known_until', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('details_until', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('lost_until', sa.DateTime(timezone=True), nullable=True),
     sa.ForeignKeyConstraint(['dataset_id'], ['datasets.id'], name=op.f('fk_dataset_sources_dataset_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('dataset_id', name=op.f('pk_dataset_sources'))
     )
+    op.create_index('ix_dataset_sources_source', 'dataset_sources', ['source'], unique=False)
+    op.add_column('source_states', sa.Column('full_until', sa.DateTime(timezone=True), nullable=True))
+    op.add_column('staged_datasets', sa.Column('is_listed', sa.Boolean(), server_default=sa.text('true'), nullable=False))
+    op.add_column('staged_datasets', sa.Column('has_details', sa.Boolean(), server_default=sa.text('false'), nullable=False))
+    for table in ('staged_blocks', 'staged_files'):
+        op.drop_index(op.f(f'ix_{table}_run_key'), table_name=table)
+        op.create_index(f'ix_{table}_page', table, ['run_key', 'source', 'page'], unique=False)
     op.create_table('demand_daily',
     sa.Column('day', sa.Date(), nullable=False),
     sa.Column('source', sa.Text(), nullable=False),
     sa.Column('dataset_id', sa.BigInteger(), nullable=False),
     sa.Column('num_jobs', sa.BigInteger(), nullable=False),
-    sa.ForeignKeyConstraint(['dataset_id'], ['datasets.id'], name=op.f('fk_demand_daily_dataset_id')),
     sa.PrimaryKeyConstraint('day', 'source', 'dataset_id', name=op.f('pk_demand_daily'))
     )
     op.create_table('site_overrides',
@@ -117,6 +142,10 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_site_overrides'))
     )
     op.create_index('ix_site_overrides_site_id', 'site_overrides', ['site_id'], unique=False)
+    for table, column, _ in NO_LONGER_CHECKED:
+        op.drop_constraint(op.f(f'fk_{table}_{column}'), table, type_='foreignkey')
+    op.drop_index('ix_subscriptions_closed', table_name='subscriptions')
+    op.create_index('ix_subscriptions_file_id', 'subscriptions', ['file_id'], unique=False)
     op.add_column('site_sources', sa.Column('told_status', sa.Text(), nullable=True))
     op.add_column('site_sources', sa.Column('told_since_at', sa.DateTime(timezone=True), nullable=True))
     op.add_column('staged_accesses', sa.Column('lfn', sa.Text(), nullable=True))
@@ -150,9 +179,21 @@ def downgrade() -> None:
     op.drop_column('staged_accesses', 'lfn')
     op.drop_column('site_sources', 'told_since_at')
     op.drop_column('site_sources', 'told_status')
+    op.drop_index('ix_subscriptions_file_id', table_name='subscriptions')
+    op.create_index('ix_subscriptions_closed', 'subscriptions', ['file_id'], unique=False, postgresql_where=sa.text("state IN ('done', 'cancelled')"))
+    for table, column, to in NO_LONGER_CHECKED:
+        op.execute(f'DELETE FROM {table} t WHERE t.{column} IS NOT NULL AND NOT EXISTS (SELECT FROM {to} WHERE id = t.{column})')
+        op.create_foreign_key(op.f(f'fk_{table}_{column}'), table, to, [column], ['id'])
     op.drop_index('ix_site_overrides_site_id', table_name='site_overrides')
     op.drop_table('site_overrides')
     op.drop_table('demand_daily')
+    for table in ('staged_blocks', 'staged_files'):
+        op.drop_index(f'ix_{table}_page', table_name=table)
+        op.create_index(op.f(f'ix_{table}_run_key'), table, ['run_key'], unique=False)
+    op.drop_column('staged_datasets', 'has_details')
+    op.drop_column('staged_datasets', 'is_listed')
+    op.drop_column('source_states', 'full_until')
+    op.drop_index('ix_dataset_sources_source', table_name='dataset_sources')
     op.drop_table('dataset_sources')
     op.drop_index('uq_vanished_name', table_name='vanished')
     op.drop_table('vanished')
@@ -161,6 +202,7 @@ def downgrade() -> None:
     op.drop_index(op.f('ix_staged_demand_run_key'), table_name='staged_demand')
     op.drop_table('staged_demand')
     op.drop_index('uq_invalidations_name', table_name='invalidations')
+    op.drop_index('ix_invalidations_thing_id', table_name='invalidations')
     op.drop_table('invalidations')
     op.drop_index('ix_gate_metrics_trend', table_name='gate_metrics')
     op.drop_table('gate_metrics')

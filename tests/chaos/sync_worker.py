@@ -1,0 +1,73 @@
+"""The process that gets killed in a metadata synchronisation. See ``tests.chaos.worker``."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dynamo_ops.inventory import database as database_module
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.settings import Settings, SourceSettings, Tls
+from dynamo_ops.sources import steps
+from tests.chaos.worker import Points, main, watch_database, watch_requests
+
+RUN = "next"
+FIRST, NEXT = datetime(2100, 1, 1, tzinfo=UTC), datetime(2100, 1, 2, tzinfo=UTC)
+"""Ends of the intervals: later than anything that the grid was built with."""
+_LASTING = re.compile(
+    r"(INSERT INTO|UPDATE|DELETE FROM|COPY) "
+    r"(staged_\w+|datasets|blocks|files|block_replicas|dataset_sources|source_states|vanished)"
+)
+
+
+def settings_for(endpoints: dict[str, Any]) -> Settings:
+    """One thread: the points have an order."""
+    options = {"url": endpoints["dbs"], "threads": 1}
+    return Settings(
+        metadata_sources=[SourceSettings(name="dbs", type="dbs", options=options)], tls=Tls(ca=Path(endpoints["ca"]))
+    )
+
+
+def run_task(db: Database, settings: Settings, task: str, pages: list[int]) -> None:
+    """One task of the DAG."""
+    if task == "pull_datasets":
+        steps.pull_datasets(db, settings, RUN, "dbs", FIRST, NEXT, full=True, page_size=2)
+    elif task == "pull_details":
+        for page in pages:
+            steps.pull_details(db, settings, RUN, "dbs", page)
+    else:
+        steps.merge(db, RUN, ["dbs"], [], NEXT)
+
+
+def watch_copies(points: Points) -> None:
+    """A COPY can be killed half way, when the server has got the first half of its rows."""
+
+    class HalfSent(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell():
+                points.reach("COPY half sent")
+            elif size and size > 0:
+                size = min(size, max(1, len(self.getbuffer()) // 2))
+            return super().read(size)
+
+    class Io:
+        BytesIO = HalfSent
+
+    database_module.io = Io  # type: ignore[attr-defined]
+
+
+def carry_out(order: dict[str, Any]) -> None:
+    points = Points(order["kill_at"], order["kill_after"])
+    watch_database(points, _LASTING)
+    watch_requests(points)
+    watch_copies(points)
+    run_task(Database(order["database"]), settings_for(order["endpoints"]), order["task"], order["ids"])
+    Path(order["report"]).write_text(json.dumps(points.passed))
+
+
+if __name__ == "__main__":
+    main(carry_out)
