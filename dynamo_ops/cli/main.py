@@ -7,7 +7,24 @@ import sys
 import typer
 
 from dynamo_ops import __version__
-from dynamo_ops.cli import db, dealer, detox, history, inventory, lock, plan, policy, quota, request, site, transfers
+from dynamo_ops.cli import (
+    db,
+    dealer,
+    detox,
+    gate,
+    history,
+    inventory,
+    lock,
+    plan,
+    policy,
+    quota,
+    request,
+    site,
+    transfers,
+)
+from dynamo_ops.cli.digest import digest
+from dynamo_ops.cli.inject import inject
+from dynamo_ops.cli.invalidate import invalidate, invalidated
 from dynamo_ops.errors import DynamoError
 
 app = typer.Typer(
@@ -18,7 +35,9 @@ app = typer.Typer(
     help="Dynamo decides which data stay on disk, in how many copies and where, and makes it so.",
 )
 app.add_typer(inventory.app, name="inventory")
-app.command("inject")(inventory.inject)
+app.command("inject")(inject)
+app.command("invalidate")(invalidate)
+app.command("invalidated")(invalidated)
 app.add_typer(detox.app, name="detox")
 app.add_typer(dealer.app, name="dealer")
 app.add_typer(plan.app, name="plan")
@@ -29,6 +48,8 @@ app.add_typer(quota.app, name="quota")
 app.add_typer(request.app, name="request")
 app.add_typer(transfers.app, name="transfers")
 app.add_typer(site.app, name="site")
+app.add_typer(gate.app, name="gate")
+app.command("digest")(digest)
 app.add_typer(db.app, name="db")
 
 

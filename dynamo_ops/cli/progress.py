@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -21,3 +21,23 @@ def step(what: str, *, quiet: bool = False) -> Iterator[None]:
         task = progress.add_task(what, total=1)
         yield
         progress.update(task, completed=1)
+
+
+@contextmanager
+def steps(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Give a function that shows what is done now and how long it takes; it shows nothing if ``quiet`` or nobody
+    looks at a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+
+        def say(what: str) -> None:
+            for task in progress.task_ids:
+                progress.update(task, completed=1)
+            progress.add_task(what, total=1)
+
+        yield say
+        for task in progress.task_ids:
+            progress.update(task, completed=1)

@@ -1,9 +1,9 @@
-"""``dynamo site``: which sites can be used, and downtimes of sites."""
+"""``dynamo site``: which sites can be used, their status by hand, and downtimes of sites."""
 
 from __future__ import annotations
 
 import getpass
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
@@ -12,13 +12,16 @@ from dynamo_ops.cli.options import moment_option
 from dynamo_ops.cli.output import JsonOption, database
 from dynamo_ops.cli.tables import cell, count, print_json, print_table
 from dynamo_ops.fileops import downtime as downtimes
+from dynamo_ops.inventory import site_override
+from dynamo_ops.settings import settings
 
-app = typer.Typer(no_args_is_help=True, help="Sites: what can be used and what waits there, downtimes.")
+app = typer.Typer(no_args_is_help=True, help="Sites: what can be used and what waits there, status by hand, downtimes.")
 
 LISTED = {
     "site": "site",
     "storage_type": "storage",
     "status": "status",
+    "because": "because",
     "use": "files are",
     "downtime": "downtime",
     "downtime_until": "until",
@@ -38,12 +41,22 @@ DOWNTIMES = {
     "created_by": "by",
     "ended_by": "ended by",
 }
+OVERRIDES = {
+    "site": "site",
+    "status": "status",
+    "is_in_force": "holds",
+    "created_at": "from",
+    "ends_at": "until",
+    "reason": "reason",
+    "created_by": "by",
+    "ended_by": "ended by",
+}
 By = Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")]
 
 
 @app.command("list")
 def list_(as_json: bool = JsonOption) -> None:
-    """All sites: status, downtime, and the copies and deletions that wait for them or are under way."""
+    """All sites: status and why, downtime, and the copies and deletions that wait for them or are under way."""
     found = downtimes.site_states(database())
     if as_json:
         print_json(found.to_dicts())
@@ -53,7 +66,72 @@ def list_(as_json: bool = JsonOption) -> None:
         .when("is_readable").then(pl.lit("read"))
         .otherwise(pl.lit("untouched"))
     )  # fmt: skip
-    print_table(found.with_columns(use=use), "Sites", LISTED, wrap=["downtime"])
+    because = [_because(row) for row in found.iter_rows(named=True)]
+    print_table(
+        found.with_columns(use=use, because=pl.Series(because, dtype=pl.String)),
+        "Sites",
+        LISTED,
+        wrap=["because", "downtime"],
+    )
+
+
+def _because(row: dict[str, Any]) -> str | None:
+    """Why the status is not just what the site's source tells."""
+    if row["said_by"] is not None:
+        until = f" until {cell('said_until', row['said_until'])}" if row["said_until"] else ""
+        told = f" (its source: {row['told_status']})" if row["told_status"] not in (None, row["status"]) else ""
+        return f"set by {row['said_by']}{until}: {row['said_because']}{told}"
+    if row["told_status"] not in (None, row["status"]):
+        return f"{row['told_status']} only since {cell('told_since', row['told_since'])}"
+    return None
+
+
+@app.command("set")
+def set_(
+    site: str,
+    status: Annotated[str, typer.Argument(help="ready, waitroom or morgue.")],
+    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
+    until: Annotated[str | None, typer.Option(help="When it ends (ISO, UTC); without it when unset.")] = None,
+    by: By = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Give SITE this status now, whatever its source says."""
+    made = site_override.set_status(
+        database(), site, status, by=by or getpass.getuser(), reason=reason, ends_at=moment_option("--until", until)
+    )
+    if as_json:
+        print_json(vars(made))
+        return
+    for warning in made.warnings:
+        typer.secho(f"warning: {warning}", fg="yellow", err=True)
+    end = f"until {cell('ends_at', made.ends_at)}" if made.ends_at else f"until `dynamo site unset {site}`"
+    typer.echo(f"{site} is {status} (was {made.status_before}), {end}")
+
+
+@app.command()
+def unset(site: str, by: By = None, as_json: bool = JsonOption) -> None:
+    """Let SITE have the status again that its source tells."""
+    found = site_override.unset_status(
+        database(), site, by=by or getpass.getuser(), stable_h=settings().site_status.stable_h
+    )
+    if as_json:
+        print_json({"site": site, "status": found})
+    else:
+        typer.echo(f"{site} is {found}: what its source tells counts again")
+
+
+@app.command()
+def overrides(
+    site: Annotated[str | None, typer.Argument(help="Only of this site.")] = None,
+    over: Annotated[bool, typer.Option("--over", help="Also those that are over.")] = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """Statuses that people gave to sites, newest first."""
+    found = site_override.overrides(database(), site, over=over)
+    if as_json:
+        print_json(found.to_dicts())
+    else:
+        print_table(found, "Statuses by hand", OVERRIDES, wrap=["reason"])
 
 
 @app.command()

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.detox.history import ids_of
 from dynamo_ops.inventory.database import Database, insert_frame
+from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
 from dynamo_ops.inventory.plan_store import StoredPlan
 
 COPY = ["copy", "plugin", "request_id", "dataset_id", "site_id", "group_id", "reason", "weight"]
@@ -49,11 +50,11 @@ def record_plan(connection: Connection, plan: StoredPlan) -> None:
     )
 
 
-HISTORY_SQL = """
+HISTORY_SQL = f"""
     SELECT p.committed_at AS at, h.plan_id, p.partition, d.name AS dataset, s.name AS site, h.plugin,
            h.num_blocks::bigint AS num_blocks, h.num_left_out::bigint AS num_left_out, h.left_out, h.size_bytes,
            g.name AS "group", h.request_id, h.reason, h.weight
-    FROM dealer_history h JOIN plans p ON p.id = h.plan_id JOIN datasets d ON d.id = h.dataset_id
+    FROM dealer_history h JOIN plans p ON p.id = h.plan_id JOIN {EVER_KNOWN_DATASETS} d ON d.id = h.dataset_id
         JOIN sites s ON s.id = h.site_id LEFT JOIN groups g ON g.id = h.group_id
     WHERE h.dataset_id = ANY($1::text::bigint[]) AND p.committed_at >= $2::text::timestamptz
       AND ($3::text IS NULL OR h.site_id = ANY($3::text::bigint[]))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory.database import Database, insert_frame
+from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS
 from dynamo_ops.inventory.plan_store import StoredPlan, previous_committed
 from dynamo_ops.policy.compile import is_glob, texts_expr
 
@@ -121,14 +122,14 @@ def _number(decision: str, line_text: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{decision}\0{line_text}".encode()).digest()[:6])
 
 
-HISTORY_SQL = """
+HISTORY_SQL = f"""
     SELECT p.committed_at AS at, p.partition, d.name AS dataset, s.name AS site, h.decision,
            h.num_blocks::bigint AS num_blocks, h.size_bytes, h.line::bigint AS line, l.text AS policy_line,
            CASE WHEN h.decision = 'left_out' THEN (
                SELECT string_agg(DISTINCT o.reason, '; ') FROM detox_left_out o
                WHERE o.plan_id = h.plan_id AND o.dataset_id = h.dataset_id AND o.site_id = h.site_id) END AS reasons,
            h.plan_id
-    FROM detox_history h JOIN plans p ON p.id = h.plan_id JOIN datasets d ON d.id = h.dataset_id
+    FROM detox_history h JOIN plans p ON p.id = h.plan_id JOIN {EVER_KNOWN_DATASETS} d ON d.id = h.dataset_id
         JOIN sites s ON s.id = h.site_id
         LEFT JOIN policy_lines l ON l.policy_version_id = p.policy_version_id AND l.line = h.line
     WHERE h.dataset_id = ANY($1::text::bigint[]) AND p.committed_at >= $2::text::timestamptz
@@ -180,9 +181,10 @@ def site_history(database: Database, site: str, *, since: datetime, partition: s
 def left_out(database: Database, plan_id: int) -> pl.DataFrame:
     """What a plan deletes and its commit kept: dataset, block, site, size_bytes, reason; by name."""
     return database.frame(
-        """
-        SELECT d.name AS dataset, b.name AS block, s.name AS site, o.size_bytes, o.reason
-        FROM detox_left_out o JOIN datasets d ON d.id = o.dataset_id JOIN blocks b ON b.id = o.block_id
+        f"""
+        SELECT d.name AS dataset, coalesce(b.name, o.block_id::text) AS block, s.name AS site, o.size_bytes, o.reason
+        FROM detox_left_out o JOIN {EVER_KNOWN_DATASETS} d ON d.id = o.dataset_id
+            LEFT JOIN {EVER_KNOWN_BLOCKS} b ON b.id = o.block_id
             JOIN sites s ON s.id = o.site_id WHERE o.plan_id = $1 ORDER BY 1, 2, 3""",
         (plan_id,),
     )
@@ -217,12 +219,13 @@ PRUNING = (
 
 def ids_of(database: Database, table: str, name: str) -> str:
     """Ids of what is called so, or matches the glob, as PostgreSQL writes an array. Raises InventoryError when nothing
-    is."""
+    is. ``datasets``: also those that were declared invalid."""
+    known = f"{EVER_KNOWN_DATASETS} AS known" if table == "datasets" else table
     if is_glob(name):
-        names = database.frame(f"SELECT id::bigint AS id, name FROM {table}")
+        names = database.frame(f"SELECT id::bigint AS id, name FROM {known}")
         found = names.filter(texts_expr([name], pl.col("name")))
     else:
-        found = database.frame(f"SELECT id::bigint AS id FROM {table} WHERE name = $1", (name,))
+        found = database.frame(f"SELECT id::bigint AS id FROM {known} WHERE name = $1", (name,))
     if found.is_empty():
         what = table.removesuffix("s")
         raise InventoryError(f"no {what} {'matches' if is_glob(name) else 'is called'} {name!r}", **{what: name})

@@ -17,6 +17,7 @@ from dynamo_ops.fileops.selection import near
 from dynamo_ops.fileops.sites import READABLE, WRITABLE
 from dynamo_ops.fileops.states import ACTIVE_SUBSCRIPTIONS, sql_list
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.sites import NO_SOURCE, OVERRIDE_IN_FORCE
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,11 @@ def downtimes(db: Database, site: str | None = None, *, over: bool = False) -> p
 def site_states(db: Database) -> pl.DataFrame:
     """All sites by name: can they be used now, and what waits there.
 
-    Columns: site, storage_type, status, is_readable, is_writable, downtime (the reasons of those that last, or null),
-    downtime_until (null: no downtime, or until resumed), num_copies_to, bytes_to (active copy wishes), num_held (of
-    these), num_copies_from, bytes_from (being copied from there now), num_deletions (active delete wishes).
+    Columns: site, storage_type, status, told_status (by its source; null: nobody tells), told_since (null: as long as
+    it is known), said_by (who gave it another status by hand, or null), said_because, said_until (null: until taken
+    back), is_readable, is_writable, downtime (the reasons of those that last, or null), downtime_until (null: no
+    downtime, or until resumed), num_copies_to, bytes_to (active copy wishes), num_held (of these), num_copies_from,
+    bytes_from (being copied from there now), num_deletions (active delete wishes).
     """
     return db.frame(
         f"""
@@ -138,13 +141,20 @@ def site_states(db: Database) -> pl.DataFrame:
           FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
           WHERE b.state IN ('planned', 'submitted') AND t.state IN ('planned', 'submitted', 'staging', 'active')
           GROUP BY 1)
-        SELECT d.name AS site, d.storage_type, d.status, d.id IN {READABLE} AS is_readable,
-               d.id IN {WRITABLE} AS is_writable, l.reasons AS downtime, l.until AS downtime_until,
+        SELECT d.name AS site, d.storage_type, d.status,
+               CASE WHEN t.source <> '{NO_SOURCE}' THEN t.told_status END AS told_status,
+               CASE WHEN t.source <> '{NO_SOURCE}' THEN t.told_since_at END AS told_since,
+               o.created_by AS said_by, o.reason AS said_because, o.ends_at AS said_until,
+               d.id IN {READABLE} AS is_readable, d.id IN {WRITABLE} AS is_writable,
+               l.reasons AS downtime, l.until AS downtime_until,
                coalesce(w.num_copies, 0) AS num_copies_to, coalesce(w.bytes, 0) AS bytes_to,
                coalesce(w.num_held, 0) AS num_held, coalesce(r.num_files, 0) AS num_copies_from,
                coalesce(r.bytes, 0) AS bytes_from, coalesce(w.num_deletions, 0) AS num_deletions
         FROM sites d LEFT JOIN lasting l ON l.site_id = d.id LEFT JOIN wishes w ON w.site_id = d.id
-        LEFT JOIN reads r ON r.site_id = d.id ORDER BY d.name"""
+        LEFT JOIN reads r ON r.site_id = d.id LEFT JOIN site_sources t ON t.site_id = d.id
+        LEFT JOIN (SELECT DISTINCT ON (site_id) * FROM site_overrides o WHERE {OVERRIDE_IN_FORCE}
+                   ORDER BY site_id, id DESC) o ON o.site_id = d.id
+        ORDER BY d.name"""
     )
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, text
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.fileops.states import sql_list
 from dynamo_ops.inventory.database import Database, insert_frame
+from dynamo_ops.inventory.names import item_name
 from dynamo_ops.requests.item import Item, NamedSite, find_group, find_items, find_sites, load_items
 from dynamo_ops.requests.registry import (
-    ITEM_NAME,
     NewRequest,
     check_open_requests,
     check_size,
@@ -134,11 +134,12 @@ def open_requests(database: Database, group: str) -> pl.DataFrame:
     """
     return database.frame(
         f"""
-        SELECT r.id AS request_id, {ITEM_NAME} AS dataset, r.sites, r.num_copies::bigint AS num_copies,
+        SELECT r.id AS request_id, {item_name("i")} AS dataset, r.sites, r.num_copies::bigint AS num_copies,
                g.name AS "group"
         FROM requests r JOIN groups g ON g.id = r.group_id JOIN request_items i ON i.request_id = r.id
         JOIN datasets d ON d.id = i.dataset_id LEFT JOIN blocks b ON b.id = i.block_id
         WHERE r.kind = 'copy' AND r.state IN {OPEN} AND g.name = $1 AND d.status NOT IN {GONE}
+          AND (i.block_id IS NULL OR b.id IS NOT NULL)
         ORDER BY r.created_at, r.id, i.number""",
         (group,),
     )

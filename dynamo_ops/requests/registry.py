@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.fileops.states import sql_list
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS, item_name
 from dynamo_ops.inventory.schema.request import REQUEST_KINDS
 from dynamo_ops.policy.glob import glob_matches, is_glob
 from dynamo_ops.policy.source import near
@@ -147,15 +148,15 @@ def insert_request(connection: Connection, asked: NewRequest) -> int:
     return request_id
 
 
-ITEM_NAME = "d.name || coalesce('#' || b.name, '')"
 ROW = f"""
     SELECT r.id, r.kind, r.state, x.items, array_to_string(r.sites, ' ') AS sites, r.num_copies::bigint AS num_copies,
            g.name AS "group", r.requested_by, r.created_at, r.num_asked::bigint AS num_asked, r.last_asked_by,
            r.last_asked_at, r.reason, r.updated_at, r.closed_at, r.closed_by, r.closed_because
     FROM requests r LEFT JOIN groups g ON g.id = r.group_id CROSS JOIN LATERAL (
-        SELECT string_agg({ITEM_NAME}, ' ' ORDER BY i.number) FILTER (WHERE i.number <= {{shown}})
+        SELECT string_agg({item_name("i")}, ' ' ORDER BY i.number) FILTER (WHERE i.number <= {{shown}})
                || CASE WHEN count(*) > {{shown}} THEN ' and ' || count(*) - {{shown}} || ' more' ELSE '' END AS items
-        FROM request_items i JOIN datasets d ON d.id = i.dataset_id LEFT JOIN blocks b ON b.id = i.block_id
+        FROM request_items i JOIN {EVER_KNOWN_DATASETS} d ON d.id = i.dataset_id
+            LEFT JOIN {EVER_KNOWN_BLOCKS} b ON b.id = i.block_id
         WHERE i.request_id = r.id) x"""
 
 
@@ -203,8 +204,9 @@ def request_details(database: Database, request_id: int) -> RequestDetails:
             raise InventoryError(f"there is no request {request_id}", request_id=request_id)
         items = snapshot.frame(
             f"""
-            SELECT {ITEM_NAME} AS item FROM request_items i JOIN datasets d ON d.id = i.dataset_id
-            LEFT JOIN blocks b ON b.id = i.block_id WHERE i.request_id = $1 ORDER BY i.number""",
+            SELECT {item_name("i")} AS item
+            FROM request_items i JOIN {EVER_KNOWN_DATASETS} d ON d.id = i.dataset_id
+            LEFT JOIN {EVER_KNOWN_BLOCKS} b ON b.id = i.block_id WHERE i.request_id = $1 ORDER BY i.number""",
             (request_id,),
         )
         actions = snapshot.frame(COPIES if rows[0]["kind"] == "copy" else DELETIONS, (request_id,))
@@ -212,10 +214,10 @@ def request_details(database: Database, request_id: int) -> RequestDetails:
 
 
 COPIES = f"""
-    SELECT {ITEM_NAME} AS item, coalesce(s.name, a.site_id::text) AS site, a.state, a.reason, p.num_blocks, p.num_files,
-           p.num_files_done, p.size_bytes, p.done_bytes
-    FROM request_actions a JOIN datasets d ON d.id = a.dataset_id LEFT JOIN blocks b ON b.id = a.block_id
-    LEFT JOIN sites s ON s.id = a.site_id CROSS JOIN LATERAL (
+    SELECT {item_name("a")} AS item, coalesce(s.name, a.site_id::text) AS site, a.state, a.reason,
+           p.num_blocks, p.num_files, p.num_files_done, p.size_bytes, p.done_bytes
+    FROM request_actions a JOIN {EVER_KNOWN_DATASETS} d ON d.id = a.dataset_id
+    LEFT JOIN {EVER_KNOWN_BLOCKS} b ON b.id = a.block_id LEFT JOIN sites s ON s.id = a.site_id CROSS JOIN LATERAL (
         SELECT count(*) AS num_blocks, coalesce(sum(k.num_files), 0)::bigint AS num_files,
                coalesce(sum(CASE WHEN c.is_complete THEN k.num_files ELSE n.num_files END), 0)::bigint
                    AS num_files_done,
@@ -227,7 +229,7 @@ COPIES = f"""
         WHERE k.dataset_id = a.dataset_id AND (a.block_id IS NULL OR k.id = a.block_id)) p
     WHERE a.request_id = $1 ORDER BY 1, 2"""
 
-DELETIONS = """
+DELETIONS = f"""
     SELECT coalesce(i.item, d.name) AS item, coalesce(s.name, a.site_id::text) AS site, a.state, a.reason,
            count(a.block_id) AS num_blocks, coalesce(sum(k.num_files), 0)::bigint AS num_files,
            coalesce(sum(k.num_files - CASE WHEN c.block_id IS NULL THEN 0 WHEN c.is_complete THEN k.num_files
@@ -236,9 +238,11 @@ DELETIONS = """
            sum(a.size_bytes)::bigint AS size_bytes,
            coalesce(sum(greatest(a.size_bytes - coalesce(c.size_bytes, 0), 0))
                     FILTER (WHERE a.state IN ('queued', 'done')), 0)::bigint AS done_bytes
-    FROM request_actions a JOIN datasets d ON d.id = a.dataset_id
-    LEFT JOIN (SELECT i.block_id, d.name || '#' || b.name AS item FROM request_items i
-               JOIN datasets d ON d.id = i.dataset_id JOIN blocks b ON b.id = i.block_id WHERE i.request_id = $1) i
+    FROM request_actions a JOIN {EVER_KNOWN_DATASETS} d ON d.id = a.dataset_id
+    LEFT JOIN (SELECT i.block_id, {item_name("i")} AS item FROM request_items i
+               JOIN {EVER_KNOWN_DATASETS} d ON d.id = i.dataset_id
+               LEFT JOIN {EVER_KNOWN_BLOCKS} b ON b.id = i.block_id
+               WHERE i.request_id = $1 AND i.block_id IS NOT NULL) i
         ON i.block_id = a.block_id
     LEFT JOIN sites s ON s.id = a.site_id LEFT JOIN blocks k ON k.id = a.block_id
     LEFT JOIN block_replicas c ON c.block_id = a.block_id AND c.site_id = a.site_id AND a.state = 'queued'
@@ -250,10 +254,12 @@ DELETIONS = """
 def _dataset_ids(database: Database, dataset: str) -> str:
     """Ids of the datasets that a name or glob means, as PostgreSQL writes an array. InventoryError when none."""
     if is_glob(dataset):
-        asked = database.frame("SELECT id, name FROM datasets WHERE id IN (SELECT dataset_id FROM request_items)")
+        asked = database.frame(
+            f"SELECT id, name FROM {EVER_KNOWN_DATASETS} d WHERE id IN (SELECT dataset_id FROM request_items)"
+        )
         ids = [row for row, name in asked.iter_rows() if glob_matches(name, dataset)]
     else:
-        ids = database.frame("SELECT id FROM datasets WHERE name = $1", (dataset,))["id"].to_list()
+        ids = database.frame(f"SELECT id FROM {EVER_KNOWN_DATASETS} d WHERE name = $1", (dataset,))["id"].to_list()
         if not ids:
             length = dataset[: max(1, len(dataset) // 2)]
             like = database.frame("SELECT name FROM datasets WHERE starts_with(name, $1) LIMIT 2000", (length,))

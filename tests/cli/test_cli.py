@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -24,6 +23,8 @@ from tests.fileops.factory import SIZE, Inventory
 NOUNS = (
     "inventory",
     "inject",
+    "invalidate",
+    "invalidated",
     "site",
     "policy",
     "detox",
@@ -109,76 +110,6 @@ def test_summary_for_people_has_units(stock: Inventory) -> None:
     shown = dynamo("inventory", "summary").output
     assert "2.00 kB" in shown
     assert "T2_A" in shown
-
-
-def document(**changes: Any) -> str:
-    return json.dumps(
-        {
-            "quotas": [{"site": "T2_B", "partition": "physics", "quota_bytes": 5000}],
-            "dataset_replicas": [{"dataset": DATASET, "site": "T2_B", "group": "physics"}],
-            **changes,
-        }
-    )
-
-
-def replicas_at(stock: Inventory, site: str) -> int:
-    return int(stock.scalar("SELECT count(*) FROM block_replicas WHERE site_id = :s", s=stock.site_ids[site]))
-
-
-@pytest.mark.parametrize("way", ["file", "standard input"])
-def test_inject_writes_what_the_document_says(stock: Inventory, tmp_path: Path, way: str) -> None:
-    file = tmp_path / "replicas.json"
-    file.write_text(document())
-    shown = dynamo("inject", str(file)) if way == "file" else dynamo("inject", "-", stdin=document())
-    assert shown.output == "written: 0 groups, 1 quotas, 1 dataset replicas, 1 block replicas (2.00 kB)\n"
-    assert replicas_at(stock, "T2_B") == 1
-
-
-def test_a_dry_run_of_inject_tells_and_changes_nothing(stock: Inventory) -> None:
-    shown = dynamo("inject", "--dry-run", "-", stdin=document())
-    assert shown.output == "would write: 0 groups, 1 quotas, 1 dataset replicas, 1 block replicas (2.00 kB)\n"
-    assert replicas_at(stock, "T2_B") == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        pytest.param('{"groups": [', "cannot be read as JSON", id="cut off"),
-        pytest.param("", "cannot be read as JSON", id="empty"),
-        pytest.param("[1]", "injection refused, nothing was written:\ndocument: ", id="a list"),
-        pytest.param('{"grups": []}', "grups: ", id="an unknown key"),
-        pytest.param(
-            '{"dataset_replicas": [{"dataset": "/No/Such-v1/AOD", "site": "T2_B"}]}',
-            "dataset_replicas[0].dataset: unknown dataset '/No/Such-v1/AOD'",
-            id="an unknown dataset",
-        ),
-    ],
-)
-def test_a_broken_document_is_told_in_a_line(
-    stock: Inventory, tmp_path: Path, fails: Callable[..., str], text: str, message: str
-) -> None:
-    file = tmp_path / "replicas.json"
-    file.write_text(text)
-    assert message in fails("inject", str(file))
-    assert replicas_at(stock, "T2_B") == 0
-
-
-def test_bytes_that_are_no_text_are_told_in_a_line(stock: Inventory, tmp_path: Path, fails: Callable[..., str]) -> None:
-    file = tmp_path / "replicas.json"
-    file.write_bytes(b"\xff\xfe{}")
-    assert "cannot be read as JSON" in fails("inject", str(file))
-
-
-def test_a_file_that_is_not_there_is_told_in_a_line(stock: Inventory, fails: Callable[..., str]) -> None:
-    assert "/no/such.json" in fails("inject", "/no/such.json")
-
-
-def test_an_injected_quota_of_an_unknown_partition_is_refused(
-    stock: Inventory, fails: Callable[..., str], tmp_path: Path
-) -> None:
-    file = tmp_path / "document.json"
-    file.write_text(json.dumps({"quotas": [{"site": "T2_B", "partition": "phyics", "quota_bytes": 1}]}))
-    assert "quotas[0].partition: unknown partition 'phyics'" in fails("inject", str(file))
 
 
 def test_a_copy_is_requested_and_listed(stock: Inventory) -> None:

@@ -16,7 +16,7 @@ from tests.fileops.factory import Inventory
 ME = getpass.getuser()
 
 
-@pytest.mark.parametrize("command", ["list", "drain", "resume", "downtime"])
+@pytest.mark.parametrize("command", ["list", "set", "unset", "overrides", "drain", "resume", "downtime"])
 def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in dynamo("site", command, "--help").output
 
@@ -66,10 +66,47 @@ def test_sites_as_json(stock: Inventory) -> None:
         (("drain", "T2_X", "--reason", "x"), "dynamo: there is no site 'T2_X'; did you mean T2_B, T2_A?"),
         (("resume", "T2_A"), "dynamo: site T2_A is in no downtime now"),
         (("downtime", "Tier"), "dynamo: there is no site 'Tier'"),
+        (("set", "T2_X", "ready", "--reason", "x"), "dynamo: there is no site 'T2_X'; near: T2_B, T2_A"),
+        (
+            ("set", "T2_A", "fine", "--reason", "x"),
+            "dynamo: status of T2_A: 'fine' is none of ready, waitroom, morgue",
+        ),
+        (("unset", "T2_A"), "dynamo: the status of site T2_A is what its source tells; nothing to end"),
     ],
-    ids=["drain", "resume", "downtime"],
+    ids=["drain", "resume", "downtime", "set", "status", "unset"],
 )
 def test_what_is_wrong_is_told_in_a_line(
     stock: Inventory, fails: Callable[..., str], arguments: tuple[str, ...], message: str
 ) -> None:
     assert fails("site", *arguments) == message
+
+
+def test_a_status_by_hand_is_set_shown_and_taken_back(stock: Inventory) -> None:
+    stock.rows("INSERT INTO site_sources (site_id, source, told_status) SELECT id, 'cric', 'morgue' FROM sites")
+    stock.rows("UPDATE sites SET status = 'morgue'")
+    told = dynamo("site", "set", "T2_A", "ready", "--reason", "it works", "--until", "2100-01-01", "--by", "ada").output
+    assert "warning: source 'cric' says morgue: data will be placed at a site that may be given up" in told
+    assert "T2_A is ready (was morgue), until 2100-01-01 00:00 UTC" in told
+    shown = dynamo("site", "list").output
+    assert "set by ada until 2100" in shown
+    (row,) = [each for each in json.loads(dynamo("site", "list", "--json").output) if each["said_by"]]
+    assert (row["status"], row["told_status"], row["said_because"]) == ("ready", "morgue", "it works")
+    assert "it works" in dynamo("site", "overrides").output
+    assert dynamo("site", "unset", "T2_A").output == "T2_A is morgue: what its source tells counts again\n"
+    assert dynamo("site", "overrides").output == "Statuses by hand: none\n\n"
+    (row,) = json.loads(dynamo("site", "overrides", "T2_A", "--over", "--json").output)
+    assert (row["is_in_force"], row["ended_by"]) == (False, ME)
+
+
+def test_what_a_source_says_too_shortly_is_shown(stock: Inventory) -> None:
+    stock.rows("""
+        INSERT INTO site_sources (site_id, source, told_status, told_since_at)
+        SELECT id, 'cric', 'ready', '2026-03-01T12:00Z' FROM sites WHERE name = 'T2_A'""")
+    stock.rows("UPDATE sites SET status = 'waitroom' WHERE name = 'T2_A'")
+    assert "ready only since" in dynamo("site", "list").output
+
+
+def test_a_status_by_hand_as_json(stock: Inventory) -> None:
+    made = json.loads(dynamo("site", "set", "T2_A", "morgue", "--reason", "x", "--json").output)
+    assert (made["site"], made["status"], made["status_before"], made["created_by"]) == ("T2_A", "morgue", "ready", ME)
+    assert json.loads(dynamo("site", "unset", "T2_A", "--json").output) == {"site": "T2_A", "status": "ready"}

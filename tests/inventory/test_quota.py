@@ -10,6 +10,7 @@ from dynamo_ops.inventory import migrate
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.embedded import EmbeddedPostgres
 from dynamo_ops.inventory.injection import inject
+from dynamo_ops.inventory.injection_writes import Count
 from dynamo_ops.inventory.quota import quota_history, read_quotas, set_quotas
 from dynamo_ops.units import parse_size, size_text
 
@@ -82,9 +83,9 @@ def test_what_is_wrong_changes_nothing(
 
 def test_injected_quotas_are_kept_as_changes_once(sites: Database) -> None:
     document = {"quotas": [{"site": site, "partition": "P", "quota_bytes": 100} for site in ("T2_B", "T2_A")]}
-    assert [inject(sites, document).quotas for _ in range(2)] == [2, 0]
+    assert [inject(sites, document).quotas.written for _ in range(2)] == [2, 0]
     set_quotas(sites, ["T2_A"], "P", 5, by="ada", reason="less")
-    assert inject(sites, document).quotas == 1
+    assert inject(sites, document).quotas == Count(0, 1, 1)
     assert changes(sites) == [
         ("T2_A", "P", None, 100, "injection", "injected"),
         ("T2_B", "P", None, 100, "injection", "injected"),
@@ -95,7 +96,7 @@ def test_injected_quotas_are_kept_as_changes_once(sites: Database) -> None:
 
 def test_a_dry_run_of_an_injection_keeps_no_change(sites: Database) -> None:
     document = {"quotas": [{"site": "T2_A", "partition": "P", "quota_bytes": 100}]}
-    assert inject(sites, document, dry_run=True).quotas == 1
+    assert inject(sites, document, dry_run=True).quotas.written == 1
     assert changes(sites) == []
 
 
