@@ -30,8 +30,10 @@ PARAMS = {
 ### Housekeeping
 Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so
 after each run already), removes locks that have been over for a year and rows that refused pulls left
-in the staging tables, and trims Airflow's own history (where `airflow_db_url` is set). Dynamo's own: what Detox and
-Dealer did is kept for `history_keep_days` (two years, never less than one); plans and transfers are kept.
+in the staging tables, gives sites their own status again where what a person said of them is over, and trims
+Airflow's own history (where `airflow_db_url` is set). Dynamo's own: what Detox and Dealer did is kept for
+`history_keep_days` (two years, never less than one), failures that people were told of for 90 days; plans and transfers
+are kept.
 """,
 )
 def housekeeping() -> None:
@@ -50,7 +52,14 @@ def housekeeping() -> None:
         return expire(database())
 
     @task
+    def refresh_site_statuses() -> int:
+        from dynamo_ops.inventory.sites import refresh_statuses
+
+        return refresh_statuses(database(), stable_h=settings().site_status.stable_h)
+
+    @task
     def prune_histories() -> dict[str, int]:
+        from dynamo_ops.alerts import alert
         from dynamo_ops.dealer import history as dealer_history
         from dynamo_ops.detox import history as detox_history
 
@@ -58,6 +67,7 @@ def housekeeping() -> None:
         return {
             "detox": detox_history.prune_history(database(), before=before),
             "dealer": dealer_history.prune_history(database(), before=before),
+            "alerts": alert.forget(database(), timezone.utcnow() - timedelta(days=alert.KEEP_DAYS)),
         }
 
     @task
@@ -85,7 +95,7 @@ def housekeeping() -> None:
         ]
         subprocess.run(command, check=True, env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url})
 
-    [advance_requests(), expire(), prune_histories(), trim_airflow_history()]
+    [advance_requests(), expire(), refresh_site_statuses(), prune_histories(), trim_airflow_history()]
 
 
 housekeeping()

@@ -1,9 +1,10 @@
 """``python -m demo up|run|down``: what ``make up``, ``make demo`` and ``make down`` call.
 
-``bad-metadata`` shows, on an instance that is up, what happens when DBS answers nonsense; ``approval``, on one where
-the demo has run, how a person refuses and approves a large deletion. ``bulk`` moves 50,000 files through the DAGs, on
-an instance of its own. ``configure`` only writes the configuration that points at a pocket grid which is up
-(docker-compose.yaml uses it).
+``bad-metadata`` shows, on an instance that is up, what happens when DBS answers nonsense; ``alerts``, what people are
+told of failures and late runs; ``approval``, on one where the demo has run, how a person refuses and approves a large
+deletion. ``bulk`` moves 50,000 files through the DAGs, on an instance of its own. ``backfill`` lives a month twice on
+one of its own, once with a lost week that is backfilled, and compares. ``configure`` only writes the configuration that
+points at a pocket grid which is up (docker-compose.yaml uses it).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 from dataclasses import replace
 
+from demo.alerts import show_alerts
 from demo.approval import show_approval
 from demo.bad_metadata import show_bad_metadata
 from demo.instance import ROOT, DemoError, Instance
@@ -20,7 +22,10 @@ from demo.up import down, up, write_configuration
 from dynamo_ops.errors import DynamoError
 
 BEGAN = time.monotonic()
-COMMANDS = ("up", "run", "down", "bad-metadata", "approval", "bulk", "configure")
+COMMANDS = ("up", "run", "down", "bad-metadata", "alerts", "approval", "bulk", "backfill", "configure")
+
+SCENARIOS = {"bulk": "bulk.yaml", "backfill": "month.yaml"}
+"""Commands with a grid of their own."""
 
 
 def say(text: str) -> None:
@@ -31,8 +36,8 @@ def say(text: str) -> None:
 def main(command: str) -> int:
     """Run one command; returns the exit code."""
     instance = Instance()
-    if command == "bulk" and "DEMO_SCENARIO" not in os.environ:
-        instance = replace(instance, scenario=ROOT / "include" / "scenarios" / "bulk.yaml")
+    if command in SCENARIOS and "DEMO_SCENARIO" not in os.environ:
+        instance = replace(instance, scenario=ROOT / "include" / "scenarios" / SCENARIOS[command])
     if command == "down":
         say(f"{down(instance)} processes ended; files stay in {instance.home}")
         return 0
@@ -42,6 +47,8 @@ def main(command: str) -> int:
         return 0
     if command == "bad-metadata":
         return show_bad_metadata(instance, say)
+    if command == "alerts":
+        return show_alerts(instance, say)
     if command == "approval":
         return show_approval(instance, say)
     if command == "up":
@@ -52,6 +59,10 @@ def main(command: str) -> int:
 
     keep = os.environ.get("DEMO_KEEP", "1") != "0"
     try:
+        if command == "backfill":
+            from demo.month import show_backfill
+
+            return show_backfill(instance, say)
         return move_in_bulk(instance, say) if command == "bulk" else run(instance, say, keep=keep)
     finally:
         if not keep:

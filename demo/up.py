@@ -30,7 +30,7 @@ def up(instance: Instance, say: Callable[[str], None]) -> dict[str, str]:
     migrate.upgrade(Database(dynamo_url))
     say("PostgreSQL is up (embedded, one server for Dynamo and for Airflow)")
     _start_grid(instance)
-    say(f"the pocket grid is up: {len(grid(instance)['sites'])} sites, FTS, DBS, feeds, mail sink")
+    say(f"the pocket grid is up: {len(grid(instance)['sites'])} sites, FTS, DBS, feeds, mail and chat sinks")
     write_configuration(instance)
     environment = instance.environment(server.url("airflow"), dynamo_url)
     _start_airflow(instance, environment)
@@ -77,6 +77,7 @@ def write_configuration(instance: Instance) -> None:
         "deletion": {"backoff_s": 2},
         "retries": {"count": 6, "delay_s": 5, "max_delay_s": 30},
         "mail": {"sender": "dynamo@localhost", "recipients": ["operators@localhost"]},
+        "alerts": {"webhooks": [{"url": peers["webhook"], "ca": peers["ca"]}]},
     }
     (instance.config_folder / "dynamo.yaml").write_text(
         "# Written by the demo: this instance's peers are the pocket grid's servers.\n" + yaml.safe_dump(configuration)

@@ -143,20 +143,24 @@ class MailSettings(Strict):
 
 class WebhookSettings(Strict):
     """A chat or any other service that takes a POST of JSON. ``text_key``: under which key it wants the text
-    (``text`` for Mattermost, Slack and most others). ``headers``: for example a token."""
+    (``text`` for Mattermost, Slack and most others). ``headers``: for example a token. ``ca``: the authorities that it
+    is verified with, without it the system's (not those of ``tls``: these are the grid's)."""
 
     url: str = Field(pattern=r"^https?://")
     text_key: str = "text"
     headers: dict[str, str] = Field(default_factory=dict)
+    ca: Path | None = None
     timeout_s: float = Field(10, gt=0)
 
 
 class AlertSettings(Strict):
     """Who is told besides the recipients of ``mail``, and how often. ``repeat_after_h``: the same failure is told again
-    when it still happens that long after the last message; in between it is counted."""
+    when it still happens that long after the last message; in between it is counted. ``stale_after_h``: the daily
+    digest warns of metadata that are older."""
 
     webhooks: list[WebhookSettings] = Field(default_factory=list)
     repeat_after_h: float = Field(6, gt=0)
+    stale_after_h: float = Field(6, gt=0)
 
 
 class PopularitySettings(Strict):

@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "examples": BASE | {"detox", "inventory", "policy"},
     "dealer": BASE | {"detox", "fileops", "inventory", "policy", "quality", "requests"},
     "consistency": BASE | {"fileops", "inventory"},
+    "alerts": BASE | {"inventory"},
 }
 """Layer → the layers below it. ``cli`` may use all of them, and nobody uses ``cli``."""
 

@@ -37,6 +37,7 @@ TINY = ROOT / "include" / "scenarios" / "tiny.yaml"
 AIRFLOW_DATABASE = "airflow"
 RECIPIENT = "operators@localhost"
 DAG_IDS = {
+    "daily_digest",
     "dealer_express",
     "dealer_physics",
     "deletions",

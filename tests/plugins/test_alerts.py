@@ -1,107 +1,388 @@
-"""The mails: what happened, what to do next, and nothing that could be taken for markup."""
+"""Failures and late runs on their way to people, over real sockets: the grid's mail sink and its chat."""
 
 from __future__ import annotations
 
+import asyncio
 import html
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 
 from dynamo_ops.errors import DynamoError, GateError, PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.settings import settings
+from simgrid.http import Server
+from simgrid.mail import MailSink
+from simgrid.tls import Credentials, make_credentials
+from simgrid.webhook import PATH, WebhookSink
+from tests.dags.house import ROOT, environment
 
 START, END = datetime(2026, 3, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, tzinfo=UTC)
 LOG = "http://localhost:8080/dags/transfers/runs/r1?a=1&b=2"
 
 
+@dataclass
+class Sinks:
+    """What arrived, and the switches of both channels."""
+
+    mail: MailSink
+    chat: Server
+    folder: Path
+
+    def mails(self, wanted: int = 0) -> list[Any]:
+        """The mails, oldest first; waits a little for as many as wanted (the sink writes after it has answered)."""
+        end = time.monotonic() + 5
+        while len(files := sorted(self.mail.directory.glob("*.eml"))) < wanted and time.monotonic() < end:
+            time.sleep(0.02)
+        return [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
+
+    def posts(self) -> list[str]:
+        """The texts that the chat got, oldest first."""
+        return [json.loads(file.read_text())["text"] for file in sorted(self.folder.glob("*.json"))]
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Credentials:
+    return make_credentials(tmp_path_factory.mktemp("tls"), "/CN=nobody", ["127.0.0.1"])
+
+
 @pytest.fixture
-def sent(configured: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The mails that were sent, as rendered."""
-    from dynamo_airflow.alerts import FailureMail
+def sinks(airflow: None, database: Database, tls: Credentials, tmp_path: Path) -> Iterator[Sinks]:
+    """Both channels open, settings that name them, and an inventory."""
+    mail = MailSink(tmp_path / "mail", "127.0.0.1", 0)
+    chat = Server(WebhookSink(tmp_path / "chat"), "127.0.0.1", 0, tls.server_context())
+    chat.start()
+    values = {
+        "mail": {"sender": "dynamo@localhost", "recipients": ["operators@localhost"]},
+        "alerts": {"webhooks": [{"url": f"https://127.0.0.1:{chat.port}{PATH}", "ca": str(tls.ca)}]},
+    }
+    smtp = {"conn_type": "smtp", "host": "127.0.0.1", "port": mail.port}
+    smtp["extra"] = {"disable_ssl": True, "disable_tls": True, "retry_limit": 0, "timeout": 2}
+    with environment(tmp_path, values, DYNAMO_DB_URL=database.url, AIRFLOW_CONN_SMTP_DEFAULT=json.dumps(smtp)):
+        yield Sinks(mail, chat, tmp_path / "chat")
+    mail.close()
+    chat.close()
 
-    mails: list[Any] = []
-    monkeypatch.setattr(FailureMail, "notify", lambda self, _: mails.append(self))
-    return mails
 
-
-def fail(error: BaseException | None, task_id: str = "submit", **values: Any) -> None:
-    """A task has failed with ``error``; who is to be called is called."""
+def context(error: object, task_id: str = "submit", map_index: int = -1, **values: Any) -> dict[str, Any]:
+    """What Airflow gives to a callback of a failed task."""
     from airflow.sdk import DAG
+
+    label = f"T2_{map_index}" if map_index >= 0 else None
+    ti = SimpleNamespace(
+        task_id=task_id, try_number=3, run_id="manual__<1>", log_url=LOG, map_index=map_index, rendered_map_index=label
+    )
+    return {"dag": DAG("transfers"), "ti": ti, "exception": error, **values}
+
+
+def fail(error: object, task_id: str = "submit", map_index: int = -1, **values: Any) -> None:
+    """A task has failed with ``error``; who is to be called is called."""
     from dynamo_airflow.alerts import failure_callbacks
 
-    ti = SimpleNamespace(task_id=task_id, try_number=3, run_id="manual__<1>", log_url=LOG)
     for callback in failure_callbacks():
-        callback({"dag": DAG("transfers"), "ti": ti, "exception": error, **values})
+        callback(context(error, task_id, map_index, **values))
+
+
+def body(mail: Any) -> str:
+    return html.unescape(mail.get_body(("html",)).get_content())
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        GateError("metadata gate refused source 'dbs': size_bytes is negative"),
+        GateError("metadata gate refused source 'dbs': size_bytes is negative", gate="metadata", failures=["size"]),
         RetryableRemoteError("FTS answered 503"),
         PermanentRemoteError("FTS answered 400"),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_mail_says_what_happened_and_what_to_do_next(sent: list[Any], error: DynamoError) -> None:
-    fail(error, data_interval_start=START, data_interval_end=END)
-    text = html.unescape(sent[0].html_content)
-    assert sent[0].subject == "Dynamo: transfers.submit failed"
-    assert sent[0].to == ["operators@localhost"]
-    for part in (str(error), type(error).__name__, error.next_step, f"{START} to {END}", "failed on try 3", LOG):
-        assert part in text
-
-
-def test_what_a_message_holds_is_shown_and_not_rendered(sent: list[Any]) -> None:
-    fail(GateError("dataset=/<script>alert(1)</script>/&{{ ti.task_id }}"))
-    content = sent[0].html_content
-    assert "<script>" not in content
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;/&amp;{{ ti.task_id }}" in content
-    assert "manual__&lt;1&gt;" in content
-    assert f'href="{LOG.replace("&", "&amp;")}"' in content
+def test_mail_and_chat_say_what_happened_and_what_to_do_next(sinks: Sinks, error: DynamoError) -> None:
+    fail(error, map_index=4, data_interval_start=START, data_interval_end=END)
+    (mail,), (post,) = sinks.mails(1), sinks.posts()
+    assert mail["Subject"] == "Dynamo: transfers.submit failed"
+    assert (mail["To"], mail["From"]) == ("operators@localhost", "dynamo@localhost")
+    assert mail["Auto-Submitted"] == "auto-generated"
+    for part in (
+        str(error),
+        type(error).__name__,
+        error.next_step,
+        "2026-03-01 01:00 to 2026-03-01 02:00 UTC",
+        "failed on try 3",
+        "manual__<1>",
+        "transfers.submit (T2_4)",
+        LOG,
+    ):
+        assert part in body(mail)
+        assert part in post
 
 
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError("division by zero"), None], ids=["not of ours", "lost with its process"]
+    ("error", "kind"),
+    [
+        pytest.param(ZeroDivisionError("division by zero"), "ZeroDivisionError", id="not of ours"),
+        pytest.param(None, "lost process", id="lost with its process"),
+        pytest.param("set to failed", "lost process", id="a text instead"),
+    ],
 )
-def test_an_error_that_nobody_foresaw_is_told_too(sent: list[Any], error: BaseException | None) -> None:
+def test_an_error_that_nobody_foresaw_is_told_too(sinks: Sinks, error: object, kind: str) -> None:
     fail(error)
-    text = html.unescape(sent[0].html_content)
-    assert (str(error) if error else "not known") in text
+    text = sinks.posts()[0]
+    assert (str(error) if error else "The task's process was lost") in text
     assert DynamoError.next_step in text
-    assert "<td>none</td>" in text
+    assert f"Kind of error: {kind}" in text
+    assert "Data interval: none" in text
 
 
-def test_two_failures_in_one_process_are_two_different_mails(sent: list[Any]) -> None:
-    from airflow.sdk import DAG
-    from dynamo_airflow.alerts import failure_callbacks
-
-    (callback,) = failure_callbacks()
-    for task_id, error in (("submit", "first"), ("apply", "second")):
-        ti = SimpleNamespace(task_id=task_id, try_number=1, run_id="r1", log_url=LOG)
-        callback({"dag": DAG("transfers"), "ti": ti, "exception": GateError(error)})
-    assert [mail.subject for mail in sent] == ["Dynamo: transfers.submit failed", "Dynamo: transfers.apply failed"]
-    assert ["first" in mail.html_content for mail in sent] == [True, False]
+def test_different_failures_are_different_messages(sinks: Sinks) -> None:
+    fail(GateError("first"))
+    fail(GateError("second"), task_id="apply")
+    fail(PermanentRemoteError("third"), task_id="apply")
+    subjects = [mail["Subject"] for mail in sinks.mails(3)]
+    assert subjects == ["Dynamo: transfers.submit failed", *["Dynamo: transfers.apply failed"] * 2]
+    assert [word in text for word, text in zip(("first", "second", "third"), sinks.posts(), strict=True)] == [True] * 3
 
 
-def test_a_late_run_is_told_once_the_limit_is_over(configured: Path) -> None:
+def test_a_hundred_mapped_tasks_that_fail_at_once_are_one_mail_and_one_post(sinks: Sinks, database: Database) -> None:
+    def one(number: int) -> None:
+        error = RetryableRemoteError(f"T2_{number}: no answer", service="storage", url=f"davs://t2_{number}")
+        fail(error, task_id="delete", map_index=number)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(one, range(100)))
+    assert (len(sinks.mails(1)), len(sinks.posts())) == (1, 1)
+    assert database.frame("SELECT num_times, num_untold, told_at IS NULL AS untold FROM alerts").row(0) == (
+        100,
+        99,
+        False,
+    )
+
+
+def test_what_goes_on_for_hours_is_told_again_with_the_number(sinks: Sinks, database: Database) -> None:
+    for _ in range(3):
+        fail(RetryableRemoteError("FTS answered 503", service="fts"))
+    assert len(sinks.posts()) == 1
+    with database.begin() as connection:
+        connection.exec_driver_sql("UPDATE alerts SET told_at = told_at - interval '7 hours'")
+    fail(RetryableRemoteError("FTS answered 502", service="fts"))
+    assert sinks.mails(2)[1]["Subject"] == "Dynamo: transfers.submit failed again (3 more)"
+    assert "3 more since you were told last, " in sinks.posts()[1]
+    assert "FTS answered 502" in sinks.posts()[1]
+
+
+# -- channels and the database that are down ---------------------------------------------------------------------------
+
+
+def test_a_chat_that_is_down_does_not_hide_the_mail(sinks: Sinks, caplog: pytest.LogCaptureFixture) -> None:
+    sinks.chat.close()
+    fail(GateError("refused"))
+    assert len(sinks.mails(1)) == 1
+    assert "a message could not be sent by webhook https://127.0.0.1" in caplog.text
+    assert PATH not in caplog.text
+    fail(GateError("refused"))
+    assert len(sinks.mails()) == 1
+
+
+def test_mail_that_is_down_does_not_hide_the_chat(sinks: Sinks, caplog: pytest.LogCaptureFixture) -> None:
+    sinks.mail.close()
+    fail(GateError("refused"))
+    assert len(sinks.posts()) == 1
+    assert "a message could not be sent by mail" in caplog.text
+
+
+def test_where_nobody_could_be_told_the_next_failure_tries_again(
+    sinks: Sinks, database: Database, tmp_path: Path, tls: Credentials
+) -> None:
+    sinks.mail.close()
+    sinks.chat.close()
+    fail(GateError("refused"))
+    assert database.frame("SELECT num_untold, claimed_at IS NULL AND told_at IS NULL AS free FROM alerts").row(0) == (
+        1,
+        True,
+    )
+    again = Server(WebhookSink(sinks.folder), "127.0.0.1", sinks.chat.port, tls.server_context())
+    again.start()
+    fail(GateError("refused"))
+    again.close()
+    assert "2 times since " in sinks.posts()[0]
+
+
+def test_a_database_that_is_away_keeps_no_message_back(
+    sinks: Sinks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DYNAMO_DB_URL", "postgresql://dynamo:secret@127.0.0.1:1/dynamo")
+    settings.cache_clear()
+    for _ in range(2):
+        fail(RetryableRemoteError("database is away", service="postgresql"))
+    assert (len(sinks.mails(2)), len(sinks.posts())) == (2, 2)
+    assert "It could not be grouped with others of the kind, so you may be told of each: database" in sinks.posts()[0]
+    assert "secret" not in sinks.posts()[0] + body(sinks.mails()[0]) + caplog.text
+
+
+def test_a_failure_of_the_telling_is_not_one_of_the_task(sinks: Sinks, caplog: pytest.LogCaptureFixture) -> None:
+    from dynamo_airflow.alerts import tell_failure
+
+    tell_failure({"ti": None})
+    assert "nobody could be told of this failure" in caplog.text
+
+
+# -- deadlines -----------------------------------------------------------------------------------------------------
+
+
+def missed(dag_id: str, limit: timedelta, **dag_run: Any) -> Any:
+    """The outcome of a missed deadline, by the way that the callback takes: with the serialised DAG, with the context
+    that the scheduler adds, through the trigger's row, into the triggerer."""
+    from airflow.models.trigger import Trigger
+    from airflow.sdk import AsyncCallback
+    from airflow.triggers.callback import CallbackTrigger
     from dynamo_airflow.alerts import late_after
 
-    alert = late_after("transfers", timedelta(hours=80))
+    alert = late_after(dag_id, limit)
     assert alert is not None
-    assert alert.interval == timedelta(hours=80)
-    assert alert.callback.kwargs["to"] == ["operators@localhost"]
-    assert alert.callback.kwargs["subject"] == "Dynamo: transfers is late"
-    assert "3 days, 8:00:00" in alert.callback.kwargs["html_content"]
+    assert alert.interval == limit
+    stored = AsyncCallback.deserialize(json.loads(json.dumps(alert.callback.serialize())), 1)
+    added = {"dag_run": dag_run, "deadline": {"id": "1", "deadline_time": END}}
+    row = Trigger.from_object(CallbackTrigger(stored.path, {**stored.kwargs, "context": added}))
+
+    async def run() -> list[Any]:
+        return [event.payload async for event in CallbackTrigger(**row.kwargs).run()]
+
+    return asyncio.run(run())[-1]
 
 
-def test_the_notifier_of_a_late_run_takes_what_it_is_given(configured: Path) -> None:
-    from airflow.sdk.module_loading import import_string
-    from dynamo_airflow.alerts import late_after
+RUN = {
+    "dag_run_id": "scheduled__2026-03-01T02:00:00+00:00",
+    "state": "running",
+    "queued_at": "2026-03-01T02:00:01Z",
+    "start_date": "2026-03-01T02:00:02Z",
+    "data_interval_start": "2026-03-01T01:00:00Z",
+    "data_interval_end": "2026-03-01T02:00:00Z",
+}
 
-    alert = late_after("transfers", timedelta(hours=1))
-    assert alert is not None
-    mail = import_string(alert.callback.path)(**alert.callback.kwargs)
-    assert mail.subject == "Dynamo: transfers is late"
+
+def test_a_missed_deadline_is_told_with_the_run_and_once(sinks: Sinks) -> None:
+    payload = missed("metadata_sync", timedelta(hours=3), **RUN)
+    assert str(payload["state"]) == "success", payload
+    assert payload["body"].startswith("late metadata_sync DeadlineMissed: sent by webhook https://127.0.0.1:")
+    assert missed("metadata_sync", timedelta(hours=3), **RUN)["body"].startswith("counted only")
+    (mail,), (post,) = sinks.mails(1), sinks.posts()
+    assert mail["Subject"] == "Dynamo: metadata_sync is late"
+    page = "http://localhost:8080/dags/metadata_sync/runs/scheduled__2026-03-01T02%3A00%3A00%2B00%3A00"
+    for part in (
+        "has not ended 3 h after it was queued",
+        RUN["dag_run_id"],
+        "2026-03-01 01:00 to 2026-03-01 02:00 UTC",
+        "goes on by itself",
+        page,
+    ):
+        assert part in body(mail)
+        assert part in post
+
+
+def test_a_missed_deadline_that_nobody_could_be_told_of_is_a_failed_callback(sinks: Sinks) -> None:
+    sinks.mail.close()
+    sinks.chat.close()
+    payload = missed("transfers", timedelta(hours=80), **RUN)
+    assert str(payload["state"]) == "failed"
+    assert "sent to nobody; webhook https://127.0.0.1:" in payload["body"]
+    assert "mail: " in payload["body"]
+
+
+def test_a_missed_deadline_of_which_little_is_known_is_told_too(sinks: Sinks) -> None:
+    assert str(missed("transfers", timedelta(hours=80))["state"]) == "success"
+    assert "not known" in sinks.posts()[0]
+    assert "3 days 8 h" in sinks.posts()[0]
+
+
+def test_nobody_is_called_where_the_settings_name_nobody(airflow: None, tmp_path: Path) -> None:
+    from dynamo_airflow.alerts import failure_callbacks, late_after
+
+    with environment(tmp_path, {}):
+        assert failure_callbacks() == []
+        assert late_after("transfers", timedelta(hours=1)) is None
+
+
+# -- by way of Airflow -------------------------------------------------------------------------------------------------
+
+
+MAPPED = """
+from airflow.sdk import dag, task
+from dynamo_airflow.defaults import dag_defaults
+
+from dynamo_ops.errors import RetryableRemoteError
+
+
+@dag(**dag_defaults("storm"), schedule=None)
+def storm():
+    @task(map_index_template="T2_{{ task.op_kwargs['number'] }}", retries=0)
+    def delete(number):
+        raise RetryableRemoteError(f"T2_{number}: no answer from davs://t2-{number}", service="storage")
+
+    delete.expand(number=list(range(20)))
+
+
+storm()
+"""
+
+
+def test_a_run_of_which_all_mapped_tasks_fail_is_one_mail_and_one_post(sinks: Sinks, tmp_path: Path) -> None:
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    (tmp_path / "storm.py").write_text(MAPPED)
+    bag = DagBag(tmp_path / "storm.py")
+    assert not bag.import_errors
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(bag, "dags-folder", None)
+    run = bag.dags["storm"].test()
+    assert [str(ti.state) for ti in run.get_task_instances()] == ["failed"] * 20
+    (mail,), (post,) = sinks.mails(1), sinks.posts()
+    assert mail["Subject"] == "Dynamo: storm.delete failed"
+    assert "Task: storm.delete (T2_" in post
+    assert f"Run: `{run.run_id}`" in post
+    assert f"/dags/storm/runs/{quote(run.run_id)}/tasks/delete/mapped/" in post
+
+
+@pytest.mark.parametrize("with_context", [True, False])
+def test_a_task_whose_process_was_killed_is_told_by_the_dag_processor(sinks: Sinks, with_context: bool) -> None:
+    import structlog
+    from airflow.api_fastapi.execution_api.datamodels.taskinstance import DagRun, TaskInstance, TIRunContext
+    from airflow.callbacks.callback_requests import TaskCallbackRequest
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.dag_processing.processor import _execute_task_callbacks
+
+    bag = DagBag(ROOT / "dags" / "deletions.py")
+    assert not bag.import_errors
+    names = {"dag_id": "deletions", "run_id": "scheduled__2026-03-01"}
+    ti = TaskInstance(id=uuid4(), task_id="delete", try_number=2, dag_version_id=uuid4(), map_index=3, **names)
+    run = DagRun(
+        **names, logical_date=END, data_interval_start=START, data_interval_end=END, run_after=END, start_date=END,
+        end_date=None, run_type="scheduled", state="running", consumed_asset_events=[], partition_key=None,
+    )  # fmt: skip
+    server = TIRunContext(dag_run=run, max_tries=2) if with_context else None
+    request = TaskCallbackRequest(
+        filepath="deletions.py",
+        bundle_name="dags",
+        bundle_version=None,
+        msg="killed",
+        ti=ti,
+        context_from_server=server,
+    )
+    _execute_task_callbacks(bag, TaskCallbackRequest.from_json(request.to_json()), structlog.get_logger())
+    (post,) = sinks.posts()
+    assert len(sinks.mails(1)) == 1
+    assert "*Dynamo: deletions.delete failed on try 2*" in post
+    assert "The task's process was lost" in post
+    assert "Kind of error: lost process" in post
+    assert "Task: deletions.delete (3)" in post
+    assert ("2026-03-01 01:00 to 2026-03-01 02:00 UTC" in post) == with_context

@@ -1,0 +1,104 @@
+"""The queries of the digest. ``$1`` and ``$2``: begin and end of its window, as text."""
+
+from __future__ import annotations
+
+from dynamo_ops.alerts.alert import UNTOLD
+
+_WINDOW = "{0} >= $1::text::timestamptz AND {0} < $2::text::timestamptz"
+
+ALERTS = f"""
+    SELECT key, kind, dag_id, task_id, error, num_times, first_at, last_at, told_at, message
+    FROM alerts
+    WHERE kind <> 'digest'
+      AND ((first_at < $2::text::timestamptz AND last_at >= $1::text::timestamptz) OR ({UNTOLD}))
+    ORDER BY last_at DESC, key"""
+
+GATES = f"""
+    SELECT gate, subject, split_part(expectation, ':', 1) AS expectation, is_blocking, count(*) AS num_runs,
+           max(checked_at) AS last_at, (array_agg(observed ORDER BY checked_at DESC))[1] AS observed
+    FROM gate_results WHERE NOT is_success AND {_WINDOW.format("checked_at")}
+    GROUP BY 1, 2, 3, 4 ORDER BY is_blocking DESC, 1, 2, 3"""
+
+SOURCES = "SELECT source, merged_until, num_datasets, num_sites_ready, updated_at FROM source_states"
+
+AGGREGATED = """
+    SELECT source, kind, min(day) AS first_day, max(day) AS last_day,
+           coalesce(array_agg(day ORDER BY day) FILTER (WHERE day BETWEEN $1::text::date AND $2::text::date),
+                    '{}') AS days
+    FROM aggregated_days GROUP BY source, kind"""
+
+PLANS = f"""
+    SELECT kind, partition, state, count(*) AS num_plans,
+           coalesce(sum((summary->'commit'->>'size_bytes')::numeric), 0)::bigint AS size_bytes,
+           (array_agg(refused_because ORDER BY id DESC) FILTER (WHERE refused_because IS NOT NULL))[1] AS because
+    FROM plans WHERE {_WINDOW.format("coalesce(committed_at, refused_at, created_at)")}
+    GROUP BY 1, 2, 3 ORDER BY kind DESC, partition, state"""
+
+TRANSFERS = f"""
+    SELECT d.name AS site, count(*) FILTER (WHERE t.state = 'done') AS num_done,
+           coalesce(sum(t.size_bytes) FILTER (WHERE t.state = 'done'), 0)::bigint AS done_bytes,
+           count(*) FILTER (WHERE t.state = 'failed') AS num_failed,
+           coalesce(sum(t.size_bytes) FILTER (WHERE t.state = 'failed'), 0)::bigint AS failed_bytes,
+           mode() WITHIN GROUP (ORDER BY left(t.reason, 200)) FILTER (WHERE t.state = 'failed') AS reason
+    FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id JOIN sites d ON d.id = b.site_id
+    WHERE t.state IN ('done', 'failed') AND {_WINDOW.format("t.finished_at")}
+    GROUP BY 1 ORDER BY num_failed DESC, done_bytes DESC, 1"""
+
+HELD = """
+    SELECT s.action, s.hold_reason, count(*) AS num_files, sum(f.size_bytes)::bigint AS size_bytes,
+           count(DISTINCT s.site_id) AS num_sites, min(s.created_at) AS oldest_at
+    FROM subscriptions s JOIN files f ON f.id = s.file_id WHERE s.state = 'held' GROUP BY 1, 2 ORDER BY 1, 2"""
+
+DELETIONS = f"""
+    SELECT d.name AS site, count(*) FILTER (WHERE x.state IN ('done', 'gone')) AS num_done,
+           coalesce(sum(x.size_bytes) FILTER (WHERE x.state IN ('done', 'gone')), 0)::bigint AS done_bytes,
+           count(*) FILTER (WHERE x.state = 'failed') AS num_failed,
+           coalesce(sum(x.size_bytes) FILTER (WHERE x.state = 'failed'), 0)::bigint AS failed_bytes,
+           mode() WITHIN GROUP (ORDER BY left(x.reason, 200)) FILTER (WHERE x.state = 'failed') AS reason
+    FROM deletions x JOIN deletion_batches b ON b.id = x.batch_id JOIN sites d ON d.id = b.site_id
+    WHERE x.state IN ('done', 'gone', 'failed') AND {_WINDOW.format("x.finished_at")}
+    GROUP BY 1 ORDER BY num_failed DESC, done_bytes DESC, 1"""
+
+SITES = """
+    SELECT s.name AS site, s.status, s.status_changed_at AS since_at, t.told_status, o.override, d.downtime
+    FROM sites s LEFT JOIN site_sources t ON t.site_id = s.id
+    LEFT JOIN (
+        SELECT site_id, string_agg(format('%s by %s (%s)%s', status, created_by, reason, {until}), '; ' ORDER BY id)
+                   AS override
+        FROM site_overrides WHERE ended_by IS NULL AND (ends_at IS NULL OR ends_at > now()) GROUP BY 1) o
+        ON o.site_id = s.id
+    LEFT JOIN (
+        SELECT site_id, string_agg(format('%s (%s)%s', reason, created_by, {until}), '; ' ORDER BY id) AS downtime
+        FROM site_downtimes WHERE begins_at <= now() AND (ends_at IS NULL OR ends_at > now()) GROUP BY 1) d
+        ON d.site_id = s.id
+    WHERE s.status <> 'ready' OR o.site_id IS NOT NULL OR d.site_id IS NOT NULL ORDER BY s.name""".format(
+    until="coalesce(to_char(ends_at AT TIME ZONE 'UTC', '\" until \"YYYY-MM-DD HH24:MI\" UTC\"'), '')"
+)
+
+CHECKS = f"""
+    SELECT s.name AS site, c.state, c.refused_because, c.num_storage_files, f.num_missing, f.missing_bytes,
+           f.num_orphan, f.orphan_bytes, f.num_lost, f.lost_bytes, f.num_unmanaged, f.unmanaged_bytes
+    FROM consistency_checks c JOIN sites s ON s.id = c.site_id
+    LEFT JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE {{missing}}) AS num_missing,
+               coalesce(sum(size_bytes) FILTER (WHERE {{missing}}), 0)::bigint AS missing_bytes,
+               count(*) FILTER (WHERE kind = 'orphan') AS num_orphan,
+               coalesce(sum(size_bytes) FILTER (WHERE kind = 'orphan'), 0)::bigint AS orphan_bytes,
+               count(*) FILTER (WHERE state = 'lost') AS num_lost,
+               coalesce(sum(size_bytes) FILTER (WHERE state = 'lost'), 0)::bigint AS lost_bytes,
+               count(*) FILTER (WHERE kind = 'unmanaged') AS num_unmanaged,
+               coalesce(sum(size_bytes) FILTER (WHERE kind = 'unmanaged'), 0)::bigint AS unmanaged_bytes
+        FROM consistency_findings WHERE check_id = c.id) f ON true
+    WHERE {_WINDOW.format("coalesce(c.finished_at, c.storage_listed_at, c.started_at)")}
+    ORDER BY s.name, c.id""".format(missing="kind = 'missing' AND state NOT IN ('seen', 'lost')")
+
+VANISHED = """
+    SELECT source, kind, count(*) FILTER (WHERE {new}) AS num_new,
+           coalesce(sum(size_bytes) FILTER (WHERE {new}), 0)::bigint AS new_bytes,
+           count(*) AS num_all, sum(size_bytes)::bigint AS all_bytes
+    FROM vanished GROUP BY 1, 2 ORDER BY 1, 2""".format(new=_WINDOW.format("vanished_at"))
+
+INVALIDATED = f"""
+    SELECT kind, created_by, count(*) AS num_things, sum(num_files)::bigint AS num_files,
+           sum(size_bytes)::bigint AS size_bytes, max(reason) AS reason
+    FROM invalidations WHERE {_WINDOW.format("created_at")} GROUP BY 1, 2 ORDER BY 1, 2"""

@@ -1,0 +1,297 @@
+"""The digest as people read it: text for a chat or a shell, HTML for a mail. Both say the same."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+
+from dynamo_ops.alerts.digest import Digest, Section
+from dynamo_ops.alerts.message import CSS, Message, count, defused, moment
+from dynamo_ops.units import size_text
+
+SHOWN = 15
+"""Lines of a section in a chat; the mail has SHOWN_IN_MAIL."""
+
+SHOWN_IN_MAIL = 40
+LONGEST_CELL = 240
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a section is shown. ``none``: what is said where there is nothing of it. ``line``: one row in a chat;
+    ``columns``: its columns in a mail, by heading. ``total``: sums of all rows."""
+
+    title: str
+    none: str
+    line: Callable[[Row], str]
+    columns: Mapping[str, str]
+    total: Callable[[pl.DataFrame], str] | None = None
+
+    def heading(self, section: Section) -> str:
+        """The title, with the sums of the section where it has any."""
+        return f"{self.title}: {self.total(section.rows)}" if self.total else self.title
+
+
+def digest_message(digest: Digest) -> Message:
+    """The digest as a message."""
+    unusual = digest.unusual
+    state = count(len(unusual), "thing needs a look", "things need a look") if unusual else "nothing unusual"
+    return Message(f"Dynamo: {digest.until:%Y-%m-%d}, {state}", digest_text(digest), digest_html(digest))
+
+
+def digest_text(digest: Digest) -> str:
+    """For a chat or a shell."""
+    lines = [f"*Dynamo, the 24 hours to {moment(digest.until)}*"]
+    if digest.unusual:
+        lines += ["Needs a look:", *(f"- {defused(_one_line(sentence))}" for sentence in digest.unusual)]
+    else:
+        lines.append("Nothing unusual.")
+    for section in _filled(digest):
+        look, rows = LOOKS[section.key], list(section.rows.iter_rows(named=True))
+        lines += [
+            "",
+            f"*{look.heading(section)}*",
+            *(f"- {defused(_one_line(look.line(row)))}" for row in rows[:SHOWN]),
+        ]
+        if len(rows) > SHOWN:
+            lines.append(f"- … and {len(rows) - SHOWN:,} more (`dynamo digest --json`)")
+    if empty := _empty(digest):
+        lines += ["", f"None: {empty}."]
+    return "\n".join(lines)
+
+
+def digest_html(digest: Digest) -> str:
+    """For a mail."""
+    title = f"Dynamo, the 24 hours to {moment(digest.until)}"
+    parts = [f'<p style="{CSS["bad"] if digest.unusual else CSS["good"]}"><b>{title}</b></p>']
+    if digest.unusual:
+        listed = "".join(f"<li>{html.escape(_one_line(each))}</li>\n" for each in digest.unusual)
+        parts.append(f"<p>Needs a look:</p>\n<ul>\n{listed}</ul>")
+    else:
+        parts.append("<p>Nothing unusual.</p>")
+    parts += [_section(section) for section in _filled(digest)]
+    if empty := _empty(digest):
+        parts.append(f'<p style="{CSS["footer"]}">None: {html.escape(empty)}.</p>')
+    return f'<div style="{CSS["page"]}">\n' + "\n".join(parts) + "\n</div>\n"
+
+
+def _filled(digest: Digest) -> list[Section]:
+    return [section for section in digest.sections if not section.rows.is_empty()]
+
+
+def _empty(digest: Digest) -> str:
+    return ", ".join(LOOKS[section.key].none for section in digest.sections if section.rows.is_empty())
+
+
+def _section(section: Section) -> str:
+    look, rows = LOOKS[section.key], list(section.rows.iter_rows(named=True))
+    style = {name: _style(section.rows.schema[name]) for name in look.columns}
+    heads = [
+        f'<th style="{CSS["number_head" if style[name] == "number" else "column"]}">{heading}</th>'
+        for name, heading in look.columns.items()
+    ]
+    lines = [
+        [f'<td style="{CSS[style[name]]}">{html.escape(_cell(name, row[name]))}</td>' for name in look.columns]
+        for row in rows[:SHOWN_IN_MAIL]
+    ]
+    body = "".join(f"<tr>{''.join(cells)}</tr>\n" for cells in [heads, *lines])
+    more = f"<p>… and {len(rows) - SHOWN_IN_MAIL:,} more.</p>" if len(rows) > SHOWN_IN_MAIL else ""
+    title = f'<p style="{CSS["title"]}"><b>{look.heading(section)}</b></p>'
+    return f'{title}\n<table style="{CSS["table"]}">\n{body}</table>{more}'
+
+
+def _style(kind: pl.DataType) -> str:
+    return "number" if kind.is_numeric() else "time" if kind.is_temporal() else "value"
+
+
+def _cell(name: str, value: Any) -> str:
+    """A value by the name of its column and its type; sizes in decimal units, times in UTC."""
+    if value is None or value == []:
+        return "–"
+    if name.endswith("_bytes"):
+        return size_text(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, list):
+        return ", ".join(_cell(name, each) for each in value)
+    return _one_line(value.isoformat() if isinstance(value, date) else str(value))
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_CELL else line[:LONGEST_CELL] + "…"
+
+
+def _alert(row: Row) -> str:
+    name = row["dag_id"] + (f".{row['task_id']}" if row["task_id"] else " is late")
+    untold = "" if row["told_at"] else " (nobody was told so far)"
+    since = f" since {_short(row['first_at'])}" if row["num_times"] > 1 else ""
+    times = count(row["num_times"], "time")
+    kind = f" {row['error']}," if row["kind"] == "failure" else ""
+    return f"{name}:{kind} {times}{since}, last {_short(row['last_at'])}{untold}: {row['message']}"
+
+
+def _gate(row: Row) -> str:
+    did = "refused" if row["is_blocking"] else "warned of"
+    runs = count(row["num_runs"], "run")
+    return f"{row['gate']} gate {did} {row['subject']} in {runs}, last {_short(row['last_at'])}: {row['observed']}"
+
+
+def _metadata(row: Row) -> str:
+    if row["merged_until"] is None:
+        return f"{row['kind']} of {row['source']}: never merged"
+    known = (row["num_datasets"], "dataset") if row["kind"] == "metadata" else (row["num_ready"], "ready site")
+    what = f", {count(known[0], known[1])} told" if known[0] is not None else ""
+    until = "merged until" if row["kind"] == "metadata" else "told at"
+    return f"{row['kind']} of {row['source']}: {until} {moment(row['merged_until'])}{what}"
+
+
+def _popularity(row: Row) -> str:
+    if row["last_day"] is None:
+        return f"{row['kind']} of {row['source']}: no day was ever aggregated"
+    gaps = f", missing {_cell('missing_days', row['missing_days'])}" if row["missing_days"] else ", no gap"
+    return f"{row['kind']} of {row['source']}: last day {row['last_day'].isoformat()}{gaps}"
+
+
+def _site(row: Row) -> str:
+    told = f", its source says {row['told_status']}" if row["told_status"] not in (None, row["status"]) else ""
+    override = f"; set to {row['override']}" if row["override"] else ""
+    downtime = f"; in a downtime: {row['downtime']}" if row["downtime"] else ""
+    return f"{row['site']}: {row['status']} since {moment(row['since_at'])}{told}{override}{downtime}"
+
+
+def _check(row: Row) -> str:
+    if row["state"] == "refused":
+        return f"{row['site']}: nothing was done: {row['refused_because']}"
+    found = [
+        f"{count(row[f'num_{kind}'], noun)} ({size_text(row[f'{kind}_bytes'])})"
+        for kind, noun in FINDINGS.items()
+        if row[f"num_{kind}"]
+    ]
+    return f"{row['site']}: {row['state']}, {', '.join(found) or 'nothing differs'}"
+
+
+FINDINGS = {
+    "missing": "missing file",
+    "lost": "lost file",
+    "orphan": "orphan file",
+    "unmanaged": "expired unmanaged file",
+}
+
+
+def _vanished(row: Row) -> str:
+    new = f"{count(row['num_new'], row['kind'])} ({size_text(row['new_bytes'])}) newly"
+    return f"not listed by {row['source']} any more: {new}, {row['num_all']:,} ({size_text(row['all_bytes'])}) in all"
+
+
+def _held(row: Row) -> str:
+    files = count(row["num_files"], "file")
+    where = count(row["num_sites"], "site")
+    return (
+        f"{row['action']}, {row['hold_reason']}: {files} ({size_text(row['size_bytes'])}) at {where}, "
+        f"the oldest since {moment(row['oldest_at'])}"
+    )
+
+
+def _plan(row: Row) -> str:
+    did = {"detox": "deletes", "dealer": "copies"}[row["kind"]]
+    what = f", {did} {size_text(row['size_bytes'])}" if row["state"] == "committed" else ""
+    because = f": {row['because']}" if row["because"] else ""
+    return f"{row['kind']} of {row['partition']}: {count(row['num_plans'], 'plan')} {row['state']}{what}{because}"
+
+
+def _attempts(row: Row) -> str:
+    failed = (
+        f", {row['num_failed']:,} failed ({size_text(row['failed_bytes'])}), most often: {row['reason'] or 'no reason'}"
+        if row["num_failed"]
+        else ""
+    )
+    return f"{row['site']}: {count(row['num_done'], 'file')} done ({size_text(row['done_bytes'])}){failed}"
+
+
+def _total(rows: pl.DataFrame) -> str:
+    done, failed = int(rows["num_done"].sum()), int(rows["num_failed"].sum())
+    said = f"{count(done, 'file')} done ({size_text(int(rows['done_bytes'].sum()))})"
+    return said + (f", {count(failed, 'attempt')} failed" if failed else "")
+
+
+def _invalidated(row: Row) -> str:
+    things = count(row["num_things"], row["kind"])
+    files = f"{count(row['num_files'], 'file')}, {size_text(row['size_bytes'])}"
+    return f"{things} ({files}) by {row['created_by']}: {row['reason']}"
+
+
+def _short(value: datetime) -> str:
+    return f"{value.astimezone(UTC):%m-%d %H:%M}"
+
+
+_ATTEMPTS = {
+    "site": "Site", "num_done": "Files done", "done_bytes": "Size", "num_failed": "Failed", "failed_bytes": "Size",
+    "reason": "Most often because",
+}  # fmt: skip
+
+LOOKS: dict[str, Look] = {
+    "alerts": Look(
+        "Failures and late runs (times in UTC)", "failures", _alert,
+        {"dag_id": "DAG", "task_id": "Task", "error": "Kind", "num_times": "Times", "first_at": "First",
+         "last_at": "Last", "message": "Message"},
+    ),
+    "gates": Look(
+        "Gates that refused or warned (times in UTC)", "refusals and warnings of gates", _gate,
+        {"gate": "Gate", "subject": "Of", "is_blocking": "Refused", "num_runs": "Runs", "last_at": "Last",
+         "observed": "Found"},
+    ),
+    "metadata": Look(
+        "Metadata and site status", "sources of metadata", _metadata,
+        {"kind": "Kind", "source": "Source", "merged_until": "Merged until", "num_datasets": "Datasets told",
+         "num_ready": "Ready sites told"},
+    ),
+    "popularity": Look(
+        "Popularity", "sources of accesses", _popularity,
+        {"kind": "Kind", "source": "Source", "last_day": "Last day", "missing_days": "Days missing"},
+    ),
+    "sites": Look(
+        "Sites that are not ready, or in a downtime (now)", "sites that are not ready", _site,
+        {"site": "Site", "status": "Status", "since_at": "Since", "told_status": "Its source says",
+         "override": "Set by hand", "downtime": "Downtime"},
+    ),
+    "consistency": Look(
+        "Consistency of storages", "consistency checks", _check,
+        {"site": "Site", "state": "State", "num_missing": "Missing", "missing_bytes": "Size", "num_lost": "Lost",
+         "lost_bytes": "Size", "num_orphan": "Orphans", "orphan_bytes": "Size", "refused_because": "Refused because"},
+    ),
+    "vanished": Look(
+        "Vanished at their source; the inventory keeps them", "vanished things", _vanished,
+        {"source": "Source", "kind": "Kind", "num_new": "New", "new_bytes": "Size", "num_all": "In all",
+         "all_bytes": "Size"},
+    ),
+    "held": Look(
+        "Wishes on hold (now)", "wishes on hold", _held,
+        {"action": "Action", "hold_reason": "Reason", "num_files": "Files", "size_bytes": "Size", "num_sites": "Sites",
+         "oldest_at": "Oldest"},
+    ),
+    "plans": Look(
+        "Plans", "plans", _plan,
+        {"kind": "By", "partition": "Partition", "state": "State", "num_plans": "Plans", "size_bytes": "Size",
+         "because": "Refused because"},
+    ),
+    "transfers": Look("Copies, by destination", "copies", _attempts, _ATTEMPTS, _total),
+    "deletions": Look("Deletions, by site", "deletions", _attempts, _ATTEMPTS, _total),
+    "invalidated": Look(
+        "Declared invalid", "invalidations", _invalidated,
+        {"kind": "Kind", "num_things": "Number", "num_files": "Files", "size_bytes": "Size", "created_by": "By",
+         "reason": "Reason"},
+    ),
+}  # fmt: skip
+"""By the key of the section."""

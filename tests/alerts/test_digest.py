@@ -1,0 +1,163 @@
+"""What the digest of a bad day and of a quiet one says, and what it leaves out."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dynamo_ops.alerts.digest import Digest, read_digest
+from dynamo_ops.alerts.digest_text import LOOKS, SHOWN, digest_message
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.settings import Settings, settings
+from tests.alerts.conftest import UNTIL
+from tests.cli.test_cli import dynamo
+from tests.fileops.factory import Inventory
+
+UNUSUAL = [
+    "2 kinds of failure: deletions.delete, metadata_sync.gate",
+    "late: transfers",
+    "gates refused: metadata (source 'dbs')",
+    "metadata of dbs: 10 h old",
+    "metadata of other: never merged",
+    "accesses of monit: 2 days missing, 2026-02-26, 2026-02-28",
+    "sites: T2_C is waitroom",
+    "consistency of T2_B: 2,000 orphans, more than max_orphan allows (100)",
+    "lost, no other copy exists: 2 files (2.00 kB) at T2_A, T2_B",
+    "vanished from dbs: 2 blocks (2.00 MB)",
+    "2 wishes held: no_source",
+    "plans refused: detox of physics",
+    "copies: 1 of 4 attempts failed, most at T2_A",
+]
+LINES = [
+    "metadata_sync.gate: GateError, 12 times since 03-01 18:00, last 03-01 18:00: gate refused <dbs> second line",
+    "transfers is late: 1 time, last 03-01 18:00: r1 has not ended",
+    "deletions.delete: KeyError, 3 times since 02-01 00:00, last 02-01 00:00 (nobody was told so far): x",
+    "metadata gate refused source 'dbs' in 2 runs, last 03-01 18:00: size_bytes is negative in 2 rows",
+    "accesses gate warned of source 'monit' in 1 run, last 03-01 18:00: one site is unknown",
+    "metadata of dbs: merged until 2026-03-01 20:00 UTC, 1,234 datasets told",
+    "sites of cric: told at 2026-03-02 05:00 UTC, 3 ready sites told",
+    "demand of queue: last day 2026-03-01, no gap",
+    "T2_C: waitroom since 2026-03-02 01:00 UTC, its source says ready",
+    "T2_D: morgue since 2025-03-02 01:00 UTC",
+    "T2_A: repaired, 1 missing file (1.00 kB), 1 lost file (1.00 kB), 2 orphan files (2.00 kB)",
+    "T2_B: nothing was done: 2,000 orphans, more than max_orphan allows (100)",
+    "not listed by dbs any more: 2 blocks (2.00 MB) newly, 6 (6.00 MB) in all",
+    "copy, no_source: 2 files (2.00 kB) at 1 site, the oldest since 2026-02-20 10:00 UTC",
+    "detox of physics: 1 plan committed, deletes 12.00 TB",
+    "detox of physics: 1 plan refused: the plan deletes too much",
+    "dealer of physics: 1 plan committed, copies 3.00 TB",
+    "T2_A: 3 files done (6.00 MB), 1 failed (2.00 MB), most often: checksum differs",
+    "T2_B: 2 files done (6.00 MB)",
+    "1 dataset (7 files, 5.00 MB) by ada: wrong calibration",
+]
+
+
+@pytest.fixture
+def digest(bad_day: Inventory, sources: Settings) -> Digest:
+    return read_digest(bad_day.db, sources, UNTIL)
+
+
+def test_what_needs_a_look_is_told_first(digest: Digest) -> None:
+    assert digest.unusual == UNUSUAL
+    message = digest_message(digest)
+    assert message.subject == "Dynamo: 2026-03-02, 13 things need a look"
+    lines = message.text.splitlines()
+    assert lines[0] == "*Dynamo, the 24 hours to 2026-03-02 06:00 UTC*"
+    assert lines[2:15] == [f"- {sentence}" for sentence in UNUSUAL]
+
+
+def test_every_section_says_what_happened_in_the_24_hours_and_what_stands_now(digest: Digest) -> None:
+    lines = digest_message(digest).text.splitlines()
+    assert [line for line in LINES if f"- {line}" not in lines] == []
+    assert any(line.startswith("- T2_A: ready since") and line.endswith("new switch (bob)") for line in lines)
+    by_hand = "set to ready by ada (feed is wrong) until 2100-01-01 12:00 UTC"
+    assert any(line.startswith("- T2_B: ready since") and line.endswith(by_hand) for line in lines)
+    assert "*Copies, by destination: 3 files done (6.00 MB), 1 attempt failed*" in lines
+    assert "None:" not in lines[-1]
+
+
+def test_a_mail_says_the_same_and_nothing_in_it_is_taken_for_markup(digest: Digest) -> None:
+    content = digest_message(digest).html
+    assert "<dbs>" not in content
+    text = html.unescape(content)
+    for part in (*UNUSUAL, "gate refused <dbs> second line", "12.00 TB", "2026-02-26, 2026-02-28", "wrong calibration"):
+        assert part in text
+    assert content.count("<table") == len(LOOKS) == len(digest.sections)
+
+
+def test_a_quiet_day_is_nothing_unusual(database: Database) -> None:
+    digest = read_digest(database, Settings(metadata_sources=[], site_sources=[], access_sources=[]), UNTIL)
+    message = digest_message(digest)
+    assert message.subject == "Dynamo: 2026-03-02, nothing unusual"
+    assert message.text.splitlines()[1] == "Nothing unusual."
+    assert message.text.splitlines()[-1].startswith("None: failures, refusals and warnings of gates, sources of")
+    assert "Nothing unusual." in message.html
+
+
+def test_work_alone_is_nothing_unusual(bad_day: Inventory, sources: Settings) -> None:
+    for statement in (
+        "DELETE FROM alerts",
+        "DELETE FROM gate_results WHERE is_blocking",
+        "DELETE FROM consistency_findings WHERE state = 'lost'",
+        "UPDATE consistency_checks SET state = 'repaired', refused_because = NULL",
+        "DELETE FROM vanished WHERE vanished_at >= '2026-03-01 06:00+00'",
+        "DELETE FROM plans WHERE state = 'refused'",
+        "UPDATE transfers SET state = 'done'",
+        "UPDATE subscriptions SET hold_reason = 'site_unavailable' WHERE state = 'held'",
+        "UPDATE sites SET status = 'ready' WHERE status = 'waitroom'",
+        "UPDATE source_states SET merged_until = '2026-03-02 05:00+00'",
+        "DELETE FROM aggregated_days WHERE source = 'monit' AND day < '2026-03-01'",
+    ):
+        bad_day.rows(statement)
+    quiet = sources.model_copy(update={"metadata_sources": sources.metadata_sources[:1]})
+    digest = read_digest(bad_day.db, quiet, UNTIL)
+    assert digest.unusual == []
+    assert "12.00 TB" in digest_message(digest).text
+
+
+def test_days_before_the_first_one_of_a_source_and_the_day_that_is_not_over_are_no_gaps(
+    bad_day: Inventory, sources: Settings
+) -> None:
+    bad_day.rows("DELETE FROM aggregated_days WHERE day < '2026-02-28' OR source = 'queue'")
+    at_one = datetime(2026, 3, 3, 1, tzinfo=UTC)
+    for until, expected in ((at_one, []), (at_one + timedelta(hours=3), ["2026-03-02"])):
+        rows = next(
+            section.rows for section in read_digest(bad_day.db, sources, until).sections if section.key == "popularity"
+        )
+        assert [day.isoformat() for day in rows.row(0, named=True)["missing_days"]] == expected
+        assert rows.row(1, named=True)["last_day"] is None
+
+
+def test_a_chat_is_not_flooded(bad_day: Inventory, sources: Settings) -> None:
+    bad_day.rows("INSERT INTO sites (name, storage_type, status) SELECT 'T3_' || n, 'disk', 'waitroom' "
+                 "FROM generate_series(1, 90) n")  # fmt: skip
+    message = digest_message(read_digest(bad_day.db, sources, UNTIL))
+    assert sum(line.startswith("- T3_") for line in message.text.splitlines()) == SHOWN - 4
+    assert "- … and 79 more (`dynamo digest --json`)" in message.text
+    assert "… and 54 more." in message.html
+    assert "and 86 more" in message.text.split("\n\n", maxsplit=1)[0]
+
+
+@pytest.fixture
+def shell(bad_day: Inventory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The bad day is that of this installation."""
+    monkeypatch.setenv("DYNAMO_DB_URL", bad_day.db.url)
+    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def test_in_a_shell_for_people_and_for_programs(shell: None) -> None:
+    shown = dynamo("digest", "--day", "2026-03-02").output
+    assert "*Dynamo, the 24 hours to 2026-03-02 06:00 UTC*" in shown
+    document = json.loads(dynamo("digest", "--day", "2026-03-02", "--json").output)
+    assert document["until"] == "2026-03-02T06:00:00+00:00"
+    assert document["transfers"][0]["done_bytes"] == 6_000_000
+    assert set(document) == {"since", "until", "read_at", "unusual", *LOOKS}
+    assert "the 24 hours to 20" in dynamo("digest").output
