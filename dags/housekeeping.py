@@ -62,11 +62,13 @@ def housekeeping() -> None:
         from dynamo_ops.alerts import alert
         from dynamo_ops.dealer import history as dealer_history
         from dynamo_ops.detox import history as detox_history
+        from dynamo_ops.quality import results
 
         before = timezone.utcnow() - timedelta(days=settings().history_keep_days)
         return {
             "detox": detox_history.prune_history(database(), before=before),
             "dealer": dealer_history.prune_history(database(), before=before),
+            "gates": results.prune(database(), before=before),
             "alerts": alert.forget(database(), timezone.utcnow() - timedelta(days=alert.KEEP_DAYS)),
         }
 

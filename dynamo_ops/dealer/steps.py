@@ -35,6 +35,7 @@ from dynamo_ops.inventory.plan_store import StoredPlan
 from dynamo_ops.inventory.read import read_inventory
 from dynamo_ops.policy.files import read_partitions, read_rules
 from dynamo_ops.policy.partition import partition_quota
+from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.suites.plans import check_dealer_plan
 from dynamo_ops.quality.thresholds import read_thresholds
 from dynamo_ops.requests import copy_request
@@ -223,15 +224,25 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
     plan = plan_store.load(database, plan_id)
     if plan.state == "committed":
         return
-    thresholds = read_thresholds(settings).dealer
+    thresholds = read_thresholds(settings)
+    config = load_config(plan_store.policy_text(database, plan))
     try:
+        check_freshness(
+            database,
+            settings,
+            run_key,
+            f"what the plan of partition {plan.partition!r} was made with",
+            {name for plugin in make_plugins(config).values() for name in plugin.attributes()},
+            thresholds,
+        )
         check_dealer_plan(
             database,
             run_key,
             _sites_now(database, settings, plan),
-            _whole_plan(plan, load_config(plan_store.policy_text(database, plan))),
-            thresholds,
+            _whole_plan(plan, config),
+            thresholds.dealer,
             partition=plan.partition,
+            docs=thresholds.data_docs,
         )
     except GateError as error:
         plan_store.refuse(database, plan_id, error.message)

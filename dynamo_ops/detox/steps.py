@@ -17,12 +17,14 @@ from dynamo_ops.errors import GateError, PlanError
 from dynamo_ops.inventory import plan_store
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.plan_store import StoredPlan
 from dynamo_ops.inventory.read import read_inventory
 from dynamo_ops.policy.check import load_policy
 from dynamo_ops.policy.enforcement import rules_text
 from dynamo_ops.policy.files import policy_file, policy_text, protected_sites, read_partitions, read_rules
+from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.suites.plans import check_detox_plan
-from dynamo_ops.quality.thresholds import detox_limits
+from dynamo_ops.quality.thresholds import detox_limits, read_thresholds
 from dynamo_ops.settings import Settings
 from dynamo_ops.units import size_text
 
@@ -97,6 +99,14 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
         "site", "quota_bytes", pl.col("deleted_bytes").fill_null(0)
     )
     try:
+        check_freshness(
+            database,
+            settings,
+            run_key,
+            f"what the plan of partition {plan.partition!r} was made with",
+            _attributes_of(database, settings, plan),
+            read_thresholds(settings),
+        )
         check_detox_plan(
             database,
             run_key,
@@ -107,12 +117,20 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
             num_image_replicas=plan.summary["num_image_replicas"],
             num_image_replicas_before=_image_before(database, plan.partition, plan_id),
             age_h=_age(plan) / timedelta(hours=1),
+            docs=read_thresholds(settings).data_docs,
         )
     except GateError as error:
         plan_store.refuse(database, plan_id, error.message, by=GATE)
         raise
     if not needs_approval(database, settings, plan_id):
         plan_store.approve(database, plan_id, GATE)
+
+
+def _attributes_of(database: Database, settings: Settings, plan: StoredPlan) -> set[str]:
+    """The attributes of datasets that the plan's policy and partition ask for."""
+    now = plan.planned_for_at
+    policy = load_policy(plan_store.policy_text(database, plan), now=now, file=f"policy of plan {plan.id}")
+    return {*policy.attributes(), *read_partitions(settings, now).attributes(plan.partition)}
 
 
 def _with_pending(database: Database, deletions: pl.DataFrame) -> pl.DataFrame:

@@ -9,22 +9,27 @@ from typing import Any
 import polars as pl
 
 SHOWN = 3
-NAMING_COLUMNS = ("dataset", "block", "lfn", "site", "partition")
+NAMING_COLUMNS = ("dataset", "block", "lfn", "name", "site", "partition")
+LONGEST_SHOWN = 200
+"""Characters of one value in a message: a name of a million characters is a fault, and must not hide others."""
 
 
 @dataclass(frozen=True)
 class SqlCheck:
     """A check of rows in PostgreSQL.
 
-    ``rows``: query of the rows that are judged. ``unexpected``: query of the wrong ones, with ``{batch}`` for ``rows``;
-    its columns are what a message shows. ``wrong``: the words for what is wrong, ``noun``: what one row is.
+    ``rows``: query of the rows that are judged; checks of the same rows look at them together. ``condition``: true for
+    a wrong row. ``shown``: the columns of a wrong row that a message shows (an expression has no comma). ``wrong``: the
+    words for what is wrong, ``noun``: what one row is. ``note``: what is to be said although nothing is wrong.
     """
 
     key: str
     wrong: str
     noun: str
     rows: str
-    unexpected: str
+    condition: str
+    shown: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,10 @@ class FrameCheck:
     lowest: float | None = None
     highest: float | None = None
     allowed: tuple[Any, ...] | None = None
+    note: str = ""
+
+
+Check = SqlCheck | FrameCheck
 
 
 @dataclass(frozen=True)
@@ -56,24 +65,34 @@ class Outcome:
     is_blocking: bool
     num_unexpected: int
     examples: Sequence[Mapping[str, Any]]
+    note: str = ""
 
     def __str__(self) -> str:
         """For example: size_bytes is negative in 1 file: /A/B/C#1 /store/x.root size_bytes=-5."""
         counted = f"{self.num_unexpected:,} {self.noun}" + ("" if self.num_unexpected == 1 else "s")
         shown = "; ".join(example_text(example) for example in self.examples)
         more = "; …" if self.num_unexpected > len(self.examples) > 0 else ""
-        return f"{self.wrong} in {counted}" + (f": {shown}{more}" if shown else "")
+        found = f"{self.wrong} in {counted}" + (f": {shown}{more}" if shown else "")
+        return f"{found} ({self.note})" if self.note else found
 
 
 def example_text(row: Mapping[str, Any]) -> str:
     """One row in a message: names as they are (a block as dataset#block), all else as column=value."""
-    names = {column: row[column] for column in NAMING_COLUMNS if row.get(column) is not None}
+    names = {column: row[column] for column in NAMING_COLUMNS if row.get(column) not in (None, "")}
+    rest = [f"{column}={_plain(value)}" for column, value in row.items() if column not in names]
     if "dataset" in names and "block" in names:
         names["dataset"] = f"{names['dataset']}#{names.pop('block')}"
-    rest = [f"{column}={value}" for column, value in row.items() if column not in NAMING_COLUMNS or value is None]
-    return " ".join([*map(str, names.values()), *rest])
+    return " ".join([*map(_plain, names.values()), *rest])
 
 
 def literal(value: str) -> str:
     """``value`` as SQL text; in hex, since quotes, colons and braces mean something to those who read the query."""
     return f"convert_from('\\x{value.encode().hex()}'::bytea, 'UTF8')"
+
+
+def _plain(value: Any) -> str:
+    """A value in one line: control characters are written as escapes, what is too long is cut, nothing is ''."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value))
+    if not shown:
+        return "''"
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}… ({len(shown):,} characters)"

@@ -1,16 +1,11 @@
-"""Running a gate: all its checks by Great Expectations, the results kept in ``gate_results``, then pass or refuse."""
+"""Running a gate: all its checks by Great Expectations, results and figures kept, a page published, pass or refuse."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import warnings
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 from sqlalchemy import text
@@ -18,54 +13,87 @@ from sqlalchemy import text
 from dynamo_ops.errors import GateError
 from dynamo_ops.inventory.database import Database, insert_frame
 from dynamo_ops.inventory.staging import STAGING_TABLES
-from dynamo_ops.quality.checks import SHOWN, FrameCheck, Outcome, SqlCheck
+from dynamo_ops.quality.checks import Check, Outcome, SqlCheck
+from dynamo_ops.quality.data_docs import publish
+from dynamo_ops.quality.figures import Figures, keep_figures
+from dynamo_ops.quality.thresholds import DataDocs
+from dynamo_ops.quality.validation import validate
 
 log = logging.getLogger(__name__)
-
-Check = SqlCheck | FrameCheck
-
-INVENTORY = "inventory"
-FRAMES = "frames"
 
 
 @dataclass(frozen=True)
 class GateReport:
-    """A gate that let its subject pass. ``outcomes``: one a check, in the order of the suite."""
+    """A gate that let its subject pass. ``outcomes``: one a check, in the order of the suite.
+
+    ``figures``: what was measured. ``page``: where its page is; null if none was published.
+    """
 
     gate: str
     subject: str
     outcomes: tuple[Outcome, ...]
+    figures: Mapping[str, float] = field(default_factory=dict)
+    page: str | None = None
 
     @property
     def warnings(self) -> list[str]:
         """What was found but only warned of, in plain words."""
         return [str(outcome) for outcome in self.outcomes if not outcome.is_success]
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said although nothing is wrong."""
+        return [f"{outcome.key}: {outcome.note}" for outcome in self.outcomes if outcome.is_success and outcome.note]
+
 
 def run_gate(
-    db: Database, gate: str, subject: str, run_key: str, checks: Sequence[Check], warn_only: Collection[str]
+    db: Database,
+    gate: str,
+    subject: str,
+    run_key: str,
+    checks: Sequence[Check],
+    warn_only: Collection[str],
+    *,
+    prepare: Mapping[str, str] | None = None,
+    figures: Figures | None = None,
+    docs: DataDocs | None = None,
 ) -> GateReport:
-    """Run all checks, keep their results (a repeat replaces them), and pass.
+    """Run all checks, keep their results and the figures (a repeat replaces them), publish a page, and pass.
 
-    ``subject``: what is judged, as a message shall call it. Raises GateError naming the gate, the subject and, for each
-    failed check that is not in ``warn_only``, what is wrong, how often, and up to three examples.
+    ``subject``: what is judged, as a message shall call it. ``prepare``: temporary tables by name, as queries, that
+    checks and figures may read. Raises GateError naming the gate, the subject and, for each failed check that is not in
+    ``warn_only``, what is wrong, how often, and up to three examples.
     """
     if any(isinstance(check, SqlCheck) for check in checks):
         _analyze(db)
-    outcomes = tuple(replace(outcome, is_blocking=outcome.key not in warn_only) for outcome in _run(db, checks, gate))
-    _keep(db, gate, subject, run_key, outcomes)
+    done = validate(db, gate, checks, prepare or {}, figures.query if figures else None)
+    outcomes = tuple(replace(outcome, is_blocking=outcome.key not in warn_only) for outcome in done.outcomes)
     failures = [outcome for outcome in outcomes if outcome.is_blocking and not outcome.is_success]
+    _keep(db, gate, subject, run_key, outcomes, figures, done.figures, is_accepted=not failures)
+    page = publish(db, docs, gate, subject, run_key, outcomes, done.results, done.figures) if docs else None
     if failures:
-        raise GateError(
-            f"{gate} gate refused {subject}: " + "; and ".join(map(str, failures)),
-            gate=gate,
-            subject=subject,
-            failures=[failure.key for failure in failures],
-        )
-    report = GateReport(gate, subject, outcomes)
+        raise _refusal(gate, subject, run_key, failures, page)
+    report = GateReport(gate, subject, outcomes, done.figures, page)
     for warning in report.warnings:
         log.warning("%s gate, %s: %s", gate, subject, warning)
+    for note in report.notes:
+        log.info("%s gate, %s: %s", gate, subject, note)
     return report
+
+
+def _refusal(gate: str, subject: str, run_key: str, failures: Sequence[Outcome], page: str | None) -> GateError:
+    """The error. As text it says where to read on, too; its ``message`` is what is kept with a refused plan.
+
+    The facts name no run: the same fault has the same facts in every run.
+    """
+    more = [f"All results: dynamo gate results --run '{run_key}'"]
+    if page:
+        more.append(f"Page: {page}")
+    refused = f"{gate} gate refused {subject}: "
+    message = refused + "; and ".join(map(str, failures))
+    error = GateError(message, gate=gate, subject=subject, failures=[failure.key for failure in failures])
+    error.args = ("\n".join([refused + "\nand ".join(map(str, failures)), *more]),)
+    return error
 
 
 def _analyze(db: Database) -> None:
@@ -74,130 +102,17 @@ def _analyze(db: Database) -> None:
         connection.execute(text(f"ANALYZE {', '.join(STAGING_TABLES)}"))
 
 
-def _run(db: Database, checks: Sequence[Check], gate: str) -> Iterator[Outcome]:
-    """The outcomes in the order of ``checks``; checks of the same rows are validated together."""
-    with _context(db) as context:
-        for _, same in groupby(checks, key=_batch_key):
-            group = list(same)
-            batch, expectations, result_format = (
-                _of_sql(context, group) if isinstance(group[0], SqlCheck) else _of_frame(context, group)
-            )
-            results = _validate(batch, expectations, result_format)
-            for check in group:
-                yield _outcome(check, [one for one in results if one.expectation_config.meta["key"] == check.key], gate)
-
-
-def _batch_key(check: Check) -> tuple[Any, ...]:
-    return (check.rows,) if isinstance(check, SqlCheck) else (id(check.frame), check.shown)
-
-
-@contextmanager
-def _context(db: Database) -> Iterator[Any]:
-    """A context of Great Expectations in memory that knows the database; silent, and telling nobody.
-
-    The import costs seconds, so it is made here and nowhere above. The generic SQL datasource is the right one: the one
-    for PostgreSQL does not take the URL of a socket.
-    """
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        inventory = context.data_sources.add_sql(
-            name=INVENTORY, connection_string=db.engine.url.render_as_string(hide_password=False)
-        )
-    context.data_sources.add_pandas(name=FRAMES)
-    try:
-        yield context
-    finally:
-        inventory.get_engine().dispose()
-
-
-def _of_sql(context: Any, checks: Sequence[Check]) -> tuple[Any, list[Any], Any]:
-    from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
-
-    same = [check for check in checks if isinstance(check, SqlCheck)]
-    name = same[0].key
-    asset = context.data_sources.get(INVENTORY).add_query_asset(name=name, query=same[0].rows)
-    expectations = [
-        UnexpectedRowsExpectation(
-            unexpected_rows_query=check.unexpected, description=check.wrong, meta={"key": check.key}
-        )
-        for check in same
-    ]
-    return asset.add_batch_definition_whole_table(name).get_batch(), expectations, "COMPLETE"
-
-
-def _of_frame(context: Any, checks: Sequence[Check]) -> tuple[Any, list[Any], Any]:
-    same = [check for check in checks if isinstance(check, FrameCheck)]
-    name, frame = same[0].key, same[0].frame
-    asset = context.data_sources.get(FRAMES).add_dataframe_asset(name=name)
-    batch = asset.add_batch_definition_whole_dataframe(name).get_batch({"dataframe": frame.to_pandas()})
-    result_format = {
-        "result_format": "SUMMARY",
-        "unexpected_index_column_names": list(same[0].shown),
-        "partial_unexpected_count": SHOWN,
-    }
-    return batch, [expectation for check in same for expectation in _column_expectations(check)], result_format
-
-
-def _validate(batch: Any, expectations: list[Any], result_format: Any) -> Any:
-    import great_expectations as gx
-
-    suite = gx.ExpectationSuite(name="gate", expectations=expectations)
-    return batch.validate(suite, result_format=result_format).results
-
-
-def _column_expectations(check: FrameCheck) -> list[Any]:
-    """Great Expectations leaves nulls out of its column expectations, so they get one of their own."""
-    from great_expectations.expectations.core.expect_column_values_to_be_between import ExpectColumnValuesToBeBetween
-    from great_expectations.expectations.core.expect_column_values_to_be_in_set import ExpectColumnValuesToBeInSet
-    from great_expectations.expectations.core.expect_column_values_to_not_be_null import ExpectColumnValuesToNotBeNull
-
-    common: dict[str, Any] = {"column": check.column, "description": check.wrong, "meta": {"key": check.key}}
-    known = ExpectColumnValuesToNotBeNull(**common)
-    if check.allowed is not None:
-        return [known, ExpectColumnValuesToBeInSet(value_set=list(check.allowed), **common)]
-    return [known, ExpectColumnValuesToBeBetween(min_value=check.lowest, max_value=check.highest, **common)]
-
-
-def _outcome(check: Check, results: Sequence[Any], gate: str) -> Outcome:
-    """One outcome of one check. Raises GateError when it could not be evaluated: unknown is not good enough."""
-    number, examples = 0, []
-    for result in results:
-        found = result.result
-        if "observed_value" in found:
-            number += found["observed_value"]
-            examples += found["details"]["unexpected_rows"]
-        elif "unexpected_count" in found:
-            number += found["unexpected_count"]
-            examples += found.get("partial_unexpected_index_list") or []
-        else:
-            raise GateError(
-                f"{gate} gate: {check.key} could not be evaluated: {result.exception_info}",
-                gate=gate,
-                failures=[check.key],
-            )
-    shown = [_plain(row) for row in examples[:SHOWN]]
-    return Outcome(check.key, check.wrong, check.noun, number == 0, True, number, shown)
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row that JSON can hold; numbers that came through pandas are made plain again."""
-    return {name: _plain_value(value) for name, value in row.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float):
-        return None if value != value else int(value) if value.is_integer() else round(value, 4)
-    return value if value is None or isinstance(value, bool | int) else str(value)
-
-
-def _keep(db: Database, gate: str, subject: str, run_key: str, outcomes: Sequence[Outcome]) -> None:
+def _keep(
+    db: Database,
+    gate: str,
+    subject: str,
+    run_key: str,
+    outcomes: Sequence[Outcome],
+    figures: Figures | None,
+    values: Mapping[str, float],
+    *,
+    is_accepted: bool,
+) -> None:
     rows = pl.DataFrame(
         [
             {
@@ -221,3 +136,5 @@ def _keep(db: Database, gate: str, subject: str, run_key: str, outcomes: Sequenc
             {"gate": gate, "run_key": run_key, "subject": subject},
         )
         insert_frame(connection, "gate_results", rows.with_columns(checked_at=pl.lit(now)))
+        if figures is not None:
+            keep_figures(connection, gate, run_key, figures, values, now, is_accepted=is_accepted)

@@ -16,28 +16,77 @@ GATES_FILE = "gates.yaml"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 MetadataCheck = Literal[
+    "datasets_lost",
+    "datasets_listed",
     "dataset_fields",
+    "dataset_name",
     "dataset_status",
+    "dataset_time",
+    "dataset_details",
     "dataset_once",
+    "dataset_other_source",
+    "dataset_back",
+    "datasets_invalidated",
+    "bytes_lost",
     "block_fields",
+    "block_name",
+    "block_time",
     "block_size",
     "block_dataset",
-    "block_once",
     "block_num_files",
+    "block_file_sizes",
+    "block_once",
     "file_fields",
     "file_size",
+    "file_absurd",
     "file_lfn",
+    "file_lfn_length",
+    "file_prefix",
     "file_adler32",
     "file_once",
     "file_block",
     "file_moved",
     "file_size_changed",
     "file_adler32_changed",
-    "datasets_lost",
-    "datasets_listed",
 ]
-SiteCheck = Literal["site_fields", "site_known_values", "site_once", "site_endpoint", "sites_listed", "ready_lost"]
-AccessCheck = Literal["access_fields", "access_count", "access_absurd", "access_day", "day_empty"]
+SiteCheck = Literal[
+    "site_fields",
+    "site_name",
+    "site_known_values",
+    "site_once",
+    "site_other_source",
+    "site_type_changed",
+    "site_endpoint",
+    "endpoint_fields",
+    "endpoint_once",
+    "endpoint_mapping",
+    "sites_listed",
+    "ready_lost",
+]
+AccessCheck = Literal[
+    "access_fields",
+    "access_count",
+    "access_absurd",
+    "access_day",
+    "day_future",
+    "day_empty",
+    "day_shrunken",
+    "accesses_dropped",
+    "accesses_surged",
+    "accesses_unknown",
+]
+DemandCheck = Literal[
+    "demand_fields",
+    "demand_count",
+    "demand_absurd",
+    "demand_day",
+    "day_future",
+    "day_empty",
+    "day_shrunken",
+    "demand_dropped",
+    "demand_surged",
+    "demand_unknown",
+]
 DetoxCheck = Literal[
     "locked",
     "last_copy",
@@ -49,31 +98,93 @@ DetoxCheck = Literal[
     "image_shrunken",
     "plan_age",
 ]
+FreshnessCheck = Literal["metadata_stale", "popularity_gap"]
 LastCopies = Literal["never", "delete_lines", "always"]
 DealerCheck = Literal["site_ready", "site_quota", "volume", "cycle_volume", "plan_age"]
 
 
 class MetadataThresholds(Strict):
-    """``max_datasets_lost_fraction``: of the datasets that the source had in its last merged run."""
+    """What may change between two runs, and what a name, a size and a time may be.
 
-    warn_only: frozenset[MetadataCheck] = frozenset({"block_num_files"})
+    ``max_datasets_lost_fraction``: of the datasets that the source had in its last merged run.
+    ``max_bytes_lost_fraction``: of what the inventory has of the pulled datasets; ``bytes_lost_tolerated`` always.
+    ``max_invalidated_fraction``: of the usable (valid or production) datasets, that may become invalid, deprecated or
+    deleted at once; ``invalidated_tolerated`` always. ``max_clock_skew_h``: how far ahead of us a time may be.
+    ``lfn_prefix``: where LFNs are expected; without it ``managed_prefix`` of the settings.
+    """
+
+    warn_only: frozenset[MetadataCheck] = frozenset(
+        {"block_num_files", "block_file_sizes", "dataset_back", "file_prefix"}
+    )
     max_datasets_lost_fraction: Fraction = 0.05
+    max_bytes_lost_fraction: Fraction = 0.2
+    bytes_lost_tolerated: int = Field(1_000_000_000_000, ge=0)
+    max_invalidated_fraction: Fraction = 0.2
+    invalidated_tolerated: int = Field(100, ge=0)
+    max_file_size_bytes: int = Field(10_000_000_000_000, ge=1)
+    max_name_bytes: int = Field(500, ge=1, le=2000)
+    max_lfn_bytes: int = Field(1000, ge=1, le=4000)
+    max_clock_skew_h: float = Field(24, ge=0)
+    lfn_prefix: str | None = None
 
 
 class SiteThresholds(Strict):
     """Ready sites that may cease to be ready at once: this fraction of them, and ``ready_lost_tolerated`` always."""
 
-    warn_only: frozenset[SiteCheck] = frozenset({"site_endpoint"})
+    warn_only: frozenset[SiteCheck] = frozenset({"site_endpoint", "site_type_changed"})
     max_ready_lost_fraction: Fraction = 0.3
     ready_lost_tolerated: int = Field(1, ge=0)
 
 
-class AccessThresholds(Strict):
-    """``max_accesses``: of one dataset at one site in one day. ``days_before``: an empty day after these is suspect."""
+class DayThresholds(Strict):
+    """A day against the median of the ``days_before`` it, as far as they were accepted.
 
-    warn_only: frozenset[AccessCheck] = frozenset({"day_empty"})
-    max_accesses: int = Field(10_000_000, ge=1)
+    It is compared when at least ``least_days`` of them are known and their median is at least ``least_compared``:
+    less than ``min_fraction`` of the median is a drop, more than ``max_factor`` times it a surge.
+    ``max_unknown_fraction``: of what names datasets, that may name ones which the inventory does not know.
+    ``max_day_lost_fraction``: of a day that was aggregated before, that may be gone when it is pulled again.
+    """
+
     days_before: int = Field(7, ge=1)
+    least_days: int = Field(3, ge=1)
+    least_compared: int = Field(1000, ge=0)
+    min_fraction: Fraction = 0.1
+    max_factor: float = Field(20, ge=1)
+    max_unknown_fraction: Fraction = 0.5
+    max_day_lost_fraction: Fraction = 0.1
+
+
+class AccessThresholds(DayThresholds):
+    """``max_accesses``: of one dataset or file at one site in one day."""
+
+    warn_only: frozenset[AccessCheck] = frozenset({"day_empty", "accesses_unknown"})
+    max_accesses: int = Field(10_000_000, ge=1)
+
+
+class DemandThresholds(DayThresholds):
+    """``max_jobs``: that read one dataset, submitted in one day."""
+
+    warn_only: frozenset[DemandCheck] = frozenset({"day_empty", "demand_dropped", "demand_unknown"})
+    max_jobs: int = Field(10_000_000, ge=1)
+
+
+class DataDocs(Strict):
+    """Pages of HTML about each judgement, for reading. ``keep``: how many; 0: none are written.
+
+    ``location``: a folder, or a URL that fsspec knows; without it ``data_docs`` in Dynamo's home.
+    """
+
+    keep: int = Field(200, ge=0)
+    location: str | None = None
+
+
+class FreshnessThresholds(Strict):
+    """What a plan may be made with. ``metadata_max_age_h``: hours since a source of metadata was merged last.
+    ``max_missing_days``: days of accesses that may lack, of those that a run of the aggregation looks back for."""
+
+    warn_only: frozenset[FreshnessCheck] = frozenset()
+    metadata_max_age_h: float = Field(24, gt=0)
+    max_missing_days: int = Field(0, ge=0)
 
 
 class DetoxThresholds(Strict):
@@ -136,6 +247,9 @@ class Gates(Strict):
     metadata: MetadataThresholds = MetadataThresholds()
     sites: SiteThresholds = SiteThresholds()
     accesses: AccessThresholds = AccessThresholds()
+    demand: DemandThresholds = DemandThresholds()
+    data_docs: DataDocs = DataDocs()
+    freshness: FreshnessThresholds = FreshnessThresholds()
     detox: DetoxGate = DetoxGate()
     dealer: DealerThresholds = DealerThresholds()
 
@@ -154,7 +268,18 @@ def read_thresholds(settings: Settings) -> Gates:
             reason = f"no policy {name}.txt in {settings.policy_dir}" + (f"; near: {', '.join(near)}" if near else "")
             key = f"detox.policies.{name}"
             raise SettingsError(f"{file}: {key}: {reason}", file=str(file), key=key, reason=reason)
-    return gates
+    return _complete(gates, settings)
+
+
+def _complete(gates: Gates, settings: Settings) -> Gates:
+    """With what ``dynamo.yaml`` says where ``gates.yaml`` says nothing."""
+    docs, metadata = gates.data_docs, gates.metadata
+    return gates.model_copy(
+        update={
+            "data_docs": docs.model_copy(update={"location": docs.location or str(settings.home / "data_docs")}),
+            "metadata": metadata.model_copy(update={"lfn_prefix": metadata.lfn_prefix or settings.managed_prefix}),
+        }
+    )
 
 
 def detox_limits(settings: Settings, partition: str) -> DetoxThresholds:

@@ -46,7 +46,8 @@ def later(db: Database) -> None:
 
 def use(db: Database) -> list[tuple[Any, ...]]:
     return db.frame("""
-        SELECT a.day::text, d.name, s.name AS site, a.num_accesses FROM accesses_daily a JOIN datasets d ON d.id = a.dataset_id
+        SELECT a.day::text, d.name, s.name AS site, a.num_accesses
+        FROM accesses_daily a JOIN datasets d ON d.id = a.dataset_id
         JOIN sites s ON s.id = a.site_id ORDER BY 1, 2, 3""").rows()
 
 

@@ -7,14 +7,26 @@ from pathlib import Path
 import pytest
 
 from dynamo_ops.errors import SettingsError
-from dynamo_ops.quality.thresholds import Gates, detox_limits, read_thresholds
+from dynamo_ops.quality.thresholds import DataDocs, Gates, MetadataThresholds, detox_limits, read_thresholds
 from dynamo_ops.settings import Settings
 
 SHIPPED = Path(__file__).parents[2] / "include/config"
 
 
-def test_the_shipped_file_is_the_default() -> None:
-    assert read_thresholds(Settings(config_dir=SHIPPED)) == Gates()
+def test_the_shipped_file_is_the_default(tmp_path: Path) -> None:
+    found = read_thresholds(Settings(config_dir=SHIPPED, home=tmp_path))
+    assert found.data_docs == DataDocs(location=str(tmp_path / "data_docs"))
+    assert found.metadata == MetadataThresholds(lfn_prefix="/store")
+    assert found.model_copy(update={"data_docs": DataDocs(), "metadata": MetadataThresholds()}) == Gates()
+
+
+def test_what_gates_yaml_says_wins_over_dynamo_yaml(tmp_path: Path) -> None:
+    (tmp_path / "gates.yaml").write_text(
+        "{metadata: {lfn_prefix: /data}, data_docs: {location: s3://bucket/docs, keep: 5}}"
+    )
+    found = read_thresholds(Settings(config_dir=tmp_path))
+    assert found.metadata.lfn_prefix == "/data"
+    assert found.data_docs == DataDocs(location="s3://bucket/docs", keep=5)
 
 
 @pytest.mark.parametrize(

@@ -1,50 +1,113 @@
-"""What is expected of datasets, blocks, files and sites that were pulled, before they are merged."""
+"""What is expected of datasets, blocks and files that were pulled, before they are merged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.schema.catalogue import DATASET_STATUSES, SITE_STATUSES, STORAGE_TYPES
+from dynamo_ops.inventory.schema.catalogue import DATASET_STATUSES
 from dynamo_ops.quality.checks import SqlCheck, literal
+from dynamo_ops.quality.figures import Figures
 from dynamo_ops.quality.gate import GateReport, run_gate
-from dynamo_ops.quality.thresholds import Gates, MetadataThresholds, SiteThresholds
+from dynamo_ops.quality.suites.files import file_checks
+from dynamo_ops.quality.suites.rows import empty, listed, null, of_run, unusable
+from dynamo_ops.quality.suites.sites import check_sites
+from dynamo_ops.quality.thresholds import DataDocs, Gates, MetadataThresholds
+
+USABLE = ("valid", "production")
+GONE = ("invalid", "deprecated", "deleted")
 
 
 def check_metadata(
-    db: Database, run_key: str, sources: Sequence[str], site_sources: Sequence[str], thresholds: Gates
+    db: Database,
+    run_key: str,
+    sources: Sequence[str],
+    site_sources: Sequence[str],
+    thresholds: Gates,
+    as_of: datetime | None = None,
 ) -> list[GateReport]:
-    """Judge all that a run staged of these sources, the sites first. Raises the GateError of the first refused one."""
+    """Judge all that a run staged of these sources, the sites first. Raises the GateError of the first refused one.
+
+    ``as_of``: the end of the run's interval; null: now.
+    """
+    moment = as_of or datetime.now(UTC)
+    docs = thresholds.data_docs
     return [
-        *(check_sites(db, run_key, source, thresholds.sites) for source in site_sources),
-        *(check_source(db, run_key, source, thresholds.metadata) for source in sources),
+        *(check_sites(db, run_key, source, thresholds.sites, moment, docs) for source in site_sources),
+        *(check_source(db, run_key, source, thresholds.metadata, moment, docs) for source in sources),
     ]
 
 
-def check_source(db: Database, run_key: str, source: str, thresholds: MetadataThresholds) -> GateReport:
+def check_source(
+    db: Database,
+    run_key: str,
+    source: str,
+    thresholds: MetadataThresholds,
+    as_of: datetime | None = None,
+    docs: DataDocs | None = None,
+) -> GateReport:
     """Judge the datasets, blocks and files that (run_key, source) staged. Raises GateError; changes nothing."""
-    run = f"run_key = {literal(run_key)} AND source = {literal(source)}"
+    run, moment = of_run(run_key, source), as_of or datetime.now(UTC)
+    latest = f"greatest(now(), {_time(moment)}) + interval '{thresholds.max_clock_skew_h} hours'"
     checks = [
         *_pull_checks(run, thresholds.max_datasets_lost_fraction),
-        *_dataset_checks(run),
-        *_block_checks(run),
-        *_file_checks(run),
-        *_known_file_checks(run),
+        *_dataset_checks(run, run_key, source, latest, thresholds),
+        *_volume_checks(thresholds),
+        *_block_checks(run, latest, thresholds.max_name_bytes),
+        *file_checks(run, thresholds),
     ]
-    return run_gate(db, "metadata", f"source {source!r}", run_key, checks, thresholds.warn_only)
+    return run_gate(
+        db,
+        "metadata",
+        f"source {source!r}",
+        run_key,
+        checks,
+        thresholds.warn_only,
+        prepare=_prepared(run),
+        figures=Figures(source, moment, _figures(run)),
+        docs=docs,
+    )
 
 
-def check_sites(db: Database, run_key: str, source: str, thresholds: SiteThresholds) -> GateReport:
-    """Judge the sites that (run_key, source) staged. Raises GateError; changes nothing."""
-    run = f"run_key = {literal(run_key)} AND source = {literal(source)}"
-    checks = [*_site_checks(run), *_site_set_checks(run, source, thresholds)]
-    return run_gate(db, "sites", f"source {source!r}", run_key, checks, thresholds.warn_only)
+def _time(moment: datetime) -> str:
+    return f"'{moment.astimezone(UTC).isoformat()}'::timestamptz"
+
+
+def _prepared(run: str) -> dict[str, str]:
+    """``listed_blocks``: blocks with the sums of their listed files. ``known_datasets``: told ones of the inventory."""
+    return {
+        "listed_blocks": f"""
+            SELECT dataset, block, count(*) AS num_listed, coalesce(sum(size_bytes), 0) AS listed_bytes,
+                   coalesce(sum(size_bytes) FILTER (WHERE is_valid), 0) AS valid_bytes
+            FROM staged_files WHERE {run} GROUP BY dataset, block""",
+        "known_datasets": f"""
+            SELECT d.id, d.name AS dataset, d.status AS status_before, t.status, d.size_bytes AS before_bytes,
+                   coalesce(b.told_bytes, 0) AS told_bytes, t.has_details
+            FROM (SELECT dataset, min(status) AS status, bool_and(has_details) AS has_details
+                  FROM staged_datasets WHERE {run} GROUP BY dataset) AS t
+            JOIN datasets AS d ON d.name = t.dataset
+            LEFT JOIN (SELECT dataset, sum(size_bytes) AS told_bytes FROM staged_blocks WHERE {run} GROUP BY dataset)
+              AS b ON b.dataset = d.name""",
+    }
+
+
+def _figures(run: str) -> str:
+    return f"""
+        SELECT coalesce((SELECT max(num_source_datasets) FROM staged_pulls WHERE {run} AND kind = 'metadata'), 0)
+                 AS source_datasets,
+               (SELECT count(DISTINCT dataset) FROM staged_datasets WHERE {run} AND is_listed) AS datasets,
+               (SELECT count(*) FROM known_datasets) AS known_datasets, b.blocks, b.block_bytes, f.files, f.file_bytes
+        FROM (SELECT count(*) AS blocks, coalesce(sum(size_bytes), 0) AS block_bytes
+              FROM staged_blocks WHERE {run}) AS b,
+             (SELECT coalesce(sum(num_listed), 0) AS files, coalesce(sum(listed_bytes), 0) AS file_bytes
+              FROM listed_blocks) AS f"""
 
 
 def _pull_checks(run: str, max_lost: float) -> list[SqlCheck]:
     rows = f"""
         SELECT p.source, p.since_at, p.num_source_datasets AS num_datasets, s.num_datasets AS num_before,
-               (SELECT count(DISTINCT dataset) FROM staged_datasets WHERE {run}) AS num_listed
+               (SELECT count(DISTINCT dataset) FROM staged_datasets WHERE {run} AND is_listed) AS num_listed
         FROM (SELECT * FROM staged_pulls WHERE {run} AND kind = 'metadata') AS p
         LEFT JOIN source_states AS s USING (source)"""
     return [
@@ -53,246 +116,190 @@ def _pull_checks(run: str, max_lost: float) -> list[SqlCheck]:
             f"the source lost more than {max_lost:.0%} of its datasets",
             "pull",
             rows,
-            "SELECT num_before, num_datasets FROM {batch}"
-            f" WHERE num_before > 0 AND coalesce(num_datasets, 0) < {1 - max_lost} * num_before",
+            f"num_before > 0 AND coalesce(num_datasets, 0) < {1 - max_lost} * num_before",
+            "num_before, num_datasets",
         ),
         SqlCheck(
             "datasets_listed",
             "the source listed no dataset, or far fewer than it counts,",
             "full pull",
             rows,
-            "SELECT num_datasets, num_listed FROM {batch} WHERE since_at IS NULL"
-            f" AND (num_listed = 0 OR num_listed < {1 - max_lost} * num_datasets)",
+            f"since_at IS NULL AND (num_listed = 0 OR num_listed < {1 - max_lost} * num_datasets)",
+            "num_datasets, num_listed",
         ),
     ]
 
 
-def _dataset_checks(run: str) -> list[SqlCheck]:
-    rows = f"SELECT dataset, status, is_open, last_update_at FROM staged_datasets WHERE {run}"
+def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
+    rows = f"SELECT dataset, status, is_open, last_update_at, has_details FROM staged_datasets WHERE {run}"
     return [
         SqlCheck(
             "dataset_fields",
             "a field is missing",
             "dataset",
             rows,
-            _where(
-                "dataset, status, is_open, last_update_at",
-                "coalesce(dataset, '') = '' OR status IS NULL OR is_open IS NULL OR last_update_at IS NULL",
-            ),
+            f"{empty('dataset')} OR {null('status', 'is_open', 'last_update_at')}",
+            "dataset, status, is_open, last_update_at",
+        ),
+        SqlCheck(
+            "dataset_name",
+            f"the name has a blank, #, * or ?, or more than {thresholds.max_name_bytes} bytes,",
+            "dataset",
+            rows,
+            unusable("dataset", thresholds.max_name_bytes),
+            "dataset",
         ),
         SqlCheck(
             "dataset_status",
             "status is unknown to us",
             "dataset",
             rows,
-            _where("dataset, status", f"status NOT IN ({_listed(DATASET_STATUSES)})"),
+            f"status NOT IN ({listed(DATASET_STATUSES)})",
+            "dataset, status",
         ),
-        SqlCheck("dataset_once", "listed more than once", "dataset", rows, _repeated("dataset")),
+        _time_check("dataset", rows, "dataset", latest),
+        SqlCheck(
+            "dataset_details", "its blocks and files were not pulled", "dataset", rows, "NOT has_details", "dataset"
+        ),
+        SqlCheck(
+            "dataset_once",
+            "listed more than once",
+            "dataset",
+            f"SELECT dataset, count(*) AS times FROM staged_datasets WHERE {run} GROUP BY dataset",
+            "times > 1",
+            "dataset, times",
+        ),
+        _other_source_check(run_key, source),
     ]
 
 
-def _block_checks(run: str) -> list[SqlCheck]:
+def _time_check(noun: str, rows: str, shown: str, latest: str) -> SqlCheck:
+    """A time of 0 is none: a policy would take what has it for ancient."""
+    return SqlCheck(
+        f"{noun}_time",
+        "last_update_at is in the future, or not after 1970-01-01,",
+        noun,
+        rows,
+        f"last_update_at > {latest} OR last_update_at <= '1970-01-01'::timestamptz",
+        f"{shown}, last_update_at",
+    )
+
+
+def _other_source_check(run_key: str, source: str) -> SqlCheck:
+    """Two sources that both are asked and tell of one dataset would undo each other's word, run by run."""
     rows = f"""
-        SELECT b.dataset, b.block, b.is_open, b.size_bytes, b.num_files, b.last_update_at, f.num_listed
+        SELECT t.dataset, o.source AS other_source FROM staged_datasets AS t
+        JOIN staged_datasets AS o ON o.dataset = t.dataset AND o.run_key = t.run_key AND o.source <> t.source
+        WHERE t.run_key = {literal(run_key)} AND t.source = {literal(source)}
+        UNION
+        SELECT t.dataset, o.source FROM staged_datasets AS t
+        JOIN datasets AS d ON d.name = t.dataset JOIN dataset_sources AS o ON o.dataset_id = d.id
+        WHERE t.run_key = {literal(run_key)} AND t.source = {literal(source)} AND o.source <> t.source
+          AND EXISTS (SELECT FROM staged_pulls AS p
+                      WHERE p.run_key = t.run_key AND p.source = o.source AND p.kind = 'metadata')"""
+    return SqlCheck(
+        "dataset_other_source",
+        "another source tells of it too,",
+        "dataset",
+        rows,
+        "other_source IS NOT NULL",
+        "dataset, other_source",
+    )
+
+
+def _volume_checks(thresholds: MetadataThresholds) -> list[SqlCheck]:
+    """Of the datasets that the inventory has, all together: against what it has of them."""
+    rows = f"""
+        SELECT dataset, status_before, status, before_bytes, told_bytes, lost_bytes,
+               sum(before_bytes) OVER () AS all_before_bytes, sum(lost_bytes) OVER () AS all_lost_bytes,
+               (SELECT count(*) FROM datasets WHERE status IN ({listed(USABLE)})) AS num_usable,
+               sum(is_invalidated::int) OVER () AS num_invalidated, is_invalidated
+        FROM (SELECT *, CASE WHEN has_details AND status IN ({listed(USABLE)})
+                               THEN greatest(before_bytes - told_bytes, 0) ELSE 0 END
+                          AS lost_bytes,
+                     status_before IN ({listed(USABLE)}) AND status IN ({listed(GONE)}) AS is_invalidated
+              FROM known_datasets) AS k"""
+    fraction, bytes_lost = thresholds.max_bytes_lost_fraction, thresholds.bytes_lost_tolerated
+    share, number = thresholds.max_invalidated_fraction, thresholds.invalidated_tolerated
+    return [
+        SqlCheck(
+            "dataset_back",
+            "was invalid or deleted in the inventory, and is told to be usable again,",
+            "dataset",
+            rows,
+            f"status_before IN ('invalid', 'deleted') AND status IN ({listed(USABLE)})",
+            "dataset, status_before, status",
+        ),
+        SqlCheck(
+            "datasets_invalidated",
+            f"more than {share:.0%} of the usable datasets are invalid, deprecated or deleted at once,",
+            "dataset",
+            rows,
+            f"is_invalidated AND num_invalidated > greatest({number}, {share} * num_usable)",
+            "dataset, status_before, status",
+        ),
+        SqlCheck(
+            "bytes_lost",
+            f"the blocks told are more than {fraction:.0%} smaller, all together, than those of the inventory,",
+            "dataset",
+            rows,
+            f"lost_bytes > 0 AND all_lost_bytes > greatest({bytes_lost}, {fraction} * all_before_bytes)",
+            "dataset, before_bytes, told_bytes",
+        ),
+    ]
+
+
+def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
+    rows = f"""
+        SELECT b.dataset, b.block, b.is_open, b.size_bytes, b.num_files, b.last_update_at,
+               coalesce(f.num_listed, 0) AS num_listed, coalesce(f.listed_bytes, 0) AS listed_bytes,
+               coalesce(f.valid_bytes, 0) AS valid_bytes, t.dataset IS NOT NULL OR d.id IS NOT NULL AS is_of_known
         FROM (SELECT * FROM staged_blocks WHERE {run}) AS b
-        LEFT JOIN (SELECT dataset, block, count(*) AS num_listed FROM staged_files WHERE {run} GROUP BY 1, 2) AS f
-        USING (dataset, block)"""
+        LEFT JOIN listed_blocks AS f USING (dataset, block)
+        LEFT JOIN (SELECT DISTINCT dataset FROM staged_datasets WHERE {run}) AS t ON t.dataset = b.dataset
+        LEFT JOIN datasets AS d ON d.name = b.dataset"""
     return [
         SqlCheck(
             "block_fields",
             "a field is missing",
             "block",
             rows,
-            _where(
-                "dataset, block, is_open, size_bytes, last_update_at",
-                "coalesce(dataset, '') = '' OR coalesce(block, '') = '' OR is_open IS NULL OR size_bytes IS NULL"
-                " OR last_update_at IS NULL",
-            ),
+            f"{empty('dataset', 'block')} OR {null('is_open', 'size_bytes', 'last_update_at')}",
+            "dataset, block, is_open, size_bytes, last_update_at",
         ),
         SqlCheck(
-            "block_size",
-            "size_bytes is negative",
+            "block_name",
+            f"the name has a blank, #, * or ?, or more than {max_name_bytes} bytes,",
             "block",
             rows,
-            _where("dataset, block, size_bytes", "size_bytes < 0"),
+            unusable("block", max_name_bytes),
+            "dataset, block",
         ),
-        SqlCheck(
-            "block_dataset",
-            "the dataset is unknown",
-            "block",
-            rows,
-            _where(
-                "dataset, block",
-                f"NOT EXISTS (SELECT FROM staged_datasets AS d WHERE {run} AND d.dataset = told.dataset)"
-                " AND NOT EXISTS (SELECT FROM datasets AS d WHERE d.name = told.dataset)",
-            ),
-        ),
-        SqlCheck("block_once", "listed more than once", "block", rows, _repeated("dataset, block")),
+        _time_check("block", rows, "dataset, block", latest),
+        SqlCheck("block_size", "size_bytes is negative", "block", rows, "size_bytes < 0", "dataset, block, size_bytes"),
+        SqlCheck("block_dataset", "the dataset is unknown", "block", rows, "NOT is_of_known", "dataset, block"),
         SqlCheck(
             "block_num_files",
             "the number of files is not the one told",
             "closed block",
             rows,
-            _where("dataset, block, num_files, num_listed", "NOT is_open AND num_files <> coalesce(num_listed, 0)"),
+            "NOT is_open AND num_files <> num_listed",
+            "dataset, block, num_files, num_listed",
+        ),
+        SqlCheck(
+            "block_file_sizes",
+            "size_bytes is not that of its files",
+            "closed block",
+            rows,
+            "NOT is_open AND size_bytes NOT IN (listed_bytes, valid_bytes)",
+            "dataset, block, size_bytes, listed_bytes",
+        ),
+        SqlCheck(
+            "block_once",
+            "listed more than once",
+            "block",
+            f"SELECT dataset, block, count(*) AS times FROM staged_blocks WHERE {run} GROUP BY dataset, block",
+            "times > 1",
+            "dataset, block, times",
         ),
     ]
-
-
-def _file_checks(run: str) -> list[SqlCheck]:
-    rows = f"SELECT dataset, block, lfn, size_bytes, adler32, is_valid FROM staged_files WHERE {run}"
-    same_block = "b.dataset = told.dataset AND b.block = told.block"
-    return [
-        SqlCheck(
-            "file_fields",
-            "a field is missing",
-            "file",
-            rows,
-            _where(
-                "dataset, block, lfn, size_bytes, is_valid",
-                "coalesce(dataset, '') = '' OR coalesce(block, '') = '' OR coalesce(lfn, '') = '' OR size_bytes IS NULL"
-                " OR is_valid IS NULL",
-            ),
-        ),
-        SqlCheck(
-            "file_size",
-            "size_bytes is negative",
-            "file",
-            rows,
-            _where("dataset, block, lfn, size_bytes", "size_bytes < 0"),
-        ),
-        SqlCheck(
-            "file_lfn",
-            "the LFN is not a clean absolute path",
-            "file",
-            rows,
-            _where(
-                "dataset, block, lfn", r"lfn !~ '^/' OR lfn ~ '(^|/)[.]{{1,2}}(/|$)' OR lfn ~ '//|/$|[\x01-\x1f\x7f]'"
-            ),
-        ),
-        SqlCheck(
-            "file_adler32",
-            "adler32 is not a checksum",
-            "file",
-            rows,
-            _where("dataset, block, lfn, adler32", "adler32 !~ '^[0-9a-f]{{8}}$'"),
-        ),
-        SqlCheck(
-            "file_once",
-            "the LFN is listed more than once",
-            "file",
-            rows,
-            _repeated("lfn", "min(dataset || '#' || block) AS first_block, max(dataset || '#' || block) AS last_block"),
-        ),
-        SqlCheck(
-            "file_block",
-            "the block is unknown",
-            "file",
-            rows,
-            _where(
-                "dataset, block, lfn",
-                f"NOT EXISTS (SELECT FROM staged_blocks AS b WHERE {run} AND {same_block})"
-                " AND NOT EXISTS (SELECT FROM datasets AS d JOIN blocks AS b ON b.dataset_id = d.id"
-                " WHERE d.name = told.dataset AND b.name = told.block)",
-            ),
-        ),
-    ]
-
-
-def _known_file_checks(run: str) -> list[SqlCheck]:
-    """Of files that the inventory has already: they stay what and where they are."""
-    rows = f"""
-        SELECT s.dataset, s.block, s.lfn, s.size_bytes, s.adler32, f.size_bytes AS size_before,
-               f.adler32 AS adler32_before, d.name AS dataset_before, b.name AS block_before
-        FROM staged_files AS s JOIN files AS f ON md5(f.lfn)::uuid = md5(s.lfn)::uuid
-        JOIN blocks AS b ON b.id = f.block_id JOIN datasets AS d ON d.id = b.dataset_id
-        WHERE {run}"""
-    return [
-        SqlCheck(
-            "file_moved",
-            "the LFN is in another block of the inventory",
-            "file",
-            rows,
-            _where(
-                "dataset, block, lfn, dataset_before || '#' || block_before AS inventory_block",
-                "(dataset, block) <> (dataset_before, block_before)",
-            ),
-        ),
-        SqlCheck(
-            "file_size_changed",
-            "size_bytes of a known file changed",
-            "file",
-            rows,
-            _where("dataset, block, lfn, size_before, size_bytes", "size_bytes <> size_before"),
-        ),
-        SqlCheck(
-            "file_adler32_changed",
-            "adler32 of a known file changed",
-            "file",
-            rows,
-            _where("dataset, block, lfn, adler32_before, adler32", "adler32 <> adler32_before"),
-        ),
-    ]
-
-
-def _site_checks(run: str) -> list[SqlCheck]:
-    rows = f"SELECT site, storage_type, status, endpoints FROM staged_sites WHERE {run}"
-    return [
-        SqlCheck(
-            "site_fields",
-            "a field is missing",
-            "site",
-            rows,
-            _where("site, storage_type, status", "coalesce(site, '') = '' OR storage_type IS NULL OR status IS NULL"),
-        ),
-        SqlCheck(
-            "site_known_values",
-            "storage_type or status is unknown to us",
-            "site",
-            rows,
-            _where(
-                "site, storage_type, status",
-                f"storage_type NOT IN ({_listed(STORAGE_TYPES)}) OR status NOT IN ({_listed(SITE_STATUSES)})",
-            ),
-        ),
-        SqlCheck("site_once", "listed more than once", "site", rows, _repeated("site")),
-        SqlCheck(
-            "site_endpoint",
-            "no endpoint is given",
-            "ready site",
-            rows,
-            _where("site", "status = 'ready' AND coalesce(jsonb_array_length(endpoints), 0) = 0"),
-        ),
-    ]
-
-
-def _site_set_checks(run: str, source: str, thresholds: SiteThresholds) -> list[SqlCheck]:
-    """Of the sites as a whole, against those that the source told when it was merged last."""
-    listed = f"SELECT count(*) AS num_listed FROM staged_sites WHERE {run}"
-    ready = f"""
-        SELECT s.name AS site, coalesce(t.status, '(not listed)') AS status,
-               count(*) OVER () AS num_before, sum((t.status IS DISTINCT FROM 'ready')::int) OVER () AS num_lost
-        FROM sites AS s JOIN site_sources AS o ON o.site_id = s.id AND o.source = {literal(source)}
-        LEFT JOIN (SELECT site, max(status) AS status FROM staged_sites WHERE {run} GROUP BY site) AS t
-        ON t.site = s.name
-        WHERE s.status = 'ready'"""
-    lost = f"more than {thresholds.max_ready_lost_fraction:.0%} of the ready sites are not ready any more,"
-    limit = f"greatest({thresholds.ready_lost_tolerated}, {thresholds.max_ready_lost_fraction} * num_before)"
-    return [
-        SqlCheck("sites_listed", "no site is listed", "pull", listed, _where("num_listed", "num_listed = 0")),
-        SqlCheck(
-            "ready_lost", lost, "site", ready, _where("site, status", f"status <> 'ready' AND num_lost > {limit}")
-        ),
-    ]
-
-
-def _where(columns: str, condition: str) -> str:
-    return f"SELECT {columns} FROM (SELECT * FROM {{batch}}) AS told WHERE {condition}"
-
-
-def _repeated(columns: str, shown: str = "") -> str:
-    extra = f", {shown}" if shown else ""
-    return f"SELECT {columns}{extra}, count(*) AS times FROM {{batch}} GROUP BY {columns} HAVING count(*) > 1"
-
-
-def _listed(values: tuple[str, ...]) -> str:
-    return ", ".join(f"'{value}'" for value in values)

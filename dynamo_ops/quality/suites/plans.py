@@ -10,7 +10,7 @@ import polars as pl
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.quality.checks import FrameCheck
 from dynamo_ops.quality.gate import GateReport, run_gate
-from dynamo_ops.quality.thresholds import DealerThresholds, DetoxThresholds
+from dynamo_ops.quality.thresholds import DataDocs, DealerThresholds, DetoxThresholds
 
 BLOCK = ("dataset", "block", "site")
 
@@ -26,6 +26,7 @@ def check_detox_plan(
     num_image_replicas: int,
     num_image_replicas_before: int | None = None,
     age_h: float | None = None,
+    docs: DataDocs | None = None,
 ) -> GateReport:
     """Judge what a Detox plan would delete. Raises GateError; changes nothing but ``gate_results``.
 
@@ -40,7 +41,7 @@ def check_detox_plan(
         *_site_volume_checks(sites, thresholds),
         *_whole_plan_checks(sites, partition, num_image_replicas, num_image_replicas_before, age_h, thresholds),
     ]
-    return run_gate(db, "detox", f"partition {partition!r}", run_key, checks, thresholds.warn_only)
+    return run_gate(db, "detox", f"partition {partition!r}", run_key, checks, thresholds.warn_only, docs=docs)
 
 
 def check_dealer_plan(
@@ -51,6 +52,7 @@ def check_dealer_plan(
     thresholds: DealerThresholds,
     *,
     partition: str,
+    docs: DataDocs | None = None,
 ) -> GateReport:
     """Judge what a Dealer plan would copy. Raises GateError; changes nothing but ``gate_results``.
 
@@ -83,7 +85,7 @@ def check_dealer_plan(
         ),
         *_copy_volume_checks(plan, thresholds),
     ]
-    return run_gate(db, "dealer", f"partition {partition!r}", run_key, checks, thresholds.warn_only)
+    return run_gate(db, "dealer", f"partition {partition!r}", run_key, checks, thresholds.warn_only, docs=docs)
 
 
 FLAGS = {

@@ -1,0 +1,97 @@
+"""``dynamo gate``: what the gates found, and how their figures go."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from dynamo_ops.cli.output import JsonOption, database, size
+from dynamo_ops.cli.tables import print_json, print_table
+from dynamo_ops.quality import results as found
+
+app = typer.Typer(no_args_is_help=True, help="Gates: what they found, and the figures that they measured over time.")
+
+RESULTS = {
+    "checked_at": "checked",
+    "gate": "gate",
+    "subject": "subject",
+    "check": "check",
+    "verdict": "verdict",
+    "num_unexpected": "wrong\nrows",
+    "observed": "what was seen",
+}
+TREND = {"as_of": "as of", "shown": "value", "bar": "", "change": "change", "accepted": "accepted"}
+BARS = "▁▂▃▄▅▆▇█"
+BAR_WIDTH = 24
+
+
+@app.command("results")
+def results(
+    gate: Annotated[
+        str | None, typer.Option(help="metadata, sites, accesses, demand, freshness, detox or dealer.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="Run, or a part of its name.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Source or partition, or a part of its name.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what was refused or warned of.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many checks.")] = 100,
+    as_json: bool = JsonOption,
+) -> None:
+    """What single checks found, newest first."""
+    frame = found.results(database(), gate=gate, run_key=run, subject=subject, failed=failed, limit=limit)
+    if as_json:
+        print_json([{**row, "examples": json.loads(row["examples"])} for row in frame.to_dicts()])
+        return
+    shown = pl.when(pl.col("verdict") == "passed").then(_note()).otherwise(pl.col("observed"))
+    print_table(frame.with_columns(observed=shown), "Checks of gates", RESULTS, wrap=["observed"])
+
+
+@app.command("trend")
+def trend(
+    gate: Annotated[str, typer.Argument(help="metadata, sites, accesses or demand.")],
+    subject: Annotated[str, typer.Argument(help="Name of the source.")],
+    metric: Annotated[str, typer.Argument(help="Name of the figure, for example files.")],
+    days: Annotated[int, typer.Option(min=1, help="So many days back from the newest.")] = 30,
+    as_json: bool = JsonOption,
+) -> None:
+    """One figure of a source over time. What a gate refused is shown, but nothing is compared with it."""
+    frame = found.trend(database(), gate, subject, metric, days)
+    if as_json:
+        print_json(frame.to_dicts())
+        return
+    values, unit = frame["value"].to_list(), frame["unit"][-1]
+    shown = frame.with_columns(
+        shown=pl.Series([_figure(value, unit) for value in values]),
+        bar=pl.Series([_bar(value, max(values)) for value in values]),
+        change=pl.Series(["", *(_change(old, new) for old, new in pairwise(values))]),
+        accepted=pl.col("is_accepted"),
+    )
+    print_table(shown, f"{metric} of {subject} ({gate} gate): {sparkline(values)}", TREND)
+
+
+def sparkline(values: list[float]) -> str:
+    """The course of ``values`` in one line; the lowest bar is the smallest value."""
+    low, high = min(values), max(values)
+    if high == low:
+        return BARS[3] * len(values)
+    return "".join(BARS[round((value - low) / (high - low) * (len(BARS) - 1))] for value in values)
+
+
+def _note() -> pl.Expr:
+    """Of what passed only the note is worth a line."""
+    return pl.col("observed").str.extract(r"\((not compared: .*)\)$").fill_null("")
+
+
+def _figure(value: float, unit: str) -> str:
+    return size(int(value)) if unit == "bytes" else f"{value:,.0f}"
+
+
+def _bar(value: float, highest: float) -> str:
+    return "█" * round(value / highest * BAR_WIDTH) if highest > 0 else ""
+
+
+def _change(old: float, new: float) -> str:
+    return "" if old == 0 else f"{(new - old) / old:+.1%}"

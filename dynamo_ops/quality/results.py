@@ -1,0 +1,91 @@
+"""What gates found, to be read: results of single checks, and figures over time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+
+import polars as pl
+from sqlalchemy import text
+
+from dynamo_ops.errors import InventoryError
+from dynamo_ops.inventory.database import Database
+
+
+def results(
+    db: Database,
+    *,
+    gate: str | None = None,
+    run_key: str | None = None,
+    subject: str | None = None,
+    failed: bool = False,
+    limit: int = 200,
+) -> pl.DataFrame:
+    """The newest ``limit`` results, newest judgement first, each in the order of its suite.
+
+    Columns: checked_at, gate, subject, run_key, check, verdict (passed, refused, warned), num_unexpected, observed,
+    examples (JSON). ``run_key`` and ``subject`` may be a part of the name. ``failed``: only what was refused or warned
+    of.
+    """
+    return db.frame(
+        """SELECT checked_at, gate, subject, run_key, split_part(expectation, ':', 1) AS "check",
+                  CASE WHEN is_success THEN 'passed' WHEN is_blocking THEN 'refused' ELSE 'warned' END AS verdict,
+                  num_unexpected, observed, examples::text AS examples
+           FROM gate_results
+           WHERE ($1::text IS NULL OR gate = $1) AND ($2::text IS NULL OR strpos(run_key, $2) > 0)
+             AND ($3::text IS NULL OR strpos(subject, $3) > 0) AND (NOT $4::boolean OR NOT is_success)
+           ORDER BY checked_at DESC, gate, subject, id LIMIT $5""",
+        (gate, run_key, subject, failed, limit),
+    )
+
+
+def trend(db: Database, gate: str, subject: str, metric: str, days: int) -> pl.DataFrame:
+    """A figure of a source over the last ``days`` that it describes, oldest first: each moment by its last run.
+
+    Columns: as_of, value, unit, is_accepted, run_key. Raises InventoryError, with what there is, where nothing was
+    measured under this name.
+    """
+    found = db.frame(
+        """SELECT as_of, value, unit, is_accepted, run_key
+           FROM (SELECT DISTINCT ON (as_of) * FROM gate_metrics WHERE gate = $1 AND subject = $2 AND metric = $3
+                 ORDER BY as_of, measured_at DESC) AS newest ORDER BY as_of""",
+        (gate, subject, metric),
+    )
+    if found.is_empty():
+        raise _unknown(db, gate, subject, metric)
+    newest = found["as_of"][-1]
+    return found.filter(pl.col("as_of") > newest - timedelta(days=days))
+
+
+def refusal(db: Database, run_key: str, most_characters: int = 1000) -> str:
+    """What the gates of a run refused, in a few lines, for a note about the run; empty if they let all pass.
+
+    A run that judges days separately has keys that begin with its own.
+    """
+    found = db.frame(
+        """SELECT gate, subject, string_agg(observed, '; and ' ORDER BY id) AS what FROM gate_results
+           WHERE starts_with(run_key, $1) AND is_blocking AND NOT is_success GROUP BY gate, subject ORDER BY min(id)""",
+        (run_key,),
+    )
+    told = "\n".join(f"{gate} gate refused {subject}: {what}" for gate, subject, what in found.iter_rows())
+    return told if len(told) <= most_characters else told[: most_characters - 1] + "…"
+
+
+def prune(db: Database, *, before: datetime) -> int:
+    """Forget results and figures that were taken down before then; returns how many."""
+    with db.begin() as connection:
+        deletions = (
+            text("DELETE FROM gate_results WHERE checked_at < :before"),
+            text("DELETE FROM gate_metrics WHERE measured_at < :before"),
+        )
+        return sum(connection.execute(deletion, {"before": before}).rowcount for deletion in deletions)
+
+
+def _unknown(db: Database, gate: str, subject: str, metric: str) -> InventoryError:
+    asked = f"{gate} {subject} {metric}"
+    rows = db.frame("SELECT DISTINCT gate, subject, metric FROM gate_metrics ORDER BY 1, 2, 3").iter_rows()
+    known = [" ".join(row) for row in rows]
+    near = get_close_matches(asked, known, n=5, cutoff=0.5) or known
+    return InventoryError(
+        f"no gate measured {asked!r}; measured were: {', '.join(near) or 'none'}", gate=gate, value=metric
+    )

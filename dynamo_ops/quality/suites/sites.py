@@ -1,0 +1,215 @@
+"""What is expected of sites that were pulled, before they are merged."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.schema.catalogue import SITE_STATUSES, STORAGE_TYPES
+from dynamo_ops.quality.checks import Check, FrameCheck, SqlCheck, literal
+from dynamo_ops.quality.figures import Figures
+from dynamo_ops.quality.gate import GateReport, run_gate
+from dynamo_ops.quality.suites.rows import empty, listed, null, of_run, unusable
+from dynamo_ops.quality.thresholds import DataDocs, SiteThresholds
+
+MAX_NAME_BYTES = 200
+
+
+def check_sites(
+    db: Database,
+    run_key: str,
+    source: str,
+    thresholds: SiteThresholds,
+    as_of: datetime | None = None,
+    docs: DataDocs | None = None,
+) -> GateReport:
+    """Judge the sites that (run_key, source) staged. Raises GateError; changes nothing.
+
+    ``as_of``: the end of the run's interval; null: now.
+    """
+    run = of_run(run_key, source)
+    checks: list[Check] = [
+        *_site_checks(run),
+        *_known_site_checks(run, run_key, source),
+        *_set_checks(run, source, thresholds),
+        *_endpoint_checks(_endpoints(db, run_key, source)),
+    ]
+    figures = f"""SELECT count(DISTINCT site) AS sites, count(DISTINCT site) FILTER (WHERE status = 'ready')
+                         AS ready_sites FROM staged_sites WHERE {run}"""
+    return run_gate(
+        db,
+        "sites",
+        f"source {source!r}",
+        run_key,
+        checks,
+        thresholds.warn_only,
+        figures=Figures(source, as_of or datetime.now(UTC), figures),
+        docs=docs,
+    )
+
+
+def _site_checks(run: str) -> list[SqlCheck]:
+    rows = f"SELECT site, storage_type, status, endpoints FROM staged_sites WHERE {run}"
+    shown = "site, storage_type, status"
+    no_endpoint = "endpoints IS NULL OR jsonb_typeof(endpoints) <> 'array' OR endpoints = '[]'::jsonb"
+    return [
+        SqlCheck(
+            "site_fields",
+            "a field is missing",
+            "site",
+            rows,
+            f"{empty('site')} OR {null('storage_type', 'status')}",
+            shown,
+        ),
+        SqlCheck(
+            "site_name",
+            f"the name has a blank, #, * or ?, or more than {MAX_NAME_BYTES} bytes,",
+            "site",
+            rows,
+            unusable("site", MAX_NAME_BYTES),
+            "site",
+        ),
+        SqlCheck(
+            "site_known_values",
+            "storage_type or status is unknown to us",
+            "site",
+            rows,
+            f"storage_type NOT IN ({listed(STORAGE_TYPES)}) OR status NOT IN ({listed(SITE_STATUSES)})",
+            shown,
+        ),
+        SqlCheck(
+            "site_endpoint",
+            "no endpoint is given",
+            "ready site",
+            rows,
+            f"status = 'ready' AND ({no_endpoint})",
+            "site",
+        ),
+        SqlCheck(
+            "site_once",
+            "listed more than once",
+            "site",
+            f"SELECT site, count(*) AS times FROM staged_sites WHERE {run} GROUP BY site",
+            "times > 1",
+            "site, times",
+        ),
+    ]
+
+
+def _known_site_checks(run: str, run_key: str, source: str) -> list[SqlCheck]:
+    others = f"""
+        SELECT t.site, o.source AS other_source FROM staged_sites AS t
+        JOIN staged_sites AS o ON o.site = t.site AND o.run_key = t.run_key AND o.source <> t.source
+        WHERE t.run_key = {literal(run_key)} AND t.source = {literal(source)}"""
+    known = f"""
+        SELECT t.site, s.storage_type AS type_before, t.storage_type
+        FROM (SELECT * FROM staged_sites WHERE {run}) AS t JOIN sites AS s ON s.name = t.site"""
+    return [
+        SqlCheck(
+            "site_other_source",
+            "another source tells of it too,",
+            "site",
+            others,
+            "other_source IS NOT NULL",
+            "site, other_source",
+        ),
+        SqlCheck(
+            "site_type_changed",
+            "storage_type of a known site changed",
+            "site",
+            known,
+            "type_before <> 'unknown' AND storage_type <> type_before",
+            "site, type_before, storage_type",
+        ),
+    ]
+
+
+def _set_checks(run: str, source: str, thresholds: SiteThresholds) -> list[SqlCheck]:
+    """Of the sites as a whole, against those that the source told when it was merged last."""
+    count = f"SELECT count(*) AS num_listed FROM staged_sites WHERE {run}"
+    ready = f"""
+        SELECT s.name AS site, coalesce(t.status, '(not listed)') AS status,
+               count(*) OVER () AS num_before, sum((t.status IS DISTINCT FROM 'ready')::int) OVER () AS num_lost
+        FROM sites AS s JOIN site_sources AS o ON o.site_id = s.id AND o.source = {literal(source)}
+        LEFT JOIN (SELECT site, max(status) AS status FROM staged_sites WHERE {run} GROUP BY site) AS t
+        ON t.site = s.name
+        WHERE s.status = 'ready'"""
+    lost = f"more than {thresholds.max_ready_lost_fraction:.0%} of the ready sites are not ready any more,"
+    limit = f"greatest({thresholds.ready_lost_tolerated}, {thresholds.max_ready_lost_fraction} * num_before)"
+    return [
+        SqlCheck("sites_listed", "no site is listed", "pull", count, "num_listed = 0", "num_listed"),
+        SqlCheck("ready_lost", lost, "site", ready, f"status <> 'ready' AND num_lost > {limit}", "site, status"),
+    ]
+
+
+def _endpoints(db: Database, run_key: str, source: str) -> pl.DataFrame:
+    """One row an endpoint: site, protocol, prefix, is_complete, is_once, is_mapping_usable. Sites are few."""
+    told = db.frame(
+        """SELECT site, endpoints::text AS endpoints FROM staged_sites
+           WHERE run_key = $1 AND source = $2 AND endpoints IS NOT NULL ORDER BY site""",
+        (run_key, source),
+    )
+    rows = []
+    for site, text in told.iter_rows():
+        found = json.loads(text)
+        endpoints = found if isinstance(found, list) else [found]
+        protocols = [_text(endpoint, "protocol") or None for endpoint in endpoints]
+        for endpoint, protocol in zip(endpoints, protocols, strict=True):
+            prefix = _text(endpoint, "prefix")
+            rows.append(
+                {
+                    "site": site,
+                    "protocol": protocol,
+                    "prefix": prefix,
+                    "is_complete": protocol is not None and prefix is not None and bool(prefix or _mapping(endpoint)),
+                    "is_once": protocol is None or protocols.count(protocol) == 1,
+                    "is_mapping_usable": _is_usable(_mapping(endpoint)),
+                }
+            )
+    text_columns, flags = ("site", "protocol", "prefix"), ("is_complete", "is_once", "is_mapping_usable")
+    schema = {**dict.fromkeys(text_columns, pl.String), **dict.fromkeys(flags, pl.Boolean)}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _text(endpoint: Any, key: str) -> str | None:
+    found = endpoint.get(key) if isinstance(endpoint, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _mapping(endpoint: Any) -> Any:
+    return endpoint.get("mapping") if isinstance(endpoint, dict) else None
+
+
+def _is_usable(mapping: Any) -> bool:
+    """Null, or a list of chains, each a list of pairs (regular expression, replacement) that Python can read."""
+    if mapping is None:
+        return True
+    try:
+        for chain in mapping:
+            for pattern, replacement in chain:
+                re.compile(pattern)
+                str.strip(replacement)
+    except (TypeError, ValueError, re.error):
+        return False
+    return isinstance(mapping, list)
+
+
+def _endpoint_checks(endpoints: pl.DataFrame) -> list[FrameCheck]:
+    shown = ("site", "protocol", "prefix")
+    words = {
+        "endpoint_fields": ("protocol or prefix is missing", "is_complete"),
+        "endpoint_once": ("the site has another endpoint of this protocol", "is_once"),
+        "endpoint_mapping": (
+            "mapping is not a list of chains of [regular expression, replacement]",
+            "is_mapping_usable",
+        ),
+    }
+    return [
+        FrameCheck(key, wrong, "endpoint", endpoints, column, shown, allowed=(True,))
+        for key, (wrong, column) in words.items()
+    ]

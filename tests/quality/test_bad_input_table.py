@@ -1,0 +1,91 @@
+"""Bad input of every kind is stopped and told, and leaves the inventory as it is; what is unusual but right passes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.embedded import EmbeddedPostgres
+from tests.conftest import TEMPLATE
+from tests.quality.bad_input import AREAS, Kind, World, checksums, unchanged
+from tests.quality.bad_input_kinds import BAD, GOOD
+from tests.quality.bad_input_table import in_document, let_in, row
+
+FILLED = "bad_input_filled"
+_counter = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def filled(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database in use; only to be copied."""
+    postgres.create_database(FILLED, template=TEMPLATE)
+    database = Database(postgres.url(FILLED))
+    World(database, tmp_path_factory.mktemp("filled")).fill()
+    database.dispose()
+    yield FILLED
+    postgres.drop_database(FILLED)
+
+
+@pytest.fixture(scope="module")
+def shared(filled: str, postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """An inventory in use, for tests that must not change it."""
+    postgres.create_database("bad_input_shared", template=filled)
+    database = Database(postgres.url("bad_input_shared"))
+    yield database
+    database.dispose()
+    postgres.drop_database("bad_input_shared")
+
+
+@pytest.fixture
+def world(filled: str, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[World]:
+    """An inventory in use, of one's own."""
+    name = f"bad_input_{next(_counter)}"
+    postgres.create_database(name, template=filled)
+    database = Database(postgres.url(name))
+    yield World(database, tmp_path)
+    database.dispose()
+    postgres.drop_database(name)
+
+
+@pytest.mark.parametrize("kind", BAD, ids=lambda kind: kind.id)
+def test_bad_input_is_stopped_and_told_and_changes_nothing(shared: Database, tmp_path: Path, kind: Kind) -> None:
+    with unchanged(shared):
+        stopped = World(shared, tmp_path).take(kind, f"run of {kind.id}")
+    assert stopped is not None
+    assert kind.words in stopped.message
+    assert stopped.by == kind.stopped_by
+    assert row(kind, stopped) in in_document(), "the table of docs/gates.md is an older one"
+
+
+@pytest.mark.parametrize("kind", GOOD, ids=lambda kind: kind.id)
+def test_unusual_input_that_is_right_is_not_stopped(world: World, kind: Kind) -> None:
+    before = checksums(world.database)
+    assert world.take(kind) is None
+    after = checksums(world.database)
+    assert before.keys() == after.keys()
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_the_first_run_ever_is_not_stopped(database: Database, tmp_path: Path, area: str) -> None:
+    assert World(database, tmp_path).take(Kind(area, "first", lambda _drop: None)) is None
+
+
+def test_the_helper_sees_a_change_of_one_row(world: World) -> None:
+    with pytest.raises(AssertionError, match=r"changed: \['files'\]"), unchanged(world.database):
+        world.sql("UPDATE files SET size_bytes = size_bytes + 1 WHERE id = (SELECT min(id) FROM files)")
+
+
+def test_the_table_has_these_kinds_and_no_others() -> None:
+    shown = in_document().splitlines()
+    assert len([line for line in shown if line.startswith("| ") and not line.startswith("| input")]) == len(BAD)
+    assert [line for line in shown if line.startswith("Let in")] == [let_in(area) for area in AREAS]
+
+
+def test_there_are_kinds_enough_of_each_area() -> None:
+    assert len(BAD) >= 30
+    assert len({kind.id for kind in [*BAD, *GOOD]}) == len(BAD) + len(GOOD)
+    assert {kind.area for kind in BAD} == {kind.area for kind in GOOD} == set(AREAS)

@@ -1,0 +1,45 @@
+"""Running checks: what a check that cannot be evaluated comes to, and that rows in masses cost nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynamo_ops.errors import GateError, RetryableRemoteError
+from dynamo_ops.inventory.database import Database
+from dynamo_ops.quality.checks import SqlCheck, example_text
+from dynamo_ops.quality.gate import run_gate
+
+
+def check(condition: str, rows: str = "SELECT n FROM generate_series(1, 5) AS n", key: str = "odd") -> SqlCheck:
+    return SqlCheck(key, "odd", "number", rows, condition, "n")
+
+
+def test_examples_are_the_first_in_their_own_order_and_all_are_counted(database: Database) -> None:
+    rows = "SELECT n, n::text AS name FROM generate_series(200000, 1, -1) AS n"
+    with pytest.raises(
+        GateError, match=r"refused it: odd in 200,000 numbers: n=1; n=2; n=3; …\nand odd in 1 number: n=7"
+    ):
+        run_gate(database, "test", "it", "run", [check("n > 0", rows), check("n = 7", rows, "seven")], ())
+
+
+def test_conditions_are_plain_sql(database: Database) -> None:
+    rows = "SELECT '{a}:b'::text AS n"
+    with pytest.raises(GateError, match=r"in 1 number: n=\{a\}:b"):
+        run_gate(database, "test", "it", "run", [check("n ~ '^.a[}]{1}' AND n::varchar <> ':x'", rows)], ())
+
+
+def test_rows_that_make_a_query_fail_are_refused_and_name_the_check(database: Database) -> None:
+    with pytest.raises(GateError, match=r"test gate: odd could not be evaluated: division by zero") as caught:
+        run_gate(database, "test", "it", "run", [check("1 / (n - 3) > 0")], ())
+    assert caught.value.facts["failures"] == ["odd"]
+
+
+def test_a_database_that_is_away_is_asked_again_later() -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(RetryableRemoteError, match=r"database postgresql://nobody@127\.0\.0\.1:1/none: "):
+        run_gate(away, "test", "it", "run", [check("n > 0")], ())
+
+
+def test_what_is_shown_of_a_row_stays_in_one_line_and_short() -> None:
+    row = {"dataset": "/A/B", "block": None, "lfn": "/a\nb", "size_bytes": None, "told": "", "text": "x" * 1000}
+    assert example_text(row) == f"/A/B /a\\nb block=None size_bytes=None told='' text={'x' * 200}… (1,000 characters)"
