@@ -54,7 +54,7 @@ def show_backfill(instance: Instance, say: Say) -> int:
             month.live(day)
     before = dump(month.database)
     say(f"without them {len(differences(undisturbed, before, shown=10**9))} rows differ")
-    month.backfill(lost[0], lost[-1])
+    month.backfill(lost[0], lost[-1], now=num_days)
     after = dump(month.database)
     for difference in differences(undisturbed, after):
         say(f"  {difference}")
@@ -108,8 +108,9 @@ class _Month:
         if day % 5 == 0:
             self._say(f"  day {day}")
 
-    def backfill(self, first: int, last: int) -> None:
-        """`airflow backfill create` for both DAGs, as an operator would."""
+    def backfill(self, first: int, last: int, *, now: int) -> None:
+        """`airflow backfill create` for both DAGs, as an operator would, at the end of day ``now``."""
+        self._set_clock(BEGIN + timedelta(days=now))
         days = [(BEGIN + timedelta(days=day - 1)).date().isoformat() for day in (first, last)]
         for dag_id in DAGS:
             arguments = ["backfill", "create", "--dag-id", dag_id, "--from-date", days[0], "--to-date", days[1]]
