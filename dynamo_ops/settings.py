@@ -165,7 +165,7 @@ class AlertSettings(Strict):
 
 class PopularitySettings(Strict):
     """How use becomes attributes. ``repull_days``: of sources that cannot tell what changed, the days before its own
-    that a run pulls again. ``look_back_days``: how far back a run looks for days whose data changed, and for gaps.
+    that a run pulls again. ``look_back_days``: how far back a run looks for days whose data changed.
 
     ``demand_half_life_days``: after that long a submitted job weighs half; older than ``demand_days`` nothing.
     ``keep_unknown_days``: how long use of what the inventory does not know is kept by name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 import polars as pl
 
@@ -21,13 +22,14 @@ def metadata_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
     return asked.join(found, on="source", how="left", maintain_order="left")
 
 
-def missing_days(db: Database, sources: Sequence[str], look_back_days: int) -> pl.DataFrame:
-    """Days that lack between the first and the newest aggregated day of access sources (columns source, day).
+def missing_days(db: Database, sources: Sequence[str], since: date | None = None) -> pl.DataFrame:
+    """Days of accesses that lack, by day (columns source, day): a hole never closes by itself, however old it is.
 
-    Looked for in the last ``look_back_days`` before the newest day of any of them.
+    Of each source the days between its first aggregated one and the newest of any source; of one that was never
+    aggregated that newest day. ``since``: days before it may lack.
     """
     listed = ", ".join(f"${place}" for place in range(2, len(sources) + 2)) or "NULL"
-    return db.frame(_MISSING_DAYS.format(sources=listed), (look_back_days, *sources))
+    return db.frame(_MISSING_DAYS.format(sources=listed), (since, *sources))
 
 
 def usage_attributes(db: Database) -> set[str]:
@@ -36,11 +38,12 @@ def usage_attributes(db: Database) -> set[str]:
 
 
 _MISSING_DAYS = """
-    WITH known AS (SELECT day, source FROM aggregated_days WHERE kind = 'accesses' AND source IN ({sources})),
+    WITH asked AS (SELECT unnest(ARRAY[{sources}]::text[]) AS source),
+    known AS (SELECT day, source FROM aggregated_days JOIN asked USING (source) WHERE kind = 'accesses'),
     newest AS (SELECT max(day) AS day FROM known),
-    spans AS (SELECT source, min(day) AS first_day FROM known GROUP BY source)
+    spans AS (SELECT a.source, min(k.day) AS first_day FROM asked AS a LEFT JOIN known AS k USING (source) GROUP BY 1)
     SELECT s.source, d.day::date AS day
     FROM newest AS n CROSS JOIN spans AS s,
-         generate_series(greatest(s.first_day, n.day - $1::int), n.day, '1 day') AS d(day)
+         generate_series(greatest(coalesce(s.first_day, n.day), $1::date), n.day, '1 day') AS d(day)
     WHERE NOT EXISTS (SELECT FROM known AS k WHERE k.source = s.source AND k.day = d.day::date)
     ORDER BY 2, 1"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -180,11 +181,15 @@ class DataDocs(Strict):
 
 class FreshnessThresholds(Strict):
     """What a plan may be made with. ``metadata_max_age_h``: hours since a source of metadata was merged last.
-    ``max_missing_days``: days of accesses that may lack, of those that a run of the aggregation looks back for."""
+
+    ``max_missing_days``: days of accesses that may lack between a source's first day and the newest.
+    ``gaps_accepted_before``: days before this one may lack; a person decided to live without them.
+    """
 
     warn_only: frozenset[FreshnessCheck] = frozenset()
     metadata_max_age_h: float = Field(24, gt=0)
     max_missing_days: int = Field(0, ge=0)
+    gaps_accepted_before: date | None = None
 
 
 class DetoxThresholds(Strict):

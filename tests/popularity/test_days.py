@@ -95,27 +95,28 @@ def test_of_one_that_cannot_the_last_days_are_pulled_again(
 
 
 @pytest.mark.parametrize(
-    ("aggregated", "look_back_days", "missing"),
+    ("aggregated", "since", "missing"),
     [
-        pytest.param([], 14, [], id="nothing at all"),
-        pytest.param([20], 14, [], id="a first day"),
-        pytest.param([18, 19, 20], 14, [], id="no gap"),
-        pytest.param([10, 15, 20], 14, [11, 12, 13, 14, 16, 17, 18, 19], id="gaps"),
-        pytest.param([10, 15, 20], 3, [17, 18, 19], id="only as far as is looked back"),
+        pytest.param([], None, [], id="nothing at all"),
+        pytest.param([20], None, [], id="a first day"),
+        pytest.param([18, 19, 20], None, [], id="no gap"),
+        pytest.param([1, 3, 27, 28], None, [2, *range(4, 27)], id="gaps, however long ago"),
+        pytest.param([10, 15, 20], 17, [17, 18, 19], id="what a person gave up may lack"),
     ],
 )
 def test_gaps_are_days_between_the_first_and_the_newest(
-    filled: Database, aggregated: list[int], look_back_days: int, missing: list[int]
+    filled: Database, aggregated: list[int], since: int | None, missing: list[int]
 ) -> None:
     aggregate(filled, "shelf", *aggregated)
-    found = missing_days(filled, ["shelf"], look_back_days)
+    found = missing_days(filled, ["shelf"], date(2026, 2, since) if since else None)
     assert [day.day for day in found["day"]] == missing
 
 
-def test_a_source_that_stays_behind_has_a_gap(filled: Database) -> None:
+def test_a_source_that_stays_behind_or_never_told_has_a_gap(filled: Database) -> None:
     aggregate(filled, "shelf", 18, 19, 20)
     aggregate(filled, "feed", 18)
-    assert missing_days(filled, ["shelf", "feed"], 14).rows() == [
+    assert missing_days(filled, ["shelf", "feed", "other"]).rows() == [
         ("feed", date(2026, 2, 19)),
         ("feed", date(2026, 2, 20)),
+        ("other", date(2026, 2, 20)),
     ]

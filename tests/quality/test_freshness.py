@@ -112,6 +112,13 @@ def test_some_days_may_lack_where_that_is_allowed(known: Database) -> None:
     assert "days of accesses lack" in warning
 
 
+def test_days_that_a_person_gave_up_are_not_looked_for(known: Database) -> None:
+    lose(known, "monit", 2, 3)
+    assert check(known, "usage_rank", gaps_accepted_before=date(2026, 2, 4)) == []
+    with pytest.raises(GateError, match="first_missing=2026-02-03"):
+        check(known, "usage_rank", gaps_accepted_before=date(2026, 2, 3))
+
+
 def test_an_installation_without_sources_has_nothing_to_be_stale(database: Database) -> None:
     gates = Gates(data_docs=DataDocs(keep=0))
     assert check_freshness(database, Settings(), "run", "the plan", ["usage_rank"], gates).warnings == []

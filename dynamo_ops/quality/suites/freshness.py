@@ -50,7 +50,7 @@ def _metadata_check(db: Database, settings: Settings, thresholds: FreshnessThres
 
 def _popularity_check(db: Database, settings: Settings, thresholds: FreshnessThresholds) -> FrameCheck:
     sources = [source.name for source in settings.access_sources]
-    missing = missing_days(db, sources, settings.popularity.look_back_days)
+    missing = missing_days(db, sources, thresholds.gaps_accepted_before)
     days = pl.col("day").dt.strftime("%Y-%m-%d")
     counted = missing.group_by("source").agg(
         num_missing=pl.len().cast(pl.Int64), first_missing=days.min(), last_missing=days.max()
