@@ -104,13 +104,15 @@ def metadata_sync() -> None:
         from dynamo_ops.sources.steps import merge
 
         context = get_current_context()
+        start, end = interval(context)
         summary = merge(
             database(),
             run_key(context),
             SOURCES,
             SITE_SOURCES,
-            interval(context)[1],
+            end,
             stable_h=settings().site_status.stable_h,
+            every=end - start,
         )
         context["outlet_events"][METADATA].extra = summary
         return summary

@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task, task_group
+from airflow.sdk import (
+    CronDataIntervalTimetable,
+    Param,
+    PokeReturnValue,
+    dag,
+    get_current_context,
+    task,
+    task_group,
+    timezone,
+)
 from dynamo_airflow.assets import POPULARITY
 from dynamo_airflow.defaults import FIRST_INTERVAL, dag_defaults, database, interval, run_key
 
@@ -82,15 +91,19 @@ aggregated in any order and again: the result is the same.
 Earlier days whose data have changed since, as far as their source can tell, and the last day of sources that cannot,
 are pulled again (`…_late`). If that fails a person is told, and the run goes on: those days stay as they were.
 
+A run waits `popularity.wait_h` hours after the end of its day, so that sources can be complete.
+
 *After an outage*: backfill the lost days. Until then Detox and Dealer refuse plans that would use their ranks.
 """,
 )
 def popularity_aggregation() -> None:
-    @task
-    def choose_day() -> list[list[str]]:
+    @task.sensor(mode="reschedule", poke_interval=300, timeout=timedelta(days=1).total_seconds())
+    def choose_day() -> PokeReturnValue:
+        """The run's day of every source, once their drops can be there."""
         from dynamo_ops.popularity.days import own_days
 
-        return [list(what) for what in own_days(settings(), own_day())]
+        ready_at = interval(get_current_context())[1] + timedelta(hours=settings().popularity.wait_h)
+        return PokeReturnValue(timezone.utcnow() >= ready_at, [list(what) for what in own_days(settings(), own_day())])
 
     @task(pool="access_source")
     def choose_late_days() -> list[list[str]]:

@@ -31,7 +31,8 @@ TABLES = {
         SELECT f.lfn, s.name AS site FROM block_replica_files r JOIN files f ON f.id = r.file_id
         JOIN sites s ON s.id = r.site_id""",
     "dataset_sources": """
-        SELECT d.name AS dataset, o.source FROM dataset_sources o JOIN datasets d ON d.id = o.dataset_id""",
+        SELECT d.name AS dataset, o.source, o.is_open, o.release_at
+        FROM dataset_sources o JOIN datasets d ON d.id = o.dataset_id""",
     "source_states": "SELECT source, merged_until, num_datasets, num_sites_ready FROM source_states",
     "site_sources": """
         SELECT s.name AS site, o.source, o.told_status FROM site_sources o JOIN sites s ON s.id = o.site_id""",
@@ -42,14 +43,15 @@ TABLES = {
     "demand_daily": """
         SELECT a.day, a.source, d.name AS dataset, a.num_jobs
         FROM demand_daily a JOIN datasets d ON d.id = a.dataset_id""",
-    "aggregated_days": "SELECT day, source, kind, num_told FROM aggregated_days",
+    "aggregated_days": "SELECT day, source, kind, num_told, most_told FROM aggregated_days",
     "unknown_use": "SELECT day, source, kind, dataset, lfn, site, number FROM unknown_use",
     "attributes": """
         SELECT name, producer, CASE WHEN producer <> 'catalogue' THEN produced_at END AS produced_at FROM attributes""",
     "dataset_attributes": """
         SELECT a.name, d.name AS dataset, a.value FROM dataset_attributes a JOIN datasets d ON d.id = a.dataset_id""",
 }
-"""``produced_at`` of the catalogue's attributes, which follow from the present inventory, is a time of loading."""
+"""``produced_at`` of the catalogue's attributes, which follow from the present inventory, is a time of loading. So are
+``dataset_sources.…_until``: which runs told of a dataset, and up to when."""
 
 
 def dump(database: Database) -> dict[str, str]:

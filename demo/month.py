@@ -41,17 +41,18 @@ def show_backfill(instance: Instance, say: Say) -> int:
     """
     num_days = int(os.environ.get("DEMO_DAYS", "30"))
     month = _Month(instance, say)
+    lost = [day for day in LOST if day <= num_days]
     month.begin()
     say(f"once undisturbed: {num_days} days, each with a run of {' and '.join(DAGS)}")
     for day in range(1, num_days + 1):
+        if day == lost[0]:
+            month.remember()
         month.live(day)
     undisturbed = dump(month.database)
-    month.begin_again()
-    lost = [day for day in LOST if day <= num_days]
-    say(f"once more, but nothing runs on days {lost[0]} to {lost[-1]}")
-    for day in range(1, num_days + 1):
-        if day not in lost:
-            month.live(day)
+    month.go_back(lost[0])
+    say(f"once more from day {lost[0]} on, but nothing runs until day {lost[-1]} is over")
+    for day in range(lost[-1] + 1, num_days + 1):
+        month.live(day)
     before = dump(month.database)
     say(f"without them {len(differences(undisturbed, before, shown=10**9))} rows differ")
     month.backfill(lost[0], lost[-1], now=num_days)
@@ -77,7 +78,7 @@ class _Month:
         self._airflow = Airflow(instance.ui)
 
     def begin(self) -> None:
-        """What there was before January, with its replicas; kept as it is then for another beginning."""
+        """What there was before January, with its replicas."""
         file = self._instance.config_folder / "dynamo.yaml"
         file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "metadata_schedule": "@daily"}))
         self._set_clock(BEGIN)
@@ -90,14 +91,18 @@ class _Month:
         with self.database.begin() as connection:
             for statement in _FORGET_YESTERDAY:
                 connection.execute(text(statement), {"begin": BEGIN})
-        self._copy("dynamo", "beginning")
 
-    def begin_again(self) -> None:
-        """The inventory as it was in the beginning; Airflow forgets the runs of January."""
+    def remember(self) -> None:
+        """Keep the inventory as it is now."""
+        self._copy("dynamo", "remembered")
+
+    def go_back(self, day: int) -> None:
+        """The inventory as it was remembered; Airflow forgets the runs of January from ``day`` on."""
+        first = (BEGIN + timedelta(days=day - 1)).isoformat()
         for run in self._airflow.runs():
-            if (run["logical_date"] or "") < "2026-02":
+            if first[:10] <= (run["logical_date"] or "")[:10] < "2026-02":
                 self._airflow.delete_run(run["dag_id"], run["dag_run_id"])
-        self._copy("beginning", "dynamo")
+        self._copy("remembered", "dynamo")
 
     def live(self, day: int) -> None:
         """The runs of a day, at its end."""

@@ -71,6 +71,7 @@ def write_configuration(instance: Instance) -> None:
         "metadata_sources": [{"name": "dbs", "type": "dbs", "options": {"url": peers["dbs"]}}],
         "site_sources": [{"name": "site_status", "type": "json", "options": {"url": peers["site_status"]}}],
         "access_sources": [{"name": "accesses", "type": "json", "options": {"url": peers["accesses"]}}],
+        "popularity": {"wait_h": 0},
         "tls": tls,
         "fts": {"url": peers["fts"], "poll_interval_s": 6, "timeout_h": 1, "retry_delay_s": 1},
         "transfers": {"backoff_s": 2},

@@ -10,6 +10,7 @@ checkout)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from ssl import get_default_verify_paths
@@ -23,6 +24,8 @@ from dynamo_ops.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN_FILE = "dynamo.yaml"
+SECRET = ("url", "header", "secret", "token", "password", "key", "credential", "storage_options", "storages", "webhook")
+"""Words in the name of a setting whose value no message repeats: it goes into logs, mails and chats."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -167,10 +170,12 @@ class PopularitySettings(Strict):
     """How use becomes attributes. ``repull_days``: of sources that cannot tell what changed, the days before its own
     that a run pulls again. ``look_back_days``: how far back a run looks for days whose data changed.
 
+    ``wait_h``: how long after the end of its day a run waits for sources to be complete.
     ``demand_half_life_days``: after that long a submitted job weighs half; older than ``demand_days`` nothing.
     ``keep_unknown_days``: how long use of what the inventory does not know is kept by name.
     """
 
+    wait_h: float = Field(3, ge=0)
     repull_days: int = Field(1, ge=0, le=30)
     look_back_days: int = Field(14, ge=1, le=366)
     demand_half_life_days: float = Field(3, gt=0)
@@ -305,7 +310,7 @@ def read_settings(path: Path) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise _named(error, path, variables=True) from error
+        raise _named(error, path, variables=True) from None  # it repeats the values, secrets too
 
 
 def read_config(path: Path, model: type[Model]) -> Model:
@@ -313,7 +318,7 @@ def read_config(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise _named(error, path) from error
+        raise _named(error, path) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -341,14 +346,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def given(fault: Mapping[str, Any]) -> str:
+    """The value of a fault of pydantic's, as the end of a message; empty where it may be, or hold, a secret."""
+    value = fault["input"]
+    key = ".".join(str(part) for part in fault["loc"]).lower()
+    is_plain = isinstance(value, str | int | float | None) and fault["type"] not in ("missing", "extra_forbidden")
+    is_secret = any(word in key for word in SECRET) or (isinstance(value, str) and "://" in value)
+    return f", got {value!r}" if is_plain and not is_secret else ""
+
+
 def _named(error: ValidationError, path: Path, *, variables: bool = False) -> SettingsError:
     """All faults of ``error``, one a line, as a SettingsError; the facts are those of the first."""
     lines, faults = [], error.errors()
     for fault in faults:
         key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
         hint = f" (or variable DYNAMO_{key.upper().replace('.', '__')})" if variables else ""
-        shown = "" if fault["type"] == "missing" else f", got {fault['input']!r}"
-        lines.append(f"{path}: {key}{hint}: {fault['msg']}{shown}")
+        lines.append(f"{path}: {key}{hint}: {fault['msg']}{given(fault)}")
     first = faults[0]
     return SettingsError(
         "\n".join(lines), file=str(path), key=".".join(str(part) for part in first["loc"]), reason=first["msg"]

@@ -130,6 +130,24 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     assert "got -1" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"alerts": {"webhooks": [{"url": "hooks.example.org/SECRET"}]}},
+        {"alerts": {"webhooks": ["https://hooks.example.org/SECRET"]}},
+        {"storages": {"s3": "SECRET"}},
+        {"storages": {"s3": {"secret": "SECRET"}}, "retries": 7, "fts": "https://usr:SECRET@fts.example.org"},
+        {"pasword": "SECRET"},
+    ],
+    ids=["webhook", "no mapping", "storage", "an address", "unknown key"],
+)
+def test_a_value_that_may_be_a_secret_is_not_repeated(tmp_path: Path, values: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError) as error:
+        read_settings(written(tmp_path, values))
+    assert "SECRET" not in f"{error.value} {error.value.facts}"
+    assert error.value.__cause__ is None, "pydantic's own text repeats all that was given"
+
+
 def test_a_wrong_variable_is_told_like_a_wrong_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNAMO_FTS__TIMEOUT_H", "soon")
     with pytest.raises(SettingsError, match=r"DYNAMO_FTS__TIMEOUT_H.*got 'soon'"):

@@ -8,8 +8,10 @@ sends a message. After it was sent the alert is ``told``; a claim whose process 
 from __future__ import annotations
 
 import hashlib
+import re
 import traceback
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +21,11 @@ from dynamo_ops.errors import DynamoError
 from dynamo_ops.inventory.database import Database
 
 IDENTIFYING = ("service", "source", "gate", "subject", "failures", "file", "key")
-"""Facts of an error that make it the same as another. Sites, datasets, numbers and ids are what differs."""
+"""Facts of an error that make it the same as another. Sites, datasets, days, numbers and ids are what differs: an
+outage of a month, or its backfill, is one alert."""
+
+_DAY = re.compile(r"(?<!\d)(?:19|20)\d\d([-/_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?!\d)")
+"""A day as texts (2026-03-01) and paths (2026/03/01, 20260301) write it."""
 
 CLAIM_MINUTES = 5
 """A claim that is older, and was not followed by a message, is of a process that died."""
@@ -71,15 +77,15 @@ class Claim:
 
 
 def identity(error: BaseException | None) -> str:
-    """What makes an error the same as another of its class: some facts of ours, the place where any other was raised.
+    """What makes an error the same as another of its class: some facts of ours; without any, and for errors of others,
+    the place where it was raised.
 
-    The text does not: it names numbers, sites and ids.
+    The text does not: it names numbers, sites, days and ids.
     """
     if error is None:
         return ""
-    if isinstance(error, DynamoError):
-        known = {name: error.facts[name] for name in IDENTIFYING if error.facts.get(name) is not None}
-        return " ".join(f"{name}={_plain(value)}" for name, value in known.items())
+    if isinstance(error, DynamoError) and (known := _marks(error.facts)):
+        return known
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if any(f"/{name}/" in frame.filename for name in _OURS)]
     return "at " + _place((ours or frames)[-1]) if frames else ""
@@ -172,6 +178,13 @@ _CLAIM = f"""
         claimed_at = CASE WHEN {_DUE} THEN excluded.claimed_at ELSE a.claimed_at END,
         claimed_by = CASE WHEN {_DUE} THEN excluded.claimed_by ELSE a.claimed_by END
     RETURNING coalesce(claimed_by = :token, false) AS is_mine, num_times, num_untold, first_at, told_at"""
+
+
+def _marks(facts: Mapping[str, object]) -> str:
+    """The identifying facts, days taken out. The file is none where a day is a fact: each day has a file of its own."""
+    left_out = {"file"} if facts.get("day") is not None else set()
+    known = {name: facts[name] for name in IDENTIFYING if name not in left_out and facts.get(name) not in (None, "")}
+    return " ".join(f"{name}={_DAY.sub('*', _plain(value))}" for name, value in known.items())
 
 
 def _plain(value: object) -> str:

@@ -11,7 +11,7 @@ ALERTS = f"""
     FROM alerts
     WHERE kind <> 'digest'
       AND ((first_at < $2::text::timestamptz AND last_at >= $1::text::timestamptz) OR ({UNTOLD}))
-    ORDER BY last_at DESC, key"""
+    ORDER BY ({UNTOLD}) DESC, last_at DESC, key"""
 
 GATES = f"""
     SELECT gate, subject, split_part(expectation, ':', 1) AS expectation, is_blocking, count(*) AS num_runs,

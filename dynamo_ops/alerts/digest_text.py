@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from dynamo_ops.alerts.digest import Digest, Section
-from dynamo_ops.alerts.message import CSS, Message, count, defused, moment
+from dynamo_ops.alerts.message import CSS, Message, count, inert, moment
 from dynamo_ops.units import size_text
 
 SHOWN = 15
@@ -50,7 +50,7 @@ def digest_text(digest: Digest) -> str:
     """For a chat or a shell."""
     lines = [f"*Dynamo, the 24 hours to {moment(digest.until)}*"]
     if digest.unusual:
-        lines += ["Needs a look:", *(f"- {defused(_one_line(sentence))}" for sentence in digest.unusual)]
+        lines += ["Needs a look:", *(f"- {inert(_one_line(sentence))}" for sentence in digest.unusual)]
     else:
         lines.append("Nothing unusual.")
     for section in _filled(digest):
@@ -58,13 +58,19 @@ def digest_text(digest: Digest) -> str:
         lines += [
             "",
             f"*{look.heading(section)}*",
-            *(f"- {defused(_one_line(look.line(row)))}" for row in rows[:SHOWN]),
+            *(f"- {inert(_one_line(look.line(row)))}" for row in rows[:SHOWN]),
         ]
         if len(rows) > SHOWN:
             lines.append(f"- … and {len(rows) - SHOWN:,} more (`dynamo digest --json`)")
     if empty := _empty(digest):
         lines += ["", f"None: {empty}."]
     return "\n".join(lines)
+
+
+def alerts_shown(digest: Digest, *, in_mail: bool) -> list[str]:
+    """Keys of the alerts that have a line of their own, in the mail or in a chat."""
+    rows = next(section.rows for section in digest.sections if section.key == "alerts")
+    return list(rows["key"][: SHOWN_IN_MAIL if in_mail else SHOWN])
 
 
 def digest_html(digest: Digest) -> str:

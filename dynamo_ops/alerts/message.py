@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,10 @@ LATE_STEP = (
     "the DAG may hang (max_active_runs), its pool may be full, or the scheduler may be down. Nothing was stopped: the "
     "run goes on by itself."
 )
+JOINER = "\N{WORD JOINER}"
+MARKUP = re.compile(r"@|!(?=\[)|\](?=[(\[:])|<(?=#|\w[\w+.-]*:)")
+"""Mentions, pictures and links of Markdown, links of Slack."""
+
 LONGEST_TEXT = 6_000
 """Characters of an error's own text; the log has all of it."""
 
@@ -153,13 +158,21 @@ def _render(
 def _text(headline: str, said: str, rows: Sequence[tuple[str, str]], link: tuple[str, str], footer: str) -> str:
     """The error stands between fences, so that nothing in it is taken for markup or for a mention."""
     lines = [f"*{headline}*", "```", defused(said), "```"]
-    lines += [f"{name}: {_code(value) if name == 'Run' else defused(value)}" for name, value in rows]
-    return "\n".join([*lines, f"{link[0]}: {link[1]}", "", footer])
+    lines += [f"{name}: {_code(value) if name == 'Run' else inert(value)}" for name, value in rows]
+    return "\n".join([*lines, f"{link[0]}: {link[1]}", "", inert(footer)])
 
 
 def defused(text: str) -> str:
     """``text`` without what chats take for the end of a fence or for a call to everybody."""
     return text.replace("```", "'''").replace("<!", "< !").replace("<@", "< @")
+
+
+def inert(text: str) -> str:
+    """``text`` for a line outside fences: nothing in it calls anybody, hides where a link leads, or is a picture.
+
+    What chats look for is parted by a character without width: a backslash would be shown by some of them.
+    """
+    return MARKUP.sub(lambda found: f"{found.group()[0]}{JOINER}{found.group()[1:]}", defused(text))
 
 
 def _code(value: str) -> str:

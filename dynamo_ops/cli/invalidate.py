@@ -44,11 +44,14 @@ def invalidate(
     by: Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")] = None,
     as_json: bool = JsonOption,
 ) -> None:
-    """Take the datasets, blocks and files that a JSON document names out of the inventory, for good: no source and no
-    injection brings them back. It says what stays on the storages as orphans, and asks. This cannot be undone."""
+    """Take the datasets, blocks and files that a JSON document names out of the inventory, for good.
+
+    No source and no injection brings back what is named (name the files of bad data themselves, or they can come in
+    another block). It says what stays on the storages as orphans, and asks. This cannot be undone."""
     if not yes and not dry_run and (file == "-" or as_json):
         raise typer.BadParameter("nobody can be asked with - or --json: say --yes, or --dry-run")
     db, document, who = database(), read_document(file), by or getpass.getuser()
+    expected = None
     if not yes:
         planned = invalidation.invalidate(db, document, reason=reason, by=who, dry_run=True)
         if dry_run and as_json:
@@ -61,7 +64,8 @@ def invalidate(
         if answer.strip().replace(",", "") != str(planned.num_files):
             typer.echo("nothing was changed")
             raise typer.Exit(1)
-    done = invalidation.invalidate(db, document, reason=reason, by=who)
+        expected = planned.num_files
+    done = invalidation.invalidate(db, document, reason=reason, by=who, expected_files=expected)
     if as_json:
         print_json({**done.document(), "dry_run": False})
         return

@@ -17,6 +17,7 @@ from dynamo_ops.errors import PlanError
 from dynamo_ops.fileops.subscribe import subscribe_blocks
 from dynamo_ops.inventory.database import Database, insert_frame
 from dynamo_ops.inventory.plan_store import StoredPlan, lock_for_commit, mark_committed, previous_committed
+from dynamo_ops.inventory.upsert import keep_inventory
 from dynamo_ops.requests import copy_request
 
 FOLLOWS = "follows_plan"
@@ -64,6 +65,7 @@ def commit(database: Database, plan_id: int) -> CommitSummary | None:
     """
     with database.begin() as connection:
         plan = lock_for_commit(connection, plan_id)
+        keep_inventory(connection)  # a merge that brings an empty block its first files must not come in between
         if plan.state == "committed":
             return None
         overtaken = _overtaken_by(connection, plan)

@@ -8,13 +8,19 @@ from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.staging import STAGING_TABLES
 
 RUNS_KEPT = 20
+DAYS_KEPT = 2
+"""At least: a run that is on its way must not lose what it staged, however many others there are.
+
+At most where use (accesses, demand) was staged: each day of each run is a pull of its own, of millions of rows.
+"""
 DETAILED_RUNS_KEPT = 5
 """Of the runs kept, how many with blocks and files: a run of a large installation can stage millions of them."""
 
 
 def expire(database: Database) -> dict[str, int]:
-    """Remove them; returns the number of rows by table. Staged rows of the newest 20 runs stay, to be looked at; of the
-    runs that staged blocks and files, the newest 5. A run loses all its rows or none.
+    """Remove them; returns the number of rows by table. What was staged in the last two days stays. Of what is older,
+    use (accesses, demand) goes; of the others the newest 20 runs stay, to be looked at, and of those that staged blocks
+    and files the newest 5. A run loses all its rows or none; one that is just being merged loses none.
 
     A lock that expired or was removed has no effect from that moment on; its row stays for a year, to be seen.
     """
@@ -24,7 +30,9 @@ def expire(database: Database) -> dict[str, int]:
         ).rowcount
     counts = {"locks": removed}
     with database.begin() as connection:
-        old = {"old": _old_runs(connection)}
+        # one view of all tables: what is staged meanwhile stays, whole; where it replaces, one of the two tries again
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        old = {"old": _not_in_use(connection, _old_runs(connection))}
         for table in STAGING_TABLES:
             counts[table] = connection.execute(text(f"DELETE FROM {table} WHERE run_key = ANY(:old)"), old).rowcount
     return counts
@@ -37,18 +45,31 @@ def _old_runs(connection: Connection) -> list[str]:
         connection.execute(
             text(f"""
             SELECT run_key FROM (
-                SELECT run_key, rank() OVER newest AS place,
+                SELECT run_key, is_recent, is_use, rank() OVER newest AS place,
                        count(*) FILTER (WHERE is_detailed) OVER newest AS detailed_place, is_detailed, at
                 FROM (SELECT run_key, coalesce((SELECT max(p.id) FROM staged_pulls AS p
                                                 WHERE p.run_key = r.run_key), 0) AS at,
+                             EXISTS (SELECT FROM staged_pulls AS p WHERE p.run_key = r.run_key
+                                     AND p.staged_at > now() - make_interval(days => :days_kept)) AS is_recent,
+                             EXISTS (SELECT FROM staged_pulls AS p WHERE p.run_key = r.run_key
+                                     AND p.kind IN ('accesses', 'demand')) AS is_use,
                              EXISTS (SELECT FROM staged_blocks AS b WHERE b.run_key = r.run_key) AS is_detailed
                       FROM ({runs}) AS r) AS dated
-                WINDOW newest AS (ORDER BY at DESC, run_key DESC)) AS placed
-            WHERE place > :kept OR is_detailed AND detailed_place > :detailed_kept
+                WINDOW newest AS (PARTITION BY is_use ORDER BY at DESC, run_key DESC)) AS placed
+            WHERE NOT is_recent AND (is_use OR place > :kept OR is_detailed AND detailed_place > :detailed_kept)
             ORDER BY at, run_key"""),
-            {"kept": RUNS_KEPT, "detailed_kept": DETAILED_RUNS_KEPT},
+            {"kept": RUNS_KEPT, "detailed_kept": DETAILED_RUNS_KEPT, "days_kept": DAYS_KEPT},
         ).scalars()
     )
+
+
+def _not_in_use(connection: Connection, runs: list[str]) -> list[str]:
+    """Those of which nothing is being merged (``staged_pull`` holds it then), nor will be before the rows are gone."""
+    sql = "SELECT id FROM staged_pulls WHERE run_key = ANY(:runs) ORDER BY id FOR UPDATE SKIP LOCKED"
+    free = {"runs": runs, "free": list(connection.execute(text(sql), {"runs": runs}).scalars())}
+    sql = "SELECT run_key FROM staged_pulls WHERE run_key = ANY(:runs) AND id <> ALL(CAST(:free AS bigint[]))"
+    in_use = set(connection.execute(text(sql), free).scalars())
+    return [run for run in runs if run not in in_use]
 
 
 def _distinct_runs(table: str) -> str:

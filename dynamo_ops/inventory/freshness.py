@@ -22,6 +22,16 @@ def metadata_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
     return asked.join(found, on="source", how="left", maintain_order="left")
 
 
+def accesses_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
+    """One row an access source: source, newest_day, age_h (hours since the end of that day; both null: no day yet)."""
+    found = db.frame("""
+        SELECT source, max(day) AS newest_day,
+               (extract(epoch FROM now() - (max(day) + 1)::timestamp AT TIME ZONE 'UTC') / 3600)::float8 AS age_h
+        FROM aggregated_days WHERE kind = 'accesses' GROUP BY source""")
+    asked = pl.DataFrame({"source": list(sources)}, schema={"source": pl.String})
+    return asked.join(found, on="source", how="left", maintain_order="left")
+
+
 def missing_days(db: Database, sources: Sequence[str], since: date | None = None) -> pl.DataFrame:
     """Days of accesses that lack, by day (columns source, day): a hole never closes by itself, however old it is.
 

@@ -26,12 +26,15 @@ ADLER32 = "^[0-9a-f]{8}$"
 LFN = r"^(/[^/\x00-\x1f\x7f]+)+$"
 DOTS = "(^|/)[.]{1,2}(/|$)"
 CONTROL = r"[\x00-\x1f\x7f]"
+UNUSABLE = r"[\x00-\x20\x7f#*?]"
+MAX_NAME_BYTES, MAX_LFN_BYTES, MAX_FILE_BYTES = 500, 1000, 10**13
+"""What the metadata gate asks of names and sizes, as it stands without thresholds of the installation."""
 MIN_BIGINT, MAX_BIGINT = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Field:
-    """A key of a JSON object. ``one_of``: its values, if these are few. ``least``: of a number.
+    """A key of a JSON object. ``one_of``: its values, if these are few. ``least``, ``most``: of a number.
 
     ``is_bare``: there is no object, the list has the values themselves.
     """
@@ -42,6 +45,7 @@ class Field:
     can_be_null: bool = False
     one_of: Sequence[str] = ()
     least: int = MIN_BIGINT
+    most: int = MAX_BIGINT
     is_bare: bool = False
 
     @property
@@ -64,7 +68,11 @@ GROUPS = (NAME, Field("ownership_level", one_of=("dataset", "block")))
 QUOTAS = (Field("site"), Field("partition"), Field("quota_bytes", int))
 DATASETS = (NAME, STATUS, IS_OPEN, Field("software_release", is_needed=False, can_be_null=True), UPDATED)
 BLOCKS = (NAME, IS_OPEN, UPDATED)
-FILES = (Field("lfn"), Field("size_bytes", int, least=0), Field("adler32", is_needed=False, can_be_null=True))
+FILES = (
+    Field("lfn"),
+    Field("size_bytes", int, least=0, most=MAX_FILE_BYTES),
+    Field("adler32", is_needed=False, can_be_null=True),
+)
 REPLICAS = (Field("dataset"), Field("site"), OWNER, Field("growing", bool, is_needed=False), CUSTODIAL)
 COPIES = (NAME, OWNER, CUSTODIAL)
 COPY_FILES = (Field("lfn", is_bare=True),)
@@ -83,8 +91,9 @@ class Injected:
 
     ``endpoints``: also ``site`` (its row) and ``mapping`` (JSON text); ``site_has_endpoints``: rows of the sites that
     tell any. ``blocks``: ``dataset`` (its row) and ``place`` in it. ``files``: ``block`` (its row) and ``place``.
-    ``replicas``: also ``all_blocks``. ``copies``, the blocks that replicas name: ``replica`` (its row), ``place``,
-    ``has_group``, ``all_files``. ``copy_files``: ``copy`` (its row), ``place``, ``lfn``.
+    ``replicas``: also ``all_blocks``, ``has_group`` (it is named, or null). ``copies``, the blocks that replicas name:
+    ``replica`` (its row), ``place``, ``has_group``, ``all_files``. ``copy_files``: ``copy`` (its row), ``place``,
+    ``lfn``.
     """
 
     sites: pl.DataFrame
@@ -124,6 +133,7 @@ def read_document(document: object) -> Injected:
 def _sites(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFrame, list[int]]:
     path = _in("sites")
     sites = _rows(rows, SITES, path, faults, also=("endpoints",))
+    _check_names(sites, path, faults)
     _repeated(sites, ["name"], path, faults)
     nested = _Nested(rows, "endpoints", path, faults)
     endpoints = _rows(nested.rows, ENDPOINTS, nested.path, faults, also=("mapping",))
@@ -142,12 +152,12 @@ def _sites(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFrame,
 def _datasets(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     path = _in("datasets")
     datasets = _rows(rows, DATASETS, path, faults, also=("blocks",))
-    _no_hash(datasets, path, faults)
+    _check_names(datasets, path, faults)
     _repeated(datasets, ["name"], path, faults)
     in_dataset = _Nested(rows, "blocks", path, faults)
     blocks = _rows(in_dataset.rows, BLOCKS, in_dataset.path, faults, also=("files",))
     blocks = blocks.with_columns(dataset=in_dataset.parent, place=in_dataset.place)
-    _no_hash(blocks, in_dataset.path, faults)
+    _check_names(blocks, in_dataset.path, faults)
     _repeated(blocks, ["dataset", "name"], in_dataset.path, faults, shown="name")
     in_block = _Nested(in_dataset.rows, "files", in_dataset.path, faults)
     files = _rows(in_block.rows, FILES, in_block.path, faults)
@@ -159,6 +169,8 @@ def _datasets(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFra
 def _check_files(files: pl.DataFrame, path: Path, faults: Faults) -> None:
     clean = pl.col("lfn").str.contains(LFN) & ~pl.col("lfn").str.contains(DOTS)
     _unless(files, clean, "lfn", "is not a clean absolute path", path, faults)
+    is_short = pl.col("lfn").str.len_bytes() <= MAX_LFN_BYTES
+    _unless(files, is_short, "lfn", f"is longer than {MAX_LFN_BYTES} bytes", path, faults)
     _unless(files, pl.col("adler32").str.contains(ADLER32), "adler32", "is not eight hex digits", path, faults)
     _repeated(files, ["lfn"], path, faults)
 
@@ -185,7 +197,11 @@ def _replicas(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFra
     copy_files = _rows(lfns, COPY_FILES, in_copy.path, faults)
     copy_files = copy_files.with_columns(copy=in_copy.parent, place=in_copy.place)
     _repeated(copy_files, ["copy", "lfn"], in_copy.path, faults, shown="lfn")
-    return replicas.with_columns(all_blocks=pl.Series(is_whole, dtype=pl.Boolean)), copies, copy_files
+    replicas = replicas.with_columns(
+        all_blocks=pl.Series(is_whole, dtype=pl.Boolean),
+        has_group=pl.Series([isinstance(row, dict) and "group" in row for row in rows], dtype=pl.Boolean),
+    )
+    return replicas, copies, copy_files
 
 
 class _Nested:
@@ -280,7 +296,7 @@ def _has_odd_value(series: pl.Series, wanted: Field) -> bool:
         return bool((~series.is_in(list(wanted.one_of))).any())
     if wanted.kind is str:
         return bool((series.str.contains(CONTROL) | (series == "")).any())
-    return wanted.kind is int and bool((series < wanted.least).any())
+    return wanted.kind is int and bool(((series < wanted.least) | (series > wanted.most)).any())
 
 
 def _fault(row: Mapping[str, Any], wanted: Field) -> str | None:
@@ -298,7 +314,7 @@ def _fault(row: Mapping[str, Any], wanted: Field) -> str | None:
         return got
     if isinstance(value, str):
         return _text_fault(value)
-    if wanted.kind is int and not max(wanted.least, MIN_BIGINT) <= value <= MAX_BIGINT:
+    if wanted.kind is int and not wanted.least <= value <= wanted.most:
         return f"must not be below {wanted.least}, got {value}" if value < wanted.least else f"is too large: {value}"
     return None
 
@@ -339,8 +355,12 @@ def _is_link(link: object) -> bool:
     return isinstance(link, list) and len(link) == 2 and all(isinstance(part, str) for part in link)
 
 
-def _no_hash(rows: pl.DataFrame, path: Path, faults: Faults) -> None:
-    _unless(rows, ~pl.col("name").str.contains("#", literal=True), "name", "must not contain #", path, faults)
+def _check_names(rows: pl.DataFrame, path: Path, faults: Faults) -> None:
+    """A name is no glob: else a lock on it would be on others too."""
+    name = pl.col("name")
+    _unless(rows, ~name.str.contains(UNUSABLE), "name", "must not contain blanks, #, * or ?", path, faults)
+    is_short = name.str.len_bytes() <= MAX_NAME_BYTES
+    _unless(rows, is_short, "name", f"is longer than {MAX_NAME_BYTES} bytes", path, faults)
 
 
 def _unless(rows: pl.DataFrame, is_right: pl.Expr, key: str, message: str, path: Path, faults: Faults) -> None:

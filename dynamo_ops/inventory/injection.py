@@ -1,8 +1,8 @@
 """Telling the inventory what there is and where, from a document: all of it, or nothing.
 
 For the first filling of an inventory, and for production systems that hand over what they have written. A document adds
-and changes; what it does not name stays as it is. It is not a source: what a metadata source tells of the same things
-later counts as ever.
+and changes; what it does not name stays as it is, and of what is at a site nothing is taken away. It is not a source:
+what a metadata source tells of the same things later counts as ever.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dynamo_ops.inventory.upsert import lock_inventory
 @dataclass(frozen=True)
 class InjectionSummary:
     """What was written (in a dry run: would be), by kind. ``new_bytes``: of new files. ``replica_bytes``: bytes on disk
-    of the block replicas that are new or changed.
+    of the block replicas that are new or changed. A known block replica changes when files are added, or its owner.
 
     ``replicas_made_incomplete``: complete block replicas whose block gained files that they do not have.
     ``replicas_grown``: new, empty block replicas of new blocks, at sites with a growing replica of the dataset.
@@ -72,9 +72,9 @@ def inject(
 
     Raises InventoryError when anything in it is wrong or unknown: each fault by its path in the document, up to
     ``MAX_FAULTS`` of them, unknown names with near ones. Rules for datasets, blocks and files are those of the metadata
-    gate, and what was declared invalid is refused. ``partitions``: those that quotas may be set for (None: any).
-    ``by``: who, for the history of quotas. ``tell`` is called with what is done next. A dry run does the same and takes
-    it back.
+    gate; what was declared invalid is refused, and replicas that are being deleted. ``partitions``: those that quotas
+    may be set for (None: any). ``by``: who, for the history of quotas. ``tell`` is called with what is done next. A dry
+    run does the same and takes it back.
     """
     say = tell or _say_nothing
     say("checking the document")

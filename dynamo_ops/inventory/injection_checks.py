@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.inventory.faults import Faults, near, near_block, near_dataset, near_site
 from dynamo_ops.inventory.injection_writes import DIFFERENT_ENDPOINTS
+from dynamo_ops.inventory.schema.fileops import ACTIVE_STATES
 from dynamo_ops.inventory.sites import NO_SOURCE
 
 
@@ -15,18 +16,20 @@ def check_catalogue(connection: Connection, faults: Faults) -> None:
     """Sites, datasets, blocks and files, before they are written: the rules of the metadata gate, and what was declared
     invalid."""
     faults.query(connection, _FOREIGN_SITES, source=NO_SOURCE)
-    for query in (_INVALID_DATASETS, _INVALID_BLOCKS, _INVALID_FILES, _CHANGED_FILES):
+    for query in (_FUTURE, _INVALID_DATASETS, _INVALID_BLOCKS, _INVALID_FILES, _CHANGED_FILES):
         faults.query(connection, query)
 
 
 def check_replicas(connection: Connection, faults: Faults) -> None:
-    """What replicas name, when the document's sites, groups, datasets, blocks and files are there."""
+    """What replicas name, when the document's sites, groups, datasets, blocks and files are there, and the replicas are
+    locked: nobody can begin to delete them now."""
     faults.query(connection, _unknown("injected_replicas", "dataset_replicas", "site", "sites"), near_site)
     faults.query(connection, _UNKNOWN_GROUPS, _near_group)
     faults.query(connection, _unknown("injected_replicas", "dataset_replicas", "dataset", "datasets"), _dataset_hint)
     faults.query(connection, _OTHER_BLOCKS)
     faults.query(connection, _UNKNOWN_BLOCKS, _block_hint)
     faults.query(connection, _UNKNOWN_FILES)
+    faults.query(connection, _BEING_DELETED)
 
 
 def check_quotas(connection: Connection, faults: Faults, partitions: Collection[str] | None) -> None:
@@ -91,6 +94,17 @@ _INVALID_DATASETS = f"""
 _BLOCK_PATH = "format('datasets[%s].blocks[%s]', b.dataset, b.place)"
 _FILE_PATH = "format('datasets[%s].blocks[%s].files[%s]', b.dataset, b.place, i.place)"
 
+MAX_CLOCK_SKEW_H = 24
+
+_FUTURE = f"""
+    SELECT path || '.last_update_at' AS path,
+           format('is more than {MAX_CLOCK_SKEW_H} h ahead: %s', at AT TIME ZONE 'UTC') AS message
+    FROM (SELECT i.row, -1 AS place, format('datasets[%s]', i.row) AS path, i.last_update_at AS at
+          FROM injected_datasets AS i
+          UNION ALL SELECT b.dataset, b.place, {_BLOCK_PATH}, b.last_update_at FROM injected_blocks AS b) AS t
+    WHERE at > now() + interval '{MAX_CLOCK_SKEW_H} hours' ORDER BY row, place"""
+"""No source ever tells a later time: it would be heard no more."""
+
 _INVALID_BLOCKS = f"""
     SELECT {_BLOCK_PATH} AS path, format('''%s'' ', v.name) || {_SAID} AS message
     FROM injected_blocks AS b JOIN injected_datasets AS d ON d.row = b.dataset
@@ -145,3 +159,18 @@ _UNKNOWN_FILES = f"""
     JOIN datasets AS d ON d.name = c.dataset JOIN blocks AS b ON b.dataset_id = d.id AND b.name = c.block
     LEFT JOIN files AS f ON md5(f.lfn)::uuid = md5(i.lfn)::uuid AND f.lfn = i.lfn AND f.block_id = b.id
     WHERE f.id IS NULL ORDER BY i.row"""
+
+_BEING_DELETED = f"""
+    SELECT CASE WHEN w.place IS NULL THEN format('dataset_replicas[%s]', w.replica)
+                ELSE format('dataset_replicas[%s].blocks[%s]', w.replica, w.place) END AS path,
+           format('block ''%s'' at ''%s'' is being deleted (%s files wished away by %s): wait, or cancel that first',
+                  d.name || '#' || b.name, s.name, x.num_files, x.origins) AS message
+    FROM wanted_copies AS w
+    JOIN (SELECT f.block_id, x.site_id, count(*) AS num_files,
+                 string_agg(DISTINCT x.origin, ', ' ORDER BY x.origin) AS origins
+          FROM subscriptions AS x JOIN files AS f ON f.id = x.file_id
+          WHERE x.action = 'delete' AND x.{ACTIVE_STATES} GROUP BY f.block_id, x.site_id) AS x
+        ON x.block_id = w.block_id AND x.site_id = w.site_id
+    JOIN blocks AS b ON b.id = w.block_id JOIN datasets AS d ON d.id = w.dataset_id JOIN sites AS s ON s.id = w.site_id
+    ORDER BY w.replica, w.place, b.name"""
+"""Whole dataset replicas name each block of theirs."""

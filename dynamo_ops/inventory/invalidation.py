@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory.database import Database, insert_frame, select_frame
 from dynamo_ops.inventory.faults import MAX_FAULTS, Faults, near_block, near_dataset
-from dynamo_ops.inventory.removal import ITEM_IS_GONE, remove_doomed
+from dynamo_ops.inventory.removal import ITEM_IS_GONE, LOCK_REPLICAS, remove_doomed
 from dynamo_ops.inventory.schema.fileops import LIVE_TRANSFERS
 from dynamo_ops.inventory.schema.request import OPEN_REQUESTS
 from dynamo_ops.inventory.upsert import lock_inventory
@@ -71,13 +71,21 @@ class InvalidationSummary:
         return {**asdict(self), "sites": self.sites.to_dicts(), "requests": self.requests.to_dicts()}
 
 
-def invalidate(db: Database, document: object, *, reason: str, by: str, dry_run: bool = False) -> InvalidationSummary:
+def invalidate(
+    db: Database,
+    document: object,
+    *,
+    reason: str,
+    by: str,
+    dry_run: bool = False,
+    expected_files: int | None = None,
+) -> InvalidationSummary:
     """Take all that the document names out of the inventory, in one transaction; the same document again does nothing.
 
     ``document``: ``{"datasets": [name…], "blocks": ["dataset#block"…], "files": [LFN…]}``, names and no globs. Raises
     InventoryError that names each fault by its place in the document when a name is unknown, a lock covers it (wherever
-    the lock counts), or a transfer or deletion of a file of it is under way. This cannot be undone: a dry run tells the
-    same and takes it back.
+    the lock counts), or a transfer or deletion of a file of it is under way; and when not ``expected_files`` go, as a
+    person confirmed. This cannot be undone: a dry run tells the same and takes it back.
     """
     reason = reason.strip()
     if not reason:
@@ -89,11 +97,16 @@ def invalidate(db: Database, document: object, *, reason: str, by: str, dry_run:
         num_known = _find(connection, named, faults)
         faults.refuse("invalidation")
         if not dry_run:
+            connection.execute(text(LOCK_REPLICAS))
             connection.execute(text("LOCK TABLE subscriptions IN SHARE ROW EXCLUSIVE MODE"))
         _check_locks(connection, faults)
         faults.query(connection, _UNDER_WAY)
         faults.refuse("invalidation")
         summary = _summary(connection, num_known)
+        if expected_files not in (None, summary.num_files):
+            raise InventoryError(
+                f"invalidation: {summary.num_files} files would go by now, not {expected_files}; look again and confirm"
+            )
         if not dry_run:
             connection.execute(text(_NOTE), {"reason": reason, "by": by})
             remove_doomed(connection, by=by, because=f"declared invalid by {by}: {reason}")

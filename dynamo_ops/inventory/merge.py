@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.grown import KEEP_OLD_FILES, MAKE_INCOMPLETE, lock_replicas
 from dynamo_ops.inventory.staging import Pull, lock_staged, staged_pull
 from dynamo_ops.inventory.upsert import lock_inventory
 from dynamo_ops.inventory.vanished import VanishedCounts, note_vanished
@@ -77,8 +78,8 @@ class _Merge:
     """The parts of one merge, in order. They hand on by temporary tables, which ``close`` removes:
 
     ``told_datasets`` (one row a dataset told, as it shall be), ``told_blocks`` (one a block told), ``file_changes`` (a
-    file of a known block that is not as the inventory has it), ``new_files`` (those of known blocks), ``new_sums`` (one
-    a new block that has files).
+    file of a known block that is not as the inventory has it), ``grown_blocks`` (known blocks that gain files),
+    ``new_files`` (those of known blocks), ``new_sums`` (one a new block that has files).
     """
 
     def __init__(self, connection: Connection, run_key: str, source: str, until: datetime) -> None:
@@ -123,6 +124,9 @@ class _Merge:
         """``file_changes``: what is told and not there, there and not told, or there without its checksum."""
         self._run(_FILE_CHANGES)
         self._run("ANALYZE file_changes")
+        self._run(_GROWN_BLOCKS)
+        self._run("ANALYZE grown_blocks")
+        lock_replicas(self._connection)
         self._run("CREATE TEMPORARY TABLE new_files (id bigint, block_id bigint, size_bytes bigint) ON COMMIT DROP")
         self._count_files(_INSERT_NEW_FILES)
         self._run(_FILL_CHECKSUMS)
@@ -130,8 +134,8 @@ class _Merge:
     def replicas(self) -> None:
         """Complete replicas of blocks that gained files keep the files they had, and are incomplete from now on."""
         self._run("ANALYZE new_files")
-        self._run(_KEEP_OLD_FILES)
-        self.counts["replicas_made_incomplete"] = self._run(_MAKE_INCOMPLETE)
+        self._run(KEEP_OLD_FILES)
+        self.counts["replicas_made_incomplete"] = self._run(MAKE_INCOMPLETE)
         self.counts["replicas_grown"] = self._run(_GROW_REPLICAS)
 
     def sum_up(self) -> None:
@@ -148,7 +152,9 @@ class _Merge:
 
     def close(self) -> None:
         """The transaction may be long over before the connection is."""
-        self._run("DROP TABLE told_datasets, told_blocks, file_changes, new_files, new_sums, invalid_files")
+        self._run(
+            "DROP TABLE told_datasets, told_blocks, file_changes, grown_blocks, new_files, new_sums, invalid_files"
+        )
 
     def _count_files(self, insert: str) -> None:
         num_files, num_bytes = self._one(insert)
@@ -183,11 +189,13 @@ _COUNT_INVALID = f"""
 
 # Columns beside the dataset as it shall be. A row that was not listed repeats what the inventory had at the pull: it
 # changes nothing, but makes the dataset if intervals are merged in another order than they were pulled.
-# wins        what is told is not older than what we have: newest last_update_at, then newest interval
+# wins        what is told is not older than what we have: newest last_update_at, then newest interval. Against what no
+#             source ever listed, a person's word, it always wins: that may be of the day of its injection
 # is_known    the source listed it, or told what is in it
 # compares    no newer interval told its details: what it did not tell has vanished
 # is_stale    a newer interval told its details: what we did not know until now has vanished since
 # is_lost     asked for what is in it, the source had nothing
+# is_untold   no source told of it before: what a person said of its blocks stands back too
 _TOLD_DATASETS = f"""
     CREATE TEMPORARY TABLE told_datasets ON COMMIT DROP AS
     SELECT DISTINCT ON (s.dataset)
@@ -195,7 +203,7 @@ _TOLD_DATASETS = f"""
            s.has_details AND k.is_known AND coalesce(o.known_until <= :until OR o.source = :source, true)
                AND coalesce(o.details_until <= :until, true) AS compares,
            s.has_details AND coalesce(o.source = :source AND o.details_until > :until, false) AS is_stale,
-           s.has_details AND NOT k.is_known AS is_lost,
+           s.has_details AND NOT k.is_known AS is_lost, o.dataset_id IS NULL AS is_untold,
            CASE WHEN k.wins THEN s.status ELSE d.status END AS status,
            CASE WHEN k.wins THEN s.is_open WHEN o.is_open IS NOT NULL THEN o.is_open
                 WHEN k.is_known THEN d.status = 'production' ELSE d.is_open END AS is_open,
@@ -209,12 +217,11 @@ _TOLD_DATASETS = f"""
     LEFT JOIN datasets AS d ON d.name = s.dataset
     LEFT JOIN dataset_sources AS o ON o.dataset_id = d.id,
     LATERAL (SELECT s.is_listed OR b.dataset IS NOT NULL AS is_known,
-                    d.id IS NULL OR s.is_listed AND (s.last_update_at, CAST(:until AS timestamptz)) >=
-                        (d.last_update_at, coalesce(o.state_until, '-infinity')) AS wins,
+                    d.id IS NULL OR s.is_listed AND (o.state_until IS NULL OR
+                        (s.last_update_at, CAST(:until AS timestamptz)) >= (d.last_update_at, o.state_until)) AS wins,
                     d.id IS NULL OR s.is_listed AND s.software_release IS NOT NULL AND (d.software_release IS NULL OR
                         (s.last_update_at, s.software_release) >=
-                        (CASE WHEN o.dataset_id IS NULL THEN d.last_update_at
-                              ELSE coalesce(o.release_at, '-infinity') END, d.software_release)) AS names_release) AS k
+                        (coalesce(o.release_at, '-infinity'), d.software_release)) AS names_release) AS k
     WHERE {_OF_RUN} AND s.dataset IS NOT NULL
       AND NOT EXISTS (SELECT FROM invalidations AS i WHERE i.kind = 'dataset' AND i.name = s.dataset)
     ORDER BY s.dataset, s.is_listed DESC, s.last_update_at DESC NULLS LAST, s.id DESC"""
@@ -229,7 +236,8 @@ _TOLD_BLOCKS = f"""
     SELECT DISTINCT ON (t.id, s.block)
            b.id, b.id IS NULL AS is_new, t.id AS dataset_id, t.dataset, s.block, s.is_open, s.last_update_at,
            t.compares, t.is_stale,
-           s.last_update_at > b.last_update_at
+           (t.is_untold AND (s.is_open, s.last_update_at) IS DISTINCT FROM (b.is_open, b.last_update_at))
+               OR s.last_update_at > b.last_update_at
                OR (s.last_update_at = b.last_update_at AND b.is_open AND NOT s.is_open) AS wins
     FROM staged_blocks AS s JOIN told_datasets AS t ON t.dataset = s.dataset
     LEFT JOIN blocks AS b ON b.dataset_id = t.id AND b.name = s.block
@@ -279,6 +287,10 @@ _FILE_CHANGES = f"""
                ELSE s.lfn IS NULL OR NOT s.is_valid OR v.id IS NOT NULL
                     OR (f.adler32 IS NULL AND s.adler32 IS NOT NULL AND f.size_bytes = s.size_bytes) END"""
 
+_GROWN_BLOCKS = """
+    CREATE TEMPORARY TABLE grown_blocks ON COMMIT DROP AS
+    SELECT DISTINCT block_id FROM file_changes WHERE file_id IS NULL"""
+
 _INSERT_NEW_FILES = """
     WITH inserted AS (
         INSERT INTO files (block_id, lfn, size_bytes, adler32)
@@ -292,20 +304,6 @@ _FILL_CHECKSUMS = """
     UPDATE files AS f SET adler32 = c.adler32 FROM file_changes AS c
     WHERE f.id = c.file_id AND f.adler32 IS NULL AND c.adler32 IS NOT NULL AND c.is_valid
       AND f.size_bytes = c.size_bytes"""
-
-_KEEP_OLD_FILES = """
-    INSERT INTO block_replica_files (block_id, site_id, file_id)
-    SELECT r.block_id, r.site_id, f.id
-    FROM (SELECT DISTINCT block_id FROM new_files) AS grown
-    JOIN block_replicas AS r ON r.block_id = grown.block_id AND r.is_complete
-    JOIN files AS f ON f.block_id = r.block_id
-    WHERE NOT EXISTS (SELECT FROM new_files AS n WHERE n.id = f.id)
-    ON CONFLICT DO NOTHING"""
-
-_MAKE_INCOMPLETE = """
-    UPDATE block_replicas AS r SET is_complete = false
-    FROM (SELECT DISTINCT block_id FROM new_files) AS grown
-    WHERE r.block_id = grown.block_id AND r.is_complete"""
 
 _GROW_REPLICAS = """
     INSERT INTO block_replicas (block_id, site_id, dataset_id, group_id, is_complete, size_bytes, last_update_at)

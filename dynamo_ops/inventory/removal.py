@@ -31,6 +31,13 @@ def remove_doomed(connection: Connection, *, by: str, because: str) -> None:
     connection.execute(text("DROP TABLE shrunk_blocks, touched_replicas"))
 
 
+LOCK_REPLICAS = """
+    SELECT count(*) FROM (
+        SELECT 1 FROM block_replicas AS r
+        WHERE r.block_id IN (SELECT block_id FROM doomed_files UNION SELECT block_id FROM doomed_blocks)
+        ORDER BY r.block_id, r.site_id FOR UPDATE OF r) AS locked"""
+"""In the order in which everybody locks them, and before the wishes, as Detox and requests do."""
+
 _LEFT_BEHIND = (
     """CREATE TEMPORARY TABLE shrunk_blocks ON COMMIT DROP AS
        SELECT DISTINCT f.block_id, f.dataset_id FROM doomed_files AS f

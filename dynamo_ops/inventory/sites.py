@@ -7,6 +7,7 @@ given up. A person is followed at once, whatever the source says (``site_overrid
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
@@ -14,6 +15,9 @@ from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.staging import staged_pull
 from dynamo_ops.inventory.upsert import lock_inventory, new_and_changed
 from dynamo_ops.settings import SiteStatusSettings
+
+SILENT_AT_MOST = timedelta(hours=3)
+"""A source that told nothing for longer (and missed a run) did not tell the same status without a break."""
 
 NO_SOURCE = "injection"
 """What ``site_sources`` names for a site that no feed tells of."""
@@ -38,24 +42,33 @@ class SiteSummary:
 
 
 def merge_sites(
-    db: Database, run_key: str, source: str, *, stable_h: float = SiteStatusSettings().stable_h
+    db: Database,
+    run_key: str,
+    source: str,
+    *,
+    stable_h: float = SiteStatusSettings().stable_h,
+    every: timedelta = timedelta(0),
 ) -> SiteSummary:
-    """Merge the sites that (run_key, source) staged. Raises InventoryError if nothing was staged under this key.
+    """Merge the sites that (run_key, source) staged. Raises InventoryError if no gate accepted what is staged.
 
-    ``stable_h``: hours for which ``ready`` or ``morgue`` must be told without a break before the site becomes so; until
-    then it is in the ``waitroom``. A site that was not known follows at once; ``unknown`` and ``waitroom`` count at
-    once. The hours are those of the database's clock, whatever interval a run owns: a feed has no history and always
-    tells of now, so a backfill of many runs is no proof that a site was ready for long.
+    ``stable_h``: hours for which ``ready`` or ``morgue`` must be told without a break before the site becomes so, from
+    the first telling to the newest; until then it is in the ``waitroom``. ``every``: the time between two runs, so that
+    a source asked once a day can be without a break at all; a silence of two of them, or three hours, is one. A site
+    that was not known follows at once; ``unknown`` and ``waitroom`` count at once. The hours are those of the
+    database's clock, whatever interval a run owns: a feed has no history and always tells of now, so a backfill of many
+    runs is no proof that a site was ready for long.
     """
     key = {"run_key": run_key, "source": source}
+    silent = {"silent": max(SILENT_AT_MOST, 2 * every)}
     with db.begin() as connection:
         lock_inventory(connection)
         staged_pull(connection, run_key, source, "sites")
         connection.execute(text(_SITES_OF_RUN), key)
         connection.execute(text("CREATE TEMPORARY TABLE sites_before ON COMMIT DROP AS SELECT * FROM sites"))
+        apply_statuses(connection, stable_h)  # what a person said and is over must not pass for the site's own status
         connection.execute(text(_LOSE_SITES), key)
         new, _ = new_and_changed(connection, _UPSERT_SITES)
-        connection.execute(text(_UPSERT_SITE_SOURCES), key)
+        connection.execute(text(_UPSERT_SITE_SOURCES), {**key, **silent})
         apply_statuses(connection, stable_h)
         connection.execute(text(_UPSERT_ENDPOINTS))
         connection.execute(text(_DROP_OLD_ENDPOINTS))
@@ -87,7 +100,7 @@ _SITES_OF_RUN = """
     ORDER BY site, id DESC"""
 
 _LOSE_SITES = """
-    UPDATE site_sources AS o SET told_status = 'unknown', told_since_at = now()
+    UPDATE site_sources AS o SET told_status = 'unknown', told_since_at = now(), told_last_at = now()
     FROM sites AS s
     WHERE o.site_id = s.id AND o.source = :source AND o.told_status IS DISTINCT FROM 'unknown'
       AND NOT EXISTS (SELECT FROM merged_sites AS m WHERE m.site = s.name)"""
@@ -100,22 +113,27 @@ _UPSERT_SITES = """
 
 # A site seen first, or known with this status before anybody noted what is told, has had it as long as we know it.
 _UPSERT_SITE_SOURCES = """
-    INSERT INTO site_sources AS old (site_id, source, told_status, told_since_at)
-    SELECT s.id, :source, m.status, CASE WHEN s.status <> m.status THEN now() END
+    INSERT INTO site_sources AS old (site_id, source, told_status, told_since_at, told_last_at)
+    SELECT s.id, :source, m.status, CASE WHEN s.status <> m.status THEN now() END, now()
     FROM merged_sites AS m JOIN sites AS s ON s.name = m.site
     ON CONFLICT (site_id) DO UPDATE
-    SET source = excluded.source, told_status = excluded.told_status,
+    SET source = excluded.source, told_status = excluded.told_status, told_last_at = excluded.told_last_at,
         told_since_at = CASE WHEN old.told_status IS NULL THEN excluded.told_since_at
-                             WHEN old.told_status = excluded.told_status THEN old.told_since_at ELSE now() END"""
+                             WHEN old.told_status = excluded.told_status
+                                  AND (old.told_since_at IS NULL OR old.told_last_at >= now() - :silent)
+                             THEN old.told_since_at ELSE now() END"""
 
+# A site keeps the status that it has and is told, however short; one that a person gave it is not its own.
 _APPLY_STATUSES = f"""
     UPDATE sites AS s SET status = n.status, status_changed_at = now()
     FROM (SELECT s.id, coalesce(
                      (SELECT o.status FROM site_overrides AS o WHERE o.site_id = s.id AND {OVERRIDE_IN_FORCE}
                       ORDER BY o.id DESC LIMIT 1),
-                     CASE WHEN t.told_status IN ('unknown', 'waitroom') OR t.told_status = s.status
-                               OR t.told_since_at IS NULL
-                               OR t.told_since_at <= now() - make_interval(secs => :stable_h * 3600)
+                     CASE WHEN t.told_status IN ('unknown', 'waitroom') OR t.told_since_at IS NULL
+                               OR t.told_last_at - t.told_since_at >= make_interval(secs => :stable_h * 3600)
+                               OR t.told_status = s.status
+                                  AND NOT EXISTS (SELECT FROM site_overrides AS o
+                                                  WHERE o.site_id = s.id AND o.ends_at > t.told_since_at)
                           THEN t.told_status ELSE 'waitroom' END) AS status
           FROM sites AS s LEFT JOIN site_sources AS t ON t.site_id = s.id) AS n
     WHERE n.id = s.id AND n.status IS NOT NULL AND n.status <> s.status"""

@@ -4,7 +4,8 @@ Rows are known by (run_key, source), details also by page, so that a task which 
 before. They stay after a merge, so that the merge can be run again too. Nothing here touches the inventory.
 
 A task that was given up may still be at work while its next try runs: both lock what they replace, so that one of them
-waits for the other and then replaces all of it.
+waits for the other and then replaces all of it. What it brings after the gate looked is not merged: each staging makes
+the pull another one (``staged_pulls.id``), and only the one that a gate accepted goes in.
 """
 
 from __future__ import annotations
@@ -25,15 +26,14 @@ OVERLAP = timedelta(minutes=10)
 SILENT_AT_MOST = "30min"
 """A pull that brings nothing for so long while it holds a lock, or whose host is gone, is given up by the server."""
 
-STAGING_TABLES = (
-    "staged_pulls",
-    "staged_datasets",
-    "staged_blocks",
-    "staged_files",
-    "staged_sites",
-    "staged_accesses",
-    "staged_demand",
-)
+TABLES_OF = {
+    "metadata": ("staged_datasets", "staged_blocks", "staged_files"),
+    "sites": ("staged_sites",),
+    "accesses": ("staged_accesses",),
+    "demand": ("staged_demand",),
+}
+"""Where the rows of a kind of pull are staged."""
+STAGING_TABLES = ("staged_pulls", *(table for tables in TABLES_OF.values() for table in tables))
 
 
 class Interval(NamedTuple):
@@ -41,6 +41,14 @@ class Interval(NamedTuple):
 
     since: datetime | None
     until: datetime
+
+
+class Staged(NamedTuple):
+    """What a gate is about to judge. ``id``: of the pull as it is staged now; null if nothing is."""
+
+    source: str
+    kind: str
+    id: int | None
 
 
 class Pull(NamedTuple):
@@ -93,7 +101,7 @@ def stage_datasets(
     rows = frame.with_row_index("row").with_columns(page=pl.col("row") // page_size).drop("row")
     with db.begin() as connection:
         lock_staged(connection, run_key, source)
-        for table in ("staged_datasets", "staged_blocks", "staged_files"):
+        for table in TABLES_OF["metadata"]:
             _clear(connection, table, run_key, source)
         _note_pull(connection, run_key, source, "metadata", since, num_source_datasets)
         _insert(connection, "staged_datasets", run_key, source, rows)
@@ -131,6 +139,8 @@ def stage_details(
             text("UPDATE staged_datasets SET has_details = true WHERE run_key = :r AND source = :s AND page = :p"),
             {"r": run_key, "s": source, "p": page},
         )
+        # last, so that pages which are pulled side by side do not wait for each other
+        connection.execute(text(_RENEW), {"run_key": run_key, "source": source})
     return num_blocks, num_files
 
 
@@ -151,13 +161,6 @@ def stage_demand(db: Database, run_key: str, source: str, frame: pl.DataFrame, f
     _replace(db, "staged_demand", run_key, source, "demand", frame, fingerprint)
 
 
-def discard(db: Database, run_key: str) -> int:
-    """Forget all that a run staged; returns the number of rows. For the end of a run, merged or refused."""
-    with db.begin() as connection:
-        deletions = [text(f"DELETE FROM {table} WHERE run_key = :run_key") for table in STAGING_TABLES]
-        return sum(connection.execute(deletion, {"run_key": run_key}).rowcount for deletion in deletions)
-
-
 def _open_datasets(db: Database, source: str) -> pl.DataFrame:
     """Open datasets that the source told of last, or nobody, as the inventory has them."""
     return db.frame(
@@ -169,16 +172,37 @@ def _open_datasets(db: Database, source: str) -> pl.DataFrame:
     )
 
 
-def staged_pull(connection: Connection, run_key: str, source: str, kind: str) -> Pull:
-    """What (run_key, source) asked for. Raises InventoryError if it staged nothing, or the staged rows are lost."""
-    sql = """SELECT since_at, num_source_datasets, fingerprint FROM staged_pulls
+def staged_now(db: Database, run_key: str, source: str, kind: str) -> Staged:
+    """Which pull of (run_key, source) is staged. A gate asks before it reads the first row."""
+    found = db.frame(
+        "SELECT id FROM staged_pulls WHERE run_key = $1 AND source = $2 AND kind = $3", (run_key, source, kind)
+    )
+    return Staged(source, kind, None if found.is_empty() else found.item())
+
+
+def note_judgement(connection: Connection, run_key: str, staged: Staged, *, is_accepted: bool) -> None:
+    """That a gate accepted or refused what was staged when it began. What was staged since then stays unjudged."""
+    sql = """UPDATE staged_pulls SET accepted_id = :accepted
              WHERE run_key = :run_key AND source = :source AND kind = :kind"""
-    row = connection.execute(text(sql), {"run_key": run_key, "source": source, "kind": kind}).first()
+    key = {"run_key": run_key, "source": staged.source, "kind": staged.kind}
+    connection.execute(text(sql), {**key, "accepted": staged.id if is_accepted else None})
+
+
+def staged_pull(connection: Connection, run_key: str, source: str, kind: str) -> Pull:
+    """What (run_key, source) asked for. Until the end of the transaction its rows are neither replaced nor removed.
+
+    Raises InventoryError if it staged nothing, the staged rows are lost, or they are not what a gate accepted.
+    """
+    sql = """SELECT id, accepted_id, since_at, num_source_datasets, fingerprint FROM staged_pulls
+             WHERE run_key = :run_key AND source = :source AND kind = :kind FOR SHARE"""
+    key = {"run_key": run_key, "source": source, "kind": kind}
+    row = connection.execute(text(sql), key).first()
     if row is None:
-        raise InventoryError(
-            f"run {run_key!r} staged no {kind} of source {source!r}; pull them again", run_key=run_key, source=source
-        )
-    return Pull(*row)
+        raise InventoryError(f"run {run_key!r} staged no {kind} of source {source!r}; pull them again", **key)
+    if row.id != row.accepted_id:
+        why = "no gate let it in" if row.accepted_id is None else "it was staged again after the gate looked"
+        raise InventoryError(f"{kind} of source {source!r}, run {run_key!r}: {why}; clear the gate task", **key)
+    return Pull(*row[2:])
 
 
 def _note_pull(
@@ -193,8 +217,8 @@ def _note_pull(
     sql = """INSERT INTO staged_pulls (run_key, source, kind, since_at, num_source_datasets, fingerprint)
              VALUES (:run_key, :source, :kind, :since, :num_source_datasets, :fingerprint)
              ON CONFLICT (run_key, source, kind) DO UPDATE
-             SET since_at = excluded.since_at, num_source_datasets = excluded.num_source_datasets,
-                 fingerprint = excluded.fingerprint"""
+             SET id = excluded.id, staged_at = now(), since_at = excluded.since_at,
+                 num_source_datasets = excluded.num_source_datasets, fingerprint = excluded.fingerprint"""
     connection.execute(
         text(sql),
         {
@@ -206,6 +230,11 @@ def _note_pull(
             "fingerprint": fingerprint,
         },
     )
+
+
+_RENEW = """
+    UPDATE staged_pulls SET id = DEFAULT, staged_at = now()
+    WHERE run_key = :run_key AND source = :source AND kind = 'metadata'"""
 
 
 def _replace(

@@ -13,6 +13,11 @@ def lock_inventory(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('dynamo_ops.inventory.merge'))"))
 
 
+def keep_inventory(connection: Connection) -> None:
+    """No merge, injection or invalidation until the end of the transaction; others that ask for the same may go on."""
+    connection.execute(text("SELECT pg_advisory_xact_lock_shared(hashtext('dynamo_ops.inventory.merge'))"))
+
+
 def new_and_changed(connection: Connection, upsert: str) -> tuple[int, int]:
     """How many rows an upsert inserted and updated. In PostgreSQL only a row just inserted has ``xmax`` 0."""
     counted = f"""WITH done AS ({upsert} RETURNING xmax = 0 AS is_new)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.staging import staged_pull
+from dynamo_ops.inventory.upsert import keep_inventory
 
 SHOWN = 5
 
@@ -43,10 +44,12 @@ def replace_day(db: Database, run_key: str, day: date, source: str, kind: Kind =
     key: dict[str, Any] = {"run_key": run_key, "source": source, "day": day, "kind": kind}
     with db.begin() as connection:
         _lock(connection)
+        keep_inventory(connection)
         pull = staged_pull(connection, run_key, source, kind)
         for statement in _CLEAR[kind]:
             connection.execute(text(statement), key)
-        connection.execute(text(_RESOLVE[kind]), key)
+        for statement in _RESOLVE[kind]:
+            connection.execute(text(statement), key)
         num_rows, number = connection.execute(text(_INSERT[kind]), key).one()
         unknown = connection.execute(text(_KEEP_UNKNOWN), key).one()
         connection.execute(text(_NOTE_DAY), {**key, "fingerprint": pull.fingerprint})
@@ -56,10 +59,19 @@ def replace_day(db: Database, run_key: str, day: date, source: str, kind: Kind =
 
 
 def resolve_unknown(db: Database) -> int:
-    """Count use that was kept by name for the datasets and sites that are known by now; returns the number of rows."""
+    """Count use that was kept by name for what is known by now; returns how many rows of days that changed.
+
+    Of files and sites only those are looked at that are newer than the last look: most of what is unknown is somebody
+    else's for ever.
+    """
     with db.begin() as connection:
         _lock(connection)
-        return sum(connection.execute(text(statement)).rowcount for statement in _RESOLVE_UNKNOWN)
+        keep_inventory(connection)
+        seen = connection.execute(text("SELECT file_id, site_id FROM use_resolved")).one_or_none()
+        key = {"file_id": seen.file_id if seen else 0, "site_id": seen.site_id if seen else 0}
+        resolved = sum(connection.execute(text(statement), key).rowcount for statement in _RESOLVE_UNKNOWN)
+        connection.execute(text(_NOTE_RESOLVED))
+    return resolved
 
 
 def prune_unknown(db: Database, keep_days: int) -> int:
@@ -93,27 +105,37 @@ _CLEAR = {
     ),
 }
 
-_FILE = "files AS f ON md5(f.lfn)::uuid = md5(t.lfn)::uuid LEFT JOIN blocks AS b ON b.id = f.block_id"
+_FILE = "files AS f ON md5(f.lfn)::uuid = md5(t.lfn)::uuid"
 
-# Names are told many times over, so they are looked up once each. ``site_id`` -1: jobs have no site.
+# Names are told many times over, so they are looked up once each, with statistics: a few names must not make PostgreSQL
+# read all files. ``site_id`` -1: jobs have no site.
 _RESOLVE = {
-    "accesses": f"""
+    "accesses": (
+        "SET LOCAL random_page_cost = 1.1",
+        """
+        CREATE TEMPORARY TABLE told_sums ON COMMIT DROP AS
+        SELECT dataset, lfn, site, sum(num_accesses)::bigint AS number FROM staged_accesses
+        WHERE run_key = :run_key AND source = :source AND day = :day GROUP BY 1, 2, 3""",
+        "CREATE TEMPORARY TABLE told_files ON COMMIT DROP AS SELECT DISTINCT lfn FROM told_sums WHERE lfn IS NOT NULL",
+        "ANALYZE told_sums, told_files",
+        f"""
+        CREATE TEMPORARY TABLE known_files ON COMMIT DROP AS
+        SELECT t.lfn, b.dataset_id FROM told_files AS t JOIN {_FILE} JOIN blocks AS b ON b.id = f.block_id""",
+        """
         CREATE TEMPORARY TABLE told_use ON COMMIT DROP AS
-        WITH told AS (
-            SELECT dataset, lfn, site, sum(num_accesses)::bigint AS number FROM staged_accesses
-            WHERE run_key = :run_key AND source = :source AND day = :day GROUP BY 1, 2, 3),
-        by_file AS (
-            SELECT t.lfn, b.dataset_id FROM (SELECT DISTINCT lfn FROM told WHERE lfn IS NOT NULL) AS t
-            LEFT JOIN {_FILE})
         SELECT t.dataset, t.lfn, t.site, t.number, coalesce(d.id, f.dataset_id) AS dataset_id, s.id AS site_id
-        FROM told AS t LEFT JOIN datasets AS d ON d.name = t.dataset LEFT JOIN by_file AS f ON f.lfn = t.lfn
+        FROM told_sums AS t LEFT JOIN datasets AS d ON d.name = t.dataset LEFT JOIN known_files AS f ON f.lfn = t.lfn
         LEFT JOIN sites AS s ON s.name = t.site""",
-    "demand": """
+        "DROP TABLE told_sums, told_files, known_files",
+    ),
+    "demand": (
+        """
         CREATE TEMPORARY TABLE told_use ON COMMIT DROP AS
         SELECT t.dataset, NULL::text AS lfn, NULL::text AS site, t.number, d.id AS dataset_id, -1 AS site_id
         FROM (SELECT dataset, sum(num_jobs)::bigint AS number FROM staged_demand
               WHERE run_key = :run_key AND source = :source AND day = :day GROUP BY 1) AS t
         LEFT JOIN datasets AS d ON d.name = t.dataset""",
+    ),
 }
 
 _INSERT = {
@@ -141,25 +163,34 @@ _KEEP_UNKNOWN = """
     SELECT count(*) AS num_rows FROM kept"""
 
 _NOTE_DAY = """
-    INSERT INTO aggregated_days (day, source, kind, num_told, fingerprint, aggregated_at)
-    SELECT :day, :source, :kind, coalesce(sum(number), 0)::bigint, :fingerprint, now() FROM told_use
+    INSERT INTO aggregated_days AS old (day, source, kind, num_told, most_told, fingerprint, aggregated_at)
+    SELECT :day, :source, :kind, told, told, :fingerprint, now()
+    FROM (SELECT coalesce(sum(number), 0)::bigint AS told FROM told_use) AS t
     ON CONFLICT (day, source, kind) DO UPDATE
-    SET num_told = excluded.num_told, fingerprint = excluded.fingerprint, aggregated_at = now()"""
+    SET num_told = excluded.num_told, most_told = greatest(old.most_told, excluded.num_told),
+        fingerprint = excluded.fingerprint, aggregated_at = now()"""
 
-_RESOLVE_UNKNOWN = (
-    f"""
+_COUNT_KNOWN = """
     WITH known AS (
-        DELETE FROM unknown_use AS u USING (
-            SELECT t.id, coalesce(d.id, b.dataset_id) AS dataset_id, s.id AS site_id
-            FROM unknown_use AS t JOIN sites AS s ON s.name = t.site
-            LEFT JOIN datasets AS d ON d.name = t.dataset LEFT JOIN {_FILE}
-            WHERE t.kind = 'accesses') AS k
-        WHERE u.id = k.id AND k.dataset_id IS NOT NULL
+        DELETE FROM unknown_use AS u USING ({known}) AS k WHERE u.id = k.id
         RETURNING u.day, u.source, k.dataset_id, k.site_id, u.number)
     INSERT INTO accesses_daily AS old (day, source, dataset_id, site_id, num_accesses)
     SELECT day, source, dataset_id, site_id, sum(number)::bigint FROM known GROUP BY 1, 2, 3, 4
     ON CONFLICT (day, source, dataset_id, site_id) DO UPDATE
-    SET num_accesses = old.num_accesses + excluded.num_accesses""",
+    SET num_accesses = old.num_accesses + excluded.num_accesses"""
+
+_BY_FILE = f"""
+    SELECT t.id, b.dataset_id, s.id AS site_id FROM unknown_use AS t JOIN {_FILE} JOIN blocks AS b ON b.id = f.block_id
+    JOIN sites AS s ON s.name = t.site WHERE t.kind = 'accesses' AND t.lfn IS NOT NULL"""
+
+_RESOLVE_UNKNOWN = (
+    _COUNT_KNOWN.format(
+        known="""
+        SELECT t.id, d.id AS dataset_id, s.id AS site_id FROM unknown_use AS t JOIN datasets AS d ON d.name = t.dataset
+        JOIN sites AS s ON s.name = t.site WHERE t.kind = 'accesses'"""
+    ),
+    _COUNT_KNOWN.format(known=f"{_BY_FILE} AND f.id > :file_id"),
+    _COUNT_KNOWN.format(known=f"{_BY_FILE} AND s.id > :site_id"),
     """
     WITH known AS (
         DELETE FROM unknown_use AS u USING datasets AS d
@@ -169,6 +200,12 @@ _RESOLVE_UNKNOWN = (
     SELECT day, source, dataset_id, sum(number)::bigint FROM known GROUP BY 1, 2, 3
     ON CONFLICT (day, source, dataset_id) DO UPDATE SET num_jobs = old.num_jobs + excluded.num_jobs""",
 )
+
+# Files get their ids under the lock of the inventory, so that none that comes later has a smaller one.
+_NOTE_RESOLVED = """
+    INSERT INTO use_resolved (id, file_id, site_id)
+    SELECT 1, coalesce((SELECT max(id) FROM files), 0), coalesce((SELECT max(id) FROM sites), 0)
+    ON CONFLICT (id) DO UPDATE SET file_id = excluded.file_id, site_id = excluded.site_id"""
 
 _PRUNE = """
     DELETE FROM unknown_use AS u USING (SELECT max(day) AS day FROM aggregated_days) AS newest

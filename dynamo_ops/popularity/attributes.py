@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory.database import Database, Snapshot, insert_frame
+from dynamo_ops.inventory.upsert import keep_inventory
 
 PRODUCER_GROUP = "dynamo_ops.attribute_producers"
 
@@ -72,6 +73,13 @@ def produce_all(db: Database) -> dict[str, int]:
 
 
 def _produce(db: Database, producer: AttributeProducer) -> list[AttributeSummary]:
+    """Read and written under one lock: who reads later writes later, so that older values never replace newer ones."""
+    with db.begin() as guard:
+        guard.execute(text("SELECT pg_advisory_xact_lock(hashtext('dynamo_ops.popularity.attributes'))"))
+        return _produce_alone(db, producer)
+
+
+def _produce_alone(db: Database, producer: AttributeProducer) -> list[AttributeSummary]:
     with db.snapshot() as snapshot:
         produced = producer.produce(snapshot)
     if produced is None:
@@ -83,6 +91,7 @@ def _produce(db: Database, producer: AttributeProducer) -> list[AttributeSummary
             producer=producer.name,
         )
     with db.begin() as connection:
+        keep_inventory(connection)
         for name, values in produced.values.items():
             _replace(connection, producer.name, name, values, produced.as_of)
     return [

@@ -48,9 +48,9 @@ def own_days(settings: Settings, day: date) -> list[DayOfSource]:
 def reopened_days(db: Database, settings: Settings, day: date) -> list[DayOfSource]:
     """Days before ``day`` that have been aggregated and have to be pulled again, because late data came or may have.
 
-    Of a source that can tell (fingerprints): those of the last ``look_back_days`` whose data are other ones now; data
-    that it no longer has are no news. Of one that cannot tell: the last ``repull_days``. Days that were never
-    aggregated are not among them: they are for a backfill.
+    Of a source that can tell (fingerprints): those of the last ``look_back_days`` whose data are other ones now, or
+    that had none then; data that it no longer has are no news. Of one that cannot tell: the last ``repull_days``. Days
+    that were never aggregated are not among them: they are for a backfill.
     """
     aggregated = db.frame(
         "SELECT day, source, kind, fingerprint FROM aggregated_days WHERE day < $1 AND day >= $2 ORDER BY day, source",
@@ -62,6 +62,7 @@ def reopened_days(db: Database, settings: Settings, day: date) -> list[DayOfSour
         made = make_source(settings, source, kind)
         mine = aggregated.filter((pl.col("source") == source) & (pl.col("kind") == kind))
         for held, known in mine.select("day", "fingerprint").iter_rows():
-            if (held >= repulled) if known is None else (made.fingerprint(held) not in (None, known)):
+            now = made.fingerprint(held)
+            if (now != known) if now is not None else (known is None and held >= repulled):
                 found.append(DayOfSource(held.isoformat(), source, kind))
     return sorted(found)

@@ -8,13 +8,13 @@ and booleans are as in JSON, an undefined attribute is null or left out, and wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Annotated
 
 import polars as pl
 from pydantic import BeforeValidator, Field, model_validator
 
+from dynamo_ops.errors import SourceDataError
 from dynamo_ops.inventory.frames import UTC
 from dynamo_ops.popularity.day_files import DayPath, DropOptions, files_of, fingerprint_of, summed
 from dynamo_ops.popularity.source import ACCESSES, DEMAND
@@ -126,11 +126,23 @@ class HtcondorDemandSource:
 def _jobs(
     drop: Drop, paths: list[str], options: DropOptions, attributes: Attributes, day: date, moment: str
 ) -> pl.DataFrame:
-    """The jobs whose ``moment`` is in the day: one row a job and dataset, with the attributes of its site."""
+    """The jobs whose ``moment`` is in the day: one row a job and dataset, with the attributes of its site.
+
+    A moment of 0 has not come, so it lies in no day that anybody asks for.
+    """
     columns = _columns(attributes, moment)
     found: list[pl.DataFrame] = [pl.DataFrame(schema={column.name: column.dtype for column in columns})]
+    seen = {"moment": False, "dataset": False}
+    num_records, datasets = 0, [f"dataset{number}" for number in range(len(attributes.dataset))]
     for file in files_of(drop, paths, day, options):
-        found.extend(_of_day(drop.frames(file, columns), day))
+        for frame in drop.frames(file, columns):
+            num_records += frame.height
+            seen["moment"] |= frame["moment"].null_count() < frame.height
+            seen["dataset"] |= any(frame[name].null_count() < frame.height for name in datasets)
+            found.append(frame.filter(pl.col("moment").dt.date() == day))
+    if num_records:
+        wanted = {"moment": [getattr(attributes, moment)], "dataset": attributes.dataset}
+        _require(drop, day, [wanted[name] for name, is_seen in seen.items() if not is_seen])
     named = pl.concat(found).with_columns(_identity()).unique("job", keep="first", maintain_order=True)
     values = [_value(f"dataset{number}") for number in range(len(attributes.dataset))]
     names = pl.concat_list(_parts(value, attributes.dataset_separator) for value in values)
@@ -150,10 +162,17 @@ def _columns(attributes: Attributes, moment: str) -> list[Column]:
     ]
 
 
-def _of_day(frames: Iterator[pl.DataFrame], day: date) -> Iterator[pl.DataFrame]:
-    """The jobs of the day. A moment of 0 has not come, so it lies in no day that anybody asks for."""
-    for frame in frames:
-        yield frame.filter(pl.col("moment").dt.date() == day)
+def _require(drop: Drop, day: date, missing: list[list[str]]) -> None:
+    """SourceDataError if no record at all has an attribute: that is a wrong name, or a drop made without it."""
+    if not missing:
+        return
+    names = " nor ".join(missing[0])
+    raise SourceDataError(
+        f"{drop.source}: no record for day {day} has the attribute {names}: mend options.attributes, or write the drop"
+        " with it",
+        source=drop.source,
+        day=day,
+    )
 
 
 def _identity() -> pl.Expr:

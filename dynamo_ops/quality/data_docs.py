@@ -11,9 +11,11 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import fsspec
 
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 INDEX = "index.html"
 PAGES = "pages"
 NEW = ".new"
+ABANDONED = timedelta(hours=1)
+"""A page that is being written for so long is not being written any more."""
 TEMPLATES = Path(__file__).parent / "pages"
 MOST_CHECKS = 60
 """More than any suite has: so many results are read back for each page of the index."""
@@ -43,8 +47,9 @@ def publish(
 ) -> str | None:
     """Write the page of one judgement, bring the index up to date, drop pages that are no longer in it.
 
-    Returns where the page is, null if none could be written: then the log says why, and the gate goes on. The page of a
-    run that is judged again is replaced.
+    Returns where the page is, null if none could be written: then the log says why, and the gate goes on. An index that
+    could not be written is only logged: the next judgement writes it. The page of a run that is judged again is
+    replaced.
     """
     if docs.location is None or docs.keep == 0:
         return None
@@ -52,11 +57,14 @@ def publish(
         files, root = fsspec.core.url_to_fs(docs.location)
         files.makedirs(f"{root}/{PAGES}", exist_ok=True)
         name = page_name(gate, subject, run_key)
-        _write(files, f"{root}/{PAGES}/{name}", _page(gate, subject, run_key, outcomes, results, figures))
-        _write_index(db, files, root, docs.keep)
+        _write(files, root, f"{PAGES}/{name}", _page(gate, subject, run_key, outcomes, results, figures))
     except Exception as error:  # whatever it is: a page is for reading, the judgement must not depend on it
         log.warning("no page of the %s gate, %s, was written to %s: %s", gate, subject, docs.location, error)
         return None
+    try:
+        _write_index(db, files, root, docs.keep)
+    except Exception as error:  # as above
+        log.warning("the index of pages in %s was not brought up to date: %s", docs.location, error)
     return f"{docs.location.rstrip('/')}/{PAGES}/{name}"
 
 
@@ -67,10 +75,12 @@ def page_name(gate: str, subject: str, run_key: str) -> str:
     return f"{words}-{unique}.html"
 
 
-def _write(files: Any, path: str, text: str) -> None:
-    """At once: who reads meanwhile sees the old page or the new one."""
-    files.pipe_file(path + NEW, text.encode())
-    files.mv(path + NEW, path)
+def _write(files: Any, root: str, name: str, text: str) -> None:
+    """At once: who reads meanwhile sees the old page or the new one. Gates that write side by side are not in each
+    other's way: the last one's stays."""
+    new = f"{root}/{PAGES}/{uuid4().hex}{NEW}"
+    files.pipe_file(new, text.encode())
+    files.mv(new, f"{root}/{name}")
 
 
 def _page(
@@ -119,7 +129,7 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def _write_index(db: Database, files: Any, root: str, keep: int) -> None:
-    """The index of the newest pages that are there; older ones go. What others are just writing stays."""
+    """The index of the newest pages that are there; older ones go, and what a killed task left half written."""
     there = {path.rsplit("/", 1)[-1] for path in files.ls(f"{root}/{PAGES}", detail=False)}
     judged = db.frame(
         """SELECT gate, subject, run_key,
@@ -135,7 +145,9 @@ def _write_index(db: Database, files: Any, root: str, keep: int) -> None:
         row["page"] = page_name(row["gate"], row["subject"], row["run_key"])
     rows = [row for row in judged if row["page"] in there][:keep]
     linked = [{**row, "page": f"{PAGES}/{row['page']}"} for row in rows]
-    _write(files, f"{root}/{INDEX}", _render("gate_index.j2", {"rows": linked}))
+    _write(files, root, INDEX, _render("gate_index.j2", {"rows": linked}))
     for name in there - {row["page"] for row in rows}:
-        if not name.endswith(NEW):
-            files.rm_file(f"{root}/{PAGES}/{name}")
+        path = f"{root}/{PAGES}/{name}"
+        with suppress(FileNotFoundError, NotImplementedError):  # another gate was quicker; it cannot tell since when
+            if not name.endswith(NEW) or files.modified(path) < datetime.now(UTC) - ABANDONED:
+                files.rm_file(path)

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from dynamo_ops.errors import GateError
 from dynamo_ops.inventory.database import Database, insert_frame
-from dynamo_ops.inventory.staging import STAGING_TABLES
+from dynamo_ops.inventory.staging import TABLES_OF, Staged, note_judgement
 from dynamo_ops.quality.checks import Check, Outcome, SqlCheck
 from dynamo_ops.quality.data_docs import publish
 from dynamo_ops.quality.figures import Figures, keep_figures
@@ -54,22 +54,24 @@ def run_gate(
     checks: Sequence[Check],
     warn_only: Collection[str],
     *,
+    staged: Staged | None = None,
     prepare: Mapping[str, str] | None = None,
     figures: Figures | None = None,
     docs: DataDocs | None = None,
 ) -> GateReport:
     """Run all checks, keep their results and the figures (a repeat replaces them), publish a page, and pass.
 
-    ``subject``: what is judged, as a message shall call it. ``prepare``: temporary tables by name, as queries, that
-    checks and figures may read. Raises GateError naming the gate, the subject and, for each failed check that is not in
-    ``warn_only``, what is wrong, how often, and up to three examples.
+    ``subject``: what is judged, as a message shall call it. ``staged``: the pull that is judged, asked for before any
+    of its rows was read; to pass lets it be merged, as long as nothing of it is staged again. ``prepare``: temporary
+    tables by name, as queries, that checks and figures may read. Raises GateError naming the gate, the subject and, for
+    each failed check that is not in ``warn_only``, what is wrong, how often, and up to three examples.
     """
     if any(isinstance(check, SqlCheck) for check in checks):
-        _analyze(db)
+        _analyze(db, TABLES_OF[staged.kind] if staged else ())
     done = validate(db, gate, checks, prepare or {}, figures.query if figures else None)
     outcomes = tuple(replace(outcome, is_blocking=outcome.key not in warn_only) for outcome in done.outcomes)
     failures = [outcome for outcome in outcomes if outcome.is_blocking and not outcome.is_success]
-    _keep(db, gate, subject, run_key, outcomes, figures, done.figures, is_accepted=not failures)
+    _keep(db, gate, subject, run_key, outcomes, figures, done.figures, staged, is_accepted=not failures)
     page = publish(db, docs, gate, subject, run_key, outcomes, done.results, done.figures) if docs else None
     if failures:
         raise _refusal(gate, subject, run_key, failures, page)
@@ -96,10 +98,14 @@ def _refusal(gate: str, subject: str, run_key: str, failures: Sequence[Outcome],
     return error
 
 
-def _analyze(db: Database) -> None:
-    """Statistics of rows that were staged a moment ago: without them the planner compares each file with each block."""
+def _analyze(db: Database, tables: Sequence[str]) -> None:
+    """Statistics of rows that were staged a moment ago: without them the planner compares each file with each block.
+
+    A database that is away is found here, before Great Expectations words it in its own way.
+    """
     with db.begin() as connection:
-        connection.execute(text(f"ANALYZE {', '.join(STAGING_TABLES)}"))
+        for table in tables:
+            connection.execute(text(f"ANALYZE {table}"))
 
 
 def _keep(
@@ -110,6 +116,7 @@ def _keep(
     outcomes: Sequence[Outcome],
     figures: Figures | None,
     values: Mapping[str, float],
+    staged: Staged | None,
     *,
     is_accepted: bool,
 ) -> None:
@@ -138,3 +145,5 @@ def _keep(
         insert_frame(connection, "gate_results", rows.with_columns(checked_at=pl.lit(now)))
         if figures is not None:
             keep_figures(connection, gate, run_key, figures, values, now, is_accepted=is_accepted)
+        if staged is not None:
+            note_judgement(connection, run_key, staged, is_accepted=is_accepted)

@@ -57,20 +57,6 @@ def trend(db: Database, gate: str, subject: str, metric: str, days: int) -> pl.D
     return found.filter(pl.col("as_of") > newest - timedelta(days=days))
 
 
-def refusal(db: Database, run_key: str, most_characters: int = 1000) -> str:
-    """What the gates of a run refused, in a few lines, for a note about the run; empty if they let all pass.
-
-    A run that judges days separately has keys that begin with its own.
-    """
-    found = db.frame(
-        """SELECT gate, subject, string_agg(observed, '; and ' ORDER BY id) AS what FROM gate_results
-           WHERE starts_with(run_key, $1) AND is_blocking AND NOT is_success GROUP BY gate, subject ORDER BY min(id)""",
-        (run_key,),
-    )
-    told = "\n".join(f"{gate} gate refused {subject}: {what}" for gate, subject, what in found.iter_rows())
-    return told if len(told) <= most_characters else told[: most_characters - 1] + "…"
-
-
 def prune(db: Database, *, before: datetime) -> int:
     """Forget results and figures that were taken down before then; returns how many."""
     with db.begin() as connection:

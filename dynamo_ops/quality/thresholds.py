@@ -29,6 +29,8 @@ MetadataCheck = Literal[
     "dataset_back",
     "datasets_invalidated",
     "bytes_lost",
+    "files_listed",
+    "files_lost",
     "block_fields",
     "block_name",
     "block_time",
@@ -99,7 +101,7 @@ DetoxCheck = Literal[
     "image_shrunken",
     "plan_age",
 ]
-FreshnessCheck = Literal["metadata_stale", "popularity_gap"]
+FreshnessCheck = Literal["metadata_stale", "popularity_stale", "popularity_gap"]
 LastCopies = Literal["never", "delete_lines", "always"]
 DealerCheck = Literal["site_ready", "site_quota", "volume", "cycle_volume", "plan_age"]
 
@@ -109,6 +111,8 @@ class MetadataThresholds(Strict):
 
     ``max_datasets_lost_fraction``: of the datasets that the source had in its last merged run.
     ``max_bytes_lost_fraction``: of what the inventory has of the pulled datasets; ``bytes_lost_tolerated`` always.
+    ``max_files_lost_fraction``: of the files (or their bytes) that closed blocks tell of, that may not be listed, and
+    of the known ones that may not be told any more; so many files and bytes are tolerated always.
     ``max_invalidated_fraction``: of the usable (valid or production) datasets, that may become invalid, deprecated or
     deleted at once; ``invalidated_tolerated`` always. ``max_clock_skew_h``: how far ahead of us a time may be.
     ``lfn_prefix``: where LFNs are expected; without it ``managed_prefix`` of the settings.
@@ -120,6 +124,9 @@ class MetadataThresholds(Strict):
     max_datasets_lost_fraction: Fraction = 0.05
     max_bytes_lost_fraction: Fraction = 0.2
     bytes_lost_tolerated: int = Field(1_000_000_000_000, ge=0)
+    max_files_lost_fraction: Fraction = 0.05
+    files_lost_tolerated: int = Field(100, ge=0)
+    file_bytes_lost_tolerated: int = Field(100_000_000_000, ge=0)
     max_invalidated_fraction: Fraction = 0.2
     invalidated_tolerated: int = Field(100, ge=0)
     max_file_size_bytes: int = Field(10_000_000_000_000, ge=1)
@@ -182,12 +189,14 @@ class DataDocs(Strict):
 class FreshnessThresholds(Strict):
     """What a plan may be made with. ``metadata_max_age_h``: hours since a source of metadata was merged last.
 
+    ``popularity_max_age_h``: hours since the end of the newest aggregated day of a source of accesses.
     ``max_missing_days``: days of accesses that may lack between a source's first day and the newest.
     ``gaps_accepted_before``: days before this one may lack; a person decided to live without them.
     """
 
     warn_only: frozenset[FreshnessCheck] = frozenset()
     metadata_max_age_h: float = Field(24, gt=0)
+    popularity_max_age_h: float = Field(36, gt=0)
     max_missing_days: int = Field(0, ge=0)
     gaps_accepted_before: date | None = None
 

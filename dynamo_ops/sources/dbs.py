@@ -114,19 +114,29 @@ class DbsSource:
     def _details(self, datasets: Sequence[str]) -> Iterator[Details]:
         ahead = self._options.threads
         with ThreadPoolExecutor(ahead) as threads:
-            for dataset, found in zip(datasets, fetched(threads, self._dataset, datasets, ahead), strict=True):
+            for found, left in fetched(threads, self._dataset, datasets, ahead):
                 yield found
-                if _is_huge(found.blocks):
-                    names = [(dataset, block) for block in found.blocks["block"]]
-                    yield from fetched(threads, self._of_block, names, ahead)
+                yield from fetched(threads, self._of_block, left, ahead)
 
-    def _dataset(self, dataset: str) -> Details:
-        """Blocks and files of a dataset; of a huge one the blocks only."""
-        params = {"dataset": dataset, "detail": 1}
-        told = self._http.frame(self._url("blocks"), self._blocks, params)
+    def _dataset(self, dataset: str) -> tuple[Details, list[tuple[str, str]]]:
+        """Blocks and files of a dataset; of a huge one the blocks only, and their names.
+
+        Production may add a block between both questions. Its files are there then, so the blocks are asked for again;
+        what has no block even so is for the gate.
+        """
+        blocks = self._blocks_of(dataset)
+        if _is_huge(blocks):
+            left = [(dataset, block) for block in blocks["block"]]
+            return Details(blocks, pl.DataFrame(schema=dict(FILES))), left
+        files = self._told(dataset, {"dataset": dataset, "detail": 1})
+        if not files["block"].is_in(blocks["block"].implode()).all():
+            blocks = self._blocks_of(dataset)
+        return Details(blocks, files), []
+
+    def _blocks_of(self, dataset: str) -> pl.DataFrame:
+        told = self._http.frame(self._url("blocks"), self._blocks, {"dataset": dataset, "detail": 1})
         told = told.with_columns(is_open=pl.col("is_open") == 1)
-        blocks = self._named(dataset, told).select(list(BLOCKS))
-        return Details(blocks, pl.DataFrame(schema=dict(FILES)) if _is_huge(blocks) else self._told(dataset, params))
+        return self._named(dataset, told).select(list(BLOCKS))
 
     def _of_block(self, name: tuple[str, str]) -> Details:
         dataset, block = name

@@ -29,6 +29,7 @@ from dynamo_ops.errors import (
     SettingsError,
     SourceDataError,
 )
+from dynamo_ops.sources.address import discreet, shown
 from dynamo_ops.sources.columns import Column, typed
 from dynamo_ops.sources.records import Fault, Records
 
@@ -107,7 +108,10 @@ class Drop:
             system, path = fsspec.core.url_to_fs(url, **self._options)
         except (ValueError, ImportError, TypeError) as error:
             raise SettingsError(
-                f"source {self.source!r}: {url} cannot be opened: {error}", file="", key=self.source, reason=str(error)
+                f"source {self.source!r}: {shown(url)} cannot be opened: {discreet(str(error))}",
+                file="",
+                key=self.source,
+                reason=discreet(str(error)),
             ) from error
         return system, str(path)
 
@@ -121,6 +125,7 @@ def fingerprint(files: Sequence[Found]) -> str:
 @contextmanager
 def reading(source: str, place: str) -> Iterator[None]:
     """Errors of files and their storages as ours: damaged, away, or not for us."""
+    place = shown(place)
     try:
         yield
     except DynamoError:
@@ -131,21 +136,23 @@ def reading(source: str, place: str) -> Iterator[None]:
         raise _damaged(source, place, error) from error
     except PermissionError as error:
         raise PermanentRemoteError(
-            f"{source}: {place} may not be read: {error}", service=source, url=place, status=None
+            f"{source}: {place} may not be read: {discreet(str(error))}", service=source, url=place, status=None
         ) from error
     except OSError as error:
         if type(error) is OSError and error.errno is None:  # what Arrow says of broken Parquet
             raise _damaged(source, place, error) from error
-        raise RetryableRemoteError(f"{source}: {place}: {error}", service=source, url=place, status=None) from error
+        raise RetryableRemoteError(
+            f"{source}: {place}: {discreet(str(error))}", service=source, url=place, status=None
+        ) from error
     except Exception as error:  # clients of storages have errors of their own
         if not type(error).__module__.startswith(("botocore", "aiohttp", "aiobotocore")):
             raise
         kind = CredentialError if "Credentials" in type(error).__name__ else RetryableRemoteError
-        raise kind(f"{source}: {place}: {error}", service=source, url=place, status=None) from error
+        raise kind(f"{source}: {place}: {discreet(str(error))}", service=source, url=place, status=None) from error
 
 
 def _damaged(source: str, place: str, error: Exception) -> SourceDataError:
-    return SourceDataError(f"{source}: {place}: cannot be read: {error}", source=source, file=place)
+    return SourceDataError(f"{source}: {place}: cannot be read: {discreet(str(error))}", source=source, file=place)
 
 
 def _json_lines(
@@ -260,6 +267,8 @@ def _present(columns: Sequence[Column], names: Sequence[str], fault: Fault) -> l
 
 
 def _fault(source: str, path: str) -> Fault:
+    path = shown(path)
+
     def fault(what: str, **facts: object) -> SourceDataError:
         return SourceDataError(f"{source}: {path}: {what}", **{"source": source, "file": path, **facts})
 

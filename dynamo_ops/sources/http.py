@@ -22,6 +22,7 @@ from dynamo_ops.errors import (
     SourceDataError,
 )
 from dynamo_ops.settings import Tls
+from dynamo_ops.sources.address import cause, shown
 from dynamo_ops.sources.records import Fault, Records
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ TLS_REFUSED_CREDENTIAL = ("ALERT_CERTIFICATE", "ALERT_BAD_CERTIFICATE", "ALERT_U
 
 
 class Answer(NamedTuple):
-    """What a service answered, to its end."""
+    """What a service answered, to its end. ``url``: what may be shown of it."""
 
     url: str
     status: int
@@ -112,11 +113,13 @@ class HttpJson:
         self._session.close()
 
     def _get(self, url: str, params: Mapping[str, Any] | None) -> Answer:
+        """What comes from there. Errors do not keep what is under them: it names the whole address."""
+        place = shown(url, params)
         try:
             with self._session.get(url, params=params, timeout=self._timeout, stream=True) as response:
                 content = b"".join(response.iter_content(CHUNK_BYTES))
         except requests.exceptions.SSLError as error:
-            raise self._tls_error(url, error) from error
+            raise self._tls_error(place, error) from None
         except (
             requests.ConnectionError,
             requests.Timeout,
@@ -124,20 +127,20 @@ class HttpJson:
             requests.exceptions.ContentDecodingError,
         ) as error:
             raise RetryableRemoteError(
-                f"{self.service}: no answer from {url}: {error}", service=self.service, url=url, status=None
-            ) from error
+                f"{self.service}: no answer from {place}: {cause(error)}", service=self.service, url=place, status=None
+            ) from None
         except requests.RequestException as error:
             raise PermanentRemoteError(
-                f"{self.service}: {url} cannot be asked: {error}", service=self.service, url=url, status=None
-            ) from error
-        answer = Answer(response.url, response.status_code, response.reason, content)
+                f"{self.service}: {place} cannot be asked: {cause(error)}", service=self.service, url=place, status=None
+            ) from None
+        answer = Answer(place, response.status_code, response.reason, content)
         if answer.status >= 400:
             raise self._refusal(answer)
         return answer
 
     def _tls_error(self, url: str, error: Exception) -> RetryableRemoteError | PermanentRemoteError:
         facts = {"service": self.service, "url": url, "status": None}
-        reason = str(error)
+        reason = cause(error)
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return PermanentRemoteError(
                 f"{self.service}: the certificate of {url} is not trusted (setting tls.ca): {reason}", **facts

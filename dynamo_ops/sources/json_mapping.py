@@ -46,17 +46,19 @@ Rule = Annotated[FieldRule, BeforeValidator(lambda given: {"field": given} if is
 
 class PageRule(Strict):
     """Pages asked for by number or by offset. ``parameter``: gets it, from ``first`` on; ``size_parameter``: gets
-    ``size``. The page that has fewer than ``size`` rows is the last."""
+    ``size``. The empty page is the last: a service may give fewer rows than it was asked for. ``ends``: ``short`` for a
+    service that keeps to ``size`` and refuses the page behind its last: there the first page with fewer is the last."""
 
     parameter: str
     counts: Literal["rows", "pages"] = "rows"
     first: int = Field(0, ge=0)
     size_parameter: str | None = None
     size: int = Field(1000, ge=1)
+    ends: Literal["empty", "short"] = "empty"
 
-    def parameters(self, number: int) -> dict[str, int]:
-        """What to ask for the page of that number, from 0."""
-        asked = {self.parameter: self.first + number * (self.size if self.counts == "rows" else 1)}
+    def parameters(self, number: int, num_rows: int) -> dict[str, int]:
+        """What to ask for the page of that number, from 0, behind ``num_rows`` rows."""
+        asked = {self.parameter: self.first + (num_rows if self.counts == "rows" else number)}
         return asked | ({self.size_parameter: self.size} if self.size_parameter else {})
 
 

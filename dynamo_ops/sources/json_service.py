@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import polars as pl
 
-from dynamo_ops.errors import PermanentRemoteError, SourceDataError
+from dynamo_ops.errors import RemoteError, SourceDataError
 from dynamo_ops.settings import SourceSettings, Tls
 from dynamo_ops.sources.columns import MISSING, adler32_digits, from_values
 from dynamo_ops.sources.http import HttpJson
@@ -30,13 +30,16 @@ LABELS = {"datasets": "dataset", "blocks": "block", "files": "lfn"}
 class _Page(NamedTuple):
     """A page to ask for: of a table, at a URL, of that number from 0. ``dataset`` is empty for the list of datasets.
 
-    ``before``: the name of the first record of the page before it, so that a service which goes round is seen.
+    ``num_rows``: how many rows were before it, ``num_before``: on the page before it. ``before``: the name of the first
+    record of that page, so that a service which goes round is seen.
     """
 
     table: str
     url: str
     number: int
     dataset: str
+    num_rows: int = 0
+    num_before: int = 0
     before: object = None
 
 
@@ -76,10 +79,17 @@ class JsonSource:
                     yield from self._rest(page)
 
     def _first(self, dataset: str) -> tuple[Details, list[_Page]]:
-        """The first page of a dataset's blocks and of its files, and those that come next."""
-        blocks, next_blocks = self._page(self._start("blocks", {"dataset": dataset}, dataset))
+        """The first page of a dataset's files, and of its blocks if there is no other; and the pages that come next.
+
+        The blocks are asked for after all files: one that production adds meanwhile is then a block with too few files,
+        and not files of an unknown block.
+        """
         files, next_files = self._page(self._start("files", {"dataset": dataset}, dataset))
-        return Details(blocks, files), [page for page in (next_blocks, next_files) if page is not None]
+        first_blocks = self._start("blocks", {"dataset": dataset}, dataset)
+        if next_files is not None:
+            return Details(pl.DataFrame(schema=dict(BLOCKS)), files), [next_files, first_blocks]
+        blocks, next_blocks = self._page(first_blocks)
+        return Details(blocks, files), [] if next_blocks is None else [next_blocks]
 
     def _rest(self, page: _Page | None) -> Iterator[Details]:
         no_blocks, no_files = pl.DataFrame(schema=dict(BLOCKS)), pl.DataFrame(schema=dict(FILES))
@@ -108,13 +118,15 @@ class JsonSource:
     def _page(self, page: _Page) -> tuple[pl.DataFrame, _Page | None]:
         """The rows of a page as a frame of the table's columns, and the page after it."""
         listing = self._listing(page.table)
-        parameters = listing.page.parameters(page.number) if listing.page else None
+        parameters = listing.page.parameters(page.number, page.num_rows) if listing.page else None
         try:
             document, fault = self._http.document(page.url, parameters)
-        except PermanentRemoteError as error:
+        except RemoteError as error:
             if listing.not_found == "empty" and error.facts["status"] == NOT_FOUND:
                 return pl.DataFrame(schema=dict(TABLES[page.table])), None
-            raise
+            if not page.dataset:
+                raise
+            raise type(error)(f"{error} (dataset {page.dataset})", **error.facts, dataset=page.dataset) from None
         records = inside(document, listing.rows.split(".")) if listing.rows else document
         if not isinstance(records, list):
             raise fault(f"is not a JSON document with a list at {listing.rows or 'its top'}")
@@ -124,8 +136,10 @@ class JsonSource:
         first = frame[LABELS[page.table]][0]
         if page.number and first == page.before:
             raise fault(f"{first}: comes again at the head of page {page.number + 1}; does the service know of pages?")
+        _check_not_cut(page, listing, fault)
         after = self._after(page, listing, document, frame.height, fault)
-        return frame, after and after._replace(before=first)
+        num_rows = page.num_rows + frame.height
+        return frame, after and after._replace(before=first, num_rows=num_rows, num_before=frame.height)
 
     def _frame(self, page: _Page, records: list[Any], fault: Fault) -> pl.DataFrame:
         listing, label = self._listing(page.table), LABELS[page.table]
@@ -152,7 +166,8 @@ class JsonSource:
 
     def _after(self, page: _Page, listing: Listing, document: Any, num_rows: int, fault: Fault) -> _Page | None:
         if listing.page is not None:
-            return page._replace(number=page.number + 1) if num_rows >= listing.page.size else None
+            is_last = listing.page.ends == "short" and num_rows < listing.page.size
+            return None if is_last else page._replace(number=page.number + 1)
         following = inside(document, listing.next.split(".")) if listing.next else None
         if following is None or following is MISSING or following == "":
             return None
@@ -160,3 +175,16 @@ class JsonSource:
         if urlsplit(url)[:2] != urlsplit(page.url)[:2] or url == page.url:
             raise fault(f"{listing.next} is {following!r}, expected another page of the same service")
         return page._replace(url=url, number=page.number + 1)
+
+
+def _check_not_cut(page: _Page, listing: Listing, fault: Fault) -> None:
+    """That a service which was told how long its pages are kept to it: else it may leave rows out between two."""
+    rule = listing.page
+    if rule is None or rule.counts == "rows" or rule.size_parameter is None or page.number == 0:
+        return
+    if page.num_before < rule.size:
+        place = f"{page.dataset}: " if page.dataset else ""
+        raise fault(
+            f"{place}{page.table}: page {page.number} has {page.num_before:,} rows of the {rule.size:,} asked for, and "
+            f"another page follows: set page.size to what the service gives"
+        )

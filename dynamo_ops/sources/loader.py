@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from dynamo_ops.errors import SettingsError
-from dynamo_ops.settings import SourceSettings, Tls
+from dynamo_ops.settings import SourceSettings, Tls, given
 from dynamo_ops.sources.source import MetadataSource, SiteSource
 
 METADATA_GROUP = "dynamo_ops.metadata_sources"
@@ -50,15 +50,11 @@ def parse_options(source: SourceSettings, model: type[Options]) -> Options:
         return model.model_validate(source.options)
     except ValidationError as error:
         faults = error.errors()
-        lines = [f"source {source.name!r}: options.{_key(fault)}: {fault['msg']}{_given(fault)}" for fault in faults]
+        lines = [f"source {source.name!r}: options.{_key(fault)}: {fault['msg']}{given(fault)}" for fault in faults]
         raise SettingsError(
             "\n".join(lines), file="", source=source.name, key=f"options.{_key(faults[0])}", reason=faults[0]["msg"]
-        ) from error
+        ) from None  # it repeats the options whole, secrets too
 
 
 def _key(fault: Any) -> str:
     return ".".join(str(part) for part in fault["loc"])
-
-
-def _given(fault: Any) -> str:
-    return "" if fault["type"] == "missing" else f", got {fault['input']!r}"

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 
 from dynamo_ops.errors import SettingsError
@@ -103,15 +103,19 @@ def merge(
     until: datetime,
     *,
     stable_h: float = SiteStatusSettings().stable_h,
+    every: timedelta = timedelta(0),
 ) -> dict[str, object]:
     """Merge what the run staged of these sources, sites first; returns the summaries by source.
 
     ``is_changed``: anything at all is different now; without it those who wait for metadata still have to be told, for
     the time up to which it is known moved on.
-    ``stable_h``: the patience with the status of sites (``site_status.stable_h`` of the settings).
+    ``stable_h``: the patience with the status of sites (``site_status.stable_h`` of the settings). ``every``: the time
+    between two runs. Raises InventoryError for what no gate accepted; sources merged before it stay merged.
     The staged rows stay, so that a merge which was killed can be run again; housekeeping removes those of old runs.
     """
-    sites = {source: asdict(merge_sites(db, run_key, source, stable_h=stable_h)) for source in site_sources}
+    sites = {
+        source: asdict(merge_sites(db, run_key, source, stable_h=stable_h, every=every)) for source in site_sources
+    }
     metadata = {source: asdict(merging.merge_metadata(db, run_key, source, until)) for source in sources}
     done = [*sites.items(), *metadata.items()]
     for source, counts in done:

@@ -23,7 +23,7 @@ def send_digest(until: datetime, *, again: bool) -> str:
     """
     from dynamo_ops.alerts.alert import Alert, claim, release, take_over, told, told_at
     from dynamo_ops.alerts.digest import read_digest
-    from dynamo_ops.alerts.digest_text import digest_message
+    from dynamo_ops.alerts.digest_text import alerts_shown, digest_message
 
     db = database()
     day = Alert("digest", DAG_ID, None, "Digest", "", f"{until:%Y-%m-%d}")
@@ -39,7 +39,7 @@ def send_digest(until: datetime, *, again: bool) -> str:
         release(db, claimed)
         raise RetryableRemoteError(f"the digest of {until:%Y-%m-%d} was {delivery}", service="alerts")
     told(db, claimed)
-    alerts = next(section.rows for section in digest.sections if section.key == "alerts")
-    if number := take_over(db, list(alerts["key"])):
+    # Those for which there was no line stay untold, and are the first of the next digest.
+    if number := take_over(db, alerts_shown(digest, in_mail="mail" in delivery.delivered)):
         log.info("%d failures that nobody had been told of are told by the digest", number)
     return str(delivery)

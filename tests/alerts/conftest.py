@@ -107,11 +107,11 @@ STANDS = (
        VALUES ('never told', 'failure', 'deletions', 'delete', 'KeyError', 'x', '2026-02-01', '2026-02-01', 3, 3)""",
     """INSERT INTO source_states (source, merged_until, num_datasets, num_sites_ready, updated_at)
        VALUES ('dbs', '2026-03-01 20:00+00', 1234, NULL, now()), ('cric', NULL, NULL, 3, '2026-03-02 05:00+00')""",
-    """INSERT INTO aggregated_days (day, source, kind, num_told, aggregated_at)
-       SELECT day, 'monit', 'accesses', 1, now() FROM generate_series(date '2026-01-01', '2026-03-01', '1 day') day
+    """INSERT INTO aggregated_days (day, source, kind, num_told, most_told, aggregated_at)
+       SELECT day, 'monit', 'accesses', 1, 1, now() FROM generate_series(date '2026-01-01', '2026-03-01', '1 day') day
        WHERE day NOT IN ('2026-02-26', '2026-02-10', '2026-02-28')""",
-    """INSERT INTO aggregated_days (day, source, kind, num_told, aggregated_at)
-       VALUES ('2026-03-01', 'queue', 'demand', 1, now())""",
+    """INSERT INTO aggregated_days (day, source, kind, num_told, most_told, aggregated_at)
+       VALUES ('2026-03-01', 'queue', 'demand', 1, 1, now())""",
     "UPDATE sites SET status = 'waitroom', status_changed_at = '2026-03-02 01:00+00' WHERE name = 'T2_C'",
     "UPDATE sites SET status = 'morgue', status_changed_at = '2025-03-02 01:00+00' WHERE name = 'T2_D'",
     """INSERT INTO site_sources (site_id, source, told_status) SELECT id, 'cric', 'ready' FROM sites

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from dynamo_ops.alerts import alert as alerts
 from dynamo_ops.alerts.alert import Alert, Claim, identity
-from dynamo_ops.errors import GateError, PermanentRemoteError, RetryableRemoteError, SettingsError
+from dynamo_ops.errors import (
+    GateError,
+    InventoryError,
+    PermanentRemoteError,
+    RetryableRemoteError,
+    SettingsError,
+    SourceDataError,
+)
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.popularity.day_files import DropOptions, files_of
+from dynamo_ops.sources.drop import Drop
 
 FAILURE = Alert("failure", "transfers", "submit", "RetryableRemoteError", "FTS answered 503", "service=fts")
 
@@ -138,6 +148,21 @@ def test_a_database_that_is_away_is_said_so() -> None:
             GateError("8 rows", gate="metadata", failures=["lfn", "size"]),
             id="the same expectations in another order",
         ),
+        pytest.param(
+            GateError("3 rows", gate="accesses", subject="source 'x' on 2026-01-12", failures=["given"]),
+            GateError("3 rows", gate="accesses", subject="source 'x' on 2025-12-31", failures=["given"]),
+            id="a gate of another day",
+        ),
+        pytest.param(
+            SourceDataError("no file", source="x", file="/drop/2026/01/12/a.json", day=date(2026, 1, 12)),
+            SourceDataError("no file", source="x", file="/drop/of jan 13.json", day=date(2026, 1, 13)),
+            id="the file of another day",
+        ),
+        pytest.param(
+            SourceDataError("cut", source="x", file="/drop/20260112.json"),
+            SourceDataError("cut", source="x", file="/drop/20260113.json"),
+            id="a damaged file of another day",
+        ),
     ],
 )
 def test_the_same(one: Exception, other: Exception) -> None:
@@ -159,6 +184,16 @@ def test_the_same(one: Exception, other: Exception) -> None:
             SettingsError("x", file="dynamo.yaml", key="a", reason="1"),
             SettingsError("x", file="dynamo.yaml", key="b", reason="1"),
             id="setting",
+        ),
+        pytest.param(
+            SourceDataError("x", source="x", file="/drop/blocks.json"),
+            SourceDataError("x", source="x", file="/drop/files.json"),
+            id="file without a day",
+        ),
+        pytest.param(
+            GateError("x", gate="accesses", subject="source 'a' on 2026-01-12"),
+            GateError("x", gate="accesses", subject="source 'b' on 2026-01-12"),
+            id="source of a gate",
         ),
     ],
 )
@@ -183,6 +218,30 @@ def test_an_error_that_nobody_foresaw_is_known_by_where_it_came_from() -> None:
     assert caught(lambda: first("x")) == caught(lambda: first("y")) == "at test_alert.py:first"
     assert caught(second) == "at test_alert.py:second"
     assert identity(None) == identity(KeyError("never raised")) == ""
+
+
+def test_every_day_that_has_no_drop_is_one_alert(tmp_path: Path) -> None:
+    drop, marks = Drop("queue", {}), set()
+    for day in (date(2026, 1, 12), date(2026, 1, 13)):
+        with pytest.raises(SourceDataError) as caught:
+            files_of(drop, [f"{tmp_path}/{{day:%d %b}}.csv"], day, DropOptions())
+        marks.add(identity(caught.value))
+    assert marks == {"source=queue"}
+
+
+def test_errors_of_ours_that_name_nothing_to_know_them_by_are_known_by_where_they_came_from() -> None:
+    def first(dataset: str) -> None:
+        raise InventoryError(f"{dataset}: no such dataset", dataset=dataset)
+
+    def second() -> None:
+        raise InventoryError("no plan", plan_id=7)
+
+    marks = []
+    for call in (lambda: first("/A/B/C"), lambda: first("/D/E/F"), second):
+        with pytest.raises(InventoryError) as caught:
+            call()
+        marks.append(identity(caught.value))
+    assert marks == ["at test_alert.py:first", "at test_alert.py:first", "at test_alert.py:second"]
 
 
 def test_keys_can_be_read_and_are_never_too_long_for_an_index(database: Database) -> None:

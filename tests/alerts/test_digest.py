@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dynamo_ops.alerts.digest import Digest, read_digest
-from dynamo_ops.alerts.digest_text import LOOKS, SHOWN, digest_message
+from dynamo_ops.alerts.digest_text import LOOKS, SHOWN, SHOWN_IN_MAIL, alerts_shown, digest_message
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.settings import Settings, settings
 from tests.alerts.conftest import UNTIL
@@ -141,6 +141,34 @@ def test_a_chat_is_not_flooded(bad_day: Inventory, sources: Settings) -> None:
     assert "- … and 79 more (`dynamo digest --json`)" in message.text
     assert "… and 54 more." in message.html
     assert "and 86 more" in message.text.split("\n\n", maxsplit=1)[0]
+
+
+def test_what_others_wrote_is_shown_in_a_chat_and_not_obeyed(bad_day: Inventory, sources: Settings) -> None:
+    nasty = "/x@channel/![a](http://a.example.org)"
+    for table, column in (("gate_results", "observed"), ("alerts", "message"), ("invalidations", "reason")):
+        bad_day.rows(f"UPDATE {table} SET {column} = '{nasty}'")
+    bad_day.rows(f"UPDATE gate_results SET subject = '{nasty}'")
+    message = digest_message(read_digest(bad_day.db, sources, UNTIL))
+    assert "x@" in message.text
+    assert not any(markup in message.text for markup in ("@channel", "![", "]("))
+    assert nasty in html.unescape(message.html)
+
+
+@pytest.mark.parametrize(("in_mail", "shown"), [(True, SHOWN_IN_MAIL), (False, SHOWN)], ids=["mail", "chat"])
+def test_what_nobody_was_told_of_comes_first_and_what_has_no_line_is_not_taken_for_shown(
+    bad_day: Inventory, sources: Settings, in_mail: bool, shown: int
+) -> None:
+    bad_day.rows("""
+        INSERT INTO alerts (key, kind, dag_id, task_id, error, message, first_at, last_at, num_times, num_untold,
+                            told_at)
+        SELECT 'k' || n, 'failure', 'd' || n, 't', 'KeyError', 'x', '2026-03-01 07:00+00', '2026-03-01 19:00+00', 1, 1,
+               '2026-03-01 19:00+00' FROM generate_series(1, 90) n""")
+    digest = read_digest(bad_day.db, sources, UNTIL)
+    keys = alerts_shown(digest, in_mail=in_mail)
+    assert (len(keys), keys[0]) == (shown, "never told")
+    if not in_mail:
+        lines = digest_message(digest).text.splitlines()
+        assert sum(line.startswith("- d") and "KeyError" in line for line in lines) == shown
 
 
 @pytest.fixture

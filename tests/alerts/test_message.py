@@ -15,6 +15,7 @@ from dynamo_ops.alerts.message import (
     Grouping,
     LateRun,
     failure_message,
+    inert,
     late_message,
     span,
 )
@@ -94,6 +95,23 @@ def test_what_an_error_holds_is_shown_and_not_obeyed() -> None:
     assert "<!channel>" not in message.text
     assert "<@U1>" not in message.text
     assert "Run: `manual__'<1>`" in message.text
+
+
+NASTY = "/x@channel @all/![a](http://a.example.org)/[b](http://b.example.org)/[c]: d <!here> <http://e|f> <#C1> T2_A"
+
+
+def is_inert(text: str) -> bool:
+    return not any(markup in text for markup in ("@channel", "@all", "![", "](", "]:", "<!", "<@", "<http", "<#"))
+
+
+def test_outside_fences_nothing_calls_anybody_or_is_a_link_under_another_name() -> None:
+    assert is_inert(inert(NASTY))
+    assert inert("T2_A: <dbs> lists a[1] of `x` (50 %!) https://a.example.org/b") == (
+        "T2_A: <dbs> lists a[1] of `x` (50 %!) https://a.example.org/b"
+    )
+    message = failure_message(replace(TASK, text="x", label=NASTY), Grouping(None, 6, NASTY))
+    assert is_inert(message.text)
+    assert html.escape(NASTY) in message.html
 
 
 def test_without_interval_label_and_end() -> None:

@@ -14,6 +14,7 @@ from dynamo_ops.inventory.database import Database
 from dynamo_ops.settings import Settings, SourceSettings, Tls
 from dynamo_ops.sources import steps
 from tests.chaos.worker import Points, main, watch_database, watch_requests
+from tests.inventory.told import accept
 
 RUN = "next"
 FIRST, NEXT = datetime(2100, 1, 1, tzinfo=UTC), datetime(2100, 1, 2, tzinfo=UTC)
@@ -39,6 +40,8 @@ def run_task(db: Database, settings: Settings, task: str, pages: list[int]) -> N
     elif task == "pull_details":
         for page in pages:
             steps.pull_details(db, settings, RUN, "dbs", page)
+    elif task == "gate":
+        accept(db, RUN)
     else:
         steps.merge(db, RUN, ["dbs"], [], NEXT)
 

@@ -99,6 +99,7 @@ def configuration(grid: Grid) -> dict[str, Any]:
         "fts": {"url": ends["fts"], "poll_interval_s": 0.2, "timeout_h": 0.05, "retry_delay_s": 0},
         "transfers": {"backoff_s": 0},
         "deletion": {"backoff_s": 0},
+        "popularity": {"wait_h": 0},
         "retries": {"count": 2, "delay_s": 0.1, "max_delay_s": 0.2},
         "mail": {"sender": "dynamo@localhost", "recipients": [RECIPIENT]},
     }

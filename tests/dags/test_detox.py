@@ -156,15 +156,15 @@ def test_a_plan_that_deletes_too_much_is_refused_and_not_committed(house: House)
 def test_days_of_accesses_that_lack_stop_the_plan_until_they_are_backfilled(house: House) -> None:
     house.rows("DELETE FROM aggregated_days")
     house.rows("""
-        INSERT INTO aggregated_days (day, source, kind, num_told, aggregated_at)
-        SELECT current_date - back, 'accesses', 'accesses', 0, now() FROM unnest(ARRAY[1, 3]) AS back""")
+        INSERT INTO aggregated_days (day, source, kind, num_told, most_told, aggregated_at)
+        SELECT current_date - back, 'accesses', 'accesses', 0, 0, now() FROM unnest(ARRAY[1, 3]) AS back""")
     run = house.run("detox_physics")
     assert run.failed == {"gate"}
     assert house.rows(WISHES) == [(0,)]
     assert "more than 0 days of accesses lack (backfill popularity_aggregation)" in house.last_mail_text()
     house.rows("""
-        INSERT INTO aggregated_days (day, source, kind, num_told, aggregated_at)
-        SELECT current_date - 2, 'accesses', 'accesses', 0, now()""")
+        INSERT INTO aggregated_days (day, source, kind, num_told, most_told, aggregated_at)
+        SELECT current_date - 2, 'accesses', 'accesses', 0, 0, now()""")
     assert house.run("detox_physics").state == "success"
 
 

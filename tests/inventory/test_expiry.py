@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.expiry import expire
-from dynamo_ops.inventory.staging import STAGING_TABLES
+from dynamo_ops.inventory.staging import STAGING_TABLES, staged_pull
 from tests.fileops.factory import Inventory
+from tests.inventory.told import accept, dataset, stage
 
 LOCKS = {
     "expired long ago": ("now() - interval '367 days'", "NULL"),
@@ -30,9 +34,17 @@ def test_locks_go_a_year_after_they_were_over(database: Database) -> None:
     assert expire(database)["locks"] == 0
 
 
-def stage_runs(inventory: Inventory, *runs: str, detailed: bool) -> None:
+def stage_runs(
+    inventory: Inventory, *runs: str, detailed: bool = False, kind: str = "metadata", hours_ago: float = 49
+) -> None:
     for run in runs:
-        inventory.rows("INSERT INTO staged_pulls (run_key, source, kind) VALUES (:r, 's', 'metadata')", r=run)
+        inventory.rows(
+            """INSERT INTO staged_pulls (run_key, source, kind, staged_at)
+               VALUES (:r, 's', :kind, now() - make_interval(secs => 3600 * :hours_ago))""",
+            r=run,
+            kind=kind,
+            hours_ago=hours_ago,
+        )
         tables = ("staged_sites (run_key, source, site)", "staged_files (run_key, source, lfn, page)")
         values = ("'T2_' || n", "'/f' || n, 0")
         for table, row in list(zip(tables, values, strict=True))[: 1 + detailed]:
@@ -62,9 +74,48 @@ def test_of_runs_with_files_fewer_stay_and_each_whole_or_not_at_all(database: Da
     inventory = Inventory(database)
     for number in range(7):
         stage_runs(inventory, f"metadata {number}", detailed=True)
-        stage_runs(inventory, f"popularity {number}", detailed=False)
+        stage_runs(inventory, f"sites {number}", kind="sites")
     assert expire(database)["staged_files"] == 2 * 2
     metadata = {f"metadata {number}" for number in range(2, 7)}
     for table in ("staged_files", "staged_blocks"):
         assert kept(inventory, table) == metadata
-    assert kept(inventory, "staged_pulls") == metadata | {f"popularity {number}" for number in range(7)}
+    assert kept(inventory, "staged_pulls") == metadata | {f"sites {number}" for number in range(7)}
+
+
+def test_use_stays_for_two_days_and_pushes_no_metadata_out(database: Database) -> None:
+    inventory = Inventory(database)
+    stage_runs(inventory, "metadata", detailed=True)
+    new = [f"new@{number}" for number in range(25)]
+    stage_runs(inventory, *new, kind="accesses", hours_ago=47)
+    stage_runs(inventory, "old accesses", kind="accesses")
+    stage_runs(inventory, "old demand", kind="demand")
+    assert expire(database)["staged_pulls"] == 2
+    assert kept(inventory, "staged_pulls") == {"metadata", *new}
+
+
+def test_what_was_staged_just_now_stays_however_much_it_is(database: Database) -> None:
+    inventory = Inventory(database)
+    stage_runs(inventory, *(f"run {number}" for number in range(25)), detailed=True, hours_ago=47)
+    assert sum(expire(database).values()) == 0
+
+
+def test_an_old_run_that_is_staged_again_is_new(database: Database) -> None:
+    inventory = Inventory(database)
+    stage_runs(inventory, "cleared", *(f"run {number}" for number in range(20)))
+    stage(database, [dataset()], run_key="cleared", source="s")
+    inventory.rows("UPDATE staged_pulls SET staged_at = now() - interval '3 days'")
+    expire(database)
+    assert kept(inventory, "staged_pulls") == {"cleared", *(f"run {number}" for number in range(1, 20))}
+
+
+def test_what_is_being_merged_stays(database: Database) -> None:
+    inventory = Inventory(database)
+    stage_runs(inventory, *(f"run {number}" for number in range(23)))
+    accept(database, "run 1", "s")
+    with database.begin() as connection:
+        staged_pull(connection, "run 1", "s", "metadata")
+        assert expire(database)["staged_pulls"] == 2
+    assert kept(inventory, "staged_sites") == {"run 1", *(f"run {number}" for number in range(3, 23))}
+    assert expire(database)["staged_pulls"] == 1
+    with database.begin() as connection, pytest.raises(InventoryError, match="pull them again"):
+        staged_pull(connection, "run 1", "s", "metadata")

@@ -22,7 +22,7 @@ from dynamo_ops.inventory.site_override import set_status
 from dynamo_ops.sources.steps import merge as merge_all
 from simgrid.grid import Grid
 from tests.conftest import TEMPLATE
-from tests.inventory.told import block, dataset, file, merge, site, sync_sites
+from tests.inventory.told import UNTIL, accept, block, dataset, file, merge, site, sync_sites
 from tests.sources.pocket import NOW, TINY, inventory_counts, pull_all, settings_for
 
 DOCUMENT: dict[str, Any] = {
@@ -265,20 +265,104 @@ def copy_of(*files: str, block: str = "b1") -> dict[str, Any]:
     return {"dataset_replicas": [{"dataset": "/A/B-v1/C", "site": "T2_A", "blocks": [named]}]}
 
 
-def test_the_files_of_a_replica_are_those_that_are_named(filled: Database) -> None:
-    query = "SELECT f.lfn FROM block_replica_files AS p JOIN files AS f ON f.id = p.file_id"
+LISTED = "SELECT f.lfn FROM block_replica_files AS p JOIN files AS f ON f.id = p.file_id ORDER BY 1"
+
+
+def test_files_are_added_to_a_replica_and_none_is_taken_away(filled: Database) -> None:
     steps: list[tuple[tuple[str, ...], tuple[bool, int], list[str]]] = [
-        ((), (False, 0), []),
         (("/a/1",), (False, 10), ["/a/1"]),
-        (("/a/2",), (False, 10), ["/a/2"]),
-        (("/a/1", "/a/2"), (True, 20), []),
-        (("/a/2",), (False, 10), ["/a/2"]),
+        ((), (False, 10), ["/a/1"]),
+        (("/a/2",), (True, 20), []),
+        (("/a/2",), (True, 20), []),
+        ((), (True, 20), []),
     ]
+    before = None
     for files, state, there in steps:
-        assert inject(filled, copy_of(*files)).block_replicas.written == 1
+        assert inject(filled, copy_of(*files)).block_replicas.written == int(before != state)
         assert inject(filled, copy_of(*files)).is_nothing
         assert replicas(filled)[0][3:] == state
-        assert filled.frame(query)["lfn"].to_list() == there
+        assert filled.frame(LISTED)["lfn"].to_list() == there
+        before = state
+
+
+def test_a_new_replica_can_be_empty(filled: Database) -> None:
+    assert inject(filled, copy_of()).block_replicas == Count(1, 0, 0)
+    assert replicas(filled) == [("b1", "T2_A", None, False, 0)]
+
+
+def test_new_files_of_a_document_that_are_there_too_complete_the_replica_again(filled: Database) -> None:
+    inject(filled, DOCUMENT)
+    more = files(lfn("/a/9", 3), of="/A/B-v1/C")
+    summary = inject(filled, {**more, **copy_of("/a/9")})
+    assert (summary.replicas_made_incomplete, summary.block_replicas) == (1, Count(0, 1, 0))
+    assert replicas(filled)[0] == ("b1", "T2_A", "phys", True, 23)
+    assert filled.frame(LISTED).is_empty()
+
+
+def test_the_owner_and_the_growth_of_a_known_replica_stay_unless_they_are_named(filled: Database) -> None:
+    inject(filled, DOCUMENT)
+    assert inject(filled, replica()).is_nothing
+    assert inject(filled, replica(blocks=["/A/B-v1/C#b1"])).is_nothing
+    grows = "SELECT r.is_growing, g.name FROM dataset_replicas AS r JOIN groups AS g ON g.id = r.group_id"
+    assert filled.frame(grows).rows() == [(True, "phys")]
+    top = {"groups": [{"name": "top", "ownership_level": "block"}]}
+    assert written(inject(filled, {**top, **replica(group="top", blocks=["/A/B-v1/C#b1"])})) == {
+        "groups": (1, 0),
+        "dataset_replicas": (0, 1),
+        "block_replicas": (0, 1),
+    }
+    assert filled.frame(grows).rows() == [(True, "top")]
+    assert [row[2] for row in replicas(filled)] == ["top", "phys", None]
+    blocks = [{"name": "/A/B-v1/C#b2", "group": None}]
+    assert inject(filled, replica(blocks=blocks)).block_replicas == Count(0, 1, 0)
+    assert [row[2] for row in replicas(filled)] == ["top", None, None]
+
+
+@pytest.mark.parametrize("named", ["*", ["/A/B-v1/C#b2"], [{"name": "/A/B-v1/C#b2", "files": ["/a/3"]}]])
+@pytest.mark.parametrize("state", ["new", "held", "done", "cancelled"])
+def test_a_replica_that_is_being_deleted_is_refused(filled: Database, named: Any, state: str) -> None:
+    inject(filled, DOCUMENT)
+    with filled.begin() as connection:
+        connection.execute(text("UPDATE block_replicas SET group_id = NULL"))
+        connection.execute(
+            text("""INSERT INTO subscriptions (file_id, site_id, action, origin, state)
+                    SELECT f.id, s.id, 'delete', 'detox', :state FROM files AS f, sites AS s
+                    WHERE f.lfn = '/a/3' AND s.name = 'T2_A'"""),
+            {"state": state},
+        )
+    told = replica(group="phys", blocks=named)
+    if state in ("done", "cancelled"):
+        assert inject(filled, told).block_replicas.changed
+        return
+    before = inventory_counts(filled)
+    with pytest.raises(InventoryError) as caught:
+        inject(filled, told)
+    path = "dataset_replicas[0]" if named == "*" else "dataset_replicas[0].blocks[0]"
+    assert f"\n{path}: block '/A/B-v1/C#b2' at 'T2_A' is being deleted (1 files" in str(caught.value)
+    assert inventory_counts(filled) == before
+    assert inject(filled, replica(group="phys", blocks=["/A/B-v1/C#b1"])).block_replicas == Count(0, 1, 0)
+
+
+def test_what_a_source_tells_counts_more_than_an_injection_without_times(database: Database) -> None:
+    named = {"name": "/A/B-v1/C", "software_release": "SW_9", "blocks": [{"name": "b1"}, {"name": "b2"}]}
+    inject(database, {"datasets": [named]})
+    told = dataset(status="invalid", is_open=True), [block("b1", is_open=True), block("b2")], [file("/a/1")]
+    summary = merge(database, [told[0]], told[1], told[2])
+    assert (summary.changed_datasets, summary.changed_blocks) == (1, 2)
+    shown = "SELECT status, is_open, software_release, last_update_at::date::text AS day FROM datasets"
+    assert database.frame(shown).rows() == [("invalid", True, "SW_1", "2026-01-01")]
+    assert database.frame("SELECT is_open FROM blocks ORDER BY name").rows() == [(True,), (False,)]
+    assert merge(database, [told[0]], told[1], told[2], run_key="again").changed_blocks == 0
+    inject(database, {"datasets": [named]})
+    assert database.frame("SELECT last_update_at::date::text AS day FROM datasets").item() == "2026-01-01"
+
+
+def test_a_source_that_first_tells_only_what_is_in_it_is_heard_when_it_lists_it(database: Database) -> None:
+    inject(database, {"datasets": [{"name": "/A/B-v1/C", "is_open": True, "blocks": [{"name": "b1"}]}]})
+    merge(database, [], [block("b1", is_open=True)], [file("/a/1")], since=UNTIL)
+    assert database.frame("SELECT is_open FROM blocks").item()
+    merge(database, [dataset(status="invalid")], [block("b1")], [file("/a/1")], run_key="full")
+    assert database.frame("SELECT status FROM datasets").item() == "invalid"
 
 
 def test_a_missing_checksum_is_filled_in(filled: Database) -> None:
@@ -426,8 +510,31 @@ BAD: dict[str, tuple[Any, list[str]]] = {
         {"sites": [{**SITE, "name": "T2_A", "endpoints": []}]},
         ["sites[0]: 'T2_A' is told by source 'cric', as storage_type disk, status ready, with other endpoints"],
     ),
-    "dataset with #": (files(of="/X#Y"), ["datasets[0].name: '/X#Y' must not contain #"]),
-    "block with #": (files(block="a#b"), ["datasets[0].blocks[0].name: 'a#b' must not contain #"]),
+    "dataset with #": (files(of="/X#Y"), ["datasets[0].name: '/X#Y' must not contain blanks, #, * or ?"]),
+    "block with #": (files(block="a#b"), ["datasets[0].blocks[0].name: 'a#b' must not contain blanks, #,"]),
+    "dataset that is a glob": (files(of="/A/*/C"), ["datasets[0].name: '/A/*/C' must not contain blanks, #, * or ?"]),
+    "site with a blank": (
+        {"sites": [{**SITE, "name": "T2 A"}]},
+        ["sites[0].name: 'T2 A' must not contain blanks, #, * or ?"],
+    ),
+    "long name": (files(of="/" + "a" * 500), [" is longer than 500 bytes"]),
+    "long lfn": (files(lfn("/" + "a" * 1000)), [f"{FILE}.lfn: '/aaaa", " is longer than 1000 bytes"]),
+    "a file of a day's bytes": (files(lfn(size_bytes=10**17)), [f"{FILE}.size_bytes: is too large: 1000000000000"]),
+    "times to come": (
+        {
+            "datasets": [
+                {
+                    "name": "/X/Y/Z",
+                    "last_update_at": "2162-01-01",
+                    "blocks": [{"name": "b", "last_update_at": "2162-01-02"}],
+                }
+            ]
+        },
+        [
+            "datasets[0].last_update_at: is more than 24 h ahead: 2162-01-01 00:00:00",
+            "datasets[0].blocks[0].last_update_at: is more than 24 h ahead: 2162-01-02 00:00:00",
+        ],
+    ),
     "wrong status": (
         {"datasets": [{"name": "/X/Y/Z", "status": "VALID", "last_update_at": "yesterday"}]},
         [
@@ -567,6 +674,8 @@ def test_the_documents_of_the_docs_can_be_used(database: Database) -> None:
 def test_the_grids_own_document(database: Database, tmp_path: Path) -> None:
     with Grid(TINY, tmp_path / "grid") as grid:
         pull_all(database, settings_for(grid), "run")
+        accept(database, "run")
+        accept(database, "run", "cric", "sites")
         merge_all(database, "run", ["dbs"], ["cric"], NOW)
         document = json.loads(Path(grid.endpoints["replicas"]).read_text())
         summary = inject(database, document)

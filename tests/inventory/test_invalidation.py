@@ -86,6 +86,14 @@ def test_a_file_goes_and_what_held_it_is_counted_again(stock: Inventory) -> None
     assert stock.rows("SELECT lfn FROM files ORDER BY 1") == [("/store/b1/f0",), ("/store/b1/f1",), ("/store/b2/f0",)]
 
 
+def test_more_than_a_person_confirmed_does_not_go(stock: Inventory) -> None:
+    before = sums(stock)
+    with pytest.raises(InventoryError, match="1 files would go by now, not 3; look again"):
+        invalidate(stock.db, {"files": ["/store/b2/f1"]}, reason="lost", by="ada", expected_files=3)
+    assert sums(stock) == before
+    assert invalidate(stock.db, {"files": ["/store/b2/f1"]}, reason="lost", by="ada", expected_files=1).num_files == 1
+
+
 def test_an_incomplete_replica_can_stay_incomplete_or_lose_all_it_has(stock: Inventory) -> None:
     stock.block("b3", 3)
     stock.replica("b3", "T2_A", present=["/store/b3/f0", "/store/b3/f1"])

@@ -10,7 +10,7 @@ from dynamo_ops.fileops.subscribe import resubscribe_incomplete
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.injection import inject
 from dynamo_ops.inventory.merge import MergeSummary, merge_metadata
-from tests.inventory.told import LATER, RUN, T0, UNTIL, block, dataset, file, merge, site, stage, sync_sites
+from tests.inventory.told import LATER, RUN, T0, UNTIL, accept, block, dataset, file, merge, site, stage, sync_sites
 
 NOTHING = MergeSummary(0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -97,6 +97,7 @@ def test_a_change_of_status_is_taken_over_and_a_missing_release_is_not(database:
 def test_a_dataset_is_closed_with_its_last_open_block(database: Database) -> None:
     first_merge(database)
     stage(database, [], [block("b1"), block("b2")], FILES, run_key="next", since=UNTIL)
+    accept(database, "next")
     merge_metadata(database, "next", "dbs", UNTIL)
     assert dataset_rows(database)[0][:3] == ("/A/B-v1/C", "valid", False)
     assert dataset_rows(database)[1][:3] == ("/D/E-v1/F", "production", True)
@@ -145,9 +146,11 @@ def test_the_state_of_the_source_is_kept(database: Database) -> None:
     state = "SELECT full_sync_at IS NOT NULL AS is_full, merged_until, num_datasets FROM source_states"
     assert database.frame(state).row(0) == (True, UNTIL, 2)
     stage(database, [dataset()], run_key="old", since=T0, count=3)
+    accept(database, "old")
     merge_metadata(database, "old", "dbs", T0)
     assert database.frame(state).row(0) == (True, UNTIL, 2)
     stage(database, [dataset()], run_key="new", since=T0, count=3)
+    accept(database, "new")
     merge_metadata(database, "new", "dbs", LATER)
     assert database.frame(state).row(0) == (True, LATER, 3)
 

@@ -15,7 +15,7 @@ from dynamo_ops.inventory.embedded import EmbeddedPostgres
 from dynamo_ops.inventory.site_override import overrides, set_status, unset_status
 from dynamo_ops.inventory.sites import SiteSummary, merge_sites, refresh_statuses
 from tests.conftest import TEMPLATE
-from tests.inventory.told import RUN, site, sync_sites
+from tests.inventory.told import RUN, accept, site, stage_sites, sync_sites
 
 TABLES = "sites, site_sources, site_overrides, site_endpoints, staged_sites, staged_pulls, source_states"
 
@@ -52,7 +52,8 @@ def pass_time(db: Database, **time: float) -> None:
     """What has been told and said was told and said that much earlier."""
     with db.begin() as connection:
         for change in (
-            "UPDATE site_sources SET told_since_at = told_since_at - CAST(:time AS interval)",
+            """UPDATE site_sources SET told_since_at = told_since_at - CAST(:time AS interval),
+                                       told_last_at = told_last_at - CAST(:time AS interval)""",
             "UPDATE site_overrides SET ends_at = ends_at - CAST(:time AS interval)",
         ):
             connection.execute(text(change), {"time": timedelta(**time)})
@@ -158,13 +159,57 @@ def test_sites_known_before_anybody_noted_what_was_told_are_as_they_are(database
     assert (status(database), status(database, "T2_B")) == ("ready", "waitroom")
 
 
-def test_time_passes_without_a_merge_too(database: Database) -> None:
-    tell(database, "waitroom", "ready")
-    assert refresh_statuses(database, stable_h=2) == 0
+def test_a_silent_source_has_not_told_for_long(database: Database) -> None:
+    tell(database, "morgue", "ready")
+    pass_time(database, hours=7)
+    assert (refresh_statuses(database, stable_h=2), status(database)) == (0, "waitroom")
+    assert tell(database, "ready") == "waitroom", "what it was meanwhile nobody knows"
     pass_time(database, hours=2)
-    assert refresh_statuses(database, stable_h=2) == 1
-    assert status(database) == "ready"
-    assert refresh_statuses(database, stable_h=2) == 0
+    assert (refresh_statuses(database, stable_h=2), status(database)) == (0, "waitroom")
+    assert tell(database, "ready") == "ready"
+
+
+def test_silence_is_no_news_of_a_site_that_is_ready(database: Database) -> None:
+    tell(database, "waitroom", "ready")
+    pass_time(database, hours=2)
+    assert tell(database, "ready") == "ready"
+    pass_time(database, days=3)
+    assert (refresh_statuses(database, stable_h=2), tell(database, "ready")) == (0, "ready")
+
+
+@pytest.mark.parametrize(("silent_h", "after"), [(25, "ready"), (49, "waitroom")])
+def test_a_source_that_is_asked_once_a_day_is_trusted_too(database: Database, silent_h: int, after: str) -> None:
+    tell(database, "waitroom", "ready")
+    pass_time(database, hours=silent_h)
+    stage_sites(database, site("T2_A"))
+    accept(database, RUN, "cric", "sites")
+    merge_sites(database, RUN, "cric", stable_h=2, every=timedelta(days=1))
+    assert status(database) == after
+
+
+@pytest.mark.parametrize(("told_h", "after"), [(0, "waitroom"), (1.9, "waitroom"), (2, "ready")])
+@pytest.mark.parametrize("by_itself", [True, False], ids=["by itself", "taken back"])
+def test_what_a_person_said_does_not_count_as_told(
+    database: Database, told_h: float, after: str, by_itself: bool
+) -> None:
+    tell(database, "morgue")
+    end = datetime.now(UTC) + timedelta(hours=5) if by_itself else None
+    set_status(database, "T2_A", "ready", by="ada", reason="x", ends_at=end)
+    pass_time(database, hours=4.95 - told_h)
+    assert tell(database, "ready") == "ready"
+    pass_time(database, hours=told_h + 0.05)
+    if not by_itself:
+        assert tell(database, "ready") == "ready"
+        assert unset_status(database, "T2_A", by="ada", stable_h=2) == after
+        return
+    assert tell(database, "ready") == after
+
+
+def test_what_a_person_said_and_is_over_does_not_count_as_told(database: Database) -> None:
+    tell(database, "morgue")
+    set_status(database, "T2_A", "ready", by="ada", reason="x", ends_at=datetime.now(UTC) + timedelta(hours=1))
+    pass_time(database, hours=1)
+    assert tell(database, "ready") == "waitroom"
 
 
 def test_a_person_is_followed_at_once_and_survives_merges(database: Database) -> None:

@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
+from sqlalchemy import text
 
 from dynamo_ops.errors import InventoryError
 from dynamo_ops.inventory import staging
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.merge import merge_metadata
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES
-from tests.inventory.told import RUN, T0, UNTIL, block, dataset, file, merge, stage
+from tests.inventory.told import RUN, T0, UNTIL, accept, block, dataset, file, merge, site, stage, stage_sites
 
 HOUR = timedelta(hours=1)
 
@@ -65,8 +67,7 @@ def test_runs_and_sources_do_not_mix(database: Database) -> None:
     staging.stage_datasets(database, "run 1", "rucio", datasets("/D/E/F"), 5)
     staging.stage_datasets(database, "run 2", "dbs", datasets("/G/H/I"), 5)
     assert staging.staged_datasets(database, "run 1", "dbs", 0) == ["/A/B/C"]
-    assert staging.discard(database, "run 1") == 4
-    assert staging.staged_datasets(database, "run 1", "rucio", 0) == []
+    assert staging.staged_datasets(database, "run 1", "rucio", 0) == ["/D/E/F"]
     assert staging.staged_datasets(database, "run 2", "dbs", 0) == ["/G/H/I"]
 
 
@@ -130,12 +131,13 @@ def test_a_task_that_was_given_up_and_its_next_try_stage_their_rows_once(databas
     assert (rows(database, "staged_blocks"), rows(database, "staged_files")) == (1, 2)
 
 
-def await_waiting(db: Database) -> None:
-    """Until some transaction waits for an advisory lock of another."""
+def await_waiting(db: Database, kind: str = "advisory") -> None:
+    """Until some transaction waits for a lock of another."""
     ends = time.monotonic() + 30
     while not db.frame(
-        "SELECT 1 AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        "SELECT 1 AS n FROM pg_locks WHERE locktype = $1 AND NOT granted AND pid IN"
+        " (SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
+        (kind,),
     ).height:
         assert time.monotonic() < ends, "nobody waits"
         time.sleep(0.02)
@@ -153,3 +155,43 @@ def test_an_incremental_pull_does_not_ask_for_what_another_source_told_of(databa
     merge(database, [dataset("/Open/B/C", is_open=True, status="production")])
     stage(database, [], run_key="next", since=UNTIL, source="lab")
     assert staging.staged_datasets(database, "next", "lab", 0) == []
+
+
+@pytest.mark.parametrize("again", ["datasets", "details"])
+def test_what_a_pull_that_was_given_up_brings_after_the_gate_is_not_merged(database: Database, again: str) -> None:
+    stage(database, [dataset()], [block()], [file("/a/1")])
+    with pytest.raises(InventoryError, match="no gate let it in; clear the gate task"):
+        merge_metadata(database, RUN, "dbs", UNTIL)
+    accept(database)
+    if again == "datasets":
+        staging.stage_datasets(database, RUN, "dbs", datasets("/A/B-v1/C"), 1)
+    else:
+        staging.stage_details(database, RUN, "dbs", 0, [])
+    with pytest.raises(InventoryError, match="was staged again after the gate looked; clear the gate task"):
+        merge_metadata(database, RUN, "dbs", UNTIL)
+    assert database.frame("SELECT count(*) FROM datasets").item() == 0
+    accept(database)
+    assert merge_metadata(database, RUN, "dbs", UNTIL).new_datasets == 1
+
+
+def test_what_is_staged_while_the_gate_looks_is_not_merged(database: Database) -> None:
+    stage(database, [dataset()])
+    staged = staging.staged_now(database, RUN, "dbs", "metadata")
+    stage(database, [dataset("/D/E-v1/F")])
+    with database.begin() as connection:
+        staging.note_judgement(connection, RUN, staged, is_accepted=True)
+    with pytest.raises(InventoryError, match="was staged again"):
+        merge_metadata(database, RUN, "dbs", UNTIL)
+
+
+def test_what_is_staged_while_it_is_merged_waits(database: Database) -> None:
+    stage_sites(database, site("T2_A"))
+    accept(database, RUN, "cric", "sites")
+    other = threading.Thread(target=lambda: stage_sites(database, site("T2_B")), daemon=True)
+    with database.begin() as connection:
+        staging.staged_pull(connection, RUN, "cric", "sites")
+        other.start()
+        await_waiting(database, "transactionid")
+        assert connection.execute(text("SELECT site FROM staged_sites")).scalars().all() == ["T2_A"]
+    other.join()
+    assert database.frame("SELECT site FROM staged_sites").rows() == [("T2_B",)]

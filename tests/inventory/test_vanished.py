@@ -14,7 +14,7 @@ from sqlalchemy import text
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.merge import MergeSummary, merge_metadata
 from dynamo_ops.inventory.vanished import vanished
-from tests.inventory.told import LATER, T0, UNTIL, Row, block, dataset, file, merge, stage
+from tests.inventory.told import LATER, T0, UNTIL, Row, accept, block, dataset, file, merge, stage
 
 DAY = timedelta(days=1)
 OPEN = dataset(is_open=True, status="production")
@@ -98,6 +98,7 @@ def test_details_that_were_not_pulled_say_nothing(known: Database) -> None:
     stage(known, [OPEN], [], [], run_key="next", since=T0)
     with known.begin() as connection:
         connection.execute(text("UPDATE staged_datasets SET has_details = false"))
+    accept(known, "next")
     assert counts(merge_metadata(known, "next", "dbs", LATER)) == (0, 0, 0, 0)
 
 
@@ -105,6 +106,7 @@ def test_another_source_s_silence_says_nothing(known: Database) -> None:
     other = [dataset("/Lab/B/C")], [block("b", of="/Lab/B/C")], [file("/lab/1", of="/Lab/B/C", in_block="b")]
     assert counts(merge(known, *other, source="lab", run_key="lab", until=LATER)) == (0, 0, 0, 0)
     stage(known, [], run_key="lab 2", since=T0, source="lab")
+    accept(known, "lab 2", "lab")
     assert counts(merge_metadata(known, "lab 2", "lab", LATER + DAY)) == (0, 0, 0, 0)
     assert counts(merge(known, [], source="lab", run_key="lab 3", until=LATER + 2 * DAY)) == (1, 0, 0, 0)
     assert listed(known, source="lab") == [("dataset", "/Lab/B/C", 10)]
@@ -230,6 +232,7 @@ def days(db: Database, seed: int, number: int = 8) -> Iterator[tuple[str, dateti
             since=None if is_full else since,
             count=len(world.datasets),
         )
+        accept(db, f"day {day}")
         merge_metadata(db, f"day {day}", "dbs", until)
         yield f"day {day}", until
 

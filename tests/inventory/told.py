@@ -107,6 +107,7 @@ def merge(
     source: str = "dbs",
 ) -> MergeSummary:
     stage(db, *told, run_key=run_key, since=since, source=source)
+    accept(db, run_key, source)
     return merge_metadata(db, run_key, source, until)
 
 
@@ -116,4 +117,12 @@ def stage_sites(db: Database, *sites: Row, run_key: str = RUN, source: str = "cr
 
 def sync_sites(db: Database, *sites: Row, run_key: str = RUN, source: str = "cric", stable_h: float = 0) -> SiteSummary:
     stage_sites(db, *sites, run_key=run_key, source=source)
+    accept(db, run_key, source, "sites")
     return merge_sites(db, run_key, source, stable_h=stable_h)
+
+
+def accept(db: Database, run_key: str = RUN, source: str = "dbs", kind: str = "metadata") -> None:
+    """As a gate that lets in what is staged, whatever it is."""
+    staged = staging.staged_now(db, run_key, source, kind)
+    with db.begin() as connection:
+        staging.note_judgement(connection, run_key, staged, is_accepted=True)

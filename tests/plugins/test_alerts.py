@@ -18,6 +18,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from dynamo_ops.errors import DynamoError, GateError, PermanentRemoteError, RetryableRemoteError
 from dynamo_ops.inventory.database import Database
@@ -386,3 +387,24 @@ def test_a_task_whose_process_was_killed_is_told_by_the_dag_processor(sinks: Sin
     assert "Kind of error: lost process" in post
     assert "Task: deletions.delete (3)" in post
     assert ("2026-03-01 01:00 to 2026-03-01 02:00 UTC" in post) == with_context
+
+
+@pytest.mark.parametrize(("is_mail_up", "shown"), [(True, 40), (False, 15)], ids=["mail and chat", "chat only"])
+def test_the_digest_takes_over_no_failure_that_it_does_not_show(
+    sinks: Sinks, database: Database, is_mail_up: bool, shown: int
+) -> None:
+    from dynamo_airflow.digest import send_digest
+
+    with database.begin() as connection:
+        connection.execute(
+            text("""
+            INSERT INTO alerts (key, kind, dag_id, task_id, error, message, first_at, last_at, num_times, num_untold)
+            SELECT 'k' || n, 'failure', 'd' || n, 't', 'KeyError', 'x', now() - interval '1 hour',
+                   now() - interval '1 hour', 1, 1 FROM generate_series(1, 60) n""")
+        )
+    if not is_mail_up:
+        sinks.mail.close()
+    send_digest(datetime.now(UTC), again=False)
+    count = "SELECT count(*) FROM alerts WHERE kind = 'failure' AND told_at IS NOT NULL"
+    assert database.frame(count).item() == shown
+    assert sum("nobody was told so far" in line for line in sinks.posts()[0].splitlines()) == 15

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from itertools import permutations
 
@@ -18,11 +20,11 @@ from dynamo_ops.popularity.attributes import Produced, produce_attributes
 from dynamo_ops.popularity.days import DayOfSource
 from dynamo_ops.popularity.ranks import UsageProducer
 from dynamo_ops.popularity.source import ACCESSES
-from dynamo_ops.popularity.steps import pull
+from dynamo_ops.popularity.steps import pull, staging_key
 from dynamo_ops.popularity.steps import replace_day as replace_day_of_run
 from dynamo_ops.sources.steps import merge as merge_all
 from simgrid.grid import Grid
-from tests.inventory.told import block, dataset, file, merge, site, sync_sites
+from tests.inventory.told import accept, block, dataset, file, merge, site, sync_sites
 from tests.sources.pocket import NOW, pull_all, settings_for
 
 DAYS = [date(2026, 2, day) for day in (1, 2, 3)]
@@ -40,6 +42,7 @@ def aggregate(db: Database, day: date, *rows: tuple[str, str, int], run_key: str
     told = [(day, dataset, None, site, number) for dataset, site, number in rows]
     frame = pl.DataFrame(told, schema=dict(ACCESSES), orient="row")
     stage_accesses(db, run_key, "monit", frame)
+    accept(db, run_key, "monit", "accesses")
     return replace_day(db, run_key, day, "monit")
 
 
@@ -115,6 +118,36 @@ def test_nothing_is_known_before_the_first_day(filled: Database) -> None:
         produce_attributes(filled, [UsageProducer()])
 
 
+def test_two_that_rank_at_once_take_turns(filled: Database) -> None:
+    """The later look must win: else ranks from before a day was replaced would stay."""
+    looked, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        name = "slow"
+        attributes = ("slowness",)
+
+        def __init__(self, *, waits: bool, value: float) -> None:
+            self.waits, self.value = waits, value
+
+        def produce(self, snapshot: Snapshot) -> Produced:
+            ids = snapshot.frame("SELECT id AS dataset_id FROM datasets")
+            if self.waits:
+                looked.set()
+                assert go_on.wait(60)
+            return Produced(NOW, {"slowness": ids.with_columns(value=pl.lit(self.value))})
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(produce_attributes, filled, [Slow(waits=True, value=1.0)])
+        assert looked.wait(60)
+        second = threads.submit(produce_attributes, filled, [Slow(waits=False, value=2.0)])
+        while not filled.frame("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").item():
+            assert not second.done()
+        go_on.set()
+        first.result(60)
+        second.result(60)
+    assert set(attributes(filled)["value"]) == {2.0}
+
+
 def test_a_producer_that_does_not_keep_its_word_is_refused(filled: Database) -> None:
     class Liar:
         name = "liar"
@@ -130,12 +163,15 @@ def test_a_producer_that_does_not_keep_its_word_is_refused(filled: Database) -> 
 def test_from_the_feed_to_the_rank(database: Database, grid: Grid) -> None:
     settings = settings_for(grid)
     pull_all(database, settings, "run")
+    accept(database, "run")
+    accept(database, "run", "cric", "sites")
     merge_all(database, "run", ["dbs"], ["cric"], NOW)
     told = grid.catalogue.accesses
     day = max(access.day for access in told)
     num_told = [access.num_accesses for access in told if access.day == day]
     what = DayOfSource(day, "monit", "accesses")
     assert pull(database, settings, "run", what) == len(num_told)
+    accept(database, staging_key("run", day), "monit", "accesses")
     assert replace_day_of_run(database, "run", what) == {
         "num_rows": len(num_told),
         "number": sum(num_told),

@@ -15,7 +15,7 @@ from dynamo_ops.popularity.aggregate import replace_day
 from dynamo_ops.popularity.days import DayOfSource, own_days, reopened_days
 from dynamo_ops.popularity.source import ACCESSES
 from dynamo_ops.settings import Settings, SourceSettings
-from tests.inventory.told import dataset, merge, site, sync_sites
+from tests.inventory.told import accept, dataset, merge, site, sync_sites
 
 TODAY = date(2026, 2, 20)
 
@@ -42,6 +42,7 @@ def aggregate(db: Database, source: str, *days: int, fingerprint: str | None = N
     for day in days:
         run = f"{source} {day}"
         stage_accesses(db, run, source, pl.DataFrame(schema=dict(ACCESSES)), fingerprint)
+        accept(db, run, source, "accesses")
         replace_day(db, run, date(2026, 2, day), source)
 
 
@@ -91,6 +92,7 @@ def test_of_one_that_cannot_the_last_days_are_pulled_again(
     filled: Database, monkeypatch: pytest.MonkeyPatch, repull_days: int, again: list[int]
 ) -> None:
     aggregate(filled, "feed", 15, 17, 19, 20, 21)
+    aggregate(filled, "shelf", 15, 18, fingerprint="x")
     assert late(filled, monkeypatch, {}, repull_days=repull_days) == [(day, "feed") for day in again]
 
 
@@ -120,3 +122,10 @@ def test_a_source_that_stays_behind_or_never_told_has_a_gap(filled: Database) ->
         ("feed", date(2026, 2, 20)),
         ("other", date(2026, 2, 20)),
     ]
+
+
+def test_a_day_that_was_empty_because_its_drop_came_late_is_pulled_again(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregate(filled, "shelf", 10, 11)
+    assert late(filled, monkeypatch, {10: "x"}, repull_days=0) == [(10, "shelf")]

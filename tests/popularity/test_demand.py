@@ -13,7 +13,7 @@ from dynamo_ops.popularity.aggregate import replace_day
 from dynamo_ops.popularity.attributes import produce_attributes
 from dynamo_ops.popularity.demand import DemandProducer, demand_producer, request_weights
 from dynamo_ops.popularity.source import DEMAND
-from tests.inventory.told import dataset, merge
+from tests.inventory.told import accept, dataset, merge
 
 NEWEST = date(2026, 2, 10)
 SCHEMA = {"day": pl.Date, "dataset_id": pl.Int64, "num_jobs": pl.Int64}
@@ -44,6 +44,7 @@ def test_what_is_too_old_has_no_weight() -> None:
 def ask(db: Database, day: date, *rows: tuple[str, int], source: str = "queue") -> None:
     frame = pl.DataFrame([(day, *row) for row in rows], schema=dict(DEMAND), orient="row")
     stage_demand(db, f"run {day}", source, frame)
+    accept(db, f"run {day}", source, "demand")
     replace_day(db, f"run {day}", day, source, "demand")
 
 

@@ -222,6 +222,13 @@ def test_jobs_without_a_global_id_are_told_apart_by_their_numbers(tmp_path: Path
     assert pool(tmp_path, ads).accesses(DAY)["num_accesses"].to_list() == [2]
 
 
+@pytest.mark.parametrize("missing", ["CompletionDate", "DESIRED_CMSDataset"])
+def test_an_attribute_that_no_job_has_is_a_mistake_and_no_empty_day(tmp_path: Path, missing: str) -> None:
+    ads = [{key: value for key, value in ad(n, MUONS.dataset, "T2_BB").items() if key != missing} for n in (1, 2)]
+    with pytest.raises(SourceDataError, match=f"no record for day {DAY} has the attribute .*{missing}"):
+        pool(tmp_path, ads).accesses(DAY)
+
+
 def test_an_empty_queue_writes_nothing_and_is_no_demand(tmp_path: Path) -> None:
     (tmp_path / "queue.json").write_text("")
     options = {"queue": str(tmp_path / "queue.json")}

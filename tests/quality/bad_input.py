@@ -105,7 +105,8 @@ class Kind:
     ``stopped_by``: pull, merge, or the checks of the gate; empty: nothing may stop it. ``words``: the essential ones of
     the message. ``limits``: changes of ``gates.yaml``. ``by_plugin``: told by a source plugin that filters nothing.
     ``has_details`` false: the task that pulls the details was marked as done by hand. ``between``: what happens to the
-    staged rows between gate and merge.
+    staged rows between gate and merge. ``query``, ``found``: of what is let in, how it shows in the inventory
+    afterwards, one row of text; ``found`` empty: the inventory stays as it is.
     """
 
     area: str
@@ -117,6 +118,8 @@ class Kind:
     by_plugin: bool = False
     has_details: bool = True
     between: str = ""
+    query: str = ""
+    found: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -265,6 +268,54 @@ def _text(table: str, rows: list[Row]) -> bytes:
 
 def _lines(rows: list[Row]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def told_in_all(drop: Drop, area: str) -> dict[str, int | set[str]]:
+    """What of a drop the inventory has after it was let in: names, or of use the sum."""
+    if area == "metadata":
+        return {
+            "datasets": {f"{row['dataset']} {row['status']}" for row in drop.tables["datasets"]},
+            "blocks": {f"{row['dataset']}#{row['block']}" for row in drop.tables["blocks"]},
+            "files": {
+                f"{row['dataset']}#{row['block']} {row['lfn']} {row['size_bytes']}" for row in drop.tables["files"]
+            },
+        }
+    if area == "sites":
+        return {"sites": {f"{row['name']} {row['status']}" for row in drop.tables["sites"]}}
+    number = "num_accesses" if area == "accesses" else "num_jobs"
+    content = drop.texts.get(area)
+    return {area: 0 if content == b"" else sum(row[number] for row in drop.tables[area])}
+
+
+def in_inventory(db: Database, area: str) -> dict[str, int | set[str]]:
+    """The same of the inventory; use of the day, also of what is not known."""
+    if area in ("accesses", "demand"):
+        table, number = ("accesses_daily", "num_accesses") if area == "accesses" else ("demand_daily", "num_jobs")
+        told = db.frame(
+            f"""SELECT (SELECT coalesce(sum({number}), 0) FROM {table} WHERE day = $1)
+                     + (SELECT coalesce(sum(number), 0) FROM unknown_use WHERE day = $1 AND kind = $2)
+                FROM aggregated_days WHERE day = $1 AND kind = $2""",
+            (DAY, area),
+        )
+        return {area: int(told.item())}
+    names = {
+        "datasets": "SELECT name || ' ' || status FROM datasets",
+        "blocks": "SELECT d.name || '#' || b.name FROM blocks AS b JOIN datasets AS d ON d.id = b.dataset_id",
+        "files": """SELECT d.name || '#' || b.name || ' ' || f.lfn || ' ' || f.size_bytes FROM files AS f
+                    JOIN blocks AS b ON b.id = f.block_id JOIN datasets AS d ON d.id = b.dataset_id""",
+        "sites": "SELECT name || ' ' || status FROM sites",
+    }
+    return {name: set(db.frame(query).to_series().to_list()) for name, query in names.items()}
+
+
+def assert_let_in(db: Database, kind: Kind) -> None:
+    """All that the drop of ``kind`` tells is in the inventory."""
+    drop = Drop()
+    kind.change(drop)
+    there = in_inventory(db, kind.area)
+    for table, told in told_in_all(drop, kind.area).items():
+        found = there[table]
+        assert told == found if isinstance(told, int) or isinstance(found, int) else told <= found, table
 
 
 NOT_INVENTORY = ("staged_", "gate_", "alerts")

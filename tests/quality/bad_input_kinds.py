@@ -53,13 +53,20 @@ def sizes(size_bytes: int) -> Change:
 
 
 def second_source(drop: Drop) -> None:
-    drop.second = {"datasets": [dataset(JETS)], "blocks": [block("b1", JETS)], "files": []}
+    lfns = [file(f"/store/data/second_{number}.root", JETS) for number in (1, 2)]
+    drop.second = {"datasets": [dataset(JETS)], "blocks": [block("b1", JETS)], "files": lfns}
 
 
 def later(drop: Drop) -> None:
     """The clock of the source is ahead of ours."""
     for row in drop.tables["datasets"]:
         row["last_update_at"] = "2026-04-01T00:00:00Z"
+
+
+def renamed(drop: Drop) -> None:
+    """The service tells its LFNs without the first folder."""
+    for row in drop.tables["files"]:
+        row["lfn"] = row["lfn"].removeprefix("/store")
 
 
 def sites_with(status: str, number: int) -> Change:
@@ -211,6 +218,34 @@ METADATA = [
     ),
     Kind(
         "metadata",
+        "a new dataset of 5 TB, and no file listed at all",
+        both(
+            added(datasets=[dataset(NEW)], blocks=[block("b1", NEW, size_bytes=5 * 10**12, num_files=1000)]),
+            without_lines("files"),
+        ),
+        "`files_listed`",
+        "are not listed, in 9 closed blocks: ",
+    ),
+    Kind(
+        "metadata",
+        "a new block of 5 TB with some of its files",
+        added(
+            blocks=[block("b3", size_bytes=5 * 10**12, num_files=1000)],
+            files=[file(f"/store/data/some_{n}.root", in_block="b3") for n in range(3)],
+        ),
+        "`files_listed`",
+        f"in 1 closed block: {MUONS}#b3 num_files=1000 num_listed=3 size_bytes=5000000000000 listed_bytes=300",
+    ),
+    Kind(
+        "metadata",
+        "other names for all files",
+        renamed,
+        "`files_lost`",
+        "known files, all together, are not told any more, in 8 blocks: ",
+        limits={"metadata": {"files_lost_tolerated": 5}},
+    ),
+    Kind(
+        "metadata",
         "details that were never pulled",
         lambda _drop: None,
         "`dataset_details`",
@@ -345,6 +380,14 @@ METADATA = [
         "merge",
         "staged no metadata of source 'dbs'; pull them again",
         between="TRUNCATE staged_pulls, staged_datasets, staged_blocks, staged_files",
+    ),
+    Kind(
+        "metadata",
+        "staged again after the gate looked",
+        lambda _drop: None,
+        "merge",
+        "it was staged again after the gate looked; clear the gate task",
+        between="UPDATE staged_pulls SET id = DEFAULT",
     ),
 ]
 
@@ -516,6 +559,24 @@ BAD = [*METADATA, *SITE_KINDS, *ACCESS_KINDS, *DEMAND_KINDS]
 
 UNICODE = "/Müonen/Lauf2026–v1/ÆØÅ"
 
+BLOCKS = (
+    "SELECT b.name || ' ' || b.is_open || ' ' || b.num_files FROM blocks AS b JOIN datasets AS d ON d.id = dataset_id"
+)
+FILE = (
+    "SELECT b.name || ' ' || f.size_bytes || ' ' || coalesce(f.adler32, 'none')"
+    " FROM files AS f JOIN blocks AS b ON b.id = block_id"
+)
+VANISHED = "SELECT kind || ' ' || name FROM vanished ORDER BY 1"
+NAMES = "SELECT name FROM datasets ORDER BY id DESC"
+OF_DAY = (
+    "SELECT d.name || ' ' || n.{number} FROM {table} AS n JOIN datasets AS d ON d.id = n.dataset_id"
+    " WHERE n.day = '2026-02-20' ORDER BY 1"
+)
+ACCESSES = OF_DAY.format(number="num_accesses", table="accesses_daily")
+JOBS = OF_DAY.format(number="num_jobs", table="demand_daily")
+UNKNOWN = "SELECT dataset || ' ' || number FROM unknown_use WHERE day = '2026-02-20' AND kind = "
+SITE = "SELECT s.name || ' ' || s.status FROM sites AS s"
+
 GOOD = [
     Kind("metadata", "the same as before", lambda _drop: None),
     Kind(
@@ -526,54 +587,181 @@ GOOD = [
             blocks=[block("b€", UNICODE)],
             files=[file("/store/data/größe.root", UNICODE, "b€"), file("/store/data/größe 2.root", UNICODE, "b€")],
         ),
+        query=f"{BLOCKS} WHERE d.name = '{UNICODE}'",
+        found=("b€ false 2",),
     ),
-    Kind("metadata", "a dataset without blocks", added(datasets=[dataset(NEW)])),
-    Kind("metadata", "a dataset with a name that is no path", added(datasets=[dataset("user.alice:scan-17")])),
-    Kind(
-        "metadata", "an open block without files", added(blocks=[block("b3", is_open=True, size_bytes=0, num_files=0)])
-    ),
-    Kind("metadata", "a file of no bytes", added(files=[file("/store/data/empty.root", size_bytes=0)])),
-    Kind("metadata", "a file without checksum", added(files=[file("/store/data/unsummed.root", adler32=None)])),
-    Kind("metadata", "a block that was closed", changed(blocks={"is_open": True})),
-    Kind("metadata", "an invalid file that leaves its block as it is", changed(files={"is_valid": False})),
-    Kind("metadata", "one dataset becomes invalid", statuses("invalid", 1)),
     Kind(
         "metadata",
-        "one dataset becomes invalid, and tells of no blocks any more",
+        "a dataset without blocks",
+        added(datasets=[dataset(NEW)]),
+        query=f"SELECT status || ' ' || num_blocks FROM datasets WHERE name = '{NEW}'",
+        found=("valid 0",),
+    ),
+    Kind(
+        "metadata",
+        "a dataset with a name that is no path",
+        added(datasets=[dataset("user.alice:scan-17")]),
+        query=f"{NAMES} LIMIT 1",
+        found=("user.alice:scan-17",),
+    ),
+    Kind(
+        "metadata",
+        "an open block without files",
+        added(blocks=[block("b3", is_open=True, size_bytes=0, num_files=0)]),
+        query=f"{BLOCKS} WHERE d.name = '{MUONS}' ORDER BY 1",
+        found=("b1 false 2", "b2 false 2", "b3 true 0"),
+    ),
+    Kind(
+        "metadata",
+        "an open block whose files are still to come",
+        added(blocks=[block("b3", is_open=True, size_bytes=5 * 10**12, num_files=1000)]),
+        query=f"{BLOCKS} WHERE b.name = 'b3'",
+        found=("b3 true 0",),
+    ),
+    Kind(
+        "metadata",
+        "a closed block that lists a file less than it says",
+        added(blocks=[block("b3")], files=[file("/store/data/one.root", in_block="b3")]),
+        query=f"{BLOCKS} WHERE b.name = 'b3'",
+        found=("b3 false 1",),
+    ),
+    Kind(
+        "metadata",
+        "one known file is not told any more",
+        lambda drop: drop.tables["files"].pop(0),
+        query=VANISHED,
+        found=(f"file {LFN}",),
+    ),
+    Kind(
+        "metadata",
+        "a file of no bytes",
+        added(files=[file("/store/data/empty.root", size_bytes=0)]),
+        query=f"{FILE} WHERE lfn = '/store/data/empty.root'",
+        found=("b1 0 0000000a",),
+    ),
+    Kind(
+        "metadata",
+        "a file without checksum",
+        added(files=[file("/store/data/unsummed.root", adler32=None)]),
+        query=f"{FILE} WHERE lfn = '/store/data/unsummed.root'",
+        found=("b1 100 none",),
+    ),
+    Kind(
+        "metadata",
+        "a closed block that is open again",
+        changed(blocks={"is_open": True, "last_update_at": "2026-01-02T00:00:00Z"}),
+        query=f"{BLOCKS} WHERE d.name = '{MUONS}' ORDER BY 1",
+        found=("b1 true 2", "b2 false 2"),
+    ),
+    Kind(
+        "metadata",
+        "an invalid file that leaves its block as it is",
+        changed(files={"is_valid": False}),
+        query=VANISHED,
+        found=(f"file {LFN}",),
+    ),
+    Kind(
+        "metadata",
+        "one dataset becomes invalid",
+        statuses("invalid", 1),
+        query=f"SELECT status FROM datasets WHERE name = '{MUONS}'",
+        found=("invalid",),
+    ),
+    Kind(
+        "metadata",
+        "one dataset becomes deleted, and tells of no blocks any more",
         both(
             statuses("deleted", 1),
             lambda d: [d.tables[t].pop(0) for t in ("blocks", "blocks", "files", "files", "files", "files")],
         ),
+        query=f"SELECT status || ' ' || num_blocks || ' ' || num_files FROM datasets WHERE name = '{MUONS}'",
+        found=("deleted 2 4",),
     ),
-    Kind("metadata", "twice as many datasets", added(datasets=[dataset(f"/New{n}/Run2026B-v1/AOD") for n in range(4)])),
+    Kind(
+        "metadata",
+        "twice as many datasets",
+        added(datasets=[dataset(f"/New{n}/Run2026B-v1/AOD") for n in range(4)]),
+        query=f"{NAMES} LIMIT 4",
+        found=tuple(f"/New{n}/Run2026B-v1/AOD" for n in (3, 2, 1, 0)),
+    ),
     Kind(
         "metadata",
         "names that mean something to SQL",
         added(datasets=[dataset("/Robert');/DROP-v1/TABLE--"), dataset("/{batch}/:x-%s/$1")]),
+        query='SELECT name FROM datasets ORDER BY name COLLATE "C" DESC LIMIT 1',
+        found=("/{batch}/:x-%s/$1",),
     ),
-    Kind("metadata", "a time with another zone", changed(datasets={"last_update_at": "2026-01-01T09:00:00+09:00"})),
-    Kind("sites", "one site of five is not ready", sites_with("waitroom", 1)),
-    Kind("sites", "a new site", added(sites=[site("T3_NEW", "unknown", endpoints=[])])),
-    Kind("sites", "a tape site with a mapping", endpoints({**DAVS, "mapping": [[["/store/(.*)", r"/tape/\1"]]]})),
-    Kind("accesses", "the same as before", lambda _drop: None),
+    Kind(
+        "metadata",
+        "a time with another zone",
+        changed(datasets={"last_update_at": "2026-01-02T09:00:00+09:00"}),
+        query=f"SELECT (last_update_at AT TIME ZONE 'UTC')::text FROM datasets WHERE name = '{MUONS}'",
+        found=("2026-01-02 00:00:00",),
+    ),
+    Kind(
+        "sites",
+        "one site of five is not ready",
+        sites_with("waitroom", 1),
+        query=f"{SITE} WHERE status <> 'ready'",
+        found=("T1_US_Disk waitroom",),
+    ),
+    Kind(
+        "sites",
+        "a new site",
+        added(sites=[site("T3_NEW", "unknown", endpoints=[])]),
+        query=f"{SITE} WHERE name = 'T3_NEW'",
+        found=("T3_NEW unknown",),
+    ),
+    Kind(
+        "sites",
+        "a tape site with a mapping",
+        endpoints({**DAVS, "mapping": [[["/store/(.*)", r"/tape/\1"]]]}),
+        query="SELECT prefix || mapping FROM site_endpoints WHERE mapping IS NOT NULL",
+        found=(r'davs://host/[[["/store/(.*)", "/tape/\\1"]]]',),
+    ),
+    Kind("accesses", "the same as before", lambda _drop: None, query=ACCESSES, found=(f"{MUONS} 2000",)),
     Kind(
         "accesses",
         "a dataset that the inventory does not know",
         added(accesses=[access(dataset="/No/Such-v1/DATA", num_accesses=5)]),
+        query=f"{UNKNOWN}'accesses'",
+        found=("/No/Such-v1/DATA 5",),
     ),
-    Kind("accesses", "the same record twice", added(accesses=[access(num_accesses=3), access(num_accesses=3)])),
-    Kind("accesses", "half of the usual", changed(accesses={"num_accesses": 1000})),
+    Kind(
+        "accesses",
+        "the same record twice",
+        added(accesses=[access(num_accesses=3), access(num_accesses=3)]),
+        query=ACCESSES,
+        found=(f"{MUONS} 2006",),
+    ),
+    Kind(
+        "accesses",
+        "half of the usual",
+        changed(accesses={"num_accesses": 1000}),
+        query=ACCESSES,
+        found=(f"{MUONS} 1000",),
+    ),
     Kind(
         "accesses",
         "a file instead of a dataset",
         added(accesses=[{**access(num_accesses=7), "dataset": None, "lfn": LFN}]),
         by_plugin=True,
+        query=ACCESSES,
+        found=(f"{MUONS} 2007",),
     ),
-    Kind("demand", "the same as before", lambda _drop: None),
-    Kind("demand", "no demand at all", without_lines("demand")),
+    Kind("demand", "the same as before", lambda _drop: None, query=JOBS, found=(f"{MUONS} 2000",)),
+    Kind(
+        "demand",
+        "no demand at all",
+        without_lines("demand"),
+        query="SELECT num_told::text FROM aggregated_days WHERE day = '2026-02-20' AND kind = 'demand'",
+        found=("0",),
+    ),
     Kind(
         "demand",
         "a dataset that the inventory does not know",
         added(demand=[demand(dataset="/No/Such-v1/DATA", num_jobs=5)]),
+        query=f"{UNKNOWN}'demand'",
+        found=("/No/Such-v1/DATA 5",),
     ),
 ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from datetime import date
 from pathlib import Path
+from unittest.mock import patch
 
+import fsspec
 import polars as pl
 import pytest
 
@@ -13,6 +17,7 @@ from dynamo_ops.errors import GateError
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.staging import stage_demand
 from dynamo_ops.popularity.source import DEMAND
+from dynamo_ops.quality import data_docs
 from dynamo_ops.quality.suites.accesses import check_demand_day
 from dynamo_ops.quality.thresholds import DataDocs, DemandThresholds
 
@@ -62,8 +67,6 @@ def test_only_the_newest_pages_are_kept_and_a_repeat_replaces_its_own(database: 
 
 
 def test_pages_can_be_put_where_fsspec_knows_the_way(database: Database) -> None:
-    import fsspec
-
     assert judge(database, DataDocs(location="memory://docs"), "run 1") is not None
     assert "passed" in fsspec.filesystem("memory").cat_file("/docs/index.html").decode()
 
@@ -82,3 +85,46 @@ def test_a_page_that_cannot_be_written_stops_nothing(
 def test_no_pages_are_written_when_none_are_wanted(database: Database, tmp_path: Path) -> None:
     assert judge(database, DataDocs(location=str(tmp_path / "docs"), keep=0), "run 1") is None
     assert not (tmp_path / "docs").exists()
+
+
+def test_two_gates_that_write_at_once_are_not_in_each_others_way(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Both(type(fsspec.filesystem("file"))):  # type: ignore[misc]
+        """Whatever is written, another gate writes just then."""
+
+        def mv(self, path1: str, path2: str, **_: object) -> None:
+            if not under_way:
+                under_way.append(path2)
+                assert judge(database, docs, f"during {path2}") is not None
+                under_way.clear()
+            shutil.move(path1, path2)
+
+    under_way: list[str] = []
+    docs = DataDocs(location=str(tmp_path / "docs"))
+    with patch("fsspec.core.url_to_fs", lambda url: (Both(), url)):
+        page = judge(database, docs, "run 1")
+    assert page is not None
+    assert Path(page).exists()
+    assert len(pages(tmp_path / "docs")) == 3
+    assert [record for record in caplog.records if record.name == data_docs.__name__] == []
+
+
+def test_a_page_is_named_although_the_index_could_not_be_written(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with patch.object(data_docs, "_write_index", side_effect=PermissionError("not yours")):
+        page = judge(database, DataDocs(location=str(tmp_path / "docs")), "run 1")
+    assert page is not None
+    assert Path(page).exists()
+    assert f"the index of pages in {tmp_path}/docs was not brought up to date: not yours" in caplog.text
+
+
+def test_what_a_killed_task_left_half_written_goes(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "docs" / "pages"
+    folder.mkdir(parents=True)
+    for name in ("old.new", "young.new"):
+        (folder / name).write_text("half")
+    os.utime(folder / "old.new", (0, 0))
+    judge(database, DataDocs(location=str(tmp_path / "docs")), "run 1")
+    assert [path.name for path in pages(tmp_path / "docs") if path.suffix == ".new"] == ["young.new"]

@@ -18,7 +18,7 @@ from dynamo_ops.popularity.source import ACCESSES
 from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.thresholds import DataDocs, FreshnessThresholds, Gates
 from dynamo_ops.settings import Settings, SourceSettings
-from tests.inventory.told import dataset, merge, site, sync_sites
+from tests.inventory.told import accept, dataset, merge, site, sync_sites
 
 SETTINGS = Settings(
     metadata_sources=[SourceSettings(name="dbs", type="dbs"), SourceSettings(name="lab", type="files")],
@@ -51,6 +51,7 @@ def merged(db: Database, source: str, until: datetime | None) -> None:
 
 def aggregate(db: Database, source: str, day: int) -> None:
     stage_accesses(db, f"{source} {day}", source, pl.DataFrame(schema=dict(ACCESSES)))
+    accept(db, f"{source} {day}", source, "accesses")
     replace_day(db, f"{source} {day}", date(2026, 2, day), source)
 
 
@@ -65,7 +66,8 @@ def lose(db: Database, source: str, *days: int) -> None:
 
 def check(db: Database, *attributes: str, **thresholds: object) -> list[str]:
     """The warnings."""
-    gates = Gates(freshness=FreshnessThresholds.model_validate(thresholds), data_docs=DataDocs(keep=0))
+    limits = FreshnessThresholds.model_validate({"popularity_max_age_h": 10**6, **thresholds})
+    gates = Gates(freshness=limits, data_docs=DataDocs(keep=0))
     return check_freshness(db, SETTINGS, "run", "the plan", attributes, gates).warnings
 
 
@@ -96,6 +98,19 @@ def test_days_that_lack_are_named(known: Database) -> None:
     assert "batch" in str(caught.value)
     assert "first_missing=2026-02-02 last_missing=2026-02-04" in str(caught.value)
     assert "monit" not in str(caught.value)
+
+
+def test_accesses_that_stopped_coming_are_stale(known: Database) -> None:
+    with pytest.raises(GateError, match="the last day of accesses ended more than 36 hours ago") as caught:
+        check(known, "usage_rank", popularity_max_age_h=36)
+    assert "newest_day=2026-02-05" in str(caught.value)
+    assert check(known, popularity_max_age_h=36) == []
+
+
+def test_a_source_of_accesses_that_never_told_anything_is_stale(known: Database) -> None:
+    lose(known, "batch", *range(1, 6))
+    with pytest.raises(GateError, match="source=batch newest_day=never"):
+        check(known, "usage_rank", max_missing_days=99)
 
 
 def test_who_uses_no_accesses_needs_no_days(known: Database) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
-from dynamo_ops.errors import GateError, RetryableRemoteError
+from dynamo_ops.errors import GateError, InventoryError, RetryableRemoteError
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.staging import staged_now, staged_pull
 from dynamo_ops.quality.checks import SqlCheck, example_text
 from dynamo_ops.quality.gate import run_gate
+from tests.inventory.told import RUN, accept, block, dataset, file, site, stage, stage_sites
 
 
 def check(condition: str, rows: str = "SELECT n FROM generate_series(1, 5) AS n", key: str = "odd") -> SqlCheck:
@@ -38,6 +42,35 @@ def test_a_database_that_is_away_is_asked_again_later() -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(RetryableRemoteError, match=r"database postgresql://nobody@127\.0\.0\.1:1/none: "):
         run_gate(away, "test", "it", "run", [check("n > 0")], ())
+
+
+@pytest.mark.parametrize(
+    ("warn_only", "was_accepted"),
+    [((), False), (("odd",), False), ((), True)],
+    ids=["refused", "warned", "not any more"],
+)
+def test_what_may_be_merged_is_what_the_gate_accepted(
+    database: Database, warn_only: tuple[str, ...], was_accepted: bool
+) -> None:
+    stage_sites(database, site("T2_A"))
+    if was_accepted:
+        accept(database, RUN, "cric", "sites")
+    staged = staged_now(database, RUN, "cric", "sites")
+    with nullcontext() if warn_only else pytest.raises(GateError):
+        run_gate(database, "sites", "it", RUN, [check("n > 0")], warn_only, staged=staged)
+    may_be_merged = nullcontext() if warn_only else pytest.raises(InventoryError, match="no gate let it in")
+    with database.begin() as connection, may_be_merged:
+        staged_pull(connection, RUN, "cric", "sites")
+
+
+def test_only_tables_of_the_gates_kind_are_analyzed(database: Database) -> None:
+    stage(database, [dataset()], [block()], [file("/a/1")])
+    stage_sites(database, site("T2_A"))
+    run_gate(database, "sites", "it", RUN, [check("n > 5")], (), staged=staged_now(database, RUN, "cric", "sites"))
+    known = database.frame(
+        "SELECT relname FROM pg_class WHERE relname LIKE 'staged\\_%' AND reltuples >= 0 AND relkind = 'r'"
+    )
+    assert known["relname"].to_list() == ["staged_sites"]
 
 
 def test_what_is_shown_of_a_row_stays_in_one_line_and_short() -> None:

@@ -18,7 +18,7 @@ from tests.sources.pocket import NOW, inventory_counts, pull_all, settings_for
 
 GOOD = [dataset()], [block("b1"), block("b2")], [file("/a/1"), file("/a/2"), file("/a/3", in_block="b2")]
 LATE = datetime(2026, 1, 5, tzinfo=UTC)
-NUM_CHECKS = 32
+NUM_CHECKS = 34
 
 
 def judge(db: Database, run_key: str = RUN) -> None:

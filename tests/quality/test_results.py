@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dynamo_ops.cli import gate as cli
 from dynamo_ops.errors import GateError, InventoryError
 from dynamo_ops.inventory.database import Database
-from dynamo_ops.quality.results import prune, refusal, results, trend
+from dynamo_ops.quality.results import prune, results, trend
 from dynamo_ops.quality.suites.sites import check_sites
 from dynamo_ops.quality.thresholds import SiteThresholds
 from tests.inventory.told import site, stage_sites
@@ -83,13 +83,6 @@ def test_an_unknown_figure_is_told_with_those_that_there_are(judged: Database) -
         InventoryError, match="no gate measured 'sites cric redy_sites'; measured were: sites cric ready_sites"
     ):
         trend(judged, "sites", "cric", "redy_sites", 30)
-
-
-def test_what_a_run_was_refused_for_fits_a_note(judged: Database) -> None:
-    text = "sites gate refused source 'cric': no site is listed in 1 pull: num_listed=0"
-    assert refusal(judged, "metadata_sync/scheduled__2") == text
-    assert refusal(judged, "metadata_sync/scheduled__", 30) == "sites gate refused source 'cr…"
-    assert refusal(judged, "metadata_sync/scheduled__3") == ""
 
 
 def test_old_results_and_figures_are_forgotten(judged: Database) -> None:

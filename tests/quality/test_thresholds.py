@@ -40,12 +40,12 @@ def test_what_gates_yaml_says_wins_over_dynamo_yaml(tmp_path: Path) -> None:
         ("detocks: {}", "detocks: Extra inputs are not permitted"),
         (
             "detox: {policies: {physics: {max_sight_bytes: 5}}}",
-            "detox.policies.physics.max_sight_bytes: Extra inputs are not permitted, got 5",
+            "detox.policies.physics.max_sight_bytes: Extra inputs are not permitted",
         ),
         ("detox: {policies: {physics: {last_copies: perhaps}}}", "detox.policies.physics.last_copies: Input should be"),
         ("detox: {policies: {physics: 5}}", "detox.policies.physics: Input should be a valid dictionary"),
         ("detox: {policies: {phisics: {}}}", "detox.policies.phisics: no policy phisics.txt in"),
-        ("detox: {last_copies_allowed: true}", "detox.last_copies_allowed: Extra inputs are not permitted, got True"),
+        ("detox: {last_copies_allowed: true}", "detox.last_copies_allowed: Extra inputs are not permitted"),
     ],
     ids=[
         "fraction above 1",

@@ -116,6 +116,30 @@ def test_a_huge_dataset_is_asked_for_block_by_block(grid: Grid, monkeypatch: pyt
     assert all("block_name" in params and "dataset" not in params for params in of_files)
 
 
+@pytest.mark.parametrize("is_known_later", [True, False], ids=["added meanwhile", "never listed"])
+def test_a_block_that_is_added_between_both_questions_is_told(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, is_known_later: bool
+) -> None:
+    name = "/Muons/Run2026A-v1/AOD"
+    expected = whole(source_at(grid).details([name]))
+    new = expected.blocks["block"][-1]
+    asked: list[str] = []
+    real = HttpJson.frame
+
+    def frame(self: HttpJson, url: str, records: Records, params: dict[str, object]) -> pl.DataFrame:
+        asked.append(url.rsplit("/", 1)[-1])
+        told = real(self, url, records, params)
+        if asked[-1] == "blocks" and (len(asked) == 1 or not is_known_later):
+            return told.filter(~pl.col("block").str.ends_with(f"#{new}"))
+        return told
+
+    monkeypatch.setattr(HttpJson, "frame", frame)
+    blocks, files = whole(source_at(grid).details([name]))
+    assert asked == ["blocks", "files", "blocks"]
+    assert files.height == expected.files.height, "what has no block even so is for the gate"
+    assert (new in blocks["block"]) is is_known_later
+
+
 def test_a_block_of_another_dataset_is_refused_by_name(own_grid: Grid) -> None:
     own_grid.catalogue.datasets[0].blocks[0].name = "/Other/Run2026A-v1/AOD#1"
     name = own_grid.catalogue.datasets[0].name
@@ -158,6 +182,24 @@ def test_a_wrong_option_is_named(options: dict[str, object], told: str) -> None:
     with pytest.raises(SettingsError) as caught:
         metadata_source(SourceSettings(name="dbs", type="dbs", options=options), Tls())
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"path": "/x", "storage_options": {"key": "SECRET"}, "columns": {"files": {"lfm": "x"}}},
+        {"path": "/x", "storage_options": "SECRET"},
+        {"path": "/x", "tokn": "SECRET"},
+        {"url": "SECRET.example.org"},
+    ],
+    ids=["the options whole", "a setting of secrets", "an unknown key", "a mistyped url"],
+)
+def test_what_may_be_a_secret_is_not_repeated(options: dict[str, object]) -> None:
+    kind = "dbs" if "url" in options else "files"
+    with pytest.raises(SettingsError) as caught:
+        metadata_source(SourceSettings(name="drop", type=kind, options=options), Tls())
+    assert "SECRET" not in f"{caught.value} {caught.value.facts}"
+    assert caught.value.__cause__ is None, "pydantic's own text repeats all that was given"
 
 
 def test_an_unknown_type_comes_with_near_ones() -> None:

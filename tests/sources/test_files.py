@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dynamo_ops.errors import RetryableRemoteError, SettingsError, SourceDataError
+from dynamo_ops.errors import PermanentRemoteError, RetryableRemoteError, SettingsError, SourceDataError
 from dynamo_ops.settings import SourceSettings, Tls
 from dynamo_ops.sources.loader import metadata_source
 from tests.sources.backends import NOBODY, written
@@ -32,6 +32,13 @@ def refusal(source: Any) -> str:
         list(source.details([MUONS.dataset]))
     assert caught.value.facts["source"] == "drop"
     return str(caught.value)
+
+
+def test_the_password_of_a_place_is_not_told() -> None:
+    with pytest.raises((SettingsError, RetryableRemoteError, PermanentRemoteError)) as caught:
+        source_at("sftp://usr:SECRET@127.0.0.1:1/drop").datasets(None, LATER)
+    assert "127.0.0.1:1/drop" in str(caught.value)
+    assert "SECRET" not in f"{caught.value} {caught.value.facts}"
 
 
 def test_an_absent_folder_and_an_empty_one_are_errors(tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ from dynamo_ops.errors import (
     CredentialError,
     DynamoError,
     PermanentRemoteError,
+    RemoteError,
     RetryableRemoteError,
     SettingsError,
     SourceDataError,
 )
 from dynamo_ops.settings import Tls
+from dynamo_ops.sources.address import shown
 from dynamo_ops.sources.http import HttpJson
 from simgrid.grid import Grid
 
@@ -112,6 +114,45 @@ def test_a_malformed_answer_is_named(service: str, body: str, told: str) -> None
 def test_nobody_listening_is_retryable() -> None:
     with pytest.raises(RetryableRemoteError, match="no answer from"):
         HttpJson("dbs", Tls(), 1).rows("http://127.0.0.1:1/", ROWS, "name")
+
+
+SECRETS = ("usr", "hunter2", "SECRET", "PART")
+
+
+@pytest.mark.parametrize("what", ["nobody", "500", "not JSON", "wrong record", "no address", "TLS"])
+def test_no_message_no_fact_and_no_log_has_what_an_address_hides(
+    service: str, grid: Grid, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    place = {
+        "nobody": "http://127.0.0.1:1/x",
+        "500": f"{service}/500/00",
+        "not JSON": f"{service}/200/00",
+        "wrong record": f"{service}/200/{b'[7]'.hex()}",
+        "no address": "http://127.0.0.1:port/x",
+        "TLS": grid.endpoints["dbs"],
+    }[what]
+    url = place.replace("://", "://usr:hunter2@") + "?token=SECRET&PART#PART"
+    with pytest.raises(DynamoError) as caught:
+        HttpJson("dbs", Tls(), 5).rows(url, ROWS, "name", {"detail": 1})
+    told = f"{caught.value} {caught.value.facts} {caplog.text}"
+    assert [secret for secret in SECRETS if secret in told] == []
+    assert "token=…&…&detail=1" in str(caught.value)
+    assert caught.value.__cause__ is None or not isinstance(caught.value, RemoteError)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://a.example.org/x", "https://a.example.org/x"),
+        ("https://u:p@a.example.org:8443/x?a=1&b=&c", "https://a.example.org:8443/x?a=…&b=…&…"),
+        ("s3://key:secret@bucket/day=2026-03-01/part-?.csv", "s3://bucket/day=2026-03-01/part-?.csv"),
+        ("https://[u:p@broken", "https://…"),
+        ("/data/drops/user@site?.csv", "/data/drops/user@site?.csv"),
+    ],
+)
+def test_what_is_shown_of_an_address(url: str, told: str) -> None:
+    assert shown(url) == told
 
 
 def test_an_untrusted_server_is_permanent_and_points_to_the_setting(grid: Grid) -> None:

@@ -13,7 +13,7 @@ from dynamo_ops.inventory.database import Database
 from dynamo_ops.settings import Settings, SourceSettings
 from dynamo_ops.sources import steps
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
-from tests.inventory.told import RUN, T0, UNTIL, block, dataset, file
+from tests.inventory.told import RUN, T0, UNTIL, accept, block, dataset, file
 
 NAMES = [f"/D{n:03d}/R-v1/AOD" for n in range(9)]
 
@@ -61,6 +61,7 @@ def test_a_merge_says_whether_anything_changed(
 ) -> None:
     steps.pull_datasets(database, two_sources, RUN, "dbs", T0, UNTIL)
     steps.pull_details(database, two_sources, RUN, "dbs", 0)
+    accept(database, RUN)
     with caplog.at_level(logging.INFO):
         assert steps.merge(database, RUN, ["dbs"], [], UNTIL)["is_changed"] is True
         assert steps.merge(database, RUN, ["dbs"], [], UNTIL)["is_changed"] is False

@@ -28,6 +28,7 @@ from dynamo_ops.inventory.schema.popularity import (
     StagedAccess,
     StagedDemand,
     UnknownUse,
+    UseResolved,
 )
 from dynamo_ops.inventory.schema.quality import GateMetric, GateResult
 from dynamo_ops.inventory.schema.quota import QuotaChange
@@ -97,6 +98,7 @@ __all__ = [
     "Transfer",
     "TransferBatch",
     "UnknownUse",
+    "UseResolved",
     "UserQuota",
     "Vanished",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import Date, Double, ForeignKey, Index, SmallInteger, Text
+from sqlalchemy import CheckConstraint, Date, Double, ForeignKey, Index, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dynamo_ops.inventory.schema.base import Base, bigint_key, one_of
@@ -51,8 +51,9 @@ class StagedDemand(Base):
 class AggregatedDay(Base):
     """A day of a source that has been aggregated, also an empty one: gaps are the days that lack a row.
 
-    ``num_told``: accesses (or jobs, where ``kind`` is demand) that the source told of, known or not. ``fingerprint``:
-    what the source held for the day when it was pulled; another one later means that late data came, null: unknown.
+    ``num_told``: accesses (or jobs, where ``kind`` is demand) that the source told of, known or not; ``most_told``: the
+    most that it ever told of the day. ``fingerprint``: what the source held for the day when it was pulled; another one
+    later means that late data came, null: unknown.
     """
 
     __tablename__ = "aggregated_days"
@@ -62,6 +63,7 @@ class AggregatedDay(Base):
     source: Mapped[str] = mapped_column(Text, primary_key=True)
     kind: Mapped[str] = mapped_column(Text, primary_key=True)
     num_told: Mapped[int]
+    most_told: Mapped[int]
     fingerprint: Mapped[str | None]
     aggregated_at: Mapped[datetime]
 
@@ -70,6 +72,7 @@ class AccessDay(Base):
     """Accesses of one dataset at one site on one UTC day. A day of a source is replaced as a whole."""
 
     __tablename__ = "accesses_daily"
+    __table_args__ = (Index("ix_accesses_daily_dataset_id", "dataset_id"),)
 
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     source: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -97,7 +100,11 @@ class UnknownUse(Base):
     """
 
     __tablename__ = "unknown_use"
-    __table_args__ = (Index("ix_unknown_use_day", "day", "source"), one_of("kind", "accesses", "demand"))
+    __table_args__ = (
+        Index("ix_unknown_use_day", "day", "source"),
+        Index("ix_unknown_use_lfn", text("(md5(lfn)::uuid)"), postgresql_where=text("lfn IS NOT NULL")),
+        one_of("kind", "accesses", "demand"),
+    )
 
     id: Mapped[bigint_key]
     day: Mapped[date] = mapped_column(Date)
@@ -107,6 +114,17 @@ class UnknownUse(Base):
     lfn: Mapped[str | None]
     site: Mapped[str | None]
     number: Mapped[int]
+
+
+class UseResolved(Base):
+    """Up to which files and sites unknown use has been looked up: a later look needs only what is newer. One row."""
+
+    __tablename__ = "use_resolved"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    file_id: Mapped[int]
+    site_id: Mapped[int]
 
 
 class Attribute(Base):

@@ -20,8 +20,10 @@ UNLOGGED = {"prefixes": ["UNLOGGED"]}
 class StagedPull(Base):
     """That a run asked a source, and for what: without its row, no rows are not an answer but a pull that got lost.
 
-    ``since_at`` null: everything. ``num_source_datasets``: how many datasets a metadata source said it has in all; null
-    if it was not asked. ``fingerprint``: what a source of accesses held, as far as it can tell.
+    ``id`` is another one whenever anything of it is staged again, and ``accepted_id`` the one that a gate let in: only
+    while both are the same may the rows be merged. ``since_at`` null: everything. ``num_source_datasets``: how many
+    datasets a metadata source said it has in all; null if it was not asked. ``fingerprint``: what a source of accesses
+    held, as far as it can tell. ``staged_at``: when the newest of it was staged.
     """
 
     __tablename__ = "staged_pulls"
@@ -38,6 +40,8 @@ class StagedPull(Base):
     since_at: Mapped[datetime | None]
     num_source_datasets: Mapped[int | None]
     fingerprint: Mapped[str | None]
+    accepted_id: Mapped[int | None]
+    staged_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
 class StagedDataset(Base):
@@ -135,8 +139,9 @@ class SourceState(Base):
 class SiteSource(Base):
     """Which site source told of a site last: when that source no longer lists it, the site becomes ``unknown``.
 
-    ``told_status``: what it said last, since ``told_since_at`` (null: as long as the site is known); the site's own
-    status follows with some patience. Source ``injection``: no feed tells of it, a person did.
+    ``told_status``: what it said last, without a break since ``told_since_at`` (null: as long as the site is known) and
+    up to ``told_last_at``; the site's own status follows with some patience. Source ``injection``: no feed tells of it,
+    a person did.
     """
 
     __tablename__ = "site_sources"
@@ -145,3 +150,4 @@ class SiteSource(Base):
     source: Mapped[str]
     told_status: Mapped[str | None]
     told_since_at: Mapped[datetime | None]
+    told_last_at: Mapped[datetime | None]

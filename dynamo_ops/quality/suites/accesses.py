@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.staging import staged_now
 from dynamo_ops.quality.checks import SqlCheck, literal
 from dynamo_ops.quality.figures import Before, Figures, before
 from dynamo_ops.quality.gate import GateReport, run_gate
@@ -32,6 +33,7 @@ def check_day(
     db: Database, run_key: str, day: date, source: str, thresholds: AccessThresholds, docs: DataDocs | None = None
 ) -> GateReport:
     """Judge the accesses of ``day`` that (run_key, source) staged. Raises GateError; changes nothing."""
+    staged = staged_now(db, run_key, source, "accesses")
     run, as_of = of_run(run_key, source), _end(day)
     history = before(db, "accesses", source, "accesses", as_of, thresholds.days_before)
     checks = [
@@ -47,6 +49,7 @@ def check_day(
         run_key,
         checks,
         thresholds.warn_only,
+        staged=staged,
         prepare={"of_datasets": _of_datasets("staged_accesses", "num_accesses", run)},
         figures=Figures(source, as_of, _access_figures(run)),
         docs=docs,
@@ -57,6 +60,7 @@ def check_demand_day(
     db: Database, run_key: str, day: date, source: str, thresholds: DemandThresholds, docs: DataDocs | None = None
 ) -> GateReport:
     """Judge the demand of ``day`` that (run_key, source) staged. Raises GateError; changes nothing."""
+    staged = staged_now(db, run_key, source, "demand")
     run, as_of = of_run(run_key, source), _end(day)
     history = before(db, "demand", source, "jobs", as_of, thresholds.days_before)
     checks = [
@@ -74,6 +78,7 @@ def check_demand_day(
         run_key,
         checks,
         thresholds.warn_only,
+        staged=staged,
         prepare={"of_datasets": _of_datasets("staged_demand", "num_jobs", run)},
         figures=Figures(source, as_of, figures),
         docs=docs,
@@ -192,18 +197,19 @@ def _day_checks(kind: str, day: date, history: Before, thresholds: DayThresholds
 
 
 def _shrunken_check(kind: str, source: str, day: date, max_lost: float) -> SqlCheck:
-    """A day that is pulled again against what it was: a source that forgets must not make us forget."""
+    """A day that is pulled again against the most that was ever told of it: a source that forgets, little by little,
+    must not make us forget."""
     what = "accesses" if kind == "accesses" else "jobs"
     rows = f"""
-        SELECT (SELECT coalesce(sum(number), 0) FROM of_datasets) AS told, num_told AS told_before FROM aggregated_days
+        SELECT (SELECT coalesce(sum(number), 0) FROM of_datasets) AS told, most_told FROM aggregated_days
         WHERE day = DATE '{day}' AND source = {literal(source)} AND kind = '{kind}'"""
     return SqlCheck(
         "day_shrunken",
         f"pulled again, and more than {max_lost:.0%} of its {what} are gone,",
         "day",
         rows,
-        f"told < {1 - max_lost} * told_before",
-        "told, told_before",
+        f"told < {1 - max_lost} * most_told",
+        "told, most_told",
     )
 
 

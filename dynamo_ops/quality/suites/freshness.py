@@ -7,7 +7,7 @@ from collections.abc import Collection
 import polars as pl
 
 from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.freshness import metadata_ages, missing_days, usage_attributes
+from dynamo_ops.inventory.freshness import accesses_ages, metadata_ages, missing_days, usage_attributes
 from dynamo_ops.quality.checks import FrameCheck
 from dynamo_ops.quality.gate import GateReport, run_gate
 from dynamo_ops.quality.thresholds import FreshnessThresholds, Gates
@@ -30,7 +30,7 @@ def check_freshness(
     limits = thresholds.freshness
     checks = [_metadata_check(db, settings, limits)]
     if set(attributes) & usage_attributes(db):
-        checks.append(_popularity_check(db, settings, limits))
+        checks += [_stale_check(db, settings, limits), _gap_check(db, settings, limits)]
     return run_gate(db, "freshness", subject, run_key, checks, limits.warn_only, docs=thresholds.data_docs)
 
 
@@ -48,7 +48,22 @@ def _metadata_check(db: Database, settings: Settings, thresholds: FreshnessThres
     )
 
 
-def _popularity_check(db: Database, settings: Settings, thresholds: FreshnessThresholds) -> FrameCheck:
+def _stale_check(db: Database, settings: Settings, thresholds: FreshnessThresholds) -> FrameCheck:
+    ages = accesses_ages(db, [source.name for source in settings.access_sources])
+    newest = pl.col("newest_day").dt.strftime("%Y-%m-%d").fill_null("never")
+    return FrameCheck(
+        "popularity_stale",
+        f"the last day of accesses ended more than {thresholds.popularity_max_age_h:g} hours ago"
+        " (backfill popularity_aggregation)",
+        "source",
+        ages.with_columns(newest_day=newest),
+        "age_h",
+        ("source", "newest_day"),
+        highest=thresholds.popularity_max_age_h,
+    )
+
+
+def _gap_check(db: Database, settings: Settings, thresholds: FreshnessThresholds) -> FrameCheck:
     sources = [source.name for source in settings.access_sources]
     missing = missing_days(db, sources, thresholds.gaps_accepted_before)
     days = pl.col("day").dt.strftime("%Y-%m-%d")

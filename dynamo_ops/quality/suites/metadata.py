@@ -7,15 +7,17 @@ from datetime import UTC, datetime
 
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.schema.catalogue import DATASET_STATUSES
+from dynamo_ops.inventory.staging import staged_now
 from dynamo_ops.quality.checks import SqlCheck, literal
 from dynamo_ops.quality.figures import Figures
 from dynamo_ops.quality.gate import GateReport, run_gate
 from dynamo_ops.quality.suites.files import file_checks
-from dynamo_ops.quality.suites.rows import empty, listed, null, of_run, unusable
+from dynamo_ops.quality.suites.listing import listing_checks
+from dynamo_ops.quality.suites.listing import prepared as prepared_for_listing
+from dynamo_ops.quality.suites.rows import USABLE, empty, listed, null, of_run, unusable
 from dynamo_ops.quality.suites.sites import check_sites
 from dynamo_ops.quality.thresholds import DataDocs, Gates, MetadataThresholds
 
-USABLE = ("valid", "production")
 GONE = ("invalid", "deprecated", "deleted")
 
 
@@ -48,12 +50,14 @@ def check_source(
     docs: DataDocs | None = None,
 ) -> GateReport:
     """Judge the datasets, blocks and files that (run_key, source) staged. Raises GateError; changes nothing."""
+    staged = staged_now(db, run_key, source, "metadata")
     run, moment = of_run(run_key, source), as_of or datetime.now(UTC)
     latest = f"greatest(now(), {_time(moment)}) + interval '{thresholds.max_clock_skew_h} hours'"
     checks = [
         *_pull_checks(run, thresholds.max_datasets_lost_fraction),
         *_dataset_checks(run, run_key, source, latest, thresholds),
         *_volume_checks(thresholds),
+        *listing_checks(run, thresholds),
         *_block_checks(run, latest, thresholds.max_name_bytes),
         *file_checks(run, thresholds),
     ]
@@ -64,7 +68,8 @@ def check_source(
         run_key,
         checks,
         thresholds.warn_only,
-        prepare=_prepared(run),
+        staged=staged,
+        prepare=_prepared(run) | prepared_for_listing(run, _time(moment)),
         figures=Figures(source, moment, _figures(run)),
         docs=docs,
     )

@@ -11,6 +11,7 @@ import polars as pl
 
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.schema.catalogue import SITE_STATUSES, STORAGE_TYPES
+from dynamo_ops.inventory.staging import staged_now
 from dynamo_ops.quality.checks import Check, FrameCheck, SqlCheck, literal
 from dynamo_ops.quality.figures import Figures
 from dynamo_ops.quality.gate import GateReport, run_gate
@@ -32,6 +33,7 @@ def check_sites(
 
     ``as_of``: the end of the run's interval; null: now.
     """
+    staged = staged_now(db, run_key, source, "sites")
     run = of_run(run_key, source)
     checks: list[Check] = [
         *_site_checks(run),
@@ -48,6 +50,7 @@ def check_sites(
         run_key,
         checks,
         thresholds.warn_only,
+        staged=staged,
         figures=Figures(source, as_of or datetime.now(UTC), figures),
         docs=docs,
     )
