@@ -192,7 +192,7 @@ class DbsReader(Service):
                 continue
             if "block_name" in wanted and not wanted["block_name"].fullmatch(block.name):
                 continue
-            is_valid = dataset.status in ("VALID", "PRODUCTION", "DEPRECATED")  # a deprecated dataset's files are sound
+            is_valid = dataset.status != "DELETED"  # a flag of each file: a status of the dataset does not change it
             for file in self._files_of(dataset, block):
                 row = _file_row(dataset, block, file, is_valid)
                 if self._faults.dbs.negative_size and file is dataset.blocks[0].files[0]:
