@@ -20,6 +20,7 @@ class File:
     file_id: int
     modified_at: int  # unix seconds, like all times here
     events: int
+    is_valid: bool = True  # of the file alone: a status of its dataset does not change it
 
 
 @dataclass(slots=True)

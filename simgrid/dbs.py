@@ -192,14 +192,13 @@ class DbsReader(Service):
                 continue
             if "block_name" in wanted and not wanted["block_name"].fullmatch(block.name):
                 continue
-            is_valid = dataset.status != "DELETED"  # a flag of each file: a status of the dataset does not change it
             for file in self._files_of(dataset, block):
-                row = _file_row(dataset, block, file, is_valid)
+                row = _file_row(dataset, block, file)
                 if self._faults.dbs.negative_size and file is dataset.blocks[0].files[0]:
                     row["file_size"] = -row["file_size"]
                 if "logical_file_name" in wanted and not wanted["logical_file_name"].fullmatch(file.lfn):
                     continue
-                if not valid_only or (is_valid and dataset.status in ("VALID", "PRODUCTION")):
+                if not valid_only or (file.is_valid and dataset.status in ("VALID", "PRODUCTION")):
                     yield row if _is_true(request.first("detail")) else {"logical_file_name": file.lfn}
 
     def _all_blocks(self) -> Iterator[tuple[Dataset, Block]]:
@@ -295,11 +294,11 @@ def _block_row(dataset: Dataset, block: Block) -> dict[str, Any]:
     }
 
 
-def _file_row(dataset: Dataset, block: Block, file: File, is_valid: bool) -> dict[str, Any]:
+def _file_row(dataset: Dataset, block: Block, file: File) -> dict[str, Any]:
     return {
         "file_id": file.file_id,
         "logical_file_name": file.lfn,
-        "is_file_valid": int(is_valid),
+        "is_file_valid": int(file.is_valid),
         "dataset_id": dataset.dataset_id,
         "dataset": dataset.name,
         "block_id": block.block_id,

@@ -170,7 +170,9 @@ def _as_in_dbs(number: int, told: Dataset) -> grid_catalogue.Dataset:
     for place, block in enumerate(told.blocks):
         moment = int(block.last_update_at.timestamp())
         files = [
-            grid_catalogue.File(file.lfn, file.size_bytes, file.adler32 or "", 100 * number + n, moment, 1)
+            grid_catalogue.File(
+                file.lfn, file.size_bytes, file.adler32 or "", 100 * number + n, moment, 1, file.is_valid
+            )
             for n, file in enumerate(block.files)
         ]
         name = f"{told.dataset}#{block.block}"

@@ -74,7 +74,7 @@ INVALID = Dataset(
     "invalid",
     day(3),
     "SW_0_9_0",
-    [Block("c-1", False, day(1), files("/store/old", 2, is_valid=False))],
+    [Block("c-1", False, day(1), [*files("/store/old", 2, is_valid=False), *files("/store/sound", 1)])],
 )
 EMPTY = Dataset("/Empty/Run2026C-v1/AOD", "deprecated", day(4), "SW_0_9_0")
 WORLD = (MUONS, STRANGE, INVALID, EMPTY)
