@@ -24,7 +24,7 @@ from tests.sources.told import MUONS, Dataset, blocks_frame, files_frame
 TABLES = """
     CREATE TABLE sets (name, state, version, changed);
     CREATE TABLE blocks (set_name, name, is_open, bytes, files, changed);
-    CREATE TABLE files (set_name, block, lfn, bytes, adler32);
+    CREATE TABLE files (set_name, block, lfn, bytes, adler32, is_good);
     CREATE TABLE places (name, kind, state, protocol, prefix);
     CREATE TABLE reads (day, set_name, place, number);"""
 STATES = {"production": "NEW", "valid": "GOOD", "invalid": "BAD", "deprecated": "OLD"}
@@ -64,7 +64,7 @@ class Metadata(Backend):
         return self.told(
             sets=[(d.dataset, STATES[d.status], d.software_release, d.last_update_at.timestamp()) for d in world],
             blocks=[(*row[:-1], row[-1].timestamp()) for row in blocks_frame(world).iter_rows()],
-            files=[(*row[:3], size or row[3], row[4]) for row in files_frame(world).iter_rows()],
+            files=[(*row[:3], size or row[3], *row[4:]) for row in files_frame(world).iter_rows()],
         )
 
     def broken(self) -> tuple[Any, Sequence[str]]:

@@ -1,8 +1,8 @@
 """Three sources over the SQLite catalogue of an imaginary experiment: an example of a package with plugins.
 
 The catalogue has the tables sets(name, state, version, changed), blocks(set_name, name, is_open, bytes, files,
-changed), files(set_name, block, lfn, bytes, adler32), places(name, kind, state, protocol, prefix) and reads(day,
-set_name, place, number); times are unix seconds, days are ISO dates.
+changed), files(set_name, block, lfn, bytes, adler32, is_good), places(name, kind, state, protocol, prefix) and
+reads(day, set_name, place, number); times are unix seconds, days are ISO dates.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ BLOCKS_SQL = """
     SELECT set_name AS dataset, name AS block, is_open, bytes AS size_bytes, files AS num_files,
            changed AS last_update_at FROM blocks WHERE set_name = ?"""
 FILES_SQL = """
-    SELECT f.set_name AS dataset, block, lfn, bytes AS size_bytes, adler32, s.state <> 'BAD' AS is_valid
-    FROM files AS f JOIN sets AS s ON s.name = f.set_name WHERE f.set_name = ?"""
+    SELECT set_name AS dataset, block, lfn, bytes AS size_bytes, adler32, is_good AS is_valid FROM files
+    WHERE set_name = ?"""
 SITES_SQL = """
     SELECT name AS site, kind AS storage_type, state AS status,
            json_array(json_object('protocol', protocol, 'prefix', prefix)) AS endpoints FROM places"""
