@@ -163,11 +163,12 @@ _UPSERT_ENDPOINTS = f"""
     ON CONFLICT (site_id, protocol) DO UPDATE SET prefix = excluded.prefix, mapping = excluded.mapping
     WHERE (old.prefix, old.mapping) IS DISTINCT FROM (excluded.prefix, excluded.mapping)"""
 
+# A site that is told without any keeps those that it has: they were more likely forgotten than taken away.
 _DROP_OLD_ENDPOINTS = f"""
-    DELETE FROM site_endpoints AS old USING merged_sites AS m JOIN sites AS s ON s.name = m.site
-    WHERE old.site_id = s.id
-      AND NOT EXISTS (SELECT FROM ({_TOLD_ENDPOINTS}) AS told
-                      WHERE told.site_id = old.site_id AND told.protocol = old.protocol)"""
+    WITH told AS ({_TOLD_ENDPOINTS})
+    DELETE FROM site_endpoints AS old
+    WHERE old.site_id IN (SELECT site_id FROM told)
+      AND NOT EXISTS (SELECT FROM told WHERE told.site_id = old.site_id AND told.protocol = old.protocol)"""
 
 _NOTE_SITES = """
     INSERT INTO source_states (source, num_sites_ready, updated_at)

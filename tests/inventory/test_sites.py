@@ -94,8 +94,14 @@ def test_endpoints_follow_the_source(database: Database) -> None:
     sync_sites(database, site("T2_A", prefix="davs://one/"))
     sync_sites(database, site("T2_A", prefix="davs://two/"))
     assert database.frame(query).rows() == [("davs", "davs://two/")]
+    with database.begin() as connection:
+        connection.execute(
+            text("INSERT INTO site_endpoints (site_id, protocol, prefix) SELECT id, 'root', 'root://a/' FROM sites")
+        )
+    sync_sites(database, site("T2_A", prefix="davs://two/"))
+    assert database.frame(query).rows() == [("davs", "davs://two/")], "one that is not told any more goes"
     sync_sites(database, site("T2_A", prefix=None))
-    assert database.frame(query).is_empty()
+    assert database.frame(query).rows() == [("davs", "davs://two/")], "told without any, it keeps what it has"
 
 
 def tell(db: Database, *statuses: str) -> Any:

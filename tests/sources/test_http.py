@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import TypeAdapter
@@ -172,7 +174,7 @@ def test_the_shells_proxy_plays_no_part(service: str, monkeypatch: pytest.Monkey
 
 def test_a_service_that_asks_for_patience_gets_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("urllib3.util.retry.time.sleep", slept.append)
+    monkeypatch.setattr("urllib3.util.retry.time", SimpleNamespace(time=time.time, sleep=slept.append))
 
     class Busy(Answers):
         def do_GET(self) -> None:

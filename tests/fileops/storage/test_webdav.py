@@ -6,6 +6,7 @@ import os
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import certifi
 import polars as pl
@@ -211,8 +212,8 @@ def test_http_date(text: str | None, moment: datetime | None) -> None:
 
 def test_rate_limit_spaces_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("dynamo_ops.fileops.storage.rate.time.sleep", slept.append)
-    monkeypatch.setattr("dynamo_ops.fileops.storage.rate.time.monotonic", lambda: 100.0)
+    clock = SimpleNamespace(monotonic=lambda: 100.0, sleep=slept.append)
+    monkeypatch.setattr("dynamo_ops.fileops.storage.rate.time", clock)
     limit = RateLimit(10)
     for _ in range(4):
         limit.wait()
