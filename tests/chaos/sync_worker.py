@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dynamo_ops.inventory import database as database_module
 from dynamo_ops.inventory.database import Database
 from dynamo_ops.settings import Settings, SourceSettings, Tls
 from dynamo_ops.sources import steps
-from tests.chaos.worker import Points, main, watch_database, watch_requests
+from tests.chaos.worker import Points, main, watch_copies, watch_database, watch_requests
 from tests.inventory.told import accept
 
 RUN = "next"
@@ -44,23 +42,6 @@ def run_task(db: Database, settings: Settings, task: str, pages: list[int]) -> N
         accept(db, RUN)
     else:
         steps.merge(db, RUN, ["dbs"], [], NEXT)
-
-
-def watch_copies(points: Points) -> None:
-    """A COPY can be killed half way, when the server has got the first half of its rows."""
-
-    class HalfSent(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            if self.tell():
-                points.reach("COPY half sent")
-            elif size and size > 0:
-                size = min(size, max(1, len(self.getbuffer()) // 2))
-            return super().read(size)
-
-    class Io:
-        BytesIO = HalfSent
-
-    database_module.io = Io  # type: ignore[attr-defined]
 
 
 def carry_out(order: dict[str, Any]) -> None:

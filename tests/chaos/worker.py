@@ -9,6 +9,7 @@ are paid for once. It answers a line with the child's exit status as of ``wait``
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -31,6 +32,7 @@ from dynamo_ops.fileops import deletions, observe, transfers
 from dynamo_ops.fileops.fts.client import FtsClient
 from dynamo_ops.fileops.storage import StorageOptions
 from dynamo_ops.fileops.storage.http_put import HttpPut
+from dynamo_ops.inventory import database as database_module
 from dynamo_ops.inventory.database import Database
 from tests.chaos.cycle import Hands
 from tests.chaos.limits import AT_ONCE, DELETIONS
@@ -174,6 +176,23 @@ def watch_uploads(points: Points) -> None:
     HttpPut.begin = watched_begin  # type: ignore[method-assign]
     HttpPut.send = watched_send  # type: ignore[method-assign]
     HttpPut.answer = watched_answer  # type: ignore[method-assign]
+
+
+def watch_copies(points: Points) -> None:
+    """A COPY can be killed half way, when the server has got the first half of its rows."""
+
+    class HalfSent(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell():
+                points.reach("COPY half sent")
+            elif size and size > 0:
+                size = min(size, max(1, len(self.getbuffer()) // 2))
+            return super().read(size)
+
+    class Io:
+        BytesIO = HalfSent
+
+    database_module.io = Io  # type: ignore[attr-defined]
 
 
 def hands_of(order: dict[str, Any]) -> Hands:
