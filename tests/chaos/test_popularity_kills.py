@@ -6,32 +6,26 @@ each statement has work to do.
 
 from __future__ import annotations
 
-import itertools
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from demo.dump import dump
 from dynamo_ops.inventory import embedded
-from dynamo_ops.inventory.database import Database
 from dynamo_ops.popularity import aggregate
 from dynamo_ops.popularity.attributes import produce_attributes, producers
 from dynamo_ops.sources.steps import merge
 from simgrid.grid import Grid
-from tests.chaos.conftest import TABLES, Worker
+from tests.chaos.conftest import Worker
 from tests.chaos.popularity_worker import RUN, TASKS, run_task, settings_for
-from tests.conftest import TEMPLATE
+from tests.chaos.task_kills import Prepared, Rows, Run, Undisturbed, change, killed_and_run_again, killed_everywhere
 from tests.inventory.told import accept
 from tests.sources import pocket
 
 pytestmark = pytest.mark.chaos
 
-PREPARED = "popularity_prepared"
 REPLICAS = (
     "INSERT INTO dataset_replicas (dataset_id, site_id) SELECT d.id, s.id FROM datasets d, sites s",
     """INSERT INTO block_replicas (block_id, site_id, dataset_id, is_complete, size_bytes, last_update_at)
@@ -52,13 +46,6 @@ OLDER = (
        VALUES (CURRENT_DATE - 5000, 'queue', 'demand', '/Not/Known-v1/HERE', 7)""",
     "UPDATE use_resolved SET file_id = 0, site_id = 0",
 )
-_counter = itertools.count()
-
-
-def change(db: Database, statements: Iterable[str]) -> None:
-    with db.begin() as connection:
-        for statement in statements:
-            assert connection.execute(text(statement)).rowcount, statement
 
 
 @dataclass
@@ -69,20 +56,34 @@ class Outside:
     endpoints: dict[str, Any]
 
 
-@dataclass
-class Use:
-    """A database whose days are older than what their sources tell."""
+class Day(Run):
+    """A day that is older in the tables than what its sources tell."""
 
-    grid: Outside
-    db: Database
-
-    def staged(self) -> list[tuple[object, ...]]:
-        rows = [self.db.frame(f"SELECT * FROM staged_{kind}").drop("id").rows() for kind in ("accesses", "demand")]
-        return sorted((row for kind in rows for row in kind if RUN in str(row)), key=repr)
+    what = "a day of popularity"
+    tasks = TASKS
 
     def run(self, task: str, run: str = RUN) -> None:
         ends = self.grid.endpoints
         run_task(self.db, settings_for(ends), task, ends["day"], run)
+
+    def staged(self) -> Rows:
+        rows = [self.db.frame(f"SELECT * FROM staged_{kind}").drop("id").rows() for kind in ("accesses", "demand")]
+        return sorted((row for kind in rows for row in kind if RUN in str(row)), key=repr)
+
+    def tables(self) -> dict[str, str]:
+        return dump(self.db)
+
+    def steps(self) -> Iterator[None]:
+        for task in self.tasks[:-1]:
+            self.run(task)
+            yield
+        aggregate.resolve_unknown(self.db)
+        yield
+        aggregate.prune_unknown(self.db, keep_days=60)
+        yield
+        for producer in producers():
+            produce_attributes(self.db, [producer])
+            yield
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +91,9 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     folder = tmp_path_factory.mktemp("use")
     with Grid(pocket.TINY, folder / "grid") as grid:
         day = sorted({access.day for access in grid.catalogue.accesses})[-2]  # the last complete one
-        jobs = folder / f"{day}.csv"
-        names = [dataset.name for dataset in grid.catalogue.datasets]
-        jobs.write_text(
-            "dataset,num_jobs\n" + "".join(f"{name},{n}\n" for n, name in enumerate([*names, "/No/R/X"], 1))
-        )
+        names = [*(dataset.name for dataset in grid.catalogue.datasets), "/No/R/X"]
+        jobs = "".join(f"{name},{n}\n" for n, name in enumerate(names, 1))
+        (folder / f"{day}.csv").write_text(f"dataset,num_jobs\n{jobs}")
         yield Outside(grid, {**grid.endpoints, "demand": str(folder / "{day}.csv"), "day": day})
 
 
@@ -106,91 +105,33 @@ def popularity_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work
 
 
 @pytest.fixture(scope="module")
-def new_use(
-    outside: Outside, postgres: embedded.EmbeddedPostgres
-) -> Iterator[Callable[[], AbstractContextManager[Use]]]:
-    """A context manager that gives a database; they are all the same."""
-    postgres.create_database(PREPARED, template=TEMPLATE)
-    first = Use(outside, Database(postgres.url(PREPARED)))
-    pocket.pull_all(first.db, pocket.settings_for(outside.pocket), "first")
-    accept(first.db, "first")
-    accept(first.db, "first", "cric", "sites")
-    merge(first.db, "first", ["dbs"], ["cric"], pocket.NOW)
-    change(first.db, REPLICAS)
-    for task in TASKS:
-        first.run(task, "first")
-    change(first.db, OLDER)
-    first.db.dispose()
-
-    @contextmanager
-    def make() -> Iterator[Use]:
-        name = f"use_{next(_counter)}"
-        postgres.create_database(name, template=PREPARED)
-        made = Use(outside, Database(postgres.url(name)))
-        try:
-            yield made
-        finally:
-            made.db.dispose()
-            postgres.drop_database(name)
-
-    yield make
-    postgres.drop_database(PREPARED)
-
-
-@dataclass
-class Undisturbed:
-    """What a run leaves that nobody kills. ``states``: the tables after each of its transactions."""
-
-    staged: list[tuple[object, ...]]
-    states: list[dict[str, str]]
+def new_day(outside: Outside, postgres: embedded.EmbeddedPostgres) -> Iterator[Prepared]:
+    prepared = Prepared(postgres, "popularity", lambda db: Day(outside, db))
+    with prepared.prepare() as db:
+        pocket.pull_all(db, pocket.settings_for(outside.pocket), "first")
+        accept(db, "first")
+        accept(db, "first", "cric", "sites")
+        merge(db, "first", ["dbs"], ["cric"], pocket.NOW)
+        change(db, REPLICAS)
+        for task in TASKS:
+            Day(outside, db).run(task, "first")
+        change(db, OLDER)
+    yield prepared
+    prepared.drop()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(new_use: Callable[[], AbstractContextManager[Use]]) -> Undisturbed:
-    with new_use() as use:
-        states = [dump(use.db)]
-        for task in TASKS[:-1]:
-            use.run(task)
-            states.append(dump(use.db))
-        aggregate.resolve_unknown(use.db)
-        states.append(dump(use.db))
-        aggregate.prune_unknown(use.db, keep_days=60)
-        states.append(dump(use.db))
-        for producer in producers():
-            produce_attributes(use.db, [producer])
-            states.append(dump(use.db))
-        found = Undisturbed(use.staged(), states)
-    with new_use() as use:
+def undisturbed(new_day: Prepared) -> Undisturbed:
+    with new_day() as day:
+        found = Undisturbed.of(day)
+    with new_day() as day:
         for task in TASKS:
-            use.run(task)
-        assert dump(use.db) == states[-1], "the tasks do what their parts do"
-    made = ("accesses_daily", "demand_daily", "aggregated_days", "unknown_use", "dataset_attributes")
-    assert all(states[-1][name] != states[0][name] for name in made)
+            day.run(task)
+        first, last = found.states[0], day.tables()
+    assert last == found.states[-1], "the tasks do what their parts do"
+    changed = {name for name in last if last[name] != first[name]}
+    assert changed >= {"accesses_daily", "demand_daily", "aggregated_days", "unknown_use", "dataset_attributes"}
     return found
-
-
-def killed_and_run_again(use: Use, worker: Worker, task: str, point: str, undisturbed: Undisturbed) -> list[str]:
-    """What is wrong right after the kill, and after the task and those behind it have run."""
-    place = TASKS.index(task)
-    for earlier in TASKS[:place]:
-        use.run(earlier)
-    outcome = worker.run(use, task, kill_at=point)
-    assert outcome.signal == signal.SIGKILL, f"{task}: {point!r} was not reached: {outcome.text[-2000:]}"
-    problems = []
-    if dump(use.db) not in undisturbed.states:
-        problems.append("half of a transaction")
-    assert worker.run(use, task).points
-    for later in TASKS[place + 1 :]:
-        use.run(later)
-    if use.staged() != undisturbed.staged:
-        problems.append("other rows staged")
-    if dump(use.db) != undisturbed.states[-1]:
-        problems.append("other tables")
-    title = "a day of popularity killed with -9, and made again"
-    TABLES.setdefault(title, [("task", "point", "after the second run")]).append(
-        (task, point, "; ".join(problems) or "as if undisturbed")
-    )
-    return problems
 
 
 CHOSEN = [
@@ -204,29 +145,16 @@ CHOSEN = [
 
 @pytest.mark.parametrize(("task", "point"), CHOSEN, ids=[": ".join(each) for each in CHOSEN])
 def test_chosen_point(
-    new_use: Callable[[], AbstractContextManager[Use]],
-    popularity_worker: Worker,
-    undisturbed: Undisturbed,
-    task: str,
-    point: str,
+    new_day: Prepared, popularity_worker: Worker, undisturbed: Undisturbed, task: str, point: str
 ) -> None:
-    with new_use() as use:
-        assert killed_and_run_again(use, popularity_worker, task, point, undisturbed) == []
+    with new_day() as day:
+        assert killed_and_run_again(day, popularity_worker, task, point, undisturbed) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("task", [task for task in TASKS if task != "gate"])
-def test_every_point(
-    new_use: Callable[[], AbstractContextManager[Use]], popularity_worker: Worker, undisturbed: Undisturbed, task: str
-) -> None:
-    with new_use() as use:
-        for earlier in TASKS[: TASKS.index(task)]:
-            use.run(earlier)
-        points = popularity_worker.run(use, task).points
-    found = {}
-    for point in [point for point in points if "SET LOCAL" not in point]:
-        with new_use() as use:
-            found[point] = killed_and_run_again(use, popularity_worker, task, point, undisturbed)
+def test_every_point(new_day: Prepared, popularity_worker: Worker, undisturbed: Undisturbed, task: str) -> None:
+    found = killed_everywhere(new_day, popularity_worker, task, undisturbed)
     assert len(found) > 5
     assert {point: problems for point, problems in found.items() if problems} == {}

@@ -5,23 +5,17 @@ The inventory lags behind the source in every way that a merge can mend, so that
 
 from __future__ import annotations
 
-import itertools
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import text
 
 from dynamo_ops.inventory import embedded
-from dynamo_ops.inventory.database import Database
 from dynamo_ops.sources import steps
 from simgrid.grid import Grid
 from simgrid.scenario import parse_scenario
-from tests.chaos.conftest import TABLES, Outcome, Worker
-from tests.chaos.sync_worker import FIRST, RUN, run_task, settings_for
-from tests.conftest import TEMPLATE
+from tests.chaos.conftest import Worker
+from tests.chaos.sync_worker import FIRST, RUN, TASKS, run_task, settings_for
+from tests.chaos.task_kills import Prepared, Rows, Run, Undisturbed, change, killed_and_run_again, killed_everywhere
 from tests.inventory.test_vanished import NAMED
 from tests.inventory.told import accept
 
@@ -36,7 +30,6 @@ SCENARIO = {
          "status": "PRODUCTION", "open": True},
     ],
 }  # fmt: skip
-PREPARED = "sync_prepared"
 LAGGING = (
     """INSERT INTO sites (name, storage_type, status) VALUES ('T2_A', 'disk', 'ready')""",
     """INSERT INTO groups (name, ownership_level) VALUES ('ops', 'dataset')""",
@@ -81,33 +74,25 @@ QUERIES = {
     "block_replica_files": "SELECT f.lfn FROM block_replica_files r JOIN files f ON f.id = r.file_id",
 }
 STAGED = ("staged_datasets", "staged_blocks", "staged_files")
-_counter = itertools.count()
 
 
-@dataclass
-class Sync:
-    """A database whose inventory lags behind the grid's DBS."""
+class Sync(Run):
+    """An inventory that lags behind the grid's DBS."""
 
-    grid: Grid
-    db: Database
-
-    def inventory(self) -> dict[str, list[tuple[object, ...]]]:
-        return {name: sorted(self.db.frame(query).rows(), key=repr) for name, query in QUERIES.items()}
-
-    def staged(self) -> dict[str, list[tuple[object, ...]]]:
-        return {table: self._staged(table) for table in STAGED}
-
-    def _staged(self, table: str) -> list[tuple[object, ...]]:
-        rows = self.db.frame(f"SELECT * FROM {table} WHERE run_key = $1", (RUN,)).drop("id")
-        return sorted(rows.rows(), key=repr)
+    what = "a synchronisation"
+    tasks = TASKS
 
     def run(self, task: str) -> None:
-        run_task(self.db, settings_for(self.grid.endpoints), task, PAGES)
+        run_task(self.db, settings_for(self.grid.endpoints), task)
 
+    def staged(self) -> Rows:
+        rows = [
+            self.db.frame(f"SELECT * FROM {table} WHERE run_key = $1", (RUN,)).drop("id").rows() for table in STAGED
+        ]
+        return sorted((row for table in rows for row in table), key=repr)
 
-PAGES = [0, 1]
-TASKS = ("pull_datasets", "pull_details", "gate", "merge")
-"""The gate lets in what is staged: what it judges is another test's matter."""
+    def tables(self) -> dict[str, Rows]:
+        return {name: sorted(self.db.frame(query).rows(), key=repr) for name, query in QUERIES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -124,83 +109,32 @@ def sync_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="module")
-def new_sync(dbs: Grid, postgres: embedded.EmbeddedPostgres) -> Iterator[Callable[[], AbstractContextManager[Sync]]]:
-    """A context manager that gives a lagging inventory; they are all the same."""
-    postgres.create_database(PREPARED, template=TEMPLATE)
-    db = Database(postgres.url(PREPARED))
+def new_sync(dbs: Grid, postgres: embedded.EmbeddedPostgres) -> Iterator[Prepared]:
+    prepared = Prepared(postgres, "sync", lambda db: Sync(dbs, db))
     settings = settings_for(dbs.endpoints)
-    for page in steps.pull_datasets(db, settings, "first", "dbs", FIRST, FIRST, full=True, page_size=2):
-        steps.pull_details(db, settings, "first", "dbs", page)
-    accept(db, "first")
-    steps.merge(db, "first", ["dbs"], [], FIRST)
-    with db.begin() as connection:
-        for statement in LAGGING:
-            assert connection.execute(text(statement)).rowcount, statement
-    db.dispose()
-
-    @contextmanager
-    def make() -> Iterator[Sync]:
-        name = f"sync_{next(_counter)}"
-        postgres.create_database(name, template=PREPARED)
-        made = Sync(dbs, Database(postgres.url(name)))
-        try:
-            yield made
-        finally:
-            made.db.dispose()
-            postgres.drop_database(name)
-
-    yield make
-    postgres.drop_database(PREPARED)
-
-
-@dataclass
-class Undisturbed:
-    """What a run leaves that nobody kills. ``states``: the inventory before and after its merge."""
-
-    staged: dict[str, list[tuple[object, ...]]]
-    states: list[dict[str, list[tuple[object, ...]]]]
+    with prepared.prepare() as db:
+        for page in steps.pull_datasets(db, settings, "first", "dbs", FIRST, FIRST, full=True, page_size=2):
+            steps.pull_details(db, settings, "first", "dbs", page)
+        accept(db, "first")
+        steps.merge(db, "first", ["dbs"], [], FIRST)
+        change(db, LAGGING)
+    yield prepared
+    prepared.drop()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(new_sync: Callable[[], AbstractContextManager[Sync]]) -> Undisturbed:
+def undisturbed(new_sync: Prepared) -> Undisturbed:
     with new_sync() as sync:
-        before = sync.inventory()
-        for task in TASKS:
-            sync.run(task)
-        found = Undisturbed(sync.staged(), [before, sync.inventory()])
-    assert found.states[0] != found.states[1]
-    assert all(found.states[1][name] != before[name] for name in QUERIES if name != "groups")
+        found = Undisturbed.of(sync)
+        first, last = found.states[0], sync.tables()
+    assert {name for name in QUERIES if last[name] != first[name]} == set(QUERIES)
     return found
-
-
-def killed_and_run_again(sync: Sync, worker: Worker, task: str, point: str, undisturbed: Undisturbed) -> list[str]:
-    """What is wrong right after the kill, and after the task and those behind it have run."""
-    for earlier in TASKS[: TASKS.index(task)]:
-        sync.run(earlier)
-    outcome: Outcome = worker.run(sync, task, PAGES[:1], kill_at=point)
-    assert outcome.signal == signal.SIGKILL, f"{task}: {point!r} was not reached: {outcome.text[-2000:]}"
-    problems = []
-    states = undisturbed.states if task == "merge" else undisturbed.states[:1]
-    if sync.inventory() not in states:
-        problems.append("half of it in the inventory")
-    assert worker.run(sync, task, PAGES[:1]).points
-    for later in TASKS[TASKS.index(task) + (task != "pull_details") :]:  # its other pages are to come
-        sync.run(later)
-    if sync.staged() != undisturbed.staged:
-        problems.append("other rows staged")
-    if sync.inventory() != undisturbed.states[-1]:
-        problems.append("another inventory")
-    title = "synchronisation killed with -9, and run again"
-    TABLES.setdefault(title, [("task", "point", "after the second run")]).append(
-        (task, point, "; ".join(problems) or "as if undisturbed")
-    )
-    return problems
 
 
 CHOSEN = [
     ("pull_datasets", "COPY half sent"),
-    ("pull_details", "after GET /dbs/prod/global/DBSReader/files, answer not used (2)"),
-    ("pull_details", "COPY half sent (3)"),
+    ("pull_details 0", "after GET /dbs/prod/global/DBSReader/files, answer not used (2)"),
+    ("pull_details 0", "COPY half sent (3)"),
     ("merge", "before INSERT INTO files (2)"),
     ("merge", "before UPDATE datasets"),
     ("merge", "after COMMIT of UPDATE vanished"),
@@ -208,30 +142,15 @@ CHOSEN = [
 
 
 @pytest.mark.parametrize(("task", "point"), CHOSEN, ids=[": ".join(each) for each in CHOSEN])
-def test_chosen_point(
-    new_sync: Callable[[], AbstractContextManager[Sync]],
-    sync_worker: Worker,
-    undisturbed: Undisturbed,
-    task: str,
-    point: str,
-) -> None:
+def test_chosen_point(new_sync: Prepared, sync_worker: Worker, undisturbed: Undisturbed, task: str, point: str) -> None:
     with new_sync() as sync:
         assert killed_and_run_again(sync, sync_worker, task, point, undisturbed) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("task", ["pull_datasets", "pull_details", "merge"])
-def test_every_point(
-    new_sync: Callable[[], AbstractContextManager[Sync]], sync_worker: Worker, undisturbed: Undisturbed, task: str
-) -> None:
-    with new_sync() as sync:
-        for earlier in TASKS[: TASKS.index(task)]:
-            sync.run(earlier)
-        points = sync_worker.run(sync, task, PAGES[:1]).points
-    found = {}
-    for point in [point for point in points if "SET LOCAL" not in point]:
-        with new_sync() as sync:
-            found[point] = killed_and_run_again(sync, sync_worker, task, point, undisturbed)
+@pytest.mark.parametrize("task", ["pull_datasets", "pull_details 0", "merge"])
+def test_every_point(new_sync: Prepared, sync_worker: Worker, undisturbed: Undisturbed, task: str) -> None:
+    found = killed_everywhere(new_sync, sync_worker, task, undisturbed)
     assert len(found) > 10
     assert {point: problems for point, problems in found.items() if problems} == {}
