@@ -52,11 +52,15 @@ class Staged(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """What a run asked a source for: ``since`` None is everything; ``num_source_datasets``, ``fingerprint`` as told."""
+    """What a run asked a source for: ``since`` None is everything; ``num_source_datasets``, ``fingerprint`` as told.
+
+    ``asked_at``: of accesses and demand, when, by the clock of the database.
+    """
 
     since: datetime | None
     num_source_datasets: int | None
     fingerprint: str | None
+    asked_at: datetime
 
 
 def interval_to_pull(
@@ -150,15 +154,30 @@ def stage_sites(db: Database, run_key: str, source: str, frame: pl.DataFrame) ->
 
 
 def stage_accesses(
-    db: Database, run_key: str, source: str, frame: pl.DataFrame, fingerprint: str | None = None
+    db: Database,
+    run_key: str,
+    source: str,
+    frame: pl.DataFrame,
+    fingerprint: str | None = None,
+    asked_at: datetime | None = None,
 ) -> None:
-    """Store accesses (columns ``ACCESSES`` of ``popularity.source``), replacing what (run_key, source) staged."""
-    _replace(db, "staged_accesses", run_key, source, "accesses", frame, fingerprint)
+    """Store accesses (columns ``ACCESSES`` of ``popularity.source``), replacing what (run_key, source) staged.
+
+    ``asked_at``: when the source was asked, by the database's clock; null: now.
+    """
+    _replace(db, "staged_accesses", run_key, source, "accesses", frame, fingerprint, asked_at)
 
 
-def stage_demand(db: Database, run_key: str, source: str, frame: pl.DataFrame, fingerprint: str | None = None) -> None:
-    """Store demand (columns ``DEMAND`` of ``popularity.source``), replacing what (run_key, source) staged."""
-    _replace(db, "staged_demand", run_key, source, "demand", frame, fingerprint)
+def stage_demand(
+    db: Database,
+    run_key: str,
+    source: str,
+    frame: pl.DataFrame,
+    fingerprint: str | None = None,
+    asked_at: datetime | None = None,
+) -> None:
+    """Store demand (columns ``DEMAND`` of ``popularity.source``); else as ``stage_accesses``."""
+    _replace(db, "staged_demand", run_key, source, "demand", frame, fingerprint, asked_at)
 
 
 def _open_datasets(db: Database, source: str) -> pl.DataFrame:
@@ -193,7 +212,7 @@ def staged_pull(connection: Connection, run_key: str, source: str, kind: str) ->
 
     Raises InventoryError if it staged nothing, the staged rows are lost, or they are not what a gate accepted.
     """
-    sql = """SELECT id, accepted_id, since_at, num_source_datasets, fingerprint FROM staged_pulls
+    sql = """SELECT id, accepted_id, since_at, num_source_datasets, fingerprint, asked_at FROM staged_pulls
              WHERE run_key = :run_key AND source = :source AND kind = :kind FOR SHARE"""
     key = {"run_key": run_key, "source": source, "kind": kind}
     row = connection.execute(text(sql), key).first()
@@ -213,11 +232,12 @@ def _note_pull(
     since: datetime | None = None,
     num_source_datasets: int | None = None,
     fingerprint: str | None = None,
+    asked_at: datetime | None = None,
 ) -> None:
-    sql = """INSERT INTO staged_pulls (run_key, source, kind, since_at, num_source_datasets, fingerprint)
-             VALUES (:run_key, :source, :kind, :since, :num_source_datasets, :fingerprint)
+    sql = """INSERT INTO staged_pulls (run_key, source, kind, since_at, num_source_datasets, fingerprint, asked_at)
+             VALUES (:run_key, :source, :kind, :since, :num_source_datasets, :fingerprint, coalesce(:asked_at, now()))
              ON CONFLICT (run_key, source, kind) DO UPDATE
-             SET id = excluded.id, staged_at = now(), since_at = excluded.since_at,
+             SET id = excluded.id, staged_at = now(), since_at = excluded.since_at, asked_at = excluded.asked_at,
                  num_source_datasets = excluded.num_source_datasets, fingerprint = excluded.fingerprint"""
     connection.execute(
         text(sql),
@@ -228,6 +248,7 @@ def _note_pull(
             "since": since,
             "num_source_datasets": num_source_datasets,
             "fingerprint": fingerprint,
+            "asked_at": asked_at,
         },
     )
 
@@ -245,11 +266,12 @@ def _replace(
     kind: str,
     frame: pl.DataFrame,
     fingerprint: str | None = None,
+    asked_at: datetime | None = None,
 ) -> None:
     with db.begin() as connection:
         lock_staged(connection, run_key, source)
         _clear(connection, table, run_key, source)
-        _note_pull(connection, run_key, source, kind, fingerprint=fingerprint)
+        _note_pull(connection, run_key, source, kind, fingerprint=fingerprint, asked_at=asked_at)
         _insert(connection, table, run_key, source, frame)
 
 

@@ -25,7 +25,8 @@ Kind = Literal["accesses", "demand"]
 class DaySummary:
     """What a day of a source came to: rows kept, what they sum up to, staged rows of things that nobody knows (yet).
 
-    ``number``: accesses, or jobs. Some of the unknown names are given.
+    ``number``: accesses, or jobs. Some of the unknown names are given. ``is_outdated``: the day is from an answer that
+    was asked for later, and was left as it is.
     """
 
     num_rows: int
@@ -33,11 +34,13 @@ class DaySummary:
     num_unknown: int
     unknown_names: list[str]
     unknown_sites: list[str]
+    is_outdated: bool = False
 
 
 def replace_day(db: Database, run_key: str, day: date, source: str, kind: Kind = "accesses") -> DaySummary:
     """Make what (run_key, source) staged of ``day`` the use of that day, in one transaction.
 
+    Two runs may pull the same day at once (a late day and its backfill): the answer that was asked for last stays.
     A pull without rows is a day without use: the gate is asked before whether that can be. Raises InventoryError if
     there was no pull.
     """
@@ -46,13 +49,16 @@ def replace_day(db: Database, run_key: str, day: date, source: str, kind: Kind =
         _lock(connection)
         keep_inventory(connection)
         pull = staged_pull(connection, run_key, source, kind)
+        key |= {"fingerprint": pull.fingerprint, "asked_at": pull.asked_at}
+        if connection.execute(text(_NEWER), key).scalar_one():
+            return DaySummary(0, 0, 0, [], [], is_outdated=True)
         for statement in _CLEAR[kind]:
             connection.execute(text(statement), key)
         for statement in _RESOLVE[kind]:
             connection.execute(text(statement), key)
         num_rows, number = connection.execute(text(_INSERT[kind]), key).one()
         unknown = connection.execute(text(_KEEP_UNKNOWN), key).one()
-        connection.execute(text(_NOTE_DAY), {**key, "fingerprint": pull.fingerprint})
+        connection.execute(text(_NOTE_DAY), key)
         names, sites = (_unknown(connection, what) for what in ("coalesce(dataset, lfn)", "site"))
         connection.execute(text("DROP TABLE told_use"))
     return DaySummary(num_rows, number, unknown.num_rows, names, sites)
@@ -162,13 +168,17 @@ _KEEP_UNKNOWN = """
         RETURNING 1)
     SELECT count(*) AS num_rows FROM kept"""
 
+_NEWER = """
+    SELECT EXISTS (SELECT FROM aggregated_days
+                   WHERE day = :day AND source = :source AND kind = :kind AND asked_at > :asked_at)"""
+
 _NOTE_DAY = """
-    INSERT INTO aggregated_days AS old (day, source, kind, num_told, most_told, fingerprint, aggregated_at)
-    SELECT :day, :source, :kind, told, told, :fingerprint, now()
+    INSERT INTO aggregated_days AS old (day, source, kind, num_told, most_told, fingerprint, asked_at, aggregated_at)
+    SELECT :day, :source, :kind, told, told, :fingerprint, :asked_at, now()
     FROM (SELECT coalesce(sum(number), 0)::bigint AS told FROM told_use) AS t
     ON CONFLICT (day, source, kind) DO UPDATE
     SET num_told = excluded.num_told, most_told = greatest(old.most_told, excluded.num_told),
-        fingerprint = excluded.fingerprint, aggregated_at = now()"""
+        fingerprint = excluded.fingerprint, asked_at = excluded.asked_at, aggregated_at = now()"""
 
 _COUNT_KNOWN = """
     WITH known AS (

@@ -23,15 +23,16 @@ def pull(db: Database, settings: Settings, run_key: str, what: DayOfSource) -> i
 
     The fingerprint is asked for before the data: what comes in between makes the day be pulled once more, not missed.
     """
+    asked_at = db.frame("SELECT clock_timestamp() AS now").item()
     day, key = date.fromisoformat(what.day), staging_key(run_key, what.day)
     source = make_source(settings, what.source, what.kind)
     fingerprint = source.fingerprint(day)
     if what.kind == "demand":
         records = source.demand(day)  # type: ignore[union-attr]
-        staging.stage_demand(db, key, what.source, records, fingerprint)
+        staging.stage_demand(db, key, what.source, records, fingerprint, asked_at)
     else:
         records = source.accesses(day)  # type: ignore[union-attr]
-        staging.stage_accesses(db, key, what.source, records, fingerprint)
+        staging.stage_accesses(db, key, what.source, records, fingerprint, asked_at)
     return int(records.height)
 
 

@@ -76,6 +76,26 @@ def test_a_day_that_was_not_pulled_is_not_wiped(filled: Database) -> None:
     assert filled.frame("SELECT num_accesses FROM accesses_daily").item() == 3
 
 
+def test_of_two_answers_that_were_on_their_way_the_one_asked_for_last_stays(filled: Database) -> None:
+    for run_key, number in (("slow", 3), ("quick", 5)):
+        frame = pl.DataFrame([(DAYS[0], "/A/B-v1/C", None, "T2_A", number)], schema=dict(ACCESSES), orient="row")
+        stage_accesses(filled, run_key, "monit", frame)
+        accept(filled, run_key, "monit", "accesses")
+    assert replace_day(filled, "quick", DAYS[0], "monit").number == 5
+    assert replace_day(filled, "slow", DAYS[0], "monit") == DaySummary(0, 0, 0, [], [], is_outdated=True)
+    assert filled.frame("SELECT num_accesses FROM accesses_daily").item() == 5
+    assert not replace_day(filled, "quick", DAYS[0], "monit").is_outdated, "a task that is run again"
+    assert aggregate(filled, DAYS[0], ("/A/B-v1/C", "T2_A", 4), run_key="slow").number == 4, "a run that asks again"
+
+
+def test_a_pull_is_as_old_as_its_question(filled: Database, grid: Grid) -> None:
+    before = filled.frame("SELECT now()").item()
+    day = DayOfSource(DAYS[0].isoformat(), "monit", "accesses")
+    pull(filled, settings_for(grid), "run", day)
+    asked_at, staged_at = filled.frame("SELECT asked_at, staged_at FROM staged_pulls WHERE kind = 'accesses'").row(0)
+    assert before < asked_at < staged_at
+
+
 def test_attributes_are_those_of_the_newest_day(filled: Database) -> None:
     aggregate(filled, DAYS[0], ("/A/B-v1/C", "T2_A", 3))
     aggregate(filled, DAYS[2], ("/A/B-v1/C", "T2_A", 4))
@@ -178,4 +198,5 @@ def test_from_the_feed_to_the_rank(database: Database, grid: Grid) -> None:
         "num_unknown": 0,
         "unknown_names": [],
         "unknown_sites": [],
+        "is_outdated": False,
     }

@@ -53,7 +53,7 @@ class AggregatedDay(Base):
 
     ``num_told``: accesses (or jobs, where ``kind`` is demand) that the source told of, known or not; ``most_told``: the
     most that it ever told of the day. ``fingerprint``: what the source held for the day when it was pulled; another one
-    later means that late data came, null: unknown.
+    later means that late data came, null: unknown. ``asked_at``: when the source was asked; null: before that was kept.
     """
 
     __tablename__ = "aggregated_days"
@@ -65,6 +65,7 @@ class AggregatedDay(Base):
     num_told: Mapped[int]
     most_told: Mapped[int]
     fingerprint: Mapped[str | None]
+    asked_at: Mapped[datetime | None]
     aggregated_at: Mapped[datetime]
 
 

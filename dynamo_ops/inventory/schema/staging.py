@@ -23,7 +23,8 @@ class StagedPull(Base):
     ``id`` is another one whenever anything of it is staged again, and ``accepted_id`` the one that a gate let in: only
     while both are the same may the rows be merged. ``since_at`` null: everything. ``num_source_datasets``: how many
     datasets a metadata source said it has in all; null if it was not asked. ``fingerprint``: what a source of accesses
-    held, as far as it can tell. ``staged_at``: when the newest of it was staged.
+    held, as far as it can tell. ``asked_at``: when the source of accesses or demand was asked, at the latest.
+    ``staged_at``: when the newest of it was staged.
     """
 
     __tablename__ = "staged_pulls"
@@ -41,6 +42,7 @@ class StagedPull(Base):
     num_source_datasets: Mapped[int | None]
     fingerprint: Mapped[str | None]
     accepted_id: Mapped[int | None]
+    asked_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     staged_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
