@@ -5,11 +5,20 @@ The inventory lags behind the source in every way that a merge can mend, so that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TypeVar
 
+import psycopg2
 import pytest
 
-from dynamo_ops.inventory import embedded
+from dynamo_ops.errors import InventoryError, RetryableRemoteError
+from dynamo_ops.inventory import embedded, migrate
+from dynamo_ops.inventory.database import Database
 from dynamo_ops.sources import steps
 from simgrid.grid import Grid
 from simgrid.scenario import parse_scenario
@@ -20,6 +29,7 @@ from tests.inventory.test_vanished import NAMED
 from tests.inventory.told import accept
 
 pytestmark = pytest.mark.chaos
+Answer = TypeVar("Answer")
 
 SCENARIO = {
     "name": "sync",
@@ -145,6 +155,57 @@ CHOSEN = [
 def test_chosen_point(new_sync: Prepared, sync_worker: Worker, undisturbed: Undisturbed, task: str, point: str) -> None:
     with new_sync() as sync:
         assert killed_and_run_again(sync, sync_worker, task, point, undisturbed) == []
+
+
+@pytest.fixture
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.EmbeddedPostgres]:
+    """A PostgreSQL that may be killed."""
+    folder = tmp_path_factory.mktemp("server")
+    yield embedded.start(folder, durable=False)
+    embedded.stop(folder)
+
+
+def test_a_server_that_dies_in_a_merge_loses_what_was_staged_and_nothing_else(
+    dbs: Grid, own_server: embedded.EmbeddedPostgres
+) -> None:
+    """Staging is unlogged: PostgreSQL empties it when it recovers. The merge says so, and the pull brings it again."""
+    runs = []
+    for name in ("calm", "killed"):
+        own_server.create_database(name)
+        runs.append(Sync(dbs, Database(own_server.url(name))))
+        migrate.upgrade(runs[-1].db)
+        for task in TASKS[:-1]:
+            runs[-1].run(task)
+    calm, killed = runs
+    calm.run("merge")
+    before = killed.tables()
+    with closing(psycopg2.connect(own_server.url("killed"))) as blocker, ThreadPoolExecutor() as threads:
+        blocker.cursor().execute("LOCK TABLE files IN SHARE MODE")
+        merge = threads.submit(killed.run, "merge")
+        waiting = "SELECT pid, query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INTO files%'"
+        os.kill(until(lambda: calm.db.frame(waiting)["pid"].item()), signal.SIGKILL)
+        with pytest.raises(RetryableRemoteError):
+            merge.result()
+    assert until(killed.tables) == before
+    with pytest.raises(InventoryError, match="run 'next' staged no metadata of source 'dbs'; pull them again"):
+        killed.run("merge")
+    for task in TASKS:
+        killed.run(task)
+    assert killed.tables() == calm.tables() != before
+    for run in runs:
+        run.db.dispose()
+
+
+def until(ask: Callable[[], Answer], timeout_s: float = 30) -> Answer:
+    """The first answer that is not an error."""
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return ask()
+        except (RetryableRemoteError, ValueError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 @pytest.mark.slow
