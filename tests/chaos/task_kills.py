@@ -41,24 +41,39 @@ class Run(ABC):
     def tables(self) -> object:
         """All that the run may change, staging apart."""
 
-    def steps(self) -> Iterator[None]:
-        """Run all tasks; stops after each transaction that ``tables`` shows."""
+    def steps(self) -> Iterator[str]:
+        """Run all tasks; gives the task after each transaction that ``tables`` shows."""
         for task in self.tasks:
             self.run(task)
-            yield
+            yield task
 
 
 @dataclass
 class Undisturbed:
-    """What a run leaves that nobody kills. ``states``: the tables before it, and after each of its transactions."""
+    """What a run leaves that nobody kills. ``states``: the tables before it, and after each transaction of a task."""
 
     staged: Rows
-    states: list[object]
+    states: list[tuple[str, object]]
 
     @classmethod
     def of(cls, run: Run) -> Undisturbed:
-        states = [run.tables(), *(run.tables() for _ in run.steps())]
+        states = [("", run.tables()), *((task, run.tables()) for task in run.steps())]
         return cls(run.staged(), states)
+
+    @property
+    def first(self) -> Any:
+        """The tables before the run."""
+        return self.states[0][1]
+
+    @property
+    def last(self) -> Any:
+        """The tables after the run."""
+        return self.states[-1][1]
+
+    def during(self, task: str) -> list[object]:
+        """The tables that may be found when the task is killed: as before it, and after each of its transactions."""
+        own = [place for place, (each, _) in enumerate(self.states) if each == task]
+        return [tables for _, tables in self.states[own[0] - 1 : own[-1] + 1]]
 
 
 class Prepared:
@@ -110,14 +125,14 @@ def killed_and_run_again(run: Run, worker: Worker, task: str, point: str, undist
     outcome = worker.run(run, task, kill_at=point)
     assert outcome.signal == signal.SIGKILL, f"{task}: {point!r} was not reached: {outcome.text[-2000:]}"
     problems = []
-    if run.tables() not in undisturbed.states:
+    if run.tables() not in undisturbed.during(task):
         problems.append("half of a transaction")
     assert worker.run(run, task).points
     for later in run.tasks[place + 1 :]:
         run.run(later)
     if run.staged() != undisturbed.staged:
         problems.append("other rows staged")
-    if run.tables() != undisturbed.states[-1]:
+    if run.tables() != undisturbed.last:
         problems.append("other tables")
     TABLES.setdefault(f"{run.what} killed with -9, and run again", [("task", "point", "after the second run")]).append(
         (task, point, "; ".join(problems) or "as if undisturbed")

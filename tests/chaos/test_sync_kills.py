@@ -136,8 +136,7 @@ def new_sync(dbs: Grid, postgres: embedded.EmbeddedPostgres) -> Iterator[Prepare
 def undisturbed(new_sync: Prepared) -> Undisturbed:
     with new_sync() as sync:
         found = Undisturbed.of(sync)
-        first, last = found.states[0], sync.tables()
-    assert {name for name in QUERIES if last[name] != first[name]} == set(QUERIES)
+    assert {name for name in QUERIES if found.last[name] != found.first[name]} == set(QUERIES)
     return found
 
 
