@@ -37,7 +37,7 @@ test-all: setup
 
 # Properties of Detox on some 100,000 random inventories × policies: hours of CPU.
 test-long: setup
-	$(BIN)/python -m pytest tests/detox/test_properties.py --hypothesis-profile=long --hypothesis-show-statistics --timeout=0
+	$(BIN)/python -m pytest tests/detox/engine/test_properties.py --hypothesis-profile=long --hypothesis-show-statistics --timeout=0
 
 lint: setup
 	$(BIN)/ruff check .

@@ -29,15 +29,16 @@ import psutil
 
 from benchmarks.detox import load, server, server_seconds, timed
 from benchmarks.synthetic import NOW, NUM_TAPE, inventory
-from dynamo_ops.dealer import plan, steps
-from dynamo_ops.dealer.config import load_config
-from dynamo_ops.dealer.engine import Cycle
-from dynamo_ops.dealer.plugin import WITH_PLUGIN
-from dynamo_ops.inventory import plan_store
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.dealer import tasks as steps
+from dynamo_ops.dealer.engine import plan
+from dynamo_ops.dealer.engine.config import load_config
+from dynamo_ops.dealer.engine.decide import Cycle
+from dynamo_ops.dealer.engine.plugin import WITH_PLUGIN
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.plan import store as plan_store
 from dynamo_ops.policy.partition import load_partitions
-from dynamo_ops.settings import Settings
 
 SIZES = (20_000, 60_000, 200_000)
 BLOCKS = 25.0

@@ -30,12 +30,14 @@ import psutil
 from sqlalchemy import text
 
 from benchmarks.synthetic import NOW, inventory
-from dynamo_ops.detox import plan, steps
-from dynamo_ops.detox.cycle import Cycle
-from dynamo_ops.inventory import embedded, migrate, plan_store
-from dynamo_ops.inventory.database import Database, insert_frame
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.detox import tasks as steps
+from dynamo_ops.detox.engine import plan
+from dynamo_ops.detox.engine.cycle import Cycle
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.settings import Settings
+from dynamo_ops.plan import store as plan_store
 
 SIZES = (15_000, 46_000, 182_000, 5_000_000)
 BLOCK_REPLICAS = 1.2

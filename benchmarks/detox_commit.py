@@ -20,12 +20,13 @@ import polars as pl
 import psutil
 from sqlalchemy import text
 
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import commit as module
 from dynamo_ops.detox.commit import commit
 from dynamo_ops.detox.enforced import ENFORCED
-from dynamo_ops.detox.plan import POLICY_LINES
-from dynamo_ops.inventory import embedded, migrate, plan_store
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.detox.engine.plan import POLICY_LINES
+from dynamo_ops.plan import store as plan_store
 
 Result = TypeVar("Result")
 FOLDER = Path(tempfile.mkdtemp(prefix="dynamo-bench-"))

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import polars as pl
 
-from dynamo_ops.errors import PolicyError
-from dynamo_ops.policy.check import OPERATORS, CheckedPolicy, load_policy
-from dynamo_ops.policy.compile import attribute_expr, predicate_expr
-from dynamo_ops.policy.lint import lint
-from dynamo_ops.policy.source import SourceText, each_error
-from dynamo_ops.policy.variables import Attribute, Type, Variable, known_variables
+from dynamo_ops.base.errors import PolicyError
+from dynamo_ops.policy.evaluation.compile import attribute_expr, predicate_expr
+from dynamo_ops.policy.language.check import OPERATORS, CheckedPolicy, load_policy
+from dynamo_ops.policy.language.source import SourceText, each_error
+from dynamo_ops.policy.language.variables import Attribute, Type, Variable, known_variables
+from dynamo_ops.policy.linter.lint import lint
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

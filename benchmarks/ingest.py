@@ -34,11 +34,12 @@ import psutil
 
 from benchmarks.dealer import peak_mb
 from benchmarks.detox import server, server_seconds
-from dynamo_ops.inventory import embedded, migrate, staging
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.merge import merge_metadata
-from dynamo_ops.settings import Settings
-from dynamo_ops.sources import steps
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.catalogue.merge import merge_metadata
+from dynamo_ops.inventory.staging import pull as staging
+from dynamo_ops.sources import tasks as steps
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
 
 SIZES = (10_000, 100_000, 1_000_000)

@@ -32,12 +32,12 @@ from sqlalchemy import text
 
 from benchmarks.dealer import peak_mb
 from benchmarks.detox import server, server_seconds
-from dynamo_ops.inventory import embedded, migrate
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.popularity import steps
+from dynamo_ops.base.settings import Settings, SourceSettings
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connection import Database
+from dynamo_ops.popularity import tasks as steps
 from dynamo_ops.popularity.days import DayOfSource
 from dynamo_ops.quality.thresholds import Gates
-from dynamo_ops.settings import Settings, SourceSettings
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 LEVELS = ("dataset", "file")

@@ -29,14 +29,14 @@ from sqlalchemy import event, text
 
 from benchmarks.dealer import peak_mb
 from benchmarks.detox import server, server_seconds
-from dynamo_ops.fileops import transfers
-from dynamo_ops.fileops.fts import watch
-from dynamo_ops.fileops.fts.client import FtsClient
-from dynamo_ops.fileops.fts.identity import FtsIdentity
-from dynamo_ops.fileops.limits import TransferLimits
-from dynamo_ops.inventory import database as database_module
-from dynamo_ops.inventory import migrate
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database import connection as database_module
+from dynamo_ops.database import migrate
+from dynamo_ops.database.connection import Database
+from dynamo_ops.fts import watch
+from dynamo_ops.fts.client import FtsClient
+from dynamo_ops.fts.identity import FtsIdentity
+from dynamo_ops.transfer import batches, hold, observe, recovery, submit
+from dynamo_ops.transfer.limits import TransferLimits
 
 SIZES = (10_000, 100_000, 1_000_000)
 FILES = 20_000
@@ -130,10 +130,10 @@ def plan_once(url: str) -> dict[str, Any]:
         num_wishes = connection.execute(text("SELECT count(*) FROM subscriptions")).scalar_one()
     idle_mb = peak_mb()
     started, cpu = time.perf_counter(), time.process_time()
-    transfers.hold_and_release(db)
+    hold.hold_and_release(db)
     held = time.perf_counter()
     held_cpu = time.process_time()
-    planned = transfers.plan_batches(db, NOBODY, UNLIMITED)
+    planned = batches.plan_batches(db, NOBODY, UNLIMITED)
     return {
         "num_wishes": num_wishes,
         "num_files": planned.num_files,
@@ -260,12 +260,12 @@ def cycle_once(url: str, grid: str) -> dict[str, Any]:
     begun = time.perf_counter()
     with FtsClient(ends["fts"], ca=ends["ca"], cert=ends["user_cert"], key=ends["user_key"]) as client:
         client.ensure_delegation()
-        step("recover", lambda: transfers.recover(db, client))
-        step("hold", lambda: transfers.hold_and_release(db))
-        planned = step("plan", lambda: transfers.plan_batches(db, client.whoami(), UNLIMITED))
+        step("recover", lambda: recovery.recover(db, client))
+        step("hold", lambda: hold.hold_and_release(db))
+        planned = step("plan", lambda: batches.plan_batches(db, client.whoami(), UNLIMITED))
         for batch in planned.all:
-            step("submit", lambda batch=batch: transfers.submit_batch(db, client, batch))
-        jobs = transfers.open_batch_job_ids(db)
+            step("submit", lambda batch=batch: submit.submit_batch(db, client, batch))
+        jobs = observe.open_batch_job_ids(db)
 
         def poll() -> bool:
             states = watch.poll(ends["fts"], ca=ends["ca"], cert=ends["user_cert"], key=ends["user_key"], job_ids=jobs)
@@ -275,7 +275,7 @@ def cycle_once(url: str, grid: str) -> dict[str, Any]:
         while not step("poll", poll):
             polls += 1
             time.sleep(10)
-        applied = step("apply", lambda: transfers.observe_and_apply(db, client))
+        applied = step("apply", lambda: observe.observe_and_apply(db, client))
     assert applied.num_done == planned.num_files, applied
     return {
         "num_files": planned.num_files,

@@ -10,7 +10,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, d
 from dynamo_airflow.assets import SUBSCRIPTIONS, detox_cycle
 from dynamo_airflow.defaults import dag_defaults, database, interval, run_key
 
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 PARAMS = {
     "seed": Param(
@@ -35,7 +35,7 @@ Runs after each Detox cycle, and every two hours for new copy requests.
 @task
 def plugins(partition: str) -> list[str]:
     """The plugins that the configuration names."""
-    from dynamo_ops.dealer.steps import plugin_names
+    from dynamo_ops.dealer.tasks import plugin_names
 
     return plugin_names(settings(), partition)
 
@@ -43,7 +43,7 @@ def plugins(partition: str) -> list[str]:
 @task(map_index_template="{{ task.op_kwargs['plugin'] }}")
 def propose(partition: str, plugin: str) -> str:
     """One plugin's proposals. Returns where they are stored."""
-    from dynamo_ops.dealer.steps import propose
+    from dynamo_ops.dealer.tasks import propose
 
     return propose(database(), settings(), partition, plugin, **_cycle())
 
@@ -51,7 +51,7 @@ def propose(partition: str, plugin: str) -> str:
 @task
 def decide(partition: str, proposals: list[str]) -> int:
     """Accept or reject each proposal, and store the plan. Returns its id."""
-    from dynamo_ops.dealer.steps import plan_cycle
+    from dynamo_ops.dealer.tasks import plan_cycle
 
     return plan_cycle(database(), settings(), partition, list(proposals), **_cycle())
 
@@ -59,7 +59,7 @@ def decide(partition: str, proposals: list[str]) -> int:
 @task
 def gate(plan_id: int) -> int:
     """Refuse what must not be committed."""
-    from dynamo_ops.dealer.steps import gate_plan
+    from dynamo_ops.dealer.tasks import gate_plan
 
     gate_plan(database(), settings(), plan_id, run_key=run_key(get_current_context()))
     return plan_id
@@ -68,7 +68,7 @@ def gate(plan_id: int) -> int:
 @task(outlets=[SUBSCRIPTIONS])
 def commit(plan_id: int) -> dict[str, object]:
     """Make replicas-to-be and copy subscriptions."""
-    from dynamo_ops.dealer.steps import commit_plan
+    from dynamo_ops.dealer.tasks import commit_plan
 
     get_current_context()["outlet_events"][SUBSCRIPTIONS].extra = {"plan_id": plan_id}
     return commit_plan(database(), plan_id)

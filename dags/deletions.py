@@ -8,7 +8,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 from dynamo_airflow.assets import REPLICAS, SUBSCRIPTIONS
 from dynamo_airflow.defaults import dag_defaults, database
 
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 
 @dag(
@@ -28,25 +28,25 @@ chunks, and with them the replicas shrink and vanish → `clean_directories` rem
 def deletions() -> None:
     @task
     def recover() -> list[int]:
-        from dynamo_ops.fileops.steps import recover_deletions
+        from dynamo_ops.deletion.tasks import recover_deletions
 
         return recover_deletions(database())
 
     @task
     def plan_batches(unfinished: list[int]) -> list[list[int]]:
-        from dynamo_ops.fileops.steps import plan_deletion_batches
+        from dynamo_ops.deletion.tasks import plan_deletion_batches
 
         return plan_deletion_batches(database(), settings(), unfinished)
 
     @task(pool="storage")
     def delete(batch_ids: list[int]) -> dict[str, object]:
-        from dynamo_ops.fileops.steps import delete
+        from dynamo_ops.deletion.tasks import delete
 
         return delete(database(), settings(), batch_ids)
 
     @task(pool="storage", outlets=[REPLICAS], trigger_rule="none_failed")
     def clean_directories(lots: list[list[int]]) -> int:
-        from dynamo_ops.fileops.steps import clean_directories
+        from dynamo_ops.deletion.tasks import clean_directories
 
         return clean_directories(database(), settings(), lots)
 
@@ -54,7 +54,7 @@ def deletions() -> None:
     def advance_requests() -> dict[str, int]:
         from dataclasses import asdict
 
-        from dynamo_ops.requests.advance import advance
+        from dynamo_ops.request.advance import advance
 
         return asdict(advance(database()))
 

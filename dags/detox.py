@@ -13,7 +13,7 @@ from dynamo_airflow.approval import ANSWER, RecordedApproval
 from dynamo_airflow.assets import METADATA, POPULARITY, SUBSCRIPTIONS, detox_cycle
 from dynamo_airflow.defaults import dag_defaults, database, interval, run_key
 
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 APPROVAL_TIMEOUT = timedelta(hours=24)
 
@@ -50,7 +50,7 @@ def answer() -> dict[str, Any] | None:
 @task
 def plan(partition: str) -> int:
     """Decide and store. Returns the plan's id."""
-    from dynamo_ops.detox.steps import plan_cycle
+    from dynamo_ops.detox.tasks import plan_cycle
 
     context = get_current_context()
     return plan_cycle(database(), settings(), partition, run_key=run_key(context), now=interval(context)[1])
@@ -59,7 +59,7 @@ def plan(partition: str) -> int:
 @task
 def gate(plan_id: int) -> int:
     """Refuse what must not be committed."""
-    from dynamo_ops.detox.steps import gate_plan
+    from dynamo_ops.detox.tasks import gate_plan
 
     gate_plan(database(), settings(), plan_id, run_key=run_key(get_current_context()))
     return plan_id
@@ -68,7 +68,7 @@ def gate(plan_id: int) -> int:
 @task
 def describe(plan_id: int) -> str:
     """The plan in words, for who has to approve it."""
-    from dynamo_ops.detox.steps import describe_plan
+    from dynamo_ops.detox.tasks import describe_plan
 
     return describe_plan(database(), plan_id)
 
@@ -76,7 +76,7 @@ def describe(plan_id: int) -> str:
 @task.branch
 def choose_way(plan_id: int) -> str:
     """A dry run ends here; much to delete goes to a person first; else straight to the commit."""
-    from dynamo_ops.detox.steps import needs_approval
+    from dynamo_ops.detox.tasks import needs_approval
 
     if get_current_context()["params"]["dry_run"]:
         return "dry_run_ends"
@@ -91,7 +91,7 @@ def dry_run_ends() -> None:
 @task(trigger_rule="none_failed_min_one_success")
 def commit(partition: str, plan_id: int) -> dict[str, object]:
     """Make deletion subscriptions of what the plan deletes and nothing speaks against by now."""
-    from dynamo_ops.detox.steps import commit_plan
+    from dynamo_ops.detox.tasks import commit_plan
 
     context = get_current_context()
     said = answer()
@@ -105,7 +105,7 @@ def commit(partition: str, plan_id: int) -> dict[str, object]:
 @task(trigger_rule="none_failed")
 def refused(plan_id: int) -> str:
     """After a no, or no answer: the plan is refused, with who and when. Skipped where nobody said no."""
-    from dynamo_ops.detox.steps import reject_plan
+    from dynamo_ops.detox.tasks import reject_plan
 
     said = answer()
     if not said or said["is_yes"]:

@@ -8,7 +8,7 @@ from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, t
 from airflow.sdk.exceptions import AirflowSkipException
 from dynamo_airflow.defaults import dag_defaults, database
 
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 PARAMS = {
     "keep_days": Param(
@@ -41,19 +41,19 @@ def housekeeping() -> None:
     def advance_requests() -> dict[str, int]:
         from dataclasses import asdict
 
-        from dynamo_ops.requests.advance import advance
+        from dynamo_ops.request.advance import advance
 
         return asdict(advance(database()))
 
     @task
     def expire() -> dict[str, int]:
-        from dynamo_ops.inventory.expiry import expire
+        from dynamo_ops.inventory.staging.expiry import expire
 
         return expire(database())
 
     @task
     def refresh_site_statuses() -> int:
-        from dynamo_ops.inventory.sites import refresh_statuses
+        from dynamo_ops.inventory.site.status import refresh_statuses
 
         return refresh_statuses(database(), stable_h=settings().site_status.stable_h)
 

@@ -8,7 +8,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_conte
 from dynamo_airflow.assets import METADATA
 from dynamo_airflow.defaults import FIRST_INTERVAL, dag_defaults, database, interval, run_key
 
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 SOURCES = [source.name for source in settings().metadata_sources]
 SITE_SOURCES = [source.name for source in settings().site_sources]
@@ -49,13 +49,13 @@ docs/metadata.md.
 def metadata_sync() -> None:
     @task(pool="metadata_source", map_index_template="{{ task.op_kwargs['source'] }}")
     def pull_sites(source: str) -> int:
-        from dynamo_ops.sources.steps import pull_sites
+        from dynamo_ops.sources.tasks import pull_sites
 
         return pull_sites(database(), settings(), run_key(get_current_context()), source)
 
     @task(pool="metadata_source", map_index_template="{{ task.op_kwargs['source'] }}")
     def pull_datasets(source: str) -> list[dict[str, object]]:
-        from dynamo_ops.sources.steps import pull_datasets
+        from dynamo_ops.sources.tasks import pull_datasets
 
         context = get_current_context()
         pages = pull_datasets(
@@ -78,7 +78,7 @@ def metadata_sync() -> None:
         map_index_template="{{ task.op_kwargs['page']['source'] }} {{ task.op_kwargs['page']['page'] }}",
     )
     def pull_details(page: dict[str, object]) -> dict[str, int]:
-        from dynamo_ops.sources.steps import pull_details
+        from dynamo_ops.sources.tasks import pull_details
 
         return pull_details(
             database(), settings(), run_key(get_current_context()), str(page["source"]), int(str(page["page"]))
@@ -101,7 +101,7 @@ def metadata_sync() -> None:
 
     @task(outlets=[METADATA])
     def merge() -> dict[str, object]:
-        from dynamo_ops.sources.steps import merge
+        from dynamo_ops.sources.tasks import merge
 
         context = get_current_context()
         start, end = interval(context)

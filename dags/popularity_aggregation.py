@@ -18,7 +18,7 @@ from airflow.sdk import (
 from dynamo_airflow.assets import POPULARITY
 from dynamo_airflow.defaults import FIRST_INTERVAL, dag_defaults, database, interval, run_key
 
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 PARAMS = {
     "day": Param(
@@ -38,14 +38,14 @@ def aggregation(suffix: str = "") -> Any:
     @task(task_id=f"pull{suffix}", pool="access_source", map_index_template=LABEL)
     def pull(what: list[str]) -> int:
         from dynamo_ops.popularity.days import DayOfSource
-        from dynamo_ops.popularity.steps import pull
+        from dynamo_ops.popularity.tasks import pull
 
         return pull(database(), settings(), run_key(get_current_context()), DayOfSource(*what))
 
     @task(task_id=f"gate{suffix}", map_index_template=LABEL)
     def gate(what: list[str]) -> None:
         from dynamo_ops.popularity.days import DayOfSource
-        from dynamo_ops.popularity.steps import staging_key
+        from dynamo_ops.popularity.tasks import staging_key
         from dynamo_ops.quality.suites import accesses as suites
         from dynamo_ops.quality.thresholds import read_thresholds
 
@@ -57,7 +57,7 @@ def aggregation(suffix: str = "") -> Any:
     @task(task_id=f"replace_day{suffix}", map_index_template=LABEL)
     def replace_day(what: list[str]) -> dict[str, object]:
         from dynamo_ops.popularity.days import DayOfSource
-        from dynamo_ops.popularity.steps import replace_day
+        from dynamo_ops.popularity.tasks import replace_day
 
         return replace_day(database(), run_key(get_current_context()), DayOfSource(*what))
 
@@ -117,7 +117,7 @@ def popularity_aggregation() -> None:
 
     @task(outlets=[POPULARITY], trigger_rule="none_failed")
     def rank() -> dict[str, int]:
-        from dynamo_ops.popularity.steps import rank
+        from dynamo_ops.popularity.tasks import rank
 
         summary = rank(database(), settings())
         get_current_context()["outlet_events"][POPULARITY].extra = {"day": own_day().isoformat(), **summary}

@@ -8,7 +8,7 @@ from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, t
 from dynamo_airflow.assets import SUBSCRIPTIONS
 from dynamo_airflow.defaults import dag_defaults, database, run_key
 
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 PARAMS = {
     "sites": Param(
@@ -44,7 +44,7 @@ subscriptions; a missing file without another copy is reported as lost. Unmanage
 def site_consistency() -> None:
     @task
     def choose_sites() -> list[str]:
-        from dynamo_ops.consistency.steps import choose_sites
+        from dynamo_ops.consistency.tasks import choose_sites
 
         return choose_sites(database(), get_current_context()["params"]["sites"])
 
@@ -52,7 +52,7 @@ def site_consistency() -> None:
     def check(site: str) -> None:
         @task(map_index_template="{{ site }}")
         def list_inventory(site: str) -> int:
-            from dynamo_ops.consistency.steps import list_inventory
+            from dynamo_ops.consistency.tasks import list_inventory
 
             context = get_current_context()
             context["site"] = site
@@ -60,28 +60,28 @@ def site_consistency() -> None:
 
         @task(pool="storage")
         def list_storage(check_id: int) -> int:
-            from dynamo_ops.consistency.steps import list_storage
+            from dynamo_ops.consistency.tasks import list_storage
 
             list_storage(database(), settings(), check_id)
             return check_id
 
         @task
         def compare(check_id: int) -> int:
-            from dynamo_ops.consistency.steps import compare
+            from dynamo_ops.consistency.tasks import compare
 
             compare(database(), settings(), check_id)
             return check_id
 
         @task
         def gate(check_id: int) -> int:
-            from dynamo_ops.consistency.steps import gate
+            from dynamo_ops.consistency.tasks import gate
 
             gate(database(), check_id)
             return check_id
 
         @task(pool="storage")
         def repair(check_id: int) -> dict[str, object]:
-            from dynamo_ops.consistency.steps import repair
+            from dynamo_ops.consistency.tasks import repair
 
             return repair(database(), settings(), check_id) if get_current_context()["params"]["repair"] else {}
 
@@ -89,7 +89,7 @@ def site_consistency() -> None:
 
     @task(outlets=[SUBSCRIPTIONS], trigger_rule="all_done_min_one_success")
     def summarise() -> dict[str, object]:
-        from dynamo_ops.consistency.steps import summarise
+        from dynamo_ops.consistency.tasks import summarise
 
         return summarise(database(), run_key(get_current_context()))
 

@@ -11,7 +11,7 @@ from dynamo_airflow.assets import REPLICAS, SUBSCRIPTIONS
 from dynamo_airflow.defaults import dag_defaults, database
 from dynamo_airflow.sensors import FtsStagingSensor, FtsTransferSensor
 
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 RUNS_AT_ONCE = 100 + int(2 * 6 * settings().fts.timeout_h)
 """More than can begin while one waits for tape and for the copies after it, six an hour: a run that waits sleeps in the
@@ -43,25 +43,25 @@ Runs overlap: each takes what is queued (one plans at a time), and none waits fo
 def transfers() -> None:
     @task(pool="fts")
     def recover() -> dict[str, object]:
-        from dynamo_ops.fileops.steps import recover
+        from dynamo_ops.transfer.tasks import recover
 
         return recover(database(), settings())
 
     @task
     def hold_and_release() -> dict[str, object]:
-        from dynamo_ops.fileops.steps import hold_and_release
+        from dynamo_ops.transfer.tasks import hold_and_release
 
         return hold_and_release(database())
 
     @task(pool="fts")
     def plan_batches(recovered: dict[str, list[int]]) -> list[list[int]]:
-        from dynamo_ops.fileops.steps import plan_transfer_batches
+        from dynamo_ops.transfer.tasks import plan_transfer_batches
 
         return plan_transfer_batches(database(), settings(), recovered["unsubmitted"])
 
     @task(pool="fts", multiple_outputs=False)
     def submit(batch_ids: list[int]) -> dict[str, list[str]]:
-        from dynamo_ops.fileops.steps import submit
+        from dynamo_ops.transfer.tasks import submit
 
         return submit(database(), settings(), batch_ids)
 
@@ -94,13 +94,13 @@ def direct_copies() -> Any:
 
     @task
     def direct_workers() -> list[int]:
-        from dynamo_ops.fileops.steps import direct_workers
+        from dynamo_ops.transfer.tasks import direct_workers
 
         return direct_workers(database(), settings())
 
     @task(pool="direct", outlets=[REPLICAS])
     def copy_directly(worker: int) -> dict[str, int]:
-        from dynamo_ops.fileops.steps import copy_directly
+        from dynamo_ops.transfer.tasks import copy_directly
 
         del worker  # they are all alike
         return copy_directly(database(), settings())
@@ -114,8 +114,8 @@ def take_in() -> dict[str, object]:
     """What has ended, into the inventory and into the requests."""
     from dataclasses import asdict
 
-    from dynamo_ops.fileops.steps import apply_transfers
-    from dynamo_ops.requests.advance import advance
+    from dynamo_ops.request.advance import advance
+    from dynamo_ops.transfer.tasks import apply_transfers
 
     applied = apply_transfers(database(), settings())
     return {**applied, "requests": asdict(advance(database()))}

@@ -19,7 +19,7 @@ from demo.approval import show_approval
 from demo.bad_metadata import show_bad_metadata
 from demo.instance import ROOT, DemoError, Instance
 from demo.up import down, up, write_configuration
-from dynamo_ops.errors import DynamoError
+from dynamo_ops.base.errors import DynamoError
 
 BEGAN = time.monotonic()
 COMMANDS = ("up", "run", "down", "bad-metadata", "alerts", "approval", "bulk", "backfill", "configure")

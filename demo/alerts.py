@@ -20,8 +20,8 @@ import requests
 from demo.airflow_api import ENDED, Airflow
 from demo.instance import DemoError, Instance
 from demo.up import database_url, grid
-from dynamo_ops.inventory import embedded
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database import embedded
+from dynamo_ops.database.connection import Database
 
 Say = Callable[[str], None]
 DAG_ID = "metadata_sync"

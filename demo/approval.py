@@ -12,8 +12,8 @@ import yaml
 from demo.airflow_api import ENDED, Airflow
 from demo.instance import DemoError, Instance
 from demo.up import database_url
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.quota import change_quotas
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.site.quota import change_quotas
 
 PARTITION, DAG_ID, TASK = "physics", "detox_physics", "approval"
 BY = "demo"

@@ -13,7 +13,7 @@ import requests
 from demo.airflow_api import ENDED, Airflow
 from demo.instance import DemoError, Instance
 from demo.up import database_url, grid
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database.connection import Database
 
 FAULT = {"dbs": {"negative_size": True}}
 TABLES = ("sites", "datasets", "blocks", "files", "dataset_replicas", "block_replicas", "block_replica_files")

@@ -16,8 +16,8 @@ from demo.killer import Killer
 from demo.proof import prove
 from demo.run import DAGS, NOTHING_LEFT, call_dynamo
 from demo.up import grid, up
-from dynamo_ops.cli.output import size
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.database.connection import Database
 
 Say = Callable[[str], None]
 SITES = ("T2_DD", "T2_EE", "T2_FF")

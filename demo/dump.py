@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database.connection import Database
 
 TABLES = {
     "sites": "SELECT name, storage_type, status FROM sites",

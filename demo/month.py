@@ -19,9 +19,9 @@ from demo.airflow_api import Airflow
 from demo.dump import differences, dump
 from demo.instance import DemoError, Instance
 from demo.up import AIRFLOW, grid, up
-from dynamo_ops.inventory import embedded
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.injection import inject
+from dynamo_ops.database import embedded
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.catalogue.injection.inject import inject
 from simgrid.build import placement_document
 from simgrid.catalogue import Catalogue
 from simgrid.scenario import Scenario, load_scenario

@@ -6,9 +6,9 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from dynamo_ops.cli.output import size
-from dynamo_ops.inventory import plan_store
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.database.connection import Database
+from dynamo_ops.plan import store as plan_store
 
 OCCUPANCY_SQL = """
     SELECT s.name AS site, s.storage_type, s.status, q.partition, q.quota_bytes, (

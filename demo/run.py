@@ -15,8 +15,8 @@ from demo.airflow_api import Airflow
 from demo.instance import Instance
 from demo.proof import prove
 from demo.up import grid, up
-from dynamo_ops.cli.output import size
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.database.connection import Database
 
 Say = Callable[[str], None]
 CYCLE = ("dealer_express", "dealer_physics", "deletions", "transfers", "detox_express", "detox_physics")

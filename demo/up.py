@@ -12,8 +12,8 @@ import yaml
 
 from demo import processes
 from demo.instance import ROOT, DemoError, Instance
-from dynamo_ops.inventory import embedded, migrate
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connection import Database
 
 AIRFLOW = ("-m", "airflow")
 

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from dynamo_ops.inventory import embedded, migrate
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connection import Database
+from tests.world import identity, inventory, pocket, world
+
+__all__ = ["database", "identity", "inventory", "pocket", "postgres", "world"]
 
 settings.register_profile("house", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=51_000, suppress_health_check=list(HealthCheck))

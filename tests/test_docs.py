@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.examples.run import read_policy_test, run_policy_test
-from dynamo_ops.policy.check import load_policy
-from dynamo_ops.policy.lint import CODES
-from dynamo_ops.policy.source import SourceText
+from dynamo_ops.detox.testing.run import read_policy_test, run_policy_test
+from dynamo_ops.policy.language.check import load_policy
+from dynamo_ops.policy.language.source import SourceText
+from dynamo_ops.policy.linter.lint import CODES
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PLUGIN_ROWS = re.findall(
     r"^\| `(dynamo_ops\.\w+)` \|[^|]*\| `([\w.]+)` \|([^|]*)\|$", (ROOT / "docs/plugins.md").read_text(), re.M

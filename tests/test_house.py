@@ -9,38 +9,69 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.dealer.config import load_config
-from dynamo_ops.dealer.plugin import load_plugin
-from dynamo_ops.policy.check import load_policy
-from dynamo_ops.policy.enforcement import load_rules
+from dynamo_ops.base.settings import read_settings
+from dynamo_ops.dealer.engine.config import load_config
+from dynamo_ops.dealer.engine.plugin import load_plugin
+from dynamo_ops.policy.language.check import load_policy
+from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.partition import load_partitions
 from dynamo_ops.quality.thresholds import read_thresholds
-from dynamo_ops.settings import read_settings
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 INCLUDE = ROOT / "include"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MODULES = sorted(path for path in (ROOT / "dynamo_ops").rglob("*.py") if "migrations" not in path.parts)
 
-BASE = {"errors", "settings", "units"}
-MAY_IMPORT: dict[str, set[str]] = {
-    "errors": set(),
-    "settings": {"errors"},
-    "units": set(),
-    "inventory": BASE,
-    "policy": BASE | {"inventory"},
-    "quality": BASE | {"inventory"},
-    "sources": BASE | {"inventory"},
-    "popularity": BASE | {"inventory", "sources"},
-    "fileops": BASE | {"inventory"},
-    "requests": BASE | {"fileops", "inventory", "policy"},
-    "detox": BASE | {"fileops", "inventory", "policy", "quality"},
-    "examples": BASE | {"detox", "inventory", "policy"},
-    "dealer": BASE | {"detox", "fileops", "inventory", "policy", "quality", "requests"},
-    "consistency": BASE | {"fileops", "inventory"},
-    "alerts": BASE | {"inventory"},
-}
-"""Layer → the layers below it. ``cli`` may use all of them, and nobody uses ``cli``."""
+ROOMS = (
+    "base",
+    "database.schema",
+    "database",
+    "fts",
+    "inventory",
+    "inventory.staging",
+    "inventory.replica",
+    "inventory.site",
+    "inventory.subscription",
+    "inventory.catalogue",
+    "inventory.catalogue.injection",
+    "lock",
+    "policy.language",
+    "policy.linter",
+    "policy.evaluation",
+    "policy",
+    "quality",
+    "quality.suites",
+    "plan",
+    "storage",
+    "transfer",
+    "deletion",
+    "consistency",
+    "sources.reading",
+    "sources",
+    "sources.metadata",
+    "sources.usage",
+    "popularity",
+    "request",
+    "detox.engine",
+    "detox",
+    "detox.testing",
+    "detox.report",
+    "dealer.engine",
+    "dealer.plugins",
+    "dealer",
+    "dealer.report",
+    "alerts",
+    "query",
+    "cli.terminal",
+    "cli.people",
+    "cli.catalogue",
+    "cli.decision",
+    "cli",
+)
+"""Every room, from the ground up: it may import from those before it, and from none after it."""
+
+MODULES_A_ROOM = 14
+"""With its face: what somebody can take in at one glance."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -53,8 +84,28 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
-def layer(path: Path) -> str:
-    return path.relative_to(ROOT / "dynamo_ops").parts[0].removesuffix(".py")
+def room(name: str) -> str:
+    """The room of a module or of a name in one, without ``dynamo_ops``; empty for the package itself."""
+    parts = name.split(".")[1:]
+    while parts and not (ROOT / "dynamo_ops").joinpath(*parts).is_dir():
+        parts = parts[:-1]
+    return ".".join(parts)
+
+
+def room_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT / "dynamo_ops").parent.parts)
+
+
+def rooms_used(name: str) -> set[str]:
+    """The rooms that the modules of a room import from, itself and the package's version aside."""
+    used = {
+        room(imported)
+        for path in MODULES
+        if room_of(path) == name
+        for imported in imports(path)
+        if imported.split(".")[0] == "dynamo_ops"
+    }
+    return used - {name, ""}
 
 
 def named(path: Path) -> str:
@@ -72,26 +123,32 @@ def test_the_pocket_grid_knows_nothing_of_ours() -> None:
         assert not [name for name in imports(path) if name.split(".")[0] in {"dynamo_ops", "airflow"}], path
 
 
-@pytest.mark.parametrize("name", sorted({layer(path) for path in MODULES} - {"cli", "__init__"}))
-def test_layers_point_one_way(name: str) -> None:
-    used = {
-        imported.split(".")[1]
-        for path in MODULES
-        if layer(path) == name
-        for imported in imports(path)
-        if imported.startswith("dynamo_ops.") and imported.split(".")[1] != "__version__"
-    }
-    assert used - {name} <= MAY_IMPORT[name]
+def test_every_room_has_its_floor() -> None:
+    assert {room_of(path) for path in MODULES} - {""} == set(ROOMS)
 
 
-def test_no_circle_of_layers() -> None:
-    done: set[str] = set()
-    left = {name: set(below) for name, below in MAY_IMPORT.items()}
-    while left:
-        free = {name for name, below in left.items() if below <= done}
-        assert free, f"these go round in a circle: {sorted(left)}"
-        done |= free
-        left = {name: below for name, below in left.items() if name not in free}
+@pytest.mark.parametrize("name", ROOMS)
+def test_no_arrow_runs_up(name: str) -> None:
+    assert rooms_used(name) <= set(ROOMS[: ROOMS.index(name)])
+
+
+def test_no_two_houses_look_into_each_other() -> None:
+    """What is on the top level has one direction too, whatever its rooms do among themselves."""
+    pairs = {(name.split(".")[0], used.split(".")[0]) for name in ROOMS for used in rooms_used(name)}
+    assert {(one, other) for one, other in pairs if one < other and (other, one) in pairs} == set()
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_a_room_can_be_taken_in_at_a_glance(name: str) -> None:
+    assert sum(room_of(path) == name for path in MODULES) <= MODULES_A_ROOM
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_a_room_says_what_lives_there_and_what_may_be_called(name: str) -> None:
+    face = ROOT / "dynamo_ops" / name.replace(".", "/") / "__init__.py"
+    tree = ast.parse(face.read_text())
+    assert ast.get_docstring(tree)
+    assert name == "database.schema" or tree.body[1:] == []
 
 
 def undocumented(path: Path) -> Iterator[str]:

@@ -17,8 +17,8 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from dynamo_ops.errors import DynamoError
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.errors import DynamoError
+from dynamo_ops.database.connection import Database
 
 IDENTIFYING = ("service", "source", "gate", "subject", "failures", "file", "key")
 """Facts of an error that make it the same as another. Sites, datasets, days, numbers and ids are what differs: an

@@ -14,9 +14,9 @@ import polars as pl
 
 from dynamo_ops.alerts import digest_sql as sql
 from dynamo_ops.alerts.message import count, span
-from dynamo_ops.inventory.database import Database, Snapshot
-from dynamo_ops.settings import Settings
-from dynamo_ops.units import size_text
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.units import size_text
+from dynamo_ops.database.connection import Database, Snapshot
 
 DAY = timedelta(hours=24)
 AGGREGATED_AFTER = timedelta(hours=3)

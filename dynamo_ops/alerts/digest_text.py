@@ -12,7 +12,7 @@ import polars as pl
 
 from dynamo_ops.alerts.digest import Digest, Section
 from dynamo_ops.alerts.message import CSS, Message, count, inert, moment
-from dynamo_ops.units import size_text
+from dynamo_ops.base.units import size_text
 
 SHOWN = 15
 """Lines of a section in a chat; the mail has SHOWN_IN_MAIL."""

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from dynamo_ops.errors import PermanentRemoteError, RemoteError, RetryableRemoteError
-from dynamo_ops.settings import Tls, WebhookSettings
+from dynamo_ops.base.errors import PermanentRemoteError, RemoteError, RetryableRemoteError
+from dynamo_ops.base.settings import Tls, WebhookSettings
 
 BUSY = (429, 502, 503, 504)
 PAUSES_S = (0.5, 1.0, None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from dynamo_ops.inventory import embedded, migrate
-from dynamo_ops.inventory.connect import connect
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connect import connect
 
 app = typer.Typer(no_args_is_help=True, help="The database: where it is, its schema, the embedded server.")
 

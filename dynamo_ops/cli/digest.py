@@ -8,9 +8,9 @@ import typer
 
 from dynamo_ops.alerts.digest import read_digest
 from dynamo_ops.alerts.digest_text import digest_text
-from dynamo_ops.cli.output import JsonOption, database
-from dynamo_ops.cli.tables import print_json
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
+from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.tables import print_json
 
 AT = time(6, tzinfo=UTC)
 """When the daily message goes out."""

@@ -9,8 +9,8 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from dynamo_ops.cli.output import JsonOption, database, size
-from dynamo_ops.cli.tables import print_json, print_table
+from dynamo_ops.cli.terminal.output import JsonOption, database, size
+from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.quality import results as found
 
 app = typer.Typer(no_args_is_help=True, help="Gates: what they found, and the figures that they measured over time.")

@@ -7,25 +7,14 @@ import sys
 import typer
 
 from dynamo_ops import __version__
-from dynamo_ops.cli import (
-    db,
-    dealer,
-    detox,
-    gate,
-    history,
-    inventory,
-    lock,
-    plan,
-    policy,
-    quota,
-    request,
-    site,
-    transfers,
-)
+from dynamo_ops.base.errors import DynamoError
+from dynamo_ops.cli import db, gate, transfers
+from dynamo_ops.cli.catalogue import inventory, quota, site
+from dynamo_ops.cli.catalogue.inject import inject
+from dynamo_ops.cli.catalogue.invalidate import invalidate, invalidated
+from dynamo_ops.cli.decision import dealer, detox, history, plan, policy
 from dynamo_ops.cli.digest import digest
-from dynamo_ops.cli.inject import inject
-from dynamo_ops.cli.invalidate import invalidate, invalidated
-from dynamo_ops.errors import DynamoError
+from dynamo_ops.cli.people import lock, request
 
 app = typer.Typer(
     name="dynamo",

@@ -9,16 +9,21 @@ from typing import Annotated
 
 import typer
 
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import transfers_view as view
-from dynamo_ops.cli.output import JsonOption, database
-from dynamo_ops.cli.tables import print_json
-from dynamo_ops.errors import InventoryError
-from dynamo_ops.fileops import operate, status, steps
-from dynamo_ops.fileops.explanation import QueueRules, why, why_file
-from dynamo_ops.fileops.operate import Move, Touched
-from dynamo_ops.fileops.selection import Selection, site_ids
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.settings import settings
+from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.tables import print_json
+from dynamo_ops.database.connection import Database
+from dynamo_ops.deletion.limits import deletion_limits
+from dynamo_ops.inventory.site.lookup import find_site
+from dynamo_ops.inventory.subscription import operate
+from dynamo_ops.inventory.subscription.operate import Move, Touched
+from dynamo_ops.inventory.subscription.selection import Selection
+from dynamo_ops.query import status
+from dynamo_ops.query.explanation import QueueRules, why, why_file
+from dynamo_ops.transfer.limits import transfer_limits
+from dynamo_ops.transfer.tasks import plan_rules
 
 app = typer.Typer(no_args_is_help=True, help="Copies and deletions under way: status, why, hold, release, cancel.")
 
@@ -214,12 +219,9 @@ def _by(given: str | None) -> str:
 
 def _check_site(db: Database, site: str) -> None:
     with db.begin() as connection:
-        if site not in site_ids(connection, [site]):
-            raise InventoryError(f"site {site!r}: expected a name, not a glob", site=site)
+        find_site(connection, site)
 
 
 def _rules() -> QueueRules:
     known = settings()
-    return QueueRules(
-        steps.transfer_limits(known), steps.deletion_limits(known), dict(steps.plan_rules(known).head_starts)
-    )
+    return QueueRules(transfer_limits(known), deletion_limits(known), dict(plan_rules(known).head_starts))

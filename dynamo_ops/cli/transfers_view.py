@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import typer
 
-from dynamo_ops.cli.output import size
-from dynamo_ops.cli.tables import cell, count, print_table
-from dynamo_ops.fileops.explanation import Explanation, FileExplanation
-from dynamo_ops.fileops.operate import Move, Touched
+from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.cli.terminal.tables import cell, count, print_table
+from dynamo_ops.inventory.subscription.operate import Move, Touched
+from dynamo_ops.query.explanation import Explanation, FileExplanation
 
 WISHES = {
     "action": "action",

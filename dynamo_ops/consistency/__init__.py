@@ -1,4 +1,5 @@
 """Site consistency: what a storage holds against what the inventory says it holds (SEMANTICS §7).
 
-``checks`` offers one function a task: start → inventory list → storage list → compare → repair.
+One function a task in ``tasks``: start → list the inventory → list the storage → compare → gate → repair.
+``compare`` is pure, ``breakers`` stop what is too much to be true.
 """

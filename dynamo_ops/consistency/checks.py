@@ -14,15 +14,15 @@ from typing import Any
 import polars as pl
 from sqlalchemy import text
 
+from dynamo_ops.base.errors import InventoryError, PlanError
 from dynamo_ops.consistency.breakers import refusal
 from dynamo_ops.consistency.compare import Comparison, compare
 from dynamo_ops.consistency.inventory_list import InventoryList, write_inventory_list
 from dynamo_ops.consistency.repair import RepairSummary, repair
 from dynamo_ops.consistency.settings import SiteRules
 from dynamo_ops.consistency.storage_list import StorageList, read_list, write_storage_list
-from dynamo_ops.errors import InventoryError, PlanError
-from dynamo_ops.fileops.storage.registry import SiteStorage
-from dynamo_ops.inventory.database import Database, insert_frame
+from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.storage.registry import SiteStorage
 
 __all__ = [
     "CompareSummary",

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database.connection import Database
 
 INVENTORY_FILES = {
     "file_id": pl.Int64,

@@ -11,14 +11,14 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.errors import PlanError
-from dynamo_ops.fileops import replicas
-from dynamo_ops.fileops.deletions import directories_due, with_parents
-from dynamo_ops.fileops.states import DeletionObservation
-from dynamo_ops.fileops.storage import Storage
-from dynamo_ops.fileops.storage.registry import SiteStorage
-from dynamo_ops.fileops.subscribe import subscribe
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.errors import PlanError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.deletion.directories import directories_due, with_parents
+from dynamo_ops.inventory.replica import files as replicas
+from dynamo_ops.inventory.states import DeletionObservation
+from dynamo_ops.inventory.subscription.subscribe import subscribe
+from dynamo_ops.storage.protocol import Storage
+from dynamo_ops.storage.registry import SiteStorage
 
 FILES_PER_CHUNK = 500
 

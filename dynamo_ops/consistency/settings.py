@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dynamo_ops.errors import SettingsError
+from dynamo_ops.base.errors import SettingsError
 
 # A count (integer, 0 or more) or a fraction (a number with a point, 0.0 to 1.0).
 Threshold = Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0.0, le=1.0, strict=True)]

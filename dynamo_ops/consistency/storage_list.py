@@ -11,8 +11,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dynamo_ops.errors import PermanentRemoteError
-from dynamo_ops.fileops.storage import STORED_FILES, Storage
+from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.storage.protocol import STORED_FILES, Storage
 
 _ARROW = pa.schema([("lfn", pa.string()), ("size_bytes", pa.int64()), ("modified_at", pa.timestamp("us", "UTC"))])
 

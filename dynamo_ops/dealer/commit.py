@@ -1,7 +1,7 @@
 """A Dealer plan becomes replicas-to-be and wishes: in one transaction, guarded by the plan's state, re-checked at the
 end.
 
-Block replicas are made empty and incomplete; files arrive by ``fileops.transfers``.
+Block replicas are made empty and incomplete; files arrive by the room ``transfer``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.errors import PlanError
+from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.dealer.history import record_plan
-from dynamo_ops.errors import PlanError
-from dynamo_ops.fileops.subscribe import subscribe_blocks
-from dynamo_ops.inventory.database import Database, insert_frame
-from dynamo_ops.inventory.plan_store import StoredPlan, lock_for_commit, mark_committed, previous_committed
-from dynamo_ops.inventory.upsert import keep_inventory
-from dynamo_ops.requests import copy_request
+from dynamo_ops.inventory.staging.merging import keep_inventory
+from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
+from dynamo_ops.plan.store import StoredPlan, lock_for_commit, mark_committed, previous_committed
+from dynamo_ops.request import copy_request
 
 FOLLOWS = "follows_plan"
 """In a plan's summary: the Dealer plan of the partition that had been committed last when the inventory was read."""

@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from dynamo_ops.dealer.plugin import DETOX_DECISIONS, DetoxCycle
-from dynamo_ops.errors import InventoryError
-from dynamo_ops.inventory import plan_store
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.text import near
+from dynamo_ops.database.connection import Database
+from dynamo_ops.dealer.engine.plugin import DETOX_DECISIONS, DetoxCycle
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.source import near
+from dynamo_ops.plan import store as plan_store
 
 FILE_COLUMNS = ("site", "dataset", "size", "decision", "reason")
 DECISIONS = {

@@ -7,10 +7,10 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.detox.history import ids_of
-from dynamo_ops.inventory.database import Database, insert_frame
 from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
-from dynamo_ops.inventory.plan_store import StoredPlan
+from dynamo_ops.plan.store import StoredPlan
 
 COPY = ["copy", "plugin", "request_id", "dataset_id", "site_id", "group_id", "reason", "weight"]
 

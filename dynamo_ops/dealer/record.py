@@ -9,14 +9,14 @@ from typing import Any
 
 import polars as pl
 
-from dynamo_ops.dealer.config import DealerConfig, load_config
-from dynamo_ops.dealer.plan import CopyPlan
+from dynamo_ops.base.errors import PlanError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.dealer.engine.config import DealerConfig, load_config
+from dynamo_ops.dealer.engine.plan import CopyPlan
 from dynamo_ops.detox.record import scan
-from dynamo_ops.errors import PlanError
-from dynamo_ops.inventory import plan_store
-from dynamo_ops.inventory.database import Database
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.inventory.plan_store import StoredPlan
+from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.store import StoredPlan
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A Detox plan becomes wishes: in one transaction, guarded by the plan's state, after a last look at what has changed.
 
 Nothing is deleted here. Block replicas that the plan deletes go to the null group, and their files get deletion
-subscriptions; the storages are asked later, by ``fileops.deletions``.
+subscriptions; the storages are asked later, by ``deletion.execute``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.detox.history import record_plan
 from dynamo_ops.detox.recheck import recheck
-from dynamo_ops.fileops.doomed import one_deletion_at_a_time
-from dynamo_ops.fileops.subscribe import subscribe_blocks
-from dynamo_ops.inventory.database import Database, insert_frame
-from dynamo_ops.inventory.plan_store import StoredPlan, lock_for_commit, mark_committed
+from dynamo_ops.inventory.replica.doomed import one_deletion_at_a_time
+from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
+from dynamo_ops.plan.store import StoredPlan, lock_for_commit, mark_committed
 from dynamo_ops.quality.thresholds import LastCopies
 
 PLANNED = {

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dynamo_ops.detox.plan import DeletionPlan
+from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
-from dynamo_ops.policy.check import CheckedCondition
-from dynamo_ops.policy.enforcement import EnforcerRule
-from dynamo_ops.policy.evaluate import Evaluator
-from dynamo_ops.policy.image import Image, lay_out, tape_placeholders
+from dynamo_ops.policy.evaluation.evaluate import Evaluator
+from dynamo_ops.policy.evaluation.image import Image, lay_out, tape_placeholders
+from dynamo_ops.policy.language.check import CheckedCondition
+from dynamo_ops.policy.language.enforcement import EnforcerRule
 
 ENFORCED: Schema = {
     "rule": pl.String,

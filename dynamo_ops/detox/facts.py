@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from dynamo_ops.detox.plan import DeletionPlan
+from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.lock import locked_expr
+from dynamo_ops.lock.coverage import locked_expr
 
 KEYS = ["block_id", "site_id"]
 REPLICA = ["dataset_id", "site_id"]

@@ -8,11 +8,11 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.errors import InventoryError
-from dynamo_ops.inventory.database import Database, insert_frame
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.glob import is_glob, texts_expr
+from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS
-from dynamo_ops.inventory.plan_store import StoredPlan, previous_committed
-from dynamo_ops.policy.compile import is_glob, texts_expr
+from dynamo_ops.plan.store import StoredPlan, previous_committed
 
 STANDING = ("protect", "keep", "ignore")
 """Decisions that hold until another is made: they are written when they change."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.fileops.doomed import (
+from dynamo_ops.database.connection import insert_frame, select_frame
+from dynamo_ops.inventory.replica.doomed import (
     IS_LAST_SOURCE,
     IS_WISHED_ELSEWHERE,
     LAST_COPY,
@@ -21,8 +22,7 @@ from dynamo_ops.fileops.doomed import (
     find_alone,
     leave_out,
 )
-from dynamo_ops.inventory.database import insert_frame, select_frame
-from dynamo_ops.policy.locked_rows import locked_rows
+from dynamo_ops.lock.rows import locked_rows
 from dynamo_ops.quality.thresholds import LastCopies
 
 CHANGED: Mapping[str, str] = {

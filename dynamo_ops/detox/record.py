@@ -12,13 +12,13 @@ import fsspec
 import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
-from dynamo_ops.detox.evidence import NAMES as EVIDENCE
-from dynamo_ops.detox.evidence import PREFIX
+from dynamo_ops.base.errors import PlanError
+from dynamo_ops.detox.engine.evidence import NAMES as EVIDENCE
+from dynamo_ops.detox.engine.evidence import PREFIX
+from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.detox.facts import staying_replicas
-from dynamo_ops.detox.plan import DeletionPlan
-from dynamo_ops.errors import PlanError
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.enforcement import EnforcerRule, rules_text
+from dynamo_ops.policy.language.enforcement import EnforcerRule, rules_text
 
 PLAN_FILE, POLICY_FILE, RULES_FILE = "plan.json", "policy.txt", "enforcer.json"
 FRAMES = ("decisions", "site_states", "policy_lines", "deletions", "groups")

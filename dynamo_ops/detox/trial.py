@@ -11,17 +11,18 @@ from pathlib import Path
 
 import polars as pl
 
-from dynamo_ops.detox.plan import DeletionPlan, plan_deletions
-from dynamo_ops.errors import InventoryError, PlanError, PolicyError
+from dynamo_ops.base.errors import InventoryError, PlanError, PolicyError
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.text import near
+from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
 from dynamo_ops.inventory.folder import read_folder
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.check import CheckedPolicy, load_policy
-from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.files import policy_file, policy_text, protected_sites, read_partitions, read_rules
+from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
+from dynamo_ops.policy.language.enforcement import EnforcerRule, load_rules
+from dynamo_ops.policy.language.source import read_source
 from dynamo_ops.policy.partition import Partitions, load_partitions
-from dynamo_ops.policy.source import near, read_source
 from dynamo_ops.quality.thresholds import detox_limits
-from dynamo_ops.settings import Settings
 
 DUMP_FILES = ("case.json", "sites.csv", "datasets.csv", "blocks.csv", "block_replicas.csv")
 """Without these no folder is an inventory; the others may be absent."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from dynamo_ops.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames
 

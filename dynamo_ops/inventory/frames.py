@@ -55,6 +55,9 @@ ATTRIBUTE_VALUES: Schema = {"dataset_id": pl.Int64, "name": pl.String, "value": 
 ATTRIBUTES: Schema = {"name": pl.String, "produced_at": UTC}
 PARTIAL_FILES: Schema = {"block_id": pl.Int64, "site_id": pl.Int64, "file_id": pl.Int64}
 
+NULL_GROUP = "None"
+"""What policies and locks call the group of what is being deleted or was never claimed."""
+
 
 def empty(schema: Schema) -> pl.DataFrame:
     """A frame of no rows with the columns of ``schema``."""
@@ -85,3 +88,16 @@ class InventoryFrames:
     attribute_values: pl.DataFrame = field(default_factory=lambda: empty(ATTRIBUTE_VALUES))
     attributes: pl.DataFrame = field(default_factory=lambda: empty(ATTRIBUTES))
     partial_files: pl.DataFrame = field(default_factory=lambda: empty(PARTIAL_FILES))
+
+
+def group_table(frames: InventoryFrames) -> pl.DataFrame:
+    """One row a group by name, then the null group: ``group_id``, ``owner``, ``is_dataset_level``."""
+    groups = frames.groups.sort("group").select(
+        "group_id",
+        pl.col("group").alias("owner"),
+        (pl.col("ownership_level").str.to_lowercase() == "dataset").alias("is_dataset_level"),
+    )
+    null_group = pl.DataFrame(
+        {"group_id": [None], "owner": [NULL_GROUP], "is_dataset_level": [False]}, schema=groups.schema
+    )
+    return pl.concat([groups, null_group])

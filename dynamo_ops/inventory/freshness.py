@@ -7,7 +7,7 @@ from datetime import date
 
 import polars as pl
 
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database.connection import Database
 
 USAGE_PRODUCER = "usage"
 """The producer of the attributes that are computed from days of accesses."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from dynamo_ops.database.connection import Database, Snapshot
 from dynamo_ops.inventory import frames
-from dynamo_ops.inventory.database import Database, Snapshot
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
 
 

@@ -1,1 +1,6 @@
-"""The policy language: text -> tree (parse) -> checked tree (check) -> Polars (compile) -> decisions (evaluate)."""
+"""The policy language: text → checked tree (``language``) → columns (``evaluation``) → decisions; ``linter`` reads
+along.
+
+Call: ``language.check.load_policy``, ``partition.load_partitions``, ``evaluation.evaluate.Evaluator``,
+``linter.lint``, ``files`` (where an installation keeps its texts), ``usage`` (how full partitions are).
+"""

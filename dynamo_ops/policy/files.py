@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from dynamo_ops.errors import PolicyError, SettingsError
+from dynamo_ops.base.errors import PolicyError, SettingsError
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.text import near
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
+from dynamo_ops.policy.language.enforcement import EnforcerRule, load_rules
+from dynamo_ops.policy.language.source import read_source
 from dynamo_ops.policy.partition import Partitions, load_partitions
-from dynamo_ops.policy.source import near, read_source
-from dynamo_ops.settings import Settings
 
 PARTITIONS_FILE = "partitions.txt"
 

@@ -9,14 +9,15 @@ from datetime import datetime
 
 import polars as pl
 
-from dynamo_ops.errors import PolicyError
-from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.attributes import dataset_table, group_table, site_table
-from dynamo_ops.policy.check import CheckedCondition, CheckedPredicate, check_condition
-from dynamo_ops.policy.compile import attribute_expr, condition_expr, predicate_expr
-from dynamo_ops.policy.parse import parse_condition
-from dynamo_ops.policy.source import Position, SourceText, near, raise_together
-from dynamo_ops.policy.variables import Column, Scope
+from dynamo_ops.base.errors import PolicyError
+from dynamo_ops.base.text import near
+from dynamo_ops.inventory.frames import InventoryFrames, group_table
+from dynamo_ops.policy.evaluation.attributes import dataset_table, site_table
+from dynamo_ops.policy.evaluation.compile import attribute_expr, condition_expr, predicate_expr
+from dynamo_ops.policy.language.check import CheckedCondition, CheckedPredicate, check_condition
+from dynamo_ops.policy.language.parse import parse_condition
+from dynamo_ops.policy.language.source import Position, SourceText, raise_together
+from dynamo_ops.policy.language.variables import Column, Scope
 
 SUPPORTED = frozenset({Scope.DATASET, Scope.SITE, Scope.BLOCK_REPLICA})
 BLOCK_COLUMNS = frozenset({"owner", "last_update_at"})

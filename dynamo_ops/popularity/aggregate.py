@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.staging import staged_pull
-from dynamo_ops.inventory.upsert import keep_inventory
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.staging.merging import keep_inventory
+from dynamo_ops.inventory.staging.pull import staged_pull
 
 SHOWN = 5
 

@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol, cast
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.errors import InventoryError
-from dynamo_ops.inventory.database import Database, Snapshot, insert_frame
-from dynamo_ops.inventory.upsert import keep_inventory
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database, Snapshot, insert_frame
+from dynamo_ops.inventory.staging.merging import keep_inventory
 
 PRODUCER_GROUP = "dynamo_ops.attribute_producers"
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import polars as pl
 
-from dynamo_ops.inventory.database import Snapshot
+from dynamo_ops.database.connection import Snapshot
 from dynamo_ops.popularity.attributes import Produced
 
 RELEASE = re.compile(r"(?P<software>[A-Za-z]*)[_-]?(?P<version>[0-9]+(?:[._][0-9]+)*)(?:[._]patch(?P<patch>[0-9]+))?")

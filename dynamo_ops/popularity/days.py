@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.database.connection import Database
 from dynamo_ops.popularity.aggregate import Kind
-from dynamo_ops.popularity.source import AccessSource, DemandSource, access_source, demand_source
-from dynamo_ops.settings import Settings
-from dynamo_ops.sources.steps import named
+from dynamo_ops.sources.tasks import named
+from dynamo_ops.sources.usage.source import AccessSource, DemandSource, access_source, demand_source
 
 
 class DayOfSource(NamedTuple):

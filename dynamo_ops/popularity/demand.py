@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import polars as pl
 
-from dynamo_ops.inventory.database import Snapshot
+from dynamo_ops.base.settings import settings
+from dynamo_ops.database.connection import Snapshot
 from dynamo_ops.popularity.attributes import Produced
 from dynamo_ops.popularity.ranks import produced_for
-from dynamo_ops.settings import settings
 
 
 def request_weights(demand: pl.DataFrame, newest: date, *, half_life_days: float, num_days: int) -> pl.DataFrame:

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 
-from dynamo_ops.errors import InventoryError
-from dynamo_ops.inventory.database import Snapshot
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Snapshot
 from dynamo_ops.popularity.attributes import Produced
 
 BYTES_PER_TB = 1e12

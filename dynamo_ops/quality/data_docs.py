@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import fsspec
 
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database.connection import Database
 from dynamo_ops.quality.checks import Outcome
 from dynamo_ops.quality.thresholds import DataDocs
 

@@ -10,7 +10,7 @@ from statistics import median
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.inventory.database import Database, insert_frame
+from dynamo_ops.database.connection import Database, insert_frame
 
 UNITS: Mapping[str, str] = {
     "source_datasets": "datasets",

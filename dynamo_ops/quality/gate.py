@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 from sqlalchemy import text
 
-from dynamo_ops.errors import GateError
-from dynamo_ops.inventory.database import Database, insert_frame
-from dynamo_ops.inventory.staging import TABLES_OF, Staged, note_judgement
+from dynamo_ops.base.errors import GateError
+from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.inventory.staging.pull import TABLES_OF, Staged, note_judgement
 from dynamo_ops.quality.checks import Check, Outcome, SqlCheck
 from dynamo_ops.quality.data_docs import publish
 from dynamo_ops.quality.figures import Figures, keep_figures

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 
 import polars as pl
 from sqlalchemy import text
 
-from dynamo_ops.errors import InventoryError
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.text import close_names
+from dynamo_ops.database.connection import Database
 
 
 def results(
@@ -71,7 +71,7 @@ def _unknown(db: Database, gate: str, subject: str, metric: str) -> InventoryErr
     asked = f"{gate} {subject} {metric}"
     rows = db.frame("SELECT DISTINCT gate, subject, metric FROM gate_metrics ORDER BY 1, 2, 3").iter_rows()
     known = [" ".join(row) for row in rows]
-    near = get_close_matches(asked, known, n=5, cutoff=0.5) or known
+    shown = close_names(asked, known, 5) or known
     return InventoryError(
-        f"no gate measured {asked!r}; measured were: {', '.join(near) or 'none'}", gate=gate, value=metric
+        f"no gate measured {asked!r}; measured were: {', '.join(shown) or 'none'}", gate=gate, value=metric
     )

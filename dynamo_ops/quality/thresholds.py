@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dynamo_ops.errors import SettingsError
-from dynamo_ops.settings import Settings, Strict, read_config
+from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.settings import Settings, Strict, read_config
+from dynamo_ops.base.text import near
 
 GATES_FILE = "gates.yaml"
 
@@ -278,8 +278,7 @@ def read_thresholds(settings: Settings) -> Gates:
     known = sorted(policy.stem for policy in settings.policy_dir.glob("*.txt"))
     for name in gates.detox.policies:
         if name not in known:
-            near = get_close_matches(name, known)
-            reason = f"no policy {name}.txt in {settings.policy_dir}" + (f"; near: {', '.join(near)}" if near else "")
+            reason = f"no policy {name}.txt in {settings.policy_dir}.{near(name, known)}"
             key = f"detox.policies.{name}"
             raise SettingsError(f"{file}: {key}: {reason}", file=str(file), key=key, reason=reason)
     return _complete(gates, settings)

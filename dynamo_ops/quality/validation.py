@@ -19,8 +19,8 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from dynamo_ops.errors import GateError, RetryableRemoteError
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.errors import GateError, RetryableRemoteError
+from dynamo_ops.database.connection import Database
 from dynamo_ops.quality.checks import SHOWN, Check, FrameCheck, Outcome, SqlCheck
 
 INVENTORY = "inventory"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from dynamo_ops.errors import SettingsError
-from dynamo_ops.settings import SourceSettings, Tls, given
+from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.settings import SourceSettings, Tls, given
+from dynamo_ops.base.text import near
 from dynamo_ops.sources.source import MetadataSource, SiteSource
 
 METADATA_GROUP = "dynamo_ops.metadata_sources"
@@ -33,9 +33,10 @@ def load(group: str, source: SourceSettings, tls: Tls) -> object:
     """The plugin ``source.type`` of an entry point group, called with (settings, tls)."""
     found = {point.name: point for point in entry_points(group=group)}
     if source.type not in found:
-        near = get_close_matches(source.type, found, n=3, cutoff=0.4) or sorted(found)
+        known = ", ".join(sorted(found)) or "none"
         raise SettingsError(
-            f"source {source.name!r}: no plugin of type {source.type!r} in {group}; near: {', '.join(near) or 'none'}",
+            f"source {source.name!r}: no plugin of type {source.type!r} in {group}; there are {known}."
+            f"{near(source.type, found)}",
             file="",
             key=f"{source.name}.type",
             reason="unknown type",

@@ -13,13 +13,13 @@ from urllib.parse import quote
 from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
 
 from dynamo_airflow.channels import Delivery, alert_database, is_anybody_named, send, send_from_triggerer
-from dynamo_ops.errors import DynamoError
-from dynamo_ops.settings import settings
+from dynamo_ops.base.errors import DynamoError
+from dynamo_ops.base.settings import settings
 
 if TYPE_CHECKING:
     from dynamo_ops.alerts.alert import Alert, Claim
     from dynamo_ops.alerts.message import FailedTask, Grouping, LateRun
-    from dynamo_ops.inventory.database import Database
+    from dynamo_ops.database.connection import Database
 
 log = logging.getLogger(__name__)
 LOST = (

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 if TYPE_CHECKING:
     from dynamo_ops.alerts.message import Message
-    from dynamo_ops.inventory.database import Database
+    from dynamo_ops.database.connection import Database
 
 log = logging.getLogger(__name__)
 HEADERS = {"Auto-Submitted": "auto-generated"}
@@ -83,8 +83,8 @@ def alert_database() -> Database:
     """The inventory's database, for alerts: when it is away that is found out in seconds, not in minutes."""
     from sqlalchemy.engine import make_url
 
-    from dynamo_ops.inventory.connect import connect
-    from dynamo_ops.inventory.database import Database
+    from dynamo_ops.database.connect import connect
+    from dynamo_ops.database.connection import Database
 
     url = make_url(connect(settings()).url)
     if "connect_timeout" not in url.query:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, timezone
 
 from dynamo_airflow.alerts import failure_callbacks, late_after
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
 
 if TYPE_CHECKING:
-    from dynamo_ops.inventory.database import Database
+    from dynamo_ops.database.connection import Database
 
 FIRST_INTERVAL: datetime = timezone.datetime(2026, 1, 1)
 """Start of the DAGs that own data intervals; how far back a backfill can go. The others have no start: the first run of
@@ -20,8 +20,10 @@ one that was unpaused is at its next time, not at the one that has passed."""
 TAGS = ["dynamo"]
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule("dynamo_ops.errors.RetryableRemoteError", RetryAction.DEFAULT, reason="the service may come back"),
-        RetryRule("dynamo_ops.errors.DynamoError", RetryAction.FAIL, reason="the same call would fail again"),
+        RetryRule(
+            "dynamo_ops.base.errors.RetryableRemoteError", RetryAction.DEFAULT, reason="the service may come back"
+        ),
+        RetryRule("dynamo_ops.base.errors.DynamoError", RetryAction.FAIL, reason="the same call would fail again"),
     ]
 )
 
@@ -54,7 +56,7 @@ def dag_defaults(dag_id: str, *, late: timedelta | None = None) -> dict[str, Any
 
 def database() -> Database:
     """The inventory of this installation."""
-    from dynamo_ops.inventory.connect import connect
+    from dynamo_ops.database.connect import connect
 
     return connect(settings())
 

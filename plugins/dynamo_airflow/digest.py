@@ -8,8 +8,8 @@ from datetime import datetime
 
 from dynamo_airflow.channels import send
 from dynamo_airflow.defaults import database
-from dynamo_ops.errors import RetryableRemoteError
-from dynamo_ops.settings import settings
+from dynamo_ops.base.errors import RetryableRemoteError
+from dynamo_ops.base.settings import settings
 
 log = logging.getLogger(__name__)
 DAG_ID = "daily_digest"

@@ -26,7 +26,7 @@ class FtsJobsLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """The address, worked out at the end of the task; empty if it waited for no job."""
-        from dynamo_ops.settings import settings
+        from dynamo_ops.base.settings import settings
 
         del ti_key
         given = operator.job_ids  # what mapped tasks returned comes as a sequence of its own kind

@@ -10,8 +10,8 @@ from airflow.sdk import BaseSensorOperator, Context
 
 from dynamo_airflow.links import FtsJobsLink, jobs_of
 from dynamo_airflow.triggers import FtsJobsTrigger
-from dynamo_ops.errors import PermanentRemoteError
-from dynamo_ops.settings import settings
+from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.base.settings import settings
 
 
 class FtsJobsSensor(BaseSensorOperator):

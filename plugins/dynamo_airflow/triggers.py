@@ -56,7 +56,7 @@ class FtsJobsTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until it is over; yields exactly one event."""
-        from dynamo_ops.errors import PermanentRemoteError, RetryableRemoteError
+        from dynamo_ops.base.errors import PermanentRemoteError, RetryableRemoteError
 
         delay, before = self.poll_interval_s, None
         await asyncio.sleep(min(delay, max(0.1, self.deadline - time.time())))
@@ -88,7 +88,7 @@ class FtsJobsTrigger(BaseTrigger):
 
     async def _waiting_for(self) -> int:
         """How many of the jobs are still waited for."""
-        from dynamo_ops.fileops.fts.watch import poll
+        from dynamo_ops.fts.watch import poll
 
         token = Path(self.token_file).read_text().strip() if self.token_file else None
         cert, key = (None, None) if token else (self.cert, self.key)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.settings import AlertSettings, PopularitySettings, Settings, SourceSettings
-from tests.fileops.factory import Inventory
+from dynamo_ops.base.settings import AlertSettings, PopularitySettings, Settings, SourceSettings
+from dynamo_ops.database.connection import Database
+from tests.inventory.factory import Inventory
 
 UNTIL = datetime(2026, 3, 2, 6, tzinfo=UTC)
 MOMENTS = ("2026-03-01 18:00+00", "2026-03-01 05:59+00", "2026-03-02 06:00+00")

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from dynamo_ops.alerts import alert as alerts
 from dynamo_ops.alerts.alert import Alert, Claim, identity
-from dynamo_ops.errors import (
+from dynamo_ops.base.errors import (
     GateError,
     InventoryError,
     PermanentRemoteError,
@@ -21,9 +21,9 @@ from dynamo_ops.errors import (
     SettingsError,
     SourceDataError,
 )
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.popularity.day_files import DropOptions, files_of
-from dynamo_ops.sources.drop import Drop
+from dynamo_ops.database.connection import Database
+from dynamo_ops.sources.reading.drop import Drop
+from dynamo_ops.sources.usage.day_files import DropOptions, files_of
 
 FAILURE = Alert("failure", "transfers", "submit", "RetryableRemoteError", "FTS answered 503", "service=fts")
 

@@ -12,11 +12,11 @@ import pytest
 
 from dynamo_ops.alerts.digest import Digest, read_digest
 from dynamo_ops.alerts.digest_text import LOOKS, SHOWN, SHOWN_IN_MAIL, alerts_shown, digest_message
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.settings import Settings, settings
+from dynamo_ops.base.settings import Settings, settings
+from dynamo_ops.database.connection import Database
 from tests.alerts.conftest import UNTIL
 from tests.cli.test_cli import dynamo
-from tests.fileops.factory import Inventory
+from tests.inventory.factory import Inventory
 
 UNUSUAL = [
     "2 kinds of failure: deletions.delete, metadata_sync.gate",

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from dynamo_ops.alerts.webhook import LONGEST, post
-from dynamo_ops.errors import PermanentRemoteError, RetryableRemoteError
-from dynamo_ops.settings import WebhookSettings
+from dynamo_ops.base.errors import PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.base.settings import WebhookSettings
 from simgrid.grid import Grid
 from simgrid.http import Request, Response, Server, Service
 from simgrid.tls import Credentials, make_credentials
 from simgrid.webhook import PATH, WebhookSink
+from tests import ROOT
 
-TINY = Path(__file__).parents[2] / "include/scenarios/tiny.yaml"
+TINY = ROOT / "include/scenarios/tiny.yaml"
 
 
 class Answers(Service):

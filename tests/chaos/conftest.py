@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops.fileops.fts.client import FtsClient
-from dynamo_ops.inventory import embedded
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database import embedded
+from dynamo_ops.database.connection import Database
+from dynamo_ops.fts.client import FtsClient
 from simgrid.grid import Grid
 from simgrid.scenario import parse_scenario
+from tests import ROOT
 from tests.chaos.scene import Scene
 from tests.conftest import TEMPLATE
-from tests.fileops.factory import Inventory
+from tests.inventory.factory import Inventory
 
 SCENARIO = {
     "name": "chaos",
@@ -66,7 +67,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             env=os.environ | quiet,
         )
 

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dynamo_ops.errors import RemoteError
-from dynamo_ops.fileops import deletions, direct, subscribe, transfers
-from dynamo_ops.fileops.fts.client import FtsClient
-from dynamo_ops.fileops.storage import Storage, StorageOptions
-from dynamo_ops.fileops.storage.registry import open_storage
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.errors import RemoteError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.deletion import directories, execute, queue
+from dynamo_ops.fts.client import FtsClient
+from dynamo_ops.inventory.subscription import subscribe
+from dynamo_ops.storage.protocol import Storage, StorageOptions
+from dynamo_ops.storage.registry import open_storage
+from dynamo_ops.transfer import batches, direct, hold, observe, recovery, submit
 from tests.chaos.limits import DELETIONS, DIRECT, JOBS, RULES, TRANSFERS
 
 MOVING = "SELECT count(*) FROM subscriptions WHERE state IN ('new', 'retry', 'inbatch')"
@@ -32,12 +34,12 @@ class Hands:
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 
-    def plan_batches(self) -> transfers.PlannedBatches:
-        return transfers.plan_batches(self.db, self.client.whoami(), TRANSFERS, RULES)
+    def plan_batches(self) -> batches.PlannedBatches:
+        return batches.plan_batches(self.db, self.client.whoami(), TRANSFERS, RULES)
 
     def submit(self, batch_ids: list[int]) -> None:
         for batch_id in batch_ids:
-            transfers.submit_batch(self.db, self.client, batch_id, JOBS, TRANSFERS)
+            submit.submit_batch(self.db, self.client, batch_id, JOBS, TRANSFERS)
 
     def execute_direct(self, batch_ids: list[int]) -> None:
         for batch_id in batch_ids:
@@ -45,32 +47,32 @@ class Hands:
 
     def execute(self, batch_ids: list[int]) -> None:
         for batch_id in batch_ids:
-            deletions.execute_batch(self.db, batch_id, self.storage, DELETIONS)
+            execute.execute_batch(self.db, batch_id, self.storage, DELETIONS)
 
     def follow(self, patience_s: float) -> None:
         """Observe until no job is open."""
         ends = time.monotonic() + patience_s
-        while transfers.open_batch_job_ids(self.db):
+        while observe.open_batch_job_ids(self.db):
             assert time.monotonic() < ends, "jobs do not end"
-            transfers.observe_and_apply(self.db, self.client)
+            observe.observe_and_apply(self.db, self.client)
             time.sleep(0.02)
 
     # -- cycles ----------------------------------------------------------------------------------------------------
 
     def transfer(self, patience_s: float = 30) -> None:
-        recovered = transfers.recover(self.db, self.client)
-        unfinished = transfers.unfinished_direct(self.db)
-        transfers.hold_and_release(self.db)
+        recovered = recovery.recover(self.db, self.client)
+        unfinished = recovery.unfinished_direct(self.db)
+        hold.hold_and_release(self.db)
         planned = self.plan_batches()
         self.submit([*recovered.unsubmitted, *planned.disk, *planned.tape])
         self.execute_direct([*unfinished, *planned.direct])
         self.follow(patience_s)
 
     def delete(self) -> None:
-        unfinished = deletions.recover_deletions(self.db).unfinished
-        batch_ids = [*unfinished, *deletions.plan_deletions(self.db, DELETIONS)]
+        unfinished = queue.recover_deletions(self.db).unfinished
+        batch_ids = [*unfinished, *queue.plan_deletions(self.db, DELETIONS)]
         self.execute(batch_ids)
-        deletions.clean_directories(self.db, batch_ids, self.storage)
+        directories.clean_directories(self.db, batch_ids, self.storage)
 
     def cycle(self, tell: Callable[[str], None]) -> None:
         """One run of both DAGs. Where a task fails its run ends, and leaves the rest to the next."""

@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from dynamo_ops.fileops.batches import PlanRules
-from dynamo_ops.fileops.direct import DirectLimits
-from dynamo_ops.fileops.fts.job import JobSettings
-from dynamo_ops.fileops.limits import DeletionLimits, TransferLimits
-from dynamo_ops.fileops.sources import DirectRule
+from dynamo_ops.deletion.limits import DeletionLimits
+from dynamo_ops.fts.job import JobSettings
+from dynamo_ops.transfer.batches import PlanRules
+from dynamo_ops.transfer.direct import DirectLimits
+from dynamo_ops.transfer.limits import TransferLimits
+from dynamo_ops.transfer.source_choice import DirectRule
 
 AT_ONCE = timedelta(0)
 TRANSFERS = TransferLimits(files_per_job=5, backoff=AT_ONCE)

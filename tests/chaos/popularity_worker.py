@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.popularity import steps
+from dynamo_ops.base.settings import Settings, SourceSettings, Tls
+from dynamo_ops.database.connection import Database
+from dynamo_ops.popularity import tasks as steps
 from dynamo_ops.popularity.days import DayOfSource
-from dynamo_ops.settings import Settings, SourceSettings, Tls
 from tests.chaos.worker import Points, main, watch_copies, watch_database, watch_requests
 from tests.inventory.told import accept
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dynamo_ops.fileops import transfers
-from dynamo_ops.fileops.fts.client import FtsClient
-from dynamo_ops.fileops.storage import StorageOptions
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database.connection import Database
+from dynamo_ops.fts.client import FtsClient
+from dynamo_ops.storage.protocol import StorageOptions
+from dynamo_ops.transfer import hold
 from simgrid.fts.jobs import Job
 from simgrid.fts.states import JOB_TERMINAL
 from simgrid.grid import Grid
 from tests.chaos.cycle import Hands
-from tests.fileops.factory import Inventory
+from tests.inventory.factory import Inventory
 
 PATIENCE_S = 30
 
@@ -89,7 +89,7 @@ class Scene:
     # -- what is done ----------------------------------------------------------------------------------------------
 
     def plan(self) -> list[int]:
-        transfers.hold_and_release(self.db)
+        hold.hold_and_release(self.db)
         planned = self.hands.plan_batches()
         return [*planned.disk, *planned.tape]
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.settings import Settings, SourceSettings, Tls
-from dynamo_ops.sources import steps
+from dynamo_ops.base.settings import Settings, SourceSettings, Tls
+from dynamo_ops.database.connection import Database
+from dynamo_ops.sources import tasks as steps
 from tests.chaos.worker import Points, main, watch_copies, watch_database, watch_requests
 from tests.inventory.told import accept
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from sqlalchemy import text
 
-from dynamo_ops.inventory import embedded
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database import embedded
+from dynamo_ops.database.connection import Database
 from tests.chaos.conftest import TABLES, Worker
 from tests.conftest import TEMPLATE
 

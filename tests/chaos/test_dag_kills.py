@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.fileops.subscribe import subscribe
-from dynamo_ops.inventory.embedded import EmbeddedPostgres
+from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.inventory.subscription.subscribe import subscribe
 from tests.chaos.conftest import TABLES
 from tests.dags.house import ROOT, House, fresh_database, leave_airflow, open_house, prepare_airflow
 

@@ -12,9 +12,9 @@ from datetime import timedelta
 
 import pytest
 
-from dynamo_ops.errors import RetryableRemoteError
-from dynamo_ops.fileops import transfers
-from dynamo_ops.fileops.status import why
+from dynamo_ops.base.errors import RetryableRemoteError
+from dynamo_ops.query.status import why
+from dynamo_ops.transfer import observe, recovery
 from tests.chaos.conftest import TABLES
 from tests.chaos.limits import AT_ONCE
 from tests.chaos.scene import PATIENCE_S, Scene
@@ -216,9 +216,9 @@ def test_copies_hang(run: Scene) -> None:
     run.grid.fault(fts={"hang_active": 3})
     run.submit(run.plan())
     wait_for(lambda: [file.file_state for job in run.own_jobs() for file in job.files].count("FINISHED") == 7)
-    transfers.observe_and_apply(run.db, run.client)
-    assert transfers.cancel_stuck(run.db, run.client, timedelta(hours=1), timedelta(hours=1)) == 0
-    assert transfers.cancel_stuck(run.db, run.client, AT_ONCE, AT_ONCE) == 1
+    observe.observe_and_apply(run.db, run.client)
+    assert recovery.cancel_stuck(run.db, run.client, timedelta(hours=1), timedelta(hours=1)) == 0
+    assert recovery.cancel_stuck(run.db, run.client, AT_ONCE, AT_ONCE) == 1
     run.run_to_the_end()
     assert run.problems() == []
     assert run.inventory.scalar("SELECT count(*) FROM transfers WHERE state = 'cancelled'") == 3
@@ -228,8 +228,8 @@ def test_tape_staging_is_given_more_time(run: Scene) -> None:
     run.copy(run.block("tape", "T1_TAPE"), "T2_B")
     run.grid.fault(sites={"T1_TAPE": {"tape_stuck": True}})
     run.submit(run.plan())
-    assert transfers.cancel_stuck(run.db, run.client, AT_ONCE, timedelta(hours=1)) == 0
-    assert transfers.cancel_stuck(run.db, run.client, AT_ONCE, AT_ONCE) == 1
+    assert recovery.cancel_stuck(run.db, run.client, AT_ONCE, timedelta(hours=1)) == 0
+    assert recovery.cancel_stuck(run.db, run.client, AT_ONCE, AT_ONCE) == 1
     run.follow()
     run.grid.heal()
     run.run_to_the_end()
@@ -246,7 +246,7 @@ def test_a_slow_link_does_not_hold_up_others(run: Scene) -> None:
     run.submit(run.plan())
 
     def fast_ones_are_done() -> bool:
-        transfers.observe_and_apply(run.db, run.client)
+        observe.observe_and_apply(run.db, run.client)
         return all(run.inventory.wishes()["copy", lfn, "T2_C"] == "done" for lfn in fast)
 
     wait_for(fast_ones_are_done)

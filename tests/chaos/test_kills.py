@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops.fileops import deletions, subscribe, transfers
+from dynamo_ops.deletion import directories, queue
+from dynamo_ops.inventory.subscription import subscribe
+from dynamo_ops.transfer import hold
 from tests.chaos.conftest import TABLES, Worker
 from tests.chaos.limits import DELETIONS
 from tests.chaos.scene import PATIENCE_S, Scene
@@ -51,7 +53,7 @@ def queued(scene: Scene, worker: Worker) -> list[int]:
 
 def judged(scene: Scene, worker: Worker) -> list[int]:
     wish(scene)
-    transfers.hold_and_release(scene.db)
+    hold.hold_and_release(scene.db)
     return []
 
 
@@ -73,7 +75,7 @@ def planned_but_credential_expired(scene: Scene, worker: Worker) -> list[int]:
 
 def planned_direct(scene: Scene, worker: Worker) -> list[int]:
     wish_directly(scene)
-    transfers.hold_and_release(scene.db)
+    hold.hold_and_release(scene.db)
     return scene.hands.plan_batches().direct
 
 
@@ -114,7 +116,7 @@ def hanging(scene: Scene, worker: Worker) -> list[int]:
 
 def deletions_planned(scene: Scene, worker: Worker) -> list[int]:
     wish(scene)
-    return deletions.plan_deletions(scene.db, DELETIONS)
+    return queue.plan_deletions(scene.db, DELETIONS)
 
 
 def deletions_stuck(scene: Scene, worker: Worker) -> list[int]:
@@ -166,7 +168,7 @@ def go_on(scene: Scene, stage: Stage, ids: list[int]) -> None:
     """What Airflow runs after this task, and then whole cycles to the end."""
     scene.grid.heal()
     if stage.task == "execute_batch":
-        deletions.clean_directories(scene.db, ids, scene.hands.storage)
+        directories.clean_directories(scene.db, ids, scene.hands.storage)
     scene.run_to_the_end()
 
 

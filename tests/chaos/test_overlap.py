@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dynamo_ops.fileops import deletions, subscribe, transfers
+from dynamo_ops.deletion import directories
+from dynamo_ops.inventory.subscription import subscribe
+from dynamo_ops.transfer import observe
 from tests.chaos.conftest import TABLES, Worker
 from tests.chaos.scene import Scene
 
@@ -26,7 +28,7 @@ TITLE = "two runs at once, killed again and again"
 def clean_up(scene: Scene) -> None:
     """What the last task of ``deletions`` does once a killed run is cleared: no later run does it in its place."""
     ids = [row[0] for row in scene.inventory.rows("SELECT id FROM deletion_batches")]
-    deletions.clean_directories(scene.db, ids, scene.hands.storage)
+    directories.clean_directories(scene.db, ids, scene.hands.storage)
 
 
 def run_over_and_over(scene: Scene, worker: Worker, lives: list[int]) -> int:
@@ -54,7 +56,7 @@ def test_two_runs_at_once(scene: Scene, worker: Worker, second_worker: Worker, s
     with ThreadPoolExecutor(2) as threads:
         died = sum(threads.map(run_over_and_over, [scene, scene], [worker, second_worker], lives))
     scene.grid.heal()
-    transfers.observe_and_apply(scene.db, scene.client)
+    observe.observe_and_apply(scene.db, scene.client)
     scene.run_to_the_end()
     clean_up(scene)
     problems = scene.problems()

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from demo.dump import dump
-from dynamo_ops.inventory import embedded
+from dynamo_ops.database import embedded
 from dynamo_ops.popularity import aggregate
 from dynamo_ops.popularity.attributes import produce_attributes, producers
-from dynamo_ops.sources.steps import merge
+from dynamo_ops.sources.tasks import merge
 from simgrid.grid import Grid
 from tests.chaos.conftest import Worker
 from tests.chaos.popularity_worker import RUN, TASKS, run_task, settings_for

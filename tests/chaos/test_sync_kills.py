@@ -16,16 +16,16 @@ from typing import TypeVar
 import psycopg2
 import pytest
 
-from dynamo_ops.errors import InventoryError, RetryableRemoteError
-from dynamo_ops.inventory import embedded, migrate
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.sources import steps
+from dynamo_ops.base.errors import InventoryError, RetryableRemoteError
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connection import Database
+from dynamo_ops.sources import tasks as steps
 from simgrid.grid import Grid
 from simgrid.scenario import parse_scenario
 from tests.chaos.conftest import Worker
 from tests.chaos.sync_worker import FIRST, RUN, TASKS, run_task, settings_for
 from tests.chaos.task_kills import Prepared, Rows, Run, Undisturbed, change, killed_and_run_again, killed_everywhere
-from tests.inventory.test_vanished import NAMED
+from tests.inventory.catalogue.test_vanished import NAMED
 from tests.inventory.told import accept
 
 pytestmark = pytest.mark.chaos

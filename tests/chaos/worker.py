@@ -28,12 +28,13 @@ import requests
 from sqlalchemy import Engine, event
 from urllib3.connection import HTTPConnection
 
-from dynamo_ops.fileops import deletions, observe, transfers
-from dynamo_ops.fileops.fts.client import FtsClient
-from dynamo_ops.fileops.storage import StorageOptions
-from dynamo_ops.fileops.storage.http_put import HttpPut
-from dynamo_ops.inventory import database as database_module
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database import connection as database_module
+from dynamo_ops.database.connection import Database
+from dynamo_ops.deletion import directories, queue
+from dynamo_ops.fts.client import FtsClient
+from dynamo_ops.storage.http_put import HttpPut
+from dynamo_ops.storage.protocol import StorageOptions
+from dynamo_ops.transfer import hold, observe, recovery
 from tests.chaos.cycle import Hands
 from tests.chaos.limits import AT_ONCE, DELETIONS
 
@@ -208,17 +209,17 @@ def run_task(name: str, hands: Hands, ids: list[int]) -> Any:
     """One task by its name, as the DAGs run it; ``cycles``: all of them, until nothing moves any more."""
     db, client = hands.db, hands.client
     tasks: dict[str, Callable[[], Any]] = {
-        "recover": lambda: transfers.recover(db, client),
-        "hold_and_release": lambda: transfers.hold_and_release(db),
+        "recover": lambda: recovery.recover(db, client),
+        "hold_and_release": lambda: hold.hold_and_release(db),
         "plan_batches": hands.plan_batches,
         "submit_batch": lambda: hands.submit(ids),
         "execute_direct": lambda: hands.execute_direct(ids),
-        "observe_and_apply": lambda: transfers.observe_and_apply(db, client),
-        "cancel_stuck": lambda: transfers.cancel_stuck(db, client, AT_ONCE, AT_ONCE),
-        "recover_deletions": lambda: deletions.recover_deletions(db),
-        "plan_deletions": lambda: deletions.plan_deletions(db, DELETIONS),
+        "observe_and_apply": lambda: observe.observe_and_apply(db, client),
+        "cancel_stuck": lambda: recovery.cancel_stuck(db, client, AT_ONCE, AT_ONCE),
+        "recover_deletions": lambda: queue.recover_deletions(db),
+        "plan_deletions": lambda: queue.plan_deletions(db, DELETIONS),
         "execute_batch": lambda: hands.execute(ids),
-        "clean_directories": lambda: deletions.clean_directories(db, ids, hands.storage),
+        "clean_directories": lambda: directories.clean_directories(db, ids, hands.storage),
         "cycles": lambda: hands.run_to_the_end(lambda _: None),
     }
     return tasks[name]()

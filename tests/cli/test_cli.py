@@ -11,14 +11,14 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import main
-from dynamo_ops.cli.output import size
-from dynamo_ops.inventory import plan_store
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.embedded import EmbeddedPostgres
-from dynamo_ops.requests.copy_request import list_requests
-from dynamo_ops.settings import settings
-from tests.fileops.factory import SIZE, Inventory
+from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.plan import store as plan_store
+from dynamo_ops.request.copy_request import list_requests
+from tests.inventory.factory import SIZE, Inventory
 
 NOUNS = (
     "inventory",

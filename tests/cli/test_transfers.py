@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import main
 from dynamo_ops.cli.transfers_view import age
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.settings import settings
+from dynamo_ops.database.connection import Database
 from tests.cli.test_cli import dynamo
 from tests.cli.test_cli import fails as fails
-from tests.fileops.factory import SIZE, Inventory
+from tests.inventory.factory import SIZE, Inventory
 
 ME = getpass.getuser()
 LFN = "/store/b1/f0"
@@ -178,7 +178,7 @@ def test_nothing_to_do_is_no_question(stock: Inventory) -> None:
     ("arguments", "message"),
     [
         (("hold", "--reason", "x"), "say which wishes"),
-        (("cancel", "--site", "T2_b", "--reason", "x"), "no site is named T2_b; did you mean T2_B"),
+        (("cancel", "--site", "T2_b", "--reason", "x"), "no site matches 'T2_b'. Did you mean T2_B"),
         (("cancel", "--id", "1", "--reason", " "), "cancel: say why"),
         (("why", "b1"), "neither an LFN"),
         (("why", "99"), "there is no subscription 99"),

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from dynamo_ops.base.errors import InventoryError, PlanError, RetryableRemoteError
 from dynamo_ops.consistency.checks import (
     CompareSummary,
     RepairSummary,
@@ -22,9 +23,8 @@ from dynamo_ops.consistency.checks import (
 )
 from dynamo_ops.consistency.inventory_list import write_inventory_list
 from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
-from dynamo_ops.errors import InventoryError, PlanError, RetryableRemoteError
-from tests.fileops.conftest import World
-from tests.fileops.factory import Inventory
+from tests.inventory.factory import Inventory
+from tests.world import World
 
 RULES = SiteRules(
     max_missing=10, max_orphan=10, unmanaged=(UnmanagedArea(prefix="/store/unmerged", max_age=timedelta(days=7)),)

@@ -12,7 +12,7 @@ from dynamo_ops.consistency.breakers import refusal
 from dynamo_ops.consistency.compare import Comparison, compare
 from dynamo_ops.consistency.inventory_list import INVENTORY_FILES
 from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
-from dynamo_ops.fileops.storage import STORED_FILES
+from dynamo_ops.storage.protocol import STORED_FILES
 
 LISTED = datetime(2026, 11, 22, tzinfo=UTC)
 RULES = SiteRules(

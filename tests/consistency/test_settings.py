@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.consistency.settings import ConsistencySettings, SiteRules, load_settings
-from dynamo_ops.errors import SettingsError
 
 TEXT = """
 defaults:

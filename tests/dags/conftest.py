@@ -10,9 +10,9 @@ from unittest.mock import patch
 
 import pytest
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.embedded import EmbeddedPostgres
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.embedded import EmbeddedPostgres
 from tests.dags.house import House, fresh_database, leave_airflow, open_house, prepare_airflow
 
 SYNCED = "synced"

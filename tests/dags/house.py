@@ -24,15 +24,15 @@ import yaml
 from sqlalchemy import text
 
 from demo.proof import Proof, prove
-from dynamo_ops.inventory import injection
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.embedded import EmbeddedPostgres
-from dynamo_ops.settings import settings
+from dynamo_ops.base.settings import settings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.inventory.catalogue.injection import inject as injection
 from simgrid.grid import Grid
 from simgrid.scenario import Scenario
+from tests import ROOT
 from tests.conftest import TEMPLATE
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "include" / "scenarios" / "tiny.yaml"
 AIRFLOW_DATABASE = "airflow"
 RECIPIENT = "operators@localhost"

@@ -15,12 +15,13 @@ import yaml
 
 from demo.dump import TABLES, differences, dump
 from demo.month import known_replicas
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.embedded import EmbeddedPostgres
-from dynamo_ops.inventory.injection import inject
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.inventory.catalogue.injection.inject import inject
+from tests import ROOT
 from tests.dags.house import House, fresh_database, open_house
 
-MONTH = Path(__file__).parents[2] / "include/scenarios/month.yaml"
+MONTH = ROOT / "include/scenarios/month.yaml"
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 _counter = itertools.count()
 

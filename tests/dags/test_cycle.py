@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from demo.proof import Proof
-from dynamo_ops.inventory.embedded import EmbeddedPostgres
-from dynamo_ops.requests.copy_request import request_copy
+from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.request.copy_request import request_copy
 from simgrid.scenario import Scenario, parse_scenario
 from tests.dags.house import DAG_IDS, TINY, House, Run, fresh_database, open_house
 

@@ -27,7 +27,7 @@ HEAVY = (
     "fsspec",
 )
 """Each would cost its import time in every parse of every file, again and again."""
-LIGHT = {"dynamo_ops", "dynamo_ops.errors", "dynamo_ops.settings"}
+LIGHT = {"dynamo_ops", "dynamo_ops.base.errors", "dynamo_ops.base.settings"}
 
 SETTINGS: dict[str, Any] = {
     "metadata_sources": [{"name": "dbs", "type": "dbs", "options": {"url": "https://dbs.example.org"}}],
@@ -136,7 +136,7 @@ def test_reading_the_files_imports_nothing_heavy(airflow: None, tmp_path: Path) 
     script = f"""
 import runpy, sys
 import airflow.sdk, airflow.providers.standard.operators.hitl, airflow.providers.smtp.notifications.smtp
-import dynamo_ops.settings
+import dynamo_ops.base.settings
 before = set(sys.modules)
 for file in {[str(file) for file in FILES]}:
     runpy.run_path(file)
@@ -160,4 +160,4 @@ print(*sorted(set(sys.modules) - before))
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_at_their_top_the_files_import_settings_only_of_ours(file: Path) -> None:
     imported = [node.module for node in ast.parse(file.read_text()).body if isinstance(node, ast.ImportFrom)]
-    assert {name for name in imported if name and name.startswith("dynamo_ops")} <= {"dynamo_ops.settings"}
+    assert {name for name in imported if name and name.startswith("dynamo_ops")} <= {"dynamo_ops.base.settings"}

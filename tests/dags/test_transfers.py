@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dynamo_ops.fileops.subscribe import subscribe
-from dynamo_ops.inventory.embedded import EmbeddedPostgres
+from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.inventory.subscription.subscribe import subscribe
 from tests.dags.house import House, fresh_database, open_house
 
 UNPOPULAR = "/Muons/Run2025B-v1/AOD"

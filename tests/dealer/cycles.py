@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from dynamo_ops.dealer.config import DealerConfig
-from dynamo_ops.dealer.plan import CopyPlan, plan_copies
-from dynamo_ops.dealer.plugin import DETOX_DECISIONS, DetoxCycle, ProposalInputs, collect_proposals, make_plugins
+from dynamo_ops.dealer.engine.config import DealerConfig
+from dynamo_ops.dealer.engine.plan import CopyPlan, plan_copies
+from dynamo_ops.dealer.engine.plugin import DETOX_DECISIONS, DetoxCycle, ProposalInputs, collect_proposals, make_plugins
+from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
 from dynamo_ops.detox.facts import replica_decisions
-from dynamo_ops.detox.plan import DeletionPlan, plan_deletions
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.check import load_policy
+from dynamo_ops.policy.language.check import load_policy
 from dynamo_ops.policy.partition import Partitions
 from tests.detox.small import NOW
 

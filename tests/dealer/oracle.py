@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from dynamo_ops.dealer import engine
-from dynamo_ops.dealer.plan import CopyPlan
+from dynamo_ops.dealer.engine import decide as engine
+from dynamo_ops.dealer.engine.plan import CopyPlan
 from dynamo_ops.inventory.frames import InventoryFrames
 from tests.dealer.random_case import DealerCase
 

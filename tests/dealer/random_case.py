@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import yaml
 
-from dynamo_ops.dealer.config import DealerConfig, load_config
-from dynamo_ops.dealer.plan import CopyPlan, plan_copies
-from dynamo_ops.dealer.plugin import PROPOSALS
+from dynamo_ops.dealer.engine.config import DealerConfig, load_config
+from dynamo_ops.dealer.engine.plan import CopyPlan, plan_copies
+from dynamo_ops.dealer.engine.plugin import PROPOSALS
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.partition import load_partitions

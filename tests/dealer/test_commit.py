@@ -10,18 +10,18 @@ from typing import Any
 import polars as pl
 import pytest
 
+from dynamo_ops.base.errors import InventoryError, PlanError
+from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer import commit as module
 from dynamo_ops.dealer.commit import FOLLOWS, CommitSummary, commit
+from dynamo_ops.dealer.engine.plan import COPIES
 from dynamo_ops.dealer.history import dataset_history, prune_history
-from dynamo_ops.dealer.plan import COPIES
-from dynamo_ops.dealer.steps import commit_plan
-from dynamo_ops.errors import InventoryError, PlanError
-from dynamo_ops.inventory import plan_store
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.requests.cancel import cancel
-from dynamo_ops.requests.copy_request import list_requests, request_copy
+from dynamo_ops.dealer.tasks import commit_plan
+from dynamo_ops.plan import store as plan_store
+from dynamo_ops.request.cancel import cancel
+from dynamo_ops.request.copy_request import list_requests, request_copy
 from tests.detox.small import NOW
-from tests.fileops.factory import SIZE, Inventory
+from tests.inventory.factory import SIZE, Inventory
 
 Copy = tuple[str, str]
 """Block and site of a copy."""

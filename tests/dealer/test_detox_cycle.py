@@ -9,14 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.detox_cycle import cycle_of_file, last_cycle
-from dynamo_ops.dealer.plugin import DETOX_DECISIONS
-from dynamo_ops.errors import InventoryError
-from dynamo_ops.inventory import plan_store
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.dealer.engine.plugin import DETOX_DECISIONS
+from dynamo_ops.plan import store as plan_store
 from tests.detox.small import NOW, small_inventory
-from tests.detox.test_steps import House
-from tests.fileops.factory import SIZE
+from tests.detox.test_tasks import House
+from tests.inventory.factory import SIZE
 
 LINES = [
     (0, "Dismiss"),

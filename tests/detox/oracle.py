@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from dynamo_ops.policy.check import CheckedCondition, CheckedLine, CheckedPolicy, CheckedPredicate
-from dynamo_ops.policy.enforcement import EnforcerRule
+from dynamo_ops.policy.language.check import CheckedCondition, CheckedLine, CheckedPolicy, CheckedPredicate
+from dynamo_ops.policy.language.enforcement import EnforcerRule
 from tests.detox.random_case import RandomCase
 
 

@@ -10,11 +10,11 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from dynamo_ops.detox.plan import DeletionPlan, plan_deletions
+from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.check import load_policy
-from dynamo_ops.policy.enforcement import load_rules
+from dynamo_ops.policy.language.check import load_policy
+from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.partition import load_partitions
 from tests.detox.small import NOW
 

@@ -12,17 +12,17 @@ import polars as pl
 import pytest
 from sqlalchemy import event, text
 
+from dynamo_ops.base.errors import PlanError, RetryableRemoteError
+from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import commit as module
 from dynamo_ops.detox import history
 from dynamo_ops.detox.commit import CommitSummary, commit
 from dynamo_ops.detox.enforced import ENFORCED
-from dynamo_ops.detox.plan import POLICY_LINES, SITE_STATES
-from dynamo_ops.errors import PlanError, RetryableRemoteError
-from dynamo_ops.inventory import plan_store
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.detox.engine.plan import POLICY_LINES, SITE_STATES
+from dynamo_ops.plan import store as plan_store
 from dynamo_ops.quality.thresholds import LastCopies
 from tests.detox.small import NOW
-from tests.fileops.factory import SIZE, Inventory
+from tests.inventory.factory import SIZE, Inventory
 
 Planned = tuple[str, str]
 """Block and site of a deletion."""

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from dynamo_ops.detox.enforced import ENFORCED, enforced_copies
+from dynamo_ops.detox.engine.plan import DECISIONS, POLICY_LINES, SITE_STATES, DeletionPlan
 from dynamo_ops.detox.facts import deletion_facts, handover_facts, replica_decisions
-from dynamo_ops.detox.plan import DECISIONS, POLICY_LINES, SITE_STATES, DeletionPlan
 from dynamo_ops.inventory.frames import InventoryFrames, empty
-from dynamo_ops.policy.enforcement import load_rules
+from dynamo_ops.policy.language.enforcement import load_rules
 from tests.detox.small import NOW, small_inventory
 
 Row = tuple[str, str, str]

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import history
 from dynamo_ops.detox.commit import commit
-from dynamo_ops.errors import InventoryError
-from dynamo_ops.inventory import plan_store
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.plan import store as plan_store
 from tests.detox.test_commit import Stock
-from tests.fileops.factory import SIZE
+from tests.inventory.factory import SIZE
 
 DATASET = "/A/B-v1/AOD"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)

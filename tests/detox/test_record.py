@@ -9,12 +9,12 @@ import fsspec
 import polars as pl
 import pytest
 
+from dynamo_ops.base.errors import PlanError
 from dynamo_ops.detox.enforced import enforced_copies
+from dynamo_ops.detox.engine.plan import plan_deletions
 from dynamo_ops.detox.facts import deletion_facts
-from dynamo_ops.detox.plan import plan_deletions
 from dynamo_ops.detox.record import FRAMES, PlanRecord, new_record, read_folder, scan, write_folder
-from dynamo_ops.errors import PlanError
-from dynamo_ops.policy.check import load_policy
+from dynamo_ops.policy.language.check import load_policy
 from dynamo_ops.policy.partition import load_partitions
 from tests.detox.small import NOW, PARTITIONS, small_inventory
 from tests.detox.told import told

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dynamo_ops.base.errors import InventoryError, PlanError, PolicyError, SettingsError
 from dynamo_ops.detox import trial
-from dynamo_ops.errors import InventoryError, PlanError, PolicyError, SettingsError
-from dynamo_ops.policy.check import CheckedPolicy, load_policy
+from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
+from tests import ROOT
 
-CASE = Path(__file__).parents[1] / "golden" / "cases" / "d14_enforcer_protected"
+CASE = ROOT / "tests/golden/cases" / "d14_enforcer_protected"
 NOW = trial.dump_now(CASE)
 
 

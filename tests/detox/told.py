@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from dynamo_ops.detox.plan import DECISIONS, POLICY_LINES, SITE_STATES
+from dynamo_ops.detox.engine.plan import DECISIONS, POLICY_LINES, SITE_STATES
 from dynamo_ops.detox.record import PlanRecord
-from dynamo_ops.policy.enforcement import rules_text
+from dynamo_ops.policy.language.enforcement import rules_text
 
 NOW = datetime(2018, 1, 15, 12, tzinfo=UTC)
 SIZE = 100

@@ -13,12 +13,12 @@ from random import Random
 import polars as pl
 import pytest
 
-from dynamo_ops.dealer.config import DealerConfig, load_config
-from dynamo_ops.dealer.enforcer_state import rule_states
-from dynamo_ops.dealer.plan import CopyPlan, plan_copies
-from dynamo_ops.dealer.plugin import ProposalContext, proposals_frame
+from dynamo_ops.dealer.engine.config import DealerConfig, load_config
+from dynamo_ops.dealer.engine.plan import CopyPlan, plan_copies
+from dynamo_ops.dealer.engine.plugin import ProposalContext, proposals_frame
+from dynamo_ops.dealer.plugins.enforcer_state import rule_states
 from dynamo_ops.inventory.folder import InventoryFolder, read_folder
-from dynamo_ops.policy.enforcement import load_rules
+from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.partition import Partitions, load_partitions
 
 CASE = Path(__file__).parent / "cases" / "k01_dealer"

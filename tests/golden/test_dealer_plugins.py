@@ -13,12 +13,12 @@ from random import Random
 import polars as pl
 import pytest
 
-from dynamo_ops.dealer.config import DealerConfig, load_config
 from dynamo_ops.dealer.detox_cycle import cycle_of_file
-from dynamo_ops.dealer.enforcer_report import enforcer_table, possible_requests
-from dynamo_ops.dealer.plugin import ProposalContext, load_plugin
+from dynamo_ops.dealer.engine.config import DealerConfig, load_config
+from dynamo_ops.dealer.engine.plugin import ProposalContext, load_plugin
+from dynamo_ops.dealer.report.enforcer_report import enforcer_table, possible_requests
 from dynamo_ops.inventory.folder import InventoryFolder, read_folder
-from dynamo_ops.policy.enforcement import EnforcerRule, load_rules
+from dynamo_ops.policy.language.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.partition import load_partitions
 
 CASES = sorted(path.parent.parent for path in (Path(__file__).parent / "cases").glob("*/dealer/config.json"))

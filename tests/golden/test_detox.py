@@ -11,10 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dynamo_ops.detox.plan import DeletionPlan, plan_deletions
+from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
 from dynamo_ops.inventory.folder import InventoryFolder, read_folder
-from dynamo_ops.policy.check import load_policy
-from dynamo_ops.policy.enforcement import load_rules
+from dynamo_ops.policy.language.check import load_policy
+from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.partition import load_partitions
 
 CASES = Path(__file__).parent / "cases"

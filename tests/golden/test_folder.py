@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.folder import read_folder
 

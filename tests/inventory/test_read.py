@@ -7,10 +7,10 @@ from dataclasses import fields
 import pytest
 from sqlalchemy import text
 
+from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory import frames
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.inventory.injection import inject
 from dynamo_ops.inventory.read import read_inventory, read_occupancy, summary
 from tests.inventory.told import block, dataset, file, merge, site, sync_sites
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from dynamo_ops.inventory import staging
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.merge import MergeSummary, merge_metadata
-from dynamo_ops.inventory.sites import SiteSummary, merge_sites
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.catalogue.merge import MergeSummary, merge_metadata
+from dynamo_ops.inventory.site.status import SiteSummary, merge_sites
+from dynamo_ops.inventory.staging import pull as staging
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, SITES
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.inventory.embedded import EmbeddedPostgres
+from dynamo_ops.database.embedded import EmbeddedPostgres
 from tests.dags.house import environment, leave_airflow, prepare_airflow
 
 FTS = "https://fts.example.org:8446"

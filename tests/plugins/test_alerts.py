@@ -20,9 +20,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from dynamo_ops.errors import DynamoError, GateError, PermanentRemoteError, RetryableRemoteError
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.settings import settings
+from dynamo_ops.base.errors import DynamoError, GateError, PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.base.settings import settings
+from dynamo_ops.database.connection import Database
 from simgrid.http import Server
 from simgrid.mail import MailSink
 from simgrid.tls import Credentials, make_credentials
@@ -320,7 +320,7 @@ MAPPED = """
 from airflow.sdk import dag, task
 from dynamo_airflow.defaults import dag_defaults
 
-from dynamo_ops.errors import RetryableRemoteError
+from dynamo_ops.base.errors import RetryableRemoteError
 
 
 @dag(**dag_defaults("storm"), schedule=None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops import errors
+from dynamo_ops.base import errors
 
 START, END, STARTED = (datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in (1, 2, 3))
 

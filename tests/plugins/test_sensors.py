@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops.errors import PermanentRemoteError
+from dynamo_ops.base.errors import PermanentRemoteError
 from tests.plugins.conftest import FTS
 
 JOBS = ["11111111-1111-1111-1111-111111111111", "", "22222222-2222-2222-2222-222222222222"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops.errors import CredentialError, PermanentRemoteError, RetryableRemoteError
-from dynamo_ops.fileops.fts import watch
+from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.fts import watch
 
 JOBS = ["11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"]
 FAR = 4_000_000_000.0

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.examples.run import SUFFIX, lines_without_test, read_policy_test, run_policy_test
-from dynamo_ops.policy.check import load_policy
-from dynamo_ops.policy.lint import lint
+from dynamo_ops.detox.testing.run import SUFFIX, lines_without_test, read_policy_test, run_policy_test
+from dynamo_ops.policy.language.check import load_policy
+from dynamo_ops.policy.language.source import read_source
+from dynamo_ops.policy.linter.lint import lint
 from dynamo_ops.policy.partition import load_partitions
-from dynamo_ops.policy.source import read_source
 from dynamo_ops.popularity.attributes import producers
+from tests import ROOT
 
-INCLUDE = Path(__file__).resolve().parents[2] / "include"
+INCLUDE = ROOT / "include"
 PARTITIONS = read_source(INCLUDE / "config" / "partitions.txt")
 POLICIES = sorted((INCLUDE / "policies").glob("*.txt"))
 TESTS = [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from dynamo_ops.errors import PolicyError
+from dynamo_ops.base.errors import PolicyError
 from dynamo_ops.policy.partition import load_partitions, partition_mask, partition_quota
 from tests.detox.small import NOW, PARTITIONS, small_inventory
 

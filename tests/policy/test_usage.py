@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from dynamo_ops.errors import PolicyError
+from dynamo_ops.base.errors import PolicyError
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.partition import load_partitions
 from dynamo_ops.policy.usage import PARTITION_USAGE, partition_usage

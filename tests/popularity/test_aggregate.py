@@ -11,18 +11,18 @@ import polars as pl
 import pytest
 from sqlalchemy import text
 
-from dynamo_ops.errors import InventoryError
-from dynamo_ops.inventory.database import Database, Snapshot
-from dynamo_ops.inventory.injection import inject
-from dynamo_ops.inventory.staging import stage_accesses
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database, Snapshot
+from dynamo_ops.inventory.catalogue.injection.inject import inject
+from dynamo_ops.inventory.staging.pull import stage_accesses
 from dynamo_ops.popularity.aggregate import DaySummary, replace_day
 from dynamo_ops.popularity.attributes import Produced, produce_attributes
 from dynamo_ops.popularity.days import DayOfSource
 from dynamo_ops.popularity.ranks import UsageProducer
-from dynamo_ops.popularity.source import ACCESSES
-from dynamo_ops.popularity.steps import pull, staging_key
-from dynamo_ops.popularity.steps import replace_day as replace_day_of_run
-from dynamo_ops.sources.steps import merge as merge_all
+from dynamo_ops.popularity.tasks import pull, staging_key
+from dynamo_ops.popularity.tasks import replace_day as replace_day_of_run
+from dynamo_ops.sources.tasks import merge as merge_all
+from dynamo_ops.sources.usage.source import ACCESSES
 from simgrid.grid import Grid
 from tests.inventory.told import accept, block, dataset, file, merge, site, sync_sites
 from tests.sources.pocket import NOW, pull_all, settings_for

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.injection import inject
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.popularity.attributes import produce_attributes, producers
 from dynamo_ops.popularity.catalogue import CatalogueProducer, latest_releases
-from dynamo_ops.requests.copy_request import request_copy
+from dynamo_ops.request.copy_request import request_copy
 from tests.inventory.told import dataset, merge, site, sync_sites
 
 

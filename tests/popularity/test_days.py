@@ -7,14 +7,14 @@ from datetime import date
 import polars as pl
 import pytest
 
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.settings import Settings, SourceSettings
+from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.freshness import missing_days
-from dynamo_ops.inventory.staging import stage_accesses
+from dynamo_ops.inventory.staging.pull import stage_accesses
 from dynamo_ops.popularity import days
 from dynamo_ops.popularity.aggregate import replace_day
 from dynamo_ops.popularity.days import DayOfSource, own_days, reopened_days
-from dynamo_ops.popularity.source import ACCESSES
-from dynamo_ops.settings import Settings, SourceSettings
+from dynamo_ops.sources.usage.source import ACCESSES
 from tests.inventory.told import accept, dataset, merge, site, sync_sites
 
 TODAY = date(2026, 2, 20)

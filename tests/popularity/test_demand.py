@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.staging import stage_demand
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.staging.pull import stage_demand
 from dynamo_ops.popularity.aggregate import replace_day
 from dynamo_ops.popularity.attributes import produce_attributes
 from dynamo_ops.popularity.demand import DemandProducer, demand_producer, request_weights
-from dynamo_ops.popularity.source import DEMAND
+from dynamo_ops.sources.usage.source import DEMAND
 from tests.inventory.told import accept, dataset, merge
 
 NEWEST = date(2026, 2, 10)

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.staging import stage_accesses, stage_demand
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.staging.pull import stage_accesses, stage_demand
 from dynamo_ops.popularity.aggregate import DaySummary, prune_unknown, replace_day, resolve_unknown
-from dynamo_ops.popularity.source import ACCESSES, DEMAND
+from dynamo_ops.sources.usage.source import ACCESSES, DEMAND
 from tests.inventory.told import accept, block, dataset, file, merge, site, sync_sites
 
 DAY = date(2026, 2, 1)

@@ -14,17 +14,17 @@ from typing import Any
 import polars as pl
 from sqlalchemy import text
 
-from dynamo_ops.errors import DynamoError, GateError
-from dynamo_ops.inventory import staging
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.schema import Base
+from dynamo_ops.base.errors import DynamoError, GateError
+from dynamo_ops.base.settings import Settings, SourceSettings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.schema import Base
+from dynamo_ops.inventory.staging import pull as staging
 from dynamo_ops.popularity.days import DayOfSource
-from dynamo_ops.popularity.steps import pull, replace_day, staging_key
+from dynamo_ops.popularity.tasks import pull, replace_day, staging_key
 from dynamo_ops.quality.suites.accesses import check_accesses, check_demand
 from dynamo_ops.quality.suites.metadata import check_metadata
 from dynamo_ops.quality.thresholds import Gates
-from dynamo_ops.settings import Settings, SourceSettings
-from dynamo_ops.sources import steps
+from dynamo_ops.sources import tasks as steps
 from dynamo_ops.sources.source import BLOCKS, FILES
 
 Row = dict[str, Any]
@@ -227,7 +227,7 @@ class World:
         staging.stage_details(self.database, run_key, "dbs", 0, [part])
 
     def _stage_accesses(self, key: str, drop: Drop) -> None:
-        from dynamo_ops.popularity.source import ACCESSES
+        from dynamo_ops.sources.usage.source import ACCESSES
 
         rows = [{**row, "day": date.fromisoformat(row["day"])} for row in drop.tables["accesses"]]
         staging.stage_accesses(self.database, key, "monit", pl.DataFrame(rows, schema=dict(ACCESSES)))

@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from dynamo_ops.inventory import embedded, migrate
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connection import Database
+from tests import ROOT
 from tests.quality.bad_input import AREAS, Kind, Stopped, World
 from tests.quality.bad_input_kinds import BAD, GOOD
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "gates.md"
+DOCUMENT = ROOT / "docs" / "gates.md"
 BEGIN, END = "<!-- bad input: made by python -m tests.quality.bad_input_table -->", "<!-- end of bad input -->"
 
 

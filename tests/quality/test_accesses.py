@@ -8,14 +8,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dynamo_ops.errors import GateError
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.staging import stage_accesses, stage_demand
+from dynamo_ops.base.errors import GateError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.staging.pull import stage_accesses, stage_demand
 from dynamo_ops.popularity.aggregate import replace_day
-from dynamo_ops.popularity.source import ACCESSES, DEMAND
 from dynamo_ops.quality.figures import before
 from dynamo_ops.quality.suites.accesses import check_accesses, check_day, check_demand, check_demand_day
 from dynamo_ops.quality.thresholds import AccessThresholds, DemandThresholds, Gates
+from dynamo_ops.sources.usage.source import ACCESSES, DEMAND
 from tests.inventory.told import accept, dataset, merge, site, sync_sites
 
 DAY = date(2026, 1, 10)

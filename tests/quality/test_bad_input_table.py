@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.embedded import EmbeddedPostgres
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.embedded import EmbeddedPostgres
 from tests.conftest import TEMPLATE
 from tests.quality.bad_input import AREAS, Kind, World, assert_let_in, checksums, unchanged
 from tests.quality.bad_input_kinds import BAD, GOOD

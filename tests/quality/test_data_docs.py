@@ -13,13 +13,13 @@ import fsspec
 import polars as pl
 import pytest
 
-from dynamo_ops.errors import GateError
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.staging import stage_demand
-from dynamo_ops.popularity.source import DEMAND
+from dynamo_ops.base.errors import GateError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.staging.pull import stage_demand
 from dynamo_ops.quality import data_docs
 from dynamo_ops.quality.suites.accesses import check_demand_day
 from dynamo_ops.quality.thresholds import DataDocs, DemandThresholds
+from dynamo_ops.sources.usage.source import DEMAND
 
 DAY = date(2026, 1, 10)
 EVIL = "/<script>alert(1)</script>/B/C"

@@ -8,16 +8,16 @@ import polars as pl
 import pytest
 from sqlalchemy import text
 
-from dynamo_ops.errors import GateError
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.staging import stage_accesses
+from dynamo_ops.base.errors import GateError
+from dynamo_ops.base.settings import Settings, SourceSettings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.staging.pull import stage_accesses
 from dynamo_ops.popularity.aggregate import replace_day
 from dynamo_ops.popularity.attributes import produce_attributes
 from dynamo_ops.popularity.ranks import UsageProducer
-from dynamo_ops.popularity.source import ACCESSES
 from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.thresholds import DataDocs, FreshnessThresholds, Gates
-from dynamo_ops.settings import Settings, SourceSettings
+from dynamo_ops.sources.usage.source import ACCESSES
 from tests.inventory.told import accept, dataset, merge, site, sync_sites
 
 SETTINGS = Settings(

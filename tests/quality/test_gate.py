@@ -6,9 +6,9 @@ from contextlib import nullcontext
 
 import pytest
 
-from dynamo_ops.errors import GateError, InventoryError, RetryableRemoteError
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.staging import staged_now, staged_pull
+from dynamo_ops.base.errors import GateError, InventoryError, RetryableRemoteError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.staging.pull import staged_now, staged_pull
 from dynamo_ops.quality.checks import SqlCheck, example_text
 from dynamo_ops.quality.gate import run_gate
 from tests.inventory.told import RUN, accept, block, dataset, file, site, stage, stage_sites

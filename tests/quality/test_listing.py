@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from dynamo_ops.errors import GateError
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.errors import GateError
+from dynamo_ops.database.connection import Database
 from dynamo_ops.quality.gate import GateReport
 from dynamo_ops.quality.suites.metadata import check_source
 from dynamo_ops.quality.thresholds import MetadataThresholds

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dynamo_ops.errors import GateError
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.errors import GateError
+from dynamo_ops.database.connection import Database
 from dynamo_ops.quality.suites.metadata import check_metadata, check_source
 from dynamo_ops.quality.suites.sites import check_sites
 from dynamo_ops.quality.thresholds import Gates, MetadataThresholds, SiteThresholds
-from dynamo_ops.sources.steps import merge as merge_all
+from dynamo_ops.sources.tasks import merge as merge_all
 from simgrid.grid import Grid
 from tests.inventory.told import RUN, block, dataset, file, merge, site, stage, stage_sites, sync_sites
 from tests.sources.pocket import NOW, inventory_counts, pull_all, settings_for

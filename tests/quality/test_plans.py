@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dynamo_ops.errors import GateError
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.errors import GateError
+from dynamo_ops.database.connection import Database
 from dynamo_ops.quality.gate import GateReport
 from dynamo_ops.quality.suites.plans import check_dealer_plan, check_detox_plan
 from dynamo_ops.quality.thresholds import DealerThresholds, DetoxThresholds

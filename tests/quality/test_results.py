@@ -10,9 +10,9 @@ from unittest.mock import patch
 import pytest
 from typer.testing import CliRunner
 
+from dynamo_ops.base.errors import GateError, InventoryError
 from dynamo_ops.cli import gate as cli
-from dynamo_ops.errors import GateError, InventoryError
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database.connection import Database
 from dynamo_ops.quality.results import prune, results, trend
 from dynamo_ops.quality.suites.sites import check_sites
 from dynamo_ops.quality.thresholds import SiteThresholds

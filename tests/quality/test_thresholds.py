@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.errors import SettingsError
+from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.settings import Settings
 from dynamo_ops.quality.thresholds import DataDocs, Gates, MetadataThresholds, detox_limits, read_thresholds
-from dynamo_ops.settings import Settings
+from tests import ROOT
 
-SHIPPED = Path(__file__).parents[2] / "include/config"
+SHIPPED = ROOT / "include/config"
 
 
 def test_the_shipped_file_is_the_default(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from simgrid.grid import Grid
+from tests import ROOT
 from tests.simgrid.client import FtsClient
 
-TINY = Path(__file__).parents[2] / "include/scenarios/tiny.yaml"
+TINY = ROOT / "include/scenarios/tiny.yaml"
 
 
 @pytest.fixture

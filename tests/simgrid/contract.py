@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import requests
 
-RECORDED = Path(__file__).parents[1] / "data/fts_contract"
+from tests import ROOT
+
+RECORDED = ROOT / "tests/data/fts_contract"
 _KEPT_HEADERS = ("User-Agent", "Accept", "Content-Type", "Authorization")
 # Only type and presence are compared: values of a moment, of a machine, or random.
 VOLATILE = frozenset(

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops.settings import SourceSettings, Tls
-from dynamo_ops.sources.dbs import DbsSource
+from dynamo_ops.base.settings import SourceSettings, Tls
+from dynamo_ops.sources.metadata.dbs import DbsSource
 from simgrid.grid import Grid
+from tests import ROOT
 from tests.simgrid.client import session
 from tests.sources.conformance import LATER, whole
 
@@ -105,6 +106,6 @@ def test_the_client_itself_sees_what_our_source_sees(grid: Grid, tmp_path: Path)
 if __name__ == "__main__":
     with (
         tempfile.TemporaryDirectory() as place,
-        Grid(Path(__file__).parents[2] / "include/scenarios/tiny.yaml", Path(place) / "grid") as running,
+        Grid(ROOT / "include/scenarios/tiny.yaml", Path(place) / "grid") as running,
     ):
         RECORD.write_text(json.dumps(record(asked_by_the_client(running, Path(place))), indent=1) + "\n")

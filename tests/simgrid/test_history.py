@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from simgrid.grid import Grid
+from tests import ROOT
 
-MONTH = Path(__file__).parents[2] / "include/scenarios/month.yaml"
+MONTH = ROOT / "include/scenarios/month.yaml"
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 GROWING = "/Electrons/Run2026A-v1/AOD"
 STOPPED = "/Stopped/Run2026A-v1/AOD"

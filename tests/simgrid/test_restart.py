@@ -14,6 +14,7 @@ from pathlib import Path
 import requests
 
 from simgrid.grid import Grid
+from tests import ROOT
 from tests.simgrid.client import FtsClient
 from tests.simgrid.conftest import TINY
 
@@ -51,9 +52,7 @@ def test_a_copy_that_was_done_but_not_noted_is_not_refused(grid: Grid, fts: FtsC
 
 def serve(directory: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "simgrid", "serve", "--scenario", str(TINY), "--dir", str(directory), *more]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def free_port_base() -> int:
@@ -110,7 +109,7 @@ def test_a_bad_scenario_is_one_line(tmp_path: Path) -> None:
         [sys.executable, "-m", "simgrid", "build", "--scenario", path, "--dir", tmp_path / "x"],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         check=False,
     )
     assert done.returncode == 2

@@ -6,8 +6,9 @@ import pytest
 
 from simgrid.duration import seconds
 from simgrid.scenario import ScenarioError, load_scenario, parse_scenario
+from tests import ROOT
 
-SCENARIOS = Path(__file__).parents[2] / "include/scenarios"
+SCENARIOS = ROOT / "include/scenarios"
 
 
 @pytest.mark.parametrize("name", ["tiny", "demo"])

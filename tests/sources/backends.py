@@ -18,8 +18,8 @@ import fsspec
 import polars as pl
 import yaml
 
-from dynamo_ops.errors import DynamoError, RetryableRemoteError, SourceDataError
-from dynamo_ops.settings import SourceSettings, Tls
+from dynamo_ops.base.errors import DynamoError, RetryableRemoteError, SourceDataError
+from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.sources.loader import metadata_source, site_source
 from dynamo_ops.sources.source import MetadataSource, SiteSource
 from simgrid import catalogue as grid_catalogue

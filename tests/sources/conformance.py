@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from dynamo_ops.errors import DynamoError, SettingsError, SourceDataError
-from dynamo_ops.popularity.source import ACCESSES, DEMAND, AccessSource, DemandSource
+from dynamo_ops.base.errors import DynamoError, SettingsError, SourceDataError
 from dynamo_ops.sources.source import BLOCKS, FILES, SITES, Details, MetadataSource, SiteSource
+from dynamo_ops.sources.usage.source import ACCESSES, DEMAND, AccessSource, DemandSource
 from tests.sources.told import (
     EMPTY,
     INVALID,

@@ -14,10 +14,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from dynamo_ops.errors import DynamoError, RetryableRemoteError
-from dynamo_ops.popularity.source import access_source
-from dynamo_ops.settings import SourceSettings, Tls
+from dynamo_ops.base.errors import DynamoError, RetryableRemoteError
+from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.sources.loader import metadata_source, site_source
+from dynamo_ops.sources.usage.source import access_source
 from tests.sources.conformance import ACCESS_CHECKS, DAY, METADATA_CHECKS, SITE_CHECKS
 from tests.sources.told import MUONS, Dataset, blocks_frame, files_frame
 

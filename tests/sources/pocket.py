@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.settings import Settings, SourceSettings, Tls
-from dynamo_ops.sources.steps import pull_datasets, pull_details, pull_sites
+from dynamo_ops.base.settings import Settings, SourceSettings, Tls
+from dynamo_ops.database.connection import Database
+from dynamo_ops.sources.tasks import pull_datasets, pull_details, pull_sites
 from simgrid.grid import Grid
+from tests import ROOT
 
-TINY = Path(__file__).parents[2] / "include/scenarios/tiny.yaml"
+TINY = ROOT / "include/scenarios/tiny.yaml"
 NOW = datetime(2100, 1, 1, tzinfo=UTC)
 """The end of every interval: later than anything that the grid was built with."""
 

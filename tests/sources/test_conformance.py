@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from simgrid.grid import Grid
-from tests.fileops.storage.backends import running_s3
 from tests.sources.backends import DbsBackend, FilesBackend, FileSiteBackend, JsonBackend, JsonSiteBackend, bucket
 from tests.sources.conformance import METADATA_CHECKS, SITE_CHECKS
 from tests.sources.pocket import TINY
 from tests.sources.server import JsonServer
+from tests.storage.backends import running_s3
 
 
 def named(check: Callable[[Any], None]) -> str:

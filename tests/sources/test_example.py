@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import ROOT
 from tests.sources.conformance import ACCESS_CHECKS, METADATA_CHECKS, SITE_CHECKS
 
-ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs/examples/dynamo-example-sources"
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import yaml
 
-from dynamo_ops.popularity.source import access_source, demand_source
-from dynamo_ops.settings import Settings, SourceSettings, Tls
+from dynamo_ops.base.settings import Settings, SourceSettings, Tls
 from dynamo_ops.sources.loader import metadata_source, site_source
+from dynamo_ops.sources.usage.source import access_source, demand_source
+from tests import ROOT
 from tests.sources.conformance import whole
 from tests.sources.server import JsonServer
 
-GUIDE = (Path(__file__).parents[2] / "docs/sources.md").read_text()
+GUIDE = (ROOT / "docs/sources.md").read_text()
 LOADERS = {
     "metadata_sources": metadata_source,
     "site_sources": site_source,

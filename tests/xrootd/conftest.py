@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.fileops.fts.client import FtsClient
-from dynamo_ops.fileops.storage import Storage, StorageOptions
-from dynamo_ops.fileops.storage.mapping import Endpoint
-from dynamo_ops.fileops.storage.registry import load_plugin, plugins
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database.connection import Database
+from dynamo_ops.fts.client import FtsClient
+from dynamo_ops.inventory.site.mapping import Endpoint
+from dynamo_ops.storage.protocol import Storage, StorageOptions
+from dynamo_ops.storage.registry import load_plugin, plugins
 from simgrid.grid import Grid
 from simgrid.scenario import parse_scenario
-from tests.fileops.factory import Inventory
+from tests.inventory.factory import Inventory
 from tests.xrootd.servers import XrootdServer, running_servers
 
 STAGING_S = 0.5

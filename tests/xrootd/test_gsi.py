@@ -14,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from dynamo_ops.fileops.storage.proxy import write_proxy
+from dynamo_ops.storage.proxy import write_proxy
 from simgrid import tls
+from tests import ROOT
 from tests.xrootd import servers
 
 HOST = "127.0.0.51"
@@ -26,10 +27,10 @@ sec.protbind * only gsi
 """
 LOOK = """
 import sys
-from dynamo_ops.errors import DynamoError
-from dynamo_ops.fileops.storage import StorageOptions
-from dynamo_ops.fileops.storage.mapping import Endpoint
-from dynamo_ops.fileops.storage.xrootd import XrootdStorage
+from dynamo_ops.base.errors import DynamoError
+from dynamo_ops.storage import StorageOptions
+from dynamo_ops.inventory.site.mapping import Endpoint
+from dynamo_ops.storage.xrootd import XrootdStorage
 
 prefix, *files = sys.argv[1:]
 options = StorageOptions(cert=(files or [None])[0], key=(files + [None, None])[1], connect_timeout=5, read_timeout=20)
@@ -85,7 +86,7 @@ def guarded() -> Iterator[servers.XrootdServer]:
 def look(server: servers.XrootdServer, *files: Path) -> str:
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONPATH": str(ROOT),
         "HOME": str(server.folder),
         "X509_CERT_DIR": str(server.folder.parent / "authorities"),
         "XrdSecGSISRVNAMES": "*",  # the host certificate is for an address, not for a name

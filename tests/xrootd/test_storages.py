@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from dynamo_ops.fileops.states import DeletionObservation as Seen
+from dynamo_ops.inventory.states import DeletionObservation as Seen
 from tests.xrootd.conftest import storage_at
 from tests.xrootd.servers import MISSING, XrootdServer
 

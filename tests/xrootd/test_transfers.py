@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from dynamo_ops.fileops import deletions, transfers
-from dynamo_ops.fileops.limits import TransferLimits
+from dynamo_ops.deletion import directories, execute, queue
+from dynamo_ops.transfer import batches, hold, observe, submit
+from dynamo_ops.transfer.limits import TransferLimits
 from tests.xrootd.conftest import XrootdWorld
 
 LIMITS = TransferLimits(files_per_job=20, backoff=timedelta(0))
@@ -16,16 +17,16 @@ MOST_CYCLES = 4
 PATIENCE_S = 120
 
 
-def cycle(world: XrootdWorld) -> transfers.ObserveSummary:
+def cycle(world: XrootdWorld) -> observe.ObserveSummary:
     """Plan, submit, and observe until no job is open."""
-    transfers.hold_and_release(world.inventory.db)
-    for batch in transfers.plan_batches(world.inventory.db, world.client.whoami(), LIMITS).all:
-        transfers.submit_batch(world.inventory.db, world.client, batch)
-    total = transfers.ObserveSummary()
+    hold.hold_and_release(world.inventory.db)
+    for batch in batches.plan_batches(world.inventory.db, world.client.whoami(), LIMITS).all:
+        submit.submit_batch(world.inventory.db, world.client, batch)
+    total = observe.ObserveSummary()
     deadline = time.monotonic() + PATIENCE_S
-    while transfers.open_batch_job_ids(world.inventory.db):
+    while observe.open_batch_job_ids(world.inventory.db):
         assert time.monotonic() < deadline, "jobs did not end"
-        total += transfers.observe_and_apply(world.inventory.db, world.client)
+        total += observe.observe_and_apply(world.inventory.db, world.client)
         time.sleep(0.05)
     for reason in world.inventory.rows("SELECT DISTINCT last_error FROM subscriptions WHERE last_error IS NOT NULL"):
         print(reason[0])  # shown where a test fails
@@ -57,10 +58,10 @@ def test_copy_both_ways_and_delete_at_the_source(xworld: XrootdWorld) -> None:
     xworld.inventory.wish("copy", list(back), "T2_A")
     assert run(xworld) == 40
     xworld.inventory.wish("delete", list(there), "T2_A")
-    batches = deletions.plan_deletions(xworld.inventory.db)
+    batches = queue.plan_deletions(xworld.inventory.db)
     for batch in batches:
-        deletions.execute_batch(xworld.inventory.db, batch, xworld.open_storage)
-    assert deletions.clean_directories(xworld.inventory.db, batches, xworld.open_storage) == 4
+        execute.execute_batch(xworld.inventory.db, batch, xworld.open_storage)
+    assert directories.clean_directories(xworld.inventory.db, batches, xworld.open_storage) == 4
     assert xworld.expected("T2_A").keys() == back.keys()
     xworld.assert_inventory_is_storage()
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import polars as pl
 
-from dynamo_ops.errors import RetryableRemoteError, SourceDataError
-from dynamo_ops.popularity.source import ACCESSES
-from dynamo_ops.settings import SourceSettings, Strict, Tls
-from dynamo_ops.sources.columns import Column, from_values
+from dynamo_ops.base.errors import RetryableRemoteError, SourceDataError
+from dynamo_ops.base.settings import SourceSettings, Strict, Tls
 from dynamo_ops.sources.loader import parse_options
+from dynamo_ops.sources.reading.columns import Column, from_values
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, SITES, Details
+from dynamo_ops.sources.usage.source import ACCESSES
 
 STATES = {"NEW": "production", "GOOD": "valid", "BAD": "invalid", "OLD": "deprecated"}
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.staging import staged_now
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.staging.pull import staged_now
 from dynamo_ops.quality.checks import SqlCheck, literal
 from dynamo_ops.quality.figures import Before, Figures, before
 from dynamo_ops.quality.gate import GateReport, run_gate

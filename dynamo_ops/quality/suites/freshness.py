@@ -6,12 +6,12 @@ from collections.abc import Collection
 
 import polars as pl
 
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.freshness import accesses_ages, metadata_ages, missing_days, usage_attributes
 from dynamo_ops.quality.checks import FrameCheck
 from dynamo_ops.quality.gate import GateReport, run_gate
 from dynamo_ops.quality.thresholds import FreshnessThresholds, Gates
-from dynamo_ops.settings import Settings
 
 
 def check_freshness(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.schema.catalogue import DATASET_STATUSES
-from dynamo_ops.inventory.staging import staged_now
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.schema.catalogue import DATASET_STATUSES
+from dynamo_ops.inventory.staging.pull import staged_now
 from dynamo_ops.quality.checks import SqlCheck, literal
 from dynamo_ops.quality.figures import Figures
 from dynamo_ops.quality.gate import GateReport, run_gate

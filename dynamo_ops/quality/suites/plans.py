@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dynamo_ops.inventory.database import Database
+from dynamo_ops.database.connection import Database
 from dynamo_ops.quality.checks import FrameCheck
 from dynamo_ops.quality.gate import GateReport, run_gate
 from dynamo_ops.quality.thresholds import DataDocs, DealerThresholds, DetoxThresholds

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from dynamo_ops.inventory.database import Database
-from dynamo_ops.inventory.schema.catalogue import SITE_STATUSES, STORAGE_TYPES
-from dynamo_ops.inventory.staging import staged_now
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.schema.catalogue import SITE_STATUSES, STORAGE_TYPES
+from dynamo_ops.inventory.staging.pull import staged_now
 from dynamo_ops.quality.checks import Check, FrameCheck, SqlCheck, literal
 from dynamo_ops.quality.figures import Figures
 from dynamo_ops.quality.gate import GateReport, run_gate

@@ -1,0 +1,368 @@
+"""Where everything is: read from ``dynamo.yaml`` of the configuration folder, overridden by ``DYNAMO_…`` variables.
+
+``DYNAMO_HOME``        folder for what Dynamo makes: embedded database, plans, listings (default ``var`` of the
+checkout)
+``DYNAMO_CONFIG_DIR``  folder of ``dynamo.yaml``, ``partitions.txt``, ``gates.yaml``, … (default ``include/config``)
+``DYNAMO_POLICY_DIR``  folder of the policies, one ``<partition>.txt`` each (default ``include/policies``)
+``DYNAMO_AIRFLOW_DB_URL``  Airflow's own database, for the one task that trims its history
+``DYNAMO_DB_URL``      PostgreSQL to use; without it, PostgreSQL from the wheel is started in ``DYNAMO_HOME/postgres``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from ssl import get_default_verify_paths
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dynamo_ops.base.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+MAIN_FILE = "dynamo.yaml"
+SECRET = ("url", "header", "secret", "token", "password", "key", "credential", "storage_options", "storages", "webhook")
+"""Words in the name of a setting whose value no message repeats: it goes into logs, mails and chats."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Base of all configuration models: an unknown key is an error, not a surprise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(Strict):
+    """Credentials towards HTTPS services. Without ``ca`` the system's authorities are trusted."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    @property
+    def authorities(self) -> str:
+        """The file of trusted authorities: ``ca``, or the system's."""
+        found = self.ca or get_default_verify_paths().cafile
+        if found is None:
+            raise SettingsError(
+                "tls.ca: not set, and this system has no file of trusted authorities",
+                file="",
+                key="tls.ca",
+                reason="no authorities",
+            )
+        return str(found)
+
+
+class SourceSettings(Strict):
+    """One source plugin: ``type`` is its entry point, ``options`` are its own (urls, patterns, …)."""
+
+    name: str
+    type: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class FtsSettings(Strict):
+    """The FTS 3 server and how it is asked. ``token_file``: a bearer token (read anew at each use) instead of ``tls``'s
+    certificate; FTS stages no tapes for tokens. ``url`` null: there is no FTS, all copies are direct. ``timeout_h``:
+    how long a run waits for its jobs before it leaves them to the next runs. ``stuck_after_h``: a job that still copies
+    that long after its submit is cancelled and tried anew (one that stages: ``bring_online_s`` later)."""
+
+    url: str | None = "https://localhost:8446"
+    token_file: Path | None = None
+    monitor_url: str | None = None
+    poll_interval_s: float = Field(30, gt=0)
+    timeout_h: float = Field(6, gt=0)
+    stuck_after_h: float = Field(24, gt=0)
+    files_per_job: int = Field(200, ge=1, le=5000)
+    bring_online_s: int = Field(28_800, ge=1)
+    retries: int = Field(2, ge=0)
+    retry_delay_s: int = Field(60, ge=0)
+
+
+class ActivitySettings(Strict):
+    """How urgent copies are. ``priority``: 1 to 5, FTS's own. ``head_start_h``: such a wish counts as that much older
+    than it is, so that it goes first, and yet nothing waits for ever."""
+
+    priority: int = Field(3, ge=1, le=5)
+    head_start_h: float = Field(0, ge=0)
+
+
+ACTIVITIES: dict[str, ActivitySettings] = {
+    "recovery": ActivitySettings(priority=4, head_start_h=48),
+    "request": ActivitySettings(priority=4, head_start_h=24),
+    "rebalancing": ActivitySettings(priority=2),
+}
+"""Repairs (consistency, replicas that lack files), users' requests, everything else that the Dealer places."""
+
+
+class DirectSettings(Strict):
+    """Pairs of sites between which Dynamo copies by itself, without FTS. Globs; ``!pattern`` excludes, later win."""
+
+    sources: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+    destinations: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+
+
+class TransferSettings(Strict):
+    """How many files may be under way at once: in all, to a site, from a site, on a link (from one site to another),
+    and in staging at a tape site. ``backoff_s``: pause before a file's second attempt, doubled with each more.
+    ``direct_files_at_once``: by one task of direct copies, of which a run has ``direct_tasks`` at most."""
+
+    files_per_cycle: int = Field(50_000, ge=1)
+    files_in_flight: int = Field(200_000, ge=1)
+    files_to_site: int = Field(10_000, ge=1)
+    files_from_site: int = Field(10_000, ge=1)
+    files_per_link: int = Field(5_000, ge=1)
+    files_staging_per_site: int = Field(20_000, ge=1)
+    files_per_staging_job: int = Field(1_000, ge=1, le=5000)
+    backoff_s: float = Field(300, ge=0)
+    activities: dict[str, ActivitySettings] = Field(default_factory=lambda: dict(ACTIVITIES))
+    direct: list[DirectSettings] = Field(default_factory=list)
+    direct_files_at_once: int = Field(4, ge=1, le=64)
+    direct_tasks: int = Field(8, ge=1, le=64)
+
+    @field_validator("activities")
+    @classmethod
+    def _known_activities(cls, given: dict[str, ActivitySettings]) -> dict[str, ActivitySettings]:
+        """Those that are not named are as shipped; others than those there are would never be used."""
+        unknown = sorted(given.keys() - {*ACTIVITIES, "default"})
+        if unknown:
+            raise ValueError(f"no activity {unknown[0]!r}; there are {', '.join([*ACTIVITIES, 'default'])}")
+        return ACTIVITIES | given
+
+
+class MailSettings(Strict):
+    """Who is told of failures. The mail server itself is Airflow's connection ``smtp_default``.
+
+    Without ``recipients`` no mail is sent: failures are seen in the UI and in the logs only.
+    """
+
+    sender: str = "dynamo@localhost"
+    recipients: list[str] = Field(default_factory=list)
+
+
+class WebhookSettings(Strict):
+    """A chat or any other service that takes a POST of JSON. ``text_key``: under which key it wants the text
+    (``text`` for Mattermost, Slack and most others). ``headers``: for example a token. ``ca``: the authorities that it
+    is verified with, without it the system's (not those of ``tls``: these are the grid's)."""
+
+    url: str = Field(pattern=r"^https?://")
+    text_key: str = "text"
+    headers: dict[str, str] = Field(default_factory=dict)
+    ca: Path | None = None
+    timeout_s: float = Field(10, gt=0)
+
+
+class AlertSettings(Strict):
+    """Who is told besides the recipients of ``mail``, and how often. ``repeat_after_h``: the same failure is told again
+    when it still happens that long after the last message; in between it is counted. ``stale_after_h``: the daily
+    digest warns of metadata that are older."""
+
+    webhooks: list[WebhookSettings] = Field(default_factory=list)
+    repeat_after_h: float = Field(6, gt=0)
+    stale_after_h: float = Field(6, gt=0)
+
+
+class PopularitySettings(Strict):
+    """How use becomes attributes. ``repull_days``: of sources that cannot tell what changed, the days before its own
+    that a run pulls again. ``look_back_days``: how far back a run looks for days whose data changed.
+
+    ``wait_h``: how long after the end of its day a run waits for sources to be complete.
+    ``demand_half_life_days``: after that long a submitted job weighs half; older than ``demand_days`` nothing.
+    ``keep_unknown_days``: how long use of what the inventory does not know is kept by name.
+    """
+
+    wait_h: float = Field(3, ge=0)
+    repull_days: int = Field(1, ge=0, le=30)
+    look_back_days: int = Field(14, ge=1, le=366)
+    demand_half_life_days: float = Field(3, gt=0)
+    demand_days: int = Field(30, ge=1)
+    keep_unknown_days: int = Field(60, ge=1)
+
+
+class SiteStatusSettings(Strict):
+    """How soon a site follows what its source says. ``stable_h``: so long a status must be told without a break before
+    the site becomes ``ready`` or ``morgue``; meanwhile it is in the ``waitroom``. A site seen first follows at once."""
+
+    stable_h: float = Field(2, ge=0)
+
+
+class RetrySettings(Strict):
+    """How often and how soon a task is tried again after a retryable error (the delay doubles up to the maximum)."""
+
+    count: int = Field(5, ge=0, le=50)
+    delay_s: float = Field(60, gt=0)
+    max_delay_s: float = Field(1800, gt=0)
+
+
+class DeletionSettings(Strict):
+    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself."""
+
+    files_per_batch: int = Field(2_000, ge=1)
+    files_per_cycle: int = Field(100_000, ge=1)
+    files_per_site: int = Field(20_000, ge=1)
+    threads: int = Field(8, ge=1, le=64)
+    calls_per_s: float = Field(200, gt=0)
+    backoff_s: float = Field(900, ge=0)
+
+
+class DetoxSettings(Strict):
+    """How Detox decides. ``deletion_per_iteration``: fraction of a site's quota that is deleted there before all is
+    looked at again. ``protected_sites``: a replica there makes ``dataset.on_protected_site`` true."""
+
+    deletion_per_iteration: float = Field(0.01, gt=0, le=1)
+    protected_sites: list[str] = Field(default_factory=list)
+
+
+class RequestSettings(Strict):
+    """What one person may ask for. ``max_open_per_user``: requests of theirs that are open at once.
+
+    ``max_size_tb``: TB (10^12 bytes) of all copies of one copy request together, or of what one deletion request
+    deletes. ``max_copies``: of one copy request, "one at each" counted by sites. Null: no limit.
+    """
+
+    max_open_per_user: int | None = Field(1_000, ge=1)
+    max_size_tb: float | None = Field(1_000, gt=0)
+    max_copies: int | None = Field(20, ge=1)
+
+
+class Settings(BaseSettings):
+    """All settings of one installation. ``metadata_schedule``: cron expression of ``metadata_sync``.
+
+    ``storages``: what single storage plugins need, by protocol, or for one site by ``protocol:SITE`` (of ``s3``:
+    ``endpoint_url``, ``key``, ``secret``, ``token``, ``region``)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DYNAMO_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path = ROOT / "var"
+    config_dir: Path = ROOT / "include" / "config"
+    policy_dir: Path = ROOT / "include" / "policies"
+    db_url: str | None = None
+    airflow_db_url: str | None = None
+    plan_location: str | None = None
+    history_keep_days: int = Field(731, ge=366)
+    metadata_sources: list[SourceSettings] = Field(default_factory=list)
+    site_sources: list[SourceSettings] = Field(default_factory=list)
+    access_sources: list[SourceSettings] = Field(default_factory=list)
+    demand_sources: list[SourceSettings] = Field(default_factory=list)
+    metadata_schedule: str = "@hourly"
+    popularity: PopularitySettings = PopularitySettings()
+    site_status: SiteStatusSettings = SiteStatusSettings()
+    tls: Tls = Tls()
+    fts: FtsSettings = FtsSettings()
+    transfers: TransferSettings = TransferSettings()
+    detox: DetoxSettings = DetoxSettings()
+    deletion: DeletionSettings = DeletionSettings()
+    storages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    requests: RequestSettings = RequestSettings()
+    mail: MailSettings = MailSettings()
+    alerts: AlertSettings = AlertSettings()
+    retries: RetrySettings = RetrySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment variables win over the values read from the file."""
+        return (env_settings, init_settings)
+
+    managed_prefix: str = "/store"
+
+    def files_at(self, *parts: str) -> str:
+        """Where big frames go (an fsspec location): ``plan_location`` or ``home/frames``, with ``parts`` behind."""
+        base = self.plan_location or str(self.home / "frames")
+        return "/".join([base.rstrip("/"), *parts])
+
+
+class _Place(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="DYNAMO_", extra="ignore")
+
+    config_dir: Path = ROOT / "include" / "config"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once. ``settings.cache_clear()`` reads them again."""
+    return read_settings(_Place().config_dir / MAIN_FILE)
+
+
+def read_settings(path: Path) -> Settings:
+    """Settings from ``path`` and the environment.
+
+    Raises SettingsError naming the file, the key (or variable) and the reason of every fault found.
+    """
+    values = read_yaml(path)
+    values.setdefault("config_dir", path.parent)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _named(error, path, variables=True) from None  # it repeats the values, secrets too
+
+
+def read_config(path: Path, model: type[Model]) -> Model:
+    """One configuration file as ``model``. Raises SettingsError naming file, key and reason of every fault."""
+    try:
+        return model.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise _named(error, path) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; an empty file is an empty mapping."""
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"{path}: file not found; set DYNAMO_CONFIG_DIR to the folder that has it",
+            file=str(path),
+            key="",
+            reason="file not found",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(
+            f"{path}: cannot be read as YAML: {error}", file=str(path), key="", reason=str(error)
+        ) from error
+    if not isinstance(values, dict):
+        raise SettingsError(
+            f"{path}: expected 'key: value' lines, got a {type(values).__name__}",
+            file=str(path),
+            key="",
+            reason="not a mapping",
+        )
+    return values
+
+
+def given(fault: Mapping[str, Any]) -> str:
+    """The value of a fault of pydantic's, as the end of a message; empty where it may be, or hold, a secret."""
+    value = fault["input"]
+    key = ".".join(str(part) for part in fault["loc"]).lower()
+    is_plain = isinstance(value, str | int | float | None) and fault["type"] not in ("missing", "extra_forbidden")
+    is_secret = any(word in key for word in SECRET) or (isinstance(value, str) and "://" in value)
+    return f", got {value!r}" if is_plain and not is_secret else ""
+
+
+def _named(error: ValidationError, path: Path, *, variables: bool = False) -> SettingsError:
+    """All faults of ``error``, one a line, as a SettingsError; the facts are those of the first."""
+    lines, faults = [], error.errors()
+    for fault in faults:
+        key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+        hint = f" (or variable DYNAMO_{key.upper().replace('.', '__')})" if variables else ""
+        lines.append(f"{path}: {key}{hint}: {fault['msg']}{given(fault)}")
+    first = faults[0]
+    return SettingsError(
+        "\n".join(lines), file=str(path), key=".".join(str(part) for part in first["loc"]), reason=first["msg"]
+    )

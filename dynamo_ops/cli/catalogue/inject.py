@@ -1,0 +1,56 @@
+"""``dynamo inject``: telling the inventory what there is and where."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from dynamo_ops.base.settings import settings
+from dynamo_ops.cli.terminal.document import read_document
+from dynamo_ops.cli.terminal.output import JsonOption, database, size
+from dynamo_ops.cli.terminal.progress import steps
+from dynamo_ops.cli.terminal.tables import print_json, print_table
+from dynamo_ops.inventory.catalogue.injection import inject as injection
+from dynamo_ops.policy.files import known_partitions
+
+HEADINGS = {"kind": "", "new": "new", "changed": "changed", "unchanged": "unchanged"}
+
+
+def inject(
+    file: Annotated[str, typer.Argument(help="JSON document, or - for standard input.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,
+    by: Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")] = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Write sites, groups, quotas, datasets with blocks and files, and replicas of a JSON document into the inventory:
+    all of it or nothing."""
+    with steps(quiet=as_json) as say:
+        found = _inject(file, dry_run, by, say)
+    if as_json:
+        print_json({**found.document(), "dry_run": dry_run})
+        return
+    rows = [{"kind": name.replace("_", " "), **count._asdict()} for name, count in found.counts().items() if any(count)]
+    schema = {name: pl.String if name == "kind" else pl.Int64 for name in HEADINGS}
+    print_table(pl.DataFrame(rows, schema=schema), "Would be written" if dry_run else "Written", HEADINGS)
+    typer.echo(f"new files: {size(found.new_bytes)}; new or changed block replicas: {size(found.replica_bytes)}")
+    if found.replicas_made_incomplete:
+        typer.echo(f"{found.replicas_made_incomplete:,} block replicas are incomplete: their blocks gained files")
+    if found.replicas_grown:
+        typer.echo(f"{found.replicas_grown:,} empty block replicas where datasets grow")
+    if found.is_nothing:
+        typer.echo("the inventory says so already")
+
+
+def _inject(file: str, dry_run: bool, by: str | None, say: Callable[[str], None]) -> injection.InjectionSummary:
+    db = database()
+    partitions = known_partitions(settings(), datetime.now(UTC))
+    say(f"reading {file}")
+    # The document is handed on without a name, so that it can go when it has been read.
+    return injection.inject(
+        db, read_document(file), dry_run=dry_run, partitions=partitions, by=by or getpass.getuser(), tell=say
+    )

@@ -1,0 +1,113 @@
+"""``dynamo invalidate`` and ``dynamo invalidated``: what is lost or bad beyond repair leaves the inventory for good."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from dynamo_ops.cli.terminal.document import read_document
+from dynamo_ops.cli.terminal.output import JsonOption, database, size
+from dynamo_ops.cli.terminal.tables import count, print_json, print_table
+from dynamo_ops.inventory.catalogue import invalidation
+
+ORPHANED = {
+    "site": "site",
+    "storage_type": "storage",
+    "num_block_replicas": "block\nreplicas",
+    "num_files": "files",
+    "size_bytes": "size",
+    "custodial_bytes": "of this\ncustodial",
+    "num_only_files": "files no other\nsite has",
+    "only_bytes": "size\nof these",
+    "num_copies": "copies\nto it",
+    "num_deletions": "deletions",
+}
+REQUESTS = {"id": "request", "kind": "of", "requested_by": "by", "is_closed": "is closed"}
+NAMES = {
+    "kind": "kind",
+    "name": "name",
+    "num_files": "files",
+    "size_bytes": "size",
+    "created_at": "at",
+    "created_by": "by",
+    "reason": "reason",
+}
+
+
+def invalidate(
+    file: Annotated[str, typer.Argument(help="JSON document, or - for standard input (then with --yes).")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept with every name.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    by: Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")] = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Take the datasets, blocks and files that a JSON document names out of the inventory, for good.
+
+    No source and no injection brings back what is named (name the files of bad data themselves, or they can come in
+    another block). It says what stays on the storages as orphans, and asks. This cannot be undone."""
+    if not yes and not dry_run and (file == "-" or as_json):
+        raise typer.BadParameter("nobody can be asked with - or --json: say --yes, or --dry-run")
+    db, document, who = database(), read_document(file), by or getpass.getuser()
+    expected = None
+    if not yes:
+        planned = invalidation.invalidate(db, document, reason=reason, by=who, dry_run=True)
+        if dry_run and as_json:
+            print_json({**planned.document(), "dry_run": True})
+            return
+        _print(planned)
+        if dry_run or planned.is_nothing:
+            return
+        answer = typer.prompt(f"This cannot be undone. Type {planned.num_files} (the files that go) to do it")
+        if answer.strip().replace(",", "") != str(planned.num_files):
+            typer.echo("nothing was changed")
+            raise typer.Exit(1)
+        expected = planned.num_files
+    done = invalidation.invalidate(db, document, reason=reason, by=who, expected_files=expected)
+    if as_json:
+        print_json({**done.document(), "dry_run": False})
+        return
+    if yes:
+        _print(done)
+    typer.echo(
+        f"gone from the inventory: {_counts(done)}; their files stay on the storages until consistency checks remove "
+        "them as orphans"
+    )
+
+
+def invalidated(
+    name: Annotated[str | None, typer.Argument(help="A dataset, dataset#block or LFN, or a glob.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    as_json: bool = JsonOption,
+) -> None:
+    """What was declared invalid, by whom, when and why; newest first."""
+    found = invalidation.invalidations(database(), name, limit=limit)
+    if as_json:
+        print_json(found.to_dicts())
+    else:
+        print_table(found, "Declared invalid", NAMES, wrap=["name", "reason"])
+
+
+def _print(summary: invalidation.InvalidationSummary) -> None:
+    if summary.num_known:
+        typer.echo(f"{count(summary.num_known, 'name')} of the document went before")
+    if summary.is_nothing:
+        typer.echo("nothing to do")
+        return
+    typer.echo(f"leaves the inventory: {_counts(summary)}")
+    print_table(summary.sites, "Left on the storages as orphans; wishes withdrawn", ORPHANED)
+    tape = int(summary.sites.filter(storage_type="mss")["size_bytes"].sum())
+    custodial = int(summary.sites["custodial_bytes"].sum())
+    if tape or custodial:
+        typer.secho(f"warning: {size(tape)} of it are on tape, {size(custodial)} are custodial", fg="yellow", err=True)
+    if summary.requests.height:
+        print_table(summary.requests, "Open requests that name any of it", REQUESTS)
+
+
+def _counts(summary: invalidation.InvalidationSummary) -> str:
+    return (
+        f"{count(summary.num_datasets, 'dataset')}, {count(summary.num_blocks, 'block')}, "
+        f"{count(summary.num_files, 'file')}, {size(summary.size_bytes)}"
+    )

@@ -1,0 +1,213 @@
+"""``dynamo quota``: bytes that a partition may take at a site, and that groups and users may ask for."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.glob import glob_matches, is_glob
+from dynamo_ops.base.settings import settings
+from dynamo_ops.base.text import near
+from dynamo_ops.base.units import parse_size
+from dynamo_ops.cli.catalogue.quota_view import show_frame
+from dynamo_ops.cli.terminal.output import JsonOption, database, size
+from dynamo_ops.cli.terminal.progress import step
+from dynamo_ops.cli.terminal.tables import count
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.read import read_inventory
+from dynamo_ops.inventory.site import quota
+from dynamo_ops.inventory.site.lookup import all_sites, find_sites
+from dynamo_ops.policy.files import read_partitions
+from dynamo_ops.policy.partition import Partitions
+from dynamo_ops.policy.usage import partition_usage
+
+app = typer.Typer(no_args_is_help=True, help="Quotas: of partitions at sites, and of groups and users.")
+
+UNKNOWN = "without a quota it is unknown how much may be there: nothing is deleted or placed, and each plan warns"
+EMPTIED = "0 bytes: nothing may be there, Detox empties it of what no policy line protects"
+SIZE_HELP = "Bytes, '500 TB' (10^12 bytes each), 1.2PB, or unlimited."
+
+SiteArgument = Annotated[str, typer.Argument(help="Site name or glob.")]
+PartitionArgument = Annotated[str, typer.Argument(help="Leaf partition; a union has the sum over its leaves.")]
+SizeArgument = Annotated[str, typer.Argument(metavar="SIZE", help=SIZE_HELP)]
+ReasonOption = Annotated[str, typer.Option(help="Why; it is kept with the change.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, however many sites there are.")]
+
+
+@app.command("set", context_settings={"ignore_unknown_options": True})  # -1 is a quota, no option
+def set_(
+    site: SiteArgument, partition: PartitionArgument, size_: SizeArgument, reason: ReasonOption, yes: YesOption = False
+) -> None:
+    """Set the quota of PARTITION at SITE. 0: nothing may be there; unlimited (or -1): no limit."""
+    amount = _amount(size_)
+    db = database()
+    sites = _asked(db, site, partition, amount, yes=yes)
+    if amount == 0:
+        typer.secho(f"warning: {EMPTIED}", fg="yellow", err=True)
+    _change(db, sites, partition, amount, reason)
+
+
+@app.command()
+def unset(site: SiteArgument, partition: PartitionArgument, reason: ReasonOption, yes: YesOption = False) -> None:
+    """Take the quota of PARTITION at SITE away. It is unknown then: nothing is deleted or placed there."""
+    db = database()
+    sites = _asked(db, site, partition, None, yes=yes)
+    _change(db, sites, partition, None, reason)
+    typer.echo(UNKNOWN)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def group(name: str, size_: SizeArgument) -> None:
+    """Set how many bytes of unique data (each block once, whatever its copies) the group NAME may own and ask for."""
+    from dynamo_ops.request import unique_quota
+
+    amount = _amount(size_)
+    unique_quota.set_group_quota(database(), name, amount, by=getpass.getuser())
+    typer.echo(f"group {name}: {size(amount)} of unique data")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def user(name: str, size_: SizeArgument) -> None:
+    """Set how many bytes of unique data (each block once, whatever its copies) the user NAME may ask for."""
+    from dynamo_ops.request import unique_quota
+
+    amount = _amount(size_)
+    unique_quota.set_user_quota(database(), name, amount, by=getpass.getuser())
+    typer.echo(f"user {name}: {size(amount)} of unique data")
+
+
+@app.command("show")
+def show_(
+    site: Annotated[str, typer.Argument(help="Only this site (name or glob).")] = "*",
+    partition: Annotated[str, typer.Option(help="Only this partition (name or glob); a union by its name.")] = "*",
+    history: Annotated[bool, typer.Option("--history", help="Who changed what, when and why, newest first.")] = False,
+    groups: Annotated[bool, typer.Option("--groups", help="Quotas and unique data of groups.")] = False,
+    users: Annotated[bool, typer.Option("--users", help="Quotas and unique data of users.")] = False,
+    usage: Annotated[bool, typer.Option("--usage/--no-usage", help="Also how much is there; reads the inventory.")] = (
+        True
+    ),
+    as_json: bool = JsonOption,
+) -> None:
+    """Quotas and how full they are: 0 nothing may be there, unlimited, unknown (nothing is deleted or placed)."""
+    db = database()
+    if groups or users:
+        _show_unique(db, groups=groups, users=users, as_json=as_json)
+        return
+    _known_sites(db, site)
+    _known_partition(db, partition)
+    if history:
+        found = quota.quota_history(db)
+        show_frame(_matching(found, site, partition), "Changes of quotas", "history", as_json=as_json)
+        return
+    found = _quotas(db, partition, with_usage=usage, quiet=as_json)
+    kind = "usage" if usage else "quotas"
+    show_frame(_matching(found, site, partition), "Quotas", kind, as_json=as_json)
+
+
+def _show_unique(db: Database, *, groups: bool, users: bool, as_json: bool) -> None:
+    from dynamo_ops.request import unique_quota
+
+    if groups and users and as_json:
+        raise InventoryError("--json shows one table: name --groups or --users")
+    if groups:
+        show_frame(unique_quota.group_usage(db), "Unique data of groups", "groups", as_json=as_json)
+    if users:
+        show_frame(unique_quota.user_usage(db), "Unique data of users", "users", as_json=as_json)
+
+
+def _amount(text: str) -> int:
+    """Bytes; -1 for unlimited. Of negative numbers only -1 is taken: another one is a slip more likely than a wish."""
+    if text.strip().lower() in ("unlimited", "-1"):
+        return quota.UNLIMITED
+    try:
+        found = parse_size(text)
+    except ValueError as error:
+        raise InventoryError(f"SIZE: {error}, or unlimited", size=text) from error
+    if found > quota.LARGEST:
+        raise InventoryError(f"SIZE: {text} is more than a quota can be; say unlimited", size=text)
+    return found
+
+
+def _asked(db: Database, site: str, partition: str, amount: int | None, *, yes: bool) -> list[str]:
+    """The sites to change. Where a glob names several a person is asked first, and may say no."""
+    _check_leaf(read_partitions(settings(), datetime.now(UTC)), partition)
+    sites = _known_sites(db, site)
+    if len(sites) > 1 and not yes:
+        wanted = pl.DataFrame({"site": sites}).join(
+            quota.read_quotas(db).filter(pl.col("partition") == partition), on="site", how="left"
+        )
+        new = pl.lit(amount, dtype=pl.Int64)
+        shown = wanted.select("site", partition=pl.lit(partition), old_bytes="quota_bytes", new_bytes=new)
+        show_frame(shown, "To be changed", "change", as_json=False)
+        if not typer.confirm(f"Change the quota of {partition} at {count(len(sites), 'site')}?"):
+            typer.echo("nothing was changed")
+            raise typer.Exit(1)
+    return sites
+
+
+def _change(db: Database, sites: Collection[str], partition: str, amount: int | None, reason: str) -> None:
+    changed = quota.set_quotas(db, sites, partition, amount, by=getpass.getuser(), reason=reason)
+    where = ", ".join(sites) if len(sites) <= 3 else count(len(sites), "site")
+    left = "" if changed == len(sites) else f" ({changed or 'none'} of {len(sites)} changed: it was so already)"
+    typer.echo(f"{partition} at {where}: {size(amount)}{left}")
+
+
+def _check_leaf(partitions: Partitions, name: str) -> None:
+    if name in partitions.unions:
+        leaves = ", ".join(partitions.leaves(name))
+        raise InventoryError(f"partition {name!r} is a union: set the quotas of its leaves: {leaves}", partition=name)
+    if name not in partitions.conditions:
+        known = sorted(partitions.conditions)
+        raise InventoryError(
+            f"unknown partition {name!r}; known: {', '.join(known)}.{near(name, known)}", partition=name
+        )
+
+
+def _known_sites(db: Database, site: str) -> list[str]:
+    """Names of the sites that match, in order. InventoryError with near names where there is none."""
+    with db.begin() as connection:
+        known = all_sites(connection) if site == "*" else find_sites(connection, [site])
+    return [found.name for found in known]
+
+
+def _known_partition(db: Database, partition: str) -> None:
+    """InventoryError with near names where neither the definitions nor the quotas know such a partition."""
+    defined = read_partitions(settings(), datetime.now(UTC))
+    stored = db.frame("SELECT partition FROM quota_changes UNION SELECT partition FROM quotas")["partition"].to_list()
+    known = sorted({*defined.conditions, *defined.unions, *stored})
+    if not any(glob_matches(name, partition) for name in known):
+        what = f"no partition matches {partition!r}" if is_glob(partition) else f"unknown partition {partition!r}"
+        raise InventoryError(f"{what}; known: {', '.join(known)}.{near(partition, known)}", partition=partition)
+
+
+def _quotas(db: Database, partition: str, *, with_usage: bool, quiet: bool) -> pl.DataFrame:
+    """Quotas of sites and leaf partitions, or of the union that is named, with usage; rows of neither are left out."""
+    stored = quota.read_quotas(db)
+    if not with_usage:
+        return stored
+    partitions = read_partitions(settings(), datetime.now(UTC))
+    with step("reading the inventory", quiet=quiet):
+        frames = read_inventory(db)
+    names = [name for name in partitions.conditions if glob_matches(name, partition)]
+    names += [partition] if partition in partitions.unions else []
+    used = partition_usage(frames, partitions, names).filter(
+        pl.col("quota_bytes").is_not_null() | (pl.col("projected_bytes") > 0)
+    )
+    gone = stored.filter(~pl.col("partition").is_in(list(partitions.conditions)))
+    told = stored.select("site", "partition", "changed_by", "changed_at")
+    return pl.concat([used.join(told, on=["site", "partition"], how="left"), gone], how="diagonal").sort(
+        "site", "partition"
+    )
+
+
+def _matching(found: pl.DataFrame, site: str, partition: str) -> pl.DataFrame:
+    names = found.select("site", "partition").unique()
+    sites = [name for name in names["site"].unique() if glob_matches(name, site)]
+    partitions = [name for name in names["partition"].unique() if glob_matches(name, partition)]
+    return found.filter(pl.col("site").is_in(sites) & pl.col("partition").is_in(partitions))

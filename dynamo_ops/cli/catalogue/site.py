@@ -1,0 +1,189 @@
+"""``dynamo site``: which sites can be used, their status by hand, and downtimes of sites."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+
+from dynamo_ops.base.settings import settings
+from dynamo_ops.cli.terminal.options import moment_option
+from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.tables import cell, count, print_json, print_table
+from dynamo_ops.inventory.site import downtime as downtimes
+from dynamo_ops.inventory.site import override as site_override
+
+app = typer.Typer(no_args_is_help=True, help="Sites: what can be used and what waits there, status by hand, downtimes.")
+
+LISTED = {
+    "site": "site",
+    "storage_type": "storage",
+    "status": "status",
+    "because": "because",
+    "use": "files are",
+    "downtime": "downtime",
+    "downtime_until": "until",
+    "num_copies_to": "copies\nto it",
+    "bytes_to": "size\nto it",
+    "num_held": "of these\nheld",
+    "num_copies_from": "copies\nfrom it",
+    "num_deletions": "deletions",
+}
+DOWNTIMES = {
+    "id": "downtime",
+    "site": "site",
+    "state": "state",
+    "begins_at": "from",
+    "ends_at": "until",
+    "reason": "reason",
+    "created_by": "by",
+    "ended_by": "ended by",
+}
+OVERRIDES = {
+    "site": "site",
+    "status": "status",
+    "is_in_force": "holds",
+    "created_at": "from",
+    "ends_at": "until",
+    "reason": "reason",
+    "created_by": "by",
+    "ended_by": "ended by",
+}
+By = Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")]
+
+
+@app.command("list")
+def list_(as_json: bool = JsonOption) -> None:
+    """All sites: status and why, downtime, and the copies and deletions that wait for them or are under way."""
+    found = downtimes.site_states(database())
+    if as_json:
+        print_json(found.to_dicts())
+        return
+    use = (
+        pl.when("is_writable").then(pl.lit("read, written"))
+        .when("is_readable").then(pl.lit("read"))
+        .otherwise(pl.lit("untouched"))
+    )  # fmt: skip
+    because = [_because(row) for row in found.iter_rows(named=True)]
+    print_table(
+        found.with_columns(use=use, because=pl.Series(because, dtype=pl.String)),
+        "Sites",
+        LISTED,
+        wrap=["because", "downtime"],
+    )
+
+
+def _because(row: dict[str, Any]) -> str | None:
+    """Why the status is not just what the site's source tells."""
+    if row["said_by"] is not None:
+        until = f" until {cell('said_until', row['said_until'])}" if row["said_until"] else ""
+        told = f" (its source: {row['told_status']})" if row["told_status"] not in (None, row["status"]) else ""
+        return f"set by {row['said_by']}{until}: {row['said_because']}{told}"
+    if row["told_status"] not in (None, row["status"]):
+        return f"{row['told_status']} only since {cell('told_since', row['told_since'])}"
+    return None
+
+
+@app.command("set")
+def set_(
+    site: str,
+    status: Annotated[str, typer.Argument(help="ready, waitroom or morgue.")],
+    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
+    until: Annotated[str | None, typer.Option(help="When it ends (ISO, UTC); without it when unset.")] = None,
+    by: By = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Give SITE this status now, whatever its source says."""
+    made = site_override.set_status(
+        database(), site, status, by=by or getpass.getuser(), reason=reason, ends_at=moment_option("--until", until)
+    )
+    if as_json:
+        print_json(vars(made))
+        return
+    for warning in made.warnings:
+        typer.secho(f"warning: {warning}", fg="yellow", err=True)
+    end = f"until {cell('ends_at', made.ends_at)}" if made.ends_at else f"until `dynamo site unset {site}`"
+    typer.echo(f"{site} is {status} (was {made.status_before}), {end}")
+
+
+@app.command()
+def unset(site: str, by: By = None, as_json: bool = JsonOption) -> None:
+    """Let SITE have the status again that its source tells."""
+    found = site_override.unset_status(
+        database(), site, by=by or getpass.getuser(), stable_h=settings().site_status.stable_h
+    )
+    if as_json:
+        print_json({"site": site, "status": found})
+    else:
+        typer.echo(f"{site} is {found}: what its source tells counts again")
+
+
+@app.command()
+def overrides(
+    site: Annotated[str | None, typer.Argument(help="Only of this site.")] = None,
+    over: Annotated[bool, typer.Option("--over", help="Also those that are over.")] = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """Statuses that people gave to sites, newest first."""
+    found = site_override.overrides(database(), site, over=over)
+    if as_json:
+        print_json(found.to_dicts())
+    else:
+        print_table(found, "Statuses by hand", OVERRIDES, wrap=["reason"])
+
+
+@app.command()
+def drain(
+    site: str,
+    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
+    begin: Annotated[str | None, typer.Option("--from", help="When it begins (ISO, UTC); without it now.")] = None,
+    until: Annotated[str | None, typer.Option(help="When it ends (ISO, UTC); without it when resumed.")] = None,
+    by: By = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Put SITE into a downtime: what runs ends, nothing new is copied to or from it or deleted there."""
+    made = downtimes.drain(
+        database(),
+        site,
+        by=by or getpass.getuser(),
+        reason=reason,
+        begins_at=moment_option("--from", begin),
+        ends_at=moment_option("--until", until),
+    )
+    if as_json:
+        print_json(vars(made))
+        return
+    end = cell("ends_at", made.ends_at) if made.ends_at else f"`dynamo site resume {site}`"
+    typer.echo(f"downtime {made.id} of {site}: from {cell('begins_at', made.begins_at)} until {end}")
+    typer.echo("what waits for it is held by the next run of transfers, and released by itself when it is over")
+
+
+@app.command()
+def resume(
+    site: str,
+    planned: Annotated[bool, typer.Option("--planned", help="Also end downtimes that are yet to come.")] = False,
+    by: By = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """End the downtimes of SITE now."""
+    ended = downtimes.resume(database(), site, by=by or getpass.getuser(), planned=planned)
+    if as_json:
+        print_json({"site": site, "ended": ended})
+    else:
+        typer.echo(f"{site}: {count(len(ended), 'downtime')} ended; the next run of transfers uses it again")
+
+
+@app.command()
+def downtime(
+    site: Annotated[str | None, typer.Argument(help="Only of this site.")] = None,
+    over: Annotated[bool, typer.Option("--over", help="Also those that are over.")] = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """Downtimes that last or are to come."""
+    found = downtimes.downtimes(database(), site, over=over)
+    if as_json:
+        print_json(found.to_dicts())
+    else:
+        print_table(found, "Downtimes", DOWNTIMES, wrap=["reason"])

@@ -1,0 +1,1 @@
+"""``dynamo policy | detox | dealer | plan | history``: what is decided, and why."""

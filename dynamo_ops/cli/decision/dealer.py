@@ -1,0 +1,233 @@
+"""``dynamo dealer``: try a configuration, read plans, explain, commit one."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dynamo_ops.base.settings import settings
+from dynamo_ops.cli.decision import dealer_view as view
+from dynamo_ops.cli.terminal.options import (
+    EnforcerFile,
+    InventoryFolder,
+    Now,
+    PartitionsFile,
+    PlanId,
+    Store,
+    moment_option,
+)
+from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.progress import step
+from dynamo_ops.cli.terminal.tables import print_json
+from dynamo_ops.dealer.report import describe, trial
+
+app = typer.Typer(no_args_is_help=True, help="Dealer: what would be copied where, and why.")
+
+Named = Annotated[str | None, typer.Argument(help="Partition; may be left out when a configuration is given.")]
+Config = Annotated[Path | None, typer.Option(help="Configuration to try, instead of the installed one.")]
+Detox = Annotated[
+    Path | None, typer.Option(help="What the last Detox cycle said (CSV); or detox_decisions.csv[.gz] beside --config.")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the draws; that of an earlier plan replays them.")]
+Out = Annotated[Path | None, typer.Option(help="Write targets, requests, checks and copies as CSV into this folder.")]
+Limit = Annotated[int, typer.Option(min=1, help="Rows to show.")]
+
+
+@app.callback()
+def main() -> None:
+    """Dealer: what would be copied where, and why."""
+
+
+@app.command("plan")
+def plan_(
+    partition: Named = None,
+    inventory: InventoryFolder = None,
+    config: Config = None,
+    detox_decisions: Detox = None,
+    partitions: PartitionsFile = None,
+    enforcer: EnforcerFile = None,
+    now: Now = None,
+    seed: Seed = None,
+    out: Out = None,
+    store: Store = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """What the Dealer would decide; copies nothing, stores nothing unless told to.
+
+    Example: dynamo dealer plan --inventory DIR --config dealer.yaml --out checks
+    """
+    given = moment_option("--now", now)
+    if inventory and config is None:
+        raise typer.BadParameter("--inventory needs --config FILE: a folder has no configuration of its own")
+    if store:
+        if any((inventory, config, detox_decisions, partitions, enforcer, out)):
+            raise typer.BadParameter("--store makes the plan that a cycle would make: it takes --now and --seed only")
+        _store(partition, given, seed, as_json=as_json)
+        return
+    found = trial.config_of_file(config) if config else trial.installed_config(settings(), partition)
+    trial.check_partition(found, partition, str(config))
+    with step("reading the inventory", quiet=as_json):
+        if inventory and config:
+            inputs = trial.dump_inputs(
+                inventory, config, now=given, partitions=partitions, enforcer=enforcer, detox=detox_decisions
+            )
+        else:
+            inputs = trial.installation_inputs(
+                database(),
+                settings(),
+                found,
+                given or datetime.now(UTC),
+                partitions=partitions,
+                enforcer=enforcer,
+                detox=detox_decisions,
+            )
+    with step("asking the plugins, deciding", quiet=as_json):
+        made = trial.decide(inputs, found, seed=seed, name=str(config or f"configuration of {found.partition}"))
+    written = {}
+    if out:
+        with step("writing", quiet=as_json):
+            written = trial.write(out, inputs, found, made)
+    if as_json:
+        print_json({**describe.plan_document(made), "written": written})
+        return
+    view.show_plan(made)
+    for name, number in written.items():
+        typer.echo(f"{out / name if out else name}.csv: {number:,} rows")
+
+
+@app.command()
+def show(
+    plan_id: PlanId,
+    site: Annotated[str | None, typer.Option(help="Proposals for this site (or glob).")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Proposals for this dataset (or glob).")] = None,
+    plugin: Annotated[str | None, typer.Option(help="Proposals of this plugin.")] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="What was rejected, with the reasons.")] = False,
+    limit: Limit = 20,
+    as_json: bool = JsonOption,
+) -> None:
+    """A stored plan: its state, figures, sites and copies; with a filter, the proposals themselves."""
+    from dynamo_ops.dealer import record
+
+    db = database()
+    stored = record.load_dealer_plan(db, plan_id)
+    plan = record.read_record(db, stored)
+    is_filtered = rejected or any(wanted is not None for wanted in (site, dataset, plugin))
+    rows = describe.select_proposals(plan, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
+    if as_json:
+        document = {} if is_filtered else describe.plan_document(plan)
+        print_json({**record.story(stored), **document, **view.rows_document(rows, limit)})
+        return
+    if not is_filtered:
+        view.show_story(stored)
+        view.show_plan(plan)
+    view.show_rows(rows, limit, rejected=rejected)
+
+
+@app.command()
+def explain(
+    dataset: Annotated[str, typer.Argument(help="Whole name of the dataset.")],
+    site: Annotated[str | None, typer.Argument(help="Only why, or why not, at this site.")] = None,
+    plan: Annotated[
+        int | None, typer.Option(help="Number of a stored plan; without it, the newest about DATASET.")
+    ] = None,
+    partition: Annotated[str | None, typer.Option(help="Its newest plan about DATASET is asked.")] = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Why DATASET was copied or not: who asked, when it came to its turn, and of every site why it or why not."""
+    from dynamo_ops.dealer import record
+    from dynamo_ops.dealer.report.explain import explain_dataset
+
+    db = database()
+    if plan is None:
+        asked = record.newest_about(db, dataset, partition)
+    else:
+        asked = record.read_record(db, record.load_dealer_plan(db, plan))
+    found = explain_dataset(asked, dataset, site)
+    if as_json:
+        print_json(describe.explain_document(asked, found))
+    else:
+        view.show_explanations(asked, dataset, found)
+
+
+@app.command()
+def rules(
+    partition: Named = None,
+    missing: Annotated[bool, typer.Option("--missing", help="The datasets that lack copies, one a line.")] = False,
+    limit: Limit = 50,
+    as_json: bool = JsonOption,
+) -> None:
+    """The enforcer's rules: how many of their datasets are complete, on the way, or lack copies now."""
+    found = trial.installed_config(settings(), partition)
+    with step("reading the inventory", quiet=as_json):
+        inputs = trial.installation_inputs(database(), settings(), found, datetime.now(UTC))
+    view.show_rules(trial.report_rules(inputs, found), missing=missing, limit=limit, as_json=as_json)
+
+
+@app.command()
+def commit(
+    plan_id: PlanId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """Commit a stored plan: gate, ask, make replicas-to-be and the wishes for their files."""
+    from dynamo_ops.dealer import record
+    from dynamo_ops.dealer import tasks as steps
+    from dynamo_ops.plan import store as plan_store
+
+    db = database()
+    stored = record.load_dealer_plan(db, plan_id)
+    if stored.state == "planned":
+        steps.gate_plan(db, settings(), plan_id, run_key=stored.run_key)
+        stored = plan_store.load(db, plan_id)
+    is_new = stored.state != "committed"
+    if is_new and not yes and not as_json:
+        typer.echo(view.sentence(record.read_record(db, stored)))
+        if not typer.confirm(f"Commit plan {plan_id}?"):
+            typer.echo(f"nothing was committed; the plan stays {stored.state}")
+            raise typer.Exit(1)
+    done = steps.commit_plan(db, plan_id)
+    if as_json:
+        print_json({"id": plan_id, "was_committed_before": not is_new, "commit": done})
+        return
+    was = "is committed" if is_new else "was committed before; nothing was done now"
+    typer.echo(f"plan {plan_id} of {stored.partition} {was}")
+    view.show_commit(done)
+
+
+@app.command()
+def refuse(
+    plan_id: PlanId,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the plan.")],
+) -> None:
+    """Refuse a stored plan: it can never be committed."""
+    from dynamo_ops.dealer import record
+    from dynamo_ops.plan import store as plan_store
+
+    db = database()
+    stored = record.load_dealer_plan(db, plan_id)
+    plan_store.refuse(db, plan_id, reason, by=getpass.getuser())
+    typer.echo(f"plan {plan_id} of {stored.partition} is refused: {reason}")
+
+
+def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_json: bool) -> None:
+    from dynamo_ops.dealer import record
+    from dynamo_ops.dealer import tasks as steps
+
+    db = database()
+    found = trial.installed_config(settings(), partition)
+    at = datetime.now(UTC)
+    run_key = f"cli-{getpass.getuser()}-{at.isoformat(timespec='milliseconds')}"
+    with step("reading the inventory, asking the plugins, deciding, storing", quiet=as_json):
+        plan_id = steps.plan_now(db, settings(), found.partition, run_key=run_key, now=now or at, seed=seed)
+    plan = record.read_record(db, record.load_dealer_plan(db, plan_id))
+    if as_json:
+        print_json({"plan_id": plan_id, **describe.plan_document(plan)})
+        return
+    view.show_plan(plan)
+    typer.echo(f"stored as plan {plan_id}; nothing is copied yet")
+    typer.echo(f"  to read it:   dynamo dealer show {plan_id}")
+    typer.echo(f"  to commit it: dynamo dealer commit {plan_id}")

@@ -1,0 +1,335 @@
+"""``dynamo detox``: try a policy, compare, read plans, commit one.
+
+The commands of one plan in the making are here, and of those that are stored.
+"""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynamo_ops.base.settings import settings
+from dynamo_ops.cli.decision import detox_view as view
+from dynamo_ops.cli.terminal.options import (
+    EnforcerFile,
+    InventoryFolder,
+    Now,
+    PartitionsFile,
+    PlanId,
+    Store,
+    moment_option,
+)
+from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.progress import step
+from dynamo_ops.cli.terminal.tables import print_json
+from dynamo_ops.detox import record, trial
+from dynamo_ops.detox.record import PlanRecord
+from dynamo_ops.detox.report import decisions_file, describe, difference
+from dynamo_ops.policy.language.check import CheckedPolicy
+
+app = typer.Typer(no_args_is_help=True, help="Detox: what would be deleted, and why.")
+
+Named = Annotated[str | None, typer.Argument(help="Partition; may be left out when the policy names it.")]
+Policy = Annotated[Path | None, typer.Option(help="Policy to try, instead of the installed one.")]
+Against = Annotated[
+    Path | None, typer.Option(help="Policy of today: say what would be different, instead of what would be.")
+]
+PerIteration = Annotated[
+    float | None,
+    typer.Option(help="Fraction of a site's quota deleted before all is looked at again; or as installed, 0.01."),
+]
+Decisions = Annotated[Path | None, typer.Option(help="Write the decisions (with --against: those that differ) as CSV.")]
+Out = Annotated[Path | None, typer.Option(help="Write all frames into this folder, for `dynamo detox diff`.")]
+
+
+@app.callback()
+def main() -> None:
+    """Detox: what would be deleted, and why."""
+
+
+@app.command("plan")
+def plan_(
+    partition: Named = None,
+    inventory: InventoryFolder = None,
+    policy: Policy = None,
+    against: Against = None,
+    deletion_per_iteration: PerIteration = None,
+    partitions: PartitionsFile = None,
+    enforcer: EnforcerFile = None,
+    now: Now = None,
+    decisions: Decisions = None,
+    out: Out = None,
+    store: Store = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """What Detox would decide; deletes nothing, stores nothing unless told to.
+
+    Example: dynamo detox plan --inventory DIR --policy new.txt --against old.txt
+    """
+    given = moment_option("--now", now)
+    if inventory and policy is None:
+        raise typer.BadParameter("--inventory needs --policy FILE: a folder has no policy of its own")
+    if decisions and not decisions.absolute().parent.is_dir():
+        raise typer.BadParameter(f"--decisions: there is no folder {decisions.parent}")
+    if store:
+        others = (inventory, against, partitions, enforcer, deletion_per_iteration)
+        if any(others):
+            raise typer.BadParameter("--store makes the plan that a cycle would make: it takes --policy and --now only")
+    at = given or (trial.dump_now(inventory) if inventory else datetime.now(UTC))
+    tried = trial.policy_of_file(policy, at) if policy else trial.installed_policy(settings(), partition, at)
+    name = trial.partition_of(tried, partition)
+    if store:
+        _store(tried, name, at, decisions, out, as_json=as_json)
+        return
+    policies = [tried] if against is None else [trial.policy_of_file(against, at), tried]
+    for each in policies:
+        trial.partition_of(each, name)
+    inputs = _inputs(inventory, name, at, partitions, enforcer, quiet=as_json)
+    records = [_decide(inputs, each, name, deletion_per_iteration, quiet=as_json) for each in policies]
+    if against is None:
+        _tell_plan(records[0], decisions, out, {}, as_json=as_json)
+    else:
+        _tell_difference(records[0], records[1], decisions, out, as_json=as_json)
+
+
+@app.command()
+def show(
+    plan_id: PlanId,
+    site: Annotated[str | None, typer.Option(help="Decisions at this site (or glob).")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Decisions on this dataset (or glob).")] = None,
+    decision: Annotated[str | None, typer.Option(help=f"One of {', '.join(describe.DECISIONS)}.")] = None,
+    line: Annotated[int | None, typer.Option(help="Decided by this policy line; 0: the default.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
+    as_json: bool = JsonOption,
+) -> None:
+    """A stored plan: its state, figures and order of deletion; with a filter, the decisions themselves."""
+    from dynamo_ops.detox.report import stored
+
+    if decision is not None and decision not in (*describe.DECISIONS, "ignore"):
+        raise typer.BadParameter(f"--decision {decision}: expected one of {', '.join(describe.DECISIONS)}")
+    db = database()
+    story = stored.load_story(db, plan_id)
+    plan = stored.read_record(db, story)
+    if any(wanted is not None for wanted in (site, dataset, decision, line)):
+        rows = describe.select_decisions(plan, site=site, dataset=dataset, decision=decision, line=line)
+        found = describe.first_rows(rows, limit)
+        if as_json:
+            print_json({"id": plan_id, **describe.rows_document(found)})
+        else:
+            view.show_rows(plan, found)
+        return
+    figures = describe.overview(plan)
+    order = describe.deletion_order(plan, limit)
+    if as_json:
+        document = describe.plan_document(plan, figures)
+        print_json({**story.document(), **document, "order": describe.json_rows(order)})
+        return
+    view.show_story(story)
+    view.show_plan(plan, figures)
+    view.show_order(order)
+
+
+@app.command()
+def explain(
+    dataset: Annotated[str, typer.Argument(help="Whole name of the dataset.")],
+    site: Annotated[str, typer.Argument(help="Name of the site.")],
+    partition: Annotated[str | None, typer.Option(help="Its newest stored plan is asked.")] = None,
+    plan: Annotated[str | None, typer.Option(help="Number of a stored plan, or a folder of `plan --out`.")] = None,
+    inventory: InventoryFolder = None,
+    policy: Policy = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Why a plan keeps or deletes DATASET at SITE: each line tried, each value seen, and what would have to change.
+
+    Without --plan: the newest stored plan that knows the replica. With --inventory and --policy: a plan made now.
+    """
+    from dynamo_ops.cli.decision import explain_view
+    from dynamo_ops.detox.report.explain import explain_record
+
+    if inventory:
+        if policy is None:
+            raise typer.BadParameter("--inventory needs --policy FILE: a folder has no policy of its own")
+        at = trial.dump_now(inventory)
+        tried = trial.policy_of_file(policy, at)
+        name = trial.partition_of(tried, partition)
+        asked = _decide(_inputs(inventory, name, at, None, None, quiet=as_json), tried, name, quiet=as_json)
+    elif plan:
+        asked = _named(plan)
+    else:
+        from dynamo_ops.detox.report import stored
+
+        asked = stored.newest_with(database(), dataset, site, partition)
+    found = explain_record(asked, dataset=dataset, site=site)
+    if as_json:
+        print_json(explain_view.document(asked, found))
+    else:
+        explain_view.show(asked, found)
+
+
+@app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="Number of a stored plan, or a folder written by `plan --out`.")],
+    new: Annotated[str, typer.Argument(help="The same, to be compared with it.")],
+    by: Annotated[str | None, typer.Option(help=f"Only this table, whole: {', '.join(view.BY)}.")] = None,
+    decisions: Annotated[Path | None, typer.Option(help="Write the decisions that differ as CSV.")] = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """What is decided otherwise in plan NEW than in plan OLD, and how their policies differ."""
+    if by is not None and by not in view.BY:
+        raise typer.BadParameter(f"--by {by}: expected one of {', '.join(view.BY)}")
+    before, after = (_named(which) for which in (old, new))
+    _tell_difference(before, after, decisions, None, by=by, with_policy=True, as_json=as_json)
+
+
+@app.command()
+def commit(
+    plan_id: PlanId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Commit a stored plan: gate, ask (your yes approves what needs a person's approval), make the deletion wishes."""
+    from dynamo_ops.detox import tasks as steps
+    from dynamo_ops.detox.report import stored
+
+    db = database()
+    story = stored.ready_to_commit(db, settings(), plan_id)
+    if story.stored.state == "committed":
+        typer.echo(f"plan {plan_id} was committed before; nothing was done now")
+        view.show_commit(story.stored.summary["commit"])
+        return
+    plan = stored.read_record(db, story)
+    typer.echo(view.sentence(plan, describe.overview(plan)))
+    is_asked = story.stored.state == "planned"
+    if is_asked:
+        typer.echo(f"It deletes so much that a person must approve it: that will be you, {getpass.getuser()}.")
+    if not yes and not typer.confirm(f"Commit plan {plan_id}?"):
+        typer.echo(f"nothing was committed; the plan stays {story.stored.state}")
+        raise typer.Exit(1)
+    done = steps.commit_plan(db, settings(), plan_id, approved_by=getpass.getuser() if is_asked else None)
+    typer.echo(f"plan {plan_id} of {plan.partition} is committed")
+    view.show_commit(done)
+
+
+@app.command()
+def refuse(
+    plan_id: PlanId,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the plan.")],
+) -> None:
+    """Refuse a stored plan: it can never be committed."""
+    from dynamo_ops.detox.report import stored
+    from dynamo_ops.plan import store as plan_store
+
+    db = database()
+    story = stored.load_story(db, plan_id)
+    plan_store.refuse(db, plan_id, reason, by=getpass.getuser())
+    typer.echo(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
+
+
+def _inputs(
+    inventory: Path | None,
+    partition: str,
+    now: datetime,
+    partitions: Path | None,
+    enforcer: Path | None,
+    *,
+    quiet: bool,
+) -> trial.PlanInputs:
+    with step("reading the inventory", quiet=quiet):
+        if inventory:
+            return trial.dump_inputs(inventory, now=now, partitions=partitions, enforcer=enforcer)
+        from dynamo_ops.inventory.read import read_inventory
+
+        frames = read_inventory(database())
+        return trial.installation_inputs(frames, settings(), partition, now, partitions=partitions, enforcer=enforcer)
+
+
+def _decide(
+    inputs: trial.PlanInputs,
+    policy: CheckedPolicy,
+    partition: str,
+    deletion_per_iteration: float | None = None,
+    *,
+    quiet: bool,
+) -> PlanRecord:
+    with step(f"deciding by {policy.source.file}", quiet=quiet):
+        plan = trial.decide(inputs, policy, partition, deletion_per_iteration=deletion_per_iteration)
+        return record.new_record(
+            plan, inputs.frames, inputs.rules, name=policy.source.file, policy_text=policy.source.text
+        )
+
+
+def _store(
+    policy: CheckedPolicy, partition: str, now: datetime, decisions: Path | None, out: Path | None, *, as_json: bool
+) -> None:
+    from dynamo_ops.detox import tasks as steps
+    from dynamo_ops.detox.report import stored
+
+    db = database()
+    run_key = f"cli-{getpass.getuser()}-{datetime.now(UTC).isoformat(timespec='milliseconds')}"
+    with step("reading the inventory, deciding, storing", quiet=as_json):
+        plan_id = steps.plan_cycle(db, settings(), partition, run_key=run_key, now=now, text=policy.source.text)
+    plan = stored.read_record(db, stored.load_story(db, plan_id))
+    _tell_plan(plan, decisions, out, {"plan_id": plan_id}, as_json=as_json)
+    if not as_json:
+        typer.echo(f"stored as plan {plan_id}; nothing is deleted yet")
+        typer.echo(f"  to read it:   dynamo detox show {plan_id}")
+        typer.echo(f"  to commit it: dynamo detox commit {plan_id}")
+
+
+def _tell_plan(
+    plan: PlanRecord, decisions: Path | None, out: Path | None, more: dict[str, Any], *, as_json: bool
+) -> None:
+    figures = describe.overview(plan)
+    with step("writing", quiet=as_json or not (decisions or out)):
+        number = decisions_file.write_rows(decisions_file.decision_rows(plan.decisions), decisions) if decisions else 0
+        if out:
+            record.write_folder(out, plan)
+    if as_json:
+        print_json({**more, **describe.plan_document(plan, figures)})
+        return
+    view.show_plan(plan, figures)
+    if decisions:
+        typer.echo(f"decisions: {decisions} ({number:,} rows)")
+    if out:
+        typer.echo(f"frames: {out}")
+
+
+def _tell_difference(
+    old: PlanRecord,
+    new: PlanRecord,
+    decisions: Path | None,
+    out: Path | None,
+    *,
+    by: str | None = None,
+    with_policy: bool = False,
+    as_json: bool,
+) -> None:
+    with step("comparing", quiet=as_json):
+        found = difference.compare(old, new)
+        number = decisions_file.write_rows(found.rows.lazy(), decisions) if decisions else 0
+        if out:
+            record.write_folder(out / "old", old)
+            record.write_folder(out / "new", new)
+    if as_json:
+        print_json(difference.difference_document(old, new, found))
+        return
+    if with_policy:
+        view.show_policy_difference(old, new)
+    view.show_difference(old, new, found, by=by)
+    if decisions:
+        typer.echo(f"decisions that differ: {decisions} ({number:,} rows)")
+    if out:
+        typer.echo(f"frames: {out}/old and {out}/new")
+
+
+def _named(which: str) -> PlanRecord:
+    """A stored plan by its number, or the plan in a folder."""
+    if not which.isdigit():
+        return record.read_folder(Path(which))
+    from dynamo_ops.detox.report import stored
+
+    db = database()
+    return stored.read_record(db, stored.load_story(db, int(which)))

@@ -1,0 +1,66 @@
+"""Why a replica was kept or deleted, on a terminal and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from dynamo_ops.cli.terminal.tables import moment, print_table
+from dynamo_ops.detox.record import PlanRecord
+from dynamo_ops.detox.report.describe import json_rows
+from dynamo_ops.detox.report.explain import Explanation, LineTrial
+
+COPIES = {
+    "site": "site",
+    "num_blocks": "blocks",
+    "is_full": "full",
+    "size_bytes": "size",
+    "owners": "owners",
+}
+MARK = {True: "yes", False: "no "}
+
+
+def show(plan: PlanRecord, found: Explanation) -> None:
+    """Print the reasons first, then the lines as they were tried, the copies, and what would have to change."""
+    typer.secho(f"{found.dataset} at {found.site}", bold=True)
+    typer.echo(f"{plan.name} of {plan.partition}, made for {moment(plan.now)}; seen {found.moment}\n")
+    for reason in found.reasons:
+        typer.echo(f"  {reason}")
+    typer.echo("\nLines tried, in order:")
+    for trial in found.trials:
+        _show_line(trial)
+    typer.echo()
+    print_table(found.copies, "Replicas in the image then", COPIES)
+    if found.hints:
+        typer.echo("What would have to change:")
+        for hint in found.hints:
+            typer.echo(f"  - {hint}")
+
+
+def _show_line(trial: LineTrial) -> None:
+    outcome = "not in force" if not trial.in_force else "matches" if trial.holds else "no"
+    blocks = f": {len(trial.blocks)} block replicas" if trial.holds and trial.number else ""
+    number = f"{trial.number:>3}" if trial.number else "  -"
+    typer.secho(f"{number}  {trial.text}  [{outcome}{blocks}]", bold=trial.holds)
+    for predicate in trial.predicates if trial.in_force else ():
+        typer.echo(f"       {MARK[predicate.holds]}  {predicate.text}   (is {predicate.value})")
+
+
+def document(plan: PlanRecord, found: Explanation) -> dict[str, Any]:
+    """The explanation as a JSON document."""
+    return {
+        "plan": plan.name,
+        "partition": plan.partition,
+        "now": plan.now.isoformat(),
+        "dataset": found.dataset,
+        "site": found.site,
+        "moment": found.moment,
+        "reasons": found.reasons,
+        "hints": found.hints,
+        "lines": [asdict(trial) for trial in found.trials],
+        "decisions": json_rows(found.decisions),
+        "copies": json_rows(found.copies),
+        "site_state": json_rows(found.site_state)[0],
+    }

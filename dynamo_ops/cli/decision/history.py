@@ -1,0 +1,146 @@
+"""``dynamo history``: what Detox and Dealer did, and by which policy line, plugin or request."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.times import resolve_time
+from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.tables import print_json, print_table
+from dynamo_ops.dealer import history as dealer_history
+from dynamo_ops.detox import history
+
+app = typer.Typer(no_args_is_help=True, help="What Detox and Dealer did to datasets and at sites, cycle by cycle.")
+
+DECISIONS = {
+    "at": "committed",
+    "plan_id": "plan",
+    "partition": "partition",
+    "dataset": "dataset",
+    "site": "site",
+    "decision": "decision",
+    "num_blocks": "block\nreplicas",
+    "size_bytes": "size",
+    "line": "line",
+    "why": "policy line or plugin, or why it was left out",
+}
+DEALER_CYCLES = {
+    "plan_id": "plan",
+    "planned_for_at": "planned for",
+    "state": "state",
+    "num_copies": "copies",
+    "num_files": "files\nwished",
+    "copied_bytes": "size",
+    "num_rejected": "rejected\nproposals",
+    "num_left_out": "left out\nby commit",
+    "by": "approved or refused by",
+    "refused_because": "because",
+}
+CYCLES = {
+    "plan_id": "plan",
+    "planned_for_at": "planned for",
+    "state": "state",
+    "num_triggered_sites": "triggered\nsites",
+    "num_block_replicas": "deleted block\nreplicas",
+    "deleted_bytes": "deleted",
+    "num_reowned": "handed\nover",
+    "num_left_out": "left out\nby commit",
+    "by": "approved or refused by",
+    "refused_because": "because",
+}
+SITES = {
+    "at": "committed",
+    "plan_id": "plan",
+    "partition": "partition",
+    "site": "site",
+    "quota_bytes": "quota",
+    "is_triggered": "triggered",
+    "bytes_before": "before",
+    "bytes_after": "planned\nafter",
+    "protected_bytes": "protected",
+    "deleted_bytes": "deleted",
+}
+
+SinceOption = typer.Option("1 year ago", "--since", help="'1 year ago', '90 days ago', 2026-01-31.")
+
+
+@app.command()
+def dataset(
+    name: Annotated[str, typer.Argument(help="Dataset name or glob.")],
+    since: str = SinceOption,
+    site: Annotated[str | None, typer.Option(help="Only at this site (name or glob).")] = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """What Detox and Dealer did to a dataset, newest first: deletions, hand-overs, copies; the rest when it changed."""
+    db, moment = database(), _moment(since)
+    found = history.dataset_history(db, name, since=moment, site=site)
+    copied = dealer_history.dataset_history(db, name, since=moment, site=site)
+    both = pl.concat([found, _as_decisions(copied)], how="diagonal_relaxed").sort("at", descending=True)
+    why = pl.coalesce("reasons", "policy_line")
+    title = f"What Detox and Dealer did to {name}"
+    _print(both, both.with_columns(why=why), title, DECISIONS, as_json=as_json)
+
+
+@app.command()
+def cycles(
+    partition: str,
+    dealer: Annotated[bool, typer.Option("--dealer", help="Those of the Dealer, not of Detox.")] = False,
+    since: str = SinceOption,
+    as_json: bool = JsonOption,
+) -> None:
+    """The cycles of PARTITION, refused ones too, newest first."""
+    if dealer:
+        found = dealer_history.cycle_history(database(), partition, since=_moment(since))
+        _print(found, found, f"Dealer of {partition}", DEALER_CYCLES, as_json=as_json)
+        return
+    found = history.cycle_history(database(), partition, since=_moment(since))
+    by = pl.coalesce("refused_by", "approved_by")
+    _print(found, found.with_columns(by=by), f"Detox of {partition}", CYCLES, as_json=as_json)
+
+
+@app.command()
+def site(
+    name: Annotated[str, typer.Argument(help="Site name or glob.")],
+    partition: Annotated[str | None, typer.Option(help="Only this partition.")] = None,
+    since: str = SinceOption,
+    as_json: bool = JsonOption,
+) -> None:
+    """A site before and after each cycle, newest first."""
+    found = history.site_history(database(), name, since=_moment(since), partition=partition)
+    _print(found, found, f"Detox at {name}", SITES, as_json=as_json)
+
+
+def _as_decisions(copied: pl.DataFrame) -> pl.DataFrame:
+    """What the Dealer did, in the columns of what Detox did: decision ``copy``, the plugin's reason, what was left."""
+    left = pl.format("; left out: {} of {} blocks: {}", "num_left_out", "num_blocks", "left_out").fill_null("")
+    return copied.select(
+        "at",
+        "partition",
+        "dataset",
+        "site",
+        "num_blocks",
+        "size_bytes",
+        "plan_id",
+        decision=pl.lit("copy"),
+        reasons=pl.format("{}: {}", "plugin", "reason") + left,
+    )
+
+
+def _print(found: pl.DataFrame, shown: pl.DataFrame, title: str, headings: dict[str, str], *, as_json: bool) -> None:
+    """``found`` as JSON, or ``shown`` as a table."""
+    if as_json:
+        print_json(found.to_dicts())
+    else:
+        print_table(shown, title, headings, wrap=["dataset", "why", "refused_because"])
+
+
+def _moment(since: str) -> datetime:
+    try:
+        return resolve_time(since, datetime.now(UTC))
+    except ValueError as error:
+        raise InventoryError(f"--since: {error}", since=since) from error

@@ -1,0 +1,266 @@
+"""``dynamo policy``: check, lint and test policies; look variables up. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+
+from dynamo_ops.base.errors import DynamoError, PolicyError, SettingsError
+from dynamo_ops.base.settings import Settings, settings
+from dynamo_ops.cli.terminal.output import JsonOption
+from dynamo_ops.database import embedded
+from dynamo_ops.database.connect import DATABASE
+from dynamo_ops.database.connection import Database
+from dynamo_ops.detox.testing.run import (
+    SUFFIX,
+    Outcome,
+    PolicyTest,
+    lines_without_test,
+    read_policy_test,
+    run_policy_test,
+)
+from dynamo_ops.inventory.folder import read_folder
+from dynamo_ops.policy.files import PARTITIONS_FILE
+from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
+from dynamo_ops.policy.language.reference import describe, markdown
+from dynamo_ops.policy.language.source import SourceText, each_error, read_source
+from dynamo_ops.policy.language.variables import known_variables
+from dynamo_ops.policy.linter.lint import Finding, KnownSite, lint
+from dynamo_ops.policy.partition import load_partitions
+
+app = typer.Typer(no_args_is_help=True, help="Policies: check, lint, test; which variables there are.")
+Files = Annotated[list[str] | None, typer.Argument(help="Policy files, or names of policies; all, if left out.")]
+TestFiles = Annotated[
+    list[str] | None, typer.Argument(help=f"Files NAME{SUFFIX}, or names of policies; all, if left out.")
+]
+COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """Something about a policy, at a place in its file; ``line`` None: about the file."""
+
+    file: str
+    line: int | None
+    column: int | None
+    message: str
+    severity: str
+    code: str = ""
+
+
+@app.command()
+def check(files: Files = None, as_json: bool = JsonOption) -> None:
+    """Whether FILEs are policies: every error of all of them, with its place. Exit code 2 if there is one."""
+    read = [_checked(file) for file in _policies(files)]
+    errors = [each for _, found in read for each in found]
+    if as_json:
+        typer.echo(json.dumps([_record(each, "code") for each in errors], indent=1))
+    else:
+        for policy, found in read:
+            for each in found:
+                typer.secho(each.message, fg=COLOURS[each.severity])
+            if policy:
+                partition = policy.partition or "not named"
+                typer.echo(f"{policy.source.file}: OK, {len(policy.lines)} policy lines, partition {partition}")
+    if errors:
+        raise typer.Exit(2)
+
+
+@app.command("lint")
+def lint_(
+    files: Files = None,
+    inventory: Annotated[
+        Path | None, typer.Option(help="Folder in the golden format, instead of the inventory database.")
+    ] = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """What FILEs say and probably do not mean. Exit code 1 if there are warnings, 2 if there are errors."""
+    read = [_checked(file) for file in _policies(files)]
+    known = _known(settings(), inventory)
+    told = [each for _, errors in read for each in errors]
+    for policy, _ in read:
+        if policy:
+            found = lint(policy, sites=known.sites, groups=known.groups, partitions=known.partitions)
+            told += [_finding(policy, finding) for finding in found]
+    if as_json:
+        typer.echo(json.dumps([_record(each) for each in told], indent=1))
+    else:
+        for text in known.unchecked:
+            typer.secho(text, fg="cyan")
+        for each in told:
+            typer.secho(each.message, fg=COLOURS[each.severity])
+        typer.echo(f"{len(read)} policies: {_count(told)}")
+    severities = {each.severity for each in told}
+    if severities & {"error", "warning"}:
+        raise typer.Exit(2 if "error" in severities else 1)
+
+
+@app.command()
+def variables(
+    as_json: bool = JsonOption,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/policy-variables.md.")] = False,
+) -> None:
+    """All variables: type, operators, values, needed attributes, and how they are computed."""
+    known = known_variables().values()
+    if as_markdown:
+        typer.echo(markdown(known), nl=False)
+        return
+    rows = [describe(variable) for variable in known]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        values = f": {' '.join(row['values'])}" if row["values"] else ""
+        needs = f"; needs the attribute {', '.join(row['attributes'])}" if row["attributes"] else ""
+        typer.secho(f"{row['name']}  ({row['type']}{values}; of a {row['scope']}{needs})", bold=True)
+        typer.echo(f"    {row['doc']} {row['how']}")
+
+
+@app.command("test")
+def run_tests(
+    files: TestFiles = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Run the tests of policies: given facts, expected decision and line. Exit code 1 if one fails."""
+    tests = [read_policy_test(file, _partitions(settings())) for file in _found(files, SUFFIX)]
+    outcomes = [(test, run_policy_test(test)) for test in tests]
+    if as_json:
+        typer.echo(json.dumps([_outcome(test, each) for test, found in outcomes for each in found], indent=1))
+    else:
+        for test, found in outcomes:
+            _tell(test, found)
+    if any(each.failures for _, found in outcomes for each in found):
+        raise typer.Exit(1)
+
+
+def _policies(given: Sequence[str] | None) -> list[Path]:
+    return _found(given, ".txt")
+
+
+def _found(given: Sequence[str] | None, suffix: str) -> list[Path]:
+    """The named files (a name alone is a policy of the installation), or all of the installation."""
+    folder = settings().policy_dir
+    if given:
+        named = [Path(name) for name in given]
+        return [file if file.suffix or file.exists() else folder / f"{file}{suffix}" for file in named]
+    found = sorted(folder.glob(f"*{suffix}"))
+    if not found:
+        reason = f"there is no *{suffix} in it"
+        raise SettingsError(f"{folder}: {reason}", file=str(folder), key="policy_dir", reason=reason)
+    return found
+
+
+def _checked(file: Path) -> tuple[CheckedPolicy | None, list[Told]]:
+    """The policy, or all its errors."""
+    try:
+        source = read_source(file)
+        return load_policy(source.text, now=datetime.now(UTC), file=str(file)), []
+    except PolicyError as error:
+        return None, [_error(file, each) for each in each_error(error)]
+
+
+def _error(file: Path, error: PolicyError) -> Told:
+    line, column = error.facts.get("line"), error.facts.get("column")
+    assert line is None or isinstance(line, int)
+    assert column is None or isinstance(column, int)
+    return Told(str(file), line, column, error.message, "error")
+
+
+def _finding(policy: CheckedPolicy, finding: Finding) -> Told:
+    file = policy.source.file
+    message = f"{file}:{finding.line}:{finding.column}: {finding.severity}: {finding.message} [{finding.code}]"
+    return Told(file, finding.line, finding.column, message, finding.severity, finding.code)
+
+
+def _record(told: Told, *without: str) -> dict[str, Any]:
+    return {name: value for name, value in asdict(told).items() if name not in without}
+
+
+def _count(told: Sequence[Told]) -> str:
+    numbers = {kind: sum(each.severity == kind for each in told) for kind in COLOURS}
+    return ", ".join(f"{number} {kind}{'' if number == 1 else 's'}" for kind, number in numbers.items())
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What names there are. None: not known, and why is among ``unchecked``."""
+
+    sites: list[KnownSite] | None
+    groups: list[str] | None
+    partitions: list[str] | None
+    unchecked: tuple[str, ...]
+
+
+def _known(of: Settings, folder: Path | None) -> _Known:
+    """From the folder, or from the inventory's database if it answers; one that is not running is not started."""
+    partitions, why = _partition_names(of)
+    if folder is not None:
+        read = read_folder(folder)
+        sites, groups = (
+            read.frames.sites.select("site", "storage_type", "status"),
+            read.frames.groups["group"].to_list(),
+        )
+        if read.partitions_text:
+            found = load_partitions(read.partitions_text, now=read.now, file=str(folder / PARTITIONS_FILE))
+            partitions, why = [*found.conditions, *found.unions], ()
+        return _Known(_sites(sites), groups, partitions, why)
+    try:
+        database = _running_database(of)
+        if database is None:
+            return _Known(None, None, partitions, (*why, "sites and groups are not checked: no database is running"))
+        sites = database.frame("SELECT name, storage_type, status FROM sites")
+        return _Known(_sites(sites), database.frame("SELECT name FROM groups")["name"].to_list(), partitions, why)
+    except DynamoError as error:
+        return _Known(None, None, partitions, (*why, f"sites and groups are not checked: {error}"))
+
+
+def _running_database(of: Settings) -> Database | None:
+    if of.db_url:
+        return Database(of.db_url)
+    server = embedded.find(of.home / "postgres")
+    return Database(server.url(DATABASE)) if server else None
+
+
+def _sites(frame: pl.DataFrame) -> list[KnownSite]:
+    return [KnownSite(name, kind.upper(), status.upper()) for name, kind, status in frame.iter_rows()]
+
+
+def _partitions(of: Settings) -> SourceText | None:
+    file = of.config_dir / PARTITIONS_FILE
+    return read_source(file) if file.exists() else None
+
+
+def _partition_names(of: Settings) -> tuple[list[str] | None, tuple[str, ...]]:
+    source = _partitions(of)
+    if source is None:
+        return None, (f"partitions are not checked: {of.config_dir / PARTITIONS_FILE} is not there",)
+    found = load_partitions(source.text, now=datetime.now(UTC), file=source.file)
+    return [*found.conditions, *found.unions], ()
+
+
+def _outcome(test: PolicyTest, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "file": str(test.file),
+        "test": outcome.name,
+        "passed": not outcome.failures,
+        "failures": list(outcome.failures),
+    }
+
+
+def _tell(test: PolicyTest, outcomes: Sequence[Outcome]) -> None:
+    failed = [outcome for outcome in outcomes if outcome.failures]
+    for outcome in failed:
+        typer.secho(f"{test.file}: FAILED: {outcome.name}", fg="red")
+        for failure in outcome.failures:
+            typer.echo(f"    {failure}")
+    typer.echo(f"{test.file}: {len(outcomes) - len(failed)} of {len(outcomes)} tests pass")
+    policy = load_policy(test.policy.text, now=test.examples.now, file=test.policy.file)
+    for line in lines_without_test(policy, outcomes):
+        typer.secho(f"    no test for: {line}", fg="yellow")

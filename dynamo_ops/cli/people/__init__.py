@@ -1,0 +1,1 @@
+"""``dynamo request | lock``: what people ask for, and what they keep."""

@@ -1,0 +1,105 @@
+"""``dynamo lock``: what must not be deleted."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from dynamo_ops.cli.terminal.output import JsonOption, database, size
+from dynamo_ops.cli.terminal.tables import cell, print_json, print_table
+from dynamo_ops.lock import store as lock
+
+app = typer.Typer(no_args_is_help=True, help="Locks: what must not be deleted, where, until when.")
+
+LISTED = {
+    "id": "lock",
+    "item": "item",
+    "sites": "sites",
+    "groups": "groups",
+    "expires_at": "until",
+    "created_by": "by",
+    "reason": "reason",
+}
+LISTED_WHEN_OVER = {
+    **LISTED,
+    "removed_at": "removed",
+    "removed_by": "removed by",
+    "removed_because": "removed because",
+}
+COVERED = {"site": "site", "num_block_replicas": "block\nreplicas", "size_bytes": "size"}
+
+
+@app.command()
+def add(
+    item: Annotated[str, typer.Argument(help="Dataset, dataset#block, or globs of these.")],
+    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
+    sites: Annotated[str, typer.Option(help="Site name or glob; without it all sites.")] = "",
+    groups: Annotated[str, typer.Option(help="Owner or glob, None the null group; without it all owners.")] = "",
+    until: Annotated[str | None, typer.Option(help="2027-03-01, or '90 days'; without it for ever.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also a dataset that is not known yet.")] = False,
+) -> None:
+    """Lock ITEM: Detox deletes nothing of it, whatever a policy says."""
+    made = lock.add_lock(
+        database(),
+        item,
+        sites=sites,
+        groups=groups,
+        until=until,
+        reason=reason,
+        by=getpass.getuser(),
+        now=datetime.now(UTC),
+        force=force,
+    )
+    _warn(made.warnings)
+    covered = lock.lock_coverage(database(), made.id)
+    typer.echo(f"lock {made.id}: {covered.num_block_replicas:,} block replicas, {size(covered.size_bytes)} now")
+
+
+@app.command("list")
+def list_(
+    item: Annotated[
+        str | None, typer.Option(help="Only locks of this item, or of items that the glob matches.")
+    ] = None,
+    expired: Annotated[bool, typer.Option("--expired", help="Those that are over, expired or removed.")] = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """The locks in force, newest first."""
+    found = lock.list_locks(database(), item=item, expired=expired)
+    if as_json:
+        print_json(found.to_dicts())
+        return
+    title, headings = ("Locks that are over", LISTED_WHEN_OVER) if expired else ("Locks in force", LISTED)
+    print_table(found, title, headings, wrap=["item", "reason", "removed_because"])
+
+
+@app.command()
+def remove(lock_id: int, reason: Annotated[str, typer.Option(help="Why; it is recorded.")]) -> None:
+    """Take a lock back. It stays in the list of those that are over."""
+    lock.remove_lock(database(), lock_id, reason=reason, by=getpass.getuser())
+    typer.echo(f"lock {lock_id} is removed")
+
+
+@app.command("show")
+def show_(lock_id: int, as_json: bool = JsonOption) -> None:
+    """One lock, and what it covers now by site."""
+    found = lock.lock_coverage(database(), lock_id)
+    if as_json:
+        document = {**asdict(found), "sites": found.sites.to_dicts(), "num_block_replicas": found.num_block_replicas}
+        print_json({**document, "size_bytes": found.size_bytes})
+        return
+    for name, value in found.lock.items():
+        if value not in (None, ""):
+            typer.echo(f"{name.replace('_', ' ')}: {cell(name, value)}")
+    _warn(found.warnings)
+    print_table(found.sites, "Covered now", COVERED)
+    typer.echo(f"in all: {found.num_block_replicas:,} block replicas, {size(found.size_bytes)}")
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        typer.secho(f"warning: {warning}", fg="yellow", err=True)

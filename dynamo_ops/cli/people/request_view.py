@@ -1,0 +1,178 @@
+"""How requests are told: lists, one request with its actions, the answer to a deletion, what a cancel did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+import typer
+
+from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.cli.terminal.tables import cell, count, moment, print_table
+from dynamo_ops.request.cancel import CancelSummary
+from dynamo_ops.request.deletion_request import DeletionAnswer
+from dynamo_ops.request.registry import RequestDetails
+
+LISTED = {
+    "id": "request",
+    "kind": "kind",
+    "state": "state",
+    "items": "items",
+    "sites": "sites",
+    "copies": "copies",
+    "group": "group",
+    "asked_by": "asked by",
+    "created_at": "asked",
+    "closed_at": "closed",
+    "closed_because": "because",
+}
+ACTIONS = {"item": "item", "site": "site", "state": "state", "progress": "files", "bytes": "size", "reason": "because"}
+GOING_ON = ("queued", "done")
+VERDICTS = {
+    "item": "item",
+    "site": "site",
+    "state": "state",
+    "num_blocks": "block\nreplicas",
+    "size_bytes": "size",
+    "reason": "because",
+}
+
+
+def print_requests(found: pl.DataFrame, limit: int) -> None:
+    """A table of requests; says so when there may be more."""
+    times = pl.when(pl.col("num_asked") > 1).then(pl.format(" ({} times)", "num_asked")).otherwise(pl.lit(""))
+    copies = (
+        pl.when(pl.col("kind") == "deletion")
+        .then(pl.lit("-"))
+        .when(pl.col("num_copies") == 0)
+        .then(pl.lit("each"))
+        .otherwise(pl.col("num_copies").cast(pl.String))
+    )
+    shown = found.with_columns(copies=copies, asked_by=pl.format("{}{}", "requested_by", times))
+    print_table(shown, "Requests", LISTED, wrap=["items", "sites", "closed_because"])
+    if found.height == limit:
+        typer.echo(f"the newest {limit:,}; --limit shows more")
+
+
+def print_details(details: RequestDetails) -> None:
+    """One request in lines, then its actions."""
+    row = details.request
+    is_copy = row["kind"] == "copy"
+    number = "one at each" if row["num_copies"] == 0 else row["num_copies"]
+    typer.echo(f"{row['kind']} request {row['id']}: {row['state']}")
+    _line("because", row["closed_because"])
+    _line("items", " ".join(_texts(row["items"])))
+    _line("sites", row["sites"])
+    _line("copies", number if is_copy else None)
+    _line("group", row["group"])
+    _line("reason", row["reason"])
+    _line("asked by", f"{row['requested_by']}, {cell('created_at', row['created_at'])}")
+    tell_asked_again(row)
+    if row["closed_at"]:
+        _line(
+            "closed", f"{cell('closed_at', row['closed_at'])}" + (f" by {row['closed_by']}" if row["closed_by"] else "")
+        )
+    if details.actions.is_empty():
+        if row["state"] == "new":
+            typer.echo("nothing is done for it yet: the next Dealer cycle looks at it")
+        return
+    what = "there" if is_copy else "gone"
+    print_table(
+        _progress(details.actions),
+        f"What happens where: files and bytes that are {what}",
+        ACTIONS,
+        wrap=["item", "reason"],
+    )
+    done, whole = _sums(details.actions)
+    if whole:
+        typer.echo(f"in all: {size(done)} of {size(whole)} {what} ({100 * done / whole:.1f} %)")
+
+
+def tell_asked_again(row: Mapping[str, Any]) -> None:
+    """A line, when the request was made more than once."""
+    if row["num_asked"] > 1:
+        when = moment(row["last_asked_at"])
+        typer.echo(f"asked {row['num_asked']:,} times, last by {row['last_asked_by']}, {when}")
+
+
+def print_answer(answer: DeletionAnswer) -> None:
+    """What a deletion request got: the verdicts, and in a line what that is in all."""
+    print_table(answer.verdicts, "Deletion", VERDICTS, wrap=["item", "reason"])
+    accepted = f"{count(_blocks(answer.accepted), 'block replica')}, {size(answer.accepted_bytes)}"
+    refused = f"{count(_blocks(answer.refused), 'block replica')}, {size(int(answer.refused['size_bytes'].sum()))}"
+    if answer.request_id is None:
+        typer.echo(f"would be deleted: {accepted}; must stay: {refused}. Nothing was changed")
+    elif answer.state == "rejected":
+        typer.echo(f"deletion request {answer.request_id} is rejected: nothing of it may be deleted")
+    else:
+        typer.echo(f"deletion request {answer.request_id}: deleted are {accepted}; must stay: {refused}")
+
+
+def answer_document(answer: DeletionAnswer) -> dict[str, Any]:
+    """The answer for programs."""
+    return {
+        "request_id": answer.request_id,
+        "state": answer.state,
+        "accepted_bytes": answer.accepted_bytes,
+        "verdicts": answer.verdicts.to_dicts(),
+    }
+
+
+def print_cancelled(request_id: int, summary: CancelSummary) -> None:
+    """What a cancel withdrew, and what goes on all the same."""
+    wishes = count(summary.num_wishes, "file") + (" no longer wished for" if summary.kind == "copy" else " not deleted")
+    typer.echo(f"{summary.kind} request {request_id} is cancelled: {wishes}")
+    if summary.num_given_back:
+        typer.echo(f"{_with_verb(summary.num_given_back, 'has its owner', 'have their owner')} again")
+    if summary.num_removed:
+        typer.echo(f"{_with_verb(summary.num_removed, 'is', 'are')} forgotten: no file had come yet")
+    if summary.num_unowned:
+        told = _with_verb(summary.num_unowned, "is", "are")
+        typer.echo(f"{told} incomplete and nobody's now: Detox cleans up")
+    if summary.num_kept:
+        copies = "1 copy goes" if summary.num_kept == 1 else f"{summary.num_kept:,} copies go"
+        typer.echo(f"{copies} on: somebody else asks for the same")
+
+
+def cancel_document(request_id: int, summary: CancelSummary) -> dict[str, Any]:
+    """What a cancel did, for programs."""
+    return {"request_id": request_id, **asdict(summary)}
+
+
+def _with_verb(number: int, one: str, many: str) -> str:
+    """``1 block replica is``, ``2 block replicas are``."""
+    return f"{count(number, 'block replica')} {one if number == 1 else many}"
+
+
+def _line(name: str, value: object) -> None:
+    if value not in (None, ""):
+        typer.echo(f"{name}: {value}")
+
+
+def _texts(value: object) -> list[str]:
+    return list(map(str, value)) if isinstance(value, list) else []
+
+
+def _blocks(verdicts: pl.DataFrame) -> int:
+    return int(verdicts["num_blocks"].sum())
+
+
+def _progress(actions: pl.DataFrame) -> pl.DataFrame:
+    """``actions`` with the columns ``progress`` (files) and ``bytes``: done of all, or all where nothing is done."""
+    is_going_on = pl.col("state").is_in(GOING_ON)
+    sizes = [
+        f"{size(done)} of {size(whole)}" if state in GOING_ON else size(whole)
+        for state, done, whole in actions.select("state", "done_bytes", "size_bytes").iter_rows()
+    ]
+    files = pl.format("{} of {}", "num_files_done", "num_files")
+    return actions.with_columns(
+        progress=pl.when(is_going_on).then(files).otherwise(pl.col("num_files").cast(pl.String)),
+        bytes=pl.Series(sizes, dtype=pl.String),
+    )
+
+
+def _sums(actions: pl.DataFrame) -> tuple[int, int]:
+    counted = actions.filter(pl.col("state").is_in(GOING_ON))
+    return int(counted["done_bytes"].sum()), int(counted["size_bytes"].sum())

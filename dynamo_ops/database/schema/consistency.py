@@ -1,0 +1,58 @@
+"""Checks of a storage against the inventory, and what they found (SEMANTICS §7)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, SmallInteger, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
+
+
+class ConsistencyCheck(Base):
+    """One check of one site. ``inventory_read_at`` is before ``storage_listed_at``: the inventory is read first."""
+
+    __tablename__ = "consistency_checks"
+    __table_args__ = (
+        UniqueConstraint("run_key", "site_id"),
+        one_of("state", "started", "compared", "refused", "repaired"),
+        Index("ix_consistency_checks_site_id", "site_id", "started_at"),
+    )
+
+    id: Mapped[bigint_key]
+    run_key: Mapped[str]
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    state: Mapped[str] = mapped_column(Text, server_default="started")
+    location: Mapped[str | None]
+    num_inventory_files: Mapped[int | None]
+    num_storage_files: Mapped[int | None]
+    refused_because: Mapped[str | None]
+    started_at: Mapped[created]
+    inventory_read_at: Mapped[datetime | None]
+    storage_listed_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class ConsistencyFinding(Base):
+    """One file that differs. missing: in the inventory only; orphan: on storage only; unmanaged: expired by age.
+
+    state: ``seen`` (missing for the first time: not yet counted), ``found`` (to be repaired), ``repaired``, ``lost``
+    (missing, and no other copy exists), ``failed``.
+    """
+
+    __tablename__ = "consistency_findings"
+    __table_args__ = (
+        one_of("kind", "missing", "orphan", "unmanaged"),
+        one_of("state", "seen", "found", "repaired", "lost", "failed"),
+        Index("ix_consistency_findings_check_id", "check_id", "kind"),
+    )
+
+    id: Mapped[bigint_key]
+    check_id: Mapped[int] = mapped_column(ForeignKey("consistency_checks.id"))
+    kind: Mapped[str]
+    state: Mapped[str]
+    lfn: Mapped[str]
+    size_bytes: Mapped[int]
+    file_id: Mapped[int | None]
+    reason: Mapped[str | None]

@@ -1,0 +1,179 @@
+"""What is wished for at file level, and what was asked of other services for it (SEMANTICS §6).
+
+A batch is the unit of one outside call. It is stored, with the id it will have there, before the call is made.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, SmallInteger, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
+
+SUBSCRIPTION_STATES = ("new", "inbatch", "done", "retry", "held", "cancelled")
+ACTIVE_STATES = "state IN ('new', 'inbatch', 'retry', 'held')"
+LIVE_TRANSFERS = "state IN ('planned', 'submitted', 'staging', 'active')"
+HOLD_REASONS = ("no_source", "all_failed", "site_unavailable", "refused", "operator")
+BACKENDS = ("fts", "direct")
+
+
+class Subscription(Base):
+    """A wish: this file shall be at (copy), or vanish from (delete), this site. At most one active one for both.
+
+    ``activity``: what it is for, and so how urgent it is (settings ``transfers.activities``). ``note``: who held,
+    released or withdrew it by hand, and why.
+    """
+
+    __tablename__ = "subscriptions"
+    __table_args__ = (
+        one_of("action", "copy", "delete"),
+        one_of("state", *SUBSCRIPTION_STATES),
+        one_of("hold_reason", *HOLD_REASONS),
+        Index("uq_subscriptions_active", "file_id", "site_id", unique=True, postgresql_where=text(ACTIVE_STATES)),
+        Index(
+            "ix_subscriptions_queue",
+            "action",
+            "site_id",
+            "created_at",
+            postgresql_where=text("state IN ('new', 'retry')"),
+        ),
+        Index("ix_subscriptions_held", "site_id", "hold_reason", postgresql_where=text("state = 'held'")),
+        Index("ix_subscriptions_plan_id", "plan_id"),
+        Index("ix_subscriptions_file_id", "file_id"),
+        Index("ix_subscriptions_inbatch", "action", "id", postgresql_where=text("state = 'inbatch'")),
+    )
+
+    id: Mapped[bigint_key]
+    file_id: Mapped[int] = mapped_column(ForeignKey("files.id"))
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    action: Mapped[str]
+    state: Mapped[str] = mapped_column(Text, server_default="new")
+    hold_reason: Mapped[str | None]
+    origin: Mapped[str]
+    activity: Mapped[str] = mapped_column(Text, server_default="default")
+    plan_id: Mapped[int | None] = mapped_column(ForeignKey("plans.id"))
+    num_attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    last_error: Mapped[str | None]
+    note: Mapped[str | None]
+    created_at: Mapped[created]
+    updated_at: Mapped[created]
+
+
+class TransferBatch(Base):
+    """One FTS job, or with backend ``direct`` the copies of one task of ours.
+
+    ``sid`` and ``job_id`` are chosen and stored before the submit (FTS_CONTRACT §5). ``submitted_at``: when the last
+    submit began; while the batch is ``planned`` nobody knows what came of it.
+    """
+
+    __tablename__ = "transfer_batches"
+    __table_args__ = (
+        one_of("state", "planned", "submitted", "finished", "cancelled"),
+        one_of("backend", *BACKENDS),
+        Index("ix_transfer_batches_open", "id", postgresql_where=text("state IN ('planned', 'submitted')")),
+    )
+
+    id: Mapped[bigint_key]
+    sid: Mapped[str] = mapped_column(Text, unique=True)
+    job_id: Mapped[UUID] = mapped_column(Uuid, unique=True)
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    is_staging: Mapped[bool]
+    backend: Mapped[str] = mapped_column(Text, server_default="fts")
+    activity: Mapped[str] = mapped_column(Text, server_default="default")
+    state: Mapped[str] = mapped_column(Text, server_default="planned")
+    created_at: Mapped[created]
+    submitted_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Transfer(Base):
+    """One file of one batch: an attempt at a copy subscription from one source site.
+
+    ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job). No foreign
+    keys: the transaction that writes the rows has just written the batch and claimed the wishes, a wish only goes with
+    its transfers (``inventory.catalogue.removal``), and checking them costs a third of the time in which a million
+    files are planned.
+    """
+
+    __tablename__ = "transfers"
+    __table_args__ = (
+        one_of("state", "planned", "submitted", "staging", "active", "done", "failed", "cancelled"),
+        Index("ix_transfers_batch_id", "batch_id", "file_index", unique=True),
+        Index("ix_transfers_subscription_id", "subscription_id"),
+        Index("ix_transfers_finished_at", "finished_at"),
+        Index("uq_transfers_live", "subscription_id", unique=True, postgresql_where=text(LIVE_TRANSFERS)),
+    )
+
+    id: Mapped[bigint_key]
+    batch_id: Mapped[int]
+    subscription_id: Mapped[int]
+    file_index: Mapped[int] = mapped_column(Integer)
+    source_site_id: Mapped[int] = mapped_column(SmallInteger)
+    other_source_site_ids: Mapped[list[int] | None] = mapped_column(ARRAY(SmallInteger))
+    state: Mapped[str] = mapped_column(Text, server_default="planned")
+    is_recoverable: Mapped[bool | None]
+    reason: Mapped[str | None]
+    size_bytes: Mapped[int]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class DeletionBatch(Base):
+    """Deletions handed to one mapped task, all at one site."""
+
+    __tablename__ = "deletion_batches"
+    __table_args__ = (
+        one_of("state", "planned", "finished"),
+        Index("ix_deletion_batches_open", "id", postgresql_where=text("state = 'planned'")),
+    )
+
+    id: Mapped[bigint_key]
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    state: Mapped[str] = mapped_column(Text, server_default="planned")
+    created_at: Mapped[created]
+    finished_at: Mapped[datetime | None]
+
+
+class Deletion(Base):
+    """One file of one deletion batch: an attempt at a delete subscription. ``gone``: it was not there any more."""
+
+    __tablename__ = "deletions"
+    __table_args__ = (
+        one_of("state", "planned", "done", "gone", "failed"),
+        Index("ix_deletions_batch_id", "batch_id"),
+        Index("ix_deletions_subscription_id", "subscription_id"),
+        Index("ix_deletions_finished_at", "finished_at"),
+        Index("uq_deletions_live", "subscription_id", unique=True, postgresql_where=text("state = 'planned'")),
+    )
+
+    id: Mapped[bigint_key]
+    batch_id: Mapped[int] = mapped_column(ForeignKey("deletion_batches.id"))
+    subscription_id: Mapped[int] = mapped_column(ForeignKey("subscriptions.id"))
+    state: Mapped[str] = mapped_column(Text, server_default="planned")
+    is_recoverable: Mapped[bool | None]
+    reason: Mapped[str | None]
+    size_bytes: Mapped[int]
+    finished_at: Mapped[datetime | None]
+
+
+class SiteDowntime(Base):
+    """While it lasts nothing is copied to or from the site or deleted there. No ``ends_at``: until resumed."""
+
+    __tablename__ = "site_downtimes"
+    __table_args__ = (
+        CheckConstraint("ends_at >= begins_at", name="order"),
+        Index("ix_site_downtimes_site_id", "site_id"),
+    )
+
+    id: Mapped[bigint_key]
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    begins_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[created]
+    ended_by: Mapped[str | None]

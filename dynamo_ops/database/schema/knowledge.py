@@ -1,0 +1,123 @@
+"""What became of things that sources told of once: where they are from, what vanished, what was declared invalid."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, SmallInteger, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
+
+
+class DatasetSource(Base):
+    """Which metadata source told of a dataset last: only that source's silence means that it vanished.
+
+    The times are ends of the intervals of merged pulls, so that what is known does not depend on the order in which
+    intervals are merged. ``state_until``: of the pull that the dataset's state is from. ``known_until``: of the newest
+    that listed it or told its blocks. ``details_until``: of the newest whose blocks and files were compared with ours.
+    ``lost_until``: of the newest that asked for its blocks and got none.
+    ``is_open``: as told of the dataset itself, whatever its blocks are. ``release_at``: the dataset's last update as of
+    the telling that named its release.
+    """
+
+    __tablename__ = "dataset_sources"
+    __table_args__ = (Index("ix_dataset_sources_source", "source"),)
+
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True)
+    source: Mapped[str]
+    is_open: Mapped[bool]
+    release_at: Mapped[datetime | None]
+    state_until: Mapped[datetime | None]
+    known_until: Mapped[datetime | None]
+    details_until: Mapped[datetime | None]
+    lost_until: Mapped[datetime | None]
+
+
+class Vanished(Base):
+    """A dataset, block or file that its source told of before and did not list when asked for all of its kind.
+
+    Nothing is taken away for it: the inventory keeps the thing, a person decides. The row goes when it is told again.
+    ``name``: of the dataset, ``dataset#block``, or the LFN.
+    """
+
+    __tablename__ = "vanished"
+    __table_args__ = (
+        Index("uq_vanished_name", "kind", text("(md5(name)::uuid)"), unique=True),
+        one_of("kind", "dataset", "block", "file"),
+    )
+
+    id: Mapped[bigint_key]
+    source: Mapped[str]
+    kind: Mapped[str]
+    name: Mapped[str]
+    size_bytes: Mapped[int]
+    vanished_at: Mapped[created]
+
+
+class Invalidation(Base):
+    """A dataset, block or file that a person declared invalid: it left the inventory, and no source brings it back.
+
+    ``name``: of the dataset, ``dataset#block``, or the LFN. ``thing_id``: the id that it had in its table, by which
+    histories and closed requests still know it. ``size_bytes`` and ``num_files``: what was below it then.
+    """
+
+    __tablename__ = "invalidations"
+    __table_args__ = (
+        Index("uq_invalidations_name", "kind", text("(md5(name)::uuid)"), unique=True),
+        Index("ix_invalidations_thing_id", "thing_id", "kind"),
+        one_of("kind", "dataset", "block", "file"),
+    )
+
+    id: Mapped[bigint_key]
+    kind: Mapped[str]
+    name: Mapped[str]
+    thing_id: Mapped[int | None]
+    size_bytes: Mapped[int]
+    num_files: Mapped[int]
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[created]
+
+
+class SiteOverride(Base):
+    """A status that a person gave to a site, whatever its source says: until ``ends_at``, or until it is ended."""
+
+    __tablename__ = "site_overrides"
+    __table_args__ = (Index("ix_site_overrides_site_id", "site_id"), one_of("status", "ready", "waitroom", "morgue"))
+
+    id: Mapped[bigint_key]
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    status: Mapped[str]
+    ends_at: Mapped[datetime | None]
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[created]
+    ended_by: Mapped[str | None]
+
+
+class Alert(Base):
+    """A failure that people are told of: many of the same kind are one alert. Or a digest, noted so that it goes out
+    once.
+
+    ``key``: what makes failures the same (DAG, task, class, facts). ``told_at``: when a message went out last.
+    ``num_untold``: failures of the kind since then. ``claimed_by``: a token of who is sending the next one, since
+    ``claimed_at``. ``message``: the newest text; of a digest what was sent.
+    """
+
+    __tablename__ = "alerts"
+    __table_args__ = (Index("ix_alerts_last_at", "last_at"), one_of("kind", "failure", "late", "digest"))
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[str]
+    dag_id: Mapped[str]
+    task_id: Mapped[str | None]
+    error: Mapped[str]
+    message: Mapped[str]
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+    num_times: Mapped[int]
+    num_untold: Mapped[int]
+    claimed_at: Mapped[datetime | None]
+    claimed_by: Mapped[str | None]
+    told_at: Mapped[datetime | None]

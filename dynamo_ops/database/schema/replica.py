@@ -1,0 +1,95 @@
+"""What is where: replicas, their owners, quotas and locks (SEMANTICS §1)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dynamo_ops.database.schema.base import Base, bigint_key, created
+
+
+class DatasetReplica(Base):
+    """A dataset at a site. While ``is_growing``, new blocks of the dataset are subscribed for ``group_id``."""
+
+    __tablename__ = "dataset_replicas"
+    __table_args__ = (Index("ix_dataset_replicas_site_id", "site_id"),)
+
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
+    is_growing: Mapped[bool] = mapped_column(server_default=text("false"))
+    group_id: Mapped[int | None] = mapped_column(SmallInteger, ForeignKey("groups.id"))
+    created_at: Mapped[created]
+
+
+class BlockReplica(Base):
+    """A block at a site. Complete: every file of the block is there. Incomplete: those of ``block_replica_files``.
+
+    ``size_bytes``: bytes on disk, the sum over the files present. ``group_id`` null: the null group.
+    ``dataset_id`` repeats the block's, so that a site's or a dataset's replicas are read without a join on blocks.
+    """
+
+    __tablename__ = "block_replicas"
+    __table_args__ = (
+        Index("ix_block_replicas_site_id", "site_id", "dataset_id"),
+        Index("ix_block_replicas_dataset_id", "dataset_id"),
+        Index("ix_block_replicas_incomplete", "site_id", postgresql_where=text("NOT is_complete")),
+        CheckConstraint("size_bytes >= 0", name="size"),
+    )
+
+    block_id: Mapped[int] = mapped_column(ForeignKey("blocks.id"), primary_key=True)
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    group_id: Mapped[int | None] = mapped_column(SmallInteger, ForeignKey("groups.id"))
+    is_complete: Mapped[bool]
+    is_custodial: Mapped[bool] = mapped_column(server_default=text("false"))
+    size_bytes: Mapped[int]
+    last_update_at: Mapped[datetime]
+
+
+class BlockReplicaFile(Base):
+    """One row per file present of an incomplete block replica; complete replicas have no rows here.
+
+    No foreign key to files: who writes or removes rows holds the lock of the block replica, and a file that goes for
+    good would look for its rows in the whole table.
+    """
+
+    __tablename__ = "block_replica_files"
+
+    block_id: Mapped[int] = mapped_column(primary_key=True)
+    site_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    file_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class Quota(Base):
+    """Bytes that a leaf partition may take at a site. 0: nothing may be there. Negative: unlimited. No row: unknown."""
+
+    __tablename__ = "quotas"
+
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
+    partition: Mapped[str] = mapped_column(Text, primary_key=True)
+    quota_bytes: Mapped[int]
+    changed_by: Mapped[str]
+    changed_at: Mapped[created]
+
+
+class Lock(Base):
+    """What must not be deleted: dataset, dataset glob or dataset#block, at sites × of groups (globs; empty = all).
+
+    In force until ``expires_at`` (null: for ever) or ``removed_at``. Nobody erases one: housekeeping does, a year on.
+    """
+
+    __tablename__ = "locks"
+
+    id: Mapped[bigint_key]
+    item: Mapped[str]
+    sites: Mapped[str] = mapped_column(Text, server_default="")
+    groups: Mapped[str] = mapped_column(Text, server_default="")
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[created]
+    expires_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
+    removed_by: Mapped[str | None]
+    removed_because: Mapped[str | None]

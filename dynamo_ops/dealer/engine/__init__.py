@@ -1,0 +1,5 @@
+"""The decisions of one Dealer cycle: frames, proposals, configuration and a seed in, a plan out. Pure.
+
+Call: ``plan.plan_copies``; ``plugin`` is what a third party implements, ``config`` what a partition's file may say,
+``placement`` the rules of where data may go.
+"""

@@ -1,0 +1,102 @@
+"""Configuration of one Dealer cycle, read from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+
+from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.text import near
+
+TB = 10**12
+M = TypeVar("M", bound=BaseModel)
+
+
+class PluginConfig(BaseModel):
+    """One plugin: its priority (small goes first, 0 excludes all above 0) and its own settings, which it checks
+    itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    priority: int = Field(default=1, ge=0)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What is the plugin's own."""
+        return dict(self.model_extra or {})
+
+
+class DealerConfig(BaseModel):
+    """What a cycle may do. ``group`` owns copies whose plugin names no owner.
+
+    ``target_sites``: shell globs, ``!glob`` excludes, the last that matches wins. ``target_site_occupancy`` and
+    ``max_site_pending_fraction`` are fractions of the quota, ``max_total_cycle_volume`` is in TB (10^12 bytes).
+    ``placement``: rules, each with its ``type`` and settings (``dealer.engine.placement``). ``detox_policy``: the
+    partition whose last Detox cycle plugins work on; without it, the own one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: str = Field(validation_alias=AliasChoices("partition", "partition_name"))
+    group: str = Field(validation_alias=AliasChoices("group", "group_name"))
+    target_sites: tuple[str, ...] = Field(min_length=1)
+    target_site_occupancy: float = Field(gt=0)
+    max_site_pending_fraction: float = Field(ge=0)
+    max_total_cycle_volume: float = Field(gt=0)
+    placement: tuple[Mapping[str, Any], ...] = ()
+    plugins: Mapping[str, PluginConfig] = Field(min_length=1)
+    detox_policy: str | None = None
+    _file: str = PrivateAttr("<dealer>")
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Within, an error of the settings of plugins and rules, which do not know their file, names it."""
+        try:
+            yield
+        except SettingsError as error:
+            if error.facts.get("file"):
+                raise
+            raise SettingsError(f"{self._file}: {error.message}", **{**error.facts, "file": self._file}) from error
+
+
+def load_config(text: str, *, file: str = "<dealer>") -> DealerConfig:
+    """The configuration of a YAML (or JSON) text. SettingsError names file, key and reason."""
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file}: not YAML: {error}", file=file, key="", reason=str(error)) from error
+    if not isinstance(settings, dict):
+        raise SettingsError(f"{file}: expected a mapping", file=file, key="", reason="expected a mapping")
+    config = checked_settings(DealerConfig, settings, file=file)
+    config._file = file
+    return config
+
+
+def checked_settings(model: type[M], settings: Mapping[str, Any], *, file: str, below: str = "") -> M:
+    """``settings`` as a model; all that is wrong in one SettingsError, whose facts are those of the first.
+
+    ``below``: the key under which they stand. ``file`` empty: not known here, see ``DealerConfig.named``.
+    """
+    try:
+        return model.model_validate(dict(settings))
+    except ValidationError as error:
+        found = [_fault(model, fault, below) for fault in error.errors()]
+        message = "; ".join(f"{key}: {reason}" for key, reason in found)
+        told = f"{file}: {message}" if file else message
+        raise SettingsError(told, file=file, key=found[0][0], reason=found[0][1]) from error
+
+
+def _fault(model: type[BaseModel], fault: ErrorDetails, below: str) -> tuple[str, str]:
+    """Key and reason of one fault; near names of an unknown key."""
+    key = ".".join(filter(None, [below, *map(str, fault["loc"])])) or "(all of it)"
+    if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
+        known = sorted(model.model_fields)
+        return key, f"there is no such setting.{near(str(fault['loc'][0]), known)} Known: {', '.join(known) or 'none'}"
+    if fault["type"] in {"missing", "value_error"}:
+        return key, fault["msg"].removeprefix("Value error, ")
+    return key, f"{fault['msg']}, got {fault['input']!r}"

@@ -1,0 +1,5 @@
+"""The plugins of ours, each an entry point in ``dynamo_ops.dealer_plugins``: frames in, proposals out. Pure.
+
+A new one is a module here (or in a package of its own), one entry point, and a subclass of the conformance tests.
+Docs: docs/dealer-plugins.md.
+"""

@@ -1,0 +1,249 @@
+"""The files of a batch are deleted at the site's storage, and the inventory follows, chunk by chunk.
+
+FTS deletes nothing any more (FTS_CONTRACT §8): each site's storage protocol does. Outcomes are recorded and applied to
+the inventory in chunks, so that a killed task loses at most one chunk's record, and a repeated DELETE of what is gone
+is a success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.database.locks import alone
+from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
+from dynamo_ops.inventory.replica import files as replicas
+from dynamo_ops.inventory.states import (
+    DELETION_MOVES,
+    DELETION_OUTCOMES,
+    SUBSCRIPTION_MOVES,
+    DeletionObservation,
+    DeletionState,
+    SubscriptionEvent,
+    SubscriptionState,
+)
+from dynamo_ops.storage.protocol import DeletionOutcome, Storage
+from dynamo_ops.storage.registry import SiteStorage
+
+
+@dataclass(frozen=True)
+class DeletionSummary:
+    """One batch: files deleted, found gone already, failed for now, refused for good (held); bytes that went."""
+
+    batch_id: int
+    site_id: int
+    num_deleted: int = 0
+    num_gone: int = 0
+    num_failed: int = 0
+    num_refused: int = 0
+    bytes_deleted: int = 0
+    num_replicas_removed: int = 0
+
+
+def total(summaries: Sequence[DeletionSummary]) -> DeletionSummary:
+    """The sum over batches of one site, under the number of the last."""
+    names = [field.name for field in fields(DeletionSummary) if field.name not in ("batch_id", "site_id")]
+    sums = {name: sum(getattr(summary, name) for summary in summaries) for name in names}
+    return DeletionSummary(summaries[-1].batch_id, summaries[-1].site_id, **sums)
+
+
+def execute_batch(
+    db: Database, batch_id: int, open_storage: SiteStorage, limits: DeletionLimits = DEFAULT_DELETION_LIMITS
+) -> DeletionSummary:
+    """Delete the files of one batch and apply each chunk of outcomes. ``open_storage``: site id → storage.
+
+    A file wished for again since the batch was planned is left alone. Run again, it goes on where it was; while another
+    task is at the batch it does nothing. Raises SettingsError when the site has no usable storage, RetryableRemoteError
+    when what an earlier run may have begun cannot be looked at; failures of single files are recorded, not raised.
+    """
+    site_id = _site_of(db, batch_id)
+    total = DeletionSummary(batch_id, site_id)
+    with alone(db, f"deletion batch {batch_id}") as lock:
+        if lock is None:
+            return total
+        storage = open_storage(site_id)
+        try:
+            total = _add(total, _record(db, limits, _look_after(db, batch_id, limits.files_per_chunk, storage)))
+            while chunk := _next_chunk(db, batch_id, limits.files_per_chunk):
+                by_lfn = {row.lfn: row.deletion_id for row in chunk}
+                lock.execute(text("SELECT 1"))
+                outcomes = storage.delete(list(by_lfn))
+                total = _add(total, _record(db, limits, [(by_lfn[o.lfn], o) for o in outcomes]))
+        finally:
+            storage.close()
+        _finish(db, batch_id)
+    return total
+
+
+def _finish(db: Database, batch_id: int) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+            UPDATE deletion_batches SET state = 'finished', finished_at = now()
+            WHERE id = :id AND state = 'planned'"""),
+            {"id": batch_id},
+        )
+
+
+def _look_after(db: Database, batch_id: int, size: int, storage: Storage) -> list[tuple[int, DeletionOutcome]]:
+    """Outcomes of deletions that an earlier run made and could not record, whose wishes were withdrawn since.
+
+    That run was killed in its last chunk, the first ``size`` deletions still planned. Those of them still wished for
+    are made again; the others must not be, but the file may be gone all the same, and the inventory must know.
+    """
+    with db.begin() as connection:
+        rows = connection.execute(
+            text("""
+            SELECT d.id, f.lfn FROM (SELECT id, subscription_id FROM deletions
+              WHERE batch_id = :id AND state = 'planned' ORDER BY id LIMIT :size) d
+            JOIN subscriptions s ON s.id = d.subscription_id JOIN files f ON f.id = s.file_id
+            WHERE s.state <> 'inbatch' ORDER BY d.id"""),
+            {"id": batch_id, "size": size},
+        ).all()
+    return [
+        (deletion_id, DeletionOutcome(lfn, DeletionObservation.NOT_FOUND))
+        for deletion_id, lfn in rows
+        if storage.stat(lfn) is None
+    ]
+
+
+def _site_of(db: Database, batch_id: int) -> int:
+    with db.begin() as connection:
+        site_id = connection.execute(
+            text("SELECT site_id FROM deletion_batches WHERE id = :id"), {"id": batch_id}
+        ).scalar()
+    if site_id is None:
+        raise InventoryError(f"there is no deletion batch {batch_id}", batch_id=batch_id)
+    return int(site_id)
+
+
+def _next_chunk(db: Database, batch_id: int, size: int) -> list[Any]:
+    """Planned deletions still wished for. Those withdrawn meanwhile are dropped: no attempt was made at them, or the
+    file is there all the same."""
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+            DELETE FROM deletions d USING subscriptions s WHERE d.batch_id = :id AND d.state = 'planned'
+              AND s.id = d.subscription_id AND s.state <> 'inbatch'"""),
+            {"id": batch_id},
+        )
+        return list(
+            connection.execute(
+                text("""
+            SELECT d.id AS deletion_id, f.lfn FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id
+            JOIN files f ON f.id = s.file_id WHERE d.batch_id = :id AND d.state = 'planned'
+            ORDER BY d.id LIMIT :size"""),
+                {"id": batch_id, "size": size},
+            )
+        )
+
+
+def outcome_rows(outcomes: Sequence[tuple[int, DeletionOutcome]]) -> pl.DataFrame:
+    """Outcomes with the states that follow from the tables: of the deletion, and of a wish that is in the batch."""
+    rows = []
+    for deletion_id, outcome in outcomes:
+        observation = outcome.observation
+        wish = SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, DELETION_OUTCOMES[observation]]
+        rows.append(
+            (
+                deletion_id,
+                observation.value,
+                DELETION_MOVES[DeletionState.PLANNED, observation].value,
+                wish.value,
+                outcome.reason or None,
+                observation != DeletionObservation.REFUSED if outcome.reason else None,
+            )
+        )
+    return pl.DataFrame(
+        rows,
+        orient="row",
+        schema={
+            "deletion_id": pl.Int64,
+            "observation": pl.String,
+            "state": pl.String,
+            "wish_state": pl.String,
+            "reason": pl.String,
+            "is_recoverable": pl.Boolean,
+        },
+    )
+
+
+def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, DeletionOutcome]]) -> dict[str, int]:
+    """Record a chunk of outcomes and apply them, in one transaction. Returns the counts to add to the summary."""
+    if not outcomes:
+        return {}
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+            CREATE TEMPORARY TABLE outcomes (deletion_id bigint, observation text, state text, wish_state text,
+              reason text, is_recoverable boolean) ON COMMIT DROP""")
+        )
+        insert_frame(connection, "outcomes", outcome_rows(outcomes))
+        _move(connection, limits)
+        # Truth before wish: what is gone leaves the replica, also if it was wished for again in the meantime.
+        connection.execute(
+            text("""
+            CREATE TEMPORARY TABLE changed ON COMMIT DROP AS SELECT s.file_id, s.site_id
+            FROM outcomes o JOIN deletions d ON d.id = o.deletion_id JOIN subscriptions s ON s.id = d.subscription_id
+            WHERE o.state IN ('done', 'gone')""")
+        )
+        change = replicas.remove_files(connection)
+        counts = {
+            name: (number, size)
+            for name, number, size in connection.execute(
+                text("""
+            SELECT o.observation, count(*), sum(d.size_bytes)::bigint
+            FROM outcomes o JOIN deletions d ON d.id = o.deletion_id GROUP BY 1""")
+            )
+        }
+    return {
+        "num_deleted": counts.get("deleted", (0, 0))[0],
+        "bytes_deleted": counts.get("deleted", (0, 0))[1],
+        "num_gone": counts.get("not_found", (0, 0))[0],
+        "num_failed": counts.get("unavailable", (0, 0))[0],
+        "num_refused": counts.get("refused", (0, 0))[0],
+        "num_replicas_removed": change.num_removed,
+    }
+
+
+def _move(connection: Connection, limits: DeletionLimits) -> None:
+    """Attempts and wishes. Who was refused or unheard too often is held, for a person: see ``DeletionLimits``."""
+    connection.execute(
+        text("""
+        UPDATE deletions d SET state = o.state, reason = o.reason, is_recoverable = o.is_recoverable,
+          finished_at = now()
+        FROM outcomes o WHERE d.id = o.deletion_id AND d.state = 'planned'""")
+    )
+    connection.execute(
+        text(f"""
+        UPDATE subscriptions s SET updated_at = now(), last_error = o.reason,
+          state = CASE WHEN {_IS_GIVEN_UP} THEN :held ELSE o.wish_state END,
+          hold_reason = CASE WHEN {_IS_GIVEN_UP}
+                             THEN CASE WHEN o.observation = :refused THEN 'refused' ELSE 'all_failed' END END
+        FROM outcomes o JOIN deletions d ON d.id = o.deletion_id
+        WHERE s.id = d.subscription_id AND (s.state = 'inbatch' OR s.state = 'held' AND o.wish_state = :done)"""),
+        {
+            "done": SUBSCRIPTION_MOVES[SubscriptionState.HELD, SubscriptionEvent.FULFILLED].value,
+            "failed": SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.ATTEMPT_FAILED].value,
+            "held": SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.HOLD].value,
+            "refused": DeletionObservation.REFUSED.value,
+            "max_refusals": limits.max_refusals,
+            "max_attempts": limits.max_attempts,
+        },
+    )
+
+
+_IS_GIVEN_UP = """(o.wish_state = :failed AND s.num_attempts >=
+    CASE WHEN o.observation = :refused THEN :max_refusals ELSE :max_attempts END)"""
+
+
+def _add(total: DeletionSummary, counts: dict[str, int]) -> DeletionSummary:
+    return DeletionSummary(
+        total.batch_id, total.site_id, **{name: getattr(total, name) + number for name, number in counts.items()}
+    )

@@ -1,0 +1,137 @@
+"""Queued delete subscriptions become batches, each of one site; what a killed run left is found again.
+
+A file waits while FTS may be writing or reading it there, and while it is the last source of a copy to elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.database.connection import Database
+from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
+from dynamo_ops.inventory.site.usable import WRITABLE
+from dynamo_ops.inventory.states import (
+    QUEUED_SUBSCRIPTIONS,
+    sql_list,
+)
+from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
+
+# Oldest first at each ready site. A file waits while FTS may be writing it there, or reading it from there, and while
+# it is the last source of a copy that is wished for elsewhere.
+LAST_SOURCE = """(EXISTS (
+    SELECT FROM subscriptions c WHERE c.file_id = s.file_id AND c.site_id <> s.site_id
+      AND c.action = 'copy' AND (c.state IN ('new', 'inbatch', 'retry')
+        OR c.state = 'held' AND c.hold_reason IN ('site_unavailable', 'operator')))
+  AND NOT EXISTS (
+    SELECT FROM files f JOIN block_replicas r ON r.block_id = f.block_id AND r.site_id <> s.site_id
+    WHERE f.id = s.file_id AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p
+            WHERE p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = f.id))
+      AND NOT EXISTS (SELECT FROM subscriptions g WHERE g.file_id = f.id AND g.site_id = r.site_id
+            AND g.action = 'delete' AND g.state IN ('new', 'inbatch', 'retry', 'held'))))"""
+QUEUE_SQL = f"""
+    CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
+    WITH taken AS (
+      SELECT q.*, row_number() OVER (PARTITION BY q.site_id ORDER BY q.created_at, q.subscription_id) AS turn
+      FROM sites d CROSS JOIN LATERAL (
+        SELECT s.id AS subscription_id, s.file_id, s.site_id, s.created_at FROM subscriptions s
+        WHERE s.action = 'delete' AND s.site_id = d.id AND s.state IN ({sql_list(QUEUED_SUBSCRIPTIONS)})
+          AND (s.num_attempts = 0 OR s.updated_at <= now() - interval '1 second'
+               * least(:backoff * power(2, least(s.num_attempts - 1, 20)), :max_backoff))
+          AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
+          AND NOT {LAST_SOURCE}
+        ORDER BY s.created_at, s.id LIMIT :per_site FOR UPDATE OF s SKIP LOCKED) q
+      WHERE d.id IN {WRITABLE})
+    SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
+"""
+
+
+@dataclass(frozen=True)
+class RecoverDeletionsSummary:
+    """``unfinished``: batches of an earlier run still to be executed. ``num_freed``: wishes that were in no batch."""
+
+    unfinished: list[int]
+    num_freed: int
+
+
+def recover_deletions(db: Database) -> RecoverDeletionsSummary:
+    """Find batches that an earlier run planned and did not finish, and free wishes stuck in no batch."""
+    with db.begin() as connection:
+        freed = connection.execute(
+            text("""
+            UPDATE subscriptions s SET state = 'retry', updated_at = now()
+            WHERE s.action = 'delete' AND s.state = 'inbatch' AND NOT EXISTS (
+              SELECT FROM deletions d WHERE d.subscription_id = s.id AND d.state = 'planned')""")
+        ).rowcount
+        unfinished = connection.execute(
+            text(f"SELECT id FROM deletion_batches WHERE state = 'planned' AND site_id IN {WRITABLE} ORDER BY id")
+        )
+        return RecoverDeletionsSummary(list(unfinished.scalars()), freed)
+
+
+def plan_deletions(db: Database, limits: DeletionLimits = DEFAULT_DELETION_LIMITS) -> list[int]:
+    """Take queued delete wishes into batches, each of one site. Returns the new batches' ids."""
+    with db.begin() as connection:
+        _take(connection, limits)
+        cut = connection.execute(
+            text("""
+            CREATE TEMPORARY TABLE cut ON COMMIT DROP AS
+            SELECT subscription_id, file_id, site_id, (row_number() OVER (PARTITION BY site_id
+                   ORDER BY created_at, subscription_id) - 1) / :size AS part FROM queue"""),
+            {"size": limits.files_per_batch},
+        )
+        if cut.rowcount == 0:
+            return []
+        connection.execute(
+            text("""
+            CREATE TEMPORARY TABLE numbered ON COMMIT DROP AS
+            SELECT site_id, part, nextval(pg_get_serial_sequence('deletion_batches', 'id')) AS id
+            FROM (SELECT DISTINCT part, site_id FROM cut ORDER BY part, site_id) p""")
+        )
+        connection.execute(text("INSERT INTO deletion_batches (id, site_id) SELECT id, site_id FROM numbered"))
+        connection.execute(
+            text("""
+            INSERT INTO deletions (batch_id, subscription_id, size_bytes)
+            SELECT n.id, c.subscription_id, f.size_bytes
+            FROM cut c JOIN numbered n USING (site_id, part) JOIN files f ON f.id = c.file_id ORDER BY f.lfn""")
+        )
+        connection.execute(
+            text("""
+            UPDATE subscriptions s SET state = 'inbatch', num_attempts = s.num_attempts + 1, updated_at = now()
+            FROM cut c WHERE s.id = c.subscription_id""")
+        )
+        return list(connection.execute(text("SELECT id FROM numbered ORDER BY id")).scalars())
+
+
+def by_site(db: Database, batch_ids: Sequence[int]) -> list[list[int]]:
+    """These batches, those of each site together."""
+    with db.begin() as connection:
+        rows = connection.execute(
+            text("""
+            SELECT array_agg(id ORDER BY id) FROM deletion_batches WHERE id = ANY(:ids) GROUP BY site_id
+            ORDER BY min(id)"""),
+            {"ids": list(batch_ids)},
+        )
+        return [list(row[0]) for row in rows]
+
+
+def _take(connection: Connection, limits: DeletionLimits) -> None:
+    connection.execute(
+        text(f"""
+        CREATE TEMPORARY TABLE busy ON COMMIT DROP AS
+        SELECT file_id, site_id FROM {OPEN_TRANSFERS} t UNION SELECT file_id, source_site_id FROM {OPEN_TRANSFERS} t
+        UNION SELECT file_id, unnest(other_source_site_ids) FROM {OPEN_TRANSFERS} t""")
+    )
+    connection.execute(text("CREATE INDEX ON busy (file_id, site_id)"))
+    connection.execute(text("ANALYZE busy"))
+    connection.execute(
+        text(QUEUE_SQL),
+        {
+            "per_site": limits.files_per_site,
+            "per_cycle": limits.files_per_cycle,
+            "backoff": limits.backoff.total_seconds(),
+            "max_backoff": limits.max_backoff.total_seconds(),
+        },
+    )

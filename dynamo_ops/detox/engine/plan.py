@@ -1,0 +1,171 @@
+"""The deletion plan of one cycle for one partition: frames and policy in, plan out. Pure: no clock, no database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from dynamo_ops.base.errors import PlanError
+from dynamo_ops.detox.engine.cycle import Cycle
+from dynamo_ops.detox.engine.evidence import Evidence
+from dynamo_ops.detox.engine.state import State, load_state
+from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.policy.evaluation.attributes import require_attributes
+from dynamo_ops.policy.language.check import CheckedPolicy
+from dynamo_ops.policy.language.enforcement import EnforcerRule
+from dynamo_ops.policy.partition import Partitions
+
+DECISIONS = {
+    "dataset_id": pl.Int64,
+    "dataset": pl.String,
+    "site_id": pl.Int64,
+    "site": pl.String,
+    "block_id": pl.Int64,
+    "block": pl.String,
+    "group_id": pl.Int64,
+    "new_group_id": pl.Int64,
+    "decision": pl.String,
+    "line": pl.Int32,
+    "size_bytes": pl.Int64,
+    "delete_order": pl.Int32,
+    "is_placeholder": pl.Boolean,
+}
+SITE_STATES = {
+    "site_id": pl.Int64,
+    "site": pl.String,
+    "quota_bytes": pl.Int64,
+    "is_triggered": pl.Boolean,
+    "bytes_before": pl.Int64,
+    "bytes_after": pl.Int64,
+    "occupancy_before": pl.Float64,
+    "occupancy_after": pl.Float64,
+    "protected_bytes": pl.Int64,
+}
+POLICY_LINES = {"line": pl.Int32, "text": pl.String, "source_line": pl.Int32}
+
+
+@dataclass(frozen=True)
+class DeletionPlan:
+    """What one cycle decides.
+
+    ``decisions``: one row per block replica of the image, by dataset, site, block id. ``decision`` delete, keep
+    (dismissed but not needed), protect, ignore, reowned (handed over instead of deleted, and not decided again
+    since). ``group_id`` is the owner at the start, null the null group. ``new_group_id`` is set for every block
+    replica that is handed over and not deleted, whatever its decision: the commit changes its owner. ``line`` counts
+    policy lines from 1, 0 the default. ``delete_order`` numbers the deletions of the cycle from 1 (all block
+    replicas of one deletion share it), null if not deleted. ``is_placeholder``: a zero-size stand-in for an empty
+    tape replica, no row of the inventory; never deleted.
+
+    ``site_states``: one row per target site, by name. ``quota_bytes`` null unknown, 0 nothing may be there, negative
+    unlimited; occupancy accordingly null, infinite or 0. ``is_triggered``: a When line held at the start.
+    ``policy_lines``: the text and source line of each line number. ``warnings``: for a person to read. ``evidence``:
+    what the conditions saw, for ``detox.report.explain``.
+    """
+
+    partition: str
+    now: datetime
+    decisions: pl.DataFrame
+    site_states: pl.DataFrame
+    policy_lines: pl.DataFrame
+    warnings: tuple[str, ...]
+    evidence: Evidence | None = None
+
+    @property
+    def deletions(self) -> pl.DataFrame:
+        """Rows of ``decisions`` that are deleted, in the order of deletion."""
+        return self.decisions.filter(pl.col("decision") == "delete").sort("delete_order", "block", maintain_order=True)
+
+    @property
+    def handovers(self) -> pl.DataFrame:
+        """Rows of ``decisions`` that change their owner to ``new_group_id``."""
+        return self.decisions.filter(pl.col("new_group_id").is_not_null())
+
+
+def plan_deletions(
+    frames: InventoryFrames,
+    policy: CheckedPolicy,
+    partitions: Partitions,
+    *,
+    now: datetime,
+    partition: str | None = None,
+    deletion_per_iteration: float = 0.01,
+    enforcer_rules: Sequence[EnforcerRule] = (),
+    protected_sites: Sequence[str] = (),
+    attribute_max_age: timedelta = timedelta(days=7),
+) -> DeletionPlan:
+    """The plan of one cycle under ``policy``, which was checked at the same ``now``.
+
+    ``partition`` is needed when the policy names none, and must agree with the policy otherwise.
+    ``deletion_per_iteration`` is a fraction of a site's quota. PlanError when an attribute that the policy asks for
+    was not produced at all, or longer than ``attribute_max_age`` ago.
+    """
+    name = _partition_name(policy, partition)
+    if now != policy.now:
+        raise PlanError(
+            f"the policy was checked at {policy.now}, the plan is for {now}: check it again", partition=name
+        )
+    if not deletion_per_iteration > 0:
+        raise PlanError(f"deletion_per_iteration is {deletion_per_iteration}; it must be above 0", partition=name)
+    asked = {*policy.attributes(), *partitions.attributes(name)}
+    asked |= {
+        a for r in enforcer_rules if r.is_protecting for c in r.replicas for v in c.variables() for a in v.attributes
+    }
+    require_attributes(frames, asked, now=now, max_age=attribute_max_age)
+    state = load_state(frames, policy, partitions, name, attributes=sorted(asked), protected_sites=protected_sites)
+    leaves = [partitions.conditions[leaf] for leaf in partitions.leaves(name)]
+    Cycle(state, policy, enforcer_rules, deletion_per_iteration, leaves).run()
+    return _plan(frames, state, policy, name)
+
+
+def _partition_name(policy: CheckedPolicy, partition: str | None) -> str:
+    if policy.partition is None and partition is None:
+        raise PlanError("neither the policy nor the caller names a partition", file=policy.source.file)
+    if policy.partition and partition and policy.partition != partition:
+        raise PlanError(
+            f"the policy is for partition {policy.partition}, the plan for {partition}",
+            file=policy.source.file,
+            partition=partition,
+        )
+    return policy.partition or partition or ""
+
+
+def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partition: str) -> DeletionPlan:
+    lines = [policy.default, *policy.lines]
+    policy_lines = pl.DataFrame(
+        [(line.number, line.text, line.source_line) for line in lines], schema=POLICY_LINES, orient="row"
+    )
+    warnings = [*policy.notes, *(f"line {line}: {text}" for line, text in _expired(policy))]
+    site_states = state.site_states().select(pl.col(name).cast(dtype) for name, dtype in SITE_STATES.items())
+    unknown = site_states.filter(pl.col("quota_bytes").is_null())["site"].to_list()
+    warnings += [f"{site} has no quota for {partition}: nothing is deleted there" for site in unknown]
+    matched = set(np.unique(state.line).tolist())
+    idle = [
+        str(line.source_line)
+        for line in policy.lines
+        if line.number not in matched and line.condition and line.condition.in_force
+    ]
+    if idle:
+        warnings.append(
+            f"{len(idle)} of {len(policy.lines)} policy lines decided nothing: {', '.join(idle)} of the text"
+        )
+    return DeletionPlan(
+        partition=partition,
+        now=policy.now,
+        decisions=state.decisions(frames.blocks).select(pl.col(name).cast(dtype) for name, dtype in DECISIONS.items()),
+        site_states=site_states,
+        policy_lines=policy_lines,
+        warnings=tuple(warnings),
+        evidence=state.evidence(),
+    )
+
+
+def _expired(policy: CheckedPolicy) -> list[tuple[int, str]]:
+    return [
+        (line.source_line, "not in force now (until/from): it matches nothing")
+        for line in policy.lines
+        if line.condition and not line.condition.in_force
+    ]

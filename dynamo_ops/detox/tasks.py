@@ -1,0 +1,233 @@
+"""The tasks of the DAGs ``detox_<partition>``, and of ``dynamo detox``: plan → gate → (approval) → commit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from dynamo_ops.base.errors import GateError, PlanError
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.units import size_text
+from dynamo_ops.database.connection import Database
+from dynamo_ops.detox.commit import commit
+from dynamo_ops.detox.enforced import enforced_copies
+from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
+from dynamo_ops.detox.facts import deletion_facts, handover_facts, replica_decisions
+from dynamo_ops.detox.recheck import pending_sources
+from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.read import read_inventory
+from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.policy.files import policy_file, policy_text, protected_sites, read_partitions, read_rules
+from dynamo_ops.policy.language.check import load_policy
+from dynamo_ops.policy.language.enforcement import rules_text
+from dynamo_ops.quality.suites.freshness import check_freshness
+from dynamo_ops.quality.suites.plans import check_detox_plan
+from dynamo_ops.quality.thresholds import detox_limits, read_thresholds
+
+GATE = "gate"
+RULES_FRAME = "enforcer_rules"
+
+
+def make_plan(
+    frames: InventoryFrames, settings: Settings, partition: str, now: datetime, *, text: str | None = None
+) -> DeletionPlan:
+    """Decide for one partition on these frames, under its policy or the policy ``text``; nothing is stored."""
+    file = f"policy for {partition}" if text else str(policy_file(settings, partition))
+    policy = load_policy(text or policy_text(settings, partition), now=now, file=file)
+    return plan_deletions(
+        frames,
+        policy,
+        read_partitions(settings, now),
+        now=now,
+        partition=policy.partition or partition,
+        deletion_per_iteration=settings.detox.deletion_per_iteration,
+        enforcer_rules=read_rules(settings, partition, now),
+        protected_sites=protected_sites(settings, frames),
+        attribute_max_age=timedelta(hours=detox_limits(settings, partition).attribute_max_age_h),
+    )
+
+
+def plan_cycle(
+    database: Database, settings: Settings, partition: str, *, run_key: str, now: datetime, text: str | None = None
+) -> int:
+    """Decide and store the plan of one cycle, under the policy of the partition or the policy ``text``.
+
+    Returns its id. Raises PolicyError, PlanError, SettingsError; deletes nothing.
+    """
+    frames = read_inventory(database)
+    plan = make_plan(frames, settings, partition, now, text=text)
+    rules = read_rules(settings, partition, now)
+    enforced = enforced_copies(plan, frames, rules)
+    facts = deletion_facts(plan, frames, enforced)
+    stored = plan_store.save(
+        database,
+        kind="detox",
+        partition=partition,
+        run_key=run_key,
+        policy_text=text or policy_text(settings, partition),
+        now=now,
+        frames={
+            "decisions": plan.decisions,
+            "site_states": plan.site_states,
+            "policy_lines": plan.policy_lines,
+            "deletions": facts,
+            "reowned": handover_facts(plan),
+            "enforced": enforced,
+            "replica_decisions": replica_decisions(plan),
+            RULES_FRAME: pl.DataFrame({"text": [rules_text(rules)]}),
+            **(plan.evidence.frames() if plan.evidence else {}),
+        },
+        summary={**_summary(plan, facts), "deletion_per_iteration": settings.detox.deletion_per_iteration},
+        location=settings.files_at("plans"),
+    )
+    return stored.id
+
+
+def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: str) -> None:
+    """Approve the plan or refuse it. Raises GateError; then the plan can never be committed."""
+    plan = plan_store.load(database, plan_id)
+    if plan.state == "committed":
+        return
+    states = plan.frame("site_states")
+    deletions = _with_pending(database, plan.frame("deletions"))
+    deleted = deletions.group_by("site").agg(deleted_bytes=pl.col("size_bytes").sum())
+    sites = states.join(deleted, on="site", how="left").select(
+        "site", "quota_bytes", pl.col("deleted_bytes").fill_null(0)
+    )
+    try:
+        check_freshness(
+            database,
+            settings,
+            run_key,
+            f"what the plan of partition {plan.partition!r} was made with",
+            _attributes_of(database, settings, plan),
+            read_thresholds(settings),
+        )
+        check_detox_plan(
+            database,
+            run_key,
+            deletions,
+            sites,
+            detox_limits(settings, plan.partition),
+            partition=plan.partition,
+            num_image_replicas=plan.summary["num_image_replicas"],
+            num_image_replicas_before=_image_before(database, plan.partition, plan_id),
+            age_h=_age(plan) / timedelta(hours=1),
+            docs=read_thresholds(settings).data_docs,
+        )
+    except GateError as error:
+        plan_store.refuse(database, plan_id, error.message, by=GATE)
+        raise
+    if not needs_approval(database, settings, plan_id):
+        plan_store.approve(database, plan_id, GATE)
+
+
+def _attributes_of(database: Database, settings: Settings, plan: StoredPlan) -> set[str]:
+    """The attributes of datasets that the plan's policy and partition ask for."""
+    now = plan.planned_for_at
+    policy = load_policy(plan_store.policy_text(database, plan), now=now, file=f"policy of plan {plan.id}")
+    return {*policy.attributes(), *read_partitions(settings, now).attributes(plan.partition)}
+
+
+def _with_pending(database: Database, deletions: pl.DataFrame) -> pl.DataFrame:
+    """``deletions`` whose ``is_last_source`` knows of the copies that are wished for now."""
+    alone = deletions.filter("is_alone")
+    if alone.is_empty():
+        return deletions
+    with database.begin() as connection:
+        pending = pending_sources(connection, alone).with_columns(is_pending=pl.lit(True))
+    joined = deletions.join(pending, on=["block_id", "site_id"], how="left", maintain_order="left")
+    return joined.with_columns(is_last_source=pl.col("is_last_source") | pl.col("is_pending").fill_null(False))
+
+
+def needs_approval(database: Database, settings: Settings, plan_id: int) -> bool:
+    """Whether the plan deletes more bytes than may be deleted without a person's yes."""
+    plan = plan_store.load(database, plan_id)
+    return bool(plan.summary["deleted_bytes"] > detox_limits(settings, plan.partition).approval_above_bytes)
+
+
+def commit_plan(
+    database: Database,
+    settings: Settings,
+    plan_id: int,
+    *,
+    approved_by: str | None = None,
+    approved_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Commit an approved plan. ``approved_by``: the person who said yes, where one was asked, ``approved_at`` when.
+
+    What was committed before is not committed again: its summary is returned. Raises PlanError when the plan was not
+    approved, or is too old by now: then it is refused, and must be made again.
+    """
+    plan = plan_store.load(database, plan_id)
+    limits = detox_limits(settings, plan.partition)
+    if plan.state != "committed":
+        if approved_by:
+            plan_store.approve(database, plan_id, approved_by, at=approved_at)
+        _refuse_if_old(database, plan, limits.max_plan_age_h)
+    summary = commit(database, plan_id, last_copies=limits.last_copies)
+    return asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
+
+
+def reject_plan(database: Database, plan_id: int, *, by: str | None, at: datetime | None = None) -> str:
+    """A person said no, or nobody (``by`` None) said anything in time: the plan is refused. Returns the reason."""
+    reason = f"rejected by {by}" if by else "not approved in time: nobody answered, which means no"
+    plan_store.refuse(database, plan_id, reason, by=by or "nobody", at=at)
+    return reason
+
+
+def _refuse_if_old(database: Database, plan: plan_store.StoredPlan, max_age_h: float) -> None:
+    if _age(plan) > timedelta(hours=max_age_h):
+        made = f"{plan.created_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+        reason = f"made at {made} UTC, more than {max_age_h:g} hours ago (max_plan_age_h): plan again"
+        plan_store.refuse(database, plan.id, reason, by=GATE)
+        raise PlanError(f"plan {plan.id} of {plan.partition} was {reason}", plan_id=plan.id, state="refused")
+
+
+def _age(plan: plan_store.StoredPlan) -> timedelta:
+    return datetime.now(UTC) - plan.created_at
+
+
+def describe_plan(database: Database, plan_id: int) -> str:
+    """The plan in Markdown, for the person who has to approve it."""
+    plan = plan_store.load(database, plan_id)
+    rows = plan.frame("deletions").group_by("site").agg(pl.len(), pl.col("size_bytes").sum()).sort("site")
+    number, size = plan.summary["num_deletions"], plan.summary["deleted_bytes"]
+    lines = [
+        f"Plan {plan_id} of *{plan.partition}*: {number:,} block replicas, {size_text(size)}.",
+        "",
+        "| site | block replicas | size |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {site} | {number:,} | {size_text(size)} |" for site, number, size in rows.iter_rows()]
+    return "\n".join([*lines, "", *(f"- {warning}" for warning in plan.summary["warnings"])])
+
+
+def _summary(plan: DeletionPlan, facts: pl.DataFrame) -> dict[str, Any]:
+    decided = dict(plan.decisions.group_by("decision").len().sort("decision").iter_rows())
+    if facts["is_locked"].null_count():
+        raise PlanError("the plan does not know of every deletion whether it is locked", state="planned")
+    return {
+        "num_image_replicas": plan.decisions.height,
+        "decisions": decided,
+        "num_deletions": facts.height,
+        "deleted_bytes": int(facts["size_bytes"].sum()),
+        "triggered_sites": plan.site_states.filter("is_triggered")["site"].to_list(),
+        "warnings": list(plan.warnings),
+    }
+
+
+def _image_before(database: Database, partition: str, plan_id: int) -> int | None:
+    """Block replicas in the image of the last committed plan of the partition, less those it deleted itself."""
+    found = database.frame(
+        """
+        SELECT (summary->>'num_image_replicas')::bigint - coalesce((summary->'commit'->>'num_block_replicas')::bigint,
+        0) AS n FROM plans WHERE kind = 'detox' AND partition = $1 AND state = 'committed' AND id <> $2
+        ORDER BY committed_at DESC LIMIT 1""",
+        (partition, plan_id),
+    )
+    return None if found.is_empty() else int(found.item())

@@ -1,0 +1,118 @@
+"""Job documents of FTS: what to copy, from where, under which sid (FTS_CONTRACT §3, §5). Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynamo_ops.base.errors import PermanentRemoteError
+
+MAX_JOB_METADATA_BYTES = 2048
+
+
+@dataclass(frozen=True)
+class FileCopy:
+    """One file of a job.
+
+    ``transfer_id`` comes back in FTS's ``file_metadata``: answers are matched by it, never by URL.
+    ``sources``: one PFN, or several alternatives for the same bytes (then the job may hold this one file only), those
+    after the first at ``other_site_ids``.
+    """
+
+    transfer_id: int
+    subscription_id: int
+    sources: tuple[str, ...]
+    destination: str
+    size_bytes: int
+    adler32: str | None
+    activity: str = "default"
+    other_site_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """Parameters of the jobs we submit.
+
+    ``overwrite``: true, since a former attempt may have left half a file, and the destination is ours to write.
+    ``retries``: extra attempts inside FTS, of recoverable failures only. ``priority``: 1 (low) to 5; ``priorities``:
+    of jobs for these activities.
+    ``bring_online_seconds`` / ``pin_seconds``: how long a tape may take to stage, and how long the disk copy is held.
+    ``max_time_in_queue_hours``: FTS gives up on what it could not start by then; the wish is retried by us.
+    """
+
+    overwrite: bool = True
+    retries: int = 2
+    retry_delay_seconds: int = 60
+    priority: int = 3
+    verify_checksum: str = "both"
+    bring_online_seconds: int = 28_800
+    pin_seconds: int = 64_800
+    max_time_in_queue_hours: int = 24
+    priorities: Mapping[str, int] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=lambda: {"issuer": "dynamo"})
+
+
+DEFAULT_JOB_SETTINGS = JobSettings()
+
+
+def choose_sid(attempts: Iterable[tuple[int, ...]], *, salt: str = "") -> str:
+    """The sid of a job from its (subscription id, attempt number) pairs: their order does not matter.
+
+    A new attempt at the same files gives a new sid, as it must: FTS refuses the sid of a job that ended, too. ``salt``
+    keeps apart two inventories, or one that was set up anew, whose subscription ids both start at 1.
+    """
+    text = salt + ";" + ",".join(f"{subscription}:{attempt}" for subscription, attempt in sorted(attempts))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def transfer_job(
+    files: Sequence[FileCopy], sid: str, settings: JobSettings, *, batch_id: int | None = None
+) -> dict[str, Any]:
+    """A job that copies each file from its one source, or one file from the first of several sources that works."""
+    _check(files)
+    params: dict[str, Any] = {
+        "id_generator": "deterministic",
+        "sid": sid,
+        "overwrite": settings.overwrite,
+        "verify_checksum": settings.verify_checksum,
+        "retry": settings.retries,
+        "retry_delay": settings.retry_delay_seconds,
+        "priority": settings.priority,
+        "max_time_in_queue": settings.max_time_in_queue_hours,
+        "job_metadata": settings.metadata | ({"batch_id": batch_id} if batch_id is not None else {}),
+    }
+    return {"files": [_file_entry(file) for file in files], "params": params}
+
+
+def staging_job(
+    files: Sequence[FileCopy], sid: str, settings: JobSettings, *, batch_id: int | None = None
+) -> dict[str, Any]:
+    """A job that brings each file online at its tape source first, then copies it."""
+    job = transfer_job(files, sid, settings, batch_id=batch_id)
+    job["params"]["bring_online"] = settings.bring_online_seconds
+    job["params"]["copy_pin_lifetime"] = settings.pin_seconds
+    return job
+
+
+def _check(files: Sequence[FileCopy]) -> None:
+    if not files:
+        raise PermanentRemoteError("a job needs at least one file", service="fts")
+    if len(files) > 1 and any(len(file.sources) > 1 for file in files):
+        raise PermanentRemoteError("a multi-source job may hold one file only (FTS_CONTRACT §3)", service="fts")
+
+
+def _file_entry(file: FileCopy) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "sources": list(file.sources),
+        "destinations": [file.destination],
+        "filesize": file.size_bytes,
+        "activity": file.activity,
+        "metadata": {"subscription_id": file.subscription_id, "transfer_id": file.transfer_id},
+    }
+    if file.adler32:
+        entry["checksum"] = f"adler32:{file.adler32}"
+    if len(file.sources) > 1:
+        entry["selection_strategy"] = "orderly"
+    return entry

@@ -1,0 +1,92 @@
+"""What is wrong in a document that somebody hands in: each fault by its place, all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.text import near
+
+MAX_FAULTS = 20
+MAX_CANDIDATES = 2_000
+
+Hint = Callable[[Connection, str], str]
+"""Near names of one that is unknown, as the end of a message."""
+
+
+class Faults:
+    """Collects faults: the first ``MAX_FAULTS`` are kept in words, the others are counted."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.number = 0
+
+    def __bool__(self) -> bool:
+        return self.number > 0
+
+    @property
+    def is_full(self) -> bool:
+        """Further faults are only counted."""
+        return len(self.shown) >= MAX_FAULTS
+
+    def add(self, path: str, message: str) -> None:
+        """One more. ``path``: its place in the document, such as ``datasets[3].name``; empty: the document itself."""
+        self.number += 1
+        if not self.is_full:
+            self.shown.append(f"{path or 'document'}: {message}")
+
+    def add_all(self, faults: Iterable[tuple[str, str]]) -> None:
+        """One more for each (path, message)."""
+        for path, message in faults:
+            self.add(path, message)
+
+    def query(self, connection: Connection, sql: str, hint: Hint | None = None, **params: Any) -> None:
+        """One more for each row of ``sql``: columns ``path`` and ``message``, for a ``hint`` also ``name``: of what.
+
+        Rows beyond those that are shown stay in the database.
+        """
+        rows = connection.execute(
+            text(f"SELECT q.*, count(*) OVER () AS number_of_rows FROM ({sql}) AS q LIMIT {MAX_FAULTS}"), params
+        ).all()
+        for row in rows:
+            self.add(row.path, row.message + (hint(connection, row.name) if hint and not self.is_full else ""))
+        self.number += rows[0].number_of_rows - len(rows) if rows else 0
+
+    def refuse(self, what: str) -> None:
+        """Raise InventoryError with all of them, if there are any. ``what``: injection, invalidation."""
+        if not self:
+            return
+        more = self.number - len(self.shown)
+        lines = [*self.shown, f"… and {more:,} more"] if more else self.shown
+        raise InventoryError(
+            f"{what} refused, nothing was written:\n" + "\n".join(lines), faults=lines, num_faults=self.number
+        )
+
+
+def near_of(name: str, names: Iterable[str]) -> str:
+    """``. Did you mean a, b?`` for names that look like ``name``, or nothing: a hint of ``Faults.query``."""
+    hint = near(name, names)
+    return f".{hint}" if hint else ""
+
+
+def near_dataset(connection: Connection, name: str) -> str:
+    """``near_of`` among the datasets whose name begins alike."""
+    start = "/".join(name.split("/")[:2])
+    sql = "SELECT name FROM datasets WHERE starts_with(name, :start) ORDER BY name LIMIT :most"
+    return near_of(name, connection.execute(text(sql), {"start": start, "most": MAX_CANDIDATES}).scalars())
+
+
+def near_block(connection: Connection, name: str) -> str:
+    """``near_of`` among the blocks of the dataset in ``name``, which is ``dataset#block``."""
+    sql = """SELECT d.name || '#' || b.name FROM datasets AS d JOIN blocks AS b ON b.dataset_id = d.id
+             WHERE d.name = :dataset ORDER BY b.name LIMIT :most"""
+    values = {"dataset": name.partition("#")[0], "most": MAX_CANDIDATES}
+    return near_of(name, connection.execute(text(sql), values).scalars())
+
+
+def near_site(connection: Connection, name: str) -> str:
+    """``near_of`` among the sites."""
+    return near_of(name, connection.execute(text("SELECT name FROM sites")).scalars())

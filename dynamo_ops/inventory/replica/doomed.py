@@ -1,0 +1,58 @@
+"""What decides over deletions share: which block replicas stay, which blocks are left alone, which are still wanted.
+
+All SQL is about the table ``doomed`` of the transaction: one row per block replica that is to be deleted (block_id,
+dataset_id, site_id, …), with ``left_out``: null, or why it stays after all.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, sql_list
+
+ACTIVE = f"({sql_list(ACTIVE_SUBSCRIPTIONS)})"
+STAYS = """(o.group_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM doomed x WHERE x.block_id = o.block_id AND x.site_id = o.site_id AND x.left_out IS NULL))"""
+"""The block replica ``o`` is owned, and nothing of this decision takes it away."""
+
+IS_WISHED_ELSEWHERE = f"""
+        EXISTS (SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.action = 'copy'
+                    AND s.state IN {ACTIVE} AND s.site_id <> d.site_id
+                WHERE f.block_id = d.block_id)"""
+"""A copy of the block of ``d`` to another site is still pending."""
+
+IS_LAST_SOURCE = f"""
+        d.block_id IN (SELECT block_id FROM alone) AND ({IS_WISHED_ELSEWHERE}
+            OR EXISTS (SELECT FROM block_replicas o WHERE o.block_id = d.block_id AND o.site_id <> d.site_id
+                       AND NOT o.is_complete AND {STAYS}))"""
+"""Needs ``alone``: nothing complete stays, and somebody waits for the block of ``d``."""
+
+LOCKED = "it is locked"
+LAST_SOURCE = "it is the only source of a copy that is still pending"
+LAST_COPY = "it is the last copy"
+
+
+def one_deletion_at_a_time(connection: Connection) -> None:
+    """Until the end of the transaction nobody else decides over deletions: two at once would each see the other's copy
+    of a block, and both would let theirs go."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('dynamo detox commit', 0))"))
+
+
+def leave_out(connection: Connection, reason: str, condition: str) -> None:
+    """Rows ``d`` of ``doomed`` that meet the SQL condition, and were not left out before, stay for this reason."""
+    connection.execute(
+        text(f"UPDATE doomed d SET left_out = :reason WHERE left_out IS NULL AND {condition}"), {"reason": reason}
+    )
+
+
+def find_alone(connection: Connection) -> None:
+    """Make ``alone`` (block_id): blocks of which no complete replica stays anywhere, as things stand now."""
+    connection.execute(text("DROP TABLE IF EXISTS alone"))
+    connection.execute(
+        text(f"""
+        CREATE TEMPORARY TABLE alone ON COMMIT DROP AS
+        SELECT block_id FROM doomed WHERE left_out IS NULL
+        EXCEPT
+        SELECT o.block_id FROM block_replicas o JOIN doomed d USING (block_id) WHERE o.is_complete AND {STAYS}""")
+    )
+    connection.execute(text("ANALYZE alone"))

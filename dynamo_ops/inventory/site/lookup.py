@@ -1,0 +1,56 @@
+"""Which sites somebody means, by name or glob: the one look-up. What is looked up is passed on, not looked up again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.glob import glob_matches
+from dynamo_ops.base.text import near
+
+
+@dataclass(frozen=True)
+class KnownSite:
+    """A site of the inventory. ``is_glob``: it was not named itself, but matched a pattern."""
+
+    id: int
+    name: str
+    status: str
+    is_glob: bool = False
+
+
+def find_sites(connection: Connection, patterns: Sequence[str], *, statuses: Sequence[str] = ()) -> list[KnownSite]:
+    """The sites that a name or glob of ``patterns`` means, by name. ``statuses``: only such sites (none: all).
+
+    Raises InventoryError that names the patterns which mean no site (facts: ``sites``), and when there are none.
+    """
+    if not patterns:
+        raise InventoryError("no site matches an empty list", sites=[])
+    known = [site for site in all_sites(connection) if not statuses or site.status in statuses]
+    nothing = [pattern for pattern in patterns if not any(glob_matches(site.name, pattern) for site in known)]
+    if nothing:
+        kind = f"{' or '.join(statuses)} site" if statuses else "site"
+        hint = near(nothing[0], (site.name for site in known))
+        raise InventoryError(f"no {kind} matches {', '.join(map(repr, nothing))}.{hint}", sites=nothing)
+    return [
+        KnownSite(site.id, site.name, site.status, is_glob=site.name not in patterns)
+        for site in known
+        if any(glob_matches(site.name, pattern) for pattern in patterns)
+    ]
+
+
+def find_site(connection: Connection, name: str) -> KnownSite:
+    """The site of that very name. Raises InventoryError with near names."""
+    known = {site.name: site for site in all_sites(connection)}
+    if name not in known:
+        raise InventoryError(f"there is no site {name!r}.{near(name, known)}", site=name)
+    return known[name]
+
+
+def all_sites(connection: Connection) -> list[KnownSite]:
+    """Every site, by name."""
+    rows = connection.execute(text("SELECT id, name, status FROM sites ORDER BY name"))
+    return [KnownSite(int(row.id), row.name, row.status) for row in rows]

@@ -1,0 +1,231 @@
+"""What a subscription, a transfer, a deletion and their batches can be, and which moves are legal (SEMANTICS §6).
+
+Each machine is a table: (state, observation) → state. A pair that is not in the table is not legal. Observations that
+change nothing are written out, so that a repeated observation is harmless: applying one twice gives the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from dynamo_ops.base.errors import InventoryError
+
+
+class SubscriptionState(StrEnum):
+    """A wish. Active, and so in the way of an opposite wish: new, inbatch, retry, held."""
+
+    NEW = "new"
+    INBATCH = "inbatch"
+    DONE = "done"
+    RETRY = "retry"
+    HELD = "held"
+    CANCELLED = "cancelled"
+
+
+class SubscriptionEvent(StrEnum):
+    """What can happen to a wish."""
+
+    BATCHED = "batched"
+    FULFILLED = "fulfilled"
+    ATTEMPT_FAILED = "attempt_failed"
+    HOLD = "hold"
+    RELEASE = "release"
+    WITHDRAWN = "withdrawn"
+
+
+class TransferState(StrEnum):
+    """One attempt to copy one file. Live: planned, submitted, staging, active."""
+
+    PLANNED = "planned"
+    SUBMITTED = "submitted"
+    STAGING = "staging"
+    ACTIVE = "active"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TransferObservation(StrEnum):
+    """What FTS says of one file of a job. ``WRONG_SIZE``: finished, but not with the bytes the inventory knows.
+
+    ``LOST``: FTS does not know the job, neither live nor archived.
+    """
+
+    QUEUED = "queued"
+    STAGING = "staging"
+    RUNNING = "running"
+    FINISHED = "finished"
+    WRONG_SIZE = "wrong_size"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+class DeletionState(StrEnum):
+    """One attempt to delete one file. ``gone``: it was not there any more, which is as good."""
+
+    PLANNED = "planned"
+    DONE = "done"
+    GONE = "gone"
+    FAILED = "failed"
+
+
+class DeletionObservation(StrEnum):
+    """What the storage answered."""
+
+    DELETED = "deleted"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+
+
+class BatchState(StrEnum):
+    """A transfer batch is planned, submitted, finished (or cancelled unsubmitted); a deletion batch has no submit."""
+
+    PLANNED = "planned"
+    SUBMITTED = "submitted"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+class BatchEvent(StrEnum):
+    """What can happen to a batch. ``ABANDONED``: never submitted, and never will be."""
+
+    SUBMITTED = "submitted"
+    ENDED = "ended"
+    ABANDONED = "abandoned"
+
+
+_S, _E = SubscriptionState, SubscriptionEvent
+_T, _O = TransferState, TransferObservation
+_D, _R = DeletionState, DeletionObservation
+
+SUBSCRIPTION_MOVES: Mapping[tuple[SubscriptionState, SubscriptionEvent], SubscriptionState] = {
+    (_S.NEW, _E.BATCHED): _S.INBATCH,
+    (_S.RETRY, _E.BATCHED): _S.INBATCH,
+    # Found to be fulfilled already (the file is there) without an attempt of ours.
+    (_S.NEW, _E.FULFILLED): _S.DONE,
+    (_S.RETRY, _E.FULFILLED): _S.DONE,
+    (_S.HELD, _E.FULFILLED): _S.DONE,
+    (_S.INBATCH, _E.FULFILLED): _S.DONE,
+    (_S.INBATCH, _E.ATTEMPT_FAILED): _S.RETRY,
+    (_S.INBATCH, _E.HOLD): _S.HELD,
+    (_S.NEW, _E.HOLD): _S.HELD,
+    (_S.RETRY, _E.HOLD): _S.HELD,
+    (_S.HELD, _E.HOLD): _S.HELD,
+    # Held by a person while its batch was out.
+    (_S.HELD, _E.ATTEMPT_FAILED): _S.HELD,
+    (_S.HELD, _E.RELEASE): _S.RETRY,
+    (_S.NEW, _E.WITHDRAWN): _S.CANCELLED,
+    (_S.INBATCH, _E.WITHDRAWN): _S.CANCELLED,
+    (_S.RETRY, _E.WITHDRAWN): _S.CANCELLED,
+    (_S.HELD, _E.WITHDRAWN): _S.CANCELLED,
+    # A wish withdrawn while its batch was out stays withdrawn, whatever the batch brings.
+    (_S.CANCELLED, _E.FULFILLED): _S.CANCELLED,
+    (_S.CANCELLED, _E.ATTEMPT_FAILED): _S.CANCELLED,
+    (_S.CANCELLED, _E.HOLD): _S.CANCELLED,
+    (_S.CANCELLED, _E.WITHDRAWN): _S.CANCELLED,
+    (_S.DONE, _E.FULFILLED): _S.DONE,
+}
+
+_OUTCOMES = {
+    _O.QUEUED: _T.SUBMITTED,
+    _O.STAGING: _T.STAGING,
+    _O.RUNNING: _T.ACTIVE,
+    _O.FINISHED: _T.DONE,
+    _O.WRONG_SIZE: _T.FAILED,
+    _O.FAILED: _T.FAILED,
+    _O.CANCELLED: _T.CANCELLED,
+    _O.LOST: _T.FAILED,
+}
+_LIVE_TRANSFERS = (_T.PLANNED, _T.SUBMITTED, _T.STAGING, _T.ACTIVE)
+
+# A live transfer follows FTS wherever it goes: polling may miss any state between, and a retry inside FTS takes a file
+# from active back to submitted. A transfer that ended stays as it ended.
+TRANSFER_MOVES: Mapping[tuple[TransferState, TransferObservation], TransferState] = {
+    (state, seen): outcome for state in _LIVE_TRANSFERS for seen, outcome in _OUTCOMES.items()
+} | {(state, seen): state for state in (_T.DONE, _T.FAILED, _T.CANCELLED) for seen in _OUTCOMES}
+
+DELETION_MOVES: Mapping[tuple[DeletionState, DeletionObservation], DeletionState] = {
+    (_D.PLANNED, _R.DELETED): _D.DONE,
+    (_D.PLANNED, _R.NOT_FOUND): _D.GONE,
+    (_D.PLANNED, _R.REFUSED): _D.FAILED,
+    (_D.PLANNED, _R.UNAVAILABLE): _D.FAILED,
+}
+
+_B, _X = BatchState, BatchEvent
+# A batch that Dynamo copies itself, or a deletion batch, ends without a submit.
+BATCH_MOVES: Mapping[tuple[BatchState, BatchEvent], BatchState] = {
+    (_B.PLANNED, _X.SUBMITTED): _B.SUBMITTED,
+    (_B.PLANNED, _X.ENDED): _B.FINISHED,
+    (_B.PLANNED, _X.ABANDONED): _B.CANCELLED,
+    (_B.SUBMITTED, _X.SUBMITTED): _B.SUBMITTED,
+    (_B.SUBMITTED, _X.ENDED): _B.FINISHED,
+    (_B.FINISHED, _X.ENDED): _B.FINISHED,
+    (_B.FINISHED, _X.SUBMITTED): _B.FINISHED,
+    (_B.CANCELLED, _X.ABANDONED): _B.CANCELLED,
+}
+
+# What the end of an attempt means for the wish behind it. After too many failed deletions it is HOLD.
+TRANSFER_OUTCOMES: Mapping[TransferState, SubscriptionEvent] = {
+    _T.DONE: _E.FULFILLED,
+    _T.FAILED: _E.ATTEMPT_FAILED,
+    _T.CANCELLED: _E.ATTEMPT_FAILED,
+}
+DELETION_OUTCOMES: Mapping[DeletionObservation, SubscriptionEvent] = {
+    _R.DELETED: _E.FULFILLED,
+    _R.NOT_FOUND: _E.FULFILLED,
+    _R.UNAVAILABLE: _E.ATTEMPT_FAILED,
+    _R.REFUSED: _E.ATTEMPT_FAILED,
+}
+
+State = TypeVar("State", SubscriptionState, TransferState, DeletionState, BatchState)
+
+_MACHINES: Mapping[type[StrEnum], Mapping[Any, Any]] = {
+    SubscriptionState: SUBSCRIPTION_MOVES,
+    TransferState: TRANSFER_MOVES,
+    DeletionState: DELETION_MOVES,
+    BatchState: BATCH_MOVES,
+}
+
+
+def next_state(state: State, observation: StrEnum) -> State:
+    """The state after ``observation``; ``InventoryError`` when the move is not in the table of this kind of state."""
+    found: State = moved(_MACHINES[type(state)], state, observation)
+    return found
+
+
+def moved(moves: Mapping[tuple[Any, Any], Any], state: Any, event: StrEnum) -> Any:
+    """The state after ``event`` by a table of moves; ``InventoryError`` when it has no such move."""
+    try:
+        return moves[(state, event)]
+    except KeyError:
+        raise InventoryError(
+            f"{type(state).__name__} {state.value!r} does not allow {event.value!r}",
+            state=state.value,
+            event=event.value,
+        ) from None
+
+
+def sources_of(event: SubscriptionEvent) -> tuple[SubscriptionState, ...]:
+    """The states that ``event`` moves to another state: what an UPDATE for this event may touch."""
+    return moved_by(SUBSCRIPTION_MOVES, event)
+
+
+def moved_by(moves: Mapping[tuple[Any, Any], Any], event: StrEnum) -> tuple[Any, ...]:
+    """The states that ``event`` moves to another state, by a table of moves."""
+    return tuple(state for (state, seen), after in moves.items() if seen == event and after != state)
+
+
+def sql_list(states: tuple[StrEnum, ...]) -> str:
+    """``'a', 'b'``: the states, for use inside ``IN (…)``. Enum values only, so nothing needs escaping."""
+    return ", ".join(f"'{state.value}'" for state in states)
+
+
+ACTIVE_SUBSCRIPTIONS = (_S.NEW, _S.INBATCH, _S.RETRY, _S.HELD)
+QUEUED_SUBSCRIPTIONS = (_S.NEW, _S.RETRY)
+LIVE_TRANSFERS = _LIVE_TRANSFERS
+ENDED_TRANSFERS = (_T.DONE, _T.FAILED, _T.CANCELLED)
+OPEN_BATCHES = (BatchState.PLANNED, BatchState.SUBMITTED)

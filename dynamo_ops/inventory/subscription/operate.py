@@ -1,0 +1,214 @@
+"""The operator's hands on wishes: hold, release, retry, cancel. Set-wise; a million wishes are a few statements.
+
+What is under way is not waited for: a wish held or cancelled while a copy of it runs has its job cancelled by the next
+run of transfers once nobody wishes for any file of it; a file that arrives all the same is recorded as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.rows import read_rows
+from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sources_of, sql_list
+from dynamo_ops.inventory.subscription.selection import Selection, take
+from dynamo_ops.inventory.subscription.subscribe import reopen
+
+Move = Literal["hold", "release", "retry", "cancel"]
+
+# Which wishes each move may touch. Only an operator frees what an operator holds, and what was refused.
+ALLOWED: Mapping[str, str] = {
+    "hold": f"""s.state IN ({sql_list(sources_of(SubscriptionEvent.HOLD))})
+                OR s.state = 'held' AND s.hold_reason <> 'operator'""",
+    "release": f"s.state IN ({sql_list(sources_of(SubscriptionEvent.RELEASE))})",
+    "retry": "s.state = 'retry' OR s.state = 'held' AND s.hold_reason IN ('no_source','site_unavailable','all_failed')",
+    "cancel": f"s.state IN ({sql_list(sources_of(SubscriptionEvent.WITHDRAWN))})",
+}
+ROWS = {
+    "action": pl.String,
+    "state": pl.String,
+    "hold_reason": pl.String,
+    "site": pl.String,
+    "num_files": pl.Int64,
+    "size_bytes": pl.Int64,
+}
+
+
+@dataclass(frozen=True)
+class Touched:
+    """Wishes that a move is about. ``rows``: files and bytes by action, state before, hold reason before, and site.
+
+    Of a cancel: ``num_more_files`` of them were not selected themselves, but belong to block replicas that are
+    disowned; ``num_disowned`` block replicas lose their group, ``num_removed`` of these had no file and vanish;
+    ``num_unowned`` block replicas keep the files of cancelled deletions and belong to nobody.
+    """
+
+    rows: pl.DataFrame
+    num_more_files: int = 0
+    num_disowned: int = 0
+    num_removed: int = 0
+    num_unowned: int = 0
+
+    @property
+    def num_files(self) -> int:
+        """In all."""
+        return int(self.rows["num_files"].sum())
+
+    @property
+    def size_bytes(self) -> int:
+        """In all."""
+        return int(self.rows["size_bytes"].sum())
+
+
+def look(db: Database, move: Move, selection: Selection, *, disown: bool = False) -> Touched:
+    """What ``move`` would touch now. Changes nothing; raises what the move itself would raise."""
+    with db.begin() as connection:
+        take(connection, selection, ALLOWED[move], lock=False)
+        if move != "cancel":
+            return Touched(_rows(connection))
+        return _prepare_cancel(connection, disown=disown)
+
+
+def hold(db: Database, selection: Selection, *, by: str, reason: str) -> Touched:
+    """Hold wishes, queued or under way, until an operator releases them. InventoryError without a reason."""
+    note = _note("hold", by, reason, is_needed=True)
+    with db.begin() as connection:
+        take(connection, selection, ALLOWED["hold"], lock=True)
+        connection.execute(
+            text("""
+            UPDATE subscriptions s SET state = 'held', hold_reason = 'operator', note = :note, updated_at = now()
+            FROM selected x WHERE s.id = x.id"""),
+            {"note": note},
+        )
+        return Touched(_rows(connection))
+
+
+def release(db: Database, selection: Selection, *, by: str, reason: str = "") -> Touched:
+    """Free held wishes, whatever held them: each is closed and made anew, so that failed sources count as untried.
+
+    They keep their place in the queue. What cannot be served still is held again by the next run of transfers.
+    """
+    return _reopen(db, "release", selection, by, reason)
+
+
+def retry(db: Database, selection: Selection, *, by: str, reason: str = "") -> Touched:
+    """Have wishes tried again now, without their pause: failed ones, and those held by no_source, all_failed or
+    site_unavailable. As ``release`` otherwise."""
+    return _reopen(db, "retry", selection, by, reason)
+
+
+def cancel(db: Database, selection: Selection, *, by: str, reason: str, disown: bool = False) -> Touched:
+    """Withdraw wishes. InventoryError without a reason.
+
+    A copy that an incomplete block replica of some group lacks would be wished for again (``resubscribe_incomplete``).
+    Such a cancel is refused, unless ``disown``: then all copies of the block to that site are withdrawn, and the block
+    replica belongs to nobody; without a file it vanishes. A deletion cancelled keeps its file; the block replica goes
+    on belonging to nobody.
+    """
+    note = _note("cancel", by, reason, is_needed=True)
+    with db.begin() as connection:
+        take(connection, selection, ALLOWED["cancel"], lock=True)
+        touched = _prepare_cancel(connection, disown=disown)
+        connection.execute(
+            text(f"""
+            UPDATE subscriptions s SET state = 'cancelled', hold_reason = NULL, note = :note, updated_at = now()
+            FROM selected x WHERE s.id = x.id AND ({ALLOWED["cancel"]})"""),
+            {"note": note},
+        )
+        disowned = connection.execute(text(_DISOWN)).rowcount
+        removed = connection.execute(text(_REMOVE_EMPTY)).rowcount
+        if removed:
+            connection.execute(text(_REMOVE_HOLLOW))
+        return Touched(touched.rows, touched.num_more_files, disowned, removed, touched.num_unowned)
+
+
+def _reopen(db: Database, move: Move, selection: Selection, by: str, reason: str) -> Touched:
+    note = _note(move, by, reason, is_needed=False)
+    with db.begin() as connection:
+        take(connection, selection, ALLOWED[move], lock=True)
+        reopen(connection, "selected", note)
+        return Touched(_rows(connection))
+
+
+def _note(move: Move, by: str, reason: str, *, is_needed: bool) -> str:
+    reason = reason.strip()
+    if is_needed and not reason:
+        raise InventoryError(f"{move}: say why (reason is empty); it is kept with every wish")
+    return f"{by}: {reason}" if reason else by
+
+
+def _rows(connection: Connection) -> pl.DataFrame:
+    return read_rows(
+        connection,
+        """
+        SELECT x.action, x.state, x.hold_reason, d.name, count(*), sum(x.size_bytes)::bigint
+        FROM selected x JOIN sites d ON d.id = x.site_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
+        ROWS,
+    )
+
+
+def _prepare_cancel(connection: Connection, *, disown: bool) -> Touched:
+    """``wanted``: the owned incomplete block replicas that the selected copies are for. Refuses, or widens to them."""
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
+        SELECT r.block_id, r.site_id, r.dataset_id, count(*) AS num_files FROM selected x
+        JOIN block_replicas r ON r.block_id = x.block_id AND r.site_id = x.site_id
+        WHERE x.action = 'copy' AND NOT r.is_complete AND r.group_id IS NOT NULL GROUP BY 1, 2, 3""")
+    )
+    connection.execute(text("ANALYZE wanted"))
+    replicas, files = connection.execute(text("SELECT count(*), coalesce(sum(num_files), 0) FROM wanted")).one()
+    if replicas and not disown:
+        raise InventoryError(
+            f"{files} of these copies are wanted by {replicas} incomplete block replicas that a group owns: they would "
+            "be wished for again. Cancel the request or the rule that asks for them, hold them, or disown the block "
+            "replicas as well (--disown)",
+            num_files=int(files),
+            num_block_replicas=int(replicas),
+        )
+    more = connection.execute(text(_WIDEN)).rowcount if replicas else 0
+    removed = connection.execute(text(f"SELECT count(*) FROM wanted w WHERE {_HAS_NO_FILE}")).scalar_one()
+    unowned = connection.execute(
+        text("""
+        SELECT count(DISTINCT (r.block_id, r.site_id)) FROM selected x
+        JOIN block_replicas r ON r.block_id = x.block_id AND r.site_id = x.site_id
+        WHERE x.action = 'delete' AND r.group_id IS NULL""")
+    ).scalar_one()
+    return Touched(_rows(connection), more, int(replicas), int(removed), int(unowned))
+
+
+# A block replica is wanted or it is not: a copy of half a block for nobody helps nobody.
+_WIDEN = f"""
+    INSERT INTO selected
+    SELECT s.id, s.file_id, s.site_id, f.block_id, s.action, s.state, s.hold_reason, f.size_bytes
+    FROM wanted w JOIN files f ON f.block_id = w.block_id
+    JOIN subscriptions s ON s.file_id = f.id AND s.site_id = w.site_id
+    WHERE s.action = 'copy' AND ({ALLOWED["cancel"]}) AND NOT EXISTS (SELECT FROM selected x WHERE x.id = s.id)"""
+
+_HAS_NO_FILE = """NOT EXISTS (
+    SELECT FROM block_replica_files p WHERE p.block_id = w.block_id AND p.site_id = w.site_id)"""
+
+# Wished for by somebody else since it was looked at: then it stays theirs.
+_HAS_NO_WISH = f"""NOT EXISTS (
+    SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.site_id = w.site_id
+    WHERE f.block_id = w.block_id AND s.action = 'copy' AND s.state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)}))"""
+
+_DISOWN = f"""
+    UPDATE block_replicas r SET group_id = NULL FROM wanted w
+    WHERE r.block_id = w.block_id AND r.site_id = w.site_id AND NOT r.is_complete AND {_HAS_NO_WISH}"""
+
+_REMOVE_EMPTY = f"""
+    DELETE FROM block_replicas r USING wanted w
+    WHERE r.block_id = w.block_id AND r.site_id = w.site_id AND NOT r.is_complete AND r.group_id IS NULL
+      AND {_HAS_NO_FILE}"""
+
+_REMOVE_HOLLOW = """
+    DELETE FROM dataset_replicas d USING (SELECT DISTINCT dataset_id, site_id FROM wanted) w
+    WHERE d.dataset_id = w.dataset_id AND d.site_id = w.site_id AND NOT d.is_growing AND NOT EXISTS (
+      SELECT FROM block_replicas r WHERE r.dataset_id = d.dataset_id AND r.site_id = d.site_id)"""

@@ -1,0 +1,173 @@
+"""Wishes: a file shall be at a site (copy) or vanish from it (delete). Set-wise; one active wish a (file, site).
+
+The callers are the commits of Detox and Dealer, growing datasets, consistency repairs and people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import BigInteger
+
+from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sources_of, sql_list
+
+Action = Literal["copy", "delete"]
+_ACTIVE = sql_list(ACTIVE_SUBSCRIPTIONS)
+_WITHDRAWABLE = sql_list(sources_of(SubscriptionEvent.WITHDRAWN))
+
+
+@dataclass(frozen=True)
+class SubscribeSummary:
+    """``num_created`` new wishes; ``num_withdrawn`` opposite ones cancelled; ``num_standing`` were wished already."""
+
+    num_created: int
+    num_withdrawn: int
+    num_standing: int
+
+
+def subscribe(
+    connection: Connection,
+    action: Action,
+    wanted_sql: str,
+    *,
+    origin: str,
+    activity: str = "default",
+    plan_id: int | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> SubscribeSummary:
+    """Make a wish for every (file_id, site_id) of ``wanted_sql``: a SELECT of these two columns, or a table's name.
+
+    An active wish of the other kind for the same file and site is cancelled. One that already stands is left as it is,
+    whoever made it. ``origin``: who wishes (``detox``, ``dealer``, ``consistency``, a user's name), for the reports.
+    ``activity``: what copies are for, which says how urgent they are (settings ``transfers.activities``).
+    """
+    source = wanted_sql if " " in wanted_sql.strip() else f"SELECT file_id, site_id FROM {wanted_sql}"
+    connection.execute(
+        text(f"CREATE TEMPORARY TABLE wished ON COMMIT DROP AS SELECT DISTINCT w.file_id, w.site_id FROM ({source}) w"),
+        dict(params or {}),
+    )
+    connection.execute(text("ANALYZE wished"))
+    withdrawn = connection.execute(
+        text(f"""
+        UPDATE subscriptions s SET state = 'cancelled', hold_reason = NULL, updated_at = now()
+        FROM wished w WHERE s.file_id = w.file_id AND s.site_id = w.site_id
+          AND s.action <> :action AND s.state IN ({_WITHDRAWABLE})"""),
+        {"action": action},
+    ).rowcount
+    created = connection.execute(
+        text(f"""
+        INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id)
+        SELECT file_id, site_id, :action, :origin, :activity, :plan_id FROM wished ORDER BY file_id, site_id
+        ON CONFLICT (file_id, site_id) WHERE state IN ({_ACTIVE}) DO NOTHING"""),
+        {"action": action, "origin": origin, "activity": activity, "plan_id": plan_id},
+    ).rowcount
+    wished = connection.execute(text("SELECT count(*) FROM wished")).scalar_one()
+    connection.execute(text("DROP TABLE wished"))
+    return SubscribeSummary(created, withdrawn, wished - created)
+
+
+def subscribe_frame(
+    connection: Connection, action: Action, wanted: pl.DataFrame, *, origin: str, plan_id: int | None = None
+) -> SubscribeSummary:
+    """``subscribe`` for a frame with ``file_id`` and ``site_id``."""
+    connection.execute(text("CREATE TEMPORARY TABLE wished_rows (file_id bigint, site_id smallint) ON COMMIT DROP"))
+    insert_frame(connection, "wished_rows", wanted.select("file_id", "site_id"))
+    summary = subscribe(connection, action, "wished_rows", origin=origin, plan_id=plan_id)
+    connection.execute(text("DROP TABLE wished_rows"))
+    return summary
+
+
+def subscribe_blocks(
+    connection: Connection,
+    action: Action,
+    blocks_sql: str,
+    *,
+    origin: str,
+    activity: str = "default",
+    plan_id: int | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> SubscribeSummary:
+    """A wish for the files of every (block_id, site_id) of ``blocks_sql``.
+
+    copy: the files that the site lacks, and those there that were to be deleted, which withdraws that. delete: the
+    files that are there; those not there yet, but wished for, are wished away too, which cancels their copies.
+    """
+    source = blocks_sql if " " in blocks_sql.strip() else f"SELECT block_id, site_id FROM {blocks_sql}"
+    present = """EXISTS (SELECT FROM block_replicas r WHERE r.block_id = b.block_id AND r.site_id = b.site_id
+        AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p
+             WHERE p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = f.id)))"""
+    opposite = f"""EXISTS (SELECT FROM subscriptions s WHERE s.file_id = f.id AND s.site_id = b.site_id
+        AND s.action = '{"delete" if action == "copy" else "copy"}' AND s.state IN ({_ACTIVE}))"""
+    condition = f"({'NOT ' if action == 'copy' else ''}{present} OR {opposite})"
+    wanted = (
+        f"SELECT f.id AS file_id, b.site_id FROM ({source}) b JOIN files f ON f.block_id = b.block_id WHERE {condition}"
+    )
+    return subscribe(connection, action, wanted, origin=origin, activity=activity, plan_id=plan_id, params=params)
+
+
+def resubscribe_incomplete(db: Database) -> SubscribeSummary:
+    """Give owned incomplete block replicas without any active wish their copy wishes back (SEMANTICS §6).
+
+    Replicas of the null group are being deleted or were never claimed: they get none.
+    """
+    lacking = f"""
+        SELECT r.block_id, r.site_id FROM block_replicas r
+        WHERE NOT r.is_complete AND r.group_id IS NOT NULL AND NOT EXISTS (
+          SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id
+          WHERE f.block_id = r.block_id AND s.site_id = r.site_id AND s.state IN ({_ACTIVE}))"""
+    with db.begin() as connection:
+        return subscribe_blocks(connection, "copy", lacking, origin="resubscribe", activity="recovery")
+
+
+def withdraw(db: Database, subscription_ids: list[int]) -> int:
+    """Cancel these wishes where they are still active. Returns how many were."""
+    with db.begin() as connection:
+        return connection.execute(
+            _by_ids(f"""
+            UPDATE subscriptions SET state = 'cancelled', hold_reason = NULL, updated_at = now()
+            WHERE id = ANY(:ids) AND state IN ({_WITHDRAWABLE})"""),
+            {"ids": subscription_ids},
+        ).rowcount
+
+
+def release(db: Database, subscription_ids: list[int]) -> int:
+    """An operator's release of held wishes: each is closed and made anew, so that its failed sources count as untried.
+
+    Returns how many were held. The attempts so far stay with the closed wish.
+    """
+    with db.begin() as connection:
+        connection.execute(
+            _by_ids("""
+            CREATE TEMPORARY TABLE released ON COMMIT DROP AS
+            SELECT id FROM subscriptions WHERE id = ANY(:ids) AND state = 'held' ORDER BY id FOR UPDATE"""),
+            {"ids": subscription_ids},
+        )
+        return reopen(connection, "released")
+
+
+def reopen(connection: Connection, wishes: str, note: str | None = None) -> int:
+    """Close the held and failed wishes of the table ``wishes`` (id) and make each anew, as if never tried. How many.
+
+    They keep who made them and when, so their place in the queue, and how urgent they are. ``note``: who did it, why.
+    """
+    return connection.execute(
+        text(f"""
+        WITH closed AS (
+          UPDATE subscriptions s
+          SET state = 'cancelled', hold_reason = NULL, updated_at = now(), note = coalesce(:note, s.note)
+          FROM {wishes} x WHERE s.id = x.id AND s.state IN ('held', 'retry')
+          RETURNING s.file_id, s.site_id, s.action, s.origin, s.activity, s.plan_id, s.created_at, s.note)
+        INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id, created_at, note)
+        SELECT * FROM closed ORDER BY created_at, file_id, site_id"""),
+        {"note": note},
+    ).rowcount
+
+
+def _by_ids(sql: str) -> Any:
+    return text(sql).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))

@@ -1,0 +1,53 @@
+"""The locks in force now, tried on what a transaction is about to delete."""
+
+from __future__ import annotations
+
+import polars as pl
+from sqlalchemy import Connection
+
+from dynamo_ops.database.connection import select_frame
+from dynamo_ops.inventory.frames import (
+    BLOCK_REPLICAS,
+    DATASET_REPLICAS,
+    GROUPS,
+    LOCKS,
+    SITES,
+    InventoryFrames,
+    empty,
+)
+from dynamo_ops.lock.coverage import KEYS, locked_expr
+
+
+def locked_rows(connection: Connection, table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """``block_id`` and ``site_id`` of those ``rows`` (dataset_id, block_id, site_id, group_id) that a lock covers.
+
+    ``table``: the table of the transaction that holds the same datasets and blocks; their names are looked up by it.
+    """
+    locks = select_frame(
+        connection,
+        """SELECT item, sites, groups FROM locks
+           WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())""",
+        LOCKS,
+    )
+    if locks.is_empty():
+        return rows.select("block_id", "site_id").clear()
+    has_blocks = locks["item"].str.contains("#", literal=True).any()
+    frames = InventoryFrames(
+        sites=select_frame(connection, "SELECT id, name, storage_type, status FROM sites", SITES),
+        groups=select_frame(connection, "SELECT id, name, ownership_level FROM groups", GROUPS),
+        datasets=select_frame(
+            connection,
+            f"SELECT id, name FROM datasets WHERE id IN (SELECT dataset_id FROM {table})",
+            {"dataset_id": pl.Int64, "dataset": pl.String},
+        ),
+        blocks=select_frame(
+            connection,
+            f"""SELECT id, dataset_id, name FROM blocks
+                WHERE {has_blocks} AND id IN (SELECT block_id FROM {table})""",
+            {"block_id": pl.Int64, "dataset_id": pl.Int64, "block": pl.String},
+        ),
+        dataset_replicas=empty(DATASET_REPLICAS),
+        block_replicas=empty(BLOCK_REPLICAS),
+        locks=locks,
+    )
+    return rows.select(KEYS).filter(locked_expr(frames)).select("block_id", "site_id")

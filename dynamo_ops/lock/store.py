@@ -1,0 +1,269 @@
+"""Locks: what must not be deleted. Set with a reason and, better, an end; taken back, never erased (SEMANTICS §9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import text
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.glob import is_glob, texts_expr
+from dynamo_ops.base.text import near
+from dynamo_ops.base.times import Ago, moment_of, parse_time
+from dynamo_ops.database.connection import Database, Snapshot
+from dynamo_ops.inventory import frames as f
+from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.lock.coverage import covered_names, locked_expr
+
+IN_FORCE = "l.removed_at IS NULL AND (l.expires_at IS NULL OR l.expires_at > now())"
+COLUMNS = f"""
+    SELECT l.id, l.item, l.sites, l.groups, l.reason, l.created_by, l.created_at, l.expires_at, l.removed_at,
+           l.removed_by, l.removed_because, ({IN_FORCE}) AS is_in_force FROM locks l"""
+NEAR_ENOUGH = 2_000
+
+
+@dataclass(frozen=True)
+class NewLock:
+    """A lock that was set. ``warnings``: what its author may not have meant."""
+
+    id: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a lock covers now. ``lock``: its row. ``sites``: by name, site, num_block_replicas, size_bytes (on disk)."""
+
+    lock: dict[str, object]
+    sites: pl.DataFrame
+    warnings: tuple[str, ...]
+
+    @property
+    def num_block_replicas(self) -> int:
+        """At all sites."""
+        return int(self.sites["num_block_replicas"].sum())
+
+    @property
+    def size_bytes(self) -> int:
+        """On disk, at all sites."""
+        return int(self.sites["size_bytes"].sum())
+
+
+def add_lock(
+    database: Database,
+    item: str,
+    *,
+    sites: str = "",
+    groups: str = "",
+    until: str | None = None,
+    reason: str,
+    by: str,
+    now: datetime,
+    force: bool = False,
+) -> NewLock:
+    """Lock ``item`` (dataset, dataset#block, or globs of these) at ``sites`` for ``groups`` (a name or glob each).
+
+    ``sites``, ``groups`` empty: all. ``until``: a date, or how long from ``now`` (``90 days``); None: for ever.
+    ``force``: also what the inventory does not know. Raises InventoryError that names what to mend.
+    """
+    item, reason = item.strip(), reason.strip()
+    if not reason:
+        raise InventoryError(f"lock of {item!r}: say why (reason is empty)", item=item)
+    expires_at = resolve_until(until, now) if until else None
+    with database.snapshot() as snapshot:
+        warnings = _checked_item(snapshot, item, force=force)
+        warnings += _scope_warnings(_small_frames(snapshot), sites.strip(), groups.strip())
+    with database.begin() as connection:
+        found = connection.execute(
+            text("""
+            INSERT INTO locks (item, sites, groups, reason, created_by, created_at, expires_at)
+            VALUES (:item, :sites, :groups, :reason, :by, :now, :until) RETURNING id"""),
+            {
+                "item": item,
+                "sites": sites.strip(),
+                "groups": groups.strip(),
+                "reason": reason,
+                "by": by,
+                "now": now,
+                "until": expires_at,
+            },
+        ).scalar_one()
+    return NewLock(int(found), tuple(warnings))
+
+
+def resolve_until(until: str, now: datetime) -> datetime:
+    """The end of a lock, in UTC: a date or moment (ISO 8601), or a time from now (``90 days``, ``3 months``).
+
+    Raises InventoryError when it is none of these, or not after ``now``.
+    """
+    try:
+        try:
+            phrase = parse_time(until)
+        except ValueError:
+            phrase = parse_time(f"{until} ago")
+            assert isinstance(phrase, Ago)
+            phrase = Ago(-phrase.seconds, -phrase.months)
+        found = moment_of(phrase, now)
+    except (ValueError, OverflowError) as error:
+        raise InventoryError(
+            f"until {until!r}: expected a date like 2027-03-01, or how long, like '90 days'", until=until
+        ) from error
+    if found <= now:
+        raise InventoryError(
+            f"until {until!r} is {found:%Y-%m-%d %H:%M} UTC, which is over: nothing is locked", until=until
+        )
+    return found
+
+
+def remove_lock(database: Database, lock_id: int, *, reason: str, by: str) -> None:
+    """Take a lock back; it stays to be seen. Raises InventoryError when it is not in force, or no reason is given."""
+    if not reason.strip():
+        raise InventoryError(f"lock {lock_id}: say why it is removed (reason is empty)", lock_id=lock_id)
+    with database.begin() as connection:
+        changed = connection.execute(
+            text(f"""
+            UPDATE locks l SET removed_at = now(), removed_by = :by, removed_because = :reason
+            WHERE l.id = :id AND {IN_FORCE}"""),
+            {"id": lock_id, "by": by, "reason": reason.strip()},
+        ).rowcount
+    if not changed:
+        lock = _lock(database, lock_id)
+        over = (
+            f"it was removed by {lock['removed_by']}: {lock['removed_because']}"
+            if lock["removed_at"]
+            else f"it expired at {lock['expires_at']:%Y-%m-%d %H:%M} UTC"
+        )
+        raise InventoryError(f"lock {lock_id} is not in force: {over}", lock_id=lock_id)
+
+
+def list_locks(database: Database, *, item: str | None = None, expired: bool = False) -> pl.DataFrame:
+    """Locks in force, newest first; with ``expired`` instead those that are over (expired or removed).
+
+    ``item``: only locks of this item, or of items that the glob matches. Columns: id, item, sites, groups, reason,
+    created_by, created_at, expires_at, removed_at, removed_by, removed_because, is_in_force.
+    """
+    found = database.frame(f"{COLUMNS} WHERE {'NOT ' if expired else ''}({IN_FORCE}) ORDER BY l.id DESC")
+    if item is None:
+        return found
+    return found.filter(texts_expr([item], pl.col("item")))
+
+
+def lock_coverage(database: Database, lock_id: int) -> Coverage:
+    """What a lock covers now, or would cover if it were in force. Raises InventoryError if there is none."""
+    lock = _lock(database, lock_id)
+    item, sites, groups = str(lock["item"]), str(lock["sites"]), str(lock["groups"])
+    with database.snapshot() as snapshot:
+        frames = _small_frames(snapshot)
+        warnings = _scope_warnings(frames, sites, groups)
+        dataset, _, block = item.partition("#")
+        datasets = _datasets(snapshot, dataset)
+        ids = "{" + ",".join(map(str, datasets["dataset_id"])) + "}"
+        blocks = snapshot.frame(
+            "SELECT id AS block_id, dataset_id, name AS block FROM blocks WHERE dataset_id = ANY($1::text::bigint[])",
+            (ids if block else "{}",),
+        )
+        replicas = snapshot.frame(
+            """SELECT block_id, dataset_id, site_id::bigint AS site_id, group_id::bigint AS group_id, size_bytes
+               FROM block_replicas WHERE dataset_id = ANY($1::text::bigint[])""",
+            (ids,),
+        )
+    lock_row = pl.DataFrame({"item": [item], "sites": [sites], "groups": [groups]}, schema=dict(f.LOCKS))
+    whole = InventoryFrames(
+        frames.sites, frames.groups, datasets, blocks, empty(f.DATASET_REPLICAS), replicas, locks=lock_row
+    )
+    covered = (
+        replicas.filter(locked_expr(whole))
+        .join(frames.sites, on="site_id")
+        .group_by("site")
+        .agg(num_block_replicas=pl.len().cast(pl.Int64), size_bytes=pl.col("size_bytes").sum())
+        .sort("site")
+    )
+    if covered.is_empty():
+        warnings.append("it covers nothing that is there now")
+    return Coverage(lock, covered, tuple(warnings))
+
+
+def _lock(database: Database, lock_id: int) -> dict[str, object]:
+    found = database.frame(f"{COLUMNS} WHERE l.id = $1", (lock_id,))
+    if found.is_empty():
+        raise InventoryError(f"there is no lock {lock_id}", lock_id=lock_id)
+    return found.row(0, named=True)
+
+
+def _small_frames(snapshot: Snapshot) -> InventoryFrames:
+    """Sites and groups; nothing else."""
+    sites = snapshot.frame("SELECT id::bigint AS site_id, name AS site, storage_type, status FROM sites")
+    groups = snapshot.frame('SELECT id::bigint AS group_id, name AS "group", ownership_level FROM groups')
+    return InventoryFrames(
+        sites,
+        groups,
+        empty(f.DATASETS),
+        empty(f.BLOCKS),
+        empty(f.DATASET_REPLICAS),
+        empty(f.BLOCK_REPLICAS),
+    )
+
+
+def _datasets(snapshot: Snapshot, dataset: str) -> pl.DataFrame:
+    """``dataset_id``, ``dataset`` of those that the name or glob means."""
+    if not is_glob(dataset):
+        return snapshot.frame("SELECT id AS dataset_id, name AS dataset FROM datasets WHERE name = $1", (dataset,))
+    names = snapshot.frame("SELECT id AS dataset_id, name AS dataset FROM datasets")
+    return names.filter(texts_expr([dataset], pl.col("dataset")))
+
+
+def _checked_item(snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
+    """Warnings about the item; raises InventoryError for one that can cover nothing."""
+    dataset, separator, block = item.partition("#")
+    if not dataset or (separator and not block) or any(char.isspace() for char in item):
+        raise InventoryError(
+            f"{item!r} is no item: expected a dataset, dataset#block, or globs of these, without spaces", item=item
+        )
+    found = _datasets(snapshot, dataset)
+    if found.is_empty():
+        if is_glob(dataset):
+            return [f"no dataset matches {dataset} now: it will cover those that come"]
+        if force:
+            return [f"dataset {dataset} is not known now: it is covered once it comes"]
+        raise InventoryError(
+            f"unknown dataset {dataset!r}.{near(dataset, _names_like(snapshot, dataset))} "
+            "Force it to lock a dataset that is still to come",
+            dataset=dataset,
+        )
+    if not block or is_glob(dataset):
+        return []
+    blocks = snapshot.frame("SELECT name FROM blocks WHERE dataset_id = $1", (int(found["dataset_id"][0]),))["name"]
+    if blocks.to_frame("name").select(texts_expr([block], pl.col("name"))).to_series().any():
+        return []
+    if is_glob(block) or force:
+        return [f"no block of {dataset} is called {block} now: it will cover those that come"]
+    raise InventoryError(
+        f"{dataset} has no block {block!r}.{near(block, blocks)} Force it to lock a block that is still to come",
+        dataset=dataset,
+        block=block,
+    )
+
+
+def _names_like(snapshot: Snapshot, dataset: str) -> list[str]:
+    """Names that begin as ``dataset`` does, the longer the better: to be told as near ones."""
+    length = len(dataset)
+    while length > 1:
+        length //= 2
+        found = snapshot.frame(
+            "SELECT name FROM datasets WHERE starts_with(name, $1) ORDER BY name LIMIT $2",
+            (dataset[:length], NEAR_ENOUGH),
+        )
+        if found.height:
+            return found["name"].to_list()
+    return []
+
+
+def _scope_warnings(frames: InventoryFrames, sites: str, groups: str) -> list[str]:
+    known = covered_names(frames, sites, groups)
+    return [
+        f"no {noun} matches {given!r}: the lock counts for all {noun}s"
+        for noun, given, found in (("site", sites, known["sites"]), ("group", groups, known["groups"]))
+        if given and not found
+    ]

@@ -1,0 +1,273 @@
+"""Plans as data: stored before anything is done, compared, gated, approved, and committed once.
+
+planned ─gate─► approved ─commit─► committed
+   └────gate or person────► refused
+
+A plan's rows are Parquet files in an fsspec location; the row in ``plans`` names them and guards the state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import fsspec
+import polars as pl
+from sqlalchemy import Connection, DateTime, Row, bindparam, text
+
+from dynamo_ops.base.errors import PlanError
+from dynamo_ops.database.connection import Database
+
+COLUMNS = """id, kind, partition, run_key, state, policy_version_id, location, summary, planned_for_at, created_at,
+             approved_by, approved_at, refused_by, refused_at, refused_because"""
+
+
+@dataclass(frozen=True)
+class StoredPlan:
+    """One row of ``plans``. ``summary``: figures for people; the frames are read from ``location`` when asked for.
+
+    ``created_at``: when it was made; ``planned_for_at``: the moment that it decides for, earlier in a backfill.
+    """
+
+    id: int
+    kind: str
+    partition: str
+    run_key: str
+    state: str
+    policy_version_id: int
+    location: str
+    summary: dict[str, Any]
+    planned_for_at: datetime
+    created_at: datetime
+    approved_by: str | None
+    approved_at: datetime | None
+    refused_by: str | None
+    refused_at: datetime | None
+    refused_because: str | None
+
+    def frame(self, name: str) -> pl.DataFrame:
+        """One of the plan's frames."""
+        with fsspec.open(f"{self.location}/{name}.parquet", "rb") as handle:
+            return pl.read_parquet(handle)
+
+
+def save(
+    database: Database,
+    *,
+    kind: str,
+    partition: str,
+    run_key: str,
+    policy_text: str,
+    now: datetime,
+    frames: Mapping[str, pl.DataFrame],
+    summary: Mapping[str, Any],
+    location: str,
+) -> StoredPlan:
+    """Store a plan; frames first, so that a row never names files that are not there.
+
+    A plan of the same ``run_key`` that is planned or approved is replaced; a committed one is returned as it is.
+    One that was refused stays for good: it gives up its key (to which its id is added), and a new plan is stored.
+    """
+    folder = f"{location}/{kind}/{partition}/{uuid4().hex}"
+    for name, frame in frames.items():
+        with fsspec.open(f"{folder}/{name}.parquet", "wb", auto_mkdir=True) as handle:
+            frame.write_parquet(handle)
+    with database.begin() as connection:
+        version = _policy_version(connection, kind, partition, policy_text)
+        connection.execute(
+            text("""
+            UPDATE plans SET run_key = run_key || ' (refused ' || id || ')'
+            WHERE kind = :kind AND partition = :partition AND run_key = :run_key AND state = 'refused'
+        """),
+            {"kind": kind, "partition": partition, "run_key": run_key},
+        )
+        connection.execute(
+            text("""
+            INSERT INTO plans (kind, partition, run_key, policy_version_id, location, summary, planned_for_at)
+            VALUES (:kind, :partition, :run_key, :version, :location, CAST(:summary AS jsonb), :now)
+            ON CONFLICT (kind, partition, run_key) DO UPDATE SET
+                state = 'planned', policy_version_id = excluded.policy_version_id, location = excluded.location,
+                summary = excluded.summary, planned_for_at = excluded.planned_for_at, created_at = now(),
+                approved_by = NULL, approved_at = NULL
+            WHERE plans.state <> 'committed'
+        """),
+            {
+                "kind": kind,
+                "partition": partition,
+                "run_key": run_key,
+                "version": version,
+                "location": folder,
+                "summary": json.dumps(dict(summary)),
+                "now": now,
+            },
+        )
+        found = _of_run(connection, kind, partition, run_key)
+    assert found is not None
+    return found
+
+
+def load(database: Database, plan_id: int) -> StoredPlan:
+    """The plan of this id. Raises PlanError if there is none."""
+    with database.begin() as connection:
+        return _one(connection, plan_id)
+
+
+def policy_text(database: Database, plan: StoredPlan) -> str:
+    """The policy or Dealer configuration that the plan was made under."""
+    with database.begin() as connection:
+        found = connection.execute(
+            text("SELECT text FROM policy_versions WHERE id = :id"), {"id": plan.policy_version_id}
+        ).scalar_one()
+    return str(found)
+
+
+def approve(database: Database, plan_id: int, by: str, *, at: datetime | None = None) -> None:
+    """A gate or a person lets the plan through; ``at``: when they said so, now if not given.
+
+    Raises PlanError unless the plan is planned (or approved already: the first approval stands).
+    """
+    _move(
+        database,
+        plan_id,
+        "approved",
+        ("planned", "approved"),
+        "approved_by = coalesce(approved_by, :by), approved_at = coalesce(approved_at, :at, now())",
+        {"by": by, "at": at},
+    )
+
+
+def refuse(database: Database, plan_id: int, reason: str, *, by: str = "gate", at: datetime | None = None) -> None:
+    """A gate or a person stops the plan: it can never be committed. The newest refusal is the one that is told.
+
+    Raises PlanError if it was committed.
+    """
+    _move(
+        database,
+        plan_id,
+        "refused",
+        ("planned", "approved", "refused"),
+        "refused_because = :reason, refused_by = :by, refused_at = coalesce(:at, now())",
+        {"reason": reason, "by": by, "at": at},
+    )
+
+
+def lock_for_commit(connection: Connection, plan_id: int) -> StoredPlan:
+    """The plan, and until the end of the transaction the only right to commit anything in its partition.
+
+    The advisory lock is the partition's, whatever the kind: Detox and Dealer never commit at the same time.
+    Raises PlanError unless the plan is approved or committed already (the caller returns then).
+    """
+    plan = _one(connection, plan_id)
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"dynamo partition {plan.partition}"}
+    )
+    plan = _one(connection, plan_id, "FOR UPDATE")
+    if plan.state not in {"approved", "committed"}:
+        because = f": {plan.refused_because}" if plan.refused_because else ""
+        raise PlanError(
+            f"plan {plan.id} ({plan.kind} of {plan.partition}) is {plan.state}{because}; "
+            "only an approved plan can be committed",
+            plan_id=plan.id,
+            state=plan.state,
+        )
+    return plan
+
+
+def previous_committed(connection: Connection, plan: StoredPlan) -> StoredPlan | None:
+    """The plan of the same kind and partition that was committed last, this one aside; None if there is none."""
+    found = connection.execute(
+        text(f"""
+        SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND state = 'committed' AND id <> :id
+        ORDER BY committed_at DESC, id DESC LIMIT 1"""),
+        {"kind": plan.kind, "partition": plan.partition, "id": plan.id},
+    ).one_or_none()
+    return None if found is None else _plan(found)
+
+
+def of_run(database: Database, kind: str, partition: str, run_key: str) -> StoredPlan | None:
+    """The plan that this cycle has stored last, whatever its state; None if it has stored none."""
+    with database.begin() as connection:
+        return _of_run(connection, kind, partition, run_key)
+
+
+def last_committed(database: Database, kind: str, partition: str) -> StoredPlan | None:
+    """The plan of this kind and partition that was committed last; None if there is none."""
+    with database.begin() as connection:
+        found = connection.execute(
+            text(f"""
+            SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND state = 'committed'
+            ORDER BY committed_at DESC, id DESC LIMIT 1"""),
+            {"kind": kind, "partition": partition},
+        ).one_or_none()
+    return None if found is None else _plan(found)
+
+
+def mark_committed(connection: Connection, plan: StoredPlan, result: Mapping[str, Any]) -> None:
+    """The end of a commit, in its transaction: the plan is committed, and says what was done."""
+    connection.execute(
+        text("""
+        UPDATE plans SET state = 'committed', committed_at = now(),
+               summary = summary || CAST(:result AS jsonb) WHERE id = :id
+    """),
+        {"id": plan.id, "result": json.dumps({"commit": dict(result)})},
+    )
+
+
+def _move(
+    database: Database, plan_id: int, state: str, allowed: tuple[str, ...], change: str, values: Mapping[str, Any]
+) -> None:
+    with database.begin() as connection:
+        plan = _one(connection, plan_id, "FOR UPDATE")
+        if plan.state not in allowed:
+            raise PlanError(
+                f"plan {plan_id} is {plan.state}: it cannot become {state}", plan_id=plan_id, state=plan.state
+            )
+        typed = text(f"UPDATE plans SET state = :state, {change} WHERE id = :id").bindparams(
+            bindparam("at", type_=DateTime(timezone=True))
+        )
+        connection.execute(typed, {"id": plan_id, "state": state, **values})
+
+
+def _policy_version(connection: Connection, kind: str, partition: str, policy_text: str) -> int:
+    digest = hashlib.sha256(policy_text.encode()).hexdigest()
+    values = {"kind": kind, "partition": partition, "sha256": digest, "text": policy_text}
+    connection.execute(
+        text("""
+        INSERT INTO policy_versions (kind, partition, sha256, text) VALUES (:kind, :partition, :sha256, :text)
+        ON CONFLICT DO NOTHING
+    """),
+        values,
+    )
+    found = connection.execute(
+        text("""
+        SELECT id FROM policy_versions WHERE kind = :kind AND partition = :partition AND sha256 = :sha256
+    """),
+        values,
+    ).scalar_one()
+    return int(found)
+
+
+def _one(connection: Connection, plan_id: int, lock: str = "") -> StoredPlan:
+    found = connection.execute(
+        text(f"SELECT {COLUMNS} FROM plans WHERE id = :id {lock}"), {"id": plan_id}
+    ).one_or_none()
+    if found is None:
+        raise PlanError(f"there is no plan {plan_id}", plan_id=plan_id, state=None)
+    return _plan(found)
+
+
+def _of_run(connection: Connection, kind: str, partition: str, run_key: str) -> StoredPlan | None:
+    found = connection.execute(
+        text(f"SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND run_key = :run_key"),
+        {"kind": kind, "partition": partition, "run_key": run_key},
+    ).one_or_none()
+    return None if found is None else _plan(found)
+
+
+def _plan(row: Row[Any]) -> StoredPlan:
+    return StoredPlan(**row._mapping)

@@ -1,0 +1,5 @@
+"""Checked conditions on columns: one value a dataset replica or block replica; unknown never selects a deletion.
+
+Call: ``image.lay_out`` (what conditions see), ``evaluate.Evaluator``, ``compile`` (conditions as Polars expressions),
+``attributes`` (datasets and sites as tables, and whether attributes are fresh).
+"""

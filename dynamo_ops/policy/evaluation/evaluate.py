@@ -1,0 +1,223 @@
+"""Which policy line decides each block replica: the checked conditions evaluated set-wise on an image.
+
+The state of the image (who is left, who owns what) is the caller's; the evaluator itself never changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from dynamo_ops.policy.evaluation.columns import REPLICA_COLUMNS
+from dynamo_ops.policy.evaluation.image import Flags, Image, Indices, Small
+from dynamo_ops.policy.evaluation.predicates import Predicates
+from dynamo_ops.policy.evaluation.view import View
+from dynamo_ops.policy.language.check import CheckedCondition, CheckedLine, CheckedOrderKey
+from dynamo_ops.policy.language.enforcement import EnforcerRule
+from dynamo_ops.policy.language.variables import Column, Scope
+
+KEEPS_DATA = frozenset({"Protect", "Ignore"})
+ENFORCED = "replica.enforcer_protected"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The outcome of one evaluation.
+
+    By open block replica: ``rows`` (of the image, ascending), ``lines`` (0 default), ``is_partial`` (a Block line that
+    took only some of the blocks that were left). By dataset replica: ``replicas`` (ascending) and ``order_keys`` (keys
+    × replicas), of the whole replica, so that ascending is what is deleted first.
+    """
+
+    rows: Indices
+    lines: Small
+    is_partial: Flags
+    replicas: Small
+    order_keys: npt.NDArray[np.float64]
+
+
+class Evaluator:
+    """Evaluates lines, enforcer rules and order of one policy on one image. ``selections``: further conditions."""
+
+    def __init__(
+        self,
+        image: Image,
+        *,
+        lines: Sequence[CheckedLine] = (),
+        order: Sequence[CheckedOrderKey] = (),
+        rules: Sequence[EnforcerRule] = (),
+        selections: Sequence[CheckedCondition] = (),
+    ) -> None:
+        self.image = image
+        self.lines = [(line, line.condition) for line in lines if line.condition is not None]
+        self.is_block_line = np.zeros(len(self.lines) + 1, dtype=np.bool_)
+        self.is_block_line[[line.number for line, _ in self.lines if line.is_block]] = True
+        asked = {variable.name for _, c in self.lines for variable in c.variables()}
+        asked |= {key.variable.name for key in order}
+        self.rules = [rule for rule in rules if rule.is_protecting] if ENFORCED in asked else []
+        conditions = [condition for _, condition in self.lines]
+        conditions += [c for rule in self.rules for c in (*rule.destinations, *rule.sources, *rule.replicas)]
+        self.predicates = Predicates(image, [*conditions, *selections])
+        self.order = [OrderKey(image, key) for key in order]
+
+    def evaluate(self, rows: Indices, group: Small, is_open: Flags) -> Verdicts:
+        """Decide the open block replicas among ``rows``: all that is left of some datasets, ascending.
+
+        ``group``: who owns them now; ``is_open``: to be decided, and in view of its own replica.
+        """
+        lines, is_partial = np.zeros(len(rows), dtype=np.int32), np.zeros(len(rows), dtype=np.bool_)
+        if not len(rows):
+            none = np.empty(0, dtype=np.int32)
+            return Verdicts(rows, lines, is_partial, none, np.empty((len(self.order), 0)))
+        whole = self.whole(rows, group)
+        self._decide(whole, is_open, lines, is_partial)
+        keys = np.array([key.values(whole) for key in self.order]).reshape(len(self.order), len(whole.replicas))
+        return Verdicts(rows[is_open], lines[is_open], is_partial[is_open], whole.replicas, keys)
+
+    def whole(self, rows: Indices, group: Small) -> View:
+        """The view of whole replicas, with what enforcer rules say of them."""
+        view = View(self.image, rows, group)
+        if self.rules:
+            view.is_enforced = self._enforced(view)
+        return view
+
+    def first_lines(self, view: View, start: int | Small = 1) -> Small:
+        """By replica of ``view``: the first line from ``start`` on that matches it, or 0."""
+        found = np.zeros(len(view.replicas), dtype=np.int32)
+        is_open = np.ones(len(found), dtype=np.bool_)
+        for line, condition in self.lines:
+            hit = self.holds(view, condition, unknown=line.verb in KEEPS_DATA)
+            hit &= is_open
+            hit &= start <= line.number
+            found[hit] = line.number
+            is_open &= ~hit
+        return found
+
+    def holds(self, view: View, condition: CheckedCondition, *, unknown: bool) -> Flags:
+        """By replica of ``view``: all predicates hold; ``unknown`` says what one that cannot be told counts as."""
+        result = np.full(len(view.replicas), condition.in_force)
+        if condition.in_force:
+            for predicate in condition.predicates:
+                result &= self.predicates.on_replicas(view, predicate, unknown=unknown)
+        return result
+
+    def holds_for_blocks(self, view: View, condition: CheckedCondition) -> Flags:
+        """By block replica of ``view``: its own predicates hold for it alone."""
+        result = np.ones(len(view.rows), dtype=np.bool_)
+        for predicate in condition.predicates:
+            if predicate.variable.scope is Scope.BLOCK_REPLICA:
+                result &= self.predicates.on_blocks(view, predicate)
+        return result
+
+    def is_any(self, conditions: Sequence[CheckedCondition], rows: Indices, group: Small) -> Flags:
+        """By row: one of ``conditions`` (of ``selections``, on single block replicas) holds for certain."""
+        view = View(self.image, rows, group)
+        result = np.zeros(len(rows), dtype=np.bool_)
+        for condition in conditions:
+            holds = np.full(len(rows), condition.in_force)
+            for predicate in condition.predicates:
+                holds &= self.predicates.on_rows(view, predicate)
+            result |= holds
+        return result
+
+    def matching_replicas(self, conditions: Sequence[CheckedCondition]) -> pl.DataFrame:
+        """``dataset``, ``site`` (indices) of the replicas of the image that meet one of ``conditions`` (of
+        ``selections``) for certain."""
+        if not self.image.num_rows:
+            return pl.DataFrame(schema={"dataset": pl.Int32, "site": pl.Int32})
+        view = self.whole(np.arange(self.image.num_rows), self.image.group)
+        found = np.zeros(len(view.replicas), dtype=np.bool_)
+        for condition in conditions:
+            found |= self.holds(view, condition, unknown=False)
+        return pl.DataFrame({"dataset": view.dataset[found], "site": view.site[found]})
+
+    def _decide(self, whole: View, is_open: Flags, lines: Small, is_partial: Flags) -> None:
+        """Fill ``lines`` and ``is_partial``: pass after pass, each on the rows that Block lines left over."""
+        pending = np.flatnonzero(is_open)
+        start: int | Small = 1
+        view, at = self._first_view(whole, is_open, pending)
+        while len(pending):
+            place = view.replica_of_row[at]
+            found = self.first_lines(view, start)[place]
+            lines[pending] = found
+            if not self.is_block_line[found].any():
+                return
+            match = self._match_of_blocks(view, at, found)
+            has_left = np.bincount(place[~match], minlength=len(view.replicas))[place] > 0
+            is_partial[pending] = self.is_block_line[found] & has_left & match
+            pending, start = pending[~match], found[~match] + 1
+            if len(pending):
+                view, at = self._remaining(whole, pending)
+                start = start[view.starts]
+
+    def _first_view(self, whole: View, is_open: Flags, pending: Indices) -> tuple[View, Indices]:
+        """The whole view, if every replica to be decided is in it with all its blocks; and the place of each row."""
+        some, every = whole.any(is_open), np.logical_and.reduceat(is_open, whole.starts)
+        return (whole, pending) if np.array_equal(some, every) else self._remaining(whole, pending)
+
+    def _remaining(self, whole: View, pending: Indices) -> tuple[View, Indices]:
+        view = View(self.image, whole.rows[pending], whole.group[pending], whole=whole, position=pending)
+        view.is_enforced = whole.is_enforced[view.in_whole]
+        return view, np.arange(len(pending))
+
+    def _match_of_blocks(self, view: View, at: Indices, found: Small) -> Flags:
+        """By row: the block matches the Block line that took its replica (true for lines of other kinds)."""
+        match = np.ones(len(found), dtype=np.bool_)
+        for line, condition in self.lines:
+            rows = np.flatnonzero(found == line.number) if line.is_block else ()
+            if len(rows):
+                match[rows] = self.holds_for_blocks(view, condition)[at[rows]]
+        return match
+
+    def _enforced(self, view: View) -> Flags:
+        """Replicas at destinations of a rule, when no more copies are there than it asks for."""
+        protected = np.zeros(len(view.replicas), dtype=np.bool_)
+        for rule in self.rules:
+            at_destination = self._any(view, rule.destinations)
+            at_source = self._any(view, rule.sources) & self._any(view, rule.replicas)
+            few = view.over_dataset(at_destination) <= rule.num_copies
+            protected |= at_destination & few & (view.over_dataset(at_source) > 0)
+        return protected
+
+    def _any(self, view: View, conditions: Sequence[CheckedCondition]) -> Flags:
+        result = np.zeros(len(view.replicas), dtype=np.bool_)
+        for condition in conditions:
+            result |= self.holds(view, condition, unknown=False)
+        return result
+
+
+class OrderKey:
+    """One key of ``Order``: a number a replica; unknown values last, decreasing keys negated."""
+
+    def __init__(self, image: Image, key: CheckedOrderKey) -> None:
+        self.sign = -1.0 if key.is_decreasing else 1.0
+        self.scope, source = key.variable.scope, key.variable.source
+        self.name = source.name
+        self.table: npt.NDArray[np.float64] | None = None
+        column = source.name if isinstance(source, Column) else f"attribute:{source.name}"
+        if self.scope is Scope.DATASET:
+            self.table = self._known(_as_number(image.datasets[column]).to_numpy())
+        elif self.scope is Scope.SITE:
+            self.table = self._known(_as_number(image.sites[column]).to_numpy())
+
+    def _known(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        values = values * self.sign
+        return np.where(np.isnan(values), np.inf, values)
+
+    def values(self, view: View) -> npt.NDArray[np.float64]:
+        """By replica of ``view``."""
+        if self.table is not None:
+            return self.table[view.site if self.scope is Scope.SITE else view.dataset]
+        return self._known(np.asarray(REPLICA_COLUMNS[self.name](view), dtype=np.float64))
+
+
+def _as_number(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.String:
+        return values.rank("dense").cast(pl.Float64)
+    if values.dtype.is_temporal():
+        return values.dt.epoch("us").cast(pl.Float64)
+    return values.cast(pl.Float64)

@@ -1,0 +1,52 @@
+"""The steps of a day's popularity: pull days into staging, replace them by what a gate let in, then the attributes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date
+
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.staging import pull as staging
+from dynamo_ops.popularity import aggregate
+from dynamo_ops.popularity.attributes import produce_all
+from dynamo_ops.popularity.days import DayOfSource, make_source
+
+
+def staging_key(run_key: str, day: str) -> str:
+    """Under which key a run stages one of the days that it pulls."""
+    return f"{run_key}@{day}"
+
+
+def pull(db: Database, settings: Settings, run_key: str, what: DayOfSource) -> int:
+    """Stage one day of one source; returns the number of records.
+
+    The fingerprint is asked for before the data: what comes in between makes the day be pulled once more, not missed.
+    """
+    asked_at = db.frame("SELECT clock_timestamp() AS now").item()
+    day, key = date.fromisoformat(what.day), staging_key(run_key, what.day)
+    source = make_source(settings, what.source, what.kind)
+    fingerprint = source.fingerprint(day)
+    if what.kind == "demand":
+        records = source.demand(day)  # type: ignore[union-attr]
+        staging.stage_demand(db, key, what.source, records, fingerprint, asked_at)
+    else:
+        records = source.accesses(day)  # type: ignore[union-attr]
+        staging.stage_accesses(db, key, what.source, records, fingerprint, asked_at)
+    return int(records.height)
+
+
+def replace_day(db: Database, run_key: str, what: DayOfSource) -> dict[str, object]:
+    """Replace one day of one source by what the run staged of it; returns the summary."""
+    day = date.fromisoformat(what.day)
+    return asdict(aggregate.replace_day(db, staging_key(run_key, what.day), day, what.source, what.kind))
+
+
+def rank(db: Database, settings: Settings) -> dict[str, int]:
+    """Count what is known by now, forget what was unknown for too long, then produce all attributes.
+
+    Returns how many datasets have a value, by attribute.
+    """
+    aggregate.resolve_unknown(db)
+    aggregate.prune_unknown(db, settings.popularity.keep_unknown_days)
+    return produce_all(db)

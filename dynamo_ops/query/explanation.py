@@ -1,0 +1,329 @@
+"""Why a file is where it is, and why a wish stands where it stands: in a sentence, with attempts and sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
+from dynamo_ops.deletion.queue import LAST_SOURCE
+from dynamo_ops.inventory.site.lookup import find_sites
+from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
+from dynamo_ops.inventory.states import (
+    ACTIVE_SUBSCRIPTIONS,
+    LIVE_TRANSFERS,
+    QUEUED_SUBSCRIPTIONS,
+    sql_list,
+)
+from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
+from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
+
+MAX_ATTEMPTS = 100
+OF_FILE = f"""(
+    SELECT * FROM subscriptions WHERE file_id = :file AND state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)})
+    UNION ALL SELECT * FROM subscriptions WHERE file_id = :file AND state IN ('done', 'cancelled'))"""
+"""Every wish for the file ever made: two halves, since each has an index of its own."""
+_LIVE = {state.value for state in LIVE_TRANSFERS}
+
+
+@dataclass(frozen=True)
+class QueueRules:
+    """What the place in the queue depends on: pauses after failures, and the head start of each activity."""
+
+    transfers: TransferLimits = DEFAULT_TRANSFER_LIMITS
+    deletions: DeletionLimits = DEFAULT_DELETION_LIMITS
+    head_starts: Mapping[str, timedelta] = field(default_factory=dict)
+
+
+DEFAULT_RULES = QueueRules()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One wish. ``because``: why it stands where it stands.
+
+    ``attempts``, newest first, those of earlier wishes for the same here included: subscription_id, batch_id, backend,
+    job_id, source, state, reason, is_recoverable, started_at, finished_at. ``sources``, of a copy: as of
+    ``FileExplanation``, with num_failed and last_error of this wish.
+    """
+
+    subscription_id: int
+    lfn: str
+    size_bytes: int
+    site: str
+    action: str
+    state: str
+    hold_reason: str | None
+    last_error: str | None
+    note: str | None
+    origin: str
+    activity: str
+    num_attempts: int
+    created_at: datetime
+    updated_at: datetime
+    because: str
+    attempts: list[dict[str, Any]]
+    sources: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FileExplanation:
+    """One file. ``wishes``: at each site the active one, or the last. ``sources``: the sites that have it: site,
+    storage_type, status, is_usable (for copies, now), because."""
+
+    lfn: str
+    dataset: str
+    block: str
+    size_bytes: int
+    sources: list[dict[str, Any]]
+    wishes: list[Explanation]
+
+
+def why(db: Database, subscription_id: int, rules: QueueRules = DEFAULT_RULES) -> Explanation:
+    """Why a wish stands where it stands; ``InventoryError`` when there is none with this id."""
+    with db.begin() as connection:
+        return _explain(connection, subscription_id, rules)
+
+
+def why_file(db: Database, lfn: str, site: str | None = None, rules: QueueRules = DEFAULT_RULES) -> FileExplanation:
+    """Where a file is and what is wished for it, at ``site`` (a name or glob) or anywhere. InventoryError: unknown."""
+    with db.begin() as connection:
+        file = connection.execute(
+            text("""
+            SELECT f.id, f.lfn, f.size_bytes, a.name AS dataset, b.name AS block
+            FROM files f JOIN blocks b ON b.id = f.block_id JOIN datasets a ON a.id = b.dataset_id
+            WHERE md5(f.lfn)::uuid = md5(:lfn)::uuid AND f.lfn = :lfn"""),
+            {"lfn": lfn},
+        ).one_or_none()
+        if file is None:
+            raise InventoryError(f"there is no file {lfn}", lfn=lfn)
+        sites = None if site is None else [known.id for known in find_sites(connection, [site])]
+        wishes = connection.execute(
+            text(f"""
+            SELECT DISTINCT ON (s.site_id) s.id FROM {OF_FILE} s
+            WHERE (CAST(:sites AS smallint[]) IS NULL OR s.site_id = ANY(:sites))
+            ORDER BY s.site_id, s.state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)}) DESC, s.id DESC"""),
+            {"file": file.id, "sites": sites},
+        ).scalars()
+        return FileExplanation(
+            file.lfn,
+            file.dataset,
+            file.block,
+            file.size_bytes,
+            _sources(connection, file.id, None, None),
+            [_explain(connection, wish, rules) for wish in list(wishes)],
+        )
+
+
+def _explain(connection: Connection, subscription_id: int, rules: QueueRules) -> Explanation:
+    wish = connection.execute(
+        text(f"""
+        SELECT s.id AS subscription_id, f.lfn, f.size_bytes, d.name AS site, s.action, s.state, s.hold_reason,
+               s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.created_at, s.updated_at, s.file_id,
+               s.site_id, s.site_id IN {WRITABLE} AS is_writable, d.status AS site_status, now() AS now,
+               s.action = 'delete' AND {LAST_SOURCE} AS is_last_source
+        FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id WHERE s.id = :id"""),
+        {"id": subscription_id},
+    ).one_or_none()
+    if wish is None:
+        raise InventoryError(f"there is no subscription {subscription_id}", subscription_id=subscription_id)
+    attempts = _attempts(connection, wish)
+    sources = _sources(connection, wish.file_id, subscription_id, wish.site_id) if wish.action == "copy" else []
+    told = {name: value for name, value in wish._mapping.items() if name in Explanation.__dataclass_fields__}
+    because = _because(connection, wish, attempts, sources, rules)
+    return Explanation(**told, because=because, attempts=attempts, sources=sources)
+
+
+def _attempts(connection: Connection, wish: Any) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        text(f"""
+        SELECT s.id AS subscription_id, t.batch_id, b.backend, CASE WHEN b.backend = 'fts' THEN b.job_id::text END
+               AS job_id, o.name AS source, t.state, t.reason, t.is_recoverable, t.started_at, t.finished_at
+        FROM {OF_FILE} s JOIN transfers t ON t.subscription_id = s.id
+        JOIN transfer_batches b ON b.id = t.batch_id JOIN sites o ON o.id = t.source_site_id
+        WHERE s.site_id = :site AND s.action = :action
+        UNION ALL
+        SELECT s.id, x.batch_id, 'deletion', NULL, NULL, x.state, x.reason, x.is_recoverable, NULL, x.finished_at
+        FROM {OF_FILE} s JOIN deletions x ON x.subscription_id = s.id
+        WHERE s.site_id = :site AND s.action = :action
+        ORDER BY 1 DESC, 2 DESC LIMIT :limit"""),
+        {"file": wish.file_id, "site": wish.site_id, "action": wish.action, "limit": MAX_ATTEMPTS},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+def _sources(
+    connection: Connection, file_id: int, subscription_id: int | None, but_site_id: int | None
+) -> list[dict[str, Any]]:
+    """The sites that have the file, those that can be read first."""
+    rows = connection.execute(
+        text(f"""
+        SELECT o.name AS site, o.storage_type, o.status, o.id IN {READABLE} AS is_readable,
+               (SELECT string_agg(reason || ', until ' || coalesce(
+                         to_char(ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'resumed'), '; ' ORDER BY id)
+                FROM site_downtimes
+                WHERE site_id = o.id AND begins_at <= now() AND (ends_at IS NULL OR ends_at > now())) AS downtime,
+               EXISTS (SELECT FROM subscriptions g WHERE g.file_id = f.id AND g.site_id = o.id AND g.action = 'delete'
+                       AND g.state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)})) AS is_doomed,
+               coalesce(past.num_failed, 0) AS num_failed, coalesce(past.is_refused, false) AS is_refused,
+               past.last_error
+        FROM files f JOIN block_replicas r ON r.block_id = f.block_id JOIN sites o ON o.id = r.site_id
+        LEFT JOIN block_replica_files p ON NOT r.is_complete
+             AND p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = f.id
+        LEFT JOIN LATERAL (
+          SELECT count(*) FILTER (WHERE t.state = 'failed') AS num_failed,
+                 (array_agg(t.state = 'failed' AND t.is_recoverable IS FALSE ORDER BY t.id DESC))[1] AS is_refused,
+                 (array_agg(t.reason ORDER BY t.id DESC) FILTER (WHERE t.state = 'failed'))[1] AS last_error
+          FROM transfers t WHERE t.subscription_id = :wish
+            AND (t.source_site_id = r.site_id OR r.site_id = ANY(t.other_source_site_ids))) past ON true
+        WHERE f.id = :file AND (r.is_complete OR p.file_id IS NOT NULL) AND r.site_id IS DISTINCT FROM :but
+        ORDER BY 4 DESC, o.status <> 'ready', o.storage_type = 'mss', o.name"""),
+        {"wish": subscription_id, "file": file_id, "but": but_site_id},
+    ).mappings()
+    return [_judged(row) for row in rows]
+
+
+def _judged(row: Any) -> dict[str, Any]:
+    source = {name: row[name] for name in ("site", "storage_type", "status", "num_failed", "last_error")}
+    usable, because = True, "can be read"
+    if row["downtime"]:
+        usable, because = False, f"in a downtime: {row['downtime']}"
+    elif not row["is_readable"]:
+        usable, because = False, f"its status is {row['status']}"
+    elif row["is_refused"]:
+        usable, because = False, f"the last attempt from there failed for good: {row['last_error']}"
+    elif row["is_doomed"]:
+        because = "can be read, but is to be deleted there"
+    elif row["status"] == "morgue":
+        because = "can be read as a last resort: the site is in the morgue"
+    elif row["storage_type"] == "mss":
+        because = "can be read, from tape"
+    return {**source, "is_usable": usable, "because": because}
+
+
+def _because(
+    connection: Connection,
+    wish: Any,
+    attempts: Sequence[dict[str, Any]],
+    sources: list[dict[str, Any]],
+    rules: QueueRules,
+) -> str:
+    if wish.state == "held":
+        return _why_held(wish, sources)
+    if wish.state == "inbatch":
+        return _why_in_batch(wish, attempts)
+    if wish.state == "done":
+        return f"done: the file {'is there' if wish.action == 'copy' else 'is gone'}"
+    if wish.state == "cancelled":
+        return "withdrawn" + (f" by {wish.note}" if wish.note else ": something else was wished for, or asked anew")
+    return _why_queued(connection, wish, rules)
+
+
+def _why_held(wish: Any, sources: Sequence[dict[str, Any]]) -> str:
+    where = f"{wish.site} ({_why_not_writable(wish)})"
+    if wish.hold_reason == "no_source":
+        if sources:
+            return f"held: no site had the file; now {sources[0]['site']} has: the next run releases it"
+        return "held: no site has the file; released by itself as soon as one has it"
+    if wish.hold_reason == "site_unavailable":
+        if not wish.is_writable:
+            return f"held: nothing can be written or deleted at {where}; released by itself when it is back"
+        if wish.action == "copy" and not any(source["is_usable"] for source in sources):
+            return "held: no site that has the file can be read now; released by itself when one is back"
+        return "held: a site was not available; it is again: the next run releases it"
+    if wish.hold_reason == "all_failed" and wish.action == "delete":
+        return f"held: given up after {wish.num_attempts} attempts ({wish.last_error}); released by hand only"
+    if wish.hold_reason == "all_failed":
+        return (
+            "held: the last attempt from each site that has the file failed for good; released by itself when another "
+            "site has it, or by hand once what failed is mended"
+        )
+    if wish.hold_reason == "operator":
+        return f"held by hand ({wish.note}); released by hand only"
+    return f"held: refused ({wish.last_error}); released by hand only, once that is mended"
+
+
+def _why_not_writable(wish: Any) -> str:
+    return "in a downtime" if wish.site_status == "ready" else f"its status is {wish.site_status}"
+
+
+def _why_in_batch(wish: Any, attempts: Sequence[dict[str, Any]]) -> str:
+    live = [a for a in attempts if a["subscription_id"] == wish.subscription_id and a["state"] in _LIVE]
+    if not live:
+        return "in no batch any more: the next run queues it again"
+    found = live[0]
+    if wish.action == "delete":
+        return f"being deleted, in deletion batch {found['batch_id']}"
+    if found["backend"] == "direct":
+        return f"being copied from {found['source']} by Dynamo itself, in batch {found['batch_id']}"
+    told = {
+        "planned": "chosen to be copied from {source}; to be submitted to FTS as job {job_id}",
+        "submitted": "waiting in FTS to be copied from {source}, job {job_id}",
+        "staging": "being brought online from tape at {source}, FTS job {job_id}",
+        "active": "being copied from {source}, FTS job {job_id}",
+    }
+    return told[found["state"]].format(**found)
+
+
+def _why_queued(connection: Connection, wish: Any, rules: QueueRules) -> str:
+    if not wish.is_writable:
+        return f"queued; the next run holds it: {wish.site} is not available ({_why_not_writable(wish)})"
+    if _is_busy(connection, wish):
+        return "queued: it waits for what an earlier wish began with the same file there"
+    if wish.is_last_source:
+        return "queued: it waits, since the file is the last source of a copy that is wished for elsewhere"
+    until = _paused_until(wish, rules)
+    if until is not None and until > wish.now:
+        return f"failed ({wish.last_error}); to be tried again from {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC on"
+    place, number = _place(connection, wish, rules)
+    kind = "copies to" if wish.action == "copy" else "deletions at"
+    return f"queued: number {place:,} of {number:,} {kind} {wish.site} that wait"
+
+
+def _paused_until(wish: Any, rules: QueueRules) -> datetime | None:
+    if wish.num_attempts == 0:
+        return None
+    limits = rules.transfers if wish.action == "copy" else rules.deletions
+    pause = min(limits.backoff * 2 ** min(wish.num_attempts - 1, 20), limits.max_backoff)
+    until: datetime = wish.updated_at + pause
+    return until
+
+
+def _is_busy(connection: Connection, wish: Any) -> bool:
+    """Whether another task has the file in its hands at that site, for whatever wish."""
+    is_copy = wish.action == "copy"
+    at = "site_id = :site" if is_copy else "(site_id = :site OR source_site_id = :site)"
+    tables = f"SELECT FROM {OPEN_TRANSFERS} t WHERE file_id = :file AND {at}"
+    if is_copy:
+        tables += f" UNION ALL SELECT FROM {OPEN_DELETIONS} d WHERE file_id = :file AND site_id = :site"
+    return bool(
+        connection.execute(text(f"SELECT EXISTS ({tables})"), {"file": wish.file_id, "site": wish.site_id}).scalar_one()
+    )
+
+
+def _place(connection: Connection, wish: Any, rules: QueueRules) -> tuple[int, int]:
+    """Its place among the queued wishes of its kind at its site, from 1, and their number."""
+    row = connection.execute(
+        text(f"""
+        WITH queued AS (
+          SELECT s.id, s.created_at - coalesce(h.seconds, 0) * interval '1 second' AS since FROM subscriptions s
+          LEFT JOIN unnest(CAST(:activities AS text[]), CAST(:seconds AS float8[])) AS h (activity, seconds)
+            ON h.activity = s.activity
+          WHERE s.action = :action AND s.site_id = :site AND s.state IN ({sql_list(QUEUED_SUBSCRIPTIONS)}))
+        SELECT count(*) FILTER (WHERE (q.since, q.id) <= (w.since, w.id)), count(*)
+        FROM queued q, queued w WHERE w.id = :id"""),
+        {
+            "activities": list(rules.head_starts),
+            "seconds": [head_start.total_seconds() for head_start in rules.head_starts.values()],
+            "action": wish.action,
+            "site": wish.site_id,
+            "id": wish.subscription_id,
+        },
+    ).one()
+    return int(row[0]), int(row[1])

@@ -1,0 +1,89 @@
+"""Where the wishes stand, in figures for reports and pages. Reads only. Single files and wishes: ``explanation``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from dynamo_ops.database.connection import Database
+from dynamo_ops.query.explanation import Explanation, why
+
+__all__ = ["Explanation", "counts", "ended", "held", "under_way", "why"]
+
+
+def counts(db: Database, site: str | None = None) -> pl.DataFrame:
+    """Files and bytes of active wishes: one row per action, state, hold_reason and site; oldest first told by age.
+
+    Columns: action, state, hold_reason, site, num_files, size_bytes, oldest_at.
+    """
+    return db.frame(
+        """
+        SELECT s.action, s.state, s.hold_reason, d.name AS site, count(*) AS num_files,
+               sum(f.size_bytes)::bigint AS size_bytes, min(s.created_at) AS oldest_at
+        FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id
+        WHERE s.state IN ('new', 'inbatch', 'retry', 'held') AND ($1::text IS NULL OR d.name = $1)
+        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
+        [site],
+    )
+
+
+def under_way(db: Database, site: str | None = None) -> pl.DataFrame:
+    """Batches that are not finished: one row per backend, what is staged, state of its files, and destination.
+
+    Columns: backend (fts, direct, deletion), is_staging, state (of the files: planned, submitted, staging, active, and
+    done, failed, cancelled of batches that are not finished), site, num_batches, num_files, size_bytes, oldest_at (when
+    the oldest of these batches was made).
+    """
+    return db.frame(
+        """
+        SELECT b.backend, b.is_staging, t.state, d.name AS site, count(DISTINCT b.id) AS num_batches,
+               count(*) AS num_files, sum(t.size_bytes)::bigint AS size_bytes, min(b.created_at) AS oldest_at
+        FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id JOIN sites d ON d.id = b.site_id
+        WHERE b.state IN ('planned', 'submitted') AND ($1::text IS NULL OR d.name = $1) GROUP BY 1, 2, 3, 4
+        UNION ALL
+        SELECT 'deletion', false, x.state, d.name, count(DISTINCT b.id), count(*), sum(x.size_bytes)::bigint,
+               min(b.created_at)
+        FROM deletion_batches b JOIN deletions x ON x.batch_id = b.id JOIN sites d ON d.id = b.site_id
+        WHERE b.state = 'planned' AND ($1::text IS NULL OR d.name = $1) GROUP BY 1, 2, 3, 4
+        ORDER BY 1, 2, 3, 4""",
+        [site],
+    )
+
+
+def ended(db: Database, since: datetime, site: str | None = None) -> pl.DataFrame:
+    """Attempts that ended since then: one row per action, outcome, source (null for deletions) and site.
+
+    Columns: action, state, source, site, num_files, size_bytes, example (one reason, for failures).
+    """
+    return db.frame(
+        """
+        SELECT 'copy' AS action, t.state, o.name AS source, d.name AS site, count(*) AS num_files,
+               sum(t.size_bytes)::bigint AS size_bytes, max(t.reason) AS example
+        FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id JOIN sites d ON d.id = b.site_id
+        JOIN sites o ON o.id = t.source_site_id
+        WHERE t.finished_at >= $1 AND t.state IN ('done', 'failed', 'cancelled')
+          AND ($2::text IS NULL OR $2 IN (d.name, o.name)) GROUP BY 1, 2, 3, 4
+        UNION ALL
+        SELECT 'delete', x.state, NULL, d.name, count(*), sum(x.size_bytes)::bigint, max(x.reason)
+        FROM deletions x JOIN deletion_batches b ON b.id = x.batch_id JOIN sites d ON d.id = b.site_id
+        WHERE x.finished_at >= $1 AND x.state <> 'planned' AND ($2::text IS NULL OR d.name = $2) GROUP BY 1, 2, 3, 4
+        ORDER BY 1, 2, 3, 4""",
+        [since, site],
+    )
+
+
+def held(db: Database, *, hold_reason: str | None = None, site: str | None = None) -> pl.DataFrame:
+    """Held wishes, oldest first, one row each: what an operator looks at before ``operate.release``.
+
+    Columns: subscription_id, action, lfn, site, hold_reason, last_error, note, num_attempts, created_at.
+    """
+    return db.frame(
+        """
+        SELECT s.id AS subscription_id, s.action, f.lfn, d.name AS site, s.hold_reason, s.last_error, s.note,
+               s.num_attempts, s.created_at
+        FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id
+        WHERE s.state = 'held' AND ($1::text IS NULL OR s.hold_reason = $1) AND ($2::text IS NULL OR d.name = $2)
+        ORDER BY s.created_at, s.id""",
+        [hold_reason, site],
+    )

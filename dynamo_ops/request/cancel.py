@@ -1,0 +1,254 @@
+"""A request is taken back: what was wished only for it is withdrawn, what is there already stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sql_list
+from dynamo_ops.inventory.states import sources_of as subscription_sources
+from dynamo_ops.request.registry import lock_registry
+from dynamo_ops.request.states import (
+    OPEN_REQUESTS,
+    REQUEST_MOVES,
+    ActionState,
+    RequestEvent,
+    RequestState,
+    next_state,
+)
+
+ACTIVE = sql_list(ACTIVE_SUBSCRIPTIONS)
+WITHDRAWABLE = sql_list(subscription_sources(SubscriptionEvent.WITHDRAWN))
+
+
+@dataclass(frozen=True)
+class CancelSummary:
+    """What became of a cancelled request. ``num_wishes``: file wishes withdrawn; ``num_kept``: actions whose copies go
+    on, since somebody else asks for them too; ``num_given_back``: block replicas that have their owner again;
+    ``num_unowned``: incomplete block replicas that nobody wishes for now, Detox cleans them up; ``num_removed``: those
+    that had no file yet."""
+
+    kind: str
+    num_wishes: int
+    num_kept: int
+    num_given_back: int
+    num_unowned: int
+    num_removed: int
+
+
+def cancel(database: Database, request_id: int, *, by: str, reason: str) -> CancelSummary:
+    """Take back an open request. Raises InventoryError when it is closed, unknown, or no reason is given.
+
+    Copies: wishes for the blocks of its unfinished actions are withdrawn, unless another open request or another Dealer
+    plan asks for them too. What is complete stays, with its owner; incomplete block replicas that lose their last wish
+    go to the null group, so that nothing fills them up again, and are cleaned up as all that nobody owns (those without
+    a file vanish at once). Deletions:
+    the wishes not done yet are withdrawn, and what is left of the block replicas gets its group, and its growth, back;
+    files that are gone already are copied again.
+    """
+    if not reason.strip():
+        raise InventoryError(f"request {request_id}: say why it is cancelled (reason is empty)", request_id=request_id)
+    with database.begin() as connection:
+        _lock_replicas(connection, request_id)
+        lock_registry(connection)
+        kind = _close(connection, request_id, by, reason.strip())
+        _load(connection, request_id)
+        if kind == "copy":
+            return _withdraw_copies(connection)
+        return _give_back(connection, request_id)
+
+
+def _lock_replicas(connection: Connection, request_id: int) -> None:
+    """Rows of replicas before the registry, as everywhere, so that nobody waits in a circle."""
+    connection.execute(
+        text(f"""
+        SELECT count(*) FROM (
+            SELECT 1 FROM block_replicas r JOIN request_actions a USING (dataset_id, site_id)
+            WHERE a.request_id = :id AND a.state = '{ActionState.QUEUED}'
+              AND (a.block_id IS NULL OR a.block_id = r.block_id)
+            ORDER BY r.block_id, r.site_id FOR UPDATE OF r) l"""),
+        {"id": request_id},
+    )
+
+
+def _close(connection: Connection, request_id: int, by: str, reason: str) -> str:
+    """The request is cancelled. Returns its kind."""
+    found = connection.execute(
+        text("SELECT kind, state, closed_by, closed_because FROM requests WHERE id = :id"), {"id": request_id}
+    ).one_or_none()
+    if found is None:
+        raise InventoryError(f"there is no request {request_id}", request_id=request_id)
+    kind, state, closed_by, because = found
+    if (RequestState(state), RequestEvent.WITHDRAWN) not in REQUEST_MOVES:
+        told = " by ".join(filter(None, [f"request {request_id} is {state}", closed_by]))
+        raise InventoryError(
+            f"{told}{f': {because}' if because else ''}; only an open request can be cancelled",
+            request_id=request_id,
+            state=state,
+        )
+    connection.execute(
+        text("""
+        UPDATE requests SET state = :state, closed_at = now(), updated_at = now(), closed_by = :by,
+               closed_because = :reason WHERE id = :id"""),
+        {
+            "id": request_id,
+            "state": str(next_state(RequestState(state), RequestEvent.WITHDRAWN)),
+            "by": by,
+            "reason": reason,
+        },
+    )
+    return str(kind)
+
+
+def _load(connection: Connection, request_id: int) -> None:
+    """``withdrawn``: the actions of the request that are not finished. Deletions that are done by now are so."""
+    connection.execute(
+        text(f"""
+        UPDATE request_actions a SET state = '{ActionState.DONE}', updated_at = now() FROM requests r
+        WHERE a.request_id = :id AND r.id = a.request_id AND r.kind = 'deletion' AND a.state = '{ActionState.QUEUED}'
+          AND NOT EXISTS (SELECT FROM block_replicas c WHERE c.block_id = a.block_id AND c.site_id = a.site_id)"""),
+        {"id": request_id},
+    )
+    connection.execute(
+        text(f"""
+        CREATE TEMPORARY TABLE withdrawn ON COMMIT DROP AS
+        SELECT a.id, a.dataset_id, a.block_id, a.site_id, a.from_group_id, a.was_growing, a.plan_id, r.group_id
+        FROM request_actions a JOIN requests r ON r.id = a.request_id
+        WHERE a.request_id = :id AND a.state = '{ActionState.QUEUED}'"""),
+        {"id": request_id},
+    )
+    connection.execute(text("ANALYZE withdrawn"))
+
+
+def _withdraw_copies(connection: Connection) -> CancelSummary:
+    connection.execute(text(REPLICAS))
+    connection.execute(text("ANALYZE replicas"))
+    unfinished = "SELECT block_id, site_id FROM replicas WHERE NOT is_complete AND NOT is_shared"
+    wishes = _withdraw_wishes(connection, "copy", unfinished, ["dealer", "resubscribe"])
+    connection.execute(text(STILL_WISHED))
+    connection.execute(text("ANALYZE still_wished"))
+    removed = connection.execute(text(REMOVE_EMPTY)).rowcount
+    unowned = connection.execute(text(DISOWN)).rowcount
+    connection.execute(text(STOP_GROWING))
+    connection.execute(text(REMOVE_HOLLOW))
+    kept = connection.execute(text(KEPT)).scalar_one()
+    _cancel_actions(connection)
+    return CancelSummary("copy", wishes, int(kept), 0, unowned, removed)
+
+
+OF_ACTION = """c.dataset_id = a.dataset_id AND c.site_id = a.site_id
+               AND (a.block_id IS NULL OR a.block_id = c.block_id)"""
+"""The block replica ``c`` is one of the action ``a``."""
+
+REPLICAS = f"""
+    CREATE TEMPORARY TABLE replicas ON COMMIT DROP AS
+    SELECT c.block_id, c.dataset_id, c.site_id, c.is_complete, c.group_id = a.group_id AS is_ours, bool_or(
+        EXISTS (
+            SELECT FROM request_actions o JOIN requests q ON q.id = o.request_id AND q.kind = 'copy'
+                AND q.state IN ({sql_list(OPEN_REQUESTS)})
+            WHERE o.state = '{ActionState.QUEUED}' AND o.dataset_id = c.dataset_id AND o.site_id = c.site_id
+              AND (o.block_id IS NULL OR o.block_id = c.block_id))
+        OR EXISTS (
+            SELECT FROM dealer_history h
+            WHERE h.dataset_id = c.dataset_id AND h.site_id = c.site_id AND h.request_id IS NULL
+              AND (h.plan_id >= a.plan_id OR h.plan_id IN (
+                  SELECT s.plan_id FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.site_id = c.site_id
+                      AND s.action = 'copy' AND s.state IN ({ACTIVE}) WHERE f.block_id = c.block_id)))) AS is_shared
+    FROM withdrawn a JOIN block_replicas c ON {OF_ACTION}
+    GROUP BY c.block_id, c.dataset_id, c.site_id, c.is_complete, c.group_id, a.group_id"""
+"""Shared: another open request asks for the block there, or a plugin of the Dealer for its own reasons (by a plan
+since, or by the one whose wishes stand)."""
+
+STILL_WISHED = f"""
+    CREATE TEMPORARY TABLE still_wished ON COMMIT DROP AS
+    SELECT DISTINCT b.block_id, b.site_id FROM files_back b
+    JOIN subscriptions s ON s.file_id = b.file_id AND s.site_id = b.site_id AND s.state IN ({ACTIVE})"""
+
+HAS_NO_WISH = "NOT EXISTS (SELECT FROM still_wished w WHERE w.block_id = r.block_id AND w.site_id = r.site_id)"
+
+REMOVE_EMPTY = f"""
+    DELETE FROM block_replicas c USING replicas r
+    WHERE c.block_id = r.block_id AND c.site_id = r.site_id AND NOT r.is_complete AND NOT r.is_shared AND r.is_ours
+      AND NOT c.is_complete AND c.size_bytes = 0 AND {HAS_NO_WISH} AND NOT EXISTS (
+          SELECT FROM block_replica_files p WHERE p.block_id = c.block_id AND p.site_id = c.site_id)"""
+
+DISOWN = f"""
+    UPDATE block_replicas c SET group_id = NULL FROM replicas r
+    WHERE c.block_id = r.block_id AND c.site_id = r.site_id AND NOT r.is_complete AND NOT r.is_shared AND r.is_ours
+      AND NOT c.is_complete AND {HAS_NO_WISH}"""
+
+STOP_GROWING = f"""
+    UPDATE dataset_replicas d SET is_growing = false FROM withdrawn a
+    WHERE a.block_id IS NULL AND d.dataset_id = a.dataset_id AND d.site_id = a.site_id AND d.group_id = a.group_id
+      AND NOT EXISTS (SELECT FROM replicas r
+                      WHERE r.dataset_id = a.dataset_id AND r.site_id = a.site_id AND r.is_shared)
+      AND NOT EXISTS (SELECT FROM request_actions o JOIN requests q ON q.id = o.request_id
+                          AND q.kind = 'copy' AND q.state IN ({sql_list(OPEN_REQUESTS)})
+                      WHERE o.dataset_id = a.dataset_id AND o.site_id = a.site_id AND o.block_id IS NULL
+                        AND o.state = '{ActionState.QUEUED}')"""
+
+REMOVE_HOLLOW = """
+    DELETE FROM dataset_replicas d USING withdrawn a
+    WHERE d.dataset_id = a.dataset_id AND d.site_id = a.site_id AND NOT d.is_growing AND NOT EXISTS (
+        SELECT FROM block_replicas c WHERE c.dataset_id = d.dataset_id AND c.site_id = d.site_id)"""
+
+KEPT = """
+    SELECT count(*) FROM withdrawn a WHERE EXISTS (
+        SELECT FROM replicas r WHERE r.dataset_id = a.dataset_id AND r.site_id = a.site_id AND r.is_shared
+          AND (a.block_id IS NULL OR a.block_id = r.block_id))"""
+
+
+def _give_back(connection: Connection, request_id: int) -> CancelSummary:
+    wishes = _withdraw_wishes(
+        connection, "delete", "SELECT block_id, site_id FROM withdrawn", [f"request {request_id}"]
+    )
+    given = connection.execute(
+        text("""
+        UPDATE block_replicas c SET group_id = a.from_group_id FROM withdrawn a
+        WHERE c.block_id = a.block_id AND c.site_id = a.site_id AND c.group_id IS NULL
+          AND a.from_group_id IS NOT NULL""")
+    ).rowcount
+    connection.execute(
+        text("""
+        UPDATE dataset_replicas d SET is_growing = true FROM withdrawn a
+        WHERE a.was_growing AND d.dataset_id = a.dataset_id AND d.site_id = a.site_id""")
+    )
+    _cancel_actions(connection)
+    return CancelSummary("deletion", wishes, 0, given, 0, 0)
+
+
+def _withdraw_wishes(connection: Connection, action: str, blocks_sql: str, origins: list[str]) -> int:
+    """Cancel the wishes of these origins for the files of the (block_id, site_id) of ``blocks_sql``; their number.
+
+    The table has a key, since the statistics of young wishes lag behind: without it the planner compares all with all.
+    """
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE files_back (block_id bigint, file_id bigint, site_id smallint,
+                                           PRIMARY KEY (file_id, site_id)) ON COMMIT DROP""")
+    )
+    connection.execute(
+        text(f"""
+        INSERT INTO files_back
+        SELECT b.block_id, f.id, b.site_id FROM ({blocks_sql}) b JOIN files f ON f.block_id = b.block_id
+        ORDER BY f.id, b.site_id""")
+    )
+    connection.execute(text("ANALYZE files_back"))
+    return connection.execute(
+        text(f"""
+        UPDATE subscriptions s SET state = 'cancelled', hold_reason = NULL, updated_at = now() FROM files_back b
+        WHERE s.file_id = b.file_id AND s.site_id = b.site_id AND s.action = :action
+          AND s.state IN ({WITHDRAWABLE}) AND s.origin = ANY(CAST(:origins AS text[]))"""),
+        {"action": action, "origins": origins},
+    ).rowcount
+
+
+def _cancel_actions(connection: Connection) -> None:
+    connection.execute(
+        text(f"""
+        UPDATE request_actions a SET state = '{ActionState.CANCELLED}', updated_at = now()
+        FROM withdrawn w WHERE w.id = a.id""")
+    )

@@ -1,0 +1,149 @@
+"""Quotas of groups and of users, in bytes of unique data: every block counts once, in however many copies it is.
+
+A group uses the blocks that it owns anywhere and those of its open copy requests. A user uses the blocks of the copy
+requests that they made: while these are open, and after they are completed as long as the request's group still owns
+the block somewhere. A negative quota is unlimited, and so is one that nobody has set.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.text import near
+from dynamo_ops.base.units import size_text
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.states import sql_list
+from dynamo_ops.request.states import OPEN_REQUESTS, RequestState
+
+UNLIMITED = -1
+
+_OPEN = sql_list(OPEN_REQUESTS)
+_BLOCKS_OF_ITEM = "blocks b ON b.dataset_id = i.dataset_id AND (i.block_id IS NULL OR b.id = i.block_id)"
+
+GROUP_BLOCKS = f"""
+    SELECT r.group_id, r.block_id FROM block_replicas r WHERE r.group_id IS NOT NULL
+    UNION
+    SELECT q.group_id, b.id FROM requests q JOIN request_items i ON i.request_id = q.id JOIN {_BLOCKS_OF_ITEM}
+    WHERE q.kind = 'copy' AND q.state IN ({_OPEN})"""
+
+USER_BLOCKS = f"""
+    SELECT q.requested_by, b.id AS block_id
+    FROM requests q JOIN request_items i ON i.request_id = q.id JOIN {_BLOCKS_OF_ITEM}
+    WHERE q.kind = 'copy' AND (q.state IN ({_OPEN}) OR q.state = '{RequestState.COMPLETED}' AND EXISTS (
+        SELECT FROM block_replicas r WHERE r.block_id = b.id AND r.group_id = q.group_id))
+    GROUP BY q.requested_by, b.id"""
+
+
+def set_group_quota(database: Database, group: str, quota_bytes: int, *, by: str) -> None:
+    """Let ``group`` own and ask for so many bytes of unique data; negative: unlimited. InventoryError if unknown."""
+    with database.begin() as connection:
+        changed = connection.execute(
+            text("""
+            INSERT INTO group_quotas AS q (group_id, quota_bytes, changed_by)
+            SELECT id, :quota, :by FROM groups WHERE name = :group
+            ON CONFLICT (group_id) DO UPDATE SET quota_bytes = excluded.quota_bytes,
+                changed_by = excluded.changed_by, changed_at = now()"""),
+            {"group": group, "quota": quota_bytes, "by": by},
+        ).rowcount
+        if not changed:
+            known = list(connection.execute(text("SELECT name FROM groups ORDER BY name")).scalars())
+            raise InventoryError(
+                f"unknown group {group!r}; groups are {', '.join(known) or 'none yet'}.{near(group, known)}",
+                group=group,
+            )
+
+
+def set_user_quota(database: Database, user: str, quota_bytes: int, *, by: str) -> None:
+    """Let the person ``user`` ask for so many bytes of unique data; negative: unlimited.
+
+    Anybody can have a quota, also before their first request. InventoryError when the name is empty.
+    """
+    if not user.strip():
+        raise InventoryError("quota of a user: say whose (the name is empty)", user=user)
+    with database.begin() as connection:
+        connection.execute(
+            text("""
+            INSERT INTO user_quotas AS q (user_name, quota_bytes, changed_by) VALUES (:user, :quota, :by)
+            ON CONFLICT (user_name) DO UPDATE SET quota_bytes = excluded.quota_bytes,
+                changed_by = excluded.changed_by, changed_at = now()"""),
+            {"user": user.strip(), "quota": quota_bytes, "by": by},
+        )
+
+
+def group_usage(database: Database) -> pl.DataFrame:
+    """``group``, ``quota_bytes``, ``unique_bytes``, ``free_bytes``; one row a group, by name.
+
+    ``quota_bytes`` negative: unlimited, set so or not set at all; ``free_bytes`` is null then, and 0 when more is used
+    than the quota allows.
+    """
+    return database.frame(f"""
+        WITH used AS (
+            SELECT u.group_id, sum(b.size_bytes)::bigint AS unique_bytes
+            FROM ({GROUP_BLOCKS}) u JOIN blocks b ON b.id = u.block_id GROUP BY u.group_id)
+        SELECT g.name AS "group", {_figures("u.unique_bytes")}
+        FROM groups g LEFT JOIN used u ON u.group_id = g.id LEFT JOIN group_quotas q ON q.group_id = g.id
+        ORDER BY g.name""")
+
+
+def user_usage(database: Database) -> pl.DataFrame:
+    """``user``, ``quota_bytes``, ``unique_bytes``, ``free_bytes``; one row for each who has a quota or uses some, by
+    name.
+
+    Figures as in :func:`group_usage`.
+    """
+    return database.frame(f"""
+        WITH used AS (
+            SELECT u.requested_by, sum(b.size_bytes)::bigint AS unique_bytes
+            FROM ({USER_BLOCKS}) u JOIN blocks b ON b.id = u.block_id GROUP BY u.requested_by)
+        SELECT coalesce(q.user_name, u.requested_by) AS "user", {_figures("u.unique_bytes")}
+        FROM used u FULL JOIN user_quotas q ON q.user_name = u.requested_by ORDER BY 1""")
+
+
+def check_quotas(connection: Connection, *, group_id: int, by: str) -> None:
+    """Raise InventoryError, with the figures, when the blocks of the transaction's table ``asked_blocks`` would take
+    the group or the person above their quota.
+
+    Blocks that count already are free; so is asking for nothing else by who is above it.
+    """
+    group = connection.execute(
+        text("""
+        SELECT g.name, q.quota_bytes FROM group_quotas q JOIN groups g ON g.id = q.group_id
+        WHERE q.group_id = :group AND q.quota_bytes >= 0"""),
+        {"group": group_id},
+    ).one_or_none()
+    if group is not None:
+        counted = f"SELECT block_id FROM ({GROUP_BLOCKS}) u WHERE u.group_id = :owner"
+        _refuse_above(connection, f"group {group[0]}", counted, group_id, group[1])
+    quota = connection.execute(
+        text("SELECT quota_bytes FROM user_quotas WHERE user_name = :user AND quota_bytes >= 0"), {"user": by}
+    ).scalar()
+    if quota is not None:
+        counted = f"SELECT block_id FROM ({USER_BLOCKS}) u WHERE u.requested_by = :owner"
+        _refuse_above(connection, f"user {by}", counted, by, quota)
+
+
+def _refuse_above(connection: Connection, whose: str, counted: str, owner: object, quota_bytes: int) -> None:
+    used, more = connection.execute(
+        text(f"""
+        WITH counted AS ({counted})
+        SELECT (SELECT coalesce(sum(b.size_bytes), 0)::bigint FROM counted JOIN blocks b ON b.id = block_id),
+               (SELECT coalesce(sum(b.size_bytes), 0)::bigint FROM asked_blocks a JOIN blocks b ON b.id = a.block_id
+                WHERE NOT EXISTS (SELECT FROM counted c WHERE c.block_id = a.block_id))"""),
+        {"owner": owner},
+    ).one()
+    if more and used + more > quota_bytes:
+        raise InventoryError(
+            f"{size_text(more)} more are above the quota of {whose}: {size_text(quota_bytes)} of unique data, "
+            f"of which {size_text(used)} are used",
+            quota_bytes=quota_bytes,
+            unique_bytes=used,
+            asked_bytes=more,
+        )
+
+
+def _figures(used: str) -> str:
+    quota, used = f"coalesce(q.quota_bytes, {UNLIMITED})", f"coalesce({used}, 0)"
+    return f"""{quota} AS quota_bytes, {used} AS unique_bytes,
+               CASE WHEN {quota} >= 0 THEN greatest({quota} - {used}, 0) END AS free_bytes"""

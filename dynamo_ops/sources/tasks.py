@@ -1,0 +1,139 @@
+"""The steps of a metadata synchronisation: pull sites, datasets and details into staging, then merge what may pass."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.settings import Settings, SiteStatusSettings, SourceSettings
+from dynamo_ops.base.text import near
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.catalogue import merge as merging
+from dynamo_ops.inventory.site.status import merge_sites
+from dynamo_ops.inventory.staging import pull as staging
+from dynamo_ops.sources.loader import metadata_source, site_source
+from dynamo_ops.sources.source import Details
+
+log = logging.getLogger(__name__)
+
+TELL_EVERY_S = 30
+STANDING = ("damped", "overridden", "left_out")
+"""Counts of a merge that say how things are, not what it changed."""
+PAGES_AT_MOST = 400
+"""Of all sources together. A page is a mapped task: Airflow takes 1,024 of them, and each costs it a second."""
+
+
+def pull_sites(db: Database, settings: Settings, run_key: str, source: str) -> int:
+    """Stage all sites of ``source``; returns their number."""
+    sites = site_source(named(settings.site_sources, source), settings.tls).sites()
+    staging.stage_sites(db, run_key, source, sites)
+    return sites.height
+
+
+def pull_datasets(
+    db: Database,
+    settings: Settings,
+    run_key: str,
+    source: str,
+    start: datetime,
+    end: datetime,
+    *,
+    full: bool = False,
+    page_size: int = 50,
+) -> list[int]:
+    """Stage the datasets that ``source`` changed in the run's interval (``full``: all); returns the pages to pull.
+
+    ``page_size``: datasets a page, more when there would be too many pages.
+    """
+    metadata = metadata_source(named(settings.metadata_sources, source), settings.tls)
+    since, until = staging.interval_to_pull(db, source, start, end, full)
+    return staging.stage_datasets(
+        db,
+        run_key,
+        source,
+        metadata.datasets(since, until),
+        getattr(metadata, "datasets_per_page", page_size),
+        max_pages=max(1, PAGES_AT_MOST // max(1, len(settings.metadata_sources))),
+        since=since,
+        num_source_datasets=metadata.count_datasets(),
+    )
+
+
+def pull_details(db: Database, settings: Settings, run_key: str, source: str, page: int) -> dict[str, int]:
+    """Stage the blocks and files of one page of datasets; returns how many there are of each."""
+    datasets = staging.staged_datasets(db, run_key, source, page)
+    parts = metadata_source(named(settings.metadata_sources, source), settings.tls).details(datasets)
+    told = _told_of(parts, f"{source}, page {page} ({len(datasets):,} datasets)")
+    num_blocks, num_files = staging.stage_details(db, run_key, source, page, told)
+    return {"datasets": len(datasets), "blocks": num_blocks, "files": num_files}
+
+
+def _told_of(parts: Iterable[Details], what: str) -> Iterator[Details]:
+    """The parts as they are; the log says now and then how far it is."""
+    started = told = time.monotonic()
+    num_datasets = num_blocks = num_files = 0
+
+    def tell() -> None:
+        rate = num_files / max(time.monotonic() - started, 1e-6)
+        log.info(
+            "%s: %s datasets, %s blocks, %s files so far, %s files/s",
+            what,
+            *(f"{number:,.0f}" for number in (num_datasets, num_blocks, num_files, rate)),
+        )
+
+    for part in parts:
+        num_datasets += part.blocks["dataset"].n_unique()
+        num_blocks, num_files = num_blocks + part.blocks.height, num_files + part.files.height
+        yield part
+        if time.monotonic() - told > TELL_EVERY_S:
+            told = time.monotonic()
+            tell()
+    tell()
+
+
+def merge(
+    db: Database,
+    run_key: str,
+    sources: Sequence[str],
+    site_sources: Sequence[str],
+    until: datetime,
+    *,
+    stable_h: float = SiteStatusSettings().stable_h,
+    every: timedelta = timedelta(0),
+) -> dict[str, object]:
+    """Merge what the run staged of these sources, sites first; returns the summaries by source.
+
+    ``is_changed``: anything at all is different now; without it those who wait for metadata still have to be told, for
+    the time up to which it is known moved on.
+    ``stable_h``: the patience with the status of sites (``site_status.stable_h`` of the settings). ``every``: the time
+    between two runs. Raises InventoryError for what no gate accepted; sources merged before it stay merged.
+    The staged rows stay, so that a merge which was killed can be run again; housekeeping removes those of old runs.
+    """
+    sites = {
+        source: asdict(merge_sites(db, run_key, source, stable_h=stable_h, every=every)) for source in site_sources
+    }
+    metadata = {source: asdict(merging.merge_metadata(db, run_key, source, until)) for source in sources}
+    done = [*sites.items(), *metadata.items()]
+    for source, counts in done:
+        told = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items() if number)
+        log.info("merged %s: %s", source, told or "nothing changed")
+    is_changed = any(number for _, counts in done for name, number in counts.items() if name not in STANDING)
+    return {"is_changed": is_changed, "sites": sites, "metadata": metadata}
+
+
+def named(sources: Sequence[SourceSettings], name: str) -> SourceSettings:
+    """The source of that name. Raises SettingsError with near names."""
+    for source in sources:
+        if source.name == name:
+            return source
+    names = [source.name for source in sources]
+    raise SettingsError(
+        f"no source named {name!r} in the settings; there are {', '.join(names) or 'none'}.{near(name, names)}",
+        file="",
+        key=name,
+        reason="unknown source",
+    )

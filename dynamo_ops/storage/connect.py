@@ -1,0 +1,29 @@
+"""The storages of the sites, as the settings say they are spoken to."""
+
+from __future__ import annotations
+
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.storage.protocol import StorageOptions
+from dynamo_ops.storage.registry import SiteStorage, storages
+
+
+def site_storages(database: Database, settings: Settings) -> SiteStorage:
+    """Site id → its storage."""
+    tls, given = settings.tls, settings.deletion
+    return storages(
+        database,
+        StorageOptions(
+            ca=tls.authorities,
+            cert=_text(tls.cert),
+            key=_text(tls.key),
+            threads=given.threads,
+            calls_per_second=given.calls_per_s,
+            managed_prefix=settings.managed_prefix,
+            more=settings.storages,
+        ),
+    )
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,154 @@
+"""What Dynamo asks of a storage, whatever its protocol: list, stat, checksum, delete, read, write. Plugins implement
+``Storage``.
+
+A plugin registers a ``StorageFactory`` under its protocol's name in the entry point group ``dynamo_ops.storages``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import polars as pl
+
+from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.inventory.site.mapping import Endpoint
+from dynamo_ops.inventory.states import DeletionObservation
+
+UPLOAD_SUFFIX = ".dynamo-part"
+STORED_FILES: dict[str, Any] = {"lfn": pl.String, "size_bytes": pl.Int64, "modified_at": pl.Datetime("us", "UTC")}
+
+
+@dataclass(frozen=True)
+class StorageOptions:
+    """How we come to a storage and how hard we may press it.
+
+    ``cert``/``key``/``token``: as for FTS. ``threads``: calls at the same time. ``calls_per_second``: 0 unlimited.
+    ``more``: what a plugin needs beyond these, under its protocol or, going before, under ``protocol:SITE``.
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    token: str | None = field(default=None, repr=False)
+    threads: int = 8
+    calls_per_second: float = 0.0
+    connect_timeout: float = 10.0
+    read_timeout: float = 120.0
+    managed_prefix: str = "/store"
+    protocols: tuple[str, ...] = ("davs", "https", "root", "s3", "file")
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+    def more_for(self, endpoint: Endpoint) -> dict[str, Any]:
+        """What ``more`` has for an endpoint."""
+        return {
+            **self.more.get(endpoint.protocol, {}),
+            **self.more.get(f"{endpoint.protocol}:{endpoint.site}", {}),
+        }
+
+
+def upload_lfn(lfn: str) -> str:
+    """Under which LFN a file stands until its upload is finished."""
+    directory, _, name = lfn.rpartition("/")
+    return f"{directory}/.{name}{UPLOAD_SUFFIX}"
+
+
+def check_length(lfn: str, num_written: int, size_bytes: int, *, is_end: bool) -> int:
+    """``num_written``, if an upload of ``size_bytes`` may have come so far; else ``PermanentRemoteError``."""
+    if num_written > size_bytes or (is_end and num_written != size_bytes):
+        raise PermanentRemoteError(
+            f"upload of {lfn}: {num_written} bytes were written of a file of {size_bytes}: is its source whole?",
+            service="storage",
+            lfn=lfn,
+            status=None,
+        )
+    return num_written
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file on a storage."""
+
+    lfn: str
+    size_bytes: int
+    modified_at: datetime | None
+
+
+@dataclass(frozen=True)
+class DeletionOutcome:
+    """What became of one DELETE. ``reason``: the storage's own words, empty when the file is gone."""
+
+    lfn: str
+    observation: DeletionObservation
+    reason: str = ""
+
+
+class Upload(Protocol):
+    """A file on its way into a storage. Nobody sees it under its LFN before ``finish``; it replaces what was there.
+
+    Until then it stands under a name of its own in the same directory: ``.`` + last part of the LFN +
+    ``UPLOAD_SUFFIX``, one and the same for every attempt.
+    """
+
+    num_resumed_bytes: int
+    """How much of an earlier attempt is there and stays: the next piece written begins behind it. 0 where the storage
+    cannot append."""
+
+    def write(self, piece: bytes) -> None:
+        """Append. Errors as of the other calls: RetryableRemoteError, PermanentRemoteError, CredentialError."""
+
+    def finish(self) -> None:
+        """All bytes are written: make them the file. An error leaves what was under the LFN before."""
+
+    def close(self) -> None:
+        """Give up without ``finish``; what was written may stay for the next attempt. Harmless after ``finish``."""
+
+
+class Storage(Protocol):
+    """One site's storage by one protocol. Names in and out are LFNs."""
+
+    endpoint: Endpoint
+
+    def list_files(self, prefix: str) -> Iterator[pl.DataFrame]:
+        """All files below the LFN directory ``prefix``, in frames (``STORED_FILES``), in no order.
+
+        Complete or an error: a directory that cannot be read fails the listing, since what is not listed is missing.
+        """
+
+    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
+        """One outcome for each LFN, in order. Files that are not there are ``not_found``. Never a directory.
+
+        Failures are outcomes, except a refused credential (``CredentialError``), which would fail every file.
+        """
+
+    def stat(self, lfn: str) -> StoredFile | None:
+        """The file, or None when it is not there."""
+
+    def checksum(self, lfn: str) -> str | None:
+        """adler32 as eight lower-case hex digits; None when the storage does not give checksums."""
+
+    def read(self, lfn: str, start: int = 0) -> Iterator[bytes]:
+        """The bytes of the file from ``start`` on, in pieces. Not there: PermanentRemoteError, status 404."""
+
+    def upload(self, lfn: str, size_bytes: int) -> Upload:
+        """Begin to write the file, of this size, directories included; or go on where an earlier attempt stopped.
+
+        What an earlier attempt left is taken up only if it is smaller than ``size_bytes``.
+        """
+
+    def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
+        """Remove those of these LFN directories that are empty, and their parents that thereby become so.
+
+        Never one of ``keep``, the managed prefix or what is above it, and never with content. Returns how many went.
+        """
+
+    def close(self) -> None:
+        """Give connections and threads back."""
+
+
+class StorageFactory(Protocol):
+    """What an entry point of ``dynamo_ops.storages`` names."""
+
+    def __call__(self, endpoint: Endpoint, options: StorageOptions) -> Storage: ...

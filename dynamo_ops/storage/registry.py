@@ -1,0 +1,78 @@
+"""Which storage serves a site: its endpoints in the inventory, and the plugin for the preferred protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.site.mapping import Endpoint, parse_chains
+from dynamo_ops.storage.protocol import Storage, StorageFactory, StorageOptions
+
+GROUP = "dynamo_ops.storages"
+SiteStorage = Callable[[int], Storage]  # site id → its storage
+
+
+def plugins() -> dict[str, EntryPoint]:
+    """Every registered storage plugin, by protocol; not loaded."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def load_plugin(point: EntryPoint) -> StorageFactory:
+    """The plugin itself. ``SettingsError`` when what it needs is not installed."""
+    try:
+        factory: StorageFactory = point.load()
+    except ImportError as error:
+        raise SettingsError(
+            f"storage plugin {point.name!r} cannot be loaded: {error}", key="protocols", reason=str(error)
+        ) from error
+    return factory
+
+
+def read_endpoints(connection: Connection, managed_prefix: str = "/store") -> dict[int, dict[str, Endpoint]]:
+    """The endpoints of all sites, by site id and protocol."""
+    rows = connection.execute(
+        text(
+            "SELECT s.id, s.name, e.protocol, e.prefix, e.mapping FROM sites s "
+            "JOIN site_endpoints e ON e.site_id = s.id"
+        )
+    )
+    endpoints: dict[int, dict[str, Endpoint]] = {}
+    for site_id, name, protocol, prefix, mapping in rows:
+        endpoints.setdefault(site_id, {})[protocol] = Endpoint(
+            name, protocol, prefix, parse_chains(_decoded(mapping)), managed_prefix, site_id
+        )
+    return endpoints
+
+
+def _decoded(mapping: Any) -> Any:
+    return json.loads(mapping) if isinstance(mapping, str) else mapping
+
+
+def open_storage(db: Database, site_id: int, options: StorageOptions) -> Storage:
+    """The storage of a site by the first of ``options.protocols`` that the site has and a plugin serves.
+
+    ``SettingsError`` when there is none.
+    """
+    with db.begin() as connection:
+        endpoints = read_endpoints(connection, options.managed_prefix).get(site_id, {})
+    points = plugins()
+    for protocol in options.protocols:
+        if protocol in endpoints and protocol in points:
+            return load_plugin(points[protocol])(endpoints[protocol], options)
+    raise SettingsError(
+        f"site {site_id}: no storage plugin for its protocols {sorted(endpoints)}; plugins: {sorted(points)}, "
+        f"allowed: {list(options.protocols)}",
+        key="protocols",
+        reason="no common protocol",
+    )
+
+
+def storages(db: Database, options: StorageOptions) -> SiteStorage:
+    """A function from site id to an opened storage: what deletions and consistency take."""
+    return lambda site_id: open_storage(db, site_id, options)

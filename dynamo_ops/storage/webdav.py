@@ -1,0 +1,356 @@
+"""Storage over HTTPS with WebDAV: PROPFIND to list, HEAD to stat, DELETE to delete; ``Want-Digest`` for checksums.
+
+Files are read by GET with a range, and written by PUT under another name and MOVE. HTTP cannot append: an upload that
+was cut begins anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import polars as pl
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from dynamo_ops import __version__
+from dynamo_ops.base.errors import (
+    CredentialError,
+    InventoryError,
+    PermanentRemoteError,
+    RemoteError,
+    RetryableRemoteError,
+)
+from dynamo_ops.base.tls import is_cut
+from dynamo_ops.inventory.site.mapping import Endpoint
+from dynamo_ops.inventory.states import DeletionObservation
+from dynamo_ops.storage.http_put import HttpPut
+from dynamo_ops.storage.multistatus import http_date, is_literal, parse_multistatus, parse_one
+from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, StoredFile, check_length, upload_lfn
+from dynamo_ops.storage.rate import RateLimit
+from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1 << 20
+GONE = frozenset({404, 410})
+DIRECTORY_LACKS = frozenset({404, 409})
+NO_PROPFIND = frozenset({405, 501})  # plain HTTP, which has no directories
+BUSY = frozenset({401, 408, 423, 425, 429})
+_PROPFIND_BODY = (
+    b'<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop>'
+    b"<D:resourcetype/><D:getcontentlength/><D:getlastmodified/></D:prop></D:propfind>"
+)
+
+
+class WebDavStorage:
+    """One site over WebDAV. ``davs://`` means ``https://``. Safe for use by one task; its threads share one pool."""
+
+    def __init__(self, endpoint: Endpoint, options: StorageOptions) -> None:
+        self.endpoint = endpoint
+        self._timeout = (options.connect_timeout, options.read_timeout)
+        self._rate = RateLimit(options.calls_per_second)
+        self._threads = options.threads
+        self._options = options
+        self._session = _session(options)
+        # A file that is being read holds its connection: one pool for both would end in waiting for ourselves.
+        self._reading = _session(options, is_bounded=False)
+
+    def close(self) -> None:
+        self._session.close()
+        self._reading.close()
+
+    # -- list ------------------------------------------------------------------------------------------------------
+
+    def list_files(self, prefix: str) -> Iterator[pl.DataFrame]:
+        root = prefix.rstrip("/")
+        if self._children(root) is None:
+            raise PermanentRemoteError(
+                f"site {self.endpoint.site}: {root} is not there",
+                service="storage",
+                site=self.endpoint.site,
+                url=self.endpoint.directory_pfn(root),
+                status=404,
+            )
+        yield from frames(
+            (self.endpoint.listed_lfn(directory, entry.name), entry.size_bytes, entry.modified_at)
+            for directory, entries in walk(root, self._children, self._threads)
+            for entry in entries
+            if not entry.is_directory
+        )
+
+    def _children(self, lfn_directory: str) -> list[Entry] | None:
+        """The entries of a directory, itself left out; None when it is not there."""
+        url = _http(self.endpoint.directory_pfn(lfn_directory))
+        response = self._propfind(url, "1")
+        if response.status_code in GONE:
+            return None
+        self._raise_for(response)
+        if response.status_code != 207:
+            raise PermanentRemoteError(
+                f"site {self.endpoint.site}: PROPFIND {url} answered {response.status_code}, not 207: no WebDAV there?",
+                service="storage",
+                url=url,
+                status=response.status_code,
+            )
+        return parse_multistatus(response.content, unquote(urlsplit(url).path))
+
+    def _propfind(self, url: str, depth: str) -> requests.Response:
+        headers = {"Depth": depth, "Content-Type": "application/xml"}
+        return self._call("PROPFIND", url, headers=headers, data=_PROPFIND_BODY)
+
+    # -- one file --------------------------------------------------------------------------------------------------
+
+    def stat(self, lfn: str) -> StoredFile | None:
+        response = self._call("HEAD", _http(self.endpoint.pfn(lfn)))
+        if response.status_code in GONE:
+            return None
+        self._raise_for(response)
+        size = int(response.headers.get("Content-Length", -1))
+        return StoredFile(lfn, size, http_date(response.headers.get("Last-Modified")))
+
+    def checksum(self, lfn: str) -> str | None:
+        response = self._call("HEAD", _http(self.endpoint.pfn(lfn)), headers={"Want-Digest": "adler32"})
+        self._raise_for(response)
+        for digest in response.headers.get("Digest", "").split(","):
+            name, _, value = digest.strip().partition("=")
+            if name.lower() == "adler32" and value:
+                return value.lower().rjust(8, "0")
+        return None
+
+    # -- bytes -----------------------------------------------------------------------------------------------------
+
+    def read(self, lfn: str, start: int = 0) -> Iterator[bytes]:
+        url = _http(self.endpoint.pfn(lfn))
+        headers = {}
+        if start:  # with both ends: XRootD 5.5 answers a range without an end with nothing
+            found = self.stat(lfn)
+            if found is not None and start >= found.size_bytes:
+                return
+            headers["Range"] = f"bytes={start}-{found.size_bytes - 1 if found else ''}"
+        with self._call("GET", url, self._reading, headers=headers, stream=True, allow_redirects=True) as response:
+            self._raise_for(response)
+            to_skip = start if response.status_code != 206 else 0  # a server need not know ranges
+            try:
+                for piece in response.iter_content(CHUNK_BYTES):
+                    if to_skip < len(piece):
+                        yield piece[to_skip:]
+                    to_skip = max(0, to_skip - len(piece))
+            except requests.RequestException as error:
+                raise self._no_answer(error, url) from error
+
+    def upload(self, lfn: str, size_bytes: int) -> WebDavUpload:
+        self.endpoint.pfn(lfn)  # refused before anything is made
+        upload = WebDavUpload(self, lfn, size_bytes)
+        upload.begin()
+        return upload
+
+    def open_put(self, lfn: str, size_bytes: int) -> HttpPut:
+        """A PUT of a file of this size, ready for its bytes. Directories are made where the storage makes none."""
+        self._rate.wait()
+        url = _http(self.endpoint.pfn(lfn))
+        put = HttpPut(self._options, {str(k): str(v) for k, v in self._session.headers.items()})
+        answer = put.begin(url, size_bytes)
+        if answer is not None and answer.status in DIRECTORY_LACKS:
+            self._make_directory(lfn.rsplit("/", 1)[0])
+            answer = put.begin(url, size_bytes)
+        if answer is not None:
+            self.raise_for_status("PUT", url, answer.status, f"{answer.reason} {answer.text}".strip())
+            raise PermanentRemoteError(
+                f"site {self.endpoint.site}: PUT {url} answered {answer.status} without taking the file",
+                service="storage",
+                site=self.endpoint.site,
+                url=url,
+                status=answer.status,
+            )
+        return put
+
+    def _make_directory(self, directory: str) -> None:
+        """Make an LFN directory, after its parents where they lack; fine if it is there by now."""
+        url = _http(self.endpoint.directory_pfn(directory))
+        response = self._call("MKCOL", url)
+        if response.status_code in DIRECTORY_LACKS and directory != self.endpoint.managed_prefix.rstrip("/"):
+            self._make_directory(directory.rsplit("/", 1)[0])
+            response = self._call("MKCOL", url)
+        if response.status_code != 405:
+            self._raise_for(response)
+
+    def move(self, lfn: str, to_lfn: str) -> None:
+        """Rename a file; what was under the new name is replaced."""
+        source, destination = _http(self.endpoint.pfn(lfn)), _http(self.endpoint.pfn(to_lfn))
+        header = destination.encode()
+        if unquote(destination) != destination and self._speaks_literally(source):
+            # Behind the question mark nothing counts there; without it, bytes that are not ASCII are cut off the end.
+            header = f"{unquote(destination)}?literal".encode()
+        self._raise_for(self._call("MOVE", source, headers={"Destination": header, "Overwrite": "T"}))
+
+    def _speaks_literally(self, url: str) -> bool:
+        """Whether the server writes, and so reads, paths in headers and documents as they are: XRootD 5.5."""
+        response = self._propfind(url, "0")
+        return response.status_code == 207 and is_literal(response.content, unquote(urlsplit(url).path))
+
+    # -- delete ----------------------------------------------------------------------------------------------------
+
+    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
+        with ThreadPoolExecutor(self._threads) as threads:
+            return list(threads.map(self._delete_one, lfns))
+
+    def _delete_one(self, lfn: str) -> DeletionOutcome:
+        """A DELETE takes a directory too, and with some servers all that is in it: what is there is looked at first."""
+        try:
+            url = _http(self.endpoint.pfn(lfn))
+            response = self._propfind(url, "0")
+            if response.status_code == 207:
+                found = parse_one(response.content, unquote(urlsplit(url).path))
+                if found is not None and found.is_directory:
+                    return DeletionOutcome(lfn, DeletionObservation.REFUSED, "it is a directory")
+            if response.status_code in (207, *NO_PROPFIND):
+                response = self._call("DELETE", url)
+        except InventoryError as error:
+            return DeletionOutcome(lfn, DeletionObservation.REFUSED, error.message)
+        except RetryableRemoteError as error:
+            return DeletionOutcome(lfn, DeletionObservation.UNAVAILABLE, error.message)
+        return deletion_outcome(lfn, response.status_code, response.reason, response.text)
+
+    def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
+        return remove_upwards(directories, keep, self.endpoint.managed_prefix, self._remove_if_empty)
+
+    def _remove_if_empty(self, directory: str) -> bool:
+        """Whether the directory was empty and is gone now. A WebDAV DELETE is recursive, so it is looked at first."""
+        entries = self._children(directory)
+        if entries is None or entries:
+            return False
+        response = self._call("DELETE", _http(self.endpoint.directory_pfn(directory)))
+        if response.status_code >= 300 and response.status_code not in GONE:
+            log.info("site %s: empty directory %s stays: %s", self.endpoint.site, directory, response.status_code)
+        return response.status_code < 300
+
+    # -- transport -------------------------------------------------------------------------------------------------
+
+    def _call(
+        self, method: str, url: str, session: requests.Session | None = None, **arguments: Any
+    ) -> requests.Response:
+        self._rate.wait()
+        # requests turns a redirected DELETE into a GET, whose 200 would pass for a deletion: only readers follow.
+        arguments.setdefault("allow_redirects", method == "HEAD")
+        try:
+            return (session or self._session).request(method, url, timeout=self._timeout, **arguments)
+        except requests.RequestException as error:
+            raise self._no_answer(error, url) from error
+
+    def _no_answer(self, error: requests.RequestException, url: str) -> RemoteError:
+        refused = isinstance(error, requests.exceptions.SSLError) and not is_cut(error)
+        kind = CredentialError if refused else RetryableRemoteError
+        what = "TLS refused" if refused else "no answer"
+        return kind(
+            f"site {self.endpoint.site}: {what} at {url}: {error}",
+            service="storage",
+            site=self.endpoint.site,
+            url=url,
+            status=None,
+        )
+
+    def _raise_for(self, response: requests.Response) -> None:
+        method = response.request.method or ""
+        self.raise_for_status(method, response.url, response.status_code, response.reason)
+
+    def raise_for_status(self, method: str, url: str, status: int, reason: str) -> None:
+        """The error that an HTTP status means; nothing below 400."""
+        if status < 400:
+            return
+        kind: type[RemoteError] = PermanentRemoteError
+        if status in (401, 403):
+            kind = CredentialError
+        elif status >= 500 or status in BUSY:
+            kind = RetryableRemoteError
+        raise kind(
+            f"site {self.endpoint.site}: {method} {url} answered {status} {reason}",
+            service="storage",
+            site=self.endpoint.site,
+            url=url,
+            status=status,
+        )
+
+
+class WebDavUpload:
+    """A file on its way: one PUT under another name, then a MOVE over the LFN. The whole file or nothing."""
+
+    num_resumed_bytes = 0
+
+    def __init__(self, storage: WebDavStorage, lfn: str, size_bytes: int) -> None:
+        self._storage = storage
+        self._lfn = lfn
+        self._size_bytes = size_bytes
+        self._num_written = 0
+        self._put: HttpPut | None = None
+
+    def begin(self) -> None:
+        """Ask the storage to take the file."""
+        self._put = self._storage.open_put(upload_lfn(self._lfn), self._size_bytes)
+
+    def write(self, piece: bytes) -> None:
+        self._num_written = check_length(self._lfn, self._num_written + len(piece), self._size_bytes, is_end=False)
+        assert self._put is not None
+        self._put.send(piece)
+
+    def finish(self) -> None:
+        check_length(self._lfn, self._num_written, self._size_bytes, is_end=True)
+        assert self._put is not None
+        answer = self._put.answer()
+        self.close()
+        name = upload_lfn(self._lfn)
+        url = _http(self._storage.endpoint.pfn(name))
+        self._storage.raise_for_status("PUT", url, answer.status, f"{answer.reason} {answer.text}".strip())
+        self._storage.move(name, self._lfn)
+
+    def close(self) -> None:
+        if self._put is not None:
+            self._put.close()
+
+
+def deletion_outcome(lfn: str, status: int, reason: str, body: str = "") -> DeletionOutcome:
+    """What an HTTP status says of a DELETE.
+
+    A 207 means that something inside could not be deleted. A 401 is the credential's fault, which passes.
+    """
+    text = f"{status} {reason} {' '.join(body.split())[:200]}".strip()
+    if status in GONE:
+        return DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)
+    if status < 300 and status != 207:
+        return DeletionOutcome(lfn, DeletionObservation.DELETED)
+    if (status >= 500 and status not in (501, 505)) or status in BUSY:
+        return DeletionOutcome(lfn, DeletionObservation.UNAVAILABLE, text)
+    return DeletionOutcome(lfn, DeletionObservation.REFUSED, text)
+
+
+def _http(pfn: str) -> str:
+    scheme, _, rest = pfn.partition("://")
+    return {"davs": "https", "dav": "http"}.get(scheme, scheme) + "://" + rest
+
+
+def _session(options: StorageOptions, is_bounded: bool = True) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = options.ca or True
+    if options.cert:
+        session.cert = (options.cert, options.key or options.cert)
+    session.headers.update({"User-Agent": f"dynamo-ops/{__version__}", "Accept-Encoding": "identity"})
+    if options.token:
+        session.headers["Authorization"] = f"Bearer {options.token}"
+    # All these methods are idempotent: DELETE of what is gone is a 404, which is a success.
+    retry = Retry(
+        total=3,
+        backoff_factor=0.3,
+        status_forcelist=(502, 503, 504),
+        allowed_methods=frozenset({"GET", "HEAD", "PROPFIND", "DELETE"}),
+        raise_on_status=False,
+        respect_retry_after_header=False,  # a storage must not put a worker to sleep for hours
+    )
+    adapter = HTTPAdapter(max_retries=retry, pool_connections=4, pool_maxsize=options.threads, pool_block=is_bounded)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session

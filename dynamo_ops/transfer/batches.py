@@ -1,0 +1,238 @@
+"""Queued copy wishes → batches: taken fairly, given a source, cut, and recorded before anything is asked of anybody."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from dynamo_ops.database.connection import Database, insert_frame, select_frame
+from dynamo_ops.fts.identity import FtsIdentity
+from dynamo_ops.fts.job import choose_sid
+from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
+from dynamo_ops.inventory.states import QUEUED_SUBSCRIPTIONS, sql_list
+from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
+from dynamo_ops.transfer.choice import choose_sources
+from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
+from dynamo_ops.transfer.source_choice import DirectRule, Routes, read_candidates, read_in_flight, read_queue
+
+_QUEUED = sql_list(QUEUED_SUBSCRIPTIONS)
+
+# Nothing that is still being copied there or deleted there. A wish of an urgent activity counts as older than it is, by
+# the head start: it goes first, and yet nothing waits for ever. Destinations in turn.
+QUEUE_SQL = f"""
+    CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
+    WITH head_starts AS (
+      SELECT * FROM unnest(CAST(:activities AS text[]), CAST(:seconds AS float8[])) AS h (activity, seconds)),
+    rooms AS (
+      SELECT d.id FROM sites d LEFT JOIN busy b ON b.site_id = d.id AND b.is_transfer
+      WHERE d.id IN {WRITABLE} GROUP BY d.id HAVING count(b.site_id) < :to_site),
+    waiting AS (
+      SELECT s.id AS subscription_id, s.file_id, s.site_id, s.num_attempts, s.created_at, s.activity,
+             row_number() OVER (PARTITION BY s.site_id ORDER BY
+               s.created_at - coalesce(h.seconds, 0) * interval '1 second', s.id) AS turn
+      FROM subscriptions s LEFT JOIN head_starts h ON h.activity = s.activity
+      WHERE s.action = 'copy' AND s.site_id IN (SELECT id FROM rooms) AND s.state IN ({_QUEUED})
+        AND (s.num_attempts = 0 OR s.updated_at <= now() - interval '1 second'
+             * least(:backoff * power(2, least(s.num_attempts - 1, 20)), :max_backoff))
+        AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
+      ORDER BY turn LIMIT :look_ahead)
+    SELECT w.subscription_id, w.file_id, f.block_id, w.site_id, f.size_bytes, w.num_attempts,
+           (extract(epoch FROM w.created_at) * 1000000)::bigint AS created_us, w.activity, w.turn
+    FROM waiting w JOIN files f ON f.id = w.file_id
+"""
+# A wish that somebody is withdrawing at this moment is left to them.
+CLAIM_SQL = f"""
+    WITH free AS (
+      SELECT s.id FROM subscriptions s JOIN chosen c ON c.subscription_id = s.id WHERE s.state IN ({_QUEUED})
+      FOR UPDATE OF s SKIP LOCKED),
+    moved AS (
+      UPDATE subscriptions s SET state = 'inbatch', num_attempts = s.num_attempts + 1, updated_at = now()
+      FROM free WHERE s.id = free.id RETURNING s.id)
+    INSERT INTO claimed SELECT id FROM moved"""
+
+
+@dataclass(frozen=True)
+class PlanRules:
+    """Beside the limits: ``head_starts`` by activity; ``direct``: pairs of sites that Dynamo copies between itself, by
+    one of ``direct_protocols``."""
+
+    head_starts: Mapping[str, timedelta] = field(default_factory=dict)
+    direct: tuple[DirectRule, ...] = ()
+    direct_protocols: tuple[str, ...] = ()
+
+
+DEFAULT_RULES = PlanRules()
+
+
+@dataclass(frozen=True)
+class PlannedBatches:
+    """Ids of the batches that were recorded: FTS jobs of disk sources, of tapes (to be staged), and direct copies."""
+
+    disk: list[int] = field(default_factory=list)
+    tape: list[int] = field(default_factory=list)
+    direct: list[int] = field(default_factory=list)
+    num_files: int = 0
+    size_bytes: int = 0
+
+    @property
+    def all(self) -> list[int]:
+        """All of them, in the order of their numbers."""
+        return sorted([*self.disk, *self.tape, *self.direct])
+
+
+def plan_batches(
+    db: Database,
+    identity: FtsIdentity | None,
+    limits: TransferLimits = DEFAULT_TRANSFER_LIMITS,
+    rules: PlanRules = DEFAULT_RULES,
+) -> PlannedBatches:
+    """Take queued copy wishes and record the batches that serve them, in one transaction.
+
+    ``identity``: who we are to FTS; None: there is no FTS, only direct copies. Run again after a kill it takes up what
+    is still queued; batches recorded before are found by ``recover``. One plans at a time, so that the limits hold.
+    """
+    routes = Routes(limits.protocols if identity else (), rules.direct, rules.direct_protocols)
+    with db.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('dynamo plan transfers', 0))"))
+        _make_queue(connection, limits, rules)
+        queue = read_queue(connection)
+        if queue.is_empty():
+            return PlannedBatches()
+        candidates, unreachable = read_candidates(connection, queue, routes)
+        _refuse(connection, unreachable)
+        chosen = choose_sources(candidates, read_in_flight(connection), limits)
+        chosen = _claim(connection, chosen)
+        wishes = queue.select("subscription_id", "block_id", "size_bytes", "num_attempts", "created_us", "activity")
+        transfers = make_batches(chosen.join(wishes, on="subscription_id"), limits)
+        return _record(connection, transfers, identity)
+
+
+def make_batches(chosen: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
+    """Cut wishes with their sources into batches: the rows of ``chosen`` with ``batch`` (0, 1, …) and ``file_index``.
+
+    A batch has one destination, one activity and one backend. What must be staged goes apart, by tape site, and there
+    block by block, since the files of a block lie together on tape. A file with several sources is a batch of its own
+    (FTS_CONTRACT §3). Batches are numbered by destination in turn, so that the first ones serve every destination.
+    """
+    group = ["site_id", "activity", "is_direct", "is_tape", "apart"]
+    size = (
+        pl.when("is_direct").then(limits.files_per_direct_batch)
+        .when("is_tape").then(limits.files_per_staging_job)
+        .otherwise(limits.files_per_job)
+    )  # fmt: skip
+    alone = pl.when(pl.col("other_source_site_ids").is_not_null()).then("subscription_id")
+    rows = (
+        chosen.with_columns(apart=pl.when("is_tape").then("source_site_id").otherwise(alone), size=size)
+        .sort(*group, pl.when("is_tape").then("block_id"), "turn", nulls_last=True)
+        .with_columns(position=pl.int_range(pl.len()).over(group))
+        .with_columns(part=pl.col("position") // pl.col("size"), file_index=pl.col("position") % pl.col("size"))
+    )
+    return (
+        rows.sort("part", *group, "file_index")
+        .with_columns(batch=pl.struct("part", *group).rle_id().cast(pl.Int64))
+        .drop("position", "part", "apart", "size")
+    )
+
+
+def _make_queue(connection: Connection, limits: TransferLimits, rules: PlanRules) -> None:
+    connection.execute(
+        text(f"""
+        CREATE TEMPORARY TABLE busy ON COMMIT DROP AS
+        SELECT file_id, site_id, true AS is_transfer FROM {OPEN_TRANSFERS} t
+        UNION ALL SELECT file_id, site_id, false FROM {OPEN_DELETIONS} d""")
+    )
+    connection.execute(text("CREATE INDEX ON busy (file_id, site_id)"))
+    connection.execute(text("ANALYZE busy"))
+    connection.execute(
+        text(QUEUE_SQL),
+        {
+            "activities": list(rules.head_starts),
+            "seconds": [head_start.total_seconds() for head_start in rules.head_starts.values()],
+            "to_site": limits.files_to_site,
+            "look_ahead": limits.look_ahead,
+            "backoff": limits.backoff.total_seconds(),
+            "max_backoff": limits.max_backoff.total_seconds(),
+        },
+    )
+    connection.execute(text("ANALYZE queue"))
+
+
+def _refuse(connection: Connection, subscription_ids: list[int]) -> None:
+    """Hold what no site can give by any protocol. Where a site is out for a while, it may be the one that can."""
+    if subscription_ids:
+        connection.execute(
+            text(f"""
+            UPDATE subscriptions s SET state = 'held', hold_reason = 'refused', updated_at = now(),
+                last_error = 'no site that has the file shares a transfer protocol with the destination'
+            FROM files f
+            WHERE s.id = ANY(:ids) AND s.state IN ({_QUEUED}) AND f.id = s.file_id AND NOT EXISTS (
+              SELECT FROM block_replicas r
+              WHERE r.block_id = f.block_id AND r.site_id <> s.site_id AND r.site_id NOT IN {READABLE}
+                AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p WHERE p.block_id = r.block_id
+                     AND p.site_id = r.site_id AND p.file_id = f.id)))"""),
+            {"ids": subscription_ids},
+        )
+
+
+def _claim(connection: Connection, chosen: pl.DataFrame) -> pl.DataFrame:
+    """Put the chosen wishes into a batch; those of them that could be."""
+    connection.execute(text("CREATE TEMPORARY TABLE chosen (subscription_id bigint) ON COMMIT DROP"))
+    connection.execute(text("CREATE TEMPORARY TABLE claimed (subscription_id bigint) ON COMMIT DROP"))
+    insert_frame(connection, "chosen", chosen.select("subscription_id"))
+    connection.execute(text("ANALYZE chosen"))
+    if connection.execute(text(CLAIM_SQL)).rowcount == chosen.height:
+        return chosen
+    claimed = select_frame(connection, "SELECT subscription_id FROM claimed", {"subscription_id": pl.Int64})
+    return chosen.join(claimed, on="subscription_id", how="semi")
+
+
+def _record(connection: Connection, transfers: pl.DataFrame, identity: FtsIdentity | None) -> PlannedBatches:
+    """Store batches and their transfers. ``sid`` and job id are fixed here, before any submit."""
+    jobs = [_job(rows, identity) for _, rows in transfers.group_by("batch", maintain_order=True)]
+    if not jobs:
+        return PlannedBatches()
+    ids = (
+        connection.execute(
+            text("SELECT nextval(pg_get_serial_sequence('transfer_batches', 'id')) FROM generate_series(1, :n)"),
+            {"n": len(jobs)},
+        )
+        .scalars()
+        .all()
+    )
+    batches = pl.DataFrame(jobs).with_columns(id=pl.Series(ids, dtype=pl.Int64))
+    insert_frame(connection, "transfer_batches", batches)
+    others = pl.col("other_source_site_ids").cast(pl.List(pl.String)).list.join(",")
+    numbered = transfers.with_columns(
+        batch_id=pl.Series(ids, dtype=pl.Int64).gather(transfers["batch"]),
+        other_source_site_ids=pl.when(pl.col("other_source_site_ids").is_not_null()).then("{" + others + "}"),
+    )
+    columns = ("batch_id", "subscription_id", "file_index", "source_site_id", "other_source_site_ids", "size_bytes")
+    insert_frame(connection, "transfers", numbered.select(columns))
+    return PlannedBatches(
+        disk=batches.filter((pl.col("backend") == "fts") & ~pl.col("is_staging"))["id"].to_list(),
+        tape=batches.filter("is_staging")["id"].to_list(),
+        direct=batches.filter(pl.col("backend") == "direct")["id"].to_list(),
+        num_files=transfers.height,
+        size_bytes=int(transfers["size_bytes"].sum()),
+    )
+
+
+def _job(rows: pl.DataFrame, identity: FtsIdentity | None) -> dict[str, Any]:
+    """One row of ``transfer_batches``. The age of the oldest wish tells one inventory from another at the same FTS."""
+    attempts = rows.select("subscription_id", pl.col("num_attempts") + 1).iter_rows()
+    sid = choose_sid(attempts, salt=str(rows["created_us"].min()))
+    is_direct = bool(rows["is_direct"][0])
+    return {
+        "sid": sid,
+        "job_id": str(uuid.UUID(sid[:32]) if is_direct or identity is None else identity.job_id(sid)),
+        "site_id": rows["site_id"][0],
+        "is_staging": rows["is_tape"][0],
+        "backend": "direct" if is_direct else "fts",
+        "activity": rows["activity"][0],
+    }

@@ -1,0 +1,171 @@
+"""From which site each wished file is copied, and which wishes must wait since a site or a link is full. Pure, columns.
+
+Order of the sources: ready before morgue; disk before tape; a file that stays before one that is to be deleted; never
+failed before failed. Among equals a weighted draw spreads the copies, the less loaded a source and its link the
+likelier; the draw is a hash of the wish, its attempt and the site, so that it can be repeated.
+
+Order of the wishes: destinations in turn, each its oldest first (``turn``). A wish whose best source is full takes the
+next best; where all are full, it waits, and is in nobody's way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from dynamo_ops.transfer.limits import TransferLimits
+
+CANDIDATES = {
+    "subscription_id": pl.Int64,
+    "site_id": pl.Int16,
+    "turn": pl.Int64,
+    "num_attempts": pl.Int32,
+    "source_site_id": pl.Int16,
+    "is_last_resort": pl.Boolean,
+    "is_tape": pl.Boolean,
+    "is_doomed": pl.Boolean,
+    "is_direct": pl.Boolean,
+    "num_failed": pl.Int32,
+}
+"""One row per wish and site that it can be copied from. ``is_direct``: we copy ourselves between these two sites."""
+
+IN_FLIGHT = {
+    "source_site_id": pl.Int16,
+    "site_id": pl.Int16,
+    "num_files": pl.Int64,
+    "num_staging": pl.Int64,
+}
+"""What is under way on each link: files in all, and those of tapes that are not online yet."""
+
+CHOSEN = {
+    "subscription_id": pl.Int64,
+    "site_id": pl.Int16,
+    "turn": pl.Int64,
+    "source_site_id": pl.Int16,
+    "is_tape": pl.Boolean,
+    "is_direct": pl.Boolean,
+    "other_source_site_ids": pl.List(pl.Int16),
+}
+
+MAX_ROUNDS = 8  # of giving wishes their next best source; who is not served then waits for the next cycle
+MAX_OTHER_SOURCES = 3
+_LINK = ("source_site_id", "site_id")
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """So many files at most for each value of ``keys``; with ``staging``, of those from tape."""
+
+    keys: tuple[str, ...]
+    limit: int
+    staging: bool = False
+
+
+def choose_sources(candidates: pl.DataFrame, in_flight: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
+    """One row (``CHOSEN``) per wish that is to be copied now, within all limits, with its source.
+
+    ``candidates`` (``CANDIDATES``): usable ones only. ``in_flight`` (``IN_FLIGHT``) counts against the limits.
+    """
+    room = min(limits.files_per_cycle, limits.files_in_flight - int(in_flight["num_files"].sum()))
+    waiting = _in_order(candidates, in_flight)
+    all_sources, taken = waiting, pl.DataFrame(schema=waiting.schema)
+    for _ in range(MAX_ROUNDS):
+        best = waiting.filter(pl.col("subscription_id").ne_missing(pl.col("subscription_id").shift()))
+        accepted = _within_bounds(best.sort("turn", "site_id"), taken, in_flight, limits)
+        accepted = accepted.head(max(0, room - taken.height))
+        if accepted.is_empty():
+            break
+        taken = pl.concat([taken, accepted])
+        waiting = waiting.join(accepted.select("subscription_id"), on="subscription_id", how="anti")
+        waiting = _with_room(waiting, taken, in_flight, limits)
+    return _with_others(taken, all_sources, limits).select(list(CHOSEN))
+
+
+def _in_order(candidates: pl.DataFrame, in_flight: pl.DataFrame) -> pl.DataFrame:
+    """The candidates, each wish's best first."""
+    by_source = in_flight.group_by("source_site_id").agg(from_source=pl.col("num_files").sum())
+    on_link = in_flight.select(*_LINK, on_link="num_files")
+    load = pl.col("from_source").fill_null(0) + pl.col("on_link").fill_null(0)
+    seed = pl.col("subscription_id") * 1_000_003 + pl.col("num_attempts") * 50_021 + pl.col("source_site_id")
+    uniform = ((seed.hash(20_061) % 1_000_003).cast(pl.Float64) + 0.5) / 1_000_003
+    # An exponential variate with rate 1 / (wishes + load): the smallest wins, with probability ∝ its rate. The number
+    # of wishes steadies the draw: an idle site does not take all of them. Squeezed below 1: it decides among equals.
+    num_wishes = max(1, candidates["subscription_id"].n_unique())
+    draw = -uniform.log() * (1 + load / num_wishes)
+    rank = pl.col("is_last_resort").cast(pl.Int32) * 4 + pl.col("is_tape").cast(pl.Int32) * 2
+    rank += pl.col("is_doomed").cast(pl.Int32)
+    return (
+        candidates.join(by_source, on="source_site_id", how="left")
+        .join(on_link, on=_LINK, how="left")
+        .with_columns(cost=rank * 1024 + pl.col("num_failed").clip(0, 1000) + draw / (1 + draw))
+        .drop("from_source", "on_link")
+        .sort("subscription_id", "cost", "source_site_id")
+    )
+
+
+def _bounds(limits: TransferLimits) -> list[_Bound]:
+    return [
+        _Bound(_LINK, limits.files_per_link),
+        _Bound(("source_site_id",), limits.files_from_site),
+        _Bound(("source_site_id",), limits.files_staging_per_site, staging=True),
+        _Bound(("site_id",), limits.files_to_site),
+    ]
+
+
+def _used(bound: _Bound, taken: pl.DataFrame, in_flight: pl.DataFrame) -> pl.DataFrame:
+    """Columns of the bound's keys, and ``used``: files under way and taken in this cycle."""
+    count = pl.col("num_staging" if bound.staging else "num_files")
+    before = in_flight.select(*bound.keys, used=count)
+    now = taken.filter("is_tape") if bound.staging else taken
+    counted = pl.concat([before, now.select(*bound.keys, used=pl.lit(1, dtype=pl.Int64))])
+    return counted.group_by(bound.keys).agg(pl.col("used").sum())
+
+
+def _within_bounds(
+    picks: pl.DataFrame, taken: pl.DataFrame, in_flight: pl.DataFrame, limits: TransferLimits
+) -> pl.DataFrame:
+    """Of ``picks``, in their order, those for which every bound has room."""
+    for bound in _bounds(limits):
+        position = pl.int_range(pl.len()).over(bound.keys)
+        if bound.staging:
+            position = pl.when("is_tape").then(pl.col("is_tape").cum_sum().over(bound.keys).cast(pl.Int64) - 1)
+        picks = (
+            picks.join(_used(bound, taken, in_flight), on=bound.keys, how="left", maintain_order="left")
+            .filter((position + pl.col("used").fill_null(0) < bound.limit).fill_null(True))
+            .drop("used")
+        )
+    return picks
+
+
+def _with_room(
+    waiting: pl.DataFrame, taken: pl.DataFrame, in_flight: pl.DataFrame, limits: TransferLimits
+) -> pl.DataFrame:
+    """The candidates whose site and link have room left."""
+    for bound in _bounds(limits):
+        full = _used(bound, taken, in_flight).filter(pl.col("used") >= bound.limit).select(bound.keys)
+        if full.is_empty():
+            continue
+        if bound.staging:
+            full = full.with_columns(is_tape=True)
+        waiting = waiting.join(full, on=full.columns, how="anti", maintain_order="left")
+    return waiting
+
+
+def _with_others(taken: pl.DataFrame, candidates: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
+    """``other_source_site_ids``: for wishes that failed repeatedly, the other disk sources, best first.
+
+    Such a file costs FTS a job of its own (FTS_CONTRACT §3), so only where it helps, and only so many of them.
+    """
+    stubborn = (
+        taken.filter((pl.col("num_attempts") >= limits.multi_source_after) & ~pl.col("is_tape") & ~pl.col("is_direct"))
+        .head(limits.multi_source_per_cycle)
+        .select("subscription_id", chosen="source_site_id")
+    )
+    others = (
+        candidates.join(stubborn, on="subscription_id", maintain_order="left")
+        .filter(~pl.col("is_tape") & ~pl.col("is_direct") & (pl.col("source_site_id") != pl.col("chosen")))
+        .group_by("subscription_id", maintain_order=True)
+        .agg(other_source_site_ids=pl.col("source_site_id").head(MAX_OTHER_SOURCES))
+    )
+    return taken.join(others, on="subscription_id", how="left", maintain_order="left")

@@ -1,0 +1,159 @@
+"""Which wishes can be worked on now: fulfilled ones are closed, hopeless ones held with a reason, others released.
+
+Hold reasons (SEMANTICS §6): ``no_source`` no replica anywhere has the file; ``site_unavailable`` the destination is not
+ready or in a downtime, or no site that has the file can be read (``sites``); ``all_failed`` the last attempt from each
+of those sites failed irrecoverably; ``refused`` FTS or the storage refused the request itself, ``operator`` a person
+held it: only an operator releases those two, and deletions that were given up (``all_failed``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
+from dynamo_ops.inventory.states import SubscriptionEvent, sources_of, sql_list
+from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS
+from dynamo_ops.transfer.source_choice import PAST_SOURCES
+
+_HOLDABLE = "'new', 'retry'"
+_FULFILLABLE = sql_list(tuple(s for s in sources_of(SubscriptionEvent.FULFILLED) if s != "inbatch"))
+_AUTOMATIC = "'no_source', 'site_unavailable', 'all_failed'"
+
+
+@dataclass(frozen=True)
+class HoldSummary:
+    """``num_fulfilled``: closed, the file is there. ``held``: newly held, by reason. ``num_released``: to retry."""
+
+    num_fulfilled: int
+    held: dict[str, int]
+    num_released: int
+
+
+def hold_and_release(db: Database) -> HoldSummary:
+    """Judge every queued and every automatically held wish anew, copies and deletions, in one transaction."""
+    with db.begin() as connection:
+        fulfilled = _close_fulfilled(connection)
+        _judge_copies(connection)
+        _judge_deletions(connection)
+        held = _hold(connection)
+        released = _release(connection)
+        connection.execute(text("DROP TABLE verdicts, wishes, easy"))
+    return HoldSummary(fulfilled, held, released)
+
+
+def _close_fulfilled(connection: Connection) -> int:
+    """Copy wishes for files that the inventory has at the site, unless a deletion of them is still out."""
+    return connection.execute(
+        text(f"""
+        UPDATE subscriptions s SET state = 'done', hold_reason = NULL, updated_at = now()
+        FROM files f JOIN block_replicas r ON r.block_id = f.block_id
+        WHERE s.action = 'copy' AND s.state IN ({_FULFILLABLE}) AND f.id = s.file_id AND r.site_id = s.site_id
+          AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p WHERE p.block_id = r.block_id
+               AND p.site_id = r.site_id AND p.file_id = f.id))
+          AND NOT EXISTS (SELECT FROM {OPEN_DELETIONS} d WHERE d.file_id = s.file_id AND d.site_id = s.site_id)
+        """)
+    ).rowcount
+
+
+# The sources from which the last attempt at a wish failed for good.
+REFUSED_SOURCES = f"""(SELECT subscription_id, source_site_id FROM (
+    SELECT DISTINCT ON (t.subscription_id, t.source_site_id)
+      t.subscription_id, t.source_site_id, t.state, t.is_recoverable
+    FROM {PAST_SOURCES} t JOIN wishes w ON w.id = t.subscription_id AND w.num_attempts > 0
+    ORDER BY t.subscription_id, t.source_site_id, t.id DESC) last
+    WHERE last.state = 'failed' AND last.is_recoverable = false)"""
+
+
+def _judge_copies(connection: Connection) -> None:
+    """``verdicts``: one row per copy wish that is queued or held by us, with the reason to hold it or null.
+
+    Most wishes were never tried, and their whole block is readable somewhere: these are judged once a block.
+    """
+    connection.execute(
+        text(f"""
+        CREATE TEMPORARY TABLE wishes ON COMMIT DROP AS
+        SELECT s.id, s.file_id, s.site_id, f.block_id, s.num_attempts
+        FROM subscriptions s JOIN files f ON f.id = s.file_id
+        WHERE s.action = 'copy' AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}))
+        """)
+    )
+    connection.execute(text("ANALYZE wishes"))
+    connection.execute(
+        text(f"""
+        CREATE TEMPORARY TABLE easy ON COMMIT DROP AS
+        SELECT p.block_id, p.site_id, p.site_id IN {WRITABLE} AS is_writable
+        FROM (SELECT DISTINCT block_id, site_id FROM wishes WHERE num_attempts = 0) p
+        WHERE EXISTS (SELECT FROM block_replicas r WHERE r.block_id = p.block_id AND r.site_id <> p.site_id
+                      AND r.is_complete AND r.site_id IN {READABLE})""")
+    )
+    connection.execute(text("ANALYZE easy"))
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE verdicts ON COMMIT DROP AS
+        SELECT w.id, CASE WHEN NOT e.is_writable THEN 'site_unavailable' END AS reason
+        FROM wishes w JOIN easy e USING (block_id, site_id) WHERE w.num_attempts = 0""")
+    )
+    connection.execute(
+        text("""
+        DELETE FROM wishes w USING easy e
+        WHERE w.num_attempts = 0 AND e.block_id = w.block_id AND e.site_id = w.site_id""")
+    )
+    connection.execute(text(JUDGE_SQL))
+
+
+JUDGE_SQL = f"""
+    INSERT INTO verdicts
+    WITH refused AS MATERIALIZED {REFUSED_SOURCES},
+    readable AS MATERIALIZED {READABLE},
+    holders AS (
+      SELECT w.id, count(*) AS num_holders, count(o.id) AS num_readable,
+             count(o.id) FILTER (WHERE x.subscription_id IS NULL) AS num_usable
+      FROM wishes w JOIN block_replicas r ON r.block_id = w.block_id AND r.site_id <> w.site_id
+      LEFT JOIN readable o ON o.id = r.site_id
+      LEFT JOIN block_replica_files p ON NOT r.is_complete
+           AND p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = w.file_id
+      LEFT JOIN refused x ON x.subscription_id = w.id AND x.source_site_id = r.site_id
+      WHERE r.is_complete OR p.file_id IS NOT NULL GROUP BY w.id)
+    SELECT w.id, CASE WHEN h.id IS NULL THEN 'no_source'
+                      WHEN w.site_id NOT IN {WRITABLE} OR h.num_readable = 0 THEN 'site_unavailable'
+                      WHEN h.num_usable = 0 THEN 'all_failed' END AS reason
+    FROM wishes w LEFT JOIN holders h ON h.id = w.id"""
+
+
+def _judge_deletions(connection: Connection) -> None:
+    """A deletion waits while its site is not ready; it needs no source. One given up is released by a person."""
+    connection.execute(
+        text(f"""
+        INSERT INTO verdicts
+        SELECT s.id, CASE WHEN s.site_id NOT IN {WRITABLE} THEN 'site_unavailable' END FROM subscriptions s
+        WHERE s.action = 'delete' AND (s.state IN ({_HOLDABLE})
+                                       OR s.state = 'held' AND s.hold_reason = 'site_unavailable')
+        """)
+    )
+    connection.execute(text("ANALYZE verdicts"))
+
+
+def _hold(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(
+        text(f"""
+        WITH held AS (
+          UPDATE subscriptions s SET state = 'held', hold_reason = v.reason, updated_at = now() FROM verdicts v
+          WHERE s.id = v.id AND v.reason IS NOT NULL
+            AND (s.state IN ({_HOLDABLE})
+                 OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}) AND s.hold_reason <> v.reason)
+          RETURNING v.reason)
+        SELECT reason, count(*) FROM held GROUP BY reason ORDER BY reason""")
+    )
+    return {str(reason): int(count) for reason, count in rows}
+
+
+def _release(connection: Connection) -> int:
+    return connection.execute(
+        text(f"""
+        UPDATE subscriptions s SET state = 'retry', hold_reason = NULL, updated_at = now() FROM verdicts v
+        WHERE s.id = v.id AND v.reason IS NULL AND s.state = 'held'
+          AND (s.hold_reason = 'site_unavailable' OR s.action = 'copy' AND s.hold_reason IN ({_AUTOMATIC}))""")
+    ).rowcount

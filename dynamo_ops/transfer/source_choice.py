@@ -1,0 +1,191 @@
+"""Where the files that are wished for can be copied from: read set-wise, put together in columns.
+
+Sources are complete holders at ready sites that are not in a downtime. Sites in the morgue are being emptied: what only
+they can give is read there, as a last resort. Sites in the waitroom come back, and of unknown ones nothing is known:
+these are not read. Files of one block mostly have the same holders, so that these are read once a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from dynamo_ops.database.connection import select_frame
+from dynamo_ops.inventory.site.usable import READABLE
+from dynamo_ops.transfer.choice import CANDIDATES, IN_FLIGHT
+
+QUEUE = {
+    "subscription_id": pl.Int64,
+    "file_id": pl.Int64,
+    "block_id": pl.Int64,
+    "site_id": pl.Int16,
+    "size_bytes": pl.Int64,
+    "num_attempts": pl.Int32,
+    "created_us": pl.Int64,
+    "activity": pl.String,
+    "turn": pl.Int64,
+}
+"""The temporary table ``queue``: wishes that could be copied now. ``created_us``: unix microseconds. ``turn``: place
+among the wishes of the destination, from 1."""
+
+HOLDERS_SQL = f"""
+    SELECT r.block_id, r.site_id FROM block_replicas r
+    WHERE r.is_complete AND r.site_id IN {READABLE} AND r.block_id IN (SELECT block_id FROM queue)"""
+PARTIAL_SQL = f"""
+    SELECT p.file_id, p.site_id FROM (SELECT DISTINCT block_id, file_id FROM queue) q
+    JOIN block_replicas r ON r.block_id = q.block_id AND NOT r.is_complete AND r.site_id IN {READABLE}
+    JOIN block_replica_files p ON p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = q.file_id"""
+DOOMED_SQL = """
+    SELECT s.file_id, s.site_id FROM subscriptions s
+    WHERE s.action = 'delete' AND s.state IN ('new', 'inbatch', 'retry', 'held')
+      AND s.file_id IN (SELECT file_id FROM queue)"""
+
+# Every source that an attempt had: the one chosen, and those that FTS tried after it.
+PAST_SOURCES = """(
+    SELECT t.id, t.subscription_id, o.site_id AS source_site_id, t.state, t.is_recoverable
+    FROM transfers t
+    CROSS JOIN LATERAL unnest(array_prepend(t.source_site_id, t.other_source_site_ids)) AS o (site_id))"""
+# Sources from which the last attempt failed for good are refused.
+PAST_SQL = f"""
+    SELECT p.subscription_id, p.source_site_id, count(*) FILTER (WHERE p.state = 'failed'),
+           coalesce((array_agg(p.state = 'failed' AND p.is_recoverable IS FALSE ORDER BY p.id DESC))[1], false)::int
+    FROM queue q JOIN {PAST_SOURCES} p ON p.subscription_id = q.subscription_id
+    WHERE q.num_attempts > 0 GROUP BY p.subscription_id, p.source_site_id"""
+
+IN_FLIGHT_SQL = """
+    SELECT t.source_site_id, b.site_id, count(*),
+           count(*) FILTER (WHERE b.is_staging AND t.state IN ('planned', 'submitted', 'staging'))
+    FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
+    WHERE b.state IN ('planned', 'submitted') AND t.state IN ('planned', 'submitted', 'staging', 'active')
+    GROUP BY t.source_site_id, b.site_id"""
+
+
+@dataclass(frozen=True)
+class DirectRule:
+    """Pairs of sites between which Dynamo copies by itself. Globs on names; ``!glob`` excludes, later ones win."""
+
+    sources: tuple[str, ...] = ("*",)
+    destinations: tuple[str, ...] = ("*",)
+
+    def holds(self, source: str, destination: str) -> bool:
+        """Whether the rule names this pair."""
+        return _named(source, self.sources) and _named(destination, self.destinations)
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Which pairs of sites copies can take, and how.
+
+    ``protocols``: those that FTS may use; source and destination must share one; empty: there is no FTS.
+    ``direct``: pairs that Dynamo copies itself, where both have one of ``direct_protocols``.
+    """
+
+    protocols: Sequence[str]
+    direct: Sequence[DirectRule] = ()
+    direct_protocols: Collection[str] = ()
+
+
+def read_queue(connection: Connection) -> pl.DataFrame:
+    """The table ``queue`` (``QUEUE``)."""
+    return select_frame(connection, f"SELECT {', '.join(QUEUE)} FROM queue", QUEUE)
+
+
+def read_in_flight(connection: Connection) -> pl.DataFrame:
+    """What is under way on each link (``IN_FLIGHT``)."""
+    return select_frame(connection, IN_FLIGHT_SQL, IN_FLIGHT)
+
+
+def read_candidates(connection: Connection, queue: pl.DataFrame, routes: Routes) -> tuple[pl.DataFrame, list[int]]:
+    """Usable sources of the wishes in ``queue`` (``CANDIDATES``), and the wishes of which no source can be reached.
+
+    The latter share no protocol with any site that has the file: a person must look at them.
+    """
+    pair = {"file_id": pl.Int64, "source_site_id": pl.Int16}
+    whole = select_frame(connection, HOLDERS_SQL, {"block_id": pl.Int64, "source_site_id": pl.Int16})
+    partial = select_frame(connection, PARTIAL_SQL, pair)
+    wishes = queue.select("subscription_id", "file_id", "block_id", "site_id", "turn", "num_attempts")
+    held = pl.concat(
+        [
+            wishes.join(whole, on="block_id"),
+            wishes.join(partial, on="file_id").select(*wishes.columns, "source_site_id"),
+        ]
+    )
+    held = held.filter(pl.col("source_site_id") != pl.col("site_id")).join(
+        read_pairs(connection, routes), on=["source_site_id", "site_id"]
+    )
+    reach = held.group_by("subscription_id").agg(pl.col("is_reachable").any())
+    unreachable = reach.filter(~pl.col("is_reachable"))["subscription_id"].sort().to_list()
+    usable = held.filter("is_reachable").drop("is_reachable", "block_id")
+    return _with_history(connection, usable, queue, pair).select(list(CANDIDATES)), unreachable
+
+
+def _with_history(
+    connection: Connection, usable: pl.DataFrame, queue: pl.DataFrame, pair: Mapping[str, Any]
+) -> pl.DataFrame:
+    """Adds ``is_doomed`` and ``num_failed``, and leaves out the sources that were refused."""
+    doomed = select_frame(connection, DOOMED_SQL, pair).with_columns(is_doomed=True)
+    usable = usable.join(doomed.unique(), on=list(pair), how="left").with_columns(pl.col("is_doomed").fill_null(False))
+    if queue["num_attempts"].max() == 0:
+        return usable.with_columns(num_failed=pl.lit(0, dtype=pl.Int32))
+    past = select_frame(
+        connection,
+        PAST_SQL,
+        {
+            "subscription_id": pl.Int64,
+            "source_site_id": pl.Int16,
+            "num_failed": pl.Int32,
+            "is_refused": pl.Int8,
+        },
+    )
+    return (
+        usable.join(past, on=["subscription_id", "source_site_id"], how="left")
+        .filter(pl.col("is_refused").fill_null(0) == 0)
+        .with_columns(pl.col("num_failed").fill_null(0))
+    )
+
+
+def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
+    """Every pair of sites: source_site_id, site_id, is_reachable, is_direct, is_tape, is_last_resort (of the source).
+
+    Tapes are staged by FTS only: no direct copy from them.
+    """
+    sites = connection.execute(
+        text("""
+        SELECT s.id, s.name, s.storage_type = 'mss', s.status <> 'ready',
+               array(SELECT protocol FROM site_endpoints e WHERE e.site_id = s.id) FROM sites s ORDER BY s.id""")
+    ).all()
+    rows = []
+    for source, source_name, is_tape, is_last_resort, offered in sites:
+        for site, name, _, _, taken in sites:
+            is_direct = not is_tape and any(rule.holds(source_name, name) for rule in routes.direct)
+            if is_direct:
+                here, there = set(routes.direct_protocols) & set(offered), set(routes.direct_protocols) & set(taken)
+                is_reachable = bool(here and there)
+            else:
+                is_reachable = bool(set(routes.protocols) & set(offered) & set(taken))
+            rows.append((source, site, is_reachable, is_direct, is_tape, is_last_resort))
+    return pl.DataFrame(
+        rows,
+        orient="row",
+        schema={
+            "source_site_id": pl.Int16,
+            "site_id": pl.Int16,
+            "is_reachable": pl.Boolean,
+            "is_direct": pl.Boolean,
+            "is_tape": pl.Boolean,
+            "is_last_resort": pl.Boolean,
+        },
+    )
+
+
+def _named(name: str, patterns: Sequence[str]) -> bool:
+    named = False
+    for pattern in patterns:
+        if fnmatchcase(name, pattern.removeprefix("!")):
+            named = not pattern.startswith("!")
+    return named

@@ -1,0 +1,308 @@
+"""Batches → FTS: the job document from the recorded rows, one submit, and what its answer means."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, SmallInteger, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from dynamo_ops.base.errors import CredentialError, InventoryError, PermanentRemoteError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.locks import alone
+from dynamo_ops.fts.client import FtsClient
+from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, staging_job, transfer_job
+from dynamo_ops.inventory.site.mapping import Endpoint
+from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
+from dynamo_ops.storage.registry import read_endpoints
+from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
+
+log = logging.getLogger(__name__)
+
+SiteEndpoints = Mapping[int, Mapping[str, Endpoint]]
+# So long after a submit began no request of a task that was killed in it can still be on its way to FTS.
+SETTLED = "interval '10 minutes'"
+
+
+@dataclass(frozen=True)
+class SubmitSummary:
+    """``outcome``: submitted; found (an earlier submit had gone through); refused (wishes held); unwanted (all
+    withdrawn or refused before, or a site is not available now: its wishes are queued again); waiting (the same, but a
+    killed task may just have submitted it: a later run will see); busy (another task is at it); ended (the batch is
+    finished or cancelled already).
+
+    ``text``: FTS's own words when it refused.
+    """
+
+    batch_id: int
+    job_id: str
+    outcome: str
+    num_files: int
+    size_bytes: int
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    id: int
+    sid: str
+    job_id: UUID
+    site_id: int
+    is_staging: bool
+    activity: str
+    state: str
+    is_settled: bool
+    is_available: bool
+    rows: list[Any]
+
+
+def submit_batch(
+    db: Database,
+    client: FtsClient,
+    batch_id: int,
+    settings: JobSettings = DEFAULT_JOB_SETTINGS,
+    limits: TransferLimits = DEFAULT_TRANSFER_LIMITS,
+    endpoints: SiteEndpoints | None = None,
+) -> SubmitSummary:
+    """Have FTS take one recorded batch, once, however often this is run and by how many.
+
+    Files that are not wished for any more are left out, and nothing is sent for a site in a downtime; but what a killed
+    task may just have sent is sent as it was. ``endpoints``: of all sites, where the caller has read them.
+
+    Raises RetryableRemoteError (FTS does not have the job: run again) and CredentialError; both leave it planned. A
+    document that FTS refuses is not retried: its wishes are held as ``refused``, with FTS's words.
+    """
+    with alone(db, f"transfer batch {batch_id}") as lock:
+        if lock is None:
+            return SubmitSummary(batch_id, "", "busy", 0, 0)
+        batch = _read(db, batch_id)
+        if batch.state != "planned":
+            return _summary(batch, batch.rows, "found" if batch.state == "submitted" else "ended")
+        files, refused = _map(batch, endpoints or all_endpoints(db, limits), limits.protocols)
+        if refused:
+            _hold(db, refused)
+        withdrawn = {row.transfer_id for row in batch.rows if row.wish_state != "inbatch"} - refused.keys()
+        if (withdrawn or not files or not batch.is_available) and client.find_job(str(batch.job_id)) is None:
+            wanted = [file for file in files if file.transfer_id not in withdrawn]
+            if not wanted or not batch.is_available:
+                return _let_go(db, batch)
+            if batch.is_settled:
+                _drop(db, withdrawn)
+                files = wanted
+        _keep_sources(db, batch, files)
+        return _send(db, client, batch, files, settings)
+
+
+def _let_go(db: Database, batch: _Batch) -> SubmitSummary:
+    """Nothing is to be sent, and FTS has nothing."""
+    if not batch.is_settled:
+        return _summary(batch, [], "waiting")
+    why = "the wishes were withdrawn or refused before the submit"
+    close_batch(db, batch.id, why if batch.is_available else "a site of this batch is not available now")
+    return _summary(batch, [], "unwanted")
+
+
+def _send(
+    db: Database, client: FtsClient, batch: _Batch, files: list[FileCopy], settings: JobSettings
+) -> SubmitSummary:
+    make = staging_job if batch.is_staging else transfer_job
+    urgency = replace(settings, priority=settings.priorities.get(batch.activity, settings.priority))
+    with db.begin() as connection:
+        connection.execute(
+            text("UPDATE transfer_batches SET submitted_at = now() WHERE id = :id AND state = 'planned'"),
+            {"id": batch.id},
+        )
+    try:
+        submitted = client.submit(make(files, batch.sid, urgency, batch_id=batch.id), str(batch.job_id))
+    except CredentialError:
+        raise
+    except PermanentRemoteError as error:
+        if error.facts.get("status") not in (400, 409, 413):
+            raise
+        _give_up(db, batch, error)
+        return _summary(batch, [], "refused", error.message)
+    with db.begin() as connection:
+        mark_submitted(connection, {batch.id: submitted.job_id})
+    sent = {file.transfer_id for file in files}
+    outcome = "found" if submitted.was_found else "submitted"
+    return _summary(batch, [row for row in batch.rows if row.transfer_id in sent], outcome)
+
+
+def mark_submitted(connection: Connection, jobs: Mapping[int, str]) -> None:
+    """FTS has these batches, under these job ids (which are the predicted ones, unless its base id has changed)."""
+    connection.execute(
+        text("""
+        UPDATE transfer_batches b
+        SET state = 'submitted', job_id = j.job_id, submitted_at = coalesce(submitted_at, now())
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:jobs AS uuid[])) AS j (id, job_id)
+        WHERE b.id = j.id AND b.state = 'planned'"""),
+        {"ids": list(jobs), "jobs": list(jobs.values())},
+    )
+    connection.execute(
+        text("""
+        UPDATE transfers SET state = 'submitted' WHERE batch_id = ANY(:ids) AND state = 'planned'"""),
+        {"ids": list(jobs)},
+    )
+
+
+def _read(db: Database, batch_id: int) -> _Batch:
+    with db.begin() as connection:
+        head = connection.execute(
+            text(f"""
+            SELECT b.id, b.sid, b.job_id, b.site_id, b.is_staging, b.activity, b.state,
+                   coalesce(b.submitted_at < now() - {SETTLED}, true) AS is_settled,
+                   b.site_id IN {WRITABLE} AND NOT EXISTS (
+                     SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state = 'planned'
+                       AND t.source_site_id NOT IN {READABLE}) AS is_available
+            FROM transfer_batches b WHERE b.id = :id"""),
+            {"id": batch_id},
+        ).one_or_none()
+        if head is None:
+            raise InventoryError(f"there is no transfer batch {batch_id}", batch_id=batch_id)
+        rows = connection.execute(
+            text("""
+            SELECT t.id AS transfer_id, t.subscription_id, t.source_site_id, t.other_source_site_ids, f.lfn,
+                   f.size_bytes, f.adler32, s.state AS wish_state
+            FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
+            WHERE t.batch_id = :id AND t.state NOT IN ('failed', 'cancelled') ORDER BY t.file_index"""),
+            {"id": batch_id},
+        ).all()
+        return _Batch(**head._mapping, rows=list(rows))
+
+
+def all_endpoints(db: Database, limits: TransferLimits = DEFAULT_TRANSFER_LIMITS) -> SiteEndpoints:
+    """The endpoints of all sites, by site id and protocol."""
+    with db.begin() as connection:
+        return read_endpoints(connection, limits.managed_prefix)
+
+
+def _map(batch: _Batch, endpoints: SiteEndpoints, protocols: tuple[str, ...]) -> tuple[list[FileCopy], dict[int, str]]:
+    """The files of the job with their PFNs, and by transfer id the reason why others have none."""
+    files, refused = [], {}
+    for row in batch.rows:
+        try:
+            source, destination = _pair(endpoints, row.source_site_id, batch.site_id, protocols)
+            first, to = source.pfn(row.lfn), destination.pfn(row.lfn)
+        except InventoryError as error:
+            refused[row.transfer_id] = error.message
+            continue
+        others = _alternatives(row, endpoints, source.protocol)
+        copy = FileCopy(
+            row.transfer_id,
+            row.subscription_id,
+            (first, *others.values()),
+            to,
+            row.size_bytes,
+            row.adler32,
+            batch.activity,
+            tuple(others),
+        )
+        files.append(copy)
+    return files, refused
+
+
+def _alternatives(row: Any, endpoints: SiteEndpoints, protocol: str) -> dict[int, str]:
+    """Further sources of a file that can be named in the same job, by site id: those of the first one's protocol."""
+    found = {}
+    for site_id in row.other_source_site_ids or ():
+        other = endpoints.get(site_id, {}).get(protocol)
+        with suppress(InventoryError):  # a site that has no name for the file is no alternative
+            if other is not None:
+                found[site_id] = other.pfn(row.lfn)
+    return found
+
+
+def _keep_sources(db: Database, batch: _Batch, files: list[FileCopy]) -> None:
+    """Record the alternatives that are really sent: only these can have failed afterwards."""
+    recorded = {row.transfer_id: tuple(row.other_source_site_ids or ()) for row in batch.rows}
+    changed = [file for file in files if recorded[file.transfer_id] != file.other_site_ids]
+    if changed:
+        with db.begin() as connection:
+            connection.execute(
+                text("UPDATE transfers SET other_source_site_ids = nullif(:sites, '{}') WHERE id = :id").bindparams(
+                    bindparam("sites", type_=ARRAY(SmallInteger))
+                ),
+                [{"id": file.transfer_id, "sites": list(file.other_site_ids)} for file in changed],
+            )
+
+
+def _drop(db: Database, transfer_ids: set[int]) -> None:
+    if transfer_ids:
+        with db.begin() as connection:
+            connection.execute(
+                text("""
+                UPDATE transfers SET state = 'cancelled', finished_at = now(),
+                  reason = 'not wished for any more, or held, before the submit' WHERE id = ANY(:ids)"""),
+                {"ids": list(transfer_ids)},
+            )
+
+
+def _pair(
+    endpoints: SiteEndpoints, source_id: int, destination_id: int, protocols: tuple[str, ...]
+) -> tuple[Endpoint, Endpoint]:
+    here, there = endpoints.get(source_id, {}), endpoints.get(destination_id, {})
+    for protocol in protocols:
+        if protocol in here and protocol in there:
+            return here[protocol], there[protocol]
+    raise InventoryError(f"sites {source_id} and {destination_id} share none of the protocols {list(protocols)}")
+
+
+def _hold(db: Database, refused: Mapping[int, str]) -> None:
+    with db.begin() as connection:
+        params = {"ids": list(refused), "reasons": list(refused.values())}
+        given = "unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS x (id, reason)"
+        connection.execute(
+            text(f"""
+            UPDATE transfers t SET state = 'failed', is_recoverable = false, reason = x.reason, finished_at = now()
+            FROM {given} WHERE t.id = x.id"""),
+            params,
+        )
+        connection.execute(
+            text(f"""
+            UPDATE subscriptions s
+            SET state = 'held', hold_reason = 'refused', last_error = x.reason, updated_at = now()
+            FROM {given} JOIN transfers t ON t.id = x.id WHERE s.id = t.subscription_id AND s.state = 'inbatch'"""),
+            params,
+        )
+
+
+def _give_up(db: Database, batch: _Batch, error: PermanentRemoteError) -> None:
+    """FTS will never take this document (400), or its sid is another job's (409): then the files get a new one."""
+    log.warning("batch %s refused by FTS: %s", batch.id, error.message)
+    if error.facts.get("status") == 409:
+        close_batch(db, batch.id, error.message)
+    else:
+        _hold(db, {row.transfer_id: error.message for row in batch.rows})
+        close_batch(db, batch.id, error.message)
+
+
+def close_batch(db: Database, batch_id: int, reason: str) -> None:
+    """A batch that was never submitted is cancelled; wishes still in it are queued again."""
+    with db.begin() as connection:
+        connection.execute(
+            text("""
+            UPDATE subscriptions s SET state = 'retry', last_error = :reason, updated_at = now() FROM transfers t
+            WHERE t.batch_id = :id AND s.id = t.subscription_id AND s.state = 'inbatch'"""),
+            {"id": batch_id, "reason": reason},
+        )
+        connection.execute(
+            text("""
+            UPDATE transfers SET state = 'cancelled', reason = :reason, finished_at = now()
+            WHERE batch_id = :id AND state = 'planned'"""),
+            {"id": batch_id, "reason": reason},
+        )
+        connection.execute(
+            text("""
+            UPDATE transfer_batches SET state = 'cancelled', finished_at = now()
+            WHERE id = :id AND state = 'planned'"""),
+            {"id": batch_id},
+        )
+
+
+def _summary(batch: _Batch, rows: list[Any], outcome: str, reason: str = "") -> SubmitSummary:
+    return SubmitSummary(batch.id, str(batch.job_id), outcome, len(rows), sum(row.size_bytes for row in rows), reason)

@@ -1,0 +1,168 @@
+"""The tasks of the DAG ``transfers``: settings in, small summaries out. No logic of their own."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from dynamo_ops.base.errors import DynamoError, RemoteError, SettingsError
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.units import size_text
+from dynamo_ops.database.connection import Database
+from dynamo_ops.fts.connect import fts_client
+from dynamo_ops.fts.job import JobSettings
+from dynamo_ops.inventory.subscription import subscribe
+from dynamo_ops.storage.connect import site_storages
+from dynamo_ops.storage.protocol import StorageOptions
+from dynamo_ops.storage.registry import plugins
+from dynamo_ops.transfer import batches, direct, hold, observe, recovery
+from dynamo_ops.transfer.batches import PlanRules
+from dynamo_ops.transfer.direct import DirectLimits
+from dynamo_ops.transfer.limits import transfer_limits
+from dynamo_ops.transfer.source_choice import DirectRule
+from dynamo_ops.transfer.submit import all_endpoints, submit_batch
+
+log = logging.getLogger(__name__)
+
+BATCHES_PER_LOT = 25  # jobs of 200 files: one task submits 5000 of them
+PATIENCE = timedelta(minutes=30)  # younger jobs are looked into once they have ended
+
+
+def plan_rules(settings: Settings) -> PlanRules:
+    """Which copies go first, and which Dynamo makes itself."""
+    given = settings.transfers
+    rules = tuple(DirectRule(tuple(rule.sources), tuple(rule.destinations)) for rule in given.direct)
+    return PlanRules(
+        head_starts={name: timedelta(hours=activity.head_start_h) for name, activity in given.activities.items()},
+        direct=(DirectRule(),) if settings.fts.url is None else rules,
+        direct_protocols=tuple(protocol for protocol in StorageOptions().protocols if protocol in plugins()),
+    )
+
+
+def recover(database: Database, settings: Settings) -> dict[str, Any]:
+    """Finish what killed runs left; take in jobs that have ended, give up those that hang; wish again for what
+    incomplete replicas lack."""
+    if not plan_rules(settings).direct:
+        recovery.abandon_direct(database)
+    if settings.fts.url is None:
+        recovery.abandon_fts(database)
+    with fts_client(settings) as client:
+        recovered = recovery.recover(database, client)
+        found: dict[str, Any] = {"recovered": asdict(recovered), "observed": None, "num_stuck_jobs": 0}
+        if client:
+            copying = timedelta(hours=settings.fts.stuck_after_h)
+            staging = copying + timedelta(seconds=settings.fts.bring_online_s)
+            found["num_stuck_jobs"] = recovery.cancel_stuck(database, client, copying, staging)
+            found["observed"] = asdict(observe.observe_and_apply(database, client, patience=PATIENCE))
+    wished = subscribe.resubscribe_incomplete(database)
+    return {**found, "wished_again": wished.num_created}
+
+
+def hold_and_release(database: Database) -> dict[str, Any]:
+    """Park the wishes that cannot be served now, free those that can be again."""
+    return asdict(hold.hold_and_release(database))
+
+
+def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: Sequence[int] = ()) -> list[list[int]]:
+    """Lots of FTS jobs, one for each submitting task: those that an earlier run recorded and did not submit, and new
+    ones. A lot reads from disk only, or from tape only. Batches of direct copies are recorded only."""
+    with fts_client(settings) as client:
+        if client:
+            client.ensure_delegation()
+        identity = client.whoami() if client else None
+        planned = batches.plan_batches(database, identity, transfer_limits(settings), plan_rules(settings))
+    log.info(
+        "%d files, %s, in %d jobs from disk, %d from tape, %d direct copies of ours",
+        planned.num_files,
+        size_text(planned.size_bytes),
+        len(planned.disk),
+        len(planned.tape),
+        len(planned.direct),
+    )
+    tapes = recovery.staging_batches(database, unsubmitted)
+    disks = [batch for batch in unsubmitted if batch not in tapes]
+    return [*_lots([*disks, *planned.disk]), *_lots([*tapes, *planned.tape])]
+
+
+def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> dict[str, list[str]]:
+    """Submit a lot of batches; the ids of their jobs, of ``disk`` and of ``tape``. Run again, it goes on where it was.
+
+    One that FTS does not take keeps none of the others back; an error of the gravest kind names them, at the end.
+    """
+    job, limits = job_settings(settings), transfer_limits(settings)
+    endpoints = all_endpoints(database, limits)
+    tapes = set(recovery.staging_batches(database, batch_ids))
+    jobs: dict[str, list[str]] = {"disk": [], "tape": []}
+    failed: dict[int, RemoteError] = {}
+    with fts_client(settings) as client:
+        if client is None:
+            raise SettingsError("fts.url is null, but there are batches for FTS", key="fts.url", reason="no FTS")
+        for batch_id in batch_ids:
+            try:
+                summary = submit_batch(database, client, batch_id, job, limits, endpoints)
+            except RemoteError as error:
+                log.warning("batch %d: %s", batch_id, error.message)
+                failed[batch_id] = error
+                continue
+            if summary.outcome in {"submitted", "found"}:
+                jobs["tape" if batch_id in tapes else "disk"].append(summary.job_id)
+    if failed:
+        worst = min(failed.values(), key=lambda error: error.retryable)
+        message = f"{len(failed)} of {len(batch_ids)} batches are not submitted, {sorted(failed)}: {worst.message}"
+        raise type(worst)(message, **worst.facts)
+    return jobs
+
+
+def job_settings(settings: Settings) -> JobSettings:
+    """The parameters of our FTS jobs."""
+    fts = settings.fts
+    return JobSettings(
+        retries=fts.retries,
+        retry_delay_seconds=fts.retry_delay_s,
+        bring_online_seconds=fts.bring_online_s,
+        priorities={name: activity.priority for name, activity in settings.transfers.activities.items()},
+    )
+
+
+def direct_workers(database: Database, settings: Settings) -> list[int]:
+    """Numbers of the tasks that shall make direct copies: one for each batch that waits, up to ``direct_tasks``."""
+    waiting = len(recovery.unfinished_direct(database))
+    return list(range(min(waiting, settings.transfers.direct_tasks)))
+
+
+def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
+    """Copy the files of waiting batches ourselves, from storage to storage, batch by batch, until each is done or in
+    another task's hands. One that fails keeps none of the others back; the gravest error is raised at the end.
+    """
+    limits = DirectLimits(files_at_once=settings.transfers.direct_files_at_once)
+    storage = site_storages(database, settings)
+    counts: Counter[str] = Counter()
+    failed: dict[int, DynamoError] = {}
+    for batch_id in recovery.unfinished_direct(database):
+        try:
+            done = direct.execute_direct(database, batch_id, storage, limits)
+        except DynamoError as error:
+            log.warning("direct batch %d: %s", batch_id, error.message)
+            failed[batch_id] = error
+            continue
+        counts.update({done.outcome: 1, "files": done.num_done, "bytes": done.bytes_done, "failed": done.num_failed})
+    if failed:
+        worst = min(failed.values(), key=lambda error: error.retryable)
+        raise type(worst)(
+            f"{len(failed)} direct batches were not finished, {sorted(failed)}: {worst.message}", **worst.facts
+        )
+    return dict(counts)
+
+
+def apply_transfers(database: Database, settings: Settings) -> dict[str, Any]:
+    """Take in the results of all jobs that have ended, whoever waited for them."""
+    with fts_client(settings) as client:
+        return asdict(observe.observe_and_apply(database, client, patience=PATIENCE)) if client else {}
+
+
+def _lots(batch_ids: Sequence[int]) -> list[list[int]]:
+    return [list(batch_ids[n : n + BATCHES_PER_LOT]) for n in range(0, len(batch_ids), BATCHES_PER_LOT)]

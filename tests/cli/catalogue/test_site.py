@@ -1,0 +1,112 @@
+"""``dynamo site`` as a shell would use it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.test_cli import dynamo
+from tests.cli.test_cli import fails as fails
+from tests.cli.test_cli import stock as stock
+from tests.inventory.factory import Inventory
+
+ME = getpass.getuser()
+
+
+@pytest.mark.parametrize("command", ["list", "set", "unset", "overrides", "drain", "resume", "downtime"])
+def test_every_command_explains_itself(command: str) -> None:
+    assert "Usage" in dynamo("site", command, "--help").output
+
+
+def test_a_site_is_drained_listed_and_resumed(stock: Inventory) -> None:
+    told = dynamo("site", "drain", "T2_A", "--reason", "new switch").output
+    assert told.startswith("downtime 1 of T2_A: from 2")
+    assert "until `dynamo site resume T2_A`\nwhat waits for it is held" in told
+    shown = dynamo("site", "list").output
+    assert "untouched" in shown
+    assert "new switch" in shown
+    assert "read, written" in shown
+    (row,) = json.loads(dynamo("site", "downtime", "T2_A", "--json").output)
+    assert (row["state"], row["reason"], row["created_by"]) == ("now", "new switch", ME)
+    assert (
+        dynamo("site", "resume", "T2_A").output == "T2_A: 1 downtime ended; the next run of transfers uses it again\n"
+    )
+    assert dynamo("site", "downtime").output == "Downtimes: none\n\n"
+    assert "new switch" in dynamo("site", "downtime", "--over").output
+    assert "untouched" not in dynamo("site", "list").output
+
+
+def test_from_then_to_then_by_another(stock: Inventory) -> None:
+    asked = ("site", "drain", "T2_B", "--from", "2100-01-01", "--until", "2100-01-02T12:00", "--reason", "x")
+    document = json.loads(dynamo(*asked, "--by", "bob", "--json").output)
+    assert (document["begins_at"], document["ends_at"], document["created_by"]) == (
+        "2100-01-01T00:00:00+00:00",
+        "2100-01-02T12:00:00+00:00",
+        "bob",
+    )
+    assert "until 2100-01-02 12:00 UTC" in dynamo(*asked).output
+    assert json.loads(dynamo("site", "resume", "T2_B", "--planned", "--json").output) == {
+        "site": "T2_B",
+        "ended": [1, 2],
+    }
+
+
+def test_sites_as_json(stock: Inventory) -> None:
+    stock.wish("copy", stock.files_of["b1"], "T2_B")
+    found = {row["site"]: row for row in json.loads(dynamo("site", "list", "--json").output)}
+    assert (found["T2_B"]["num_copies_to"], found["T2_B"]["is_writable"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("drain", "T2_X", "--reason", "x"), "dynamo: there is no site 'T2_X'. Did you mean T2_B, T2_A?"),
+        (("resume", "T2_A"), "dynamo: site T2_A is in no downtime now"),
+        (("downtime", "Tier"), "dynamo: there is no site 'Tier'"),
+        (("set", "T2_X", "ready", "--reason", "x"), "dynamo: there is no site 'T2_X'. Did you mean T2_B, T2_A?"),
+        (
+            ("set", "T2_A", "fine", "--reason", "x"),
+            "dynamo: status of T2_A: 'fine' is none of ready, waitroom, morgue",
+        ),
+        (("unset", "T2_A"), "dynamo: the status of site T2_A is what its source tells; nothing to end"),
+    ],
+    ids=["drain", "resume", "downtime", "set", "status", "unset"],
+)
+def test_what_is_wrong_is_told_in_a_line(
+    stock: Inventory, fails: Callable[..., str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert fails("site", *arguments) == message
+
+
+def test_a_status_by_hand_is_set_shown_and_taken_back(stock: Inventory) -> None:
+    stock.rows("INSERT INTO site_sources (site_id, source, told_status) SELECT id, 'cric', 'morgue' FROM sites")
+    stock.rows("UPDATE sites SET status = 'morgue'")
+    told = dynamo("site", "set", "T2_A", "ready", "--reason", "it works", "--until", "2100-01-01", "--by", "ada").output
+    assert "warning: source 'cric' says morgue: data will be placed at a site that may be given up" in told
+    assert "T2_A is ready (was morgue), until 2100-01-01 00:00 UTC" in told
+    shown = dynamo("site", "list").output
+    assert "set by ada until 2100" in shown
+    (row,) = [each for each in json.loads(dynamo("site", "list", "--json").output) if each["said_by"]]
+    assert (row["status"], row["told_status"], row["said_because"]) == ("ready", "morgue", "it works")
+    assert "it works" in dynamo("site", "overrides").output
+    assert dynamo("site", "unset", "T2_A").output == "T2_A is morgue: what its source tells counts again\n"
+    assert dynamo("site", "overrides").output == "Statuses by hand: none\n\n"
+    (row,) = json.loads(dynamo("site", "overrides", "T2_A", "--over", "--json").output)
+    assert (row["is_in_force"], row["ended_by"]) == (False, ME)
+
+
+def test_what_a_source_says_too_shortly_is_shown(stock: Inventory) -> None:
+    stock.rows("""
+        INSERT INTO site_sources (site_id, source, told_status, told_since_at)
+        SELECT id, 'cric', 'ready', '2026-03-01T12:00Z' FROM sites WHERE name = 'T2_A'""")
+    stock.rows("UPDATE sites SET status = 'waitroom' WHERE name = 'T2_A'")
+    assert "ready only since" in dynamo("site", "list").output
+
+
+def test_a_status_by_hand_as_json(stock: Inventory) -> None:
+    made = json.loads(dynamo("site", "set", "T2_A", "morgue", "--reason", "x", "--json").output)
+    assert (made["site"], made["status"], made["status_before"], made["created_by"]) == ("T2_A", "morgue", "ready", ME)
+    assert json.loads(dynamo("site", "unset", "T2_A", "--json").output) == {"site": "T2_A", "status": "ready"}

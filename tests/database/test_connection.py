@@ -1,0 +1,139 @@
+"""The way to PostgreSQL, on a real one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+from sqlalchemy import text
+
+from dynamo_ops.base.errors import RetryableRemoteError
+from dynamo_ops.database import migrate
+from dynamo_ops.database.connection import Database, insert_frame, select_frame, temporary_table
+from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.database.schema import Base
+
+
+def test_the_migrated_schema_is_the_one_of_the_models(database: Database) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    assert migrate.revision(database) == migrate.head()
+
+
+def test_rows_of_the_first_schema_are_kept_by_the_upgrade(postgres: EmbeddedPostgres) -> None:
+    from alembic import command
+
+    postgres.create_database("upgraded")
+    database = Database(postgres.url("upgraded"))
+    with database.engine.connect() as connection:
+        command.upgrade(migrate._config(database, connection), "0001")
+    with database.begin() as connection:
+        for statement in (
+            "INSERT INTO locks (item, reason, created_by) VALUES ('/A/B/C', 'in use', 'ada')",
+            "INSERT INTO policy_versions (kind, partition, sha256, text) VALUES ('detox', 'p', 'x', 'Dismiss')",
+            """INSERT INTO plans (kind, partition, run_key, policy_version_id, location, summary, planned_for_at,
+                                  state, refused_because)
+               SELECT 'detox', 'p', 'run', id, '', '{}', now(), 'refused', 'too much' FROM policy_versions""",
+        ):
+            connection.execute(text(statement))
+    assert migrate.revision(database) == "0001"
+    assert migrate.upgrade(database) == migrate.head()
+    assert database.frame("SELECT item, removed_at IS NULL AS stands FROM locks").rows() == [("/A/B/C", True)]
+    assert database.frame("SELECT refused_because, refused_by FROM plans").rows() == [("too much", None)]
+    with database.engine.connect() as connection:
+        command.downgrade(migrate._config(database, connection), "0001")
+    assert database.frame("SELECT * FROM locks").columns[-1] == "expires_at"
+    database.dispose()
+    postgres.drop_database("upgraded")
+
+
+def test_upgrading_twice_changes_nothing(database: Database) -> None:
+    assert migrate.upgrade(database) == migrate.upgrade(database)
+
+
+def test_sizes_are_bigint_and_times_have_a_zone(database: Database) -> None:
+    columns = database.frame(
+        "SELECT column_name::text AS name, data_type::text AS type FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND (column_name LIKE '%\\_bytes' OR column_name LIKE '%\\_at')"
+    )
+    kinds = {"_bytes": "bigint", "_at": "timestamp with time zone"}
+    wrong = [row for row in columns.iter_rows() if kinds["_bytes" if row[0].endswith("_bytes") else "_at"] != row[1]]
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["plain", 'comma, "quote"', "ünïcode", "line\nbreak", "back\\slash", ""])
+def test_a_frame_comes_back_as_it_went(database: Database, name: str) -> None:
+    frame = pl.DataFrame({"name": [name], "ownership_level": ["block"]})
+    with database.begin() as connection:
+        assert insert_frame(connection, "groups", frame) == 1
+    assert database.frame("SELECT name, ownership_level FROM groups").equals(frame)
+
+
+def test_nulls_and_times_come_back(database: Database) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    frame = pl.DataFrame(
+        {
+            "name": ["/A/B/C"],
+            "status": ["valid"],
+            "is_open": [True],
+            "software_release": [None],
+            "last_update_at": [at],
+        },
+        schema_overrides={"software_release": pl.String},
+    )
+    with database.begin() as connection:
+        insert_frame(connection, "datasets", frame)
+    row = database.frame("SELECT software_release, last_update_at, size_bytes FROM datasets").row(0)
+    assert row == (None, at, 0)
+
+
+@pytest.mark.parametrize("name", ["plain", 'comma, "quote"', "ünïcode", "line\nbreak", "back\\slash", "", None])
+def test_rows_of_a_transaction_come_as_a_frame(database: Database, name: str | None) -> None:
+    schema = {"n": pl.Int64, "name": pl.String, "other": pl.Int64}
+    frame = pl.DataFrame({"n": [1, 2], "name": [name, "x"], "other": [None, 3]}, schema=schema)
+    with database.begin() as connection, temporary_table(connection, "t", "n bigint, name text, other int", frame):
+        assert select_frame(connection, "SELECT n, name, other FROM t ORDER BY n", schema).equals(frame)
+        assert select_frame(connection, "SELECT n, name, other FROM t WHERE n > 2", schema).equals(frame.clear())
+
+
+def test_an_error_undoes_the_whole_block(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.begin() as connection:  # noqa: PT012
+        connection.execute(text("INSERT INTO groups (name, ownership_level) VALUES ('g', 'block')"))
+        raise ZeroDivisionError
+    assert database.frame("SELECT * FROM groups").is_empty()
+
+
+def test_a_snapshot_sees_one_moment(database: Database) -> None:
+    with database.snapshot() as snapshot:
+        before = snapshot.frame("SELECT count(*) AS n FROM groups").item()
+        with database.begin() as connection:
+            connection.execute(text("INSERT INTO groups (name, ownership_level) VALUES ('g', 'block')"))
+        assert snapshot.frame("SELECT count(*) AS n FROM groups").item() == before == 0
+    assert database.frame("SELECT count(*) AS n FROM groups").item() == 1
+
+
+def test_parameters_are_bound_not_pasted(database: Database) -> None:
+    assert database.frame("SELECT $1::text AS t, $2::bigint AS n", ("'; DROP TABLE files", 7)).row(0) == (
+        "'; DROP TABLE files",
+        7,
+    )
+
+
+def test_a_temporary_table_is_gone_after_its_block(database: Database) -> None:
+    with database.begin() as connection:
+        with temporary_table(connection, "wanted", "n bigint", pl.DataFrame({"n": [1, 2, 3]})):
+            assert connection.execute(text("SELECT sum(n) FROM wanted")).scalar() == 6
+        assert connection.execute(text("SELECT to_regclass('wanted')")).scalar() is None
+
+
+def test_an_unreachable_database_is_retryable_and_hides_the_password() -> None:
+    database = Database("postgresql://user:secret@127.0.0.1:1/none")
+    with pytest.raises(RetryableRemoteError) as caught, database.begin():
+        pass
+    assert "secret" not in str(caught.value)
+    assert "127.0.0.1:1" in str(caught.value)

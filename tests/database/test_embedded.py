@@ -1,0 +1,104 @@
+"""PostgreSQL from the wheel: started where it is told, found again, stopped without loss."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.settings import Settings
+from dynamo_ops.database import embedded, migrate
+from dynamo_ops.database.connect import connect
+from dynamo_ops.database.embedded import EmbeddedPostgres
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a space in its name; whatever runs in it is stopped afterwards."""
+    folder = tmp_path_factory.mktemp("a server") / "with a space"
+    yield folder
+    embedded.stop(folder)
+
+
+def fetch(url: str, sql: str) -> object:
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchone()[0] if cursor.description else None
+    finally:
+        connection.close()
+
+
+def test_what_was_written_is_there_after_a_stop_and_a_start(folder: Path) -> None:
+    server = embedded.start(folder)
+    assert embedded.start(folder) == server == embedded.find(folder)
+    assert server.create_database("kept")
+    fetch(server.url("kept"), "CREATE TABLE t AS SELECT 7 AS n")
+    assert fetch(server.url("kept"), "SHOW fsync") == "on"
+    assert fetch(server.url("kept"), "SHOW listen_addresses") == ""
+    assert stat.S_IMODE(server.socket_folder.stat().st_mode) == 0o700
+    assert embedded.stop(folder)
+    assert embedded.find(folder) is None
+    assert not embedded.stop(folder)
+    again = embedded.start(folder)
+    assert not again.create_database("kept")
+    assert fetch(again.url("kept"), "SELECT n FROM t") == 7
+
+
+def test_a_folder_in_which_nothing_ever_ran(tmp_path: Path) -> None:
+    assert embedded.find(tmp_path / "no") is None
+    assert not embedded.stop(tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "not a number\n", "999999999\n"], ids=["empty", "rubbish", "a process that ended"]
+)
+def test_a_pid_file_that_a_crash_left_is_no_server(tmp_path: Path, content: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "postmaster.pid").write_text(content)
+    assert embedded.find(tmp_path) is None
+
+
+def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
+    embedded.start(folder, durable=False)
+    embedded.stop(folder)
+    with (folder / "data" / "postgresql.conf").open("a") as conf:
+        conf.write("max_connections = many\n")
+    with pytest.raises(SettingsError, match="pg_ctl failed") as error:
+        embedded.start(folder)
+    assert "max_connections" in str(error.value)
+    assert error.value.key == "db_url"
+
+
+def test_a_copy_of_a_template_has_its_tables(postgres: EmbeddedPostgres) -> None:
+    postgres.create_database("original")
+    fetch(postgres.url("original"), "CREATE TABLE t AS SELECT 7 AS n")
+    assert postgres.create_database("copy", template="original")
+    assert not postgres.create_database("copy", template="original")
+    assert fetch(postgres.url("copy"), "SELECT n FROM t") == 7
+    for name in ("original", "copy", "copy"):
+        postgres.drop_database(name)
+    assert (
+        fetch(postgres.url("postgres"), "SELECT count(*) FROM pg_database WHERE datname IN ('original', 'copy')") == 0
+    )
+
+
+def test_without_a_url_the_embedded_server_is_started_made_and_migrated(folder: Path) -> None:
+    database = connect(Settings(home=folder.parent / "home"))
+    try:
+        assert migrate.revision(database) == migrate.head()
+        assert connect(Settings(home=folder.parent / "home")).url == database.url
+    finally:
+        database.dispose()
+        assert embedded.stop(folder.parent / "home" / "postgres")
+
+
+def test_a_url_is_used_as_it_is(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    assert connect(Settings(home=tmp_path, db_url=postgres.url("postgres"))).url == postgres.url("postgres")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,202 @@
+"""The tasks of a Dealer DAG, one after the other, on a real database: each may be killed and run again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dynamo_ops.base.errors import GateError, PlanError, SettingsError
+from dynamo_ops.base.settings import ROOT, Settings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.dealer import tasks as steps
+from dynamo_ops.plan import store as plan_store
+from dynamo_ops.request import copy_request
+from dynamo_ops.request.copy_request import list_requests, request_copy
+from tests.inventory.factory import SIZE, Inventory
+
+NOW = datetime.now(UTC)
+CONFIG: dict[str, Any] = {
+    "partition": "all",
+    "group": "ops",
+    "target_sites": ["T2_*"],
+    "target_site_occupancy": 0.9,
+    "max_site_pending_fraction": 0.9,
+    "max_total_cycle_volume": 1,
+    "plugins": {"requests": {"priority": 1}},
+}
+
+
+class House(Inventory):
+    """One block at T1_A, a request for it at T2_B, and a Dealer that serves requests."""
+
+    def __init__(self, db: Database, folder: Path) -> None:
+        super().__init__(db)
+        config = folder / "config"
+        (config / "dealer").mkdir(parents=True)
+        self.settings = Settings(home=folder, config_dir=config, db_url=db.url)
+        (config / "partitions.txt").write_text("all: dataset.name == /*/*/*\n")
+        (config / "dealer" / "all.yaml").write_text(yaml.safe_dump(CONFIG))
+        self.gates()
+        for site in ("T1_A", "T2_B"):
+            self.site(site)
+            self.rows(
+                "INSERT INTO quotas (site_id, partition, quota_bytes, changed_by) VALUES (:s, 'all', :q, 'test')",
+                s=self.site_ids[site],
+                q=10 * SIZE,
+            )
+        self.block("b1", 2)
+        self.replica("b1", "T1_A")
+        self.request = request_copy(db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by="ada")
+
+    def gates(self, **dealer: Any) -> None:
+        shipped = yaml.safe_load((ROOT / "include" / "config" / "gates.yaml").read_text())
+        shipped["dealer"] |= dealer
+        (self.settings.config_dir / "gates.yaml").write_text(yaml.safe_dump(shipped))
+
+    def propose(self, run_key: str = "run") -> list[str]:
+        return [
+            steps.propose(self.db, self.settings, "all", plugin, run_key=run_key, now=NOW, seed=None)
+            for plugin in steps.plugin_names(self.settings, "all")
+        ]
+
+    def plan(self, proposals: list[str], run_key: str = "run") -> int:
+        return steps.plan_cycle(self.db, self.settings, "all", proposals, run_key=run_key, now=NOW, seed=None)
+
+    def gate(self, plan_id: int) -> None:
+        steps.gate_plan(self.db, self.settings, plan_id, run_key="run")
+
+    def request_state(self) -> str:
+        return str(list_requests(self.db)["state"].item())
+
+
+@pytest.fixture
+def house(database: Database, tmp_path: Path) -> House:
+    return House(database, tmp_path)
+
+
+def test_propose_decide_gate_commit(house: House) -> None:
+    plan = house.plan(house.propose())
+    summary = plan_store.load(house.db, plan).summary
+    assert (summary["num_copies"], summary["copied_bytes"]) == (1, 2 * SIZE)
+    assert summary["copies_by_plugin"] == {"requests": 1}
+    assert house.wishes() == {}
+    house.gate(plan)
+    assert (house.wishes(), house.request_state()) == ({}, "new")
+    assert steps.commit_plan(house.db, plan)["num_files"] == 2
+    assert {(action, site) for action, _, site in house.wishes()} == {("copy", "T2_B")}
+    assert house.request_state() == "activated"
+
+
+def test_every_task_again_changes_nothing(house: House) -> None:
+    proposals = house.propose()
+    assert house.propose() == proposals
+    plan = house.plan(proposals)
+    assert house.plan(proposals) == plan
+    house.gate(plan)
+    house.gate(plan)
+    first = steps.commit_plan(house.db, plan)
+    wishes = house.wishes()
+    assert steps.commit_plan(house.db, plan) == first
+    house.gate(plan)
+    assert house.plan(proposals) == plan
+    assert house.wishes() == wishes
+
+
+def test_the_next_cycle_asks_for_nothing_more(house: House) -> None:
+    plan = house.plan(house.propose())
+    house.gate(plan)
+    steps.commit_plan(house.db, plan)
+    again = house.plan(house.propose("run 2"), "run 2")
+    assert plan_store.load(house.db, again).summary["num_copies"] == 0
+
+
+def test_a_request_is_activated_with_its_copies_or_not_at_all(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = house.plan(house.propose())
+    house.gate(plan)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy_request, "record_plan", killed)
+        with pytest.raises(KeyboardInterrupt):
+            steps.commit_plan(house.db, plan)
+    assert (house.request_state(), house.wishes()) == ("new", {})
+    steps.commit_plan(house.db, plan)
+    assert house.request_state() == "activated"
+
+
+def test_all_at_once_decides_as_task_by_task(house: House) -> None:
+    apart = plan_store.load(house.db, house.plan(house.propose()))
+    once = plan_store.load(
+        house.db, steps.plan_now(house.db, house.settings, "all", run_key="run 2", now=NOW, seed=steps.seed_of("run"))
+    )
+    assert once.frame("proposals").equals(apart.frame("proposals"))
+    assert once.summary == apart.summary
+
+
+def test_the_gate_looks_at_the_sites_as_they_are_now(house: House) -> None:
+    plan = house.plan(house.propose())
+    house.rows("UPDATE sites SET status = 'waitroom' WHERE name = 'T2_B'")
+    with pytest.raises(GateError, match="not ready, or its status is not known, but gets copies in 1 site: T2_B"):
+        house.gate(plan)
+
+
+def test_the_gate_looks_at_the_quotas_as_they_are_now(house: House) -> None:
+    plan = house.plan(house.propose())
+    house.rows("UPDATE quotas SET quota_bytes = :q", q=SIZE)
+    with pytest.raises(GateError, match="goes over its quota, or its quota is not known in 1 site: T2_B"):
+        house.gate(plan)
+
+
+def test_what_was_proposed_before_another_plan_was_committed_is_not_decided_on(house: House) -> None:
+    """The same copy would be drawn a second time: the first is on its way, and no site is complete yet."""
+    old = house.propose("run 2")
+    first = house.plan(house.propose())
+    house.gate(first)
+    steps.commit_plan(house.db, first)
+    with pytest.raises(PlanError, match=f"plan {first} of all was committed after the plugins were asked"):
+        house.plan(old, "run 2")
+    assert house.plan(old, "run") == first
+
+
+def test_a_plan_made_before_another_was_committed_is_made_again(house: House) -> None:
+    first, second = house.plan(house.propose()), house.plan(house.propose("run 2"), "run 2")
+    for plan in (first, second):
+        house.gate(plan)
+    steps.commit_plan(house.db, first)
+    with pytest.raises(PlanError, match="plan again"):
+        steps.commit_plan(house.db, second)
+    third = house.plan(house.propose("run 3"), "run 3")
+    house.gate(third)
+    assert steps.commit_plan(house.db, third)["num_files"] == 0
+
+
+def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
+    house.gates(max_volume_bytes=1)
+    plan = house.plan(house.propose())
+    with pytest.raises(GateError, match="partition 'all'"):
+        house.gate(plan)
+    house.gates()
+    with pytest.raises(PlanError, match="is refused"):
+        steps.commit_plan(house.db, plan)
+    assert (house.wishes(), house.request_state()) == ({}, "new")
+
+
+def test_draws_are_those_of_the_run(house: House) -> None:
+    assert steps.seed_of("run") == steps.seed_of("run")
+    assert steps.seed_of("run") != steps.seed_of("run 2")
+    assert plan_store.load(house.db, house.plan(house.propose())).summary["seed"] == steps.seed_of("run")
+
+
+def test_a_configuration_that_lacks_is_named(house: House) -> None:
+    with pytest.raises(SettingsError, match=r"nothing\.yaml: the dealer configuration cannot be read"):
+        steps.plugin_names(house.settings, "nothing")
+
+
+def test_the_groups_that_are_served_are_those_of_the_configurations(house: House) -> None:
+    assert set(steps.served_groups(house.settings)) == {"ops"}

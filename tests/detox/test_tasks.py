@@ -1,0 +1,282 @@
+"""The tasks of a Detox DAG, one after the other, on a real database: each may be killed and run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dynamo_ops.base.errors import GateError, PlanError, PolicyError
+from dynamo_ops.base.settings import ROOT, Settings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.detox import tasks as steps
+from dynamo_ops.plan import store as plan_store
+from tests.inventory.factory import SIZE, Inventory
+
+NOW = datetime.now(UTC)
+HEAD = "Partition all\nOn site.status == READY\nWhen site.occupancy > 0.5\nUntil site.occupancy < 0.4\n"
+TAIL = "Dismiss\nOrder increasing replica.size\n"
+DELETE = "Delete dataset.status == INVALID\n"
+RULE = """rules:
+  two: {num_copies: 2, protect: true, sources: [site.name == T2_*], destinations: [site.name == T2_*],
+        replicas: [dataset.name == *]}"""
+
+
+class House(Inventory):
+    """Blocks b1, b2 at T2_A (full) and T2_B (empty enough), and a policy that may delete all of them."""
+
+    def __init__(self, db: Database, folder: Path) -> None:
+        super().__init__(db)
+        for name in ("config", "policies"):
+            (folder / name).mkdir()
+        self.settings = Settings(
+            home=folder, config_dir=folder / "config", policy_dir=folder / "policies", db_url=db.url
+        )
+        (folder / "config" / "partitions.txt").write_text("all: dataset.name == /*/*/*\n")
+        self.gates()
+        self.policy(TAIL)
+        for site, quota in (("T2_A", 4 * SIZE), ("T2_B", -1)):
+            self.site(site)
+            self.rows(
+                "INSERT INTO quotas (site_id, partition, quota_bytes, changed_by) VALUES (:s, 'all', :q, 'test')",
+                s=self.site_ids[site],
+                q=quota,
+            )
+        for block in ("b1", "b2"):
+            self.block(block, 2)
+            for site in ("T2_A", "T2_B"):
+                self.replica(block, site)
+        self.rows("UPDATE block_replicas SET last_update_at = :t", t=NOW - timedelta(days=100))
+
+    def gates(self, **detox: Any) -> None:
+        """The shipped limits, but a plan may empty a site; with these of ``detox`` changed."""
+        shipped = yaml.safe_load((ROOT / "include" / "config" / "gates.yaml").read_text())
+        shipped["detox"] |= {"max_site_fraction": 1.0, **detox}
+        (self.settings.config_dir / "gates.yaml").write_text(yaml.safe_dump(shipped))
+
+    def policy(self, lines: str) -> None:
+        (self.settings.policy_dir / "all.txt").write_text(HEAD + lines)
+
+    def plan(self, run_key: str = "run") -> int:
+        return steps.plan_cycle(self.db, self.settings, "all", run_key=run_key, now=NOW)
+
+    def gate(self, plan_id: int) -> None:
+        steps.gate_plan(self.db, self.settings, plan_id, run_key="run")
+
+    def commit(self, plan_id: int, **by: str) -> dict[str, Any]:
+        return steps.commit_plan(self.db, self.settings, plan_id, **by)
+
+    def state(self, plan_id: int) -> str:
+        return plan_store.load(self.db, plan_id).state
+
+
+@pytest.fixture
+def house(database: Database, tmp_path: Path) -> Iterator[House]:
+    return House(database, tmp_path)
+
+
+def test_plan_gate_commit(house: House) -> None:
+    plan = house.plan()
+    stored = plan_store.load(house.db, plan)
+    assert stored.summary["num_deletions"] == 2
+    assert stored.summary["deleted_bytes"] == 4 * SIZE
+    assert stored.summary["triggered_sites"] == ["T2_A"]
+    assert (house.state(plan), house.wishes()) == ("planned", {})
+    house.gate(plan)
+    assert (house.state(plan), house.wishes()) == ("approved", {})
+    assert house.commit(plan)["num_files"] == 4
+    assert {(action, site) for action, _, site in house.wishes()} == {("delete", "T2_A")}
+
+
+def test_every_task_again_changes_nothing(house: House) -> None:
+    plan = house.plan()
+    assert house.plan() == plan
+    house.gate(plan)
+    house.gate(plan)
+    first = house.commit(plan)
+    wishes = house.wishes()
+    assert house.commit(plan) == first
+    house.gate(plan)
+    assert house.plan() == plan
+    assert (house.state(plan), house.wishes()) == ("committed", wishes)
+
+
+def test_a_commit_that_a_person_approved_can_be_run_again(house: House) -> None:
+    house.gates(approval_above_bytes=0)
+    plan = house.plan()
+    house.gate(plan)
+    assert house.state(plan) == "planned"
+    assert steps.needs_approval(house.db, house.settings, plan)
+    with pytest.raises(PlanError, match="is planned"):
+        house.commit(plan)
+    first = house.commit(plan, approved_by="Ada in Airflow")
+    assert house.commit(plan, approved_by="Ada in Airflow") == first
+    assert plan_store.load(house.db, plan).approved_by == "Ada in Airflow"
+
+
+def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
+    house.gates(max_volume_bytes=1)
+    plan = house.plan()
+    with pytest.raises(GateError, match="partition 'all'"):
+        house.gate(plan)
+    stored = plan_store.load(house.db, plan)
+    assert stored.state == "refused"
+    assert stored.refused_because
+    house.gates()
+    with pytest.raises(PlanError, match="is refused"):
+        house.commit(plan, approved_by="Ada in Airflow")
+    assert house.wishes() == {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "gates", "is_deleted"),
+    [
+        pytest.param(DELETE + TAIL, {}, False, id="a Delete line asks for it, which is not enough"),
+        pytest.param(DELETE + TAIL, {"last_copies": "delete_lines"}, True, id="where a Delete line asks for it"),
+        pytest.param(TAIL, {"last_copies": "delete_lines"}, False, id="nobody asks for it"),
+        pytest.param(TAIL, {"last_copies": "always"}, True, id="the limits allow it"),
+        pytest.param(TAIL, {"policies": {"all": {"last_copies": "always"}}}, True, id="those of this policy do"),
+    ],
+)
+def test_a_last_copy_goes_only_where_somebody_says_so(
+    house: House, policy: str, gates: dict[str, Any], is_deleted: bool
+) -> None:
+    house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
+    house.rows("UPDATE datasets SET status = 'invalid'")
+    house.policy(policy)
+    house.gates(**gates)
+    plan = house.plan()
+    if is_deleted:
+        house.gate(plan)
+        assert house.commit(plan)["num_block_replicas"] == 2
+    else:
+        with pytest.raises(GateError, match="the last copy anywhere"):
+            house.gate(plan)
+    assert bool(house.wishes()) is is_deleted
+
+
+def test_what_an_enforcer_rule_needs_stays_whatever_the_policy_says(house: House) -> None:
+    rules = house.settings.config_dir / "enforcer"
+    rules.mkdir()
+    (rules / "all.yaml").write_text(RULE)
+    plan = house.plan()
+    with pytest.raises(GateError, match=r"needed by an enforcer rule .*2 block replicas: /A/B-v1/AOD#b1 T2_A"):
+        house.gate(plan)
+    (rules / "all.yaml").write_text(RULE.replace("num_copies: 2", "num_copies: 1"))
+    plan = house.plan()
+    house.gate(plan)
+    house.rows("UPDATE block_replicas SET group_id = NULL WHERE site_id = :s", s=house.site_ids["T2_B"])
+    house.site("T2_C")
+    for block in ("b1", "b2"):
+        house.replica(block, "T2_C")  # a copy, but not one that the plan's image had
+    assert house.commit(plan)["left_out"] == {"an enforcer rule needs it": 2}
+
+
+def test_the_only_source_of_a_copy_that_is_wished_for_stays_whatever_the_policy_says(house: House) -> None:
+    house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
+    house.gates(last_copies="always")
+    house.wish("copy", house.files_of["b1"][:1], "T2_B")
+    plan = house.plan()
+    with pytest.raises(GateError, match=r"the only source of a pending copy.* in 1 block replica: /A/B-v1/AOD#b1 T2_A"):
+        house.gate(plan)
+
+
+def test_an_old_plan_must_be_made_again(house: House) -> None:
+    plan = house.plan()
+    house.rows("UPDATE plans SET created_at = now() - interval '49 hours'")
+    with pytest.raises(GateError, match="made more than 48 hours ago"):
+        house.gate(plan)
+    plan = house.plan()
+    house.gate(plan)
+    house.rows("UPDATE plans SET created_at = now() - interval '49 hours'")
+    with pytest.raises(PlanError, match=r"more than 48 hours ago .*: plan again"):
+        house.commit(plan)
+    assert (house.state(plan), house.wishes()) == ("refused", {})
+    house.gates(max_plan_age_h=72)
+    plan = house.plan()
+    house.gate(plan)
+    house.rows("UPDATE plans SET created_at = now() - interval '49 hours'")
+    assert house.commit(plan)["num_block_replicas"] == 2
+
+
+@pytest.mark.parametrize(("limit", "is_fresh"), [(168, True), (24, False)])
+def test_attributes_may_be_as_old_as_the_limits_say(house: House, limit: int, is_fresh: bool) -> None:
+    house.rows(
+        "INSERT INTO attributes (name, producer, produced_at) VALUES ('usage_rank', 'test', :t)",
+        t=NOW - timedelta(hours=30),
+    )
+    house.policy("Dismiss\nOrder increasing dataset.usage_rank\n")
+    house.gates(policies={"all": {"attribute_max_age_h": limit}})
+    if is_fresh:
+        assert house.plan()
+    else:
+        with pytest.raises(PlanError, match="usage_rank"):
+            house.plan()
+
+
+def test_a_no_is_recorded_and_final(house: House) -> None:
+    house.gates(approval_above_bytes=0)
+    plan = house.plan()
+    house.gate(plan)
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert steps.reject_plan(house.db, plan, by="Ada in Airflow", at=at) == "rejected by Ada in Airflow"
+    stored = plan_store.load(house.db, plan)
+    assert (stored.state, stored.refused_by, stored.refused_at) == ("refused", "Ada in Airflow", at)
+    with pytest.raises(PlanError, match="cannot become approved"):
+        house.commit(plan, approved_by="Bob in Airflow")
+    assert house.wishes() == {}
+
+
+def test_no_answer_is_a_no_of_nobody(house: House) -> None:
+    plan = house.plan()
+    steps.reject_plan(house.db, plan, by=None)
+    stored = plan_store.load(house.db, plan)
+    assert (stored.refused_by, stored.refused_because) == (
+        "nobody",
+        "not approved in time: nobody answered, which means no",
+    )
+
+
+def test_who_approved_and_when_they_did_is_kept(house: House) -> None:
+    house.gates(approval_above_bytes=0)
+    plan = house.plan()
+    house.gate(plan)
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    steps.commit_plan(house.db, house.settings, plan, approved_by="Ada in Airflow", approved_at=at)
+    stored = plan_store.load(house.db, plan)
+    assert (stored.approved_by, stored.approved_at) == ("Ada in Airflow", at)
+
+
+def test_an_image_that_shrank_by_itself_is_suspect_but_not_by_our_own_deletions(house: House) -> None:
+    first = house.plan("run 1")
+    house.gate(first)
+    house.commit(first)
+    second = house.plan("run 2")
+    house.gate(second)  # two of four are gone: those were deleted by the first
+    house.commit(second)
+    house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
+    third = house.plan("run 3")
+    with pytest.raises(GateError):
+        house.gate(third)
+
+
+def test_a_person_sees_sites_and_volumes(house: House) -> None:
+    text = steps.describe_plan(house.db, house.plan())
+    assert "of *all*: 2 block replicas" in text
+    assert "| T2_A | 2 |" in text
+
+
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [("policies/all.txt", "cannot be read"), ("config/partitions.txt", "the definitions of the partitions")],
+)
+def test_a_file_that_lacks_is_named(house: House, lacking: str, message: str) -> None:
+    file = house.settings.home / lacking
+    file.unlink()
+    with pytest.raises(PolicyError, match=message) as error:
+        house.plan()
+    assert error.value.file == str(file)

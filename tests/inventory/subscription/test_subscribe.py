@@ -1,0 +1,95 @@
+"""Wishes: one active for a file at a site, the newer kind wins."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from dynamo_ops.inventory.subscription.subscribe import (
+    SubscribeSummary,
+    resubscribe_incomplete,
+    subscribe_blocks,
+    subscribe_frame,
+)
+from tests.inventory.factory import Inventory
+
+
+@pytest.fixture
+def stock(inventory: Inventory) -> Inventory:
+    inventory.site("T2_A")
+    inventory.site("T2_B")
+    inventory.block("b1", 3)
+    return inventory
+
+
+def blocks(inventory: Inventory, action: str, site: str) -> SubscribeSummary:
+    with inventory.db.begin() as connection:
+        return subscribe_blocks(
+            connection,
+            action,
+            "SELECT CAST(:b AS bigint) AS block_id, CAST(:s AS smallint) AS site_id",  # type: ignore[arg-type]
+            origin="test",
+            params={"b": inventory.block_ids["b1"], "s": inventory.site_ids[site]},
+        )
+
+
+def test_twice_is_once(stock: Inventory) -> None:
+    lfns = stock.files_of["b1"]
+    assert stock.wish("copy", lfns, "T2_B") == SubscribeSummary(3, 0, 0)
+    assert stock.wish("copy", lfns, "T2_B") == SubscribeSummary(0, 0, 3)
+    assert stock.scalar("SELECT count(*) FROM subscriptions") == 3
+
+
+def test_opposite_wish_cancels(stock: Inventory) -> None:
+    lfns = stock.files_of["b1"]
+    stock.wish("copy", lfns, "T2_B")
+    assert stock.wish("delete", lfns[:1], "T2_B") == SubscribeSummary(1, 1, 0)
+    assert stock.wishes()["copy", lfns[0], "T2_B"] == "cancelled"
+    assert stock.wishes()["delete", lfns[0], "T2_B"] == "new"
+    assert stock.wishes()["copy", lfns[1], "T2_B"] == "new"
+
+
+def test_after_the_end_a_new_wish_is_made(stock: Inventory) -> None:
+    stock.wish("copy", stock.files_of["b1"], "T2_B")
+    stock.rows("UPDATE subscriptions SET state = 'done'")
+    assert stock.wish("copy", stock.files_of["b1"], "T2_B").num_created == 3
+
+
+def test_frame_with_duplicates(stock: Inventory) -> None:
+    file_id = stock.file_ids["/store/b1/f0"]
+    frame = pl.DataFrame({"file_id": [file_id, file_id], "site_id": [stock.site_ids["T2_B"]] * 2})
+    with stock.db.begin() as connection:
+        assert subscribe_frame(connection, "copy", frame, origin="dealer") == SubscribeSummary(1, 0, 0)
+    assert stock.rows("SELECT origin, plan_id FROM subscriptions") == [("dealer", None)]
+
+
+def test_block_copy_wishes_for_what_is_lacking(stock: Inventory) -> None:
+    stock.replica("b1", "T2_B", present=stock.files_of["b1"][:1])
+    assert blocks(stock, "copy", "T2_B").num_created == 2
+
+
+def test_block_copy_withdraws_a_deletion_under_way(stock: Inventory) -> None:
+    stock.replica("b1", "T2_B")
+    blocks(stock, "delete", "T2_B")
+    assert blocks(stock, "copy", "T2_B") == SubscribeSummary(3, 3, 0)
+
+
+def test_block_delete_takes_what_is_there_and_what_is_coming(stock: Inventory) -> None:
+    lfns = stock.files_of["b1"]
+    stock.replica("b1", "T2_B", present=lfns[:1])
+    stock.wish("copy", lfns[1:2], "T2_B")
+    assert blocks(stock, "delete", "T2_B") == SubscribeSummary(2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("owned", "wished", "created"),
+    [(True, False, 2), (True, True, 0), (False, False, 0)],
+    ids=["owned, nothing pending", "something pending", "null group"],
+)
+def test_resubscribe_incomplete(stock: Inventory, owned: bool, wished: bool, created: int) -> None:
+    lfns = stock.files_of["b1"]
+    stock.replica("b1", "T2_B", present=lfns[:1], owned=owned)
+    stock.replica("b1", "T2_A")
+    if wished:
+        stock.wish("copy", lfns[2:], "T2_B")
+    assert resubscribe_incomplete(stock.db).num_created == created

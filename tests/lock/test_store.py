@@ -1,0 +1,170 @@
+"""Locks as people set them: what is refused, what is warned of, what they cover, and what stays of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.read import read_inventory
+from dynamo_ops.lock.store import (
+    NewLock,
+    add_lock,
+    list_locks,
+    lock_coverage,
+    remove_lock,
+    resolve_until,
+)
+from tests.inventory.factory import SIZE, Inventory
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+DATASET = "/A/B-v1/AOD"
+
+
+@pytest.fixture
+def stock(database: Database) -> Iterator[Inventory]:
+    """A dataset of blocks b1 and b2 at T2_A and T2_B, owned by ``ops``."""
+    inventory = Inventory(database)
+    for site in ("T2_A", "T2_B"):
+        inventory.site(site)
+    for block in ("b1", "b2"):
+        inventory.block(block, 2)
+        for site in ("T2_A", "T2_B"):
+            inventory.replica(block, site)
+    return inventory
+
+
+def add(stock: Inventory, item: str = DATASET, **options: Any) -> NewLock:
+    given = {"reason": "in use", "by": "ada", "now": datetime.now(UTC), **options}
+    return add_lock(stock.db, item, **given)
+
+
+def test_a_lock_is_in_force_at_once(stock: Inventory) -> None:
+    made = add(stock, sites="T2_*", groups="ops", until="90 days")
+    assert made.warnings == ()
+    (row,) = list_locks(stock.db).to_dicts()
+    assert (row["id"], row["item"], row["sites"], row["groups"]) == (made.id, DATASET, "T2_*", "ops")
+    assert (row["reason"], row["created_by"], row["is_in_force"]) == ("in use", "ada", True)
+    assert row["expires_at"] - row["created_at"] == timedelta(days=90)
+    assert read_inventory(stock.db).locks.rows() == [(DATASET, "T2_*", "ops")]
+
+
+@pytest.mark.parametrize(
+    ("until", "end"),
+    [
+        ("90 days", datetime(2026, 5, 1, 12, tzinfo=UTC)),
+        ("a week", datetime(2026, 2, 7, 12, tzinfo=UTC)),
+        ("1 month", datetime(2026, 2, 28, 12, tzinfo=UTC)),
+        ("2 years", datetime(2028, 1, 31, 12, tzinfo=UTC)),
+        ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("2026-03-01T12:30:00+02:00", datetime(2026, 3, 1, 10, 30, tzinfo=UTC)),
+    ],
+)
+def test_an_end_is_a_date_or_a_time_from_now(until: str, end: datetime) -> None:
+    assert resolve_until(until, NOW) == end
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"item": "/A/B-v2/AOD"}, r"unknown dataset '/A/B-v2/AOD'\. Did you mean /A/B-v1/AOD\? Force it"),
+        ({"item": f"{DATASET}#b3"}, r"/A/B-v1/AOD has no block 'b3'\. Force it to lock"),
+        ({"item": ""}, "'' is no item: expected a dataset, dataset#block, or globs of these, without spaces"),
+        ({"item": f"{DATASET}#"}, "is no item"),
+        ({"item": "#b1"}, "is no item"),
+        ({"item": "/A/B AOD"}, "is no item"),
+        ({"reason": "  "}, r"say why \(reason is empty\)"),
+        ({"until": "2020-01-01"}, "until '2020-01-01' is 2020-01-01 00:00 UTC, which is over: nothing is locked"),
+        ({"until": "0 days"}, "which is over"),
+        ({"until": "soon"}, "until 'soon': expected a date like 2027-03-01, or how long, like '90 days'"),
+        ({"until": "99999 years"}, "until '99999 years': expected"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else str(next(iter(value.values()))),
+)
+def test_a_lock_that_could_not_be_meant_is_refused(stock: Inventory, options: dict[str, str], message: str) -> None:
+    with pytest.raises(InventoryError, match=message):
+        add(stock, **options)
+    assert list_locks(stock.db).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        ({"item": "/A/B-v2/AOD", "force": True}, "dataset /A/B-v2/AOD is not known now: it is covered once it comes"),
+        ({"item": "/X/*"}, "no dataset matches /X/* now: it will cover those that come"),
+        ({"item": f"{DATASET}#x*"}, f"no block of {DATASET} is called x* now: it will cover those that come"),
+        ({"sites": "T3_*"}, "no site matches 'T3_*': the lock counts for all sites"),
+        ({"groups": "obs"}, "no group matches 'obs': the lock counts for all groups"),
+    ],
+    ids=["unknown dataset", "dataset glob", "block glob", "sites", "groups"],
+)
+def test_what_its_author_may_not_have_meant_is_told(stock: Inventory, options: dict[str, Any], warning: str) -> None:
+    assert add(stock, **options).warnings == (warning,)
+
+
+@pytest.mark.parametrize(
+    ("options", "covered"),
+    [
+        ({}, [("T2_A", 2, 4 * SIZE), ("T2_B", 2, 4 * SIZE)]),
+        ({"item": "/*/*/AOD"}, [("T2_A", 2, 4 * SIZE), ("T2_B", 2, 4 * SIZE)]),
+        ({"item": f"{DATASET}#b1"}, [("T2_A", 1, 2 * SIZE), ("T2_B", 1, 2 * SIZE)]),
+        ({"item": "/*#b?", "sites": "T2_A"}, [("T2_A", 2, 4 * SIZE)]),
+        ({"groups": "None"}, []),
+        ({"sites": "T3_*"}, [("T2_A", 2, 4 * SIZE), ("T2_B", 2, 4 * SIZE)]),
+    ],
+    ids=["all", "glob", "block", "blocks at a site", "no owner", "unknown sites mean all"],
+)
+def test_what_it_covers_now_is_told_by_site(
+    stock: Inventory, options: dict[str, Any], covered: list[tuple[str, int, int]]
+) -> None:
+    made = add(stock, **options)
+    found = lock_coverage(stock.db, made.id)
+    assert found.sites.rows() == covered
+    assert found.num_block_replicas == sum(row[1] for row in covered)
+    assert found.size_bytes == sum(row[2] for row in covered)
+    assert found.warnings == (*made.warnings, *([] if covered else ["it covers nothing that is there now"]))
+
+
+def test_a_lock_that_is_removed_stays_to_be_seen(stock: Inventory) -> None:
+    made = add(stock)
+    remove_lock(stock.db, made.id, reason="done with it", by="bob")
+    assert list_locks(stock.db).is_empty()
+    assert read_inventory(stock.db).locks.is_empty()
+    (row,) = list_locks(stock.db, expired=True).to_dicts()
+    assert (row["removed_by"], row["removed_because"], row["is_in_force"]) == ("bob", "done with it", False)
+    with pytest.raises(InventoryError, match=f"lock {made.id} is not in force: it was removed by bob: done with it"):
+        remove_lock(stock.db, made.id, reason="again", by="ada")
+
+
+def test_an_expired_lock_is_over_and_cannot_be_removed(stock: Inventory) -> None:
+    made = add(stock, until="1 day")
+    stock.rows("UPDATE locks SET expires_at = '2026-01-01'")
+    assert list_locks(stock.db).is_empty()
+    assert list_locks(stock.db, expired=True)["id"].to_list() == [made.id]
+    with pytest.raises(InventoryError, match="it expired at 2026-01-01 00:00 UTC"):
+        remove_lock(stock.db, made.id, reason="why not", by="ada")
+
+
+@pytest.mark.parametrize("reason", ["", " "])
+def test_a_lock_is_removed_for_a_reason(stock: Inventory, reason: str) -> None:
+    made = add(stock)
+    with pytest.raises(InventoryError, match="say why it is removed"):
+        remove_lock(stock.db, made.id, reason=reason, by="ada")
+    assert list_locks(stock.db).height == 1
+
+
+def test_a_lock_that_does_not_exist_is_told(stock: Inventory) -> None:
+    for ask in (lambda: remove_lock(stock.db, 7, reason="x", by="ada"), lambda: lock_coverage(stock.db, 7)):
+        with pytest.raises(InventoryError, match="there is no lock 7"):
+            ask()
+
+
+def test_locks_are_found_by_item(stock: Inventory) -> None:
+    first, second = add(stock).id, add(stock, f"{DATASET}#b1").id
+    assert list_locks(stock.db)["id"].to_list() == [second, first]
+    assert list_locks(stock.db, item=DATASET)["id"].to_list() == [first]
+    assert list_locks(stock.db, item="/A/*#*")["id"].to_list() == [second]

@@ -1,0 +1,71 @@
+"""The steps of a synchronisation: what they log and return, and how many pages there are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import polars as pl
+import pytest
+
+from dynamo_ops.base.settings import Settings, SourceSettings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.sources import tasks as steps
+from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
+from tests.inventory.told import RUN, T0, UNTIL, accept, block, dataset, file
+
+NAMES = [f"/D{n:03d}/R-v1/AOD" for n in range(9)]
+
+
+class Told:
+    """A source with a block and a file in each dataset, told one by one."""
+
+    name = "dbs"
+
+    def datasets(self, since: datetime | None, until: datetime) -> pl.DataFrame:
+        return pl.DataFrame([dataset(name) for name in NAMES], schema=dict(DATASETS))
+
+    def count_datasets(self) -> int:
+        return len(NAMES)
+
+    def details(self, datasets: Sequence[str]) -> Iterator[Details]:
+        for name in datasets:
+            yield Details(
+                pl.DataFrame([block(of=name, size_bytes=10, num_files=1)], schema=dict(BLOCKS)),
+                pl.DataFrame([file(f"/store{name}", of=name)], schema=dict(FILES)),
+            )
+
+
+@pytest.fixture
+def two_sources(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(steps, "metadata_source", lambda *_: Told())
+    return Settings(metadata_sources=[SourceSettings(name=name, type="told") for name in ("dbs", "lab")])
+
+
+def test_a_run_has_a_bounded_number_of_pages_and_says_how_far_it_is(
+    database: Database, two_sources: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(steps, "PAGES_AT_MOST", 6)  # of both sources
+    monkeypatch.setattr(steps, "TELL_EVERY_S", 0)
+    assert steps.pull_datasets(database, two_sources, RUN, "dbs", T0, UNTIL, page_size=1) == [0, 1, 2]
+    with caplog.at_level(logging.INFO):
+        assert steps.pull_details(database, two_sources, RUN, "dbs", 1) == {"datasets": 3, "blocks": 3, "files": 3}
+    told = [message.split(" so far")[0] for message in caplog.messages]
+    assert "dbs, page 1 (3 datasets): 2 datasets, 2 blocks, 2 files" in told
+    assert told[-1] == "dbs, page 1 (3 datasets): 3 datasets, 3 blocks, 3 files"
+
+
+def test_a_merge_says_whether_anything_changed(
+    database: Database, two_sources: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps.pull_datasets(database, two_sources, RUN, "dbs", T0, UNTIL)
+    steps.pull_details(database, two_sources, RUN, "dbs", 0)
+    accept(database, RUN)
+    with caplog.at_level(logging.INFO):
+        assert steps.merge(database, RUN, ["dbs"], [], UNTIL)["is_changed"] is True
+        assert steps.merge(database, RUN, ["dbs"], [], UNTIL)["is_changed"] is False
+    assert caplog.messages[-2:] == [
+        "merged dbs: new datasets 9, new blocks 9, new files 9, new bytes 90",
+        "merged dbs: nothing changed",
+    ]

@@ -1,0 +1,168 @@
+"""What an XRootD server may answer beyond what Debian's does: told by a stand-in for the client's FileSystem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from XRootD.client.flags import StatInfoFlags
+
+from dynamo_ops.base.errors import (
+    CredentialError,
+    InventoryError,
+    PermanentRemoteError,
+    RemoteError,
+    RetryableRemoteError,
+)
+from dynamo_ops.inventory.site.mapping import Endpoint, parse_chains
+from dynamo_ops.inventory.states import DeletionObservation as Seen
+from dynamo_ops.storage.protocol import StorageOptions
+from dynamo_ops.storage.xrootd import XrootdStorage
+
+DONE = SimpleNamespace(ok=True, code=0, errno=0, message="[SUCCESS]")
+FILE = SimpleNamespace(flags=0, size=5, modtime=1_700_000_000)
+FOLDER = SimpleNamespace(flags=int(StatInfoFlags.IS_DIR), size=4096, modtime=1_700_000_000)
+
+
+def refused(errno: int = 0, code: int = 400) -> SimpleNamespace:
+    return SimpleNamespace(ok=False, code=code, errno=errno, message=f"[ERROR] [{errno}] secret-token no")
+
+
+class Fake:
+    """A server whose calls are given by name; each returns (status, value). Keeps what was asked."""
+
+    def __init__(self, **calls: Callable[..., tuple[Any, Any]]) -> None:
+        self._calls = calls
+        self.asked: list[tuple[str, str]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., tuple[Any, Any]]:
+        def call(path: Any, *more: Any, timeout: int) -> tuple[Any, Any]:
+            assert timeout > 0
+            self.asked.append((name, str(path)))
+            return self._calls[name](path, *more)
+
+        return call
+
+
+def storage_of(server: Fake, endpoint: Endpoint | None = None, **options: Any) -> XrootdStorage:
+    endpoint = endpoint or Endpoint("T2_A", "root", "root://a.invalid//eos")
+    storage = XrootdStorage(endpoint, StorageOptions(threads=1, **options))
+    storage._servers["a.invalid"] = server
+    return storage
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "seen"),
+    [
+        (refused(3010), CredentialError, Seen.REFUSED),
+        (refused(3016), PermanentRemoteError, Seen.REFUSED),
+        (refused(3025), PermanentRemoteError, Seen.REFUSED),
+        (refused(3005), RetryableRemoteError, Seen.UNAVAILABLE),
+        (refused(3007), RetryableRemoteError, Seen.UNAVAILABLE),
+        (refused(3012), RetryableRemoteError, Seen.UNAVAILABLE),
+        (refused(3024), RetryableRemoteError, Seen.UNAVAILABLE),
+        (refused(code=206), RetryableRemoteError, Seen.UNAVAILABLE),
+        (refused(code=108), RetryableRemoteError, Seen.UNAVAILABLE),
+    ],
+    ids=["permission", "directory", "read-only", "file system", "I/O", "server", "overload", "time-out", "connection"],
+)
+def test_what_a_refusal_means(status: Any, kind: type[RemoteError], seen: Seen) -> None:
+    storage = storage_of(Fake(stat=lambda _: (status, None)), token="secret-token")
+    with pytest.raises(RemoteError) as caught:
+        storage.stat("/store/f")
+    assert type(caught.value) is kind
+    assert "secret" not in caught.value.message
+    storage = storage_of(Fake(stat=lambda _: (DONE, FILE), rm=lambda _: (status, None)))
+    assert [outcome.observation for outcome in storage.delete(["/store/f"])] == [seen]
+
+
+@pytest.mark.parametrize("code", [203, 204])
+def test_refused_login_fails_the_whole_deletion(code: int) -> None:
+    storage = storage_of(Fake(stat=lambda _: (refused(code=code), None)))
+    with pytest.raises(CredentialError):
+        storage.delete(["/store/f"])
+
+
+def test_gone_between_look_and_delete() -> None:
+    storage = storage_of(Fake(stat=lambda _: (DONE, FILE), rm=lambda _: (refused(3011), None)))
+    assert [outcome.observation for outcome in storage.delete(["/store/f"])] == [Seen.NOT_FOUND]
+
+
+def test_listing_in_part_is_an_error() -> None:
+    partial = SimpleNamespace(ok=True, code=3, errno=0, message="[SUCCESS] partial")
+    storage = storage_of(Fake(dirlist=lambda *_: (partial, [])))
+    with pytest.raises(RetryableRemoteError, match="in part only"):
+        list(storage.list_files("/store"))
+
+
+def test_names_without_sizes_are_asked_for_one_by_one() -> None:
+    about = {"f": (DONE, FILE), "d": (DONE, FOLDER), "gone": (refused(3011), None)}
+    top = [SimpleNamespace(name=name, statinfo=None) for name in about]
+    server = Fake(
+        dirlist=lambda path, _: (DONE, [] if path.endswith("/d/") else top),
+        stat=lambda path: about[path.rpartition("/")[2]],
+    )
+    (frame,) = storage_of(server).list_files("/store")
+    assert frame.select("lfn", "size_bytes").rows() == [("/store/f", 5)]
+
+
+def test_name_that_is_not_utf8_is_an_error() -> None:
+    def dirlist(*_: Any) -> tuple[Any, Any]:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    with pytest.raises(PermanentRemoteError, match="UTF-8"):
+        list(storage_of(Fake(dirlist=dirlist)).list_files("/store"))
+
+
+def test_mapping_that_cannot_be_turned_round() -> None:
+    chains = parse_chains([[["/store/(.*)", "root://a.invalid//x/$1.gz"]]])
+    endpoint = Endpoint("T2_A", "root", "", chains)
+    top = [SimpleNamespace(name="f.gz", statinfo=FILE)]
+    with pytest.raises(InventoryError):
+        list(storage_of(Fake(dirlist=lambda *_: (DONE, top)), endpoint).list_files("/store"))
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "checksum"),
+    [
+        (DONE, b"adler32 62C0215\x00", "062c0215"),
+        (DONE, b"md5 abcdef\x00", None),
+        (refused(3013), None, None),
+    ],
+    ids=["short, in capitals", "another kind", "not supported"],
+)
+def test_checksum(status: Any, answer: bytes | None, checksum: str | None) -> None:
+    assert storage_of(Fake(query=lambda *_: (status, answer))).checksum("/store/f") == checksum
+
+
+def test_server_that_renames_to_free_names_only() -> None:
+    answers = iter([refused(3018), DONE])
+    server = Fake(stat=lambda _: (DONE, FILE), mv=lambda *_: (next(answers), None), rm=lambda _: (DONE, None))
+    closed = SimpleNamespace(close=lambda **_: (DONE, None))
+    storage_of(server).finish(closed, "/store/f", 5)
+    assert [name for name, _ in server.asked] == ["stat", "mv", "rm", "mv"]
+    assert server.asked[2] == ("rm", "/eos/store/f")
+
+
+def test_upload_that_is_short_at_the_storage_is_not_finished() -> None:
+    server = Fake(stat=lambda _: (DONE, FILE))
+    closed = SimpleNamespace(close=lambda **_: (DONE, None))
+    with pytest.raises(RetryableRemoteError, match="6 bytes sent, 5 bytes there"):
+        storage_of(server).finish(closed, "/store/f", 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        ({"cert": "/p.pem"}, "xrd.gsiusrpxy=/p.pem"),
+        ({"cert": "/p.pem", "key": "/p.pem"}, "xrd.gsiusrpxy=/p.pem"),
+        ({"token": "t"}, "xrd.ztn=t&authz=Bearer%20t"),
+        ({}, ""),
+    ],
+    ids=["proxy", "proxy named twice", "token", "none"],
+)
+def test_credentials_are_named_to_the_connection(options: dict[str, str], parameters: str) -> None:
+    url = storage_of(Fake(), **options)._url("root://a.invalid//f")
+    assert url == "root://a.invalid//f" + (f"?{parameters}" if parameters else "")
