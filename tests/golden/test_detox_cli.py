@@ -36,7 +36,8 @@ def arguments(case: Path, policy: Path, decisions: Path) -> list[str]:
 
 
 def check(policy: Path, decisions: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = compare.main([str(policy.parent.parent), str(policy / "decisions.csv"), str(decisions), "--lines"])
+    options = ["--lines", "--handover", str(policy / "reowned.csv")]
+    code = compare.main([str(policy.parent.parent), str(policy / "decisions.csv"), str(decisions), *options])
     assert code == 0, capsys.readouterr().out
     assert pl.read_csv(decisions).columns == COLUMNS
 

@@ -88,7 +88,6 @@ class Cycle:
             deleted = self._delete_everywhere(sites) if self.policy.is_static else self._delete_somewhere(sites)
             touched = distinct(np.concatenate((deleted, hidden)))
             passes += 1
-        self._keep_what_is_left()
 
     def _iterate(self, touched: Indices) -> None:
         """Evaluate, work off Delete lines, label what is final, end triggers."""
@@ -173,21 +172,19 @@ class Cycle:
         return replicas[settles].astype(np.int64), line[starts][settles]
 
     def _settle(self, replicas: Indices, lines: Small) -> None:
-        """Make final the replicas that are still protected by that line now that Delete lines are worked off."""
+        """Make final the replicas that are still protected by that line now that Delete lines are worked off.
+
+        What was handed over meanwhile is not looked at again either: it stays handed over.
+        """
         state = self.state
         rows = state.rows_of_replicas(replicas)
+        rows = rows[~state.is_hidden[rows]]
         if not len(rows):
             return
-        place = np.searchsorted(replicas, state.image.replica[rows])
-        line = lines[place]
-        wrong = ((state.verdict[rows] != Verdict.PROTECT) | (state.line[rows] != line)) & ~state.is_hidden[rows]
-        is_final = np.bincount(place, minlength=len(replicas)) > 0
-        is_final[place[wrong]] = False
-        state.is_final[replicas[is_final]] = True
-        rows, line = rows[is_final[place]], line[is_final[place]]
-        state.set_verdicts(rows, np.full(len(rows), Verdict.PROTECT, dtype=np.int8))
-        state.line[rows] = line
-        state.is_hidden[rows] = False
+        starts, present, place = _segments(state.image.replica[rows])
+        line = lines[np.searchsorted(replicas, present)]
+        wrong = (state.verdict[rows] != Verdict.PROTECT) | (state.line[rows] != line[place])
+        state.is_final[present[~np.logical_or.reduceat(wrong, starts)]] = True
 
     def _dismissed(self, rows: Indices) -> Flags:
         """Rows that may be deleted where deletion is triggered."""
@@ -330,25 +327,6 @@ class Cycle:
 
     def _stays_in_partition(self, rows: Indices, group: Small) -> Flags:
         return self.evaluator.is_any(self.partition, rows, group)
-
-    def _keep_what_is_left(self) -> None:
-        """Blocks handed over in the last iteration are kept with the rest of their replica, if that is kept by one
-        line."""
-        state = self.state
-        reowned = np.flatnonzero(state.is_left & (state.verdict == Verdict.REOWNED))
-        if not len(reowned):
-            return
-        replicas = np.unique(state.image.replica[reowned]).astype(np.int64)
-        rows = state.rows_of_replicas(replicas)
-        kept = rows[state.verdict[rows] == Verdict.KEEP]
-        place = np.searchsorted(replicas, state.image.replica[kept])
-        line = np.full(len(replicas), -1, dtype=np.int32)
-        line[place] = state.line[kept]
-        line[place[line[place] != state.line[kept]]] = -1
-        of_reowned = line[np.searchsorted(replicas, state.image.replica[reowned])]
-        found = of_reowned >= 0
-        state.verdict[reowned[found]] = Verdict.KEEP
-        state.line[reowned[found]] = of_reowned[found]
 
 
 def _segments(replica: Small) -> tuple[Indices, Small, Indices]:

@@ -132,6 +132,32 @@ def test_blocks_are_handed_over_to_the_dataset_level_owner() -> None:
 
 
 @pytest.mark.parametrize(
+    ("others", "locks", "decision"),
+    [
+        pytest.param([], [], "reowned", id="there is no next iteration"),
+        pytest.param(["/z"], [], "reowned", id="one line protects the rest: final"),
+        pytest.param([], [("/a#b0", "", "")], "reowned", id="two lines protect the rest, no next iteration"),
+        pytest.param(["/z"], [("/a#b0", "", "")], "protect", id="two lines protect the rest: decided again"),
+    ],
+)
+def test_what_a_delete_line_hands_over_is_decided_again_by_a_next_iteration_unless_final(
+    others: list[str], locks: list[tuple[str, str, str]], decision: str
+) -> None:
+    frames = small_inventory([(name, "T2_A") for name in ("/a", *others)], num_blocks=3, locks=locks)
+    owners = frames.block_replicas.with_columns(group_id=pl.when(pl.col("block_id") == 2).then(1).otherwise(0))
+    lines = (
+        "DeleteBlock blockreplica.owner == DataOps\nProtectBlock blockreplica.is_locked\n"
+        "Dismiss dataset.name == /z\nProtect\nOrder none\n"
+    )
+    found = plan(replace(frames, block_replicas=owners), lines)
+    mine = found.decisions.filter(pl.col("dataset") == "/a")
+    assert mine.select("block", "decision").rows() == [("b0", "protect"), ("b1", "protect"), ("b2", decision)]
+    assert found.handovers["block"].to_list() == ["b2"]
+    assert found.deletions["dataset"].unique().to_list() == others
+    assert found.site_states["protected_bytes"].sum() == 100 * (mine["decision"] == "protect").sum()
+
+
+@pytest.mark.parametrize(
     ("attributes", "named"),
     [
         pytest.param([], "never produced", id="never produced"),
