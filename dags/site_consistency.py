@@ -27,6 +27,68 @@ PARAMS = {
 }
 
 
+@task_group
+def check(site: str) -> None:
+    """The check of one site, from its lists to its repair."""
+
+    @task(map_index_template="{{ site }}")
+    def list_inventory(site: str) -> int:
+        from dynamo_ops.consistency.tasks import check_folder, list_inventory, start_check
+
+        context = get_current_context()
+        context["site"] = site
+        run = run_key(context)
+        check_id = start_check(database(), run, site, check_folder(settings(), run, site))
+        list_inventory(database(), check_id)
+        return check_id
+
+    @task(pool="storage")
+    def list_storage(check_id: int) -> int:
+        from dynamo_ops.consistency.tasks import list_storage, site_rules
+        from dynamo_ops.storage.connect import site_storages
+
+        rules = site_rules(database(), settings(), check_id)
+        list_storage(database(), check_id, site_storages(database(), settings()), rules)
+        return check_id
+
+    @task
+    def compare(check_id: int) -> int:
+        from dynamo_ops.consistency.tasks import compare_lists, site_rules
+
+        compare_lists(database(), check_id, site_rules(database(), settings(), check_id))
+        return check_id
+
+    @task
+    def gate(check_id: int) -> int:
+        from dynamo_ops.consistency.tasks import gate
+
+        gate(database(), check_id)
+        return check_id
+
+    @task(pool="storage")
+    def repair(check_id: int) -> dict[str, object]:
+        from dataclasses import asdict
+
+        from dynamo_ops.consistency.repair import repair
+        from dynamo_ops.consistency.tasks import site_rules
+        from dynamo_ops.storage.connect import site_storages
+
+        if not get_current_context()["params"]["repair"]:
+            return {}
+        rules = site_rules(database(), settings(), check_id)
+        done = repair(
+            database(),
+            check_id,
+            site_storages(database(), settings()),
+            repair_missing=rules.repair_missing,
+            delete_orphans=rules.delete_orphans,
+            clean_directories=rules.clean_directories,
+        )
+        return asdict(done)
+
+    repair(gate(compare(list_storage(list_inventory(site)))))
+
+
 @dag(
     **dag_defaults("site_consistency", late=timedelta(days=5)),
     max_active_runs=1,
@@ -47,45 +109,6 @@ def site_consistency() -> None:
         from dynamo_ops.consistency.tasks import choose_sites
 
         return choose_sites(database(), get_current_context()["params"]["sites"])
-
-    @task_group
-    def check(site: str) -> None:
-        @task(map_index_template="{{ site }}")
-        def list_inventory(site: str) -> int:
-            from dynamo_ops.consistency.tasks import list_inventory
-
-            context = get_current_context()
-            context["site"] = site
-            return list_inventory(database(), settings(), run_key(context), site)
-
-        @task(pool="storage")
-        def list_storage(check_id: int) -> int:
-            from dynamo_ops.consistency.tasks import list_storage
-
-            list_storage(database(), settings(), check_id)
-            return check_id
-
-        @task
-        def compare(check_id: int) -> int:
-            from dynamo_ops.consistency.tasks import compare
-
-            compare(database(), settings(), check_id)
-            return check_id
-
-        @task
-        def gate(check_id: int) -> int:
-            from dynamo_ops.consistency.tasks import gate
-
-            gate(database(), check_id)
-            return check_id
-
-        @task(pool="storage")
-        def repair(check_id: int) -> dict[str, object]:
-            from dynamo_ops.consistency.tasks import repair
-
-            return repair(database(), settings(), check_id) if get_current_context()["params"]["repair"] else {}
-
-        repair(gate(compare(list_storage(list_inventory(site)))))
 
     @task(outlets=[SUBSCRIPTIONS], trigger_rule="all_done_min_one_success")
     def summarise() -> dict[str, object]:

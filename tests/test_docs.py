@@ -50,6 +50,40 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     assert [target for target in targets if target and not ((ROOT / page).parent / target).exists()] == []
 
 
+LAWS = ("SEMANTICS", "CONSISTENCY", "FTS_CONTRACT")
+REFERENCE = re.compile(rf"({'|'.join(LAWS)}) (§\d+(?:\.\d+)?[a-z]?)((?:(?:, | and |–)§?\d+(?:\.\d+)?)*)")
+
+
+def sections(law: str) -> set[str]:
+    """What a reference to the page can name: its numbered headings, and the numbered points below them."""
+    number, known = "", set()
+    for line in (ROOT / "docs" / f"{law}.md").read_text().splitlines():
+        if heading := re.match(r"## (\d+)\. ", line):
+            number = heading[1]
+            known.add(number)
+        elif point := re.match(r"(\d+)\. ", line):
+            known.add(f"{number}.{point[1]}")
+    return known
+
+
+def references() -> list[tuple[str, str, str]]:
+    """(file, law, section) for each reference of ours to a page of laws."""
+    folders = ("dynamo_ops", "plugins", "dags", "simgrid", "demo", "benchmarks", "tests", "docs")
+    files = [file for folder in folders for kind in ("py", "md") for file in (ROOT / folder).rglob(f"*.{kind}")]
+    return [
+        (str(file.relative_to(ROOT)), law, section)
+        for file in files
+        for law, first, more in REFERENCE.findall(file.read_text())
+        for section in re.findall(r"\d+(?:\.\d+)?", first + more)
+    ]
+
+
+def test_every_reference_to_a_law_leads_to_a_section() -> None:
+    known = {law: sections(law) for law in LAWS}
+    assert references()
+    assert [reference for reference in references() if reference[2] not in known[reference[1]]] == []
+
+
 def test_every_dag_is_in_the_operator_s_table() -> None:
     table = (ROOT / "docs" / "operating.md").read_text()
     names = {file.stem for file in (ROOT / "dags").glob("*.py")}

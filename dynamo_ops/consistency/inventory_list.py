@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.replica.copies import is_present_by_join, listed_join
 
 INVENTORY_FILES = {
     "file_id": pl.Int64,
@@ -34,7 +35,7 @@ _ARROW = pa.schema(
     ]
 )
 
-LIST_SQL = """
+LIST_SQL = f"""
     WITH wished AS (
       SELECT DISTINCT f.block_id FROM subscriptions s JOIN files f ON f.id = s.file_id
       WHERE s.site_id = $1 AND s.state IN ('new', 'inbatch', 'retry', 'held')),
@@ -42,16 +43,16 @@ LIST_SQL = """
       SELECT b.id AS block_id FROM dataset_replicas d JOIN blocks b ON b.dataset_id = d.dataset_id
       WHERE d.site_id = $1 AND d.is_growing),
     here AS (
-      SELECT block_id, is_complete FROM block_replicas WHERE site_id = $1),
+      SELECT block_id, site_id, is_complete FROM block_replicas WHERE site_id = $1),
     concerned AS (
       SELECT block_id FROM here UNION SELECT block_id FROM wished UNION SELECT block_id FROM due)
     SELECT f.id AS file_id, f.lfn, f.size_bytes,
-           coalesce(h.is_complete OR p.file_id IS NOT NULL, false) AS is_present,
+           coalesce({is_present_by_join("h", "p")}, false) AS is_present,
            (w.block_id IS NOT NULL OR h.is_complete IS NOT TRUE) AS is_pending
     FROM concerned c JOIN files f ON f.block_id = c.block_id
     LEFT JOIN here h ON h.block_id = c.block_id
     LEFT JOIN wished w ON w.block_id = c.block_id
-    LEFT JOIN block_replica_files p ON p.block_id = c.block_id AND p.site_id = $1 AND p.file_id = f.id
+    {listed_join("f.id", "h", "p")}
 """
 
 

@@ -15,6 +15,7 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.directories import directories_due, with_parents
 from dynamo_ops.inventory.replica import files as replicas
+from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 from dynamo_ops.storage.protocol import Storage
@@ -53,15 +54,14 @@ KNOWN_HERE = """EXISTS (
 
 
 # One row per missing file: repair it, report it lost, or leave it since the inventory has changed since the check.
-JUDGE_SQL = """
+JUDGE_SQL = f"""
     CREATE TEMPORARY TABLE judged ON COMMIT DROP AS
     WITH missing AS (
       SELECT x.id, x.file_id, f.block_id FROM consistency_findings x JOIN files f ON f.id = x.file_id
       WHERE x.check_id = :check AND x.kind = 'missing' AND x.state = 'found'),
     holders AS (
       SELECT m.id, r.site_id FROM missing m JOIN block_replicas r ON r.block_id = m.block_id
-      LEFT JOIN block_replica_files p ON p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = m.file_id
-      WHERE r.is_complete OR p.file_id IS NOT NULL)
+      WHERE {is_present("m.file_id", "r")})
     SELECT m.id, m.file_id, CASE
       WHEN NOT EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id = :site) THEN 'skip'
       WHEN EXISTS (SELECT FROM subscriptions s WHERE s.file_id = m.file_id AND s.site_id = :site
@@ -135,7 +135,7 @@ def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int
             SELECT file_id, CAST(:site AS smallint) AS site_id FROM judged WHERE verdict = 'repair'"""),
             params,
         )
-        replicas.remove_files(connection)
+        replicas.leave(connection)
         _settle_missing(connection)
         rows = connection.execute(text("SELECT verdict, count(*) FROM judged GROUP BY verdict"))
         counts = {str(verdict): int(number) for verdict, number in rows}

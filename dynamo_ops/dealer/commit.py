@@ -14,8 +14,10 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.dealer.history import record_plan
-from dynamo_ops.inventory.staging.merging import keep_inventory
+from dynamo_ops.inventory.replica import block_replica, dataset_replica
+from dynamo_ops.inventory.replica.copies import is_block_doomed
 from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
 from dynamo_ops.plan.store import StoredPlan, lock_for_commit, mark_committed, previous_committed
 from dynamo_ops.request import copy_request
@@ -33,13 +35,11 @@ RECHECKS: Mapping[str, str] = {
     "the requests that asked for it were closed": """
         NOT EXISTS (SELECT FROM open_claims c WHERE c.dataset_id = w.dataset_id AND c.site_id = w.site_id
                     AND (c.block_id IS NULL OR c.block_id = w.block_id))""",
-    "its sources are gone or being deleted": """
+    "its sources are gone or being deleted": f"""
         EXISTS (SELECT FROM blocks b WHERE b.id = w.block_id AND b.num_files > 0) AND NOT EXISTS (
             SELECT FROM block_replicas r WHERE r.block_id = w.block_id AND r.size_bytes > 0
-              AND (r.group_id IS NOT NULL OR r.site_id = w.site_id OR NOT EXISTS (
-                  SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id
-                  WHERE f.block_id = r.block_id AND s.site_id = r.site_id AND s.action = 'delete'
-                    AND s.state IN ('new', 'inbatch', 'retry', 'held'))))""",
+              AND (r.group_id IS NOT NULL OR r.site_id = w.site_id
+                   OR NOT {is_block_doomed("r.block_id", "r.site_id")}))""",
 }
 
 
@@ -65,7 +65,9 @@ def commit(database: Database, plan_id: int) -> CommitSummary | None:
     """
     with database.begin() as connection:
         plan = lock_for_commit(connection, plan_id)
-        keep_inventory(connection)  # a merge that brings an empty block its first files must not come in between
+        hold(
+            connection, Lock.INVENTORY, shared=True
+        )  # a merge that brings an empty block its first files must not come in between
         if plan.state == "committed":
             return None
         overtaken = _overtaken_by(connection, plan)
@@ -142,30 +144,20 @@ def _load_claims(connection: Connection, copies: pl.DataFrame) -> None:
     )
 
 
+DATASET_CLAIMS = """
+    SELECT wanted.dataset_id, wanted.site_id, whole.group_id, whole.is_growing
+    FROM wanted LEFT JOIN wanted_datasets AS whole USING (dataset_id, site_id) WHERE wanted.left_out IS NULL"""
+
+BLOCK_CLAIMS = """
+    SELECT wanted.block_id, wanted.site_id, wanted.dataset_id, wanted.group_id, block.num_files = 0 AS is_complete,
+           false AS is_custodial, 0 AS size_bytes, now() AS last_update_at
+    FROM wanted JOIN blocks AS block ON block.id = wanted.block_id WHERE wanted.left_out IS NULL"""
+
+
 def _apply(connection: Connection, plan_id: int) -> CommitSummary:
-    num_datasets = connection.execute(
-        text("""
-        INSERT INTO dataset_replicas AS r (dataset_id, site_id, group_id, is_growing)
-        SELECT DISTINCT ON (w.dataset_id, w.site_id) w.dataset_id, w.site_id,
-               CASE WHEN d.is_growing THEN d.group_id END, coalesce(d.is_growing, false)
-        FROM wanted w LEFT JOIN wanted_datasets d USING (dataset_id, site_id) WHERE w.left_out IS NULL
-        ORDER BY w.dataset_id, w.site_id, d.is_growing DESC NULLS LAST
-        ON CONFLICT (dataset_id, site_id) DO UPDATE SET is_growing = true, group_id = excluded.group_id
-        WHERE excluded.is_growing""")
-    ).rowcount
-    owned = connection.execute(
-        text("""
-        UPDATE block_replicas r SET group_id = w.group_id FROM wanted w
-        WHERE r.block_id = w.block_id AND r.site_id = w.site_id AND w.left_out IS NULL
-          AND r.group_id IS DISTINCT FROM w.group_id""")
-    ).rowcount
-    made = connection.execute(
-        text("""
-        INSERT INTO block_replicas (block_id, site_id, dataset_id, group_id, is_complete, size_bytes, last_update_at)
-        SELECT w.block_id, w.site_id, w.dataset_id, w.group_id, b.num_files = 0, 0, now()
-        FROM wanted w JOIN blocks b ON b.id = w.block_id WHERE w.left_out IS NULL
-        ORDER BY w.block_id, w.site_id ON CONFLICT DO NOTHING""")
-    ).rowcount
+    num_datasets = dataset_replica.claim(connection, DATASET_CLAIMS)
+    owned = block_replica.own(connection, "SELECT block_id, site_id, group_id FROM wanted WHERE left_out IS NULL")
+    made = block_replica.make(connection, BLOCK_CLAIMS)
     num_wished = 0
     for activity, condition in (("request", IS_REQUESTED), ("rebalancing", "true")):
         wishes = subscribe_blocks(

@@ -193,7 +193,7 @@ def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, 
             FROM outcomes o JOIN deletions d ON d.id = o.deletion_id JOIN subscriptions s ON s.id = d.subscription_id
             WHERE o.state IN ('done', 'gone')""")
         )
-        change = replicas.remove_files(connection)
+        change = replicas.leave(connection)
         counts = {
             name: (number, size)
             for name, number, size in connection.execute(

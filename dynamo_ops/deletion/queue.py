@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
+from dynamo_ops.inventory.replica.copies import is_last_source
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import (
     QUEUED_SUBSCRIPTIONS,
@@ -21,16 +22,6 @@ from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 
 # Oldest first at each ready site. A file waits while FTS may be writing it there, or reading it from there, and while
 # it is the last source of a copy that is wished for elsewhere.
-LAST_SOURCE = """(EXISTS (
-    SELECT FROM subscriptions c WHERE c.file_id = s.file_id AND c.site_id <> s.site_id
-      AND c.action = 'copy' AND (c.state IN ('new', 'inbatch', 'retry')
-        OR c.state = 'held' AND c.hold_reason IN ('site_unavailable', 'operator')))
-  AND NOT EXISTS (
-    SELECT FROM files f JOIN block_replicas r ON r.block_id = f.block_id AND r.site_id <> s.site_id
-    WHERE f.id = s.file_id AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p
-            WHERE p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = f.id))
-      AND NOT EXISTS (SELECT FROM subscriptions g WHERE g.file_id = f.id AND g.site_id = r.site_id
-            AND g.action = 'delete' AND g.state IN ('new', 'inbatch', 'retry', 'held'))))"""
 QUEUE_SQL = f"""
     CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
     WITH taken AS (
@@ -41,7 +32,7 @@ QUEUE_SQL = f"""
           AND (s.num_attempts = 0 OR s.updated_at <= now() - interval '1 second'
                * least(:backoff * power(2, least(s.num_attempts - 1, 20)), :max_backoff))
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
-          AND NOT {LAST_SOURCE}
+          AND NOT {is_last_source("s.file_id", "s.site_id")}
         ORDER BY s.created_at, s.id LIMIT :per_site FOR UPDATE OF s SKIP LOCKED) q
       WHERE d.id IN {WRITABLE})
     SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle

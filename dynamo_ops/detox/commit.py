@@ -12,10 +12,11 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.detox.history import record_plan
 from dynamo_ops.detox.recheck import recheck
-from dynamo_ops.inventory.replica.doomed import one_deletion_at_a_time
-from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
+from dynamo_ops.inventory.replica import block_replica
+from dynamo_ops.inventory.subscription.let_go import let_go
 from dynamo_ops.plan.store import StoredPlan, lock_for_commit, mark_committed
 from dynamo_ops.quality.thresholds import LastCopies
 
@@ -64,20 +65,15 @@ def commit(database: Database, plan_id: int, *, last_copies: LastCopies = "never
         plan = lock_for_commit(connection, plan_id)
         if plan.state == "committed":
             return None
-        _one_detox_at_a_time(connection)
+        hold(connection, Lock.DELETIONS)
         deletions = plan.frame("deletions")
         _load(connection, plan, deletions)
         recheck(connection, deletions, last_copies)
         connection.execute(text("ANALYZE doomed"))
-        summary = _apply(connection, plan, deletions)
+        summary = _apply(connection, plan)
         record_plan(connection, plan)
         mark_committed(connection, plan, asdict(summary))
         return summary
-
-
-def _one_detox_at_a_time(connection: Connection) -> None:
-    """Two partitions at once would each see the other's copy of a block, and both would let theirs go."""
-    one_deletion_at_a_time(connection)
 
 
 def _load(connection: Connection, plan: StoredPlan, deletions: pl.DataFrame) -> None:
@@ -99,22 +95,11 @@ def _table(connection: Connection, name: str, columns: dict[str, str], rows: pl.
     connection.execute(text(f"ANALYZE {name}"))
 
 
-def _apply(connection: Connection, plan: StoredPlan, deletions: pl.DataFrame) -> CommitSummary:
-    connection.execute(
-        text("""
-        UPDATE block_replicas r SET group_id = NULL FROM doomed d
-        WHERE r.block_id = d.block_id AND r.site_id = d.site_id AND d.left_out IS NULL""")
-    )
-    wishes = subscribe_blocks(
-        connection,
-        "delete",
-        "SELECT block_id, site_id FROM doomed WHERE left_out IS NULL",
-        origin="detox",
-        plan_id=plan.id,
-    )
-    _remove_empty(connection)
-    num_datasets = _stop_growing(connection, deletions)
-    _remove_hollow(connection)
+GOING = "(SELECT block_id, dataset_id, site_id FROM doomed WHERE left_out IS NULL)"
+
+
+def _apply(connection: Connection, plan: StoredPlan) -> CommitSummary:
+    gone = let_go(connection, GOING, origin="detox", plan_id=plan.id)
     num_reowned = _reown(connection)
     number, size = connection.execute(
         text("SELECT count(*), coalesce(sum(size_bytes), 0)::bigint FROM doomed WHERE left_out IS NULL")
@@ -123,43 +108,7 @@ def _apply(connection: Connection, plan: StoredPlan, deletions: pl.DataFrame) ->
         text("SELECT left_out, count(*) FROM doomed WHERE left_out IS NOT NULL GROUP BY left_out")
     )
     left_out = {str(row[0]): int(row[1]) for row in reasons}
-    return CommitSummary(number, num_datasets, wishes.num_created, size, num_reowned, left_out)
-
-
-def _remove_empty(connection: Connection) -> None:
-    """Deleted replicas that had no file yet: nothing is to be asked of the storage, so the replica goes now."""
-    connection.execute(
-        text("""
-        DELETE FROM block_replicas r
-        USING (SELECT block_id, site_id FROM doomed WHERE left_out IS NULL AND size_bytes = 0 OFFSET 0) d
-        WHERE r.block_id = d.block_id AND r.site_id = d.site_id AND NOT EXISTS (
-            SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.site_id = d.site_id
-                AND s.state IN ('new', 'inbatch', 'retry', 'held') WHERE f.block_id = d.block_id)""")
-    )
-
-
-def _stop_growing(connection: Connection, deletions: pl.DataFrame) -> int:
-    """Dataset replicas that the plan deletes whole, with nothing left out, no longer grow. Returns their number."""
-    whole = deletions.filter("whole_dataset").select("dataset_id", "site_id").unique()
-    _table(connection, "whole", {"dataset_id": "bigint", "site_id": "smallint"}, whole)
-    return int(
-        connection.execute(
-            text("""
-        UPDATE dataset_replicas r SET is_growing = false FROM whole w
-        WHERE r.dataset_id = w.dataset_id AND r.site_id = w.site_id AND (w.dataset_id, w.site_id) NOT IN (
-            SELECT dataset_id, site_id FROM doomed WHERE left_out IS NOT NULL)""")
-        ).rowcount
-    )
-
-
-def _remove_hollow(connection: Connection) -> None:
-    """Dataset replicas of which ``_remove_empty`` took the last block go with it, unless they grow."""
-    connection.execute(
-        text("""
-        DELETE FROM dataset_replicas r USING (SELECT DISTINCT dataset_id, site_id FROM doomed WHERE left_out IS NULL) d
-        WHERE r.dataset_id = d.dataset_id AND r.site_id = d.site_id AND NOT r.is_growing AND NOT EXISTS (
-            SELECT FROM block_replicas b WHERE b.dataset_id = r.dataset_id AND b.site_id = r.site_id)""")
-    )
+    return CommitSummary(number, gone.num_dataset_replicas, gone.num_files, size, num_reowned, left_out)
 
 
 def _reown(connection: Connection) -> int:
@@ -173,10 +122,4 @@ def _reown(connection: Connection) -> int:
             SELECT FROM block_replicas r
             WHERE r.block_id = h.block_id AND r.site_id = h.site_id AND r.group_id = h.from_group_id)""")
     )
-    return int(
-        connection.execute(
-            text("""
-        UPDATE block_replicas r SET group_id = h.group_id FROM handed_over h
-        WHERE r.block_id = h.block_id AND r.site_id = h.site_id AND r.group_id = h.from_group_id""")
-        ).rowcount
-    )
+    return block_replica.hand_over(connection, "SELECT block_id, site_id, from_group_id, group_id FROM handed_over")

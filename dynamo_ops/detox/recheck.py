@@ -13,8 +13,8 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import insert_frame, select_frame
 from dynamo_ops.inventory.replica.doomed import (
+    IS_AWAITED_ELSEWHERE,
     IS_LAST_SOURCE,
-    IS_WISHED_ELSEWHERE,
     LAST_COPY,
     LAST_SOURCE,
     LOCKED,
@@ -56,7 +56,7 @@ def pending_sources(connection: Connection, deletions: pl.DataFrame) -> pl.DataF
     connection.execute(text("CREATE TEMPORARY TABLE asked (block_id bigint, site_id smallint) ON COMMIT DROP"))
     insert_frame(connection, "asked", deletions.select("block_id", "site_id"))
     connection.execute(text("ANALYZE asked"))
-    wanted = f"SELECT d.block_id, d.site_id FROM asked d WHERE {IS_WISHED_ELSEWHERE}"
+    wanted = f"SELECT d.block_id, d.site_id FROM asked d WHERE {IS_AWAITED_ELSEWHERE}"
     return select_frame(connection, wanted, {"block_id": pl.Int64, "site_id": pl.Int64})
 
 

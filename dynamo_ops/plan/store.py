@@ -22,6 +22,7 @@ from sqlalchemy import Connection, DateTime, Row, bindparam, text
 
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
+from dynamo_ops.database.locks import Lock, hold
 
 COLUMNS = """id, kind, partition, run_key, state, policy_version_id, location, summary, planned_for_at, created_at,
              approved_by, approved_at, refused_by, refused_at, refused_because"""
@@ -163,9 +164,7 @@ def lock_for_commit(connection: Connection, plan_id: int) -> StoredPlan:
     Raises PlanError unless the plan is approved or committed already (the caller returns then).
     """
     plan = _one(connection, plan_id)
-    connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"dynamo partition {plan.partition}"}
-    )
+    hold(connection, Lock.PARTITION, plan.partition)
     plan = _one(connection, plan_id, "FOR UPDATE")
     if plan.state not in {"approved", "committed"}:
         because = f": {plan.refused_because}" if plan.refused_because else ""

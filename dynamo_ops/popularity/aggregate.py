@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.staging.merging import keep_inventory
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.staging.pull import staged_pull
 
 SHOWN = 5
@@ -46,8 +46,8 @@ def replace_day(db: Database, run_key: str, day: date, source: str, kind: Kind =
     """
     key: dict[str, Any] = {"run_key": run_key, "source": source, "day": day, "kind": kind}
     with db.begin() as connection:
-        _lock(connection)
-        keep_inventory(connection)
+        hold(connection, Lock.DAYS)
+        hold(connection, Lock.INVENTORY, shared=True)
         pull = staged_pull(connection, run_key, source, kind)
         key |= {"fingerprint": pull.fingerprint, "asked_at": pull.asked_at}
         if connection.execute(text(_NEWER), key).scalar_one():
@@ -71,8 +71,8 @@ def resolve_unknown(db: Database) -> int:
     else's for ever.
     """
     with db.begin() as connection:
-        _lock(connection)
-        keep_inventory(connection)
+        hold(connection, Lock.DAYS)
+        hold(connection, Lock.INVENTORY, shared=True)
         seen = connection.execute(text("SELECT file_id, site_id FROM use_resolved")).one_or_none()
         key = {"file_id": seen.file_id if seen else 0, "site_id": seen.site_id if seen else 0}
         resolved = sum(connection.execute(text(statement), key).rowcount for statement in _RESOLVE_UNKNOWN)
@@ -87,11 +87,6 @@ def prune_unknown(db: Database, keep_days: int) -> int:
     """
     with db.begin() as connection:
         return connection.execute(text(_PRUNE), {"keep_days": keep_days}).rowcount
-
-
-def _lock(connection: Connection) -> None:
-    """One day at a time: what two of them find unknown must be counted once."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('dynamo_ops.popularity.aggregate'))"))
 
 
 def _unknown(connection: Connection, name: str) -> list[str]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, Snapshot, insert_frame
-from dynamo_ops.inventory.staging.merging import keep_inventory
+from dynamo_ops.database.locks import Lock, hold
 
 PRODUCER_GROUP = "dynamo_ops.attribute_producers"
 
@@ -75,7 +75,7 @@ def produce_all(db: Database) -> dict[str, int]:
 def _produce(db: Database, producer: AttributeProducer) -> list[AttributeSummary]:
     """Read and written under one lock: who reads later writes later, so that older values never replace newer ones."""
     with db.begin() as guard:
-        guard.execute(text("SELECT pg_advisory_xact_lock(hashtext('dynamo_ops.popularity.attributes'))"))
+        hold(guard, Lock.ATTRIBUTES)
         return _produce_alone(db, producer)
 
 
@@ -91,7 +91,7 @@ def _produce_alone(db: Database, producer: AttributeProducer) -> list[AttributeS
             producer=producer.name,
         )
     with db.begin() as connection:
-        keep_inventory(connection)
+        hold(connection, Lock.INVENTORY, shared=True)
         for name, values in produced.values.items():
             _replace(connection, producer.name, name, values, produced.as_of)
     return [

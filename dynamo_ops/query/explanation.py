@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
-from dynamo_ops.deletion.queue import LAST_SOURCE
+from dynamo_ops.inventory.replica.copies import is_doomed, is_last_source, is_present_by_join, listed_join
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import (
@@ -127,7 +127,7 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
         SELECT s.id AS subscription_id, f.lfn, f.size_bytes, d.name AS site, s.action, s.state, s.hold_reason,
                s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.created_at, s.updated_at, s.file_id,
                s.site_id, s.site_id IN {WRITABLE} AS is_writable, d.status AS site_status, now() AS now,
-               s.action = 'delete' AND {LAST_SOURCE} AS is_last_source
+               s.action = 'delete' AND {is_last_source("s.file_id", "s.site_id")} AS is_last_source
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id WHERE s.id = :id"""),
         {"id": subscription_id},
     ).one_or_none()
@@ -169,20 +169,18 @@ def _sources(
                          to_char(ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'resumed'), '; ' ORDER BY id)
                 FROM site_downtimes
                 WHERE site_id = o.id AND begins_at <= now() AND (ends_at IS NULL OR ends_at > now())) AS downtime,
-               EXISTS (SELECT FROM subscriptions g WHERE g.file_id = f.id AND g.site_id = o.id AND g.action = 'delete'
-                       AND g.state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)})) AS is_doomed,
+               {is_doomed("f.id", "o.id")} AS is_doomed,
                coalesce(past.num_failed, 0) AS num_failed, coalesce(past.is_refused, false) AS is_refused,
                past.last_error
         FROM files f JOIN block_replicas r ON r.block_id = f.block_id JOIN sites o ON o.id = r.site_id
-        LEFT JOIN block_replica_files p ON NOT r.is_complete
-             AND p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = f.id
+        {listed_join("f.id", "r", "p")}
         LEFT JOIN LATERAL (
           SELECT count(*) FILTER (WHERE t.state = 'failed') AS num_failed,
                  (array_agg(t.state = 'failed' AND t.is_recoverable IS FALSE ORDER BY t.id DESC))[1] AS is_refused,
                  (array_agg(t.reason ORDER BY t.id DESC) FILTER (WHERE t.state = 'failed'))[1] AS last_error
           FROM transfers t WHERE t.subscription_id = :wish
             AND (t.source_site_id = r.site_id OR r.site_id = ANY(t.other_source_site_ids))) past ON true
-        WHERE f.id = :file AND (r.is_complete OR p.file_id IS NOT NULL) AND r.site_id IS DISTINCT FROM :but
+        WHERE f.id = :file AND {is_present_by_join("r", "p")} AND r.site_id IS DISTINCT FROM :but
         ORDER BY 4 DESC, o.status <> 'ready', o.storage_type = 'mss', o.name"""),
         {"wish": subscription_id, "file": file_id, "but": but_site_id},
     ).mappings()

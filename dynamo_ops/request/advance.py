@@ -12,8 +12,8 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.glob import glob_matches
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.request.copy_request import GONE, OPEN
-from dynamo_ops.request.registry import lock_registry
 from dynamo_ops.request.states import ActionState, RequestState
 
 NOT_THERE = "the copy is not there any more for the group: not made, deleted, or taken over"
@@ -41,7 +41,7 @@ def advance(database: Database) -> AdvanceSummary:
     count; if there is no other, the request is rejected. A deletion request is completed when nothing is under way.
     """
     with database.begin() as connection:
-        lock_registry(connection)
+        hold(connection, Lock.REQUESTS)
         _load(connection)
         done = _change_actions(connection, ActionState.DONE, "NULL", DONE)
         failed = sum(_change_actions(connection, ActionState.FAILED, reason, where) for reason, where in FAILED)

@@ -8,9 +8,11 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
+from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.replica import block_replica, dataset_replica
+from dynamo_ops.inventory.replica.empty import drop_empty
 from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sql_list
 from dynamo_ops.inventory.states import sources_of as subscription_sources
-from dynamo_ops.request.registry import lock_registry
 from dynamo_ops.request.states import (
     OPEN_REQUESTS,
     REQUEST_MOVES,
@@ -53,7 +55,7 @@ def cancel(database: Database, request_id: int, *, by: str, reason: str) -> Canc
         raise InventoryError(f"request {request_id}: say why it is cancelled (reason is empty)", request_id=request_id)
     with database.begin() as connection:
         _lock_replicas(connection, request_id)
-        lock_registry(connection)
+        hold(connection, Lock.REQUESTS)
         kind = _close(connection, request_id, by, reason.strip())
         _load(connection, request_id)
         if kind == "copy":
@@ -130,13 +132,13 @@ def _withdraw_copies(connection: Connection) -> CancelSummary:
     wishes = _withdraw_wishes(connection, "copy", unfinished, ["dealer", "resubscribe"])
     connection.execute(text(STILL_WISHED))
     connection.execute(text("ANALYZE still_wished"))
-    removed = connection.execute(text(REMOVE_EMPTY)).rowcount
-    unowned = connection.execute(text(DISOWN)).rowcount
-    connection.execute(text(STOP_GROWING))
-    connection.execute(text(REMOVE_HOLLOW))
+    unowned = block_replica.disown(connection, FORSAKEN, only_incomplete=True)
+    dataset_replica.stop_growing(connection, FULLY_WITHDRAWN)
+    removed = drop_empty(connection, FORSAKEN).num_block_replicas
+    dataset_replica.drop_hollow(connection, "SELECT DISTINCT dataset_id, site_id FROM withdrawn")
     kept = connection.execute(text(KEPT)).scalar_one()
     _cancel_actions(connection)
-    return CancelSummary("copy", wishes, int(kept), 0, unowned, removed)
+    return CancelSummary("copy", wishes, int(kept), 0, unowned - removed, removed)
 
 
 OF_ACTION = """c.dataset_id = a.dataset_id AND c.site_id = a.site_id
@@ -169,31 +171,21 @@ STILL_WISHED = f"""
 
 HAS_NO_WISH = "NOT EXISTS (SELECT FROM still_wished w WHERE w.block_id = r.block_id AND w.site_id = r.site_id)"
 
-REMOVE_EMPTY = f"""
-    DELETE FROM block_replicas c USING replicas r
-    WHERE c.block_id = r.block_id AND c.site_id = r.site_id AND NOT r.is_complete AND NOT r.is_shared AND r.is_ours
-      AND NOT c.is_complete AND c.size_bytes = 0 AND {HAS_NO_WISH} AND NOT EXISTS (
-          SELECT FROM block_replica_files p WHERE p.block_id = c.block_id AND p.site_id = c.site_id)"""
+FORSAKEN = f"""
+    SELECT r.block_id, r.site_id FROM replicas r
+    WHERE NOT r.is_complete AND NOT r.is_shared AND r.is_ours AND {HAS_NO_WISH}"""
+"""Block replicas that were wanted for this request only, and are not complete."""
 
-DISOWN = f"""
-    UPDATE block_replicas c SET group_id = NULL FROM replicas r
-    WHERE c.block_id = r.block_id AND c.site_id = r.site_id AND NOT r.is_complete AND NOT r.is_shared AND r.is_ours
-      AND NOT c.is_complete AND {HAS_NO_WISH}"""
-
-STOP_GROWING = f"""
-    UPDATE dataset_replicas d SET is_growing = false FROM withdrawn a
-    WHERE a.block_id IS NULL AND d.dataset_id = a.dataset_id AND d.site_id = a.site_id AND d.group_id = a.group_id
+FULLY_WITHDRAWN = f"""
+    SELECT a.dataset_id, a.site_id FROM withdrawn a JOIN dataset_replicas d USING (dataset_id, site_id)
+    WHERE a.block_id IS NULL AND d.group_id = a.group_id
       AND NOT EXISTS (SELECT FROM replicas r
                       WHERE r.dataset_id = a.dataset_id AND r.site_id = a.site_id AND r.is_shared)
       AND NOT EXISTS (SELECT FROM request_actions o JOIN requests q ON q.id = o.request_id
                           AND q.kind = 'copy' AND q.state IN ({sql_list(OPEN_REQUESTS)})
                       WHERE o.dataset_id = a.dataset_id AND o.site_id = a.site_id AND o.block_id IS NULL
                         AND o.state = '{ActionState.QUEUED}')"""
-
-REMOVE_HOLLOW = """
-    DELETE FROM dataset_replicas d USING withdrawn a
-    WHERE d.dataset_id = a.dataset_id AND d.site_id = a.site_id AND NOT d.is_growing AND NOT EXISTS (
-        SELECT FROM block_replicas c WHERE c.dataset_id = d.dataset_id AND c.site_id = d.site_id)"""
+"""Dataset replicas that grew for this request only."""
 
 KEPT = """
     SELECT count(*) FROM withdrawn a WHERE EXISTS (
@@ -205,17 +197,12 @@ def _give_back(connection: Connection, request_id: int) -> CancelSummary:
     wishes = _withdraw_wishes(
         connection, "delete", "SELECT block_id, site_id FROM withdrawn", [f"request {request_id}"]
     )
-    given = connection.execute(
-        text("""
-        UPDATE block_replicas c SET group_id = a.from_group_id FROM withdrawn a
-        WHERE c.block_id = a.block_id AND c.site_id = a.site_id AND c.group_id IS NULL
-          AND a.from_group_id IS NOT NULL""")
-    ).rowcount
-    connection.execute(
-        text("""
-        UPDATE dataset_replicas d SET is_growing = true FROM withdrawn a
-        WHERE a.was_growing AND d.dataset_id = a.dataset_id AND d.site_id = a.site_id""")
+    given = block_replica.hand_over(
+        connection,
+        """SELECT block_id, site_id, CAST(NULL AS smallint) AS from_group_id, from_group_id AS group_id FROM withdrawn
+           WHERE from_group_id IS NOT NULL""",
     )
+    dataset_replica.grow_again(connection, "SELECT dataset_id, site_id FROM withdrawn WHERE was_growing")
     _cancel_actions(connection)
     return CancelSummary("deletion", wishes, 0, given, 0, 0)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.names import item_name
 from dynamo_ops.inventory.site.lookup import KnownSite, find_sites
 from dynamo_ops.inventory.states import sql_list
@@ -20,7 +21,6 @@ from dynamo_ops.request.registry import (
     check_size,
     count_again,
     insert_request,
-    lock_registry,
     same_open_request,
 )
 from dynamo_ops.request.registry import list_requests as list_requests
@@ -75,7 +75,7 @@ def request_copy(
         matching = find_sites(connection, sites)
         _check_copies(found, matching, num_copies, limits)
         asked = NewRequest("copy", found, sorted(set(sites)), num_copies, group_id, by)
-        lock_registry(connection)
+        hold(connection, Lock.REQUESTS)
         same = same_open_request(connection, asked)
         if same is not None:
             count_again(connection, same, by)
@@ -153,7 +153,7 @@ def record_plan(connection: Connection, plan_id: int, copies: pl.DataFrame, refu
     requests ``activated``. ``refused``: request_id, reason: what the plugin will never answer; the request is
     ``rejected`` with the reason, unless copies for it are in this plan or on their way. Closed requests stay closed.
     """
-    lock_registry(connection)
+    hold(connection, Lock.REQUESTS)
     connection.execute(
         text("""
         CREATE TEMPORARY TABLE planned_copies (request_id bigint, dataset_id bigint, block_id bigint, site_id smallint)

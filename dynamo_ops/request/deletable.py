@@ -12,8 +12,8 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import insert_frame, select_frame
+from dynamo_ops.inventory.replica.copies import is_block_doomed
 from dynamo_ops.inventory.replica.doomed import (
-    ACTIVE,
     IS_LAST_SOURCE,
     LAST_COPY,
     LAST_SOURCE,
@@ -70,7 +70,7 @@ def refuse_what_must_stay(connection: Connection, *, group: tuple[int, str] | No
 def _simple_checks(group: tuple[int, str] | None, *, allow_tape: bool) -> list[tuple[str, str, dict[str, object]]]:
     """(reason, condition, their values), both as SQL."""
     checks: list[tuple[str, str, dict[str, object]]] = [
-        (f"'{BEING_DELETED}'", f"d.group_id IS NULL AND {_is_wished_away()}", {})
+        (f"'{BEING_DELETED}'", f"d.group_id IS NULL AND {is_block_doomed('d.block_id', 'd.site_id')}", {})
     ]
     if group is not None:
         owner = "coalesce((SELECT 'group ' || name FROM groups WHERE id = d.group_id), 'nobody')"
@@ -85,11 +85,6 @@ def _simple_checks(group: tuple[int, str] | None, *, allow_tape: bool) -> list[t
         checks.append((f"'{CUSTODIAL}'", "d.is_custodial", {}))
         checks.append((f"'{ON_TAPE}'", "d.site_id IN (SELECT id FROM sites WHERE storage_type = 'mss')", {}))
     return checks
-
-
-def _is_wished_away() -> str:
-    return f"""EXISTS (SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.site_id = d.site_id
-                   AND s.action = 'delete' AND s.state IN {ACTIVE} WHERE f.block_id = d.block_id)"""
 
 
 PROTECTED = f"""

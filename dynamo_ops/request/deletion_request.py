@@ -12,9 +12,9 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.database.connection import Database, select_frame
-from dynamo_ops.inventory.replica.doomed import ACTIVE, one_deletion_at_a_time
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.site.lookup import KnownSite, find_sites
-from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
+from dynamo_ops.inventory.subscription.let_go import let_go
 from dynamo_ops.request.deletable import NOT_THERE, load_doomed, refuse_what_must_stay
 from dynamo_ops.request.item import Item, find_group, find_items, load_items
 from dynamo_ops.request.registry import (
@@ -23,11 +23,11 @@ from dynamo_ops.request.registry import (
     check_size,
     count_again,
     insert_request,
-    lock_registry,
     same_open_request,
 )
 from dynamo_ops.request.states import ActionState, RequestState
 
+GOING = "(SELECT block_id, dataset_id, site_id FROM doomed WHERE left_out IS NULL)"
 NOTHING = "nothing may be deleted: "
 SHOWN_REASONS = 3
 VERDICTS = {
@@ -96,10 +96,10 @@ def request_deletion(
         found, matching = find_items(connection, names), find_sites(connection, sites)
         owner = None if group is None else (find_group(connection, group), group)
         asked = NewRequest("deletion", found, sorted(set(sites)), None, owner and owner[0], by, now, reason.strip())
-        one_deletion_at_a_time(connection)
+        hold(connection, Lock.DELETIONS)
         load_items(connection, found)
         load_doomed(connection, [site.id for site in matching])
-        lock_registry(connection)
+        hold(connection, Lock.REQUESTS)
         same = same_open_request(connection, asked)
         _leave_out_what_is_under_way(connection, same)
         refuse_what_must_stay(connection, group=owner, allow_tape=allow_tape)
@@ -118,7 +118,7 @@ def request_deletion(
             count_again(connection, same, by, now)
         _record(connection, request_id, verdicts, found)
         _set_state(connection, request_id, state, verdicts)
-        _delete(connection, request_id)
+        let_go(connection, GOING, origin=f"request {request_id}")
         return DeletionAnswer(request_id, str(state), _named(verdicts, found, matching))
 
 
@@ -230,41 +230,4 @@ def _set_state(connection: Connection, request_id: int, state: RequestState, ver
             "closed": is_rejected,
             "because": NOTHING + "; ".join(reasons[:SHOWN_REASONS]) + more if is_rejected else None,
         },
-    )
-
-
-def _delete(connection: Connection, request_id: int) -> None:
-    """What a Detox commit does with what it deletes: no owner, wishes for its files, no growth; empty ones go now."""
-    connection.execute(
-        text("""
-        UPDATE block_replicas r SET group_id = NULL FROM doomed d
-        WHERE r.block_id = d.block_id AND r.site_id = d.site_id AND d.left_out IS NULL""")
-    )
-    subscribe_blocks(
-        connection,
-        "delete",
-        "SELECT block_id, site_id FROM doomed WHERE left_out IS NULL",
-        origin=f"request {request_id}",
-    )
-    connection.execute(
-        text(f"""
-        DELETE FROM block_replicas r
-        USING (SELECT block_id, site_id FROM doomed WHERE left_out IS NULL AND size_bytes = 0 OFFSET 0) d
-        WHERE r.block_id = d.block_id AND r.site_id = d.site_id AND NOT EXISTS (
-            SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.site_id = d.site_id
-                AND s.state IN {ACTIVE} WHERE f.block_id = d.block_id)""")
-    )
-    gone = "(SELECT DISTINCT dataset_id, site_id FROM doomed WHERE left_out IS NULL)"
-    connection.execute(
-        text(f"""
-        UPDATE dataset_replicas r SET is_growing = false FROM {gone} d
-        WHERE r.dataset_id = d.dataset_id AND r.site_id = d.site_id AND r.is_growing AND NOT EXISTS (
-            SELECT FROM block_replicas b
-            WHERE b.dataset_id = r.dataset_id AND b.site_id = r.site_id AND b.group_id IS NOT NULL)""")
-    )
-    connection.execute(
-        text(f"""
-        DELETE FROM dataset_replicas r USING {gone} d
-        WHERE r.dataset_id = d.dataset_id AND r.site_id = d.site_id AND NOT r.is_growing AND NOT EXISTS (
-            SELECT FROM block_replicas b WHERE b.dataset_id = r.dataset_id AND b.site_id = r.site_id)""")
     )

@@ -63,11 +63,6 @@ class RequestDetails:
     actions: pl.DataFrame
 
 
-def lock_registry(connection: Connection) -> None:
-    """Until the end of the transaction nobody else changes requests. Taken after rows of replicas, never before."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('dynamo requests', 0))"))
-
-
 def same_open_request(connection: Connection, asked: NewRequest) -> int | None:
     """The id of the open request that asks the same, if there is one."""
     found = connection.execute(

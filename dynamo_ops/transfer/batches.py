@@ -12,8 +12,10 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.fts.job import choose_sid
+from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import QUEUED_SUBSCRIPTIONS, sql_list
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
@@ -99,7 +101,7 @@ def plan_batches(
     """
     routes = Routes(limits.protocols if identity else (), rules.direct, rules.direct_protocols)
     with db.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('dynamo plan transfers', 0))"))
+        hold(connection, Lock.TRANSFER_PLAN)
         _make_queue(connection, limits, rules)
         queue = read_queue(connection)
         if queue.is_empty():
@@ -174,8 +176,7 @@ def _refuse(connection: Connection, subscription_ids: list[int]) -> None:
             WHERE s.id = ANY(:ids) AND s.state IN ({_QUEUED}) AND f.id = s.file_id AND NOT EXISTS (
               SELECT FROM block_replicas r
               WHERE r.block_id = f.block_id AND r.site_id <> s.site_id AND r.site_id NOT IN {READABLE}
-                AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p WHERE p.block_id = r.block_id
-                     AND p.site_id = r.site_id AND p.file_id = f.id)))"""),
+                AND {is_present("f.id", "r")})"""),
             {"ids": subscription_ids},
         )
 

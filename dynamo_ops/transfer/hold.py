@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.replica.copies import is_present, is_present_by_join, listed_join
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import SubscriptionEvent, sources_of, sql_list
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS
@@ -51,8 +52,7 @@ def _close_fulfilled(connection: Connection) -> int:
         UPDATE subscriptions s SET state = 'done', hold_reason = NULL, updated_at = now()
         FROM files f JOIN block_replicas r ON r.block_id = f.block_id
         WHERE s.action = 'copy' AND s.state IN ({_FULFILLABLE}) AND f.id = s.file_id AND r.site_id = s.site_id
-          AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p WHERE p.block_id = r.block_id
-               AND p.site_id = r.site_id AND p.file_id = f.id))
+          AND {is_present("f.id", "r")}
           AND NOT EXISTS (SELECT FROM {OPEN_DELETIONS} d WHERE d.file_id = s.file_id AND d.site_id = s.site_id)
         """)
     ).rowcount
@@ -113,10 +113,9 @@ JUDGE_SQL = f"""
              count(o.id) FILTER (WHERE x.subscription_id IS NULL) AS num_usable
       FROM wishes w JOIN block_replicas r ON r.block_id = w.block_id AND r.site_id <> w.site_id
       LEFT JOIN readable o ON o.id = r.site_id
-      LEFT JOIN block_replica_files p ON NOT r.is_complete
-           AND p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = w.file_id
+      {listed_join("w.file_id", "r", "p")}
       LEFT JOIN refused x ON x.subscription_id = w.id AND x.source_site_id = r.site_id
-      WHERE r.is_complete OR p.file_id IS NOT NULL GROUP BY w.id)
+      WHERE {is_present_by_join("r", "p")} GROUP BY w.id)
     SELECT w.id, CASE WHEN h.id IS NULL THEN 'no_source'
                       WHEN w.site_id NOT IN {WRITABLE} OR h.num_readable = 0 THEN 'site_unavailable'
                       WHEN h.num_usable = 0 THEN 'all_failed' END AS reason

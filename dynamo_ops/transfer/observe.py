@@ -252,7 +252,7 @@ def _add_to_replicas(connection: Connection) -> replicas.ReplicaChange:
         SELECT DISTINCT s.file_id, s.site_id FROM moved v JOIN subscriptions s ON s.id = v.subscription_id
         WHERE v.state = 'done'""")
     )
-    change = replicas.add_files(connection)
+    change = replicas.arrive(connection)
     connection.execute(text("DROP TABLE changed"))
     return change
 

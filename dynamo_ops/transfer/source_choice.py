@@ -16,6 +16,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import select_frame
+from dynamo_ops.inventory.replica.copies import ACTIVE
 from dynamo_ops.inventory.site.usable import READABLE
 from dynamo_ops.transfer.choice import CANDIDATES, IN_FLIGHT
 
@@ -40,10 +41,9 @@ PARTIAL_SQL = f"""
     SELECT p.file_id, p.site_id FROM (SELECT DISTINCT block_id, file_id FROM queue) q
     JOIN block_replicas r ON r.block_id = q.block_id AND NOT r.is_complete AND r.site_id IN {READABLE}
     JOIN block_replica_files p ON p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = q.file_id"""
-DOOMED_SQL = """
+DOOMED_SQL = f"""
     SELECT s.file_id, s.site_id FROM subscriptions s
-    WHERE s.action = 'delete' AND s.state IN ('new', 'inbatch', 'retry', 'held')
-      AND s.file_id IN (SELECT file_id FROM queue)"""
+    WHERE s.action = 'delete' AND s.state IN {ACTIVE} AND s.file_id IN (SELECT file_id FROM queue)"""
 
 # Every source that an attempt had: the one chosen, and those that FTS tried after it.
 PAST_SOURCES = """(

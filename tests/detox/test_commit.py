@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import polars as pl
@@ -19,6 +20,8 @@ from dynamo_ops.detox import history
 from dynamo_ops.detox.commit import CommitSummary, commit
 from dynamo_ops.detox.enforced import ENFORCED
 from dynamo_ops.detox.engine.plan import POLICY_LINES, SITE_STATES
+from dynamo_ops.inventory.replica import block_replica, dataset_replica
+from dynamo_ops.inventory.subscription import let_go
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.quality.thresholds import LastCopies
 from tests.detox.small import NOW
@@ -468,15 +471,26 @@ def test_a_block_that_has_another_owner_meanwhile_keeps_it(stock: Stock) -> None
 
 
 @pytest.mark.parametrize(
-    "step", ["recheck", "subscribe_blocks", "_remove_empty", "_stop_growing", "_reown", "record_plan", "mark_committed"]
+    ("place", "step"),
+    [
+        (module, "recheck"),
+        (block_replica, "disown"),
+        (let_go, "subscribe_blocks"),
+        (dataset_replica, "stop_growing"),
+        (let_go, "drop_empty"),
+        (module, "_reown"),
+        (module, "record_plan"),
+        (module, "mark_committed"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
 )
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_again(
-    stock: Stock, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+    stock: Stock, monkeypatch: pytest.MonkeyPatch, place: ModuleType, step: str, when: str
 ) -> None:
     plan = stock.plan(("b1", "T2_A"), ("b2", "T2_A"), whole=True, reowned={("b2", "T2_B"): stock.users})
     before = stock.everything()
-    real = getattr(module, step)
+    real = getattr(place, step)
 
     def killed(*args: Any, **kwargs: Any) -> None:
         if when == "after":
@@ -484,7 +498,7 @@ def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_aga
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, step, killed)
+        patch.setattr(place, step, killed)
         with pytest.raises(KeyboardInterrupt):
             commit(stock.db, plan)
     assert stock.everything() == before

@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import text
+import polars as pl
+from sqlalchemy import Connection, text
 
-from dynamo_ops.database.connection import Database
+from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 
 SIZE = 1000
@@ -149,3 +150,10 @@ class Inventory:
                 origin=origin,
                 params={"site": self.site_ids[site], "lfns": list(lfns)},
             )
+
+
+def fill_changed(connection: Connection, changed: pl.DataFrame) -> None:
+    """The table ``changed`` of the transaction, from a frame with ``file_id`` and ``site_id``."""
+    connection.execute(text("DROP TABLE IF EXISTS changed"))
+    connection.execute(text("CREATE TEMPORARY TABLE changed (file_id bigint, site_id smallint) ON COMMIT DROP"))
+    insert_frame(connection, "changed", changed.select("file_id", "site_id").unique())

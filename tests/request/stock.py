@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.replica.files import add_files, fill_changed, remove_files
+from dynamo_ops.inventory.replica.files import arrive, leave
 from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
 from dynamo_ops.request.copy_request import record_plan, request_copy
 from dynamo_ops.request.deletion_request import DeletionAnswer, request_deletion
-from tests.inventory.factory import Inventory
+from tests.inventory.factory import Inventory, fill_changed
 
 DATASET = "/A/B-v1/AOD"
 OTHER = "/C/D-v1/AOD"
@@ -157,7 +157,7 @@ class Stock(Inventory):
                 {"a": action, "s": self.site_ids[site], "f": [file for file, _ in rows]},
             )
             fill_changed(connection, frame)
-            (add_files if action == "copy" else remove_files)(connection)
+            (arrive if action == "copy" else leave)(connection)
 
     def detox_said(self, site: str, *decisions: tuple[str, int], partition: str = "physics") -> int:
         """A committed Detox plan that wrote these (decision, line) of the dataset replica to the history; its id."""

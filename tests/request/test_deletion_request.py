@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
-from dynamo_ops.detox.commit import _one_detox_at_a_time
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.lock.store import add_lock
 from dynamo_ops.request import deletion_request as module
 from dynamo_ops.request.deletion_request import DeletionAnswer
@@ -269,7 +269,7 @@ def test_an_unknown_item_is_named(asked: Stock, item: str, message: str) -> None
         asked.delete(DATASET, item)
 
 
-@pytest.mark.parametrize("step", ["refuse_what_must_stay", "insert_request", "subscribe_blocks"])
+@pytest.mark.parametrize("step", ["refuse_what_must_stay", "insert_request", "let_go"])
 def test_killed_on_the_way_it_has_changed_nothing(asked: Stock, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     before = asked.everything()
     real: Callable[..., Any] = getattr(module, step)
@@ -293,7 +293,7 @@ def test_it_waits_for_a_detox_commit_and_sees_what_that_took(asked: Stock) -> No
     answers: list[DeletionAnswer] = []
     waiting = threading.Thread(target=lambda: answers.append(asked.delete()))
     with asked.db.begin() as detox:
-        _one_detox_at_a_time(detox)
+        hold(detox, Lock.DELETIONS)
         waiting.start()
         while waiting.is_alive() and not asked.scalar(WAITING):
             pass

@@ -18,11 +18,13 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.schema.file_operations import LIVE_TRANSFERS
 from dynamo_ops.database.schema.request import OPEN_REQUESTS
 from dynamo_ops.inventory.catalogue.faults import MAX_FAULTS, Faults, near_block, near_dataset
-from dynamo_ops.inventory.catalogue.removal import ITEM_IS_GONE, LOCK_REPLICAS, remove_doomed
-from dynamo_ops.inventory.staging.merging import lock_inventory
+from dynamo_ops.inventory.catalogue.removal import ITEM_IS_GONE, remove_doomed
+from dynamo_ops.inventory.replica.copies import is_present
+from dynamo_ops.inventory.replica.removal import lock_replicas
 
 KINDS = {"datasets": "dataset", "blocks": "block", "files": "file"}
 """Lists of the document, and what they name."""
@@ -92,12 +94,12 @@ def invalidate(
         raise InventoryError("invalidation: say why (reason is empty); it is kept with every name")
     named = _parsed(document)
     with db.begin() as connection:
-        lock_inventory(connection)
+        hold(connection, Lock.INVENTORY)
         faults = Faults()
         num_known = _find(connection, named, faults)
         faults.refuse("invalidation")
         if not dry_run:
-            connection.execute(text(LOCK_REPLICAS))
+            lock_replicas(connection)
             connection.execute(text("LOCK TABLE subscriptions IN SHARE ROW EXCLUSIVE MODE"))
         _check_locks(connection, faults)
         faults.query(connection, _UNDER_WAY)
@@ -285,11 +287,10 @@ _UNDER_WAY = f"""
     GROUP BY w.kind, w.place, w.action, w.site ORDER BY w.kind, w.place, w.action, w.site"""
 
 _ORPHANED = (
-    """CREATE TEMPORARY TABLE orphaned_files ON COMMIT DROP AS
+    f"""CREATE TEMPORARY TABLE orphaned_files ON COMMIT DROP AS
        SELECT f.file_id, r.block_id, r.site_id, f.size_bytes, r.is_custodial
        FROM doomed_files AS f JOIN block_replicas AS r USING (block_id)
-       WHERE r.is_complete OR EXISTS (SELECT FROM block_replica_files AS p WHERE p.block_id = r.block_id
-                                      AND p.site_id = r.site_id AND p.file_id = f.file_id)""",
+       WHERE {is_present("f.file_id", "r")}""",
     "ANALYZE orphaned_files",
 )
 

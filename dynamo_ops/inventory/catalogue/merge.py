@@ -16,9 +16,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.catalogue.vanished import VanishedCounts, note_vanished
-from dynamo_ops.inventory.replica.grown import KEEP_OLD_FILES, MAKE_INCOMPLETE, lock_replicas
-from dynamo_ops.inventory.staging.merging import lock_inventory
+from dynamo_ops.inventory.replica.grown import grow, keep_old_files, lock_replicas
 from dynamo_ops.inventory.staging.pull import Pull, lock_staged, staged_pull
 
 
@@ -56,7 +56,7 @@ def merge_metadata(db: Database, run_key: str, source: str, until: datetime) -> 
         connection.execute(text(f"ANALYZE {', '.join(_STAGED)}"))
     with db.begin() as connection:
         lock_staged(connection, run_key, source)  # a pull that is cleared meanwhile would show one half of each
-        lock_inventory(connection)
+        hold(connection, Lock.INVENTORY)
         merge = _Merge(connection, run_key, source, until)
         merge.datasets()
         merge.blocks()
@@ -135,9 +135,9 @@ class _Merge:
     def replicas(self) -> None:
         """Complete replicas of blocks that gained files keep the files they had, and are incomplete from now on."""
         self._run("ANALYZE new_files")
-        self._run(KEEP_OLD_FILES)
-        self.counts["replicas_made_incomplete"] = self._run(MAKE_INCOMPLETE)
-        self.counts["replicas_grown"] = self._run(_GROW_REPLICAS)
+        self.counts["replicas_made_incomplete"] = keep_old_files(self._connection)
+        new_blocks = "SELECT id AS block_id, dataset_id FROM told_blocks WHERE is_new"
+        self.counts["replicas_grown"] = grow(self._connection, new_blocks)
 
     def sum_up(self) -> None:
         """Sizes and numbers from the files up; then what the datasets are, and how far the source is merged."""
@@ -305,13 +305,6 @@ _FILL_CHECKSUMS = """
     UPDATE files AS f SET adler32 = c.adler32 FROM file_changes AS c
     WHERE f.id = c.file_id AND f.adler32 IS NULL AND c.adler32 IS NOT NULL AND c.is_valid
       AND f.size_bytes = c.size_bytes"""
-
-_GROW_REPLICAS = """
-    INSERT INTO block_replicas (block_id, site_id, dataset_id, group_id, is_complete, size_bytes, last_update_at)
-    SELECT b.id, g.site_id, g.dataset_id, g.group_id, false, 0, g.created_at
-    FROM told_blocks AS b JOIN dataset_replicas AS g ON g.dataset_id = b.dataset_id AND g.is_growing
-    WHERE b.is_new
-    ON CONFLICT DO NOTHING"""
 
 _SUM_BLOCKS = """
     UPDATE blocks AS b SET size_bytes = f.size_bytes, num_files = f.num_files

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.database.schema.file_operations import ACTIVE_STATES
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.schema.request import OPEN_REQUESTS
+from dynamo_ops.inventory.replica import removal as replica_removal
 
 ITEM_IS_GONE = """(NOT EXISTS (SELECT FROM datasets AS d WHERE d.id = i.dataset_id)
     OR i.block_id IS NOT NULL AND NOT EXISTS (SELECT FROM blocks AS b WHERE b.id = i.block_id))"""
@@ -26,31 +27,26 @@ def remove_doomed(connection: Connection, *, by: str, because: str) -> None:
     for what goes.
     """
     values = {"by": by, "because": because}
-    for statement in (*_LEFT_BEHIND, *_WISHES, *_REPLICAS, *_REMOVE, *_COUNT_AGAIN, *_REQUESTS):
+    _run(connection, *_LEFT_BEHIND, *_WISHES)
+    replica_removal.remove_doomed(connection)
+    _run(connection, *_REMOVE, *_COUNT_AGAIN)
+    replica_removal.settle_shrunk(connection)
+    hold(connection, Lock.REQUESTS)
+    for statement in _REQUESTS:
         connection.execute(text(statement), values)
-    connection.execute(text("DROP TABLE shrunk_blocks, touched_replicas"))
+    _run(connection, "DROP TABLE shrunk_blocks")
 
 
-LOCK_REPLICAS = """
-    SELECT count(*) FROM (
-        SELECT 1 FROM block_replicas AS r
-        WHERE r.block_id IN (SELECT block_id FROM doomed_files UNION SELECT block_id FROM doomed_blocks)
-        ORDER BY r.block_id, r.site_id FOR UPDATE OF r) AS locked"""
-"""In the order in which everybody locks them, and before the wishes, as Detox and requests do."""
+def _run(connection: Connection, *statements: str) -> None:
+    for statement in statements:
+        connection.execute(text(statement))
+
 
 _LEFT_BEHIND = (
     """CREATE TEMPORARY TABLE shrunk_blocks ON COMMIT DROP AS
        SELECT DISTINCT f.block_id, f.dataset_id FROM doomed_files AS f
        WHERE NOT EXISTS (SELECT FROM doomed_blocks AS b WHERE b.block_id = f.block_id)""",
     "ANALYZE shrunk_blocks",
-    """CREATE TEMPORARY TABLE touched_replicas ON COMMIT DROP AS
-       SELECT DISTINCT r.dataset_id, r.site_id FROM block_replicas AS r
-       WHERE r.block_id IN (SELECT block_id FROM shrunk_blocks UNION SELECT block_id FROM doomed_blocks)""",
-    # In the order in which everybody locks them.
-    """SELECT count(*) FROM (
-           SELECT 1 FROM block_replicas AS r
-           WHERE r.block_id IN (SELECT block_id FROM shrunk_blocks UNION SELECT block_id FROM doomed_blocks)
-           ORDER BY r.block_id, r.site_id FOR UPDATE OF r) AS locked""",
 )
 
 _WISHES = (
@@ -61,13 +57,6 @@ _WISHES = (
     "DELETE FROM transfers AS t USING doomed_wishes AS w WHERE t.subscription_id = w.id",
     "DELETE FROM subscriptions AS s USING doomed_wishes AS w WHERE s.id = w.id",
     "DROP TABLE doomed_wishes",
-)
-
-_REPLICAS = (
-    """DELETE FROM block_replica_files AS p USING doomed_files AS f
-       WHERE p.block_id = f.block_id AND p.file_id = f.file_id""",
-    "DELETE FROM block_replicas AS r USING doomed_blocks AS b WHERE r.block_id = b.block_id",
-    "DELETE FROM dataset_replicas AS r USING doomed_datasets AS d WHERE r.dataset_id = d.dataset_id",
 )
 
 _VANISHED = (
@@ -103,38 +92,9 @@ _COUNT_AGAIN = (
              FROM (SELECT dataset_id FROM shrunk_blocks UNION SELECT dataset_id FROM doomed_blocks) AS t
              LEFT JOIN blocks AS b ON b.dataset_id = t.dataset_id GROUP BY t.dataset_id) AS n
        WHERE d.id = n.dataset_id""",
-    """UPDATE block_replicas AS r
-       SET size_bytes = n.size_bytes, is_complete = r.is_complete OR n.num_present = n.num_files
-       FROM (SELECT c.block_id, c.site_id, b.num_files,
-                    CASE WHEN c.is_complete THEN b.size_bytes ELSE coalesce(sum(f.size_bytes), 0)::bigint END
-                        AS size_bytes,
-                    CASE WHEN c.is_complete THEN b.num_files ELSE count(f.id) END AS num_present
-             FROM shrunk_blocks AS s JOIN blocks AS b ON b.id = s.block_id
-             JOIN block_replicas AS c ON c.block_id = s.block_id
-             LEFT JOIN block_replica_files AS p
-                 ON p.block_id = c.block_id AND p.site_id = c.site_id AND NOT c.is_complete
-             LEFT JOIN files AS f ON f.id = p.file_id
-             GROUP BY c.block_id, c.site_id, c.is_complete, b.num_files, b.size_bytes) AS n
-       WHERE r.block_id = n.block_id AND r.site_id = n.site_id""",
-    """DELETE FROM block_replica_files AS p USING block_replicas AS r JOIN shrunk_blocks AS s USING (block_id)
-       WHERE p.block_id = r.block_id AND p.site_id = r.site_id AND r.is_complete""",
-    # Nothing is there any more. What a group still waits for is wished for, or will be (resubscribe_incomplete).
-    f"""DELETE FROM block_replicas AS r USING shrunk_blocks AS s JOIN blocks AS b ON b.id = s.block_id
-        WHERE r.block_id = s.block_id AND r.size_bytes = 0
-          AND NOT EXISTS (SELECT FROM block_replica_files AS p WHERE p.block_id = r.block_id AND p.site_id = r.site_id)
-          AND NOT EXISTS (SELECT FROM dataset_replicas AS g WHERE g.dataset_id = r.dataset_id AND g.site_id = r.site_id
-                          AND g.is_growing)
-          AND (b.num_files = 0 OR NOT r.is_complete AND r.group_id IS NULL AND NOT EXISTS (
-              SELECT FROM files AS f JOIN subscriptions AS w ON w.file_id = f.id AND w.site_id = r.site_id
-              WHERE f.block_id = r.block_id AND w.action = 'copy' AND w.{ACTIVE_STATES}))""",
-    """DELETE FROM dataset_replicas AS g USING touched_replicas AS t
-       WHERE g.dataset_id = t.dataset_id AND g.site_id = t.site_id AND NOT g.is_growing AND NOT EXISTS (
-           SELECT FROM block_replicas AS r WHERE r.dataset_id = g.dataset_id AND r.site_id = g.site_id)""",
 )
 
 _REQUESTS = (
-    # As ``request.registry.lock_registry``: after rows of replicas, never before.
-    "SELECT pg_advisory_xact_lock(hashtextextended('dynamo requests', 0))",
     """UPDATE request_actions AS a SET state = 'cancelled', reason = :because, updated_at = now()
        WHERE a.state = 'queued' AND (a.dataset_id IN (SELECT dataset_id FROM doomed_datasets)
                                      OR a.block_id IN (SELECT block_id FROM doomed_blocks))""",

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, sql_list
+from dynamo_ops.inventory.replica.copies import is_awaited_elsewhere
 
-ACTIVE = f"({sql_list(ACTIVE_SUBSCRIPTIONS)})"
 STAYS = """(o.group_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM doomed x WHERE x.block_id = o.block_id AND x.site_id = o.site_id AND x.left_out IS NULL))"""
 """The block replica ``o`` is owned, and nothing of this decision takes it away."""
 
-IS_WISHED_ELSEWHERE = f"""
-        EXISTS (SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.action = 'copy'
-                    AND s.state IN {ACTIVE} AND s.site_id <> d.site_id
-                WHERE f.block_id = d.block_id)"""
+IS_AWAITED_ELSEWHERE = is_awaited_elsewhere("d.block_id", "d.site_id")
 """A copy of the block of ``d`` to another site is still pending."""
 
 IS_LAST_SOURCE = f"""
-        d.block_id IN (SELECT block_id FROM alone) AND ({IS_WISHED_ELSEWHERE}
+        d.block_id IN (SELECT block_id FROM alone) AND ({IS_AWAITED_ELSEWHERE}
             OR EXISTS (SELECT FROM block_replicas o WHERE o.block_id = d.block_id AND o.site_id <> d.site_id
                        AND NOT o.is_complete AND {STAYS}))"""
 """Needs ``alone``: nothing complete stays, and somebody waits for the block of ``d``."""
@@ -30,12 +26,6 @@ IS_LAST_SOURCE = f"""
 LOCKED = "it is locked"
 LAST_SOURCE = "it is the only source of a copy that is still pending"
 LAST_COPY = "it is the last copy"
-
-
-def one_deletion_at_a_time(connection: Connection) -> None:
-    """Until the end of the transaction nobody else decides over deletions: two at once would each see the other's copy
-    of a block, and both would let theirs go."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('dynamo detox commit', 0))"))
 
 
 def leave_out(connection: Connection, reason: str, condition: str) -> None:

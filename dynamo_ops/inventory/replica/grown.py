@@ -1,6 +1,6 @@
-"""Blocks that gain files: what becomes of the replicas that they have already. Shared by merge and injection.
+"""Blocks that gain files, and datasets that gain blocks: what becomes of the replicas. Shared by merge and injection.
 
-All SQL is about two tables of the transaction: ``grown_blocks`` (block_id), known before the files are inserted, and
+All SQL is about tables of the transaction: ``grown_blocks`` (block_id), known before the files are inserted, and
 ``new_files`` (id, block_id, size_bytes), those that came in.
 """
 
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-ALL_REPLICAS = "SELECT r.block_id, r.site_id FROM block_replicas AS r JOIN grown_blocks USING (block_id)"
+from dynamo_ops.inventory.replica import block_replica, present_file
+
+ALL_REPLICAS = """SELECT replica.block_id, replica.site_id
+    FROM block_replicas AS replica JOIN grown_blocks USING (block_id)"""
 """The block replicas of all blocks that gain files."""
 
 
@@ -24,28 +27,43 @@ def lock_replicas(connection: Connection, replicas_sql: str = ALL_REPLICAS) -> N
     connection.execute(text(_LOCK_REPLICAS.format(replicas_sql)))
 
 
+def keep_old_files(connection: Connection) -> int:
+    """Complete replicas of blocks that gained files keep those that they had, and are incomplete. Returns how many."""
+    present_file.add(connection, _OLD_FILES)
+    return block_replica.make_incomplete(
+        connection,
+        """SELECT replica.block_id, replica.site_id FROM (SELECT DISTINCT block_id FROM new_files) AS grown
+           JOIN block_replicas AS replica USING (block_id) WHERE replica.is_complete""",
+    )
+
+
+def grow(connection: Connection, new_blocks: str) -> int:
+    """``new_blocks`` (block_id, dataset_id) get an empty replica wherever their dataset grows. Returns how many.
+
+    It is as old as the dataset replica, not as the clock says: what is merged later gives the same.
+    """
+    return block_replica.make_empty(
+        connection,
+        f"""SELECT block.block_id, growing.site_id, growing.dataset_id, growing.group_id,
+                   growing.created_at AS last_update_at
+            FROM ({new_blocks}) AS block
+            JOIN dataset_replicas AS growing ON growing.dataset_id = block.dataset_id AND growing.is_growing""",
+    )
+
+
 _LOCK_BLOCKS = """
     SELECT count(*) FROM (
-        SELECT 1 FROM blocks AS b WHERE b.id IN (SELECT block_id FROM grown_blocks) ORDER BY b.id FOR UPDATE OF b
-        ) AS locked"""
+        SELECT 1 FROM blocks AS block WHERE block.id IN (SELECT block_id FROM grown_blocks)
+        ORDER BY block.id FOR UPDATE OF block) AS locked"""
 
 _LOCK_REPLICAS = """
     SELECT count(*) FROM (
-        SELECT 1 FROM block_replicas AS r JOIN ({}) AS t USING (block_id, site_id)
-        ORDER BY r.block_id, r.site_id FOR UPDATE OF r) AS locked"""
+        SELECT 1 FROM block_replicas AS replica JOIN ({}) AS touched USING (block_id, site_id)
+        ORDER BY replica.block_id, replica.site_id FOR UPDATE OF replica) AS locked"""
 
-KEEP_OLD_FILES = """
-    INSERT INTO block_replica_files (block_id, site_id, file_id)
-    SELECT r.block_id, r.site_id, f.id
+_OLD_FILES = """
+    SELECT replica.block_id, replica.site_id, file.id AS file_id
     FROM (SELECT DISTINCT block_id FROM new_files) AS grown
-    JOIN block_replicas AS r ON r.block_id = grown.block_id AND r.is_complete
-    JOIN files AS f ON f.block_id = r.block_id
-    WHERE NOT EXISTS (SELECT FROM new_files AS n WHERE n.id = f.id)
-    ON CONFLICT DO NOTHING"""
-"""Complete replicas of blocks that gained files keep those that they had …"""
-
-MAKE_INCOMPLETE = """
-    UPDATE block_replicas AS r SET is_complete = false
-    FROM (SELECT DISTINCT block_id FROM new_files) AS grown
-    WHERE r.block_id = grown.block_id AND r.is_complete"""
-"""… and are incomplete."""
+    JOIN block_replicas AS replica ON replica.block_id = grown.block_id AND replica.is_complete
+    JOIN files AS file ON file.block_id = replica.block_id
+    WHERE NOT EXISTS (SELECT FROM new_files AS new_file WHERE new_file.id = file.id)"""

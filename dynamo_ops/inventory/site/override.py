@@ -16,8 +16,8 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE, apply_statuses
-from dynamo_ops.inventory.staging.merging import lock_inventory
 
 STATUSES = ("ready", "waitroom", "morgue")
 
@@ -54,7 +54,7 @@ def set_status(
     if status not in STATUSES:
         raise InventoryError(f"status of {site}: {status!r} is none of {', '.join(STATUSES)}", site=site, status=status)
     with db.begin() as connection:
-        lock_inventory(connection)
+        hold(connection, Lock.INVENTORY)
         known = _site(connection, site)
         if ends_at is not None and ends_at <= known.now:
             raise InventoryError(
@@ -75,7 +75,7 @@ def unset_status(db: Database, site: str, *, by: str, stable_h: float) -> str:
     ``stable_h``: as of ``merge_sites``.
     """
     with db.begin() as connection:
-        lock_inventory(connection)
+        hold(connection, Lock.INVENTORY)
         known = _site(connection, site)
         if not connection.execute(text(_END), {"site": known.id, "by": by}).rowcount:
             raise InventoryError(f"the status of site {site} is what its source tells; nothing to end", site=site)

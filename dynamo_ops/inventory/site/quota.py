@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.database.locks import Lock, hold
 
 UNLIMITED = -1
 LARGEST = 2**63 - 1
@@ -48,7 +49,7 @@ def change_quotas(
     ``wanted``: columns site_id, partition, quota_bytes (null: take the quota away), one row per site and partition.
     ``params``: its parameters. Quotas that it does not select stay as they are.
     """
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('dynamo_ops.inventory.site.quota'))"))
+    hold(connection, Lock.QUOTAS)
     sql = text(_CHANGE.format(wanted=wanted))
     return connection.execute(sql, {**(params or {}), "changed_by": by, "change_reason": reason}).rowcount
 

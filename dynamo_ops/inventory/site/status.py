@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.settings import SiteStatusSettings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.staging.merging import lock_inventory, new_and_changed
+from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.staging.merging import new_and_changed
 from dynamo_ops.inventory.staging.pull import staged_pull
 
 SILENT_AT_MOST = timedelta(hours=3)
@@ -61,7 +62,7 @@ def merge_sites(
     key = {"run_key": run_key, "source": source}
     silent = {"silent": max(SILENT_AT_MOST, 2 * every)}
     with db.begin() as connection:
-        lock_inventory(connection)
+        hold(connection, Lock.INVENTORY)
         staged_pull(connection, run_key, source, "sites")
         connection.execute(text(_SITES_OF_RUN), key)
         connection.execute(text("CREATE TEMPORARY TABLE sites_before ON COMMIT DROP AS SELECT * FROM sites"))
@@ -84,7 +85,7 @@ def refresh_statuses(db: Database, *, stable_h: float) -> int:
     Returns how many changed. Safe to repeat; every merge of sites does it too.
     """
     with db.begin() as connection:
-        lock_inventory(connection)
+        hold(connection, Lock.INVENTORY)
         return apply_statuses(connection, stable_h)
 
 

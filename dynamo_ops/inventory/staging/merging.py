@@ -1,21 +1,8 @@
-"""What all that write datasets, sites and replicas from outside share: one at a time, and how many rows it was."""
+"""How many rows an upsert inserted, and how many it changed."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, text
-
-
-def lock_inventory(connection: Connection) -> None:
-    """One merge, injection or invalidation at a time, until the end of the transaction.
-
-    Two that insert the same names in another order would wait for each other.
-    """
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('dynamo_ops.inventory.catalogue.merge'))"))
-
-
-def keep_inventory(connection: Connection) -> None:
-    """No merge, injection or invalidation until the end of the transaction; others that ask for the same may go on."""
-    connection.execute(text("SELECT pg_advisory_xact_lock_shared(hashtext('dynamo_ops.inventory.catalogue.merge'))"))
 
 
 def new_and_changed(connection: Connection, upsert: str) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.database.locks import Lock, hold
 
 OVERLAP = timedelta(minutes=10)
 """Asked again at the start of every pull: clocks differ, and a source may show a change late."""
@@ -280,11 +281,9 @@ def lock_staged(connection: Connection, run_key: str, source: str, page: int | N
     settings = ("idle_in_transaction_session_timeout = :t", "tcp_keepalives_idle = 60", "tcp_keepalives_interval = 30")
     for setting in settings:
         connection.execute(text(f"SET LOCAL {setting}"), {"t": SILENT_AT_MOST})
-    whole = "pg_advisory_xact_lock" + ("" if page is None else "_shared")
-    connection.execute(text(f"SELECT {whole}(hashtextextended(:key, 0))"), {"key": f"staging {source} {run_key}"})
+    hold(connection, Lock.STAGED_RUN, source, run_key, shared=page is not None)
     if page is not None:
-        key = {"key": f"staging {page} {source} {run_key}"}
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), key)
+        hold(connection, Lock.STAGED_PAGE, page, source, run_key)
 
 
 def _clear(connection: Connection, table: str, run_key: str, source: str, page: int | None = None) -> None:

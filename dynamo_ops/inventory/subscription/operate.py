@@ -16,7 +16,10 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.rows import read_rows
-from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sources_of, sql_list
+from dynamo_ops.inventory.replica import block_replica
+from dynamo_ops.inventory.replica.copies import has_no_file, is_block_awaited
+from dynamo_ops.inventory.replica.empty import drop_empty
+from dynamo_ops.inventory.states import SubscriptionEvent, sources_of, sql_list
 from dynamo_ops.inventory.subscription.selection import Selection, take
 from dynamo_ops.inventory.subscription.subscribe import reopen
 
@@ -121,11 +124,13 @@ def cancel(db: Database, selection: Selection, *, by: str, reason: str, disown: 
             FROM selected x WHERE s.id = x.id AND ({ALLOWED["cancel"]})"""),
             {"note": note},
         )
-        disowned = connection.execute(text(_DISOWN)).rowcount
-        removed = connection.execute(text(_REMOVE_EMPTY)).rowcount
-        if removed:
-            connection.execute(text(_REMOVE_HOLLOW))
-        return Touched(touched.rows, touched.num_more_files, disowned, removed, touched.num_unowned)
+        # Subscribed for by somebody else since it was looked at: then it stays theirs.
+        forsaken = (
+            f"SELECT block_id, site_id FROM wanted WHERE NOT {is_block_awaited('wanted.block_id', 'wanted.site_id')}"
+        )
+        disowned = block_replica.disown(connection, forsaken, only_incomplete=True)
+        dropped = drop_empty(connection, "SELECT block_id, site_id FROM wanted")
+        return Touched(touched.rows, touched.num_more_files, disowned, dropped.num_block_replicas, touched.num_unowned)
 
 
 def _reopen(db: Database, move: Move, selection: Selection, by: str, reason: str) -> Touched:
@@ -173,7 +178,7 @@ def _prepare_cancel(connection: Connection, *, disown: bool) -> Touched:
             num_block_replicas=int(replicas),
         )
     more = connection.execute(text(_WIDEN)).rowcount if replicas else 0
-    removed = connection.execute(text(f"SELECT count(*) FROM wanted w WHERE {_HAS_NO_FILE}")).scalar_one()
+    removed = connection.execute(text(f"SELECT count(*) FROM wanted WHERE {has_no_file('wanted')}")).scalar_one()
     unowned = connection.execute(
         text("""
         SELECT count(DISTINCT (r.block_id, r.site_id)) FROM selected x
@@ -190,25 +195,3 @@ _WIDEN = f"""
     FROM wanted w JOIN files f ON f.block_id = w.block_id
     JOIN subscriptions s ON s.file_id = f.id AND s.site_id = w.site_id
     WHERE s.action = 'copy' AND ({ALLOWED["cancel"]}) AND NOT EXISTS (SELECT FROM selected x WHERE x.id = s.id)"""
-
-_HAS_NO_FILE = """NOT EXISTS (
-    SELECT FROM block_replica_files p WHERE p.block_id = w.block_id AND p.site_id = w.site_id)"""
-
-# Wished for by somebody else since it was looked at: then it stays theirs.
-_HAS_NO_WISH = f"""NOT EXISTS (
-    SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.site_id = w.site_id
-    WHERE f.block_id = w.block_id AND s.action = 'copy' AND s.state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)}))"""
-
-_DISOWN = f"""
-    UPDATE block_replicas r SET group_id = NULL FROM wanted w
-    WHERE r.block_id = w.block_id AND r.site_id = w.site_id AND NOT r.is_complete AND {_HAS_NO_WISH}"""
-
-_REMOVE_EMPTY = f"""
-    DELETE FROM block_replicas r USING wanted w
-    WHERE r.block_id = w.block_id AND r.site_id = w.site_id AND NOT r.is_complete AND r.group_id IS NULL
-      AND {_HAS_NO_FILE}"""
-
-_REMOVE_HOLLOW = """
-    DELETE FROM dataset_replicas d USING (SELECT DISTINCT dataset_id, site_id FROM wanted) w
-    WHERE d.dataset_id = w.dataset_id AND d.site_id = w.site_id AND NOT d.is_growing AND NOT EXISTS (
-      SELECT FROM block_replicas r WHERE r.dataset_id = d.dataset_id AND r.site_id = d.site_id)"""

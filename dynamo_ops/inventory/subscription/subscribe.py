@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sources_of, sql_list
 
 Action = Literal["copy", "delete"]
@@ -99,9 +100,8 @@ def subscribe_blocks(
     files that are there; those not there yet, but wished for, are wished away too, which cancels their copies.
     """
     source = blocks_sql if " " in blocks_sql.strip() else f"SELECT block_id, site_id FROM {blocks_sql}"
-    present = """EXISTS (SELECT FROM block_replicas r WHERE r.block_id = b.block_id AND r.site_id = b.site_id
-        AND (r.is_complete OR EXISTS (SELECT FROM block_replica_files p
-             WHERE p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = f.id)))"""
+    present = f"""EXISTS (SELECT FROM block_replicas r WHERE r.block_id = b.block_id AND r.site_id = b.site_id
+        AND {is_present("f.id", "r")})"""
     opposite = f"""EXISTS (SELECT FROM subscriptions s WHERE s.file_id = f.id AND s.site_id = b.site_id
         AND s.action = '{"delete" if action == "copy" else "copy"}' AND s.state IN ({_ACTIVE}))"""
     condition = f"({'NOT ' if action == 'copy' else ''}{present} OR {opposite})"

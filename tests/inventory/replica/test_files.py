@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynamo_ops.inventory.replica import files as replicas
-from tests.inventory.factory import SIZE, Inventory
+from tests.inventory.factory import SIZE, Inventory, fill_changed
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def change(inventory: Inventory, kind: str, lfns: list[str]) -> replicas.Replica
         schema={"file_id": pl.Int64, "site_id": pl.Int64},
     )
     with inventory.db.begin() as connection:
-        replicas.fill_changed(connection, frame)
-        return replicas.add_files(connection) if kind == "add" else replicas.remove_files(connection)
+        fill_changed(connection, frame)
+        return replicas.arrive(connection) if kind == "add" else replicas.leave(connection)
 
 
 def test_grows_until_complete(stock: Inventory) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event, text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.replica import files as replicas
-from dynamo_ops.inventory.replica.grown import KEEP_OLD_FILES, MAKE_INCOMPLETE
+from tests.inventory.factory import fill_changed
 from tests.inventory.told import LATER, UNTIL, block, dataset, file, merge, site, sync_sites
 
 BLOCK = "/A/B-v1/C#b1"
@@ -58,13 +58,17 @@ def change(db: Database, connection: Connection, what: Callable[[Connection], ob
     """Files came to a site, or went."""
     rows = db.frame("SELECT f.id, f.lfn, s.id AS site_id FROM files AS f, sites AS s WHERE s.name = $1", (at,))
     changed = rows.filter(pl.col("lfn").is_in(lfns)).rename({"id": "file_id"})
-    replicas.fill_changed(connection, changed)
+    fill_changed(connection, changed)
     what(connection)
 
 
 def until_done_or_waiting(db: Database, task: Future[None]) -> None:
     while not task.done() and not db.frame(WAITING).item():
         time.sleep(0.01)
+
+
+KEEP_OLD_FILES = "INSERT INTO block_replica_files"
+MAKE_INCOMPLETE = "UPDATE block_replicas AS replica SET is_complete"
 
 
 @GROWTH
@@ -74,7 +78,7 @@ def test_a_file_that_is_deleted_meanwhile_does_not_come_back(
     placed(database, "/a/1", "/a/2")
     with ThreadPoolExecutor() as pool:
         with database.begin() as connection:
-            change(database, connection, replicas.remove_files, "T2_X", "/a/1")
+            change(database, connection, replicas.leave, "T2_X", "/a/1")
             growth = pool.submit(grow, database)
             until_done_or_waiting(database, growth)
         growth.result()
@@ -92,7 +96,7 @@ def test_what_is_copied_meanwhile_is_counted_with_the_new_files(
 
     def arrive() -> None:
         with database.begin() as connection:
-            change(database, connection, replicas.add_files, at, *(["/a/2"] if at == "T2_X" else ["/a/1", "/a/2"]))
+            change(database, connection, replicas.arrive, at, *(["/a/2"] if at == "T2_X" else ["/a/1", "/a/2"]))
 
     with ThreadPoolExecutor() as pool:
 
@@ -115,12 +119,12 @@ def test_a_deletion_and_a_growth_do_not_wait_in_a_circle(database: Database, gro
 
     def vanish() -> None:
         with database.begin() as connection:
-            change(database, connection, replicas.remove_files, "T2_X", "/a/1")
+            change(database, connection, replicas.leave, "T2_X", "/a/1")
 
     with ThreadPoolExecutor() as pool:
 
         def meanwhile(*given: object) -> None:
-            if not tasks and str(given[2]).strip().startswith(MAKE_INCOMPLETE.strip()):
+            if not tasks and str(given[2]).strip().startswith(MAKE_INCOMPLETE):
                 tasks.append(pool.submit(vanish))
                 until_done_or_waiting(database, tasks[0])
 

@@ -15,12 +15,12 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.catalogue.faults import Faults
 from dynamo_ops.inventory.catalogue.injection import checks as checks
 from dynamo_ops.inventory.catalogue.injection import writes as writes
 from dynamo_ops.inventory.catalogue.injection.document import Injected, read_document
 from dynamo_ops.inventory.catalogue.injection.writes import Count
-from dynamo_ops.inventory.staging.merging import lock_inventory
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def inject(
     injected = read_document(document)
     del document
     with db.begin() as connection:
-        lock_inventory(connection)
+        hold(connection, Lock.INVENTORY)
         connection.execute(text("SET LOCAL work_mem = '128MB'"))
         say(f"uploading {injected.files.height:,} files in {injected.blocks.height:,} blocks")
         _upload(connection, injected)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.inventory.replica.grown import ALL_REPLICAS, KEEP_OLD_FILES, MAKE_INCOMPLETE, lock_replicas
+from dynamo_ops.inventory.replica import declared
+from dynamo_ops.inventory.replica.grown import grow, keep_old_files
 from dynamo_ops.inventory.site.quota import change_quotas
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE
 from dynamo_ops.inventory.staging.merging import new_and_changed
@@ -17,11 +18,9 @@ TABLES = (
     "new_blocks",
     "new_files",
     "grown_blocks",
-    "wanted_copies",
-    "new_replicas",
-    "changed_copies",
+    *declared.TABLES,
 )
-"""Temporary tables made here."""
+"""Temporary tables made on the way."""
 
 
 class Count(NamedTuple):
@@ -88,38 +87,29 @@ def write_catalogue(connection: Connection) -> Catalogue:
     num_blocks = connection.execute(text(_INSERT_BLOCKS)).one()[0]
     changed = _rows(connection, _CHANGE_BLOCKS)
     blocks = Count(num_blocks, changed, _total(connection, "injected_blocks") - num_blocks - changed)
-    _take_replicas(connection)
+    _run(connection, *_GROWN_BLOCKS)
+    declared.take(connection)
     num_files, new_bytes = connection.execute(text(_INSERT_FILES)).one()
     _run(connection, "ANALYZE new_blocks", "ANALYZE new_files")
     filled = _rows(connection, _FILL_CHECKSUMS)
     files = Count(num_files, filled, _total(connection, "injected_files") - num_files - filled)
-    _run(connection, KEEP_OLD_FILES)
-    incomplete = _rows(connection, MAKE_INCOMPLETE)
+    incomplete = keep_old_files(connection)
     _run(connection, _SUM_BLOCKS, _SUM_DATASETS)
-    grown = _rows(connection, _GROW_REPLICAS)
+    grown = grow(connection, "SELECT id AS block_id, dataset_id FROM new_blocks")
     return Catalogue(datasets, blocks, files, new_bytes, incomplete, grown)
-
-
-def _take_replicas(connection: Connection) -> None:
-    """``wanted_copies``; those that lack are made. In the order of ``inventory.replica.files``: dataset replicas, new
-    block replicas, locks. What was removed before the locks were there is made again."""
-    _run(connection, *_WANT_COPIES, *_ADD_REPLICAS)
-    lock_replicas(connection, f"{ALL_REPLICAS} UNION SELECT block_id, site_id FROM wanted_copies")
-    _run(connection, *_ADD_REPLICAS, "ANALYZE changed_copies")
 
 
 def write_dataset_replicas(connection: Connection) -> Count:
     """Where they are, and whether they grow, for whom. Of known ones only what the document says."""
     new = _total(connection, "new_replicas")
-    changed = connection.execute(text(_CHANGE_DATASET_REPLICAS)).scalar_one()
+    changed = declared.change_dataset_replicas(connection)
     return Count(new, changed, _total(connection, "injected_replicas") - new - changed)
 
 
 def write_block_replicas(connection: Connection) -> tuple[Count, int]:
     """What is there: all of the block, or the files that are named beside those that are known to be there. Also the
     bytes of those new or changed."""
-    _run(connection, *_ADD_FILES, _CHANGE_COPIES, _FORGET_LISTS)
-    new, changed, size_bytes = connection.execute(text(_COUNT_COPIES)).one()
+    new, changed, size_bytes = declared.fill(connection)
     total = _total(connection, "wanted_copies")
     return Count(new, changed, total - new - changed), size_bytes
 
@@ -298,125 +288,9 @@ _SUM_DATASETS = """
     WHERE d.id = b.dataset_id
       AND (d.size_bytes, d.num_blocks, d.num_files) IS DISTINCT FROM (b.size_bytes, b.num_blocks, b.num_files)"""
 
-_GROW_REPLICAS = """
-    INSERT INTO block_replicas (block_id, site_id, dataset_id, group_id, is_complete, size_bytes, last_update_at)
-    SELECT n.id, g.site_id, g.dataset_id, g.group_id, false, 0, now()
-    FROM new_blocks AS n JOIN dataset_replicas AS g ON g.dataset_id = n.dataset_id AND g.is_growing
-    ON CONFLICT DO NOTHING"""
-
-# One row a block replica. ``copy``: the row that names its files; null: all of them are there. ``place``: of the block
-# in the document, null where the whole dataset is meant. ``is_complete`` at first: a new one can be made so at once.
-_WANT_COPIES = (
+_GROWN_BLOCKS = (
     f"""CREATE TEMPORARY TABLE grown_blocks ON COMMIT DROP AS
         SELECT DISTINCT b.id AS block_id FROM injected_files AS i JOIN ({_BLOCK_IDS}) AS b ON b.row = i.block
         WHERE NOT EXISTS (SELECT FROM known_files AS k WHERE k.block = i.block AND k.place = i.place)""",
     "ANALYZE grown_blocks",
-    """CREATE TEMPORARY TABLE wanted_copies ON COMMIT DROP AS
-       WITH replicas AS (
-           SELECT r.row, r.all_blocks, r.is_custodial, r.has_group, s.id AS site_id, d.id AS dataset_id,
-                  g.id AS group_id
-           FROM injected_replicas AS r JOIN datasets AS d ON d.name = r.dataset JOIN sites AS s ON s.name = r.site
-           LEFT JOIN groups AS g ON g.name = r."group"),
-       wanted AS (
-           SELECT r.row AS replica, NULL::bigint AS place, b.id AS block_id, r.site_id, r.dataset_id, r.has_group,
-                  r.group_id, r.is_custodial, NULL::bigint AS copy, b.size_bytes, b.last_update_at
-           FROM replicas AS r JOIN blocks AS b ON b.dataset_id = r.dataset_id WHERE r.all_blocks
-           UNION ALL
-           SELECT r.row, c.place, b.id, r.site_id, r.dataset_id, c.has_group OR r.has_group,
-                  CASE WHEN c.has_group THEN g.id ELSE r.group_id END, coalesce(c.is_custodial, r.is_custodial),
-                  CASE WHEN NOT c.all_files THEN c.row END, b.size_bytes, b.last_update_at
-           FROM replicas AS r JOIN injected_copies AS c ON c.replica = r.row
-           JOIN blocks AS b ON b.dataset_id = r.dataset_id AND b.name = c.block
-           LEFT JOIN groups AS g ON g.name = c."group")
-       SELECT w.*, w.copy IS NULL AND g.block_id IS NULL AS is_complete
-       FROM wanted AS w LEFT JOIN grown_blocks AS g USING (block_id)""",
-    "ANALYZE wanted_copies",
-    "CREATE TEMPORARY TABLE new_replicas (dataset_id bigint, site_id smallint) ON COMMIT DROP",
-    """CREATE TEMPORARY TABLE changed_copies (block_id bigint, site_id smallint, is_new boolean,
-                                              PRIMARY KEY (block_id, site_id)) ON COMMIT DROP""",
 )
-
-_ADD_REPLICAS = (
-    """WITH made AS (
-           INSERT INTO dataset_replicas (dataset_id, site_id)
-           SELECT d.id, s.id
-           FROM injected_replicas AS r JOIN datasets AS d ON d.name = r.dataset JOIN sites AS s ON s.name = r.site
-           WHERE NOT EXISTS (SELECT FROM dataset_replicas AS o WHERE o.dataset_id = d.id AND o.site_id = s.id)
-           ORDER BY d.id, s.id ON CONFLICT DO NOTHING RETURNING dataset_id, site_id)
-       INSERT INTO new_replicas SELECT dataset_id, site_id FROM made""",
-    """WITH made AS (
-           INSERT INTO block_replicas
-               (block_id, site_id, dataset_id, group_id, is_complete, is_custodial, size_bytes, last_update_at)
-           SELECT w.block_id, w.site_id, w.dataset_id, w.group_id, w.is_complete, coalesce(w.is_custodial, false),
-                  CASE WHEN w.is_complete THEN w.size_bytes ELSE 0 END, w.last_update_at
-           FROM wanted_copies AS w
-           WHERE NOT EXISTS (SELECT FROM block_replicas AS o WHERE o.block_id = w.block_id AND o.site_id = w.site_id)
-           ORDER BY w.block_id, w.site_id ON CONFLICT DO NOTHING RETURNING block_id, site_id)
-       INSERT INTO changed_copies SELECT block_id, site_id, true FROM made""",
-)
-
-_CHANGE_DATASET_REPLICAS = """
-    WITH told AS (
-        SELECT d.id AS dataset_id, s.id AS site_id, r.growing, r.has_group, g.id AS group_id
-        FROM injected_replicas AS r JOIN datasets AS d ON d.name = r.dataset JOIN sites AS s ON s.name = r.site
-        LEFT JOIN groups AS g ON g.name = r."group"),
-    wanted AS (
-        SELECT t.dataset_id, t.site_id, k.is_growing,
-               CASE WHEN NOT k.is_growing THEN CASE WHEN t.growing IS NULL THEN o.group_id END
-                    WHEN t.has_group THEN t.group_id ELSE o.group_id END AS group_id
-        FROM told AS t JOIN dataset_replicas AS o USING (dataset_id, site_id),
-        LATERAL (SELECT coalesce(t.growing, o.is_growing) AS is_growing) AS k),
-    changed AS (
-        UPDATE dataset_replicas AS o SET is_growing = w.is_growing, group_id = w.group_id
-        FROM wanted AS w WHERE w.dataset_id = o.dataset_id AND w.site_id = o.site_id
-          AND (o.is_growing, o.group_id) IS DISTINCT FROM (w.is_growing, w.group_id)
-        RETURNING o.dataset_id, o.site_id)
-    SELECT count(*) FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM new_replicas AS n WHERE n.dataset_id = c.dataset_id AND n.site_id = c.site_id)"""
-
-# A complete replica lists no files: those that are named are there.
-_ADD_FILES = (
-    """WITH come AS (
-           INSERT INTO block_replica_files (block_id, site_id, file_id)
-           SELECT w.block_id, w.site_id, f.id
-           FROM wanted_copies AS w JOIN injected_copy_files AS i ON i.copy = w.copy
-           JOIN files AS f ON md5(f.lfn)::uuid = md5(i.lfn)::uuid
-           JOIN block_replicas AS r ON r.block_id = w.block_id AND r.site_id = w.site_id AND NOT r.is_complete
-           ON CONFLICT DO NOTHING RETURNING block_id, site_id)
-       INSERT INTO changed_copies SELECT DISTINCT block_id, site_id, false FROM come ON CONFLICT DO NOTHING""",
-    """UPDATE wanted_copies AS w
-       SET size_bytes = n.size_bytes, is_complete = w.copy IS NULL OR n.was_complete OR n.num_present = n.num_files
-       FROM (SELECT w.block_id, w.site_id, r.is_complete AS was_complete, b.num_files, count(f.id) AS num_present,
-                    CASE WHEN w.copy IS NULL OR r.is_complete THEN b.size_bytes
-                         ELSE coalesce(sum(f.size_bytes), 0)::bigint END AS size_bytes
-             FROM wanted_copies AS w JOIN block_replicas AS r USING (block_id, site_id)
-             JOIN blocks AS b ON b.id = w.block_id
-             LEFT JOIN block_replica_files AS p ON w.copy IS NOT NULL AND NOT r.is_complete
-                 AND p.block_id = w.block_id AND p.site_id = w.site_id
-             LEFT JOIN files AS f ON f.id = p.file_id
-             WHERE NOT w.is_complete
-             GROUP BY w.block_id, w.site_id, w.copy, r.is_complete, b.num_files, b.size_bytes) AS n
-       WHERE w.block_id = n.block_id AND w.site_id = n.site_id""",
-)
-
-_CHANGE_COPIES = """
-    WITH different AS (
-        UPDATE block_replicas AS r
-        SET group_id = CASE WHEN w.has_group THEN w.group_id ELSE r.group_id END, is_complete = w.is_complete,
-            size_bytes = w.size_bytes, is_custodial = coalesce(w.is_custodial, r.is_custodial)
-        FROM wanted_copies AS w
-        WHERE w.block_id = r.block_id AND w.site_id = r.site_id
-          AND (r.group_id, r.is_complete, r.size_bytes, r.is_custodial) IS DISTINCT FROM
-              (CASE WHEN w.has_group THEN w.group_id ELSE r.group_id END, w.is_complete, w.size_bytes,
-               coalesce(w.is_custodial, r.is_custodial))
-        RETURNING r.block_id, r.site_id)
-    INSERT INTO changed_copies SELECT block_id, site_id, false FROM different ON CONFLICT DO NOTHING"""
-
-_FORGET_LISTS = """
-    DELETE FROM block_replica_files AS p USING wanted_copies AS w
-    WHERE p.block_id = w.block_id AND p.site_id = w.site_id AND w.is_complete"""
-
-_COUNT_COPIES = """
-    SELECT count(*) FILTER (WHERE c.is_new), count(*) FILTER (WHERE NOT c.is_new),
-           coalesce(sum(w.size_bytes), 0)::bigint
-    FROM changed_copies AS c JOIN wanted_copies AS w USING (block_id, site_id)"""

@@ -12,17 +12,10 @@ import polars as pl
 import pytest
 
 from dynamo_ops.base.errors import InventoryError, PlanError, RetryableRemoteError
-from dynamo_ops.consistency.checks import (
-    CompareSummary,
-    RepairSummary,
-    compare_lists,
-    list_inventory,
-    list_storage,
-    repair,
-    start_check,
-)
 from dynamo_ops.consistency.inventory_list import write_inventory_list
+from dynamo_ops.consistency.repair import RepairSummary, repair
 from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
+from dynamo_ops.consistency.tasks import CompareSummary, compare_lists, list_inventory, list_storage, start_check
 from tests.inventory.factory import Inventory
 from tests.world import World
 

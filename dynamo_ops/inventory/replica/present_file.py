@@ -1,0 +1,61 @@
+"""The only writer of ``block_replica_files``: which files an incomplete block replica has. A complete one lists none.
+
+Set-wise, and only by who holds the lock of the block replica.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+
+def add(connection: Connection, files: str, *, note_in: str | None = None) -> None:
+    """``files`` (block_id, site_id, file_id) are there.
+
+    ``note_in``: a table (block_id, site_id, is_new) of the transaction where replicas that had not listed one are
+    noted.
+    """
+    insert = f"""
+        INSERT INTO block_replica_files (block_id, site_id, file_id)
+        SELECT block_id, site_id, file_id FROM ({files}) AS present ON CONFLICT DO NOTHING"""
+    if note_in is not None:
+        insert = f"""
+            WITH added AS ({insert} RETURNING block_id, site_id)
+            INSERT INTO {note_in} (block_id, site_id, is_new)
+            SELECT DISTINCT block_id, site_id, false FROM added ON CONFLICT DO NOTHING"""
+    connection.execute(text(insert))
+
+
+def add_all(connection: Connection, replicas: str) -> None:
+    """Every file of the block is listed of ``replicas`` (block_id, site_id), which are complete until now."""
+    add(
+        connection,
+        f"""SELECT complete.block_id, complete.site_id, file.id AS file_id
+            FROM ({replicas}) AS complete JOIN files AS file ON file.block_id = complete.block_id""",
+    )
+
+
+def remove(connection: Connection, files: str) -> None:
+    """``files`` (block_id, site_id, file_id) are not there any more."""
+    connection.execute(
+        text(f"""
+        DELETE FROM block_replica_files AS listed USING ({files}) AS gone
+        WHERE listed.block_id = gone.block_id AND listed.site_id = gone.site_id AND listed.file_id = gone.file_id""")
+    )
+
+
+def remove_everywhere(connection: Connection, files: str) -> None:
+    """``files`` (block_id, file_id) leave the inventory."""
+    connection.execute(
+        text(f"""
+        DELETE FROM block_replica_files AS listed USING ({files}) AS gone
+        WHERE listed.block_id = gone.block_id AND listed.file_id = gone.file_id""")
+    )
+
+
+def forget(connection: Connection, replicas: str) -> None:
+    """``replicas`` (block_id, site_id) are complete: a list would say nothing."""
+    connection.execute(
+        text(f"""
+        DELETE FROM block_replica_files AS listed USING ({replicas}) AS complete
+        WHERE listed.block_id = complete.block_id AND listed.site_id = complete.site_id""")
+    )
