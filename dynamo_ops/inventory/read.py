@@ -84,8 +84,22 @@ _QUERIES: dict[str, tuple[str, Schema]] = {
            WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())""",
         frames.LOCKS,
     ),
-    "attribute_values": ("SELECT dataset_id, name, value FROM dataset_attributes", frames.ATTRIBUTE_VALUES),
-    "attributes": ("SELECT name, produced_at FROM attributes", frames.ATTRIBUTES),
+    # What sources report of datasets (``inventory.properties``) is as fresh as the metadata are.
+    "attribute_values": (
+        """SELECT dataset_id, name, value FROM dataset_attributes
+           UNION ALL SELECT dataset.id, property.key, CAST(property.value AS double precision)
+           FROM datasets AS dataset CROSS JOIN LATERAL jsonb_each(dataset.properties) AS property
+           WHERE dataset.properties <> '{}'""",
+        frames.ATTRIBUTE_VALUES,
+    ),
+    "attributes": (
+        """SELECT name, produced_at FROM attributes
+           UNION ALL SELECT DISTINCT property.key,
+                            coalesce((SELECT max(merged_until) FROM source_states), now())
+           FROM datasets AS dataset CROSS JOIN LATERAL jsonb_object_keys(dataset.properties) AS property (key)
+           WHERE dataset.properties <> '{}'""",
+        frames.ATTRIBUTES,
+    ),
     "partial_files": ("SELECT block_id, site_id, file_id FROM block_replica_files", frames.PARTIAL_FILES),
 }
 

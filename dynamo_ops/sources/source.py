@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import polars as pl
 
 from dynamo_ops.inventory.frames import UTC, Schema
+from dynamo_ops.inventory.properties import reported
 
 DATASETS: Schema = {
     "dataset": pl.String,
@@ -17,6 +18,7 @@ DATASETS: Schema = {
     "software_release": pl.String,
     "last_update_at": UTC,
 }
+"""A source may give more: a column for each of ``inventory.properties.PROPERTIES`` that it knows."""
 BLOCKS: Schema = {
     "dataset": pl.String,
     "block": pl.String,
@@ -36,6 +38,11 @@ FILES: Schema = {
 SITES: Schema = {"site": pl.String, "storage_type": pl.String, "status": pl.String, "endpoints": pl.String}
 
 
+def dataset_columns(frame: pl.DataFrame) -> list[str]:
+    """The columns DATASETS, and those of the properties that the frame has."""
+    return [*DATASETS, *(declared.name for declared in reported(frame.columns))]
+
+
 class Details(NamedTuple):
     """What is in some datasets. ``blocks``: one row a block, ``files``: one row a file, columns BLOCKS and FILES.
 
@@ -53,7 +60,7 @@ class MetadataSource(Protocol):
     name: str
 
     def datasets(self, since: datetime | None, until: datetime) -> pl.DataFrame:
-        """Datasets changed in [since, until], all of them up to ``until`` if ``since`` is None (columns DATASETS)."""
+        """Datasets changed in [since, until], all up to ``until`` if ``since`` is None (``dataset_columns``)."""
         ...
 
     def count_datasets(self) -> int:

@@ -103,7 +103,8 @@ class Inventory:
             )
         self.rows(
             """UPDATE blocks b SET num_files = x.n, size_bytes = x.s FROM (
-            SELECT count(*) AS n, coalesce(sum(size_bytes), 0) AS s FROM files WHERE block_id = :b) x WHERE b.id = :b""",
+            SELECT count(*) AS n, coalesce(sum(size_bytes), 0) AS s FROM files WHERE block_id = :b) x
+            WHERE b.id = :b""",
             b=block_id,
         )
         self.block_ids[name], self.files_of[name] = block_id, lfns

@@ -55,7 +55,8 @@ class Group(Base):
 
 
 class Dataset(Base):
-    """A dataset. ``size_bytes`` and ``num_files`` are sums over its blocks, kept by the merge."""
+    """A dataset. ``size_bytes`` and ``num_files`` are sums over its blocks, kept by the merge. ``properties``: numbers
+    by name, what ``inventory.properties`` declares."""
 
     __tablename__ = "datasets"
     __table_args__ = (one_of("status", *DATASET_STATUSES), CheckConstraint("size_bytes >= 0", name="size"))
@@ -69,6 +70,7 @@ class Dataset(Base):
     num_blocks: Mapped[int] = mapped_column(server_default=text("0"))
     num_files: Mapped[int] = mapped_column(server_default=text("0"))
     last_update_at: Mapped[datetime]
+    properties: Mapped[dict[str, float]] = mapped_column(JSONB, server_default=text("'{}'"))
 
 
 class Block(Base):

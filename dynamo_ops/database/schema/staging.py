@@ -65,6 +65,7 @@ class StagedDataset(Base):
     is_open: Mapped[bool | None]
     software_release: Mapped[str | None]
     last_update_at: Mapped[datetime | None]
+    properties: Mapped[dict[str, float] | None] = mapped_column(JSONB)
     is_listed: Mapped[bool] = mapped_column(server_default=text("true"))
     has_details: Mapped[bool] = mapped_column(server_default=text("false"))
 

@@ -212,7 +212,9 @@ _TOLD_DATASETS = f"""
            CASE WHEN k.wins AND s.is_listed THEN :until ELSE o.state_until END AS state_until,
            CASE WHEN k.names_release THEN s.software_release ELSE d.software_release END AS software_release,
            CASE WHEN k.names_release AND s.is_listed AND s.software_release IS NOT NULL THEN s.last_update_at
-                ELSE o.release_at END AS release_at
+                ELSE o.release_at END AS release_at,
+           CASE WHEN k.wins THEN coalesce(d.properties, '{{}}') || coalesce(s.properties, '{{}}')
+                ELSE coalesce(s.properties, '{{}}') || d.properties END AS properties
     FROM staged_datasets AS s
     LEFT JOIN (SELECT DISTINCT s.dataset FROM staged_blocks AS s WHERE {_OF_RUN}) AS b ON b.dataset = s.dataset
     LEFT JOIN datasets AS d ON d.name = s.dataset
@@ -228,8 +230,8 @@ _TOLD_DATASETS = f"""
     ORDER BY s.dataset, s.is_listed DESC, s.last_update_at DESC NULLS LAST, s.id DESC"""
 
 _INSERT_DATASETS = """
-    INSERT INTO datasets (name, status, is_open, software_release, last_update_at)
-    SELECT dataset, status, is_open, software_release, last_update_at
+    INSERT INTO datasets (name, status, is_open, software_release, last_update_at, properties)
+    SELECT dataset, status, is_open, software_release, last_update_at, properties
     FROM told_datasets WHERE is_new ORDER BY dataset"""
 
 _TOLD_BLOCKS = f"""
@@ -317,25 +319,27 @@ _SUM_BLOCKS = """
 _CHANGE_DATASETS = """
     WITH present AS (
         SELECT t.id, t.is_new, t.status, t.is_open OR coalesce(b.is_open, false) AS is_open, t.software_release,
-               t.last_update_at, coalesce(b.size_bytes, 0) AS size_bytes, coalesce(b.num_blocks, 0) AS num_blocks,
-               coalesce(b.num_files, 0) AS num_files
+               t.last_update_at, t.properties, coalesce(b.size_bytes, 0) AS size_bytes,
+               coalesce(b.num_blocks, 0) AS num_blocks, coalesce(b.num_files, 0) AS num_files
         FROM told_datasets AS t
         LEFT JOIN (SELECT dataset_id, bool_or(is_open) AS is_open, sum(size_bytes)::bigint AS size_bytes,
                           count(*) AS num_blocks, sum(num_files)::bigint AS num_files
                    FROM blocks WHERE dataset_id IN (SELECT id FROM told_datasets) GROUP BY dataset_id) AS b
         ON b.dataset_id = t.id),
     different AS (
-        SELECT p.*, NOT p.is_new AND (d.status, d.is_open, d.software_release, d.last_update_at) IS DISTINCT FROM
-                    (p.status, p.is_open, p.software_release, p.last_update_at) AS is_changed
+        SELECT p.*, NOT p.is_new AND
+                    (d.status, d.is_open, d.software_release, d.last_update_at, d.properties) IS DISTINCT FROM
+                    (p.status, p.is_open, p.software_release, p.last_update_at, p.properties) AS is_changed
         FROM present AS p JOIN datasets AS d ON d.id = p.id
-        WHERE (d.status, d.is_open, d.software_release, d.last_update_at, d.size_bytes, d.num_blocks, d.num_files)
-              IS DISTINCT FROM
-              (p.status, p.is_open, p.software_release, p.last_update_at, p.size_bytes, p.num_blocks, p.num_files)),
+        WHERE (d.status, d.is_open, d.software_release, d.last_update_at, d.properties, d.size_bytes, d.num_blocks,
+               d.num_files) IS DISTINCT FROM
+              (p.status, p.is_open, p.software_release, p.last_update_at, p.properties, p.size_bytes, p.num_blocks,
+               p.num_files)),
     written AS (
         UPDATE datasets AS d
         SET status = p.status, is_open = p.is_open, software_release = p.software_release,
-            last_update_at = p.last_update_at, size_bytes = p.size_bytes, num_blocks = p.num_blocks,
-            num_files = p.num_files
+            last_update_at = p.last_update_at, properties = p.properties, size_bytes = p.size_bytes,
+            num_blocks = p.num_blocks, num_files = p.num_files
         FROM different AS p WHERE d.id = p.id
         RETURNING p.is_changed)
     SELECT count(*) FILTER (WHERE is_changed) FROM written"""

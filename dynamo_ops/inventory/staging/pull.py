@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.properties import with_properties
 
 OVERLAP = timedelta(minutes=10)
 """Asked again at the start of every pull: clocks differ, and a source may show a change late."""
@@ -99,7 +100,7 @@ def stage_datasets(
     """
     if page_size < 1:
         raise InventoryError(f"page_size is {page_size}, must be at least 1", source=source, value=page_size)
-    frame = frame.with_columns(is_listed=pl.lit(True))
+    frame = with_properties(frame).with_columns(is_listed=pl.lit(True))
     if since is not None:
         frame = pl.concat([frame, _open_datasets(db, source).join(frame, on="dataset", how="anti")])
     page_size = max(page_size, -(-frame.height // max_pages)) if max_pages else page_size
@@ -185,7 +186,7 @@ def _open_datasets(db: Database, source: str) -> pl.DataFrame:
     """Open datasets that the source told of last, or nobody, as the inventory has them."""
     return db.frame(
         "SELECT d.name AS dataset, d.status, coalesce(o.is_open, d.status = 'production') AS is_open,"
-        " d.software_release, d.last_update_at, false AS is_listed"
+        " d.software_release, d.last_update_at, d.properties::text AS properties, false AS is_listed"
         " FROM datasets AS d LEFT JOIN dataset_sources AS o ON o.dataset_id = d.id"
         " WHERE d.is_open AND coalesce(o.source, $1) = $1 ORDER BY d.name",
         (source,),

@@ -15,6 +15,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from dynamo_ops.base.errors import PolicyError
+from dynamo_ops.inventory.properties import PROPERTIES
 
 ENTRY_POINT_GROUP = "dynamo_ops.policy_variables"
 NAME = re.compile(r"(?!(?:and|not|until|from|in|notin)$)[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?")
@@ -206,6 +207,18 @@ DATASETS = (
 )
 """Variables whose value is the dataset's, the same for all its replicas."""
 
+OF_PROPERTIES = tuple(
+    _dataset(
+        declared.name,
+        Type(declared.kind.value),
+        declared.doc,
+        "As the metadata source reported it.",
+        Attribute(declared.name),
+    )
+    for declared in PROPERTIES
+)
+"""Variables of what ``inventory.properties`` declares."""
+
 REPLICAS = (
     _replica(
         "dataset.on_tape",
@@ -394,7 +407,7 @@ SITES = (
 )
 """Variables of a site, and its state in a cycle."""
 
-BUILT_IN = (*DATASETS, *REPLICAS, *BLOCK_REPLICAS, *SITES)
+BUILT_IN = (*DATASETS, *OF_PROPERTIES, *REPLICAS, *BLOCK_REPLICAS, *SITES)
 
 ALIASES = {
     "replica.is_last_transfer_source": "blockreplica.is_last_transfer_source",

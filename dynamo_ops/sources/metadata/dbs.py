@@ -25,7 +25,7 @@ from dynamo_ops.sources.metadata.parts import fetched, joined
 from dynamo_ops.sources.reading.columns import Column, adler32_digits
 from dynamo_ops.sources.reading.http import HttpJson
 from dynamo_ops.sources.reading.records import Records
-from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
+from dynamo_ops.sources.source import BLOCKS, FILES, Details, dataset_columns
 
 STATUSES = {
     "VALID": "valid",
@@ -100,7 +100,8 @@ class DbsSource:
         if self._options.with_release:
             params["release_version"] = "*"
         told = self._http.frame(self._url("datasets"), self._datasets, params)
-        return _one_release(told.with_columns(is_open=pl.col("status") == "production").select(list(DATASETS)))
+        told = told.with_columns(is_open=pl.col("status") == "production")
+        return _one_release(told.select(dataset_columns(told)))
 
     def count_datasets(self) -> int:
         """All datasets of the pattern, of every status. DBS cannot count, so this lists their names."""

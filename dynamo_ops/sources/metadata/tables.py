@@ -7,12 +7,17 @@ from typing import Any
 
 import polars as pl
 
-from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES
+from dynamo_ops.inventory.properties import PROPERTIES
+from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, dataset_columns
 
 STATUSES = ("unknown", "deleted", "deprecated", "invalid", "production", "valid", "ignored")
-TABLES = {"datasets": DATASETS, "blocks": BLOCKS, "files": FILES}
+TABLES = {
+    "datasets": {**DATASETS, **{declared.name: declared.dtype for declared in PROPERTIES}},
+    "blocks": BLOCKS,
+    "files": FILES,
+}
 MAY_LACK: dict[str, dict[str, Any]] = {
-    "datasets": {"is_open": None, "software_release": None},
+    "datasets": {"is_open": None, "software_release": None, **{declared.name: None for declared in PROPERTIES}},
     "blocks": {},
     "files": {"adler32": None, "is_valid": True},
 }
@@ -30,4 +35,6 @@ def changed_in(datasets: pl.DataFrame, since: datetime | None, until: datetime) 
 
 def with_open(datasets: pl.DataFrame) -> pl.DataFrame:
     """Columns DATASETS; a dataset of which it is not told whether it is open is so while it is in production."""
-    return datasets.with_columns(pl.coalesce("is_open", pl.col("status") == "production")).select(list(DATASETS))
+    return datasets.with_columns(pl.coalesce("is_open", pl.col("status") == "production")).select(
+        dataset_columns(datasets)
+    )

@@ -18,6 +18,7 @@ import polars as pl
 
 from dynamo_ops.database.schema.catalogue import DATASET_STATUSES, SITE_STATUSES, STORAGE_TYPES
 from dynamo_ops.inventory.catalogue.faults import Faults
+from dynamo_ops.inventory.properties import PROPERTIES, PropertyKind
 
 Path = Callable[[int], str]
 """The place in the document of the n-th row of a list, or of lists one after the other."""
@@ -49,9 +50,23 @@ class Field:
     is_bare: bool = False
 
     @property
+    def json_kinds(self) -> set[type]:
+        """The types of Python that JSON gives for it."""
+        if self.kind is float:
+            return {float, int}
+        return {str if self.kind is datetime else self.kind}
+
+    @property
     def wanted(self) -> str:
         """What it must be, in words."""
-        words = {str: "a text", int: "a whole number", bool: "true or false", datetime: "a time", list: "a list"}
+        words = {
+            str: "a text",
+            int: "a whole number",
+            float: "a number",
+            bool: "true or false",
+            datetime: "a time",
+            list: "a list",
+        }
         return f"one of {', '.join(self.one_of)}" if self.one_of else words[self.kind]
 
 
@@ -66,7 +81,15 @@ SITES = (NAME, Field("storage_type", one_of=STORAGE_TYPES), Field("status", one_
 ENDPOINTS = (Field("protocol"), Field("prefix"))
 GROUPS = (NAME, Field("ownership_level", one_of=("dataset", "block")))
 QUOTAS = (Field("site"), Field("partition"), Field("quota_bytes", int))
-DATASETS = (NAME, STATUS, IS_OPEN, Field("software_release", is_needed=False, can_be_null=True), UPDATED)
+KINDS = {PropertyKind.NUMBER: float, PropertyKind.BOOLEAN: bool, PropertyKind.TIME: datetime}
+DATASETS = (
+    NAME,
+    STATUS,
+    IS_OPEN,
+    Field("software_release", is_needed=False, can_be_null=True),
+    UPDATED,
+    *(Field(declared.name, KINDS[declared.kind], is_needed=False) for declared in PROPERTIES),
+)
 BLOCKS = (NAME, IS_OPEN, UPDATED)
 FILES = (
     Field("lfn"),
@@ -79,6 +102,7 @@ COPY_FILES = (Field("lfn", is_bare=True),)
 DTYPES: Mapping[Any, Any] = {
     str: pl.String,
     int: pl.Int64,
+    float: pl.Float64,
     bool: pl.Boolean,
     datetime: pl.Datetime("us", "UTC"),
 }
@@ -262,8 +286,7 @@ def _column(rows: Sequence[Mapping[str, Any]], wanted: Field, path: Path, faults
     name = wanted.name
     values = [row.get(name) for row in rows]
     dtype = DTYPES[wanted.kind]
-    json_kind = str if wanted.kind is datetime else wanted.kind
-    right = {json_kind} if wanted.is_needed and not wanted.can_be_null else {json_kind, type(None)}
+    right = wanted.json_kinds if wanted.is_needed and not wanted.can_be_null else {*wanted.json_kinds, type(None)}
     if set(map(type, values)) <= right and (wanted.can_be_null or wanted.is_needed or _absent_only(rows, name, values)):
         try:
             series = _series(values, wanted, dtype)
@@ -288,6 +311,8 @@ def _absent_only(rows: Sequence[Mapping[str, Any]], name: str, values: list[Any]
 def _series(values: list[Any], wanted: Field, dtype: Any) -> pl.Series:
     if wanted.kind is datetime:
         values = [None if value is None else _time(value) for value in values]
+    if wanted.kind is float:
+        values = [None if value is None else float(value) for value in values]
     return pl.Series(values, dtype=dtype, strict=True)
 
 
@@ -310,7 +335,7 @@ def _fault(row: Mapping[str, Any], wanted: Field) -> str | None:
     got = f"must be {wanted.wanted}, got {value!r:.100}"
     if wanted.kind is datetime:
         return None if isinstance(value, str) and _is_time(value) else f"{got}; as in 2026-03-01T12:00:00Z"
-    if type(value) is not wanted.kind or (wanted.one_of and value not in wanted.one_of):
+    if type(value) not in wanted.json_kinds or (wanted.one_of and value not in wanted.one_of):
         return got
     if isinstance(value, str):
         return _text_fault(value)

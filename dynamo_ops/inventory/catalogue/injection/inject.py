@@ -21,6 +21,7 @@ from dynamo_ops.inventory.catalogue.injection import checks as checks
 from dynamo_ops.inventory.catalogue.injection import writes as writes
 from dynamo_ops.inventory.catalogue.injection.document import Injected, read_document
 from dynamo_ops.inventory.catalogue.injection.writes import Count
+from dynamo_ops.inventory.properties import with_properties
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _upload(connection: Connection, injected: Injected) -> None:
         injected.endpoints,
         injected.groups,
         injected.quotas,
-        injected.datasets,
+        with_properties(injected.datasets),
         injected.blocks,
         injected.files,
         injected.replicas,

@@ -215,23 +215,24 @@ _DATASETS = """
     FROM injected_datasets AS i"""
 
 _INSERT_DATASETS = f"""
-    INSERT INTO datasets (name, status, is_open, software_release, last_update_at)
+    INSERT INTO datasets (name, status, is_open, software_release, last_update_at, properties)
     SELECT name, coalesce(status, 'valid'), coalesce(is_open, false) OR has_open_block, software_release,
-           coalesce(last_update_at, now())
+           coalesce(last_update_at, now()), coalesce(CAST(properties AS jsonb), '{{}}')
     FROM ({_DATASETS}) AS i ORDER BY row
     ON CONFLICT (name) DO NOTHING"""
 
 _CHANGE_DATASETS = f"""
     UPDATE datasets AS d
     SET status = n.status, is_open = n.is_open, software_release = n.software_release,
-        last_update_at = n.last_update_at
+        last_update_at = n.last_update_at, properties = n.properties
     FROM (SELECT o.id, coalesce(i.status, o.status) AS status,
                  coalesce(i.is_open, o.is_open) OR i.has_open_block AS is_open,
                  coalesce(i.software_release, o.software_release) AS software_release,
-                 coalesce(i.last_update_at, o.last_update_at) AS last_update_at
+                 coalesce(i.last_update_at, o.last_update_at) AS last_update_at,
+                 o.properties || coalesce(CAST(i.properties AS jsonb), '{{}}') AS properties
           FROM ({_DATASETS}) AS i JOIN datasets AS o ON o.name = i.name) AS n
-    WHERE d.id = n.id AND (d.status, d.is_open, d.software_release, d.last_update_at)
-          IS DISTINCT FROM (n.status, n.is_open, n.software_release, n.last_update_at)"""
+    WHERE d.id = n.id AND (d.status, d.is_open, d.software_release, d.last_update_at, d.properties)
+          IS DISTINCT FROM (n.status, n.is_open, n.software_release, n.last_update_at, n.properties)"""
 
 _INSERT_BLOCKS = """
     WITH inserted AS (
