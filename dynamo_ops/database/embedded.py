@@ -149,7 +149,9 @@ def _server_user() -> str | None:
     """The system user to run as: None for ourselves, ``pgserver`` when we are root."""
     if os.geteuid() != 0:
         return None
-    ensure_user_exists(SERVER_USER)
+    with (PROGRAMS / "postgres").open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # two that start at the same time must not both make it
+        ensure_user_exists(SERVER_USER)
     return SERVER_USER
 
 
