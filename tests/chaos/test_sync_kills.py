@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import TypeVar
 
 import psycopg2
@@ -157,11 +159,11 @@ def test_chosen_point(new_sync: Prepared, sync_worker: Worker, undisturbed: Undi
 
 
 @pytest.fixture
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.EmbeddedPostgres]:
-    """A PostgreSQL that may be killed."""
-    folder = tmp_path_factory.mktemp("server")
-    yield embedded.start(folder, durable=False)
-    embedded.stop(folder)
+def own_server() -> Iterator[embedded.EmbeddedPostgres]:
+    """A PostgreSQL that may be killed; not below pytest's own folder, see ``folder`` of the embedded server's tests."""
+    with tempfile.TemporaryDirectory(prefix="dynamo-test-") as folder:
+        yield embedded.start(Path(folder), durable=False)
+        embedded.stop(Path(folder))
 
 
 def test_a_server_that_dies_in_a_merge_loses_what_was_staged_and_nothing_else(

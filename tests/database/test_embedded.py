@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,15 @@ from dynamo_ops.database.embedded import EmbeddedPostgres
 
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a space in its name; whatever runs in it is stopped afterwards."""
-    folder = tmp_path_factory.mktemp("a server") / "with a space"
-    yield folder
-    embedded.stop(folder)
+def folder() -> Iterator[Path]:
+    """A folder with a space in its name; whatever runs in it is stopped afterwards.
+
+    Not below pytest's own folder: that is closed to the server's user whenever another pytest begins.
+    """
+    with tempfile.TemporaryDirectory(prefix="dynamo-test-") as parent:
+        folder = Path(parent) / "with a space"
+        yield folder
+        embedded.stop(folder)
 
 
 def fetch(url: str, sql: str) -> object:
