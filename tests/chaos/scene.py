@@ -5,9 +5,12 @@ Every scene has a database and LFNs of its own; the grid is shared. Jobs and fil
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,6 +120,19 @@ class Scene:
         while any(job.job_state not in JOB_TERMINAL for job in self.own_jobs()):
             assert time.monotonic() < ends, "FTS does not end the jobs"
             time.sleep(0.01)
+
+    @contextmanager
+    def all_requests_end(self) -> Iterator[None]:
+        """Wait until the grid is done with what it is asked meanwhile: a killed process's PUT may come to disk late."""
+        before = self._connections()
+        yield
+        ends = time.monotonic() + PATIENCE_S
+        while self._connections() - before:
+            assert time.monotonic() < ends, "the grid does not end its requests"
+            time.sleep(0.01)
+
+    def _connections(self) -> set[socket.socket]:
+        return {connection for server in self.grid._servers for connection in list(server._open)}
 
     def own_jobs(self) -> list[Job]:
         """FTS's jobs that write files of this scene, as FTS itself knows them."""

@@ -268,7 +268,8 @@ def test_copied_but_not_recorded_and_withdrawn(scene: Scene, worker: Worker) -> 
     stage = STAGES["execute_direct"]
     ids = stage.prepare(scene, worker)
     point = "after MOVE at the storage, answer not used"
-    assert worker.run(scene, stage.task, ids, kill_at=point).signal == signal.SIGKILL
+    with scene.all_requests_end():
+        assert worker.run(scene, stage.task, ids, kill_at=point).signal == signal.SIGKILL
     subscribe.withdraw(scene.db, [row[0] for row in scene.inventory.rows("SELECT id FROM subscriptions")])
     lfns = scene.files_of("direct")
     scene.never(lfns, "T2_D", "cancelled")
