@@ -176,7 +176,8 @@ def make_server(
 def running_servers(tape_delays_s: dict[str, float | None]) -> Iterator[dict[str, XrootdServer]]:
     """Servers by name, each on an address of its own; those with a delay stand before a tape."""
     parent = make_parent()
-    hosts = {name: f"127.0.0.{41 + number}" for number, name in enumerate(tape_delays_s)}
+    process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")  # two must not find the same port free
+    hosts = {name: f"127.0.{process}.{41 + number}" for number, name in enumerate(tape_delays_s)}
     credentials = server_credentials(parent, ["127.0.0.1", "127.0.0.11", *hosts.values()])
     servers = {
         name: make_server(parent, name, hosts[name], credentials, delay) for name, delay in tape_delays_s.items()
