@@ -2,6 +2,9 @@
 PYTHON ?= python3
 UV = uv==0.13.9
 BIN = .venv/bin
+# Test processes. Each has a PostgreSQL of its own; one that is done takes over half of what the other has left.
+WORKERS ?= 2
+PARALLEL = -n $(WORKERS) --dist worksteal
 
 .PHONY: setup demo up down test test-all test-long lint format types bench lock clean
 
@@ -30,10 +33,10 @@ down:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo down; else echo "nothing was ever started here"; fi
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: setup
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow or not slow"
 
 # Properties of Detox on some 100,000 random inventories × policies: hours of CPU.
 test-long: setup

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,8 @@ settings.load_profile("house")
 
 TEMPLATE = "dynamo_template"
 ROOMY_BYTES = 8 * 2**30
+TABLES: dict[str, list[tuple[str, ...]]] = {}
+"""What tests have to show at the end: title → a row of headings and the rows."""
 _counter = itertools.count()
 
 for name in [name for name in os.environ if name.startswith(("DYNAMO_", "AIRFLOW"))]:
@@ -62,3 +65,28 @@ def database(postgres: embedded.EmbeddedPostgres) -> Iterator[Database]:
     yield database
     database.dispose()
     postgres.drop_database(name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The runs of DAGs first: they are the longest, and of several processes one alone should prepare Airflow."""
+    items.sort(key=lambda item: "airflow" not in getattr(item, "fixturenames", ()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes: what it has to show goes to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tables"] = TABLES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for title, (headings, *rows) in getattr(node, "workeroutput", {}).get("tables", {}).items():
+        TABLES.setdefault(title, [headings]).extend(rows)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for title, rows in TABLES.items():
+        terminalreporter.section(title)
+        widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+        for row in rows:
+            terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))

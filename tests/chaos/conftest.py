@@ -22,8 +22,10 @@ from simgrid.grid import Grid
 from simgrid.scenario import parse_scenario
 from tests import ROOT
 from tests.chaos.scene import Scene
-from tests.conftest import TEMPLATE
+from tests.conftest import TABLES, TEMPLATE
 from tests.inventory.factory import Inventory
+
+__all__ = ["TABLES"]
 
 SCENARIO = {
     "name": "chaos",
@@ -37,7 +39,6 @@ SCENARIO = {
         {"name": "T1_TAPE", "storage_type": "mss", "staging_delay": 1},
     ],
 }
-TABLES: dict[str, list[tuple[str, ...]]] = {}
 _counter = itertools.count()
 
 
@@ -159,11 +160,3 @@ def new_scene(arena: Grid, fts: FtsClient, postgres: embedded.EmbeddedPostgres) 
 def scene(new_scene: Callable[[], Any]) -> Iterator[Scene]:
     with new_scene() as made:
         yield made
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for title, rows in TABLES.items():
-        terminalreporter.section(title)
-        widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-        for row in rows:
-            terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
