@@ -47,11 +47,11 @@ def read_rules(settings: Settings, partition: str, now: datetime) -> tuple[Enfor
 
 def protected_sites(settings: Settings, frames: InventoryFrames) -> tuple[str, ...]:
     """The protected sites of this installation. Raises SettingsError for an unknown one: it would protect nothing."""
-    known = frames.sites["site"].to_list()
+    site_names = frames.sites["site"].to_list()
     for site in settings.detox.protected_sites:
-        if site not in known:
+        if site not in site_names:
             raise SettingsError(
-                f"detox.protected_sites names the unknown site {site!r}.{near(site, known)}",
+                f"detox.protected_sites names the unknown site {site!r}.{near(site, site_names)}",
                 file="dynamo.yaml",
                 key="detox.protected_sites",
                 reason="unknown site",

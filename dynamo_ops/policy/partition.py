@@ -37,8 +37,8 @@ class Partitions:
         if name in self.conditions:
             return (name,)
         if name not in self.unions:
-            known = [*self.conditions, *self.unions]
-            raise PolicyError(f"{self.source.file}: unknown partition {name!r}.{near(name, known)}", partition=name)
+            names = [*self.conditions, *self.unions]
+            raise PolicyError(f"{self.source.file}: unknown partition {name!r}.{near(name, names)}", partition=name)
         return tuple(sorted({leaf for part in self.unions[name] for leaf in self.leaves(part)}))
 
     def attributes(self, name: str) -> tuple[str, ...]:
@@ -59,14 +59,14 @@ def load_partitions(text: str, *, now: datetime, file: str = "<partitions>") -> 
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            name, value, column = _split(source, number, line)
+            name, definition, column = _split(source, number, line)
             if name in where:
                 raise source.error(Position(number, 1), f"partition {name!r} is defined twice")
             where[name] = Position(number, column)
-            if value.startswith("["):
-                unions[name] = tuple(part.strip() for part in value.strip("[]").split(",") if part.strip())
+            if definition.startswith("["):
+                unions[name] = tuple(part.strip() for part in definition.strip("[]").split(",") if part.strip())
             else:
-                conditions[name] = _condition(source, value, Position(number, column), now)
+                conditions[name] = _condition(source, definition, Position(number, column), now)
         except PolicyError as error:
             errors.append(error)
     errors += _union_errors(source, where, unions)
@@ -164,7 +164,7 @@ def partition_quota(frames: InventoryFrames, partitions: Partitions, name: str) 
     """
     leaves = pl.DataFrame({"partition": list(partitions.leaves(name))}, schema={"partition": pl.String})
     pairs = frames.sites.select("site_id").join(leaves, how="cross")
-    known = pairs.join(frames.quotas, on=["site_id", "partition"], how="left")
+    leaf_quotas = pairs.join(frames.quotas, on=["site_id", "partition"], how="left")
     quota = pl.col("quota_bytes")
     summed = (
         pl.when((quota < 0).any())
@@ -174,4 +174,4 @@ def partition_quota(frames: InventoryFrames, partitions: Partitions, name: str) 
         .otherwise(quota.sum())
         .alias("quota_bytes")
     )
-    return known.group_by("site_id").agg(summed).sort("site_id")
+    return leaf_quotas.group_by("site_id").agg(summed).sort("site_id")

@@ -35,8 +35,8 @@ def partition_usage(frames: InventoryFrames, partitions: Partitions, names: Iter
         _usage(frames, partitions, name, full, is_known=set(partitions.attributes(name)) <= produced)
         for name in sorted(set(names))
     ]
-    found = pl.concat(parts) if parts else pl.DataFrame(schema=dict(PARTITION_USAGE))
-    return found.select(pl.col(name).cast(kind) for name, kind in PARTITION_USAGE.items()).sort("site", "partition")
+    usage = pl.concat(parts) if parts else pl.DataFrame(schema=dict(PARTITION_USAGE))
+    return usage.select(pl.col(name).cast(kind) for name, kind in PARTITION_USAGE.items()).sort("site", "partition")
 
 
 def _usage(

@@ -72,8 +72,10 @@ def dataset_table(
         .with_columns(pl.col("dataset_size_bytes", "num_blocks").fill_null(0))
     )
     for name in sorted(set(attributes)):
-        values = frames.attribute_values.filter(pl.col("name") == name).select(
+        attribute = frames.attribute_values.filter(pl.col("name") == name).select(
             "dataset_id", pl.col("value").alias(f"attribute:{name}")
         )
-        table = table.join(values, on="dataset_id", how="left").with_columns(pl.col(f"attribute:{name}").fill_null(0.0))
+        table = table.join(attribute, on="dataset_id", how="left").with_columns(
+            pl.col(f"attribute:{name}").fill_null(0.0)
+        )
     return table.sort("dataset")

@@ -63,10 +63,10 @@ def any_condition_expr(conditions: Sequence[CheckedCondition], named: Named) -> 
 def _matches(predicate: CheckedPredicate, column: pl.Expr) -> pl.Expr:
     if predicate.variable.type in (Type.NUMBER, Type.TIME):
         return pl.any_horizontal([column == _literal(value) for value in predicate.values])
-    values = [str(value) for value in predicate.values]
+    texts = [str(value) for value in predicate.values]
     if predicate.operator in ("=~", "!=~"):
-        return regex_expr(values[0], column)
-    return texts_expr(values, column)
+        return regex_expr(texts[0], column)
+    return texts_expr(texts, column)
 
 
 def regex_expr(pattern: str, column: pl.Expr) -> pl.Expr:
@@ -90,11 +90,11 @@ def _is_taken(pattern: str) -> bool:
     return True
 
 
-def _matched_by_python(pattern: str, values: pl.Series) -> pl.Series:
+def _matched_by_python(pattern: str, texts: pl.Series) -> pl.Series:
     match = python_regex(pattern).match
-    values = values.cast(pl.String)
-    found = [value for value in values.unique().drop_nulls() if match(value)]
-    return values.is_in(found)
+    texts = texts.cast(pl.String)
+    matching = [text for text in texts.unique().drop_nulls() if match(text)]
+    return texts.is_in(matching)
 
 
 def _literal(value: Value) -> pl.Expr:

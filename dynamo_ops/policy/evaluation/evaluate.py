@@ -87,42 +87,42 @@ class Evaluator:
 
     def first_lines(self, view: View, start: int | Small = 1) -> Small:
         """By replica of ``view``: the first line from ``start`` on that matches it, or 0."""
-        found = np.zeros(len(view.replicas), dtype=np.int32)
-        is_open = np.ones(len(found), dtype=np.bool_)
+        taken_by = np.zeros(len(view.replicas), dtype=np.int32)
+        is_open = np.ones(len(taken_by), dtype=np.bool_)
         for line, condition in self.lines:
             hit = self.holds(view, condition, unknown=line.verb in KEEPS_DATA)
             hit &= is_open
             hit &= start <= line.number
-            found[hit] = line.number
+            taken_by[hit] = line.number
             is_open &= ~hit
-        return found
+        return taken_by
 
     def holds(self, view: View, condition: CheckedCondition, *, unknown: bool) -> Flags:
         """By replica of ``view``: all predicates hold; ``unknown`` says what one that cannot be told counts as."""
-        result = np.full(len(view.replicas), condition.in_force)
+        is_met = np.full(len(view.replicas), condition.in_force)
         if condition.in_force:
             for predicate in condition.predicates:
-                result &= self.predicates.on_replicas(view, predicate, unknown=unknown)
-        return result
+                is_met &= self.predicates.on_replicas(view, predicate, unknown=unknown)
+        return is_met
 
     def holds_for_blocks(self, view: View, condition: CheckedCondition) -> Flags:
         """By block replica of ``view``: its own predicates hold for it alone."""
-        result = np.ones(len(view.rows), dtype=np.bool_)
+        is_met = np.ones(len(view.rows), dtype=np.bool_)
         for predicate in condition.predicates:
             if predicate.variable.scope is Scope.BLOCK_REPLICA:
-                result &= self.predicates.on_blocks(view, predicate)
-        return result
+                is_met &= self.predicates.on_blocks(view, predicate)
+        return is_met
 
     def is_any(self, conditions: Sequence[CheckedCondition], rows: Indices, group: Small) -> Flags:
         """By row: one of ``conditions`` (of ``selections``, on single block replicas) holds for certain."""
         view = View(self.image, rows, group)
-        result = np.zeros(len(rows), dtype=np.bool_)
+        is_met = np.zeros(len(rows), dtype=np.bool_)
         for condition in conditions:
             holds = np.full(len(rows), condition.in_force)
             for predicate in condition.predicates:
                 holds &= self.predicates.on_rows(view, predicate)
-            result |= holds
-        return result
+            is_met |= holds
+        return is_met
 
     def matching_replicas(self, conditions: Sequence[CheckedCondition]) -> pl.DataFrame:
         """``dataset``, ``site`` (indices) of the replicas of the image that meet one of ``conditions`` (of
@@ -130,10 +130,10 @@ class Evaluator:
         if not self.image.num_rows:
             return pl.DataFrame(schema={"dataset": pl.Int32, "site": pl.Int32})
         view = self.whole(np.arange(self.image.num_rows), self.image.group)
-        found = np.zeros(len(view.replicas), dtype=np.bool_)
+        is_met = np.zeros(len(view.replicas), dtype=np.bool_)
         for condition in conditions:
-            found |= self.holds(view, condition, unknown=False)
-        return pl.DataFrame({"dataset": view.dataset[found], "site": view.site[found]})
+            is_met |= self.holds(view, condition, unknown=False)
+        return pl.DataFrame({"dataset": view.dataset[is_met], "site": view.site[is_met]})
 
     def _decide(self, whole: View, is_open: Flags, lines: Small, is_partial: Flags) -> None:
         """Fill ``lines`` and ``is_partial``: pass after pass, each on the rows that Block lines left over."""
@@ -142,35 +142,35 @@ class Evaluator:
         view, at = self._first_view(whole, is_open, pending)
         while len(pending):
             place = view.replica_of_row[at]
-            found = self.first_lines(view, start)[place]
-            lines[pending] = found
-            if not self.is_block_line[found].any():
+            taken_by = self.first_lines(view, start)[place]
+            lines[pending] = taken_by
+            if not self.is_block_line[taken_by].any():
                 return
-            match = self._match_of_blocks(view, at, found)
+            match = self._match_of_blocks(view, at, taken_by)
             has_left = np.bincount(place[~match], minlength=len(view.replicas))[place] > 0
-            is_partial[pending] = self.is_block_line[found] & has_left & match
-            pending, start = pending[~match], found[~match] + 1
+            is_partial[pending] = self.is_block_line[taken_by] & has_left & match
+            pending, start = pending[~match], taken_by[~match] + 1
             if len(pending):
                 view, at = self._remaining(whole, pending)
                 start = start[view.starts]
 
     def _first_view(self, whole: View, is_open: Flags, pending: Indices) -> tuple[View, Indices]:
         """The whole view, if every replica to be decided is in it with all its blocks; and the place of each row."""
-        some, every = whole.any(is_open), np.logical_and.reduceat(is_open, whole.starts)
-        return (whole, pending) if np.array_equal(some, every) else self._remaining(whole, pending)
+        is_any_open, is_all_open = whole.any(is_open), np.logical_and.reduceat(is_open, whole.starts)
+        return (whole, pending) if np.array_equal(is_any_open, is_all_open) else self._remaining(whole, pending)
 
     def _remaining(self, whole: View, pending: Indices) -> tuple[View, Indices]:
         view = View(self.image, whole.rows[pending], whole.group[pending], whole=whole, position=pending)
         view.is_enforced = whole.is_enforced[view.in_whole]
         return view, np.arange(len(pending))
 
-    def _match_of_blocks(self, view: View, at: Indices, found: Small) -> Flags:
+    def _match_of_blocks(self, view: View, at: Indices, taken_by: Small) -> Flags:
         """By row: the block matches the Block line that took its replica (true for lines of other kinds)."""
-        match = np.ones(len(found), dtype=np.bool_)
+        match = np.ones(len(taken_by), dtype=np.bool_)
         for line, condition in self.lines:
-            rows = np.flatnonzero(found == line.number) if line.is_block else ()
-            if len(rows):
-                match[rows] = self.holds_for_blocks(view, condition)[at[rows]]
+            taken = np.flatnonzero(taken_by == line.number) if line.is_block else ()
+            if len(taken):
+                match[taken] = self.holds_for_blocks(view, condition)[at[taken]]
         return match
 
     def _enforced(self, view: View) -> Flags:
@@ -184,10 +184,10 @@ class Evaluator:
         return protected
 
     def _any(self, view: View, conditions: Sequence[CheckedCondition]) -> Flags:
-        result = np.zeros(len(view.replicas), dtype=np.bool_)
+        is_met = np.zeros(len(view.replicas), dtype=np.bool_)
         for condition in conditions:
-            result |= self.holds(view, condition, unknown=False)
-        return result
+            is_met |= self.holds(view, condition, unknown=False)
+        return is_met
 
 
 class OrderKey:
@@ -200,24 +200,24 @@ class OrderKey:
         self.table: npt.NDArray[np.float64] | None = None
         column = source.name if isinstance(source, Column) else f"attribute:{source.name}"
         if self.scope is Scope.DATASET:
-            self.table = self._known(_as_number(image.datasets[column]).to_numpy())
+            self.table = self._unknown_last(_as_number(image.datasets[column]).to_numpy())
         elif self.scope is Scope.SITE:
-            self.table = self._known(_as_number(image.sites[column]).to_numpy())
+            self.table = self._unknown_last(_as_number(image.sites[column]).to_numpy())
 
-    def _known(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        values = values * self.sign
-        return np.where(np.isnan(values), np.inf, values)
+    def _unknown_last(self, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        numbers = numbers * self.sign
+        return np.where(np.isnan(numbers), np.inf, numbers)
 
     def values(self, view: View) -> npt.NDArray[np.float64]:
         """By replica of ``view``."""
         if self.table is not None:
             return self.table[view.site if self.scope is Scope.SITE else view.dataset]
-        return self._known(np.asarray(REPLICA_COLUMNS[self.name](view), dtype=np.float64))
+        return self._unknown_last(np.asarray(REPLICA_COLUMNS[self.name](view), dtype=np.float64))
 
 
-def _as_number(values: pl.Series) -> pl.Series:
-    if values.dtype == pl.String:
-        return values.rank("dense").cast(pl.Float64)
-    if values.dtype.is_temporal():
-        return values.dt.epoch("us").cast(pl.Float64)
-    return values.cast(pl.Float64)
+def _as_number(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.String:
+        return column.rank("dense").cast(pl.Float64)
+    if column.dtype.is_temporal():
+        return column.dt.epoch("us").cast(pl.Float64)
+    return column.cast(pl.Float64)

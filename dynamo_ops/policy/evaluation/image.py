@@ -110,14 +110,14 @@ def ranges(starts: Indices, ends: Indices) -> Indices:
     return np.asarray(np.repeat(starts - offsets, counts) + np.arange(int(counts.sum())), dtype=np.int64)
 
 
-def distinct(values: Indices) -> Indices:
-    """The values, each once, ascending (``np.unique`` goes by a hash table, several times slower on what is nearly
+def distinct(numbers: Indices) -> Indices:
+    """The numbers, each once, ascending (``np.unique`` goes by a hash table, several times slower on what is nearly
     sorted)."""
-    if len(values) and (values[1:] < values[:-1]).any():
-        values = np.sort(values)
-    is_new = np.ones(len(values), dtype=np.bool_)
-    is_new[1:] = values[1:] != values[:-1]
-    return values[is_new]
+    if len(numbers) and (numbers[1:] < numbers[:-1]).any():
+        numbers = np.sort(numbers)
+    is_new = np.ones(len(numbers), dtype=np.bool_)
+    is_new[1:] = numbers[1:] != numbers[:-1]
+    return numbers[is_new]
 
 
 def lay_out(
@@ -135,8 +135,8 @@ def lay_out(
     sites, groups = site_table(frames), group_table(frames)
     ids = block_replicas["dataset_id"].unique()
     datasets = dataset_table(frames, attributes, of=ids)
-    rows = _rows(frames, block_replicas, sites, groups, datasets)
-    return assemble(rows, _with_protected(datasets, sites, rows, protected_sites), sites, groups)
+    replica_rows = _rows(frames, block_replicas, sites, groups, datasets)
+    return assemble(replica_rows, _with_protected(datasets, sites, replica_rows, protected_sites), sites, groups)
 
 
 def assemble(rows: pl.DataFrame, datasets: pl.DataFrame, sites: pl.DataFrame, groups: pl.DataFrame) -> Image:
@@ -194,16 +194,16 @@ def _rows(
         locked_expr(frames).alias("is_locked"),
         placeholder.alias("is_placeholder"),
     )
-    for column, what in (("dataset", "dataset_id"), ("site", "site_id"), ("group", "group_id")):
+    for column, id_column in (("dataset", "dataset_id"), ("site", "site_id"), ("group", "group_id")):
         if columns[column].null_count():
-            lost = block_replicas.filter(columns[column].is_null())[what][0]
-            raise InventoryError(f"a block replica names the unknown {what} {lost}", column=what, value=lost)
+            lost = block_replicas.filter(columns[column].is_null())[id_column][0]
+            raise InventoryError(f"a block replica names the unknown {id_column} {lost}", column=id_column, value=lost)
     return columns.sort("dataset", "site", "block_id")
 
 
-def index_of(ids: pl.Series, known: pl.Series) -> pl.Series:
-    """For each id its row number in ``known``; null where it is not there. The null group is an id like others."""
-    table = pl.DataFrame({"id": known, "index": pl.int_range(len(known), dtype=pl.Int32, eager=True)})
+def index_of(ids: pl.Series, table_ids: pl.Series) -> pl.Series:
+    """For each id its row number in ``table_ids``; null where it is not there. The null group is an id like others."""
+    table = pl.DataFrame({"id": table_ids, "index": pl.int_range(len(table_ids), dtype=pl.Int32, eager=True)})
     return pl.DataFrame({"id": ids}).join(table, on="id", how="left", nulls_equal=True, maintain_order="left")["index"]
 
 
@@ -216,14 +216,14 @@ def _numbered(dataset: Small, site: Small) -> tuple[Small, Indices]:
 
 
 def _with_protected(
-    datasets: pl.DataFrame, sites: pl.DataFrame, rows: pl.DataFrame, protected_sites: Sequence[str]
+    datasets: pl.DataFrame, sites: pl.DataFrame, replica_rows: pl.DataFrame, protected_sites: Sequence[str]
 ) -> pl.DataFrame:
     """``datasets`` with ``on_protected_site``: a replica of the image is at one of these sites."""
     is_protected = sites["site"].is_in(list(protected_sites)).to_numpy()
-    found = np.zeros(datasets.height, dtype=np.bool_)
+    is_on_protected = np.zeros(datasets.height, dtype=np.bool_)
     if is_protected.any():
-        found[rows["dataset"].to_numpy()[is_protected[rows["site"].to_numpy()]]] = True
-    return datasets.with_columns(on_protected_site=pl.Series(found))
+        is_on_protected[replica_rows["dataset"].to_numpy()[is_protected[replica_rows["site"].to_numpy()]]] = True
+    return datasets.with_columns(on_protected_site=pl.Series(is_on_protected))
 
 
 def tape_placeholders(frames: InventoryFrames) -> pl.DataFrame:

@@ -111,9 +111,9 @@ def _truth(table: pl.DataFrame, predicate: CheckedPredicate, source: SourceText)
         test = predicate_expr(predicate, pl.col(name), source)
     else:
         test = attribute_expr(predicate, source)
-    found = table.select(test.alias("t")).to_series()
-    certain = found.fill_null(False).to_numpy()
-    return Truth(certain, found.fill_null(True).to_numpy() if found.null_count() else certain)
+    truth = table.select(test.alias("t")).to_series()
+    certain = truth.fill_null(False).to_numpy()
+    return Truth(certain, truth.fill_null(True).to_numpy() if truth.null_count() else certain)
 
 
 def compare(predicate: CheckedPredicate, values: Values) -> Flags:

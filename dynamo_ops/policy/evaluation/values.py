@@ -24,8 +24,8 @@ def predicate_text(predicate: CheckedPredicate) -> str:
         return name
     if operator == "not":
         return f"not {name}"
-    values = " ".join(_literal(value) for value in predicate.values)
-    return f"{name} {operator} [{values}]" if operator in ("in", "notin") else f"{name} {operator} {values}"
+    literals = " ".join(_literal(value) for value in predicate.values)
+    return f"{name} {operator} [{literals}]" if operator in ("in", "notin") else f"{name} {operator} {literals}"
 
 
 def order_text(view: View, key: CheckedOrderKey, *, now: datetime) -> str:
@@ -35,10 +35,10 @@ def order_text(view: View, key: CheckedOrderKey, *, now: datetime) -> str:
 
 def value_text(view: View, variable: Variable, *, now: datetime) -> str:
     """The value that a predicate on ``variable`` sees for the first replica of ``view``; of blocks: all that occur."""
-    values = [_shown(value, variable, now) for value in _values(view, variable)]
-    distinct = sorted(set(values))
-    more = f", … ({len(distinct)} values)" if len(distinct) > MAX_SHOWN else ""
-    return ", ".join(distinct[:MAX_SHOWN]) + more
+    texts = [_shown(value, variable, now) for value in _values(view, variable)]
+    distinct = sorted(set(texts))
+    ellipsis = f", … ({len(distinct)} values)" if len(distinct) > MAX_SHOWN else ""
+    return ", ".join(distinct[:MAX_SHOWN]) + ellipsis
 
 
 def _values(view: View, variable: Variable) -> list[Any]:

@@ -106,9 +106,9 @@ class View:
     def block_copies(self) -> BlockCopies:
         """The copies of each row's block, all replicas seen whole."""
         if self.position is not None:
-            found = self.whole.block_copies
+            copies = self.whole.block_copies
             at = self.position
-            return BlockCopies(found.num_complete[at], found.is_on_tape[at], found.is_last_source[at])
+            return BlockCopies(copies.num_complete[at], copies.is_on_tape[at], copies.is_last_source[at])
         block, number = self._blocks()
         site = self._take(self.image.site)
         complete, disk = self.is_complete, self.image.is_ready_disk[site]
@@ -188,11 +188,13 @@ class View:
             return Copies(
                 self.over_dataset(self.is_full & disk), self.over_dataset(self.is_full), on_tape.astype(np.int32)
             )
-        at, others = self.in_whole, self.whole.copies
+        at, whole_copies = self.in_whole, self.whole.copies
         change = self.is_full.astype(np.int64) - self.whole.is_full[at]
         num_tape = self.whole.over_dataset(self.whole.is_full & self.image.is_tape[self.whole.site])[at] + change * tape
-        on_tape = np.where(num_tape > 0, 2, others.on_tape[at] > 0)
-        return Copies(others.num_disk[at] + change * disk, others.num_all[at] + change, on_tape.astype(np.int32))
+        on_tape = np.where(num_tape > 0, 2, whole_copies.on_tape[at] > 0)
+        return Copies(
+            whole_copies.num_disk[at] + change * disk, whole_copies.num_all[at] + change, on_tape.astype(np.int32)
+        )
 
     # Copies that share an owner.
 
@@ -205,31 +207,31 @@ class View:
         first, last = np.searchsorted(full.keys, key), np.searchsorted(full.keys, key, side="right")
         number = np.bincount(replica, minlength=len(self.replicas))
         is_single = number[replica] == 1
-        disk, others = np.zeros_like(number), np.zeros_like(number)
+        disk, elsewhere = np.zeros_like(number), np.zeros_like(number)
         own = replica[is_single]
         disk[own] = full.disk_before[last[is_single]] - full.disk_before[first[is_single]]
-        others[own] = (last - first)[is_single]
+        elsewhere[own] = (last - first)[is_single]
         self_full = self.whole.is_full[self.in_whole]
         on_disk = self.image.is_ready_disk[self.site]
-        others -= (number == 1) & self_full
+        elsewhere -= (number == 1) & self_full
         disk -= (number == 1) & self_full & on_disk
         if not is_single.all():
             several = ~is_single
             pairs = self._pairs(replica[several], first[several], last[several], full)
             with_disk = self.image.is_ready_disk[self.whole.site[pairs[1]]]
             disk += np.bincount(pairs[0][with_disk], minlength=len(disk))
-            others += np.bincount(pairs[0], minlength=len(others))
-        return disk + (self.is_full & on_disk), others
+            elsewhere += np.bincount(pairs[0], minlength=len(elsewhere))
+        return disk + (self.is_full & on_disk), elsewhere
 
     def _pairs(self, replica: Indices, first: Indices, last: Indices, full: _FullOwners) -> tuple[Indices, Indices]:
         """Pairs (replica of this view, other full replica of ``whole``) that share an owner, each once."""
-        other = full.replicas[ranges(first, last)]
+        partner = full.replicas[ranges(first, last)]
         mine = np.repeat(replica, last - first)
         big = len(self.whole.replicas)
-        pairs = distinct(mine * big + other)
-        mine, other = pairs // big, pairs % big
-        apart = self.in_whole[mine] != other
-        return mine[apart], other[apart]
+        pairs = distinct(mine * big + partner)
+        mine, partner = pairs // big, pairs % big
+        apart = self.in_whole[mine] != partner
+        return mine[apart], partner[apart]
 
     def _owners(self) -> tuple[Indices, Indices]:
         """Owners of the replicas, each once: the replica's place in this view, and (dataset, group) as one key."""

@@ -125,9 +125,9 @@ class CheckedPolicy:
     def variables(self) -> tuple[Variable, ...]:
         """Variables that conditions and order ask for, each once, by name."""
         lines = [line.condition for line in self.lines if line.condition]
-        found = [v for c in (*self.targets, *self.triggers, *self.stops, *lines) for v in c.variables()]
-        found += [key.variable for key in self.order]
-        return tuple(sorted(set(found), key=lambda variable: variable.name))
+        asked = [v for c in (*self.targets, *self.triggers, *self.stops, *lines) for v in c.variables()]
+        asked += [key.variable for key in self.order]
+        return tuple(sorted(set(asked), key=lambda variable: variable.name))
 
     def attributes(self) -> tuple[str, ...]:
         """Dataset attributes that must have been produced for a plan under this policy, by name."""
@@ -137,7 +137,7 @@ class CheckedPolicy:
 def load_policy(text: str, *, now: datetime, file: str = "<policy>") -> CheckedPolicy:
     """The checked policy of ``text`` at ``now`` (timezone-aware). PolicyError says all that is wrong with it.
 
-    What seems to lack is told only when every line can be read: it may stand in one that cannot.
+    What seems to be missing is reported only when every line can be read: it may stand in one that cannot.
     """
     policy, unread = parse_lines(text, file=file)
     if not unread:
@@ -151,7 +151,7 @@ def load_policy(text: str, *, now: datetime, file: str = "<policy>") -> CheckedP
 def check_policy(
     policy: tree.PolicyTree, *, now: datetime, variables: Mapping[str, Variable] | None = None
 ) -> CheckedPolicy:
-    """The checked tree. PolicyError for unknown names, wrong values and statements that lack or are twice."""
+    """The checked tree. PolicyError for unknown names, wrong values and statements that are missing or given twice."""
     checker = _Checker(policy.source, now, variables or known_variables())
     checked = checker.policy(policy)
     _raise_in_order(checker.errors)
@@ -186,7 +186,7 @@ class _Checker:
             raise ValueError("now must be timezone-aware")
         self.source = source
         self.now = now.astimezone(UTC)
-        self.known = variables
+        self.known_variables = variables
         self.errors: list[PolicyError] = []
         self.remarks: list[Remark] = []
 
@@ -217,47 +217,47 @@ class _Checker:
             remarks=tuple(sorted(self.remarks, key=lambda remark: remark.at)),
         )
 
-    def lines(self, found: list[tree.PolicyLine]) -> tuple[CheckedLine, ...]:
+    def lines(self, policy_lines: list[tree.PolicyLine]) -> tuple[CheckedLine, ...]:
         checked = []
-        for number, line in enumerate(found, start=1):
+        for number, line in enumerate(policy_lines, start=1):
             assert line.condition is not None
             condition = self.condition(line.condition, REPLICA_SCOPES)
             checked.append(CheckedLine(number, line.verb, line.is_block, condition, line.text, line.at.line))
         return tuple(checked)
 
-    def default(self, found: list[tree.PolicyLine]) -> CheckedLine | None:
-        if not found:
-            what = (
+    def default(self, defaults: list[tree.PolicyLine]) -> CheckedLine | None:
+        if not defaults:
+            wanted = (
                 "a default decision"
                 if self.source.text.strip()
                 else "a policy; this one is empty: it lacks a default decision"
             )
             self.refuse(
                 self.source.end,
-                f"expected {what} (a line with Protect, Delete, Dismiss or Ignore alone)",
+                f"expected {wanted} (a line with Protect, Delete, Dismiss or Ignore alone)",
                 is_lacking=True,
             )
             return None
-        for line in found[1:]:
-            self.refuse(line.at, f"a second default decision; the first is in line {found[0].at.line}")
-        first = found[0]
+        for line in defaults[1:]:
+            self.refuse(line.at, f"a second default decision; the first is in line {defaults[0].at.line}")
+        first = defaults[0]
         return CheckedLine(0, first.verb, False, None, first.text, first.at.line)
 
     def sites(self, verb: str, statements: tuple[tree.Statement, ...]) -> tuple[CheckedCondition, ...]:
-        found = [s for s in statements if isinstance(s, tree.SiteCondition) and s.verb == verb]
-        if not found:
+        conditions = [s for s in statements if isinstance(s, tree.SiteCondition) and s.verb == verb]
+        if not conditions:
             self.refuse(self.source.end, f"the policy has no {verb} line; it is required", is_lacking=True)
-        return tuple(self.condition(statement.condition, SITE_SCOPES) for statement in found)
+        return tuple(self.condition(statement.condition, SITE_SCOPES) for statement in conditions)
 
-    def order(self, found: list[tree.Order]) -> tuple[CheckedOrderKey, ...]:
-        for again in found[1:]:
-            self.refuse(again.at, f"a second Order line; the first is in line {found[0].at.line}")
-        if not found:
+    def order(self, orders: list[tree.Order]) -> tuple[CheckedOrderKey, ...]:
+        for again in orders[1:]:
+            self.refuse(again.at, f"a second Order line; the first is in line {orders[0].at.line}")
+        if not orders:
             message = "the policy has no Order line: candidates are deleted by name"
             self.remarks.append(Remark("no-order", self.source.end, message))
             return ()
         keys = []
-        for key in found[0].keys:
+        for key in orders[0].keys:
             variable = self.variable(key.variable, REPLICA_SCOPES)
             if variable and (variable.scope is Scope.BLOCK_REPLICA or variable.type is Type.TEXTS):
                 self.refuse(
@@ -269,13 +269,13 @@ class _Checker:
                 keys.append(CheckedOrderKey(variable, key.is_decreasing))
         return tuple(keys)
 
-    def once(self, what: str, found: list[tree.Word]) -> tree.Word | None:
-        for word in found[1:]:
-            self.refuse(word.at, f"a second {what} line; the first is in line {found[0].at.line}")
-        return found[0] if found else None
+    def once(self, verb: str, words: list[tree.Word]) -> tree.Word | None:
+        for word in words[1:]:
+            self.refuse(word.at, f"a second {verb} line; the first is in line {words[0].at.line}")
+        return words[0] if words else None
 
-    def algorithm(self, found: list[tree.Word]) -> bool:
-        word = self.once("Algo", found)
+    def algorithm(self, words: list[tree.Word]) -> bool:
+        word = self.once("Algo", words)
         if word and word.text != "Static":
             self.refuse(word.at, f"unknown algorithm {word.text!r}; the only one is Static")
         return word is not None
@@ -284,8 +284,8 @@ class _Checker:
         checked = [self.predicate(predicate, scopes) for predicate in condition.predicates]
         window = self.window(condition.window) if condition.window else None
         in_force = window is None or (self.now < window.moment) is (window.kind == "until")
-        found = tuple(predicate for predicate in checked if predicate)
-        return CheckedCondition(found, in_force, condition.text, self.source, window)
+        predicates = tuple(predicate for predicate in checked if predicate)
+        return CheckedCondition(predicates, in_force, condition.text, self.source, window)
 
     def window(self, window: tree.Window) -> CheckedWindow | None:
         moment = self.time(window.time)
@@ -304,14 +304,14 @@ class _Checker:
                 predicate.at, f"{variable.name} is of type {variable.type.value}: read {read}, expected {expected}"
             )
             return None
-        values = [self.value(word, variable, predicate.operator) for word in predicate.values]
-        if any(value is None for value in values):
+        parsed = [self.value(word, variable, predicate.operator) for word in predicate.values]
+        if any(value is None for value in parsed):
             return None
-        if predicate.operator in ("in", "notin") and not values:
+        if predicate.operator in ("in", "notin") and not parsed:
             self.refuse(predicate.at, f"the list of {variable.name} {predicate.operator} is empty")
         self.remark_old_name(predicate, variable)
-        found, written = tuple(v for v in values if v is not None), tuple(word.text for word in predicate.values)
-        return CheckedPredicate(variable, predicate.operator, found, predicate.at, written)
+        checked, written = tuple(v for v in parsed if v is not None), tuple(word.text for word in predicate.values)
+        return CheckedPredicate(variable, predicate.operator, checked, predicate.at, written)
 
     def remark_old_name(self, predicate: tree.Predicate, variable: Variable) -> None:
         instead = OLD_NAMES.get(variable.name)
@@ -324,8 +324,8 @@ class _Checker:
         name = ALIASES.get(word.text, word.text)
         if name != word.text:
             self.remarks.append(Remark("old-name", word.at, f"{word.text} is an old name of {name}"))
-        variable = self.known.get(name)
-        allowed = [known for known, candidate in self.known.items() if candidate.scope in scopes]
+        variable = self.known_variables.get(name)
+        allowed = [known_name for known_name, candidate in self.known_variables.items() if candidate.scope in scopes]
         if variable is None:
             self.refuse(word.at, f"unknown variable {word.text!r}.{near(word.text, allowed)}", variable=word.text)
         elif variable.scope not in scopes:
@@ -362,14 +362,15 @@ class _Checker:
 
     def enum(self, word: tree.Word, variable: Variable) -> str | None:
         value = word.text.upper()
-        if any(glob_matches(known, value) for known in variable.values):
+        if any(glob_matches(member, value) for member in variable.values):
             return value
         if is_glob(value):
             self.refuse(word.at, f"{word.text!r} matches none of {', '.join(variable.values)}")
             return None
-        known = ", ".join(variable.values)
+        members = ", ".join(variable.values)
         self.refuse(
-            word.at, f"read {word.text!r}, expected a value of {variable.name}: {known}.{near(value, variable.values)}"
+            word.at,
+            f"read {word.text!r}, expected a value of {variable.name}: {members}.{near(value, variable.values)}",
         )
         return None
 

@@ -83,16 +83,16 @@ class _Reader:
         self.file, self.name, self.now = file, name, now
         if not isinstance(rule, Mapping):
             raise self.wrong("", "expected a mapping")
-        self.given: Mapping[str, Any] = rule
+        self.options: Mapping[str, Any] = rule
 
     def wrong(self, key: str, reason: str) -> SettingsError:
         return _wrong(self.file, f"rules.{self.name}" + (f".{key}" if key else ""), reason)
 
     def rule(self, settings: Mapping[str, Any]) -> EnforcerRule:
-        for key in self.given:
+        for key in self.options:
             if key not in RULE_KEYS:
                 raise self.wrong(str(key), f"unknown key; known are {', '.join(sorted(RULE_KEYS))}")
-        num_copies, protect = self.given.get("num_copies"), self.given.get("protect", False)
+        num_copies, protect = self.options.get("num_copies"), self.options.get("protect", False)
         if not isinstance(num_copies, int) or isinstance(num_copies, bool) or num_copies < 1:
             raise self.wrong("num_copies", f"read {num_copies!r}, expected a whole number from 1")
         if not isinstance(protect, bool):
@@ -104,12 +104,12 @@ class _Reader:
             destinations=self.conditions("destinations", SITE),
             sources=self.conditions("sources", SITE),
             replicas=self.conditions("replicas", REPLICA_SCOPES),
-            destination_group=self.given.get("destination_group", settings.get("default_destination_group")),
-            partition=self.given.get("partition", settings.get("partition")),
+            destination_group=self.options.get("destination_group", settings.get("default_destination_group")),
+            partition=self.options.get("partition", settings.get("partition")),
         )
 
     def conditions(self, key: str, scopes: frozenset[Scope]) -> tuple[CheckedCondition, ...]:
-        texts = self.given.get(key)
+        texts = self.options.get(key)
         if not isinstance(texts, Sequence) or isinstance(texts, str) or not texts:
             raise self.wrong(key, "expected a list of conditions")
         return tuple(self.condition(f"rules.{self.name}.{key}", str(text), scopes) for text in texts)

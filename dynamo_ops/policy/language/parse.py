@@ -87,9 +87,9 @@ def _refuse_odd_characters(source: SourceText, number: int, line: str) -> None:
         return
     column, char = next((n, c) for n, c in enumerate(line, start=1) if c != "\t" and not c.isprintable())
     called = unicodedata.name(char, "a character that is not shown")
-    found = f"U+{ord(char):04X}"
-    message = f"read {found} ({called}), expected letters, signs and plain blanks"
-    raise source.error(Position(number, column), message, read=found)
+    code_point = f"U+{ord(char):04X}"
+    message = f"read {code_point} ({called}), expected letters, signs and plain blanks"
+    raise source.error(Position(number, column), message, read=code_point)
 
 
 @cache
@@ -106,11 +106,11 @@ def _syntax_error(source: SourceText, number: int, line: str, error: UnexpectedI
     at_end = getattr(getattr(error, "token", None), "type", "") == "$END" or not isinstance(error.column, int)
     column = len(line.rstrip()) + 1 if at_end or error.column < 1 else error.column
     read = line[column - 1 :].split(maxsplit=1)
-    found = repr(read[0]) if read else "the end of the line"
-    message = f"read {found}, expected {' or '.join(wanted) or 'something else'}"
+    shown = repr(read[0]) if read else "the end of the line"
+    message = f"read {shown}, expected {' or '.join(wanted) or 'something else'}"
     if read and "SITE_VERB" in expected:
         message += f".{near(read[0], VERBS)}".removesuffix(".")
-    return source.error(Position(number, column), message, read=found, expected=tuple(wanted))
+    return source.error(Position(number, column), message, read=shown, expected=tuple(wanted))
 
 
 @v_args(inline=True)

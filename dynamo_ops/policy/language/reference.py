@@ -41,22 +41,22 @@ def describe(variable: Variable) -> dict[str, Any]:
 
 def markdown(variables: Iterable[Variable]) -> str:
     """The reference page: a table for each scope, in the order of scopes and given variables."""
-    known = list(variables)
+    all_variables = list(variables)
     parts = [INTRODUCTION]
     for scope, title in TITLES.items():
-        rows = [describe(variable) for variable in known if variable.scope is scope]
+        descriptions = [describe(variable) for variable in all_variables if variable.scope is scope]
         parts.append(
-            "\n".join([f"## {title}\n", _row(COLUMNS), _row(["---"] * len(COLUMNS)), *map(_variable_row, rows)])
+            "\n".join([f"## {title}\n", _row(COLUMNS), _row(["---"] * len(COLUMNS)), *map(_variable_row, descriptions)])
         )
     parts.append("## Old names\n\n" + "\n".join(_old_names()))
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _variable_row(row: dict[str, Any]) -> str:
+def _variable_row(entry: dict[str, Any]) -> str:
     operators = {"true": "alone", "not": "`not` before it"}
-    written = [operators.get(name, f"`{name}`") for name in row["operators"]]
-    codes = [", ".join(f"`{name}`" for name in row[key]) for key in ("values", "attributes")]
-    return _row([f"`{row['name']}`", row["type"], " ".join(written), *codes, row["doc"], row["how"]])
+    written = [operators.get(name, f"`{name}`") for name in entry["operators"]]
+    codes = [", ".join(f"`{name}`" for name in entry[key]) for key in ("values", "attributes")]
+    return _row([f"`{entry['name']}`", entry["type"], " ".join(written), *codes, entry["doc"], entry["how"]])
 
 
 def _row(cells: Iterable[str]) -> str:

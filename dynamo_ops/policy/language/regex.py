@@ -48,11 +48,11 @@ def rust_regex(pattern: str) -> str | None:
     """
     out, at = [], 0
     while at < len(pattern):
-        found = SCAN.match(pattern, at)
-        if found is None:
+        match = SCAN.match(pattern, at)
+        if match is None:
             return None
-        out.append(_written(str(found.lastgroup), found[0]))
-        at = found.end()
+        out.append(_written(str(match.lastgroup), match[0]))
+        at = match.end()
     return "".join(out)
 
 
@@ -69,8 +69,8 @@ def _set(text: str) -> str:
     inside = text.removeprefix(start).removesuffix("]")
     written = {r"\w": WORD, r"\s": SPACE, r"\d": r"\d"}
     pieces = (
-        written[found[0]] if found["word"] else found[0] if found["range"] else _char(found[0])
-        for found in IN_SET.finditer(inside)
+        written[match[0]] if match["word"] else match[0] if match["range"] else _char(match[0])
+        for match in IN_SET.finditer(inside)
     )
     return start + "".join(pieces) + "]"
 

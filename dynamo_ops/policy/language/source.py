@@ -42,7 +42,7 @@ class SourceText:
 
     @property
     def end(self) -> Position:
-        """The start of the last line: what lacks is reported there."""
+        """The start of the last line: what is missing is reported there."""
         return Position(max(1, len(self.lines)), 1)
 
     def error(self, at: Position, message: str, **facts: object) -> PolicyError:
@@ -96,5 +96,5 @@ def raise_together(errors: Sequence[PolicyError]) -> None:
 
 def each_error(error: PolicyError) -> tuple[PolicyError, ...]:
     """The errors that ``raise_together`` said in one, or the one."""
-    found = error.facts.get("errors")
-    return found if isinstance(found, tuple) else (error,)
+    errors = error.facts.get("errors")
+    return errors if isinstance(errors, tuple) else (error,)

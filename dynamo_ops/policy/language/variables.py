@@ -421,12 +421,12 @@ OLD_NAMES = {"replica.has_locked_block": "blockreplica.is_locked"}
 
 def by_name(variables: Iterable[Variable]) -> Mapping[str, Variable]:
     """Variables by name. PolicyError when two have the same name."""
-    known: dict[str, Variable] = {}
+    named: dict[str, Variable] = {}
     for variable in variables:
-        if variable.name in known:
+        if variable.name in named:
             raise PolicyError(f"two policy variables are called {variable.name}", variable=variable.name)
-        known[variable.name] = variable
-    return known
+        named[variable.name] = variable
+    return named
 
 
 @cache
@@ -440,12 +440,12 @@ def known_variables() -> Mapping[str, Variable]:
 
 def _loaded(entry_point: str, variables: Iterable[Variable]) -> tuple[Variable, ...]:
     """What an entry point names, if it can be used. PolicyError says why not."""
-    found = tuple(variables)
-    for variable in found:
+    declared = tuple(variables)
+    for variable in declared:
         wrong = _wrong(variable)
         if wrong:
             raise PolicyError(f"entry point {entry_point} of {ENTRY_POINT_GROUP}: {wrong}", entry_point=entry_point)
-    return found
+    return declared
 
 
 def _wrong(variable: object) -> str | None:

@@ -53,9 +53,9 @@ class Covers:
         """The first line before the one at ``index`` that takes all that it would match; None if there is none."""
         later = self.policy.lines[index]
         assert later.condition is not None
-        given = frozenset(predicate.variable.name for predicate in later.condition.predicates)
+        later_names = frozenset(predicate.variable.name for predicate in later.condition.predicates)
         for number, earlier in enumerate(self.policy.lines[:index]):
-            if self.names[number] <= given and self._covers(number, earlier, index, later):
+            if self.names[number] <= later_names and self._covers(number, earlier, index, later):
                 return earlier
         return None
 
@@ -66,7 +66,7 @@ class Covers:
 
     def _is_given_by_targets(self, predicate: CheckedPredicate) -> bool:
         return predicate.variable.scope is Scope.SITE and all(
-            any(implies(given, predicate, self.now) for given in on.predicates) for on in self.policy.targets
+            any(implies(target, predicate, self.now) for target in on.predicates) for on in self.policy.targets
         )
 
     def _covers(self, number: int, earlier: CheckedLine, index: int, later: CheckedLine) -> bool:

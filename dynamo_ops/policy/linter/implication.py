@@ -50,7 +50,7 @@ def exclude_each_other(predicates: Iterable[CheckedPredicate], now: datetime) ->
     by_variable: dict[str, list[CheckedPredicate]] = {}
     for predicate in predicates:
         by_variable.setdefault(predicate.variable.name, []).append(predicate)
-    return any(_exclude(found, now) for found in by_variable.values())
+    return any(_exclude(same_variable, now) for same_variable in by_variable.values())
 
 
 def _exclude(predicates: Sequence[CheckedPredicate], now: datetime) -> bool:
@@ -83,7 +83,7 @@ def _points(predicates: Sequence[CheckedPredicate]) -> list[Point]:
         return list(variable.values)
     if variable.type is Type.BOOLEAN:
         return [point for point in (True, False) if variable.name != ("never" if point else "always")]
-    limits = sorted({value for p in predicates for value in p.values if isinstance(value, float)})
+    limits = sorted({limit for p in predicates for limit in p.values if isinstance(limit, float)})
     between = [low / 2 + high / 2 for low, high in pairwise(limits)]
     return [-math.inf, *limits, *between, math.inf]
 
@@ -102,9 +102,9 @@ def _exclude_times(first: CheckedPredicate, second: CheckedPredicate, now: datet
 
 
 def _phrase(predicate: CheckedPredicate) -> TimePhrase:
-    value = predicate.values[0]
-    assert isinstance(value, datetime)
-    return parse_time(predicate.written[0]) if predicate.written else Moment(value)
+    moment = predicate.values[0]
+    assert isinstance(moment, datetime)
+    return parse_time(predicate.written[0]) if predicate.written else Moment(moment)
 
 
 def _texts(predicate: CheckedPredicate) -> list[str]:
@@ -131,16 +131,16 @@ def _exclude_texts(first: CheckedPredicate, second: CheckedPredicate, _now: date
 
 def _included(narrow: Sequence[str], wide: Sequence[str]) -> bool:
     exact, globs = set(wide), [text for text in wide if is_glob(text)]
-    return all(text in exact or any(glob_includes(each, text) for each in globs) for text in narrow)
+    return all(text in exact or any(glob_includes(glob, text) for glob in globs) for text in narrow)
 
 
 def _disjoint(first: Sequence[str], second: Sequence[str]) -> bool:
-    globs, others = [text for text in first if is_glob(text)], [text for text in second if is_glob(text)]
-    plain = set(first).difference(globs)
+    first_globs, second_globs = [text for text in first if is_glob(text)], [text for text in second if is_glob(text)]
+    plain = set(first).difference(first_globs)
     return (
         plain.isdisjoint(second)
-        and not any(_may_meet(text, glob) for text in plain for glob in others)
-        and not any(_may_meet(text, glob) for text in second for glob in globs)
+        and not any(_may_meet(text, glob) for text in plain for glob in second_globs)
+        and not any(_may_meet(text, glob) for text in second for glob in first_globs)
     )
 
 

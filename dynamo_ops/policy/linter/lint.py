@@ -94,17 +94,17 @@ def lint(
     linter = _Linter(policy, sites)
     owners = None if groups is None else [*groups, NULL_GROUP]
     names = {"site.name": None if sites is None else [site.name for site in sites], **dict.fromkeys(OWNERS, owners)}
-    found = [Finding(remark.at.line, remark.at.column, remark.code, remark.message) for remark in policy.remarks]
-    found += linter.lines()
-    found += linter.targets()
-    found += linter.watermarks()
-    found += linter.tape()
+    findings = [Finding(remark.at.line, remark.at.column, remark.code, remark.message) for remark in policy.remarks]
+    findings += linter.lines()
+    findings += linter.targets()
+    findings += linter.watermarks()
+    findings += linter.tape()
     for predicate in _predicates(policy):
-        found += _unknown_names(predicate, names.get(predicate.variable.name))
+        findings += _unknown_names(predicate, names.get(predicate.variable.name))
     if partitions is not None and policy.partition is not None and policy.partition not in partitions:
         message = f"there is no partition {policy.partition!r}.{near(policy.partition, partitions)}"
-        found.append(Finding(*_partition_at(policy), "unknown-partition", message))
-    return tuple(sorted(set(found)))
+        findings.append(Finding(*_partition_at(policy), "unknown-partition", message))
+    return tuple(sorted(set(findings)))
 
 
 class _Linter:
@@ -154,7 +154,7 @@ class _Linter:
         for predicate in condition.predicates:
             of_one_block = predicate.variable.scope is Scope.BLOCK_REPLICA and not line.is_block
             (alone if of_one_block or predicate.variable.type is Type.TEXTS else shared).append(predicate)
-        return any(exclude_each_other(each, self.now) for each in (shared, *([p] for p in alone)))
+        return any(exclude_each_other(predicates, self.now) for predicates in (shared, *([p] for p in alone)))
 
     def is_off_target(self, condition: CheckedCondition) -> bool:
         here = [p for p in condition.predicates if p.variable.scope is Scope.SITE]
@@ -179,7 +179,7 @@ class _Linter:
     def taken(self, sites: Collection[KnownSite]) -> list[KnownSite]:
         """Sites that an On line takes, or may take in another state of theirs."""
         conditions = [on.predicates for on in self.policy.targets if not exclude_each_other(on.predicates, self.now)]
-        return [site for site in sites if any(all(_fulfils(site, p) for p in found) for found in conditions)]
+        return [site for site in sites if any(all(_fulfils(site, p) for p in predicates) for predicates in conditions)]
 
     def may_take(self, storage_type: str) -> bool:
         """Whether an On line may take a site of this type, as far as the text says."""
@@ -193,8 +193,8 @@ class _Linter:
         for predicate in _predicates(self.policy):
             name = predicate.variable.name
             if name in WITH_TAPE and not sees_tape:
-                what = "finds nothing there" if name in ON_TAPE else "counts no copy there"
-                yield _finding("tape-unseen", predicate.at, f"no On line takes a tape site: {name} {what}")
+                effect = "finds nothing there" if name in ON_TAPE else "counts no copy there"
+                yield _finding("tape-unseen", predicate.at, f"no On line takes a tape site: {name} {effect}")
         if takes_tape and not any(map(_sets_sites_aside, self.policy.lines)) and self.policy.default.verb != "Ignore":
             at = self.policy.targets[0].predicates[0].at
             message = "tape sites are targets; a line like 'Ignore site.storage_type == MSS' is missing"
@@ -203,7 +203,7 @@ class _Linter:
     def watermarks(self) -> Iterator[Finding]:
         for condition in (*self.policy.triggers, *self.policy.stops):
             for predicate in _occupancies(condition):
-                if any(isinstance(value, float) and value > TOP_FRACTION for value in predicate.values):
+                if any(isinstance(fraction, float) and fraction > TOP_FRACTION for fraction in predicate.values):
                     yield _finding("percent", predicate.at, "an occupancy is a fraction: 0.9 is 90 % of the quota")
         triggers = [c for c in self.policy.triggers if not exclude_each_other(c.predicates, self.now)]
         if not triggers:
@@ -221,8 +221,8 @@ class _Linter:
         high, low = _occupancies(trigger), _occupancies(stop)
         if not high or not low:
             return
-        others = [p for c in (trigger, stop) for p in c.predicates if p.variable.name != OCCUPANCY]
-        if exclude_each_other(others, self.now):
+        other_predicates = [p for c in (trigger, stop) for p in c.predicates if p.variable.name != OCCUPANCY]
+        if exclude_each_other(other_predicates, self.now):
             return
         if not exclude_each_other([*high, *low], self.now):
             message = f"it may hold where 'When {trigger.text}' does: deletion would stop before it began"
@@ -243,15 +243,15 @@ def _predicates(policy: CheckedPolicy) -> Iterator[CheckedPredicate]:
         yield from condition.predicates
 
 
-def _unknown_names(predicate: CheckedPredicate, known: Collection[str] | None) -> Iterator[Finding]:
-    """Names and globs that nothing known answers to; ``known`` None: not asked."""
-    if known is None or predicate.operator in ("=~", "!=~"):
+def _unknown_names(predicate: CheckedPredicate, known_names: Collection[str] | None) -> Iterator[Finding]:
+    """Names and globs that nothing known answers to; ``known_names`` None: not asked."""
+    if known_names is None or predicate.operator in ("=~", "!=~"):
         return
-    what = "site" if predicate.variable.name == "site.name" else "group"
-    for value in map(str, predicate.values):
-        if not any(glob_matches(name, value) for name in known):
-            message = f"the inventory has no {what} {value!r}.{near(value, known)}"
-            yield _finding(f"unknown-{what}", predicate.at, message)
+    noun = "site" if predicate.variable.name == "site.name" else "group"
+    for pattern in map(str, predicate.values):
+        if not any(glob_matches(name, pattern) for name in known_names):
+            message = f"the inventory has no {noun} {pattern!r}.{near(pattern, known_names)}"
+            yield _finding(f"unknown-{noun}", predicate.at, message)
 
 
 def _partition_at(policy: CheckedPolicy) -> tuple[int, int]:
@@ -265,7 +265,7 @@ def _occupancies(condition: CheckedCondition) -> list[CheckedPredicate]:
 
 
 def _limits(predicates: Collection[CheckedPredicate], operator: str) -> set[object]:
-    return {value for p in predicates if p.operator == operator for value in p.values}
+    return {limit for p in predicates if p.operator == operator for limit in p.values}
 
 
 def _names_tape(on: CheckedCondition) -> bool:
