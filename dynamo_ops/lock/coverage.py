@@ -30,7 +30,7 @@ def locked_expr(frames: InventoryFrames) -> pl.Expr:
     if frames.locks.is_empty():
         return pl.lit(False)
     table = lock_table(frames)
-    return pl.struct(KEYS).map_batches(lambda rows: table.covers(rows.struct.unnest()), return_dtype=pl.Boolean)
+    return pl.struct(KEYS).map_batches(lambda keys: table.covers(keys.struct.unnest()), return_dtype=pl.Boolean)
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,25 @@ class LockTable:
     groups: pl.DataFrame
     classes: Flags
 
-    def covers(self, rows: pl.DataFrame) -> pl.Series:
+    def covers(self, block_replicas: pl.DataFrame) -> pl.Series:
         """One boolean a row: a lock covers it."""
-        found = np.zeros(rows.height, dtype=np.bool_)
+        is_locked = np.zeros(block_replicas.height, dtype=np.bool_)
         for column, classes in (("dataset_id", self.datasets), ("block_id", self.blocks)):
             if classes.height:
-                named = rows.select(KEYS).with_row_index("row").filter(pl.col(column).is_in(classes["id"].implode()))
+                named = (
+                    block_replicas.select(KEYS)
+                    .with_row_index("row")
+                    .filter(pl.col(column).is_in(classes["id"].implode()))
+                )
                 indexed = self._indexed(named.join(classes, left_on=column, right_on="id", how="left"))
-                found[indexed["row"].to_numpy()] |= self.classes[
+                is_locked[indexed["row"].to_numpy()] |= self.classes[
                     indexed["class"].to_numpy(), indexed["site"].to_numpy(), indexed["group"].to_numpy()
                 ]
-        return pl.Series("is_locked", found)
+        return pl.Series("is_locked", is_locked)
 
-    def _indexed(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _indexed(self, block_replicas: pl.DataFrame) -> pl.DataFrame:
         """``row``, ``class``, ``site`` and ``group`` (indices)."""
-        sites = rows.join(self.sites, on="site_id", how="left")
+        sites = block_replicas.join(self.sites, on="site_id", how="left")
         both = sites.join(self.groups, on="group_id", how="left", nulls_equal=True)
         return both.select(
             "row",
@@ -118,21 +122,21 @@ def _scopes(texts: pl.DataFrame, sites: pl.DataFrame, groups: pl.DataFrame) -> _
     of_sites = {text: _matching(text, sites["site"]) for text in texts["sites"].unique()}
     of_groups = {text: _matching(text, groups["owner"]) for text in texts["groups"].unique()}
     numbers: dict[tuple[bytes, bytes], int] = {}
-    rows, of_text = [], []
+    pairs, of_text = [], []
     for site_text, group_text in texts.iter_rows():
         pair = of_sites[site_text], of_groups[group_text]
         key = pair[0].tobytes(), pair[1].tobytes()
         if key not in numbers:
             numbers[key] = len(numbers)
-            rows.append(pair)
+            pairs.append(pair)
         of_text.append(numbers[key])
-    return _Scopes(of_text, np.array([pair[0] for pair in rows]), np.array([pair[1] for pair in rows]))
+    return _Scopes(of_text, np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs]))
 
 
 def _matching(pattern: str, names: pl.Series) -> Flags:
     """For each name, and for what is not known: the pattern means it. All, if it matches none."""
-    found = pl.DataFrame({"name": names}).select(texts_expr([pattern], pl.col("name"))).to_series()
-    return np.append(found.to_numpy(), False) if found.any() else np.ones(len(names) + 1, dtype=np.bool_)
+    matches = pl.DataFrame({"name": names}).select(texts_expr([pattern], pl.col("name"))).to_series()
+    return np.append(matches.to_numpy(), False) if matches.any() else np.ones(len(names) + 1, dtype=np.bool_)
 
 
 def _items(locks: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
@@ -152,25 +156,27 @@ def _blocks(frames: InventoryFrames, items: pl.DataFrame) -> pl.DataFrame:
     if items.is_empty():
         return pl.DataFrame(schema=HITS)
     within = _named(frames, items)
-    known = frames.blocks.select("block_id", "dataset_id", name="block")
-    known = known.filter(pl.col("dataset_id").is_in(within["dataset_id"].unique().implode()))
+    block_names = frames.blocks.select("block_id", "dataset_id", name="block")
+    block_names = block_names.filter(pl.col("dataset_id").is_in(within["dataset_id"].unique().implode()))
     glob = pl.col("block").str.contains(r"[*?]")
-    found = [within.filter(~glob).join(known, left_on=["dataset_id", "block"], right_on=["dataset_id", "name"])]
-    for (pattern,), some in within.filter(glob).group_by("block"):
-        matching = known.join(some, on="dataset_id").filter(pl.col("name").str.contains(glob_regex(str(pattern))))
-        found.append(matching.select(found[0].columns))
-    return pl.concat(found).select("scope", id="block_id").select("id", "scope")
+    hits = [within.filter(~glob).join(block_names, left_on=["dataset_id", "block"], right_on=["dataset_id", "name"])]
+    for (pattern,), globbed in within.filter(glob).group_by("block"):
+        matching = block_names.join(globbed, on="dataset_id").filter(
+            pl.col("name").str.contains(glob_regex(str(pattern)))
+        )
+        hits.append(matching.select(hits[0].columns))
+    return pl.concat(hits).select("scope", id="block_id").select("id", "scope")
 
 
 def _named(frames: InventoryFrames, items: pl.DataFrame) -> pl.DataFrame:
     """``items`` with ``dataset_id``, one row for each dataset that the item's dataset part matches."""
     names = frames.datasets.select("dataset_id", "dataset").sort("dataset")
     glob = pl.col("dataset").str.contains(r"[*?]")
-    found = [items.filter(~glob).join(names, on="dataset").select("dataset_id", "block", "scope")]
-    for (pattern,), some in items.filter(glob).group_by("dataset"):
+    matches = [items.filter(~glob).join(names, on="dataset").select("dataset_id", "block", "scope")]
+    for (pattern,), globbed in items.filter(glob).group_by("dataset"):
         ids = _ids_by_glob(names, str(pattern)).rename("dataset_id")
-        found.append(some.join(ids.to_frame(), how="cross").select("dataset_id", "block", "scope"))
-    return pl.concat(found)
+        matches.append(globbed.join(ids.to_frame(), how="cross").select("dataset_id", "block", "scope"))
+    return pl.concat(matches)
 
 
 def _ids_by_glob(names: pl.DataFrame, pattern: str) -> pl.Series:
@@ -178,8 +184,8 @@ def _ids_by_glob(names: pl.DataFrame, pattern: str) -> pl.Series:
     beginning = pattern[: min(pattern.find(char) for char in "*?[" if char in pattern)] if is_glob(pattern) else pattern
     first = names["dataset"].search_sorted(beginning, "left")
     last = names["dataset"].search_sorted(beginning + chr(0x10FFFF), "right")
-    near = names[first:last]
-    return near.filter(pl.col("dataset").str.contains(glob_regex(pattern)))["dataset_id"]
+    candidates = names[first:last]
+    return candidates.filter(pl.col("dataset").str.contains(glob_regex(pattern)))["dataset_id"]
 
 
 def _signed(hits: pl.DataFrame) -> pl.DataFrame:

@@ -18,10 +18,11 @@ from dynamo_ops.inventory.frames import (
 from dynamo_ops.lock.coverage import KEYS, locked_expr
 
 
-def locked_rows(connection: Connection, table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """``block_id`` and ``site_id`` of those ``rows`` (dataset_id, block_id, site_id, group_id) that a lock covers.
+def locked_rows(connection: Connection, table: str, block_replicas: pl.DataFrame) -> pl.DataFrame:
+    """``block_id`` and ``site_id`` of those ``block_replicas`` that a lock covers.
 
-    ``table``: the table of the transaction that holds the same datasets and blocks; their names are looked up by it.
+    They have the columns dataset_id, block_id, site_id, group_id. ``table``: the table of the transaction that
+    holds the same datasets and blocks; their names are looked up by it.
     """
     locks = select_frame(
         connection,
@@ -30,7 +31,7 @@ def locked_rows(connection: Connection, table: str, rows: pl.DataFrame) -> pl.Da
         LOCKS,
     )
     if locks.is_empty():
-        return rows.select("block_id", "site_id").clear()
+        return block_replicas.select("block_id", "site_id").clear()
     has_blocks = locks["item"].str.contains("#", literal=True).any()
     frames = InventoryFrames(
         sites=select_frame(connection, "SELECT id, name, storage_type, status FROM sites", SITES),
@@ -50,4 +51,4 @@ def locked_rows(connection: Connection, table: str, rows: pl.DataFrame) -> pl.Da
         block_replicas=empty(BLOCK_REPLICAS),
         locks=locks,
     )
-    return rows.select(KEYS).filter(locked_expr(frames)).select("block_id", "site_id")
+    return block_replicas.select(KEYS).filter(locked_expr(frames)).select("block_id", "site_id")

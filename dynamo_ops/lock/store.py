@@ -76,7 +76,7 @@ def add_lock(
         warnings = _checked_item(snapshot, item, force=force)
         warnings += _scope_warnings(_small_frames(snapshot), sites.strip(), groups.strip())
     with database.begin() as connection:
-        found = connection.execute(
+        lock_id = connection.execute(
             text("""
             INSERT INTO locks (item, sites, groups, reason, created_by, created_at, expires_at)
             VALUES (:item, :sites, :groups, :reason, :by, :now, :until) RETURNING id"""),
@@ -90,7 +90,7 @@ def add_lock(
                 "until": expires_at,
             },
         ).scalar_one()
-    return NewLock(int(found), tuple(warnings))
+    return NewLock(int(lock_id), tuple(warnings))
 
 
 def resolve_until(until: str, now: datetime) -> datetime:
@@ -105,16 +105,16 @@ def resolve_until(until: str, now: datetime) -> datetime:
             phrase = parse_time(f"{until} ago")
             assert isinstance(phrase, Ago)
             phrase = Ago(-phrase.seconds, -phrase.months)
-        found = moment_of(phrase, now)
+        end = moment_of(phrase, now)
     except (ValueError, OverflowError) as error:
         raise InventoryError(
             f"until {until!r}: expected a date like 2027-03-01, or how long, like '90 days'", until=until
         ) from error
-    if found <= now:
+    if end <= now:
         raise InventoryError(
-            f"until {until!r} is {found:%Y-%m-%d %H:%M} UTC, which is over: nothing is locked", until=until
+            f"until {until!r} is {end:%Y-%m-%d %H:%M} UTC, which is over: nothing is locked", until=until
         )
-    return found
+    return end
 
 
 def remove_lock(database: Database, lock_id: int, *, reason: str, by: str) -> None:
@@ -144,10 +144,10 @@ def list_locks(database: Database, *, item: str | None = None, expired: bool = F
     ``item``: only locks of this item, or of items that the glob matches. Columns: id, item, sites, groups, reason,
     created_by, created_at, expires_at, removed_at, removed_by, removed_because, is_in_force.
     """
-    found = database.frame(f"{COLUMNS} WHERE {'NOT ' if expired else ''}({IN_FORCE}) ORDER BY l.id DESC")
+    locks = database.frame(f"{COLUMNS} WHERE {'NOT ' if expired else ''}({IN_FORCE}) ORDER BY l.id DESC")
     if item is None:
-        return found
-    return found.filter(texts_expr([item], pl.col("item")))
+        return locks
+    return locks.filter(texts_expr([item], pl.col("item")))
 
 
 def lock_coverage(database: Database, lock_id: int) -> Coverage:
@@ -186,10 +186,10 @@ def lock_coverage(database: Database, lock_id: int) -> Coverage:
 
 
 def _lock(database: Database, lock_id: int) -> dict[str, object]:
-    found = database.frame(f"{COLUMNS} WHERE l.id = $1", (lock_id,))
-    if found.is_empty():
+    locks = database.frame(f"{COLUMNS} WHERE l.id = $1", (lock_id,))
+    if locks.is_empty():
         raise InventoryError(f"there is no lock {lock_id}", lock_id=lock_id)
-    return found.row(0, named=True)
+    return locks.row(0, named=True)
 
 
 def _small_frames(snapshot: Snapshot) -> InventoryFrames:
@@ -221,8 +221,8 @@ def _checked_item(snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
         raise InventoryError(
             f"{item!r} is no item: expected a dataset, dataset#block, or globs of these, without spaces", item=item
         )
-    found = _datasets(snapshot, dataset)
-    if found.is_empty():
+    datasets = _datasets(snapshot, dataset)
+    if datasets.is_empty():
         if is_glob(dataset):
             return [f"no dataset matches {dataset} now: it will cover those that come"]
         if force:
@@ -234,7 +234,7 @@ def _checked_item(snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
         )
     if not block or is_glob(dataset):
         return []
-    blocks = snapshot.frame("SELECT name FROM blocks WHERE dataset_id = $1", (int(found["dataset_id"][0]),))["name"]
+    blocks = snapshot.frame("SELECT name FROM blocks WHERE dataset_id = $1", (int(datasets["dataset_id"][0]),))["name"]
     if blocks.to_frame("name").select(texts_expr([block], pl.col("name"))).to_series().any():
         return []
     if is_glob(block) or force:
@@ -247,23 +247,23 @@ def _checked_item(snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
 
 
 def _names_like(snapshot: Snapshot, dataset: str) -> list[str]:
-    """Names that begin as ``dataset`` does, the longer the better: to be told as near ones."""
+    """Names that begin as ``dataset`` does, the longer the better: to be offered as close ones."""
     length = len(dataset)
     while length > 1:
         length //= 2
-        found = snapshot.frame(
+        names = snapshot.frame(
             "SELECT name FROM datasets WHERE starts_with(name, $1) ORDER BY name LIMIT $2",
             (dataset[:length], NEAR_ENOUGH),
         )
-        if found.height:
-            return found["name"].to_list()
+        if names.height:
+            return names["name"].to_list()
     return []
 
 
 def _scope_warnings(frames: InventoryFrames, sites: str, groups: str) -> list[str]:
-    known = covered_names(frames, sites, groups)
+    covered = covered_names(frames, sites, groups)
     return [
-        f"no {noun} matches {given!r}: the lock counts for all {noun}s"
-        for noun, given, found in (("site", sites, known["sites"]), ("group", groups, known["groups"]))
-        if given and not found
+        f"no {noun} matches {pattern!r}: the lock counts for all {noun}s"
+        for noun, pattern, names in (("site", sites, covered["sites"]), ("group", groups, covered["groups"]))
+        if pattern and not names
     ]
