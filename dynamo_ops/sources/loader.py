@@ -31,17 +31,17 @@ def site_source(source: SourceSettings, tls: Tls) -> SiteSource:
 
 def load(group: str, source: SourceSettings, tls: Tls) -> object:
     """The plugin ``source.type`` of an entry point group, called with (settings, tls)."""
-    found = {point.name: point for point in entry_points(group=group)}
-    if source.type not in found:
-        known = ", ".join(sorted(found)) or "none"
+    plugins = {point.name: point for point in entry_points(group=group)}
+    if source.type not in plugins:
+        types = ", ".join(sorted(plugins)) or "none"
         raise SettingsError(
-            f"source {source.name!r}: no plugin of type {source.type!r} in {group}; there are {known}."
-            f"{near(source.type, found)}",
+            f"source {source.name!r}: no plugin of type {source.type!r} in {group}; there are {types}."
+            f"{near(source.type, plugins)}",
             file="",
             key=f"{source.name}.type",
             reason="unknown type",
         )
-    plugin = cast(Callable[[SourceSettings, Tls], object], found[source.type].load())
+    plugin = cast(Callable[[SourceSettings, Tls], object], plugins[source.type].load())
     return plugin(source, tls)
 
 

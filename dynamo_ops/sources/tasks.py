@@ -67,21 +67,21 @@ def pull_details(db: Database, settings: Settings, run_key: str, source: str, pa
     """Stage the blocks and files of one page of datasets; returns how many there are of each."""
     datasets = staging.staged_datasets(db, run_key, source, page)
     parts = metadata_source(named(settings.metadata_sources, source), settings.tls).details(datasets)
-    told = _told_of(parts, f"{source}, page {page} ({len(datasets):,} datasets)")
-    num_blocks, num_files = staging.stage_details(db, run_key, source, page, told)
+    details = _with_progress(parts, f"{source}, page {page} ({len(datasets):,} datasets)")
+    num_blocks, num_files = staging.stage_details(db, run_key, source, page, details)
     return {"datasets": len(datasets), "blocks": num_blocks, "files": num_files}
 
 
-def _told_of(parts: Iterable[Details], what: str) -> Iterator[Details]:
+def _with_progress(parts: Iterable[Details], label: str) -> Iterator[Details]:
     """The parts as they are; the log says now and then how far it is."""
-    started = told = time.monotonic()
+    started = logged_at = time.monotonic()
     num_datasets = num_blocks = num_files = 0
 
-    def tell() -> None:
+    def log_progress() -> None:
         rate = num_files / max(time.monotonic() - started, 1e-6)
         log.info(
             "%s: %s datasets, %s blocks, %s files so far, %s files/s",
-            what,
+            label,
             *(f"{number:,.0f}" for number in (num_datasets, num_blocks, num_files, rate)),
         )
 
@@ -89,10 +89,10 @@ def _told_of(parts: Iterable[Details], what: str) -> Iterator[Details]:
         num_datasets += part.blocks["dataset"].n_unique()
         num_blocks, num_files = num_blocks + part.blocks.height, num_files + part.files.height
         yield part
-        if time.monotonic() - told > TELL_EVERY_S:
-            told = time.monotonic()
-            tell()
-    tell()
+        if time.monotonic() - logged_at > TELL_EVERY_S:
+            logged_at = time.monotonic()
+            log_progress()
+    log_progress()
 
 
 def merge(
@@ -117,11 +117,11 @@ def merge(
         source: asdict(merge_sites(db, run_key, source, stable_h=stable_h, every=every)) for source in site_sources
     }
     metadata = {source: asdict(merging.merge_metadata(db, run_key, source, until)) for source in sources}
-    done = [*sites.items(), *metadata.items()]
-    for source, counts in done:
-        told = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items() if number)
-        log.info("merged %s: %s", source, told or "nothing changed")
-    is_changed = any(number for _, counts in done for name, number in counts.items() if name not in STANDING)
+    merged = [*sites.items(), *metadata.items()]
+    for source, counts in merged:
+        changes = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items() if number)
+        log.info("merged %s: %s", source, changes or "nothing changed")
+    is_changed = any(number for _, counts in merged for name, number in counts.items() if name not in STANDING)
     return {"is_changed": is_changed, "sites": sites, "metadata": metadata}
 
 

@@ -99,9 +99,9 @@ class DbsSource:
             params["min_ldate"] = math.ceil(since.timestamp())
         if self._options.with_release:
             params["release_version"] = "*"
-        told = self._http.frame(self._url("datasets"), self._datasets, params)
-        told = told.with_columns(is_open=pl.col("status") == "production")
-        return _one_release(told.select(dataset_columns(told)))
+        datasets = self._http.frame(self._url("datasets"), self._datasets, params)
+        datasets = datasets.with_columns(is_open=pl.col("status") == "production")
+        return _one_release(datasets.select(dataset_columns(datasets)))
 
     def count_datasets(self) -> int:
         """All datasets of the pattern, of every status. DBS cannot count, so this lists their names."""
@@ -115,8 +115,8 @@ class DbsSource:
     def _details(self, datasets: Sequence[str]) -> Iterator[Details]:
         ahead = self._options.threads
         with ThreadPoolExecutor(ahead) as threads:
-            for found, left in fetched(threads, self._dataset, datasets, ahead):
-                yield found
+            for details, left in fetched(threads, self._dataset, datasets, ahead):
+                yield details
                 yield from fetched(threads, self._of_block, left, ahead)
 
     def _dataset(self, dataset: str) -> tuple[Details, list[tuple[str, str]]]:
@@ -129,25 +129,25 @@ class DbsSource:
         if _is_huge(blocks):
             left = [(dataset, block) for block in blocks["block"]]
             return Details(blocks, pl.DataFrame(schema=dict(FILES))), left
-        files = self._told(dataset, {"dataset": dataset, "detail": 1})
+        files = self._files_of(dataset, {"dataset": dataset, "detail": 1})
         if not files["block"].is_in(blocks["block"].implode()).all():
             blocks = self._blocks_of(dataset)
         return Details(blocks, files), []
 
     def _blocks_of(self, dataset: str) -> pl.DataFrame:
-        told = self._http.frame(self._url("blocks"), self._blocks, {"dataset": dataset, "detail": 1})
-        told = told.with_columns(is_open=pl.col("is_open") == 1)
-        return self._named(dataset, told).select(list(BLOCKS))
+        blocks = self._http.frame(self._url("blocks"), self._blocks, {"dataset": dataset, "detail": 1})
+        blocks = blocks.with_columns(is_open=pl.col("is_open") == 1)
+        return self._named(dataset, blocks).select(list(BLOCKS))
 
     def _of_block(self, name: tuple[str, str]) -> Details:
         dataset, block = name
-        files = self._told(dataset, {"block_name": f"{dataset}#{block}", "detail": 1})
+        files = self._files_of(dataset, {"block_name": f"{dataset}#{block}", "detail": 1})
         return Details(pl.DataFrame(schema=dict(BLOCKS)), files)
 
-    def _told(self, dataset: str, params: dict[str, Any]) -> pl.DataFrame:
-        told = self._http.frame(self._url("files"), self._files, params)
-        is_valid = pl.col("is_valid").ne_missing(0)  # what is not said to be invalid is kept
-        return self._named(dataset, told.with_columns(adler32_digits(), is_valid=is_valid)).select(list(FILES))
+    def _files_of(self, dataset: str, params: dict[str, Any]) -> pl.DataFrame:
+        files = self._http.frame(self._url("files"), self._files, params)
+        is_valid = pl.col("is_valid").ne_missing(0)  # what DBS does not call invalid is kept
+        return self._named(dataset, files.with_columns(adler32_digits(), is_valid=is_valid)).select(list(FILES))
 
     def _named(self, dataset: str, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with its dataset, and blocks by the part of their name behind ``#``."""
@@ -155,12 +155,12 @@ class DbsSource:
         name = pl.col("block")
         strange = frame.filter(~(name.str.starts_with(prefix) & (name.str.len_bytes() > len(prefix.encode()))))
         if not strange.is_empty():
-            found = strange["block"][0]
+            block_name = strange["block"][0]
             raise SourceDataError(
-                f"{self.name}: {dataset}: block_name is {found!r}, expected '{dataset}#…'",
+                f"{self.name}: {dataset}: block_name is {block_name!r}, expected '{dataset}#…'",
                 source=self.name,
                 dataset=dataset,
-                value=found,
+                value=block_name,
             )
         return frame.with_columns(name.str.strip_prefix(prefix), dataset=pl.lit(dataset))
 
@@ -174,5 +174,5 @@ def _is_huge(blocks: pl.DataFrame) -> bool:
 
 def _one_release(frame: pl.DataFrame) -> pl.DataFrame:
     """DBS lists a dataset once for each release it was made with: keep the highest. Other differences stay visible."""
-    others = [name for name in frame.columns if name != "software_release"]
-    return frame.group_by(others, maintain_order=True).agg(pl.col("software_release").max()).select(frame.columns)
+    keys = [name for name in frame.columns if name != "software_release"]
+    return frame.group_by(keys, maintain_order=True).agg(pl.col("software_release").max()).select(frame.columns)

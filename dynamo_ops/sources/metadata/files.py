@@ -57,15 +57,15 @@ class FilesSource:
         self.datasets_per_page = self._options.datasets_per_page
 
     def datasets(self, since: datetime | None, until: datetime) -> pl.DataFrame:
-        """Datasets last changed in [since, until]; one without a time is always told. One without ``is_open`` is open
-        while it is in production."""
-        told = pl.concat([pl.DataFrame(schema=dict(DATASETS)), *self._frames("datasets")])
-        return with_open(changed_in(told, since, until))
+        """Datasets last changed in [since, until]; one without a time is always among them. One without ``is_open`` is
+        open while it is in production."""
+        datasets = pl.concat([pl.DataFrame(schema=dict(DATASETS)), *self._frames("datasets")])
+        return with_open(changed_in(datasets, since, until))
 
     def count_datasets(self) -> int:
         """All datasets of the drop."""
         column = self._column("datasets", "dataset")
-        return sum(frame.height for found in self._found("datasets") for frame in self._drop.frames(found, [column]))
+        return sum(frame.height for file in self._files("datasets") for frame in self._drop.frames(file, [column]))
 
     def details(self, datasets: Sequence[str]) -> Iterator[Details]:
         """Blocks and files of ``datasets``; the drop is read once, a batch at a time."""
@@ -80,30 +80,30 @@ class FilesSource:
 
     def _frames(self, table: str, names: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         columns = [self._column(table, name) for name in TABLES[table]]
-        for found in self._found(table):
-            for frame in self._drop.frames(found, columns, names):
+        for file in self._files(table):
+            for frame in self._drop.frames(file, columns, names):
                 if names is not None and frame["dataset"].null_count():
-                    raise self._nameless(found, frame)
+                    raise self._nameless(file, frame)
                 if frame.height or names is None:
                     yield frame
 
     def _column(self, table: str, name: str) -> Column:
         field = self._options.columns.get(table, {}).get(name, name)  # type: ignore[call-overload]
         statuses = self._options.statuses or dict.fromkeys(STATUSES)
-        values = {told: ours or told for told, ours in statuses.items()} if name == "status" else None
+        meanings = {word: ours or word for word, ours in statuses.items()} if name == "status" else None
         default = MAY_LACK[table].get(name, MISSING)
-        return Column(name, TABLES[table][name], field, self._options.times, default, values)
+        return Column(name, TABLES[table][name], field, self._options.times, default, meanings)
 
-    def _found(self, table: str) -> list[Found]:
+    def _files(self, table: str) -> list[Found]:
         place = f"{self._options.path.rstrip('/')}/{getattr(self._options, table)}"
-        found = self._drop.find(place)
-        if not found:
+        files = self._drop.find(place)
+        if not files:
             raise SourceDataError(f"{self.name}: no file of {table} at {place}", source=self.name, file=place)
-        return found
+        return files
 
-    def _nameless(self, found: Found, frame: pl.DataFrame) -> SourceDataError:
-        row = frame.filter(pl.col("dataset").is_null()).row(0, named=True)
-        shown = row.get("lfn") or row["block"]
+    def _nameless(self, file: Found, frame: pl.DataFrame) -> SourceDataError:
+        record = frame.filter(pl.col("dataset").is_null()).row(0, named=True)
+        shown = record.get("lfn") or record["block"]
         return SourceDataError(
-            f"{self.name}: {found.path}: {shown}: dataset is null", source=self.name, file=found.path, value=shown
+            f"{self.name}: {file.path}: {shown}: dataset is null", source=self.name, file=file.path, value=shown
         )

@@ -118,7 +118,7 @@ class JsonOptions(Strict):
 
     def address(self, template: str, values: Mapping[str, str]) -> str:
         """The URL of ``template`` with its values in place, as an address may hold them."""
-        filled = template.format(**{name: quote(value, safe="") for name, value in values.items()})
+        filled = template.format(**{name: quote(text, safe="") for name, text in values.items()})
         return f"{self.url.rstrip('/')}/{filled.lstrip('/')}" if filled else self.url
 
     def time(self, moment: datetime) -> str:
@@ -151,11 +151,11 @@ def values_of(records: Sequence[Any], rule: FieldRule | None) -> list[Any]:
     if rule.field is None:
         return [rule.value] * len(records)
     path = rule.field.split(".")
-    found = [inside(record, path) for record in records]
+    cells = [inside(record, path) for record in records]
     if rule.after is None:
-        return found
+        return cells
     # a text without the separator becomes a list, which is no text: it is refused by name
-    return [_behind(value, rule.after) if isinstance(value, str) else value for value in found]
+    return [_behind(cell, rule.after) if isinstance(cell, str) else cell for cell in cells]
 
 
 def inside(document: Any, path: Sequence[str]) -> Any:
@@ -168,18 +168,18 @@ def inside(document: Any, path: Sequence[str]) -> Any:
 
 
 def _behind(text: str, separator: str) -> str | list[str]:
-    _, found, rest = text.partition(separator)
-    return rest if found and rest else [text, f"without {separator}"]
+    _, seen, rest = text.partition(separator)
+    return rest if seen and rest else [text, f"without {separator}"]
 
 
-def _check_url(table: str, template: str, known: set[str], needed: set[str]) -> None:
+def _check_url(table: str, template: str, placeholders: set[str], needed: set[str]) -> None:
     try:
         names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
     except ValueError as error:
         raise ValueError(f"{table}.url: {error}") from None
-    if names - known:
-        allowed = ", ".join(f"{{{name}}}" for name in sorted(known)) or "nothing"
-        raise ValueError(f"{table}.url: {{{min(names - known)}}} means nothing here; there is {allowed}")
+    if names - placeholders:
+        allowed = ", ".join(f"{{{name}}}" for name in sorted(placeholders)) or "nothing"
+        raise ValueError(f"{table}.url: {{{min(names - placeholders)}}} means nothing here; there is {allowed}")
     if needed - names:
         raise ValueError(f"{table}.url: {{{min(needed - names)}}} is missing")
 
@@ -196,11 +196,11 @@ def _check_fields(table: str, fields: Mapping[str, FieldRule], columns: Mapping[
 
 def _check_meanings(key: str, name: str, dtype: Any, rule: FieldRule) -> None:
     """That what the settings themselves say of a column is of its type."""
-    given = [*(rule.map or {}).values(), *([] if rule.value is None else [rule.value])]
-    for value in given:
-        if dtype in _PYTHON and type(value) is not _PYTHON[dtype]:
-            raise ValueError(f"{key}: {value!r} is not {_PYTHON[dtype].__name__}")
+    meanings = [*(rule.map or {}).values(), *([] if rule.value is None else [rule.value])]
+    for meaning in meanings:
+        if dtype in _PYTHON and type(meaning) is not _PYTHON[dtype]:
+            raise ValueError(f"{key}: {meaning!r} is not {_PYTHON[dtype].__name__}")
         if dtype not in _PYTHON:
             raise ValueError(f"{key}: a time is read from a field")
-        if name == "status" and value not in STATUSES:
-            raise ValueError(f"{key}: {value!r} is no status; there are {', '.join(STATUSES)}")
+        if name == "status" and meaning not in STATUSES:
+            raise ValueError(f"{key}: {meaning!r} is no status; there are {', '.join(STATUSES)}")

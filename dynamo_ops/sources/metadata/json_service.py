@@ -143,20 +143,20 @@ class JsonSource:
 
     def _frame(self, page: _Page, records: list[Any], fault: Fault) -> pl.DataFrame:
         listing, label = self._listing(page.table), LABELS[page.table]
-        for row, record in enumerate(records):
+        for number, record in enumerate(records):
             if not isinstance(record, dict):
-                raise fault(f"record {row}: not a JSON object")
+                raise fault(f"record {number}: not a JSON object")
         rule = listing.fields[label]
         names = values_of(records, rule)
 
-        def wrong(row: int, what: str) -> SourceDataError:
-            name = names[row] if isinstance(names[row], str) else f"record {row}"
+        def wrong(number: int, problem: str) -> SourceDataError:
+            name = names[number] if isinstance(names[number], str) else f"record {number}"
             place = f"{page.dataset}: {name}" if page.dataset else name
-            return fault(f"{place}: {what}", dataset=page.dataset or name)
+            return fault(f"{place}: {problem}", dataset=page.dataset or name)
 
         columns = columns_of(page.table, listing)
-        told = {c.name: from_values(values_of(records, listing.fields.get(c.name)), c, wrong) for c in columns}
-        frame = pl.DataFrame(list(told.values()))
+        series = {c.name: from_values(values_of(records, listing.fields.get(c.name)), c, wrong) for c in columns}
+        frame = pl.DataFrame(list(series.values()))
         if page.table == "datasets":
             return frame
         frame = frame.with_columns(dataset=pl.lit(page.dataset))

@@ -11,21 +11,21 @@ import polars as pl
 
 from dynamo_ops.sources.source import Details
 
-Item = TypeVar("Item")
+Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 ROWS_PER_PART = 20_000
 
 
-def fetched(threads: Executor, fetch: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
+def fetched(threads: Executor, fetch: Callable[[Key], Result], keys: Iterable[Key], ahead: int) -> Iterator[Result]:
     """The results of ``fetch``, in order; at most ``ahead`` of them are under way or wait in memory.
 
     (The executor's own ``map`` would fetch everything while the first result is still being stored.)
     """
     waiting: deque[Future[Result]] = deque()
     try:
-        for item in items:
-            waiting.append(threads.submit(fetch, item))
+        for key in keys:
+            waiting.append(threads.submit(fetch, key))
             if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -38,13 +38,13 @@ def fetched(threads: Executor, fetch: Callable[[Item], Result], items: Iterable[
 def joined(parts: Iterable[Details], num_rows: int = ROWS_PER_PART) -> Iterator[Details]:
     """The same rows in fewer parts, of some ``num_rows`` rows each: each part costs its taker a transaction's steps."""
     kept: list[Details] = []
-    rows = 0
+    num_kept = 0
     for part in parts:
         kept.append(part)
-        rows += part.blocks.height + part.files.height
-        if rows >= num_rows:
+        num_kept += part.blocks.height + part.files.height
+        if num_kept >= num_rows:
             yield _one(kept)
-            kept, rows = [], 0
+            kept, num_kept = [], 0
     if kept:
         yield _one(kept)
 

@@ -27,7 +27,7 @@ from dynamo_ops.sources.source import SITES
 
 
 class SiteOptions(Strict):
-    """``max_age_h``: sites told longer ago are refused; without it any age will do.
+    """``max_age_h``: sites updated longer ago are refused; without it any age will do.
 
     ``statuses``, ``storage_types``: what the document's words mean, others are refused; without them they are ours.
     """
@@ -77,7 +77,7 @@ class JsonSiteSource:
         self._http = HttpJson(settings.name, tls, self._options.timeout_s)
 
     def sites(self) -> pl.DataFrame:
-        """All sites as told; names of types and statuses in lower case. SourceDataError if one is told too long ago."""
+        """All sites of the document; names of types and statuses in lower case. SourceDataError if one is too old."""
         return _frame(self.name, self._http.rows(self._options.url, _SITES, "name"), self._options)
 
 
@@ -93,11 +93,11 @@ class FileSiteSource:
     def sites(self) -> pl.DataFrame:
         """All sites as the file has them. SourceDataError naming file and site if it is absent, empty or damaged."""
         path = self._options.path
-        found = self._drop.find(path)
-        if len(found) != 1:
-            raise self._fault(f"{len(found)} such files, expected one")
+        files = self._drop.find(path)
+        if len(files) != 1:
+            raise self._fault(f"{len(files)} such files, expected one")
         try:
-            return _frame(self.name, _SITES.validate_python(self._records(self._drop.read(found[0]))), self._options)
+            return _frame(self.name, _SITES.validate_python(self._records(self._drop.read(files[0]))), self._options)
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(str(part) for part in fault["loc"])
@@ -111,60 +111,62 @@ class FileSiteSource:
             return _of_lines(list(csv.DictReader(io.StringIO(text), strict=True)))
         return json.loads(text) if self._options.path.endswith(".json") else yaml.safe_load(text)
 
-    def _fault(self, what: str) -> SourceDataError:
+    def _fault(self, problem: str) -> SourceDataError:
         path = self._options.path
-        return SourceDataError(f"{self.name}: {path}: {what}", source=self.name, file=path)
+        return SourceDataError(f"{self.name}: {path}: {problem}", source=self.name, file=path)
 
 
 def _of_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sites of lines that have an endpoint each; what is not told of a line is left out, and so refused as missing."""
+    """Sites of lines that have an endpoint each; what a line leaves empty is left out, and so refused as missing."""
     sites: dict[tuple[object, ...], dict[str, Any]] = {}
     for line in lines:
         endpoint = {key: line.pop(key) for key in ("protocol", "prefix") if line.get(key) is not None}
-        line = {key: value for key, value in line.items() if value}
+        line = {key: text for key, text in line.items() if text}
         site = sites.setdefault(tuple(line.items()), {**line, "endpoints": []})
         if any(endpoint.values()):
             site["endpoints"].append(endpoint)
     return list(sites.values())
 
 
-def _frame(source: str, rows: list[_Site], options: SiteOptions) -> pl.DataFrame:
+def _frame(source: str, records: list[_Site], options: SiteOptions) -> pl.DataFrame:
     if options.max_age_h is not None:
-        _check_age(source, rows, options.max_age_h)
+        _check_age(source, records, options.max_age_h)
     sites = [
         {
-            "site": row["name"],
-            "storage_type": _word(source, row, "storage_type", options.storage_types),
-            "status": _word(source, row, "status", options.statuses),
-            "endpoints": json.dumps(row["endpoints"]),
+            "site": record["name"],
+            "storage_type": _word(source, record, "storage_type", options.storage_types),
+            "status": _word(source, record, "status", options.statuses),
+            "endpoints": json.dumps(record["endpoints"]),
         }
-        for row in rows
+        for record in records
     ]
     return pl.DataFrame(sites, schema=dict(SITES))
 
 
-def _check_age(source: str, rows: list[_Site], max_age_h: float) -> None:
+def _check_age(source: str, records: list[_Site], max_age_h: float) -> None:
     oldest = datetime.now(UTC) - timedelta(hours=max_age_h)
-    for row in rows:
-        updated_at = row.get("updated_at")
+    for record in records:
+        updated_at = record.get("updated_at")
         if updated_at is None or updated_at < oldest:
             raise SourceDataError(
-                f"{source}: {row['name']}: updated_at is {updated_at}, older than {max_age_h:g} h",
+                f"{source}: {record['name']}: updated_at is {updated_at}, older than {max_age_h:g} h",
                 source=source,
-                site=row["name"],
+                site=record["name"],
                 value=updated_at,
             )
 
 
-def _word(source: str, row: _Site, key: Literal["storage_type", "status"], meanings: Mapping[str, str] | None) -> str:
+def _word(
+    source: str, record: _Site, key: Literal["storage_type", "status"], meanings: Mapping[str, str] | None
+) -> str:
     """What the document's word means; in lower case if the settings do not say."""
     if meanings is None:
-        return row[key].lower()
-    if row[key] not in meanings:
+        return record[key].lower()
+    if record[key] not in meanings:
         raise SourceDataError(
-            f"{source}: {row['name']}: {key} is {row[key]!r}, expected one of {', '.join(meanings)}",
+            f"{source}: {record['name']}: {key} is {record[key]!r}, expected one of {', '.join(meanings)}",
             source=source,
-            site=row["name"],
-            value=row[key],
+            site=record["name"],
+            value=record[key],
         )
-    return meanings[row[key]]
+    return meanings[record[key]]

@@ -34,7 +34,7 @@ def changed_in(datasets: pl.DataFrame, since: datetime | None, until: datetime) 
 
 
 def with_open(datasets: pl.DataFrame) -> pl.DataFrame:
-    """Columns DATASETS; a dataset of which it is not told whether it is open is so while it is in production."""
+    """Columns DATASETS; a dataset without ``is_open`` is open while it is in production."""
     return datasets.with_columns(pl.coalesce("is_open", pl.col("status") == "production")).select(
         dataset_columns(datasets)
     )

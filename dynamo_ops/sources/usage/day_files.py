@@ -46,7 +46,7 @@ class DropOptions(Strict):
 
 def files_of(drop: Drop, paths: Sequence[str], day: date, options: DropOptions) -> list[Found]:
     """The files of ``paths`` for ``day``. Raises SourceDataError for a path without any, unless that is allowed."""
-    found = []
+    day_files = []
     for path in paths:
         place = path.format(day=day)
         files = drop.find(place)
@@ -57,14 +57,14 @@ def files_of(drop: Drop, paths: Sequence[str], day: date, options: DropOptions) 
                 file=place,
                 day=day,
             )
-        found += files
-    return found
+        day_files += files
+    return day_files
 
 
 def fingerprint_of(drop: Drop, paths: Sequence[str], day: date) -> str | None:
     """What the files of a day are: names, sizes and times. None without any: a drop that was cleaned up is no news."""
-    found = [file for path in paths for file in drop.find(path.format(day=day))]
-    return fingerprint(found) if found else None
+    files = [file for path in paths for file in drop.find(path.format(day=day))]
+    return fingerprint(files) if files else None
 
 
 def summed(frames: Iterator[pl.DataFrame], number: str) -> pl.DataFrame:

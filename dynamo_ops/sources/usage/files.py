@@ -44,11 +44,11 @@ class DayFilesOptions(DropOptions):
         """Whether each day has files of its own."""
         return "{day" in self.path
 
-    def check_columns(self, known: set[str]) -> None:
-        """Raises ValueError if ``columns`` names others than ``known``."""
+    def check_columns(self, allowed: set[str]) -> None:
+        """Raises ValueError if ``columns`` names others than ``allowed``."""
         for name in self.columns:
-            if name not in known:
-                raise ValueError(f"columns: no column {name!r}; there are {', '.join(sorted(known))}")
+            if name not in allowed:
+                raise ValueError(f"columns: no column {name!r}; there are {', '.join(sorted(allowed))}")
 
 
 class AccessFilesOptions(DayFilesOptions):
@@ -83,12 +83,14 @@ class FilesAccessSource:
     def accesses(self, day: date) -> pl.DataFrame:
         """Accesses of the UTC day. SourceDataError if there is no file for it, or one that cannot be right."""
         of = "lfn" if self._options.level == "file" else "dataset"
-        lacking = pl.lit(None, pl.String).alias("dataset" if of == "lfn" else "lfn")
-        rows = _records(self._drop, self._options, day, [of, "site"], "num_accesses")
+        null_column = pl.lit(None, pl.String).alias("dataset" if of == "lfn" else "lfn")
+        records = _records(self._drop, self._options, day, [of, "site"], "num_accesses")
         sites = self._options.sites
-        frames = (frame.with_columns(lacking, pl.col("site").replace(sites)).select(list(ACCESSES)) for frame in rows)
-        found = summed(frames, "num_accesses")
-        return pl.DataFrame(schema=dict(ACCESSES)) if found.width == 0 else found
+        frames = (
+            frame.with_columns(null_column, pl.col("site").replace(sites)).select(list(ACCESSES)) for frame in records
+        )
+        totals = summed(frames, "num_accesses")
+        return pl.DataFrame(schema=dict(ACCESSES)) if totals.width == 0 else totals
 
     def fingerprint(self, day: date) -> str | None:
         """Names, sizes and times of the files that hold the day."""
@@ -106,9 +108,9 @@ class FilesDemandSource:
 
     def demand(self, day: date) -> pl.DataFrame:
         """Jobs submitted on the UTC day by dataset. SourceDataError as of accesses."""
-        rows = _records(self._drop, self._options, day, ["dataset"], "num_jobs")
-        found = summed((frame.select(list(DEMAND)) for frame in rows), "num_jobs")
-        return pl.DataFrame(schema=dict(DEMAND)) if found.width == 0 else found
+        records = _records(self._drop, self._options, day, ["dataset"], "num_jobs")
+        totals = summed((frame.select(list(DEMAND)) for frame in records), "num_jobs")
+        return pl.DataFrame(schema=dict(DEMAND)) if totals.width == 0 else totals
 
     def fingerprint(self, day: date) -> str | None:
         """Names, sizes and times of the files that hold the day."""
@@ -124,10 +126,10 @@ def _records(drop: Drop, options: DayFilesOptions, day: date, keys: list[str], n
         dtype = UTC if options.day_from == "time" else pl.Date
         field = options.columns.get(options.day_from, options.day_from)
         columns.append(Column(options.day_from, dtype, field, options.times))
-    for found in files_of(drop, [options.path], day, options):
-        for frame in drop.frames(found, columns):
-            told = frame.with_columns(pl.lit(1, pl.Int64).alias(number)) if options.one_per_record else frame
-            yield _of_day(told, options, day)
+    for file in files_of(drop, [options.path], day, options):
+        for frame in drop.frames(file, columns):
+            counted = frame.with_columns(pl.lit(1, pl.Int64).alias(number)) if options.one_per_record else frame
+            yield _of_day(counted, options, day)
 
 
 def _of_day(frame: pl.DataFrame, options: DayFilesOptions, day: date) -> pl.DataFrame:

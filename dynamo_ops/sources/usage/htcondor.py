@@ -27,8 +27,8 @@ NO_VALUE = ("", "undefined", "none", "unknown")
 """Texts that stand for no value in the attributes of real pools, in lower case."""
 
 
-def _list(given: object) -> object:
-    return [given] if isinstance(given, str) else given
+def _list(names: object) -> object:
+    return [names] if isinstance(names, str) else names
 
 
 Names = Annotated[list[str], BeforeValidator(_list)]
@@ -87,14 +87,14 @@ class HtcondorAccessSource:
         """Jobs with a dataset that ended on the UTC day; one that was removed has not ended and does not count."""
         jobs = _jobs(self._drop, self._options.history, self._options, self._options.attributes, day, "completed_at")
         site = _first_value(self._options.attributes.site).replace(self._options.sites)
-        rows = jobs.select(
+        records = jobs.select(
             "day",
             "dataset",
             pl.lit(None, pl.String).alias("lfn"),
             site.alias("site"),
             pl.lit(1, pl.Int64).alias("num_accesses"),
         )
-        return summed(iter([rows]), "num_accesses").select(list(ACCESSES))
+        return summed(iter([records]), "num_accesses").select(list(ACCESSES))
 
     def fingerprint(self, day: date) -> str | None:
         """Names, sizes and times of the files of which the day is made."""
@@ -114,8 +114,8 @@ class HtcondorDemandSource:
         """Jobs submitted on the UTC day by dataset, whether they wait, run or have ended."""
         paths = [*self._options.queue, *self._options.history]
         jobs = _jobs(self._drop, paths, self._options, self._options.attributes, day, "submitted_at")
-        rows = jobs.select("day", "dataset", pl.lit(1, pl.Int64).alias("num_jobs"))
-        return summed(iter([rows]), "num_jobs").select(list(DEMAND))
+        records = jobs.select("day", "dataset", pl.lit(1, pl.Int64).alias("num_jobs"))
+        return summed(iter([records]), "num_jobs").select(list(DEMAND))
 
     def fingerprint(self, day: date) -> str | None:
         """None: the queue is another one each time, which says nothing about a past day."""
@@ -131,7 +131,7 @@ def _jobs(
     A moment of 0 has not come, so it lies in no day that anybody asks for.
     """
     columns = _columns(attributes, moment)
-    found: list[pl.DataFrame] = [pl.DataFrame(schema={column.name: column.dtype for column in columns})]
+    frames: list[pl.DataFrame] = [pl.DataFrame(schema={column.name: column.dtype for column in columns})]
     seen = {"moment": False, "dataset": False}
     num_records, datasets = 0, [f"dataset{number}" for number in range(len(attributes.dataset))]
     for file in files_of(drop, paths, day, options):
@@ -139,16 +139,16 @@ def _jobs(
             num_records += frame.height
             seen["moment"] |= frame["moment"].null_count() < frame.height
             seen["dataset"] |= any(frame[name].null_count() < frame.height for name in datasets)
-            found.append(frame.filter(pl.col("moment").dt.date() == day))
+            frames.append(frame.filter(pl.col("moment").dt.date() == day))
     if num_records:
         wanted = {"moment": [getattr(attributes, moment)], "dataset": attributes.dataset}
         _require(drop, day, [wanted[name] for name, is_seen in seen.items() if not is_seen])
-    named = pl.concat(found).with_columns(_identity()).unique("job", keep="first", maintain_order=True)
-    values = [_value(f"dataset{number}") for number in range(len(attributes.dataset))]
-    names = pl.concat_list(_parts(value, attributes.dataset_separator) for value in values)
+    named = pl.concat(frames).with_columns(_identity()).unique("job", keep="first", maintain_order=True)
+    texts = [_value(f"dataset{number}") for number in range(len(attributes.dataset))]
+    names = pl.concat_list(_parts(text, attributes.dataset_separator) for text in texts)
     names = names.list.eval(pl.element().str.strip_chars()).list.unique()
-    rows = named.with_columns(pl.lit(day).alias("day"), names.alias("dataset"))
-    return rows.explode("dataset").filter(pl.col("dataset").is_not_null() & (pl.col("dataset") != ""))
+    jobs = named.with_columns(pl.lit(day).alias("day"), names.alias("dataset"))
+    return jobs.explode("dataset").filter(pl.col("dataset").is_not_null() & (pl.col("dataset") != ""))
 
 
 def _columns(attributes: Attributes, moment: str) -> list[Column]:
@@ -181,10 +181,10 @@ def _identity() -> pl.Expr:
     return pl.coalesce("id", numbers, pl.int_range(pl.len()).cast(pl.String)).alias("job")
 
 
-def _parts(value: pl.Expr, separator: str | None) -> pl.Expr:
+def _parts(text: pl.Expr, separator: str | None) -> pl.Expr:
     """The values as lists, empty for none."""
-    several = value.str.split(separator) if separator else pl.concat_list(value)
-    return pl.when(value.is_not_null()).then(several).otherwise(pl.lit([], pl.List(pl.String)))
+    several = text.str.split(separator) if separator else pl.concat_list(text)
+    return pl.when(text.is_not_null()).then(several).otherwise(pl.lit([], pl.List(pl.String)))
 
 
 def _value(name: str) -> pl.Expr:

@@ -31,10 +31,10 @@ class JsonAccessOptions(Strict):
 
     @model_validator(mode="after")
     def _known_fields(self) -> JsonAccessOptions:
-        known = ("lfn" if self.level == "file" else "dataset", "site", "day", "num_accesses")
+        allowed = ("lfn" if self.level == "file" else "dataset", "site", "day", "num_accesses")
         for name in self.fields:
-            if name not in known:
-                raise ValueError(f"fields: no column {name!r}; there are {', '.join(known)}")
+            if name not in allowed:
+                raise ValueError(f"fields: no column {name!r}; there are {', '.join(allowed)}")
         return self
 
 
@@ -46,9 +46,9 @@ class JsonAccessSource:
         self._options = options = parse_options(settings, JsonAccessOptions)
         self._http = HttpJson(settings.name, tls, options.timeout_s)
         self._of = "lfn" if options.level == "file" else "dataset"
-        columns = {self._of: pl.String, "site": pl.String, "day": pl.Date, "num_accesses": pl.Int64}
-        told = [Column(name, dtype, options.fields.get(name, name), options.times) for name, dtype in columns.items()]
-        self._records = Records(told, self._of)
+        dtypes = {self._of: pl.String, "site": pl.String, "day": pl.Date, "num_accesses": pl.Int64}
+        columns = [Column(name, dtype, options.fields.get(name, name), options.times) for name, dtype in dtypes.items()]
+        self._records = Records(columns, self._of)
 
     def accesses(self, day: date) -> pl.DataFrame:
         """Accesses in [day 00:00, next day 00:00) UTC; several records of a dataset at a site stay several rows."""
@@ -56,9 +56,9 @@ class JsonAccessSource:
         params: dict[str, Any] = {"from": start.isoformat(), "to": (start + timedelta(days=1)).isoformat()}
         if self._options.level == "file":
             params["level"] = "file"
-        told = self._http.frame(self._options.url, self._records, params)
-        lacking = pl.lit(None, pl.String).alias("dataset" if self._of == "lfn" else "lfn")
-        return told.with_columns(lacking).select(list(ACCESSES))
+        records = self._http.frame(self._options.url, self._records, params)
+        null_column = pl.lit(None, pl.String).alias("dataset" if self._of == "lfn" else "lfn")
+        return records.with_columns(null_column).select(list(ACCESSES))
 
     def fingerprint(self, day: date) -> str | None:
         """None: the feed does not say what changed."""
