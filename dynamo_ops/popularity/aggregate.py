@@ -59,7 +59,7 @@ def replace_day(db: Database, run_key: str, day: date, source: str, kind: Kind =
         num_rows, number = connection.execute(text(_INSERT[kind]), key).one()
         unknown = connection.execute(text(_KEEP_UNKNOWN), key).one()
         connection.execute(text(_NOTE_DAY), key)
-        names, sites = (_unknown(connection, what) for what in ("coalesce(dataset, lfn)", "site"))
+        names, sites = (_unknown(connection, column) for column in ("coalesce(dataset, lfn)", "site"))
         connection.execute(text("DROP TABLE told_use"))
     return DaySummary(num_rows, number, unknown.num_rows, names, sites)
 
@@ -90,8 +90,8 @@ def prune_unknown(db: Database, keep_days: int) -> int:
 
 
 def _unknown(connection: Connection, name: str) -> list[str]:
-    known = "site_id" if name == "site" else "dataset_id"
-    sql = f"SELECT DISTINCT {name} FROM told_use WHERE {known} IS NULL AND {name} IS NOT NULL ORDER BY 1 LIMIT {SHOWN}"
+    key = "site_id" if name == "site" else "dataset_id"
+    sql = f"SELECT DISTINCT {name} FROM told_use WHERE {key} IS NULL AND {name} IS NOT NULL ORDER BY 1 LIMIT {SHOWN}"
     return list(connection.execute(text(sql)).scalars())
 
 
@@ -108,7 +108,7 @@ _CLEAR = {
 
 _FILE = "files AS f ON md5(f.lfn)::uuid = md5(t.lfn)::uuid"
 
-# Names are told many times over, so they are looked up once each, with statistics: a few names must not make PostgreSQL
+# Names come many times over, so they are looked up once each, with statistics: a few names must not make PostgreSQL
 # read all files. ``site_id`` -1: jobs have no site.
 _RESOLVE = {
     "accesses": (

@@ -92,18 +92,18 @@ def _produce_alone(db: Database, producer: AttributeProducer) -> list[AttributeS
         )
     with db.begin() as connection:
         hold(connection, Lock.INVENTORY, shared=True)
-        for name, values in produced.values.items():
-            _replace(connection, producer.name, name, values, produced.as_of)
+        for name, frame in produced.values.items():
+            _replace(connection, producer.name, name, frame, produced.as_of)
     return [
-        AttributeSummary(name, producer.name, values.height, produced.as_of) for name, values in produced.values.items()
+        AttributeSummary(name, producer.name, frame.height, produced.as_of) for name, frame in produced.values.items()
     ]
 
 
-def _replace(connection: Connection, producer: str, name: str, values: pl.DataFrame, as_of: datetime) -> None:
+def _replace(connection: Connection, producer: str, name: str, frame: pl.DataFrame, as_of: datetime) -> None:
     connection.execute(text(_NOTE_ATTRIBUTE), {"name": name, "producer": producer, "as_of": as_of})
     connection.execute(text("DELETE FROM dataset_attributes WHERE name = :name"), {"name": name})
-    known = values.drop_nulls("value").select(name=pl.lit(name), dataset_id="dataset_id", value="value")
-    insert_frame(connection, "dataset_attributes", known)
+    stored = frame.drop_nulls("value").select(name=pl.lit(name), dataset_id="dataset_id", value="value")
+    insert_frame(connection, "dataset_attributes", stored)
 
 
 _NOTE_ATTRIBUTE = """

@@ -19,13 +19,13 @@ def latest_releases(releases: Iterable[str]) -> frozenset[str]:
     """Of each software the production releases with the highest version; what is no such release is left out."""
     newest: dict[str, tuple[tuple[int, ...], set[str]]] = {}
     for name in releases:
-        found = RELEASE.fullmatch(name)
-        if not found:
+        match = RELEASE.fullmatch(name)
+        if not match:
             continue
-        version = (*map(int, re.split(r"[._]", found["version"])), int(found["patch"] or 0))
-        known, names = newest.get(found["software"], (version, set()))
-        if version >= known:
-            newest[found["software"]] = (version, names | {name} if version == known else {name})
+        version = (*map(int, re.split(r"[._]", match["version"])), int(match["patch"] or 0))
+        highest, names = newest.get(match["software"], (version, set()))
+        if version >= highest:
+            newest[match["software"]] = (version, names | {name} if version == highest else {name})
     return frozenset(name for _, names in newest.values() for name in names)
 
 

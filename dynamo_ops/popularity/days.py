@@ -57,12 +57,12 @@ def reopened_days(db: Database, settings: Settings, day: date) -> list[DayOfSour
         (day, day - timedelta(days=settings.popularity.look_back_days)),
     )
     repulled = day - timedelta(days=settings.popularity.repull_days)
-    found: list[DayOfSource] = []
+    reopened: list[DayOfSource] = []
     for source, kind in sources_of(settings):
-        made = make_source(settings, source, kind)
+        plugin = make_source(settings, source, kind)
         mine = aggregated.filter((pl.col("source") == source) & (pl.col("kind") == kind))
-        for held, known in mine.select("day", "fingerprint").iter_rows():
-            now = made.fingerprint(held)
-            if (now != known) if now is not None else (known is None and held >= repulled):
-                found.append(DayOfSource(held.isoformat(), source, kind))
-    return sorted(found)
+        for past_day, stored in mine.select("day", "fingerprint").iter_rows():
+            current = plugin.fingerprint(past_day)
+            if (current != stored) if current is not None else (stored is None and past_day >= repulled):
+                reopened.append(DayOfSource(past_day.isoformat(), source, kind))
+    return sorted(reopened)

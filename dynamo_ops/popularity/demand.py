@@ -43,8 +43,8 @@ class DemandProducer:
             return None
         demand = snapshot.frame(_DEMAND, (newest, self.num_days))
         weights = request_weights(demand, newest, half_life_days=self.half_life_days, num_days=self.num_days)
-        values = weights.select("dataset_id", value=pl.col("request_weight"))
-        return Produced(produced_for(newest), {"request_weight": values})
+        attribute = weights.select("dataset_id", value=pl.col("request_weight"))
+        return Produced(produced_for(newest), {"request_weight": attribute})
 
 
 def demand_producer() -> DemandProducer:
