@@ -15,8 +15,8 @@ app = typer.Typer(no_args_is_help=True, help="The database: where it is, its sch
 def status() -> None:
     """Where the database is, and whether its schema is the present one."""
     database = connect(settings())
-    found = migrate.revision(database)
-    typer.echo(f"{database.safe_url}\nschema {found or 'none'}, this version of Dynamo knows {migrate.head()}")
+    revision = migrate.revision(database)
+    typer.echo(f"{database.safe_url}\nschema {revision or 'none'}, this version of Dynamo knows {migrate.head()}")
 
 
 @app.command()

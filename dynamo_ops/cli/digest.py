@@ -27,8 +27,8 @@ def digest(day: datetime | None = DayOption, as_json: bool = JsonOption) -> None
     What stands (sites, wishes on hold, gaps) is as of now, also for an earlier day.
     """
     until = datetime.combine(day.date(), AT) if day else datetime.now(UTC)
-    found = read_digest(database(), settings(), until)
+    report = read_digest(database(), settings(), until)
     if as_json:
-        print_json(found.document())
+        print_json(report.document())
     else:
-        typer.echo(digest_text(found))
+        typer.echo(digest_text(report))

@@ -11,7 +11,7 @@ import typer
 
 from dynamo_ops.cli.terminal.output import JsonOption, database, size
 from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.quality import results as found
+from dynamo_ops.quality import results as gate_results
 
 app = typer.Typer(no_args_is_help=True, help="Gates: what they found, and the figures that they measured over time.")
 
@@ -41,9 +41,9 @@ def results(
     as_json: bool = JsonOption,
 ) -> None:
     """What single checks found, newest first."""
-    frame = found.results(database(), gate=gate, run_key=run, subject=subject, failed=failed, limit=limit)
+    frame = gate_results.results(database(), gate=gate, run_key=run, subject=subject, failed=failed, limit=limit)
     if as_json:
-        print_json([{**row, "examples": json.loads(row["examples"])} for row in frame.to_dicts()])
+        print_json([{**check, "examples": json.loads(check["examples"])} for check in frame.to_dicts()])
         return
     shown = pl.when(pl.col("verdict") == "passed").then(_note()).otherwise(pl.col("observed"))
     print_table(frame.with_columns(observed=shown), "Checks of gates", RESULTS, wrap=["observed"])
@@ -58,26 +58,26 @@ def trend(
     as_json: bool = JsonOption,
 ) -> None:
     """One figure of a source over time. What a gate refused is shown, but nothing is compared with it."""
-    frame = found.trend(database(), gate, subject, metric, days)
+    frame = gate_results.trend(database(), gate, subject, metric, days)
     if as_json:
         print_json(frame.to_dicts())
         return
-    values, unit = frame["value"].to_list(), frame["unit"][-1]
+    figures, unit = frame["value"].to_list(), frame["unit"][-1]
     shown = frame.with_columns(
-        shown=pl.Series([_figure(value, unit) for value in values]),
-        bar=pl.Series([_bar(value, max(values)) for value in values]),
-        change=pl.Series(["", *(_change(old, new) for old, new in pairwise(values))]),
+        shown=pl.Series([_figure(figure, unit) for figure in figures]),
+        bar=pl.Series([_bar(figure, max(figures)) for figure in figures]),
+        change=pl.Series(["", *(_change(old, new) for old, new in pairwise(figures))]),
         accepted=pl.col("is_accepted"),
     )
-    print_table(shown, f"{metric} of {subject} ({gate} gate): {sparkline(values)}", TREND)
+    print_table(shown, f"{metric} of {subject} ({gate} gate): {sparkline(figures)}", TREND)
 
 
-def sparkline(values: list[float]) -> str:
-    """The course of ``values`` in one line; the lowest bar is the smallest value."""
-    low, high = min(values), max(values)
+def sparkline(figures: list[float]) -> str:
+    """The course of ``figures`` in one line; the lowest bar is the smallest value."""
+    low, high = min(figures), max(figures)
     if high == low:
-        return BARS[3] * len(values)
-    return "".join(BARS[round((value - low) / (high - low) * (len(BARS) - 1))] for value in values)
+        return BARS[3] * len(figures)
+    return "".join(BARS[round((figure - low) / (high - low) * (len(BARS) - 1))] for figure in figures)
 
 
 def _note() -> pl.Expr:

@@ -56,11 +56,11 @@ def status_(
     as_json: bool = JsonOption,
 ) -> None:
     """Files and bytes that are wished for, what is under way, and what ended lately with an example of the errors."""
-    found, now = database(), datetime.now(UTC)
+    db, now = database(), datetime.now(UTC)
     if site is not None:
-        _check_site(found, site)
-    wishes, batches = status.counts(found, site), status.under_way(found, site)
-    ended = status.ended(found, now - timedelta(hours=hours), site)
+        _check_site(db, site)
+    wishes, batches = status.counts(db, site), status.under_way(db, site)
+    ended = status.ended(db, now - timedelta(hours=hours), site)
     if as_json:
         print_json({"wishes": wishes.to_dicts(), "under_way": batches.to_dicts(), "ended": ended.to_dicts()})
     else:
@@ -74,10 +74,10 @@ def why_(
     as_json: bool = JsonOption,
 ) -> None:
     """Where a file or a wish stands and why, every attempt with its error, and which sites the file can be read at."""
-    found, rules, fts = database(), _rules(), settings().fts
+    db, rules, fts = database(), _rules(), settings().fts
     monitor = fts.monitor_url or (f"{fts.url}/jobs/" if fts.url else None)
     if what.startswith("/"):
-        file = why_file(found, what, site, rules)
+        file = why_file(db, what, site, rules)
         if as_json:
             print_json(view.file_document(file, monitor))
         else:
@@ -85,7 +85,7 @@ def why_(
         return
     if not what.isdecimal():
         raise InventoryError(f"{what!r} is neither an LFN, which begins with a slash, nor the number of a wish")
-    explained = why(found, int(what), rules)
+    explained = why(db, int(what), rules)
     if as_json:
         print_json(view.wish_document(explained, monitor))
     else:
@@ -183,9 +183,9 @@ def cancel(
     _act("cancel", chosen, act, yes, dry_run, as_json, disown=disown)
 
 
-def _selection(*given: list[int] | list[str] | None) -> Selection:
+def _selection(*parts: list[int] | list[str] | None) -> Selection:
     """The parts in the order of ``Selection``; those that were not given are empty."""
-    return Selection(*(tuple(part or ()) for part in given))  # type: ignore[arg-type]
+    return Selection(*(tuple(part or ()) for part in parts))  # type: ignore[arg-type]
 
 
 def _act(
@@ -199,22 +199,22 @@ def _act(
     disown: bool = False,
 ) -> None:
     """Show what would be touched, ask, do it, tell."""
-    found = database()
-    touched = operate.look(found, move, selection, disown=disown)
+    db = database()
+    touched = operate.look(db, move, selection, disown=disown)
     if not as_json:
         view.print_touched(move, touched)
     if not dry_run and touched.num_files:
         if not yes:
             typer.confirm(view.question(move, touched), abort=True, err=True)
-        touched = act(found)
+        touched = act(db)
     if as_json:
         print_json(view.touched_document(move, touched, dry_run=dry_run))
     else:
         view.print_moved(move, touched, dry_run=dry_run)
 
 
-def _by(given: str | None) -> str:
-    return given or getpass.getuser()
+def _by(name: str | None) -> str:
+    return name or getpass.getuser()
 
 
 def _check_site(db: Database, site: str) -> None:
@@ -223,5 +223,5 @@ def _check_site(db: Database, site: str) -> None:
 
 
 def _rules() -> QueueRules:
-    known = settings()
-    return QueueRules(transfer_limits(known), deletion_limits(known), dict(plan_rules(known).head_starts))
+    config = settings()
+    return QueueRules(transfer_limits(config), deletion_limits(config), dict(plan_rules(config).head_starts))

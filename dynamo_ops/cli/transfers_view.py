@@ -90,8 +90,8 @@ def print_wish(wish: Explanation, monitor_url: str | None) -> None:
 
 
 def _print_state(wish: Explanation, monitor_url: str | None) -> None:
-    what = f"copy to {wish.site}" if wish.action == "copy" else f"deletion at {wish.site}"
-    typer.echo(f"wish {wish.subscription_id}, {what}: {wish.because}")
+    action = f"copy to {wish.site}" if wish.action == "copy" else f"deletion at {wish.site}"
+    typer.echo(f"wish {wish.subscription_id}, {action}: {wish.because}")
     since = cell("updated_at", wish.updated_at)
     typer.echo(f"  wished by {wish.origin} ({wish.activity}), {cell('created_at', wish.created_at)}; so since {since}")
     if wish.note and wish.hold_reason != "operator" and wish.state != "cancelled":
@@ -126,8 +126,8 @@ def _again(attempt: Mapping[str, Any]) -> str | None:
 
 
 def _print_sources(sources: Sequence[Mapping[str, Any]], title: str) -> None:
-    rows = [{name: source[name] for name in SOURCES} for source in sources]
-    print_table(pl.DataFrame(rows, schema=dict.fromkeys(SOURCES, pl.String)), title, SOURCES, wrap=["because"])
+    source_rows = [{name: source[name] for name in SOURCES} for source in sources]
+    print_table(pl.DataFrame(source_rows, schema=dict.fromkeys(SOURCES, pl.String)), title, SOURCES, wrap=["because"])
 
 
 def print_touched(move: Move, touched: Touched) -> None:
@@ -139,11 +139,11 @@ def print_touched(move: Move, touched: Touched) -> None:
 
 def question(move: Move, touched: Touched) -> str:
     """What a person is asked before it is made."""
-    what = f"{count(touched.num_files, 'file')}, {size(touched.size_bytes)}"
-    more = (
+    files = f"{count(touched.num_files, 'file')}, {size(touched.size_bytes)}"
+    disowning = (
         f", and take {count(touched.num_disowned, 'block replica')} from their groups" if touched.num_disowned else ""
     )
-    return f"{move.capitalize()} {what}{more}?"
+    return f"{move.capitalize()} {files}{disowning}?"
 
 
 def print_moved(move: Move, touched: Touched, *, dry_run: bool) -> None:
@@ -158,13 +158,13 @@ def print_moved(move: Move, touched: Touched, *, dry_run: bool) -> None:
         typer.echo(f"without an owner: {count(touched.num_disowned, 'block replica')}{gone}")
     if touched.num_unowned:
         keeps = "keeps" if touched.num_unowned == 1 else "keep"
-        told = f"{count(touched.num_unowned, 'block replica')} {keeps} these files, still without an owner"
-        typer.echo(f"{told}: Detox decides, or a group claims them")
+        unowned = f"{count(touched.num_unowned, 'block replica')} {keeps} these files, still without an owner"
+        typer.echo(f"{unowned}: Detox decides, or a group claims them")
 
 
 def touched_document(move: Move, touched: Touched, *, dry_run: bool) -> dict[str, Any]:
     """What a move did, or would do, for programs."""
-    numbers = {name: value for name, value in vars(touched).items() if name != "rows"}
+    numbers = {name: number for name, number in vars(touched).items() if name != "rows"}
     return {
         "move": move,
         "dry_run": dry_run,

@@ -30,19 +30,21 @@ def inject(
     """Write sites, groups, quotas, datasets with blocks and files, and replicas of a JSON document into the inventory:
     all of it or nothing."""
     with steps(quiet=as_json) as say:
-        found = _inject(file, dry_run, by, say)
+        summary = _inject(file, dry_run, by, say)
     if as_json:
-        print_json({**found.document(), "dry_run": dry_run})
+        print_json({**summary.document(), "dry_run": dry_run})
         return
-    rows = [{"kind": name.replace("_", " "), **count._asdict()} for name, count in found.counts().items() if any(count)]
+    counts = [
+        {"kind": name.replace("_", " "), **count._asdict()} for name, count in summary.counts().items() if any(count)
+    ]
     schema = {name: pl.String if name == "kind" else pl.Int64 for name in HEADINGS}
-    print_table(pl.DataFrame(rows, schema=schema), "Would be written" if dry_run else "Written", HEADINGS)
-    typer.echo(f"new files: {size(found.new_bytes)}; new or changed block replicas: {size(found.replica_bytes)}")
-    if found.replicas_made_incomplete:
-        typer.echo(f"{found.replicas_made_incomplete:,} block replicas are incomplete: their blocks gained files")
-    if found.replicas_grown:
-        typer.echo(f"{found.replicas_grown:,} empty block replicas where datasets grow")
-    if found.is_nothing:
+    print_table(pl.DataFrame(counts, schema=schema), "Would be written" if dry_run else "Written", HEADINGS)
+    typer.echo(f"new files: {size(summary.new_bytes)}; new or changed block replicas: {size(summary.replica_bytes)}")
+    if summary.replicas_made_incomplete:
+        typer.echo(f"{summary.replicas_made_incomplete:,} block replicas are incomplete: their blocks gained files")
+    if summary.replicas_grown:
+        typer.echo(f"{summary.replicas_grown:,} empty block replicas where datasets grow")
+    if summary.is_nothing:
         typer.echo("the inventory says so already")
 
 

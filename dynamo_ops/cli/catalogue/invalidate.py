@@ -65,15 +65,15 @@ def invalidate(
             typer.echo("nothing was changed")
             raise typer.Exit(1)
         expected = planned.num_files
-    done = invalidation.invalidate(db, document, reason=reason, by=who, expected_files=expected)
+    summary = invalidation.invalidate(db, document, reason=reason, by=who, expected_files=expected)
     if as_json:
-        print_json({**done.document(), "dry_run": False})
+        print_json({**summary.document(), "dry_run": False})
         return
     if yes:
-        _print(done)
+        _print(summary)
     typer.echo(
-        f"gone from the inventory: {_counts(done)}; their files stay on the storages until consistency checks remove "
-        "them as orphans"
+        f"gone from the inventory: {_counts(summary)}; their files stay on the storages until consistency checks "
+        "remove them as orphans"
     )
 
 
@@ -83,11 +83,11 @@ def invalidated(
     as_json: bool = JsonOption,
 ) -> None:
     """What was declared invalid, by whom, when and why; newest first."""
-    found = invalidation.invalidations(database(), name, limit=limit)
+    invalidations = invalidation.invalidations(database(), name, limit=limit)
     if as_json:
-        print_json(found.to_dicts())
+        print_json(invalidations.to_dicts())
     else:
-        print_table(found, "Declared invalid", NAMES, wrap=["name", "reason"])
+        print_table(invalidations, "Declared invalid", NAMES, wrap=["name", "reason"])
 
 
 def _print(summary: invalidation.InvalidationSummary) -> None:

@@ -20,15 +20,15 @@ app = typer.Typer(no_args_is_help=True, help="What the inventory knows.")
 @app.command()
 def summary(as_json: bool = JsonOption) -> None:
     """How much there is, in all and by site."""
-    found = read.summary(database())
+    totals = read.summary(database())
     if as_json:
-        typer.echo(json.dumps({**asdict(found), "sites": found.sites.to_dicts()}, indent=1, default=str))
+        typer.echo(json.dumps({**asdict(totals), "sites": totals.sites.to_dicts()}, indent=1, default=str))
         return
-    for name, value in asdict(found).items():
-        if isinstance(value, int):
-            shown = size(value) if name.startswith("bytes") or name.endswith("bytes") else f"{value:,}"
+    for name, number in asdict(totals).items():
+        if isinstance(number, int):
+            shown = size(number) if name.startswith("bytes") or name.endswith("bytes") else f"{number:,}"
             typer.echo(f"{name.replace('_', ' '):28} {shown:>14}")
-    show(found.sites, title="Sites", as_json=False)
+    show(totals.sites, title="Sites", as_json=False)
 
 
 @app.command("vanished")
@@ -43,13 +43,13 @@ def list_vanished(
     """What sources told of once and do not tell any more. It is kept: `dynamo invalidate` takes it away for good."""
     if kind is not None and kind not in KINDS:
         raise InventoryError(f"no kind {kind!r} of things; there are {', '.join(KINDS)}", value=kind)
-    found = vanished(database(), kind, source)
+    gone = vanished(database(), kind, source)
     if document:
-        names = {f"{each}s": found.filter(pl.col("kind") == each)["name"].to_list() for each in KINDS}
+        names = {f"{noun}s": gone.filter(pl.col("kind") == noun)["name"].to_list() for noun in KINDS}
         typer.echo(json.dumps({key: listed for key, listed in names.items() if listed}, indent=1))
         return
-    show(found, title="Vanished", as_json=as_json)
+    show(gone, title="Vanished", as_json=as_json)
     if not as_json:
-        counts = found.group_by("kind", maintain_order=True).agg(pl.len(), pl.col("size_bytes").sum()).rows()
-        told = [f"{number:,} {each}{'s' * (number != 1)} ({size(total)})" for each, number, total in counts]
-        typer.echo(f"{', '.join(told) or 'nothing'}; in all {size(sum(total for *_, total in counts))}")
+        counts = gone.group_by("kind", maintain_order=True).agg(pl.len(), pl.col("size_bytes").sum()).rows()
+        parts = [f"{number:,} {noun}{'s' * (number != 1)} ({size(total)})" for noun, number, total in counts]
+        typer.echo(f"{', '.join(parts) or 'nothing'}; in all {size(sum(total for *_, total in counts))}")

@@ -102,12 +102,12 @@ def show_(
     _known_sites(db, site)
     _known_partition(db, partition)
     if history:
-        found = quota.quota_history(db)
-        show_frame(_matching(found, site, partition), "Changes of quotas", "history", as_json=as_json)
+        changes = quota.quota_history(db)
+        show_frame(_matching(changes, site, partition), "Changes of quotas", "history", as_json=as_json)
         return
-    found = _quotas(db, partition, with_usage=usage, quiet=as_json)
+    quotas = _quotas(db, partition, with_usage=usage, quiet=as_json)
     kind = "usage" if usage else "quotas"
-    show_frame(_matching(found, site, partition), "Quotas", kind, as_json=as_json)
+    show_frame(_matching(quotas, site, partition), "Quotas", kind, as_json=as_json)
 
 
 def _show_unique(db: Database, *, groups: bool, users: bool, as_json: bool) -> None:
@@ -126,12 +126,12 @@ def _amount(text: str) -> int:
     if text.strip().lower() in ("unlimited", "-1"):
         return quota.UNLIMITED
     try:
-        found = parse_size(text)
+        amount = parse_size(text)
     except ValueError as error:
         raise InventoryError(f"SIZE: {error}, or unlimited", size=text) from error
-    if found > quota.LARGEST:
+    if amount > quota.LARGEST:
         raise InventoryError(f"SIZE: {text} is more than a quota can be; say unlimited", size=text)
-    return found
+    return amount
 
 
 def _asked(db: Database, site: str, partition: str, amount: int | None, *, yes: bool) -> list[str]:
@@ -163,27 +163,29 @@ def _check_leaf(partitions: Partitions, name: str) -> None:
         leaves = ", ".join(partitions.leaves(name))
         raise InventoryError(f"partition {name!r} is a union: set the quotas of its leaves: {leaves}", partition=name)
     if name not in partitions.conditions:
-        known = sorted(partitions.conditions)
+        leaf_names = sorted(partitions.conditions)
         raise InventoryError(
-            f"unknown partition {name!r}; known: {', '.join(known)}.{near(name, known)}", partition=name
+            f"unknown partition {name!r}; known: {', '.join(leaf_names)}.{near(name, leaf_names)}", partition=name
         )
 
 
 def _known_sites(db: Database, site: str) -> list[str]:
     """Names of the sites that match, in order. InventoryError with near names where there is none."""
     with db.begin() as connection:
-        known = all_sites(connection) if site == "*" else find_sites(connection, [site])
-    return [found.name for found in known]
+        matches = all_sites(connection) if site == "*" else find_sites(connection, [site])
+    return [match.name for match in matches]
 
 
 def _known_partition(db: Database, partition: str) -> None:
     """InventoryError with near names where neither the definitions nor the quotas know such a partition."""
     defined = read_partitions(settings(), datetime.now(UTC))
     stored = db.frame("SELECT partition FROM quota_changes UNION SELECT partition FROM quotas")["partition"].to_list()
-    known = sorted({*defined.conditions, *defined.unions, *stored})
-    if not any(glob_matches(name, partition) for name in known):
-        what = f"no partition matches {partition!r}" if is_glob(partition) else f"unknown partition {partition!r}"
-        raise InventoryError(f"{what}; known: {', '.join(known)}.{near(partition, known)}", partition=partition)
+    partition_names = sorted({*defined.conditions, *defined.unions, *stored})
+    if not any(glob_matches(name, partition) for name in partition_names):
+        problem = f"no partition matches {partition!r}" if is_glob(partition) else f"unknown partition {partition!r}"
+        raise InventoryError(
+            f"{problem}; known: {', '.join(partition_names)}.{near(partition, partition_names)}", partition=partition
+        )
 
 
 def _quotas(db: Database, partition: str, *, with_usage: bool, quiet: bool) -> pl.DataFrame:
@@ -200,14 +202,14 @@ def _quotas(db: Database, partition: str, *, with_usage: bool, quiet: bool) -> p
         pl.col("quota_bytes").is_not_null() | (pl.col("projected_bytes") > 0)
     )
     gone = stored.filter(~pl.col("partition").is_in(list(partitions.conditions)))
-    told = stored.select("site", "partition", "changed_by", "changed_at")
-    return pl.concat([used.join(told, on=["site", "partition"], how="left"), gone], how="diagonal").sort(
+    last_changes = stored.select("site", "partition", "changed_by", "changed_at")
+    return pl.concat([used.join(last_changes, on=["site", "partition"], how="left"), gone], how="diagonal").sort(
         "site", "partition"
     )
 
 
-def _matching(found: pl.DataFrame, site: str, partition: str) -> pl.DataFrame:
-    names = found.select("site", "partition").unique()
+def _matching(frame: pl.DataFrame, site: str, partition: str) -> pl.DataFrame:
+    names = frame.select("site", "partition").unique()
     sites = [name for name in names["site"].unique() if glob_matches(name, site)]
     partitions = [name for name in names["partition"].unique() if glob_matches(name, partition)]
-    return found.filter(pl.col("site").is_in(sites) & pl.col("partition").is_in(partitions))
+    return frame.filter(pl.col("site").is_in(sites) & pl.col("partition").is_in(partitions))

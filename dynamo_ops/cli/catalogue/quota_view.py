@@ -44,14 +44,14 @@ HEADINGS: Mapping[str, Mapping[str, str]] = {
 """Columns and headings by kind of table."""
 
 
-def show_frame(found: pl.DataFrame, title: str, kind: str, *, as_json: bool) -> None:
-    """Print ``found`` as JSON, or as the table of this kind. ``old_bytes`` and ``new_bytes`` are quotas too."""
+def show_frame(frame: pl.DataFrame, title: str, kind: str, *, as_json: bool) -> None:
+    """Print ``frame`` as JSON, or as the table of this kind. ``old_bytes`` and ``new_bytes`` are quotas too."""
     if as_json:
-        print_json(json_rows(found))
+        print_json(json_rows(frame))
         return
-    shown = found.with_columns(
+    shown = frame.with_columns(
         pl.col(name).map_elements(size, return_dtype=pl.String, skip_nulls=False).alias(name.removesuffix("_bytes"))
         for name in ("old_bytes", "new_bytes")
-        if name in found.columns
+        if name in frame.columns
     )
     print_table(shown, title, HEADINGS[kind], wrap=["reason"])

@@ -57,32 +57,34 @@ By = Annotated[str | None, typer.Option("--by", help="Who; without it your login
 @app.command("list")
 def list_(as_json: bool = JsonOption) -> None:
     """All sites: status and why, downtime, and the copies and deletions that wait for them or are under way."""
-    found = downtimes.site_states(database())
+    states = downtimes.site_states(database())
     if as_json:
-        print_json(found.to_dicts())
+        print_json(states.to_dicts())
         return
     use = (
         pl.when("is_writable").then(pl.lit("read, written"))
         .when("is_readable").then(pl.lit("read"))
         .otherwise(pl.lit("untouched"))
     )  # fmt: skip
-    because = [_because(row) for row in found.iter_rows(named=True)]
+    because = [_because(state) for state in states.iter_rows(named=True)]
     print_table(
-        found.with_columns(use=use, because=pl.Series(because, dtype=pl.String)),
+        states.with_columns(use=use, because=pl.Series(because, dtype=pl.String)),
         "Sites",
         LISTED,
         wrap=["because", "downtime"],
     )
 
 
-def _because(row: dict[str, Any]) -> str | None:
+def _because(state: dict[str, Any]) -> str | None:
     """Why the status is not just what the site's source tells."""
-    if row["said_by"] is not None:
-        until = f" until {cell('said_until', row['said_until'])}" if row["said_until"] else ""
-        told = f" (its source: {row['told_status']})" if row["told_status"] not in (None, row["status"]) else ""
-        return f"set by {row['said_by']}{until}: {row['said_because']}{told}"
-    if row["told_status"] not in (None, row["status"]):
-        return f"{row['told_status']} only since {cell('told_since', row['told_since'])}"
+    if state["said_by"] is not None:
+        until = f" until {cell('said_until', state['said_until'])}" if state["said_until"] else ""
+        source_status = (
+            f" (its source: {state['told_status']})" if state["told_status"] not in (None, state["status"]) else ""
+        )
+        return f"set by {state['said_by']}{until}: {state['said_because']}{source_status}"
+    if state["told_status"] not in (None, state["status"]):
+        return f"{state['told_status']} only since {cell('told_since', state['told_since'])}"
     return None
 
 
@@ -96,28 +98,28 @@ def set_(
     as_json: bool = JsonOption,
 ) -> None:
     """Give SITE this status now, whatever its source says."""
-    made = site_override.set_status(
+    override = site_override.set_status(
         database(), site, status, by=by or getpass.getuser(), reason=reason, ends_at=moment_option("--until", until)
     )
     if as_json:
-        print_json(vars(made))
+        print_json(vars(override))
         return
-    for warning in made.warnings:
+    for warning in override.warnings:
         typer.secho(f"warning: {warning}", fg="yellow", err=True)
-    end = f"until {cell('ends_at', made.ends_at)}" if made.ends_at else f"until `dynamo site unset {site}`"
-    typer.echo(f"{site} is {status} (was {made.status_before}), {end}")
+    end = f"until {cell('ends_at', override.ends_at)}" if override.ends_at else f"until `dynamo site unset {site}`"
+    typer.echo(f"{site} is {status} (was {override.status_before}), {end}")
 
 
 @app.command()
 def unset(site: str, by: By = None, as_json: bool = JsonOption) -> None:
     """Let SITE have the status again that its source tells."""
-    found = site_override.unset_status(
+    status = site_override.unset_status(
         database(), site, by=by or getpass.getuser(), stable_h=settings().site_status.stable_h
     )
     if as_json:
-        print_json({"site": site, "status": found})
+        print_json({"site": site, "status": status})
     else:
-        typer.echo(f"{site} is {found}: what its source tells counts again")
+        typer.echo(f"{site} is {status}: what its source tells counts again")
 
 
 @app.command()
@@ -127,11 +129,11 @@ def overrides(
     as_json: bool = JsonOption,
 ) -> None:
     """Statuses that people gave to sites, newest first."""
-    found = site_override.overrides(database(), site, over=over)
+    statuses = site_override.overrides(database(), site, over=over)
     if as_json:
-        print_json(found.to_dicts())
+        print_json(statuses.to_dicts())
     else:
-        print_table(found, "Statuses by hand", OVERRIDES, wrap=["reason"])
+        print_table(statuses, "Statuses by hand", OVERRIDES, wrap=["reason"])
 
 
 @app.command()
@@ -144,7 +146,7 @@ def drain(
     as_json: bool = JsonOption,
 ) -> None:
     """Put SITE into a downtime: what runs ends, nothing new is copied to or from it or deleted there."""
-    made = downtimes.drain(
+    new_downtime = downtimes.drain(
         database(),
         site,
         by=by or getpass.getuser(),
@@ -153,10 +155,10 @@ def drain(
         ends_at=moment_option("--until", until),
     )
     if as_json:
-        print_json(vars(made))
+        print_json(vars(new_downtime))
         return
-    end = cell("ends_at", made.ends_at) if made.ends_at else f"`dynamo site resume {site}`"
-    typer.echo(f"downtime {made.id} of {site}: from {cell('begins_at', made.begins_at)} until {end}")
+    end = cell("ends_at", new_downtime.ends_at) if new_downtime.ends_at else f"`dynamo site resume {site}`"
+    typer.echo(f"downtime {new_downtime.id} of {site}: from {cell('begins_at', new_downtime.begins_at)} until {end}")
     typer.echo("what waits for it is held by the next run of transfers, and released by itself when it is over")
 
 
@@ -182,8 +184,8 @@ def downtime(
     as_json: bool = JsonOption,
 ) -> None:
     """Downtimes that last or are to come."""
-    found = downtimes.downtimes(database(), site, over=over)
+    site_downtimes = downtimes.downtimes(database(), site, over=over)
     if as_json:
-        print_json(found.to_dicts())
+        print_json(site_downtimes.to_dicts())
     else:
-        print_table(found, "Downtimes", DOWNTIMES, wrap=["reason"])
+        print_table(site_downtimes, "Downtimes", DOWNTIMES, wrap=["reason"])

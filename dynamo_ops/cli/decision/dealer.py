@@ -60,41 +60,43 @@ def plan_(
 
     Example: dynamo dealer plan --inventory DIR --config dealer.yaml --out checks
     """
-    given = moment_option("--now", now)
+    moment = moment_option("--now", now)
     if inventory and config is None:
         raise typer.BadParameter("--inventory needs --config FILE: a folder has no configuration of its own")
     if store:
         if any((inventory, config, detox_decisions, partitions, enforcer, out)):
             raise typer.BadParameter("--store makes the plan that a cycle would make: it takes --now and --seed only")
-        _store(partition, given, seed, as_json=as_json)
+        _store(partition, moment, seed, as_json=as_json)
         return
-    found = trial.config_of_file(config) if config else trial.installed_config(settings(), partition)
-    trial.check_partition(found, partition, str(config))
+    dealer_config = trial.config_of_file(config) if config else trial.installed_config(settings(), partition)
+    trial.check_partition(dealer_config, partition, str(config))
     with step("reading the inventory", quiet=as_json):
         if inventory and config:
             inputs = trial.dump_inputs(
-                inventory, config, now=given, partitions=partitions, enforcer=enforcer, detox=detox_decisions
+                inventory, config, now=moment, partitions=partitions, enforcer=enforcer, detox=detox_decisions
             )
         else:
             inputs = trial.installation_inputs(
                 database(),
                 settings(),
-                found,
-                given or datetime.now(UTC),
+                dealer_config,
+                moment or datetime.now(UTC),
                 partitions=partitions,
                 enforcer=enforcer,
                 detox=detox_decisions,
             )
     with step("asking the plugins, deciding", quiet=as_json):
-        made = trial.decide(inputs, found, seed=seed, name=str(config or f"configuration of {found.partition}"))
+        plan = trial.decide(
+            inputs, dealer_config, seed=seed, name=str(config or f"configuration of {dealer_config.partition}")
+        )
     written = {}
     if out:
         with step("writing", quiet=as_json):
-            written = trial.write(out, inputs, found, made)
+            written = trial.write(out, inputs, dealer_config, plan)
     if as_json:
-        print_json({**describe.plan_document(made), "written": written})
+        print_json({**describe.plan_document(plan), "written": written})
         return
-    view.show_plan(made)
+    view.show_plan(plan)
     for name, number in written.items():
         typer.echo(f"{out / name if out else name}.csv: {number:,} rows")
 
@@ -116,15 +118,15 @@ def show(
     stored = record.load_dealer_plan(db, plan_id)
     plan = record.read_record(db, stored)
     is_filtered = rejected or any(wanted is not None for wanted in (site, dataset, plugin))
-    rows = describe.select_proposals(plan, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
+    proposals = describe.select_proposals(plan, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
     if as_json:
         document = {} if is_filtered else describe.plan_document(plan)
-        print_json({**record.story(stored), **document, **view.rows_document(rows, limit)})
+        print_json({**record.story(stored), **document, **view.rows_document(proposals, limit)})
         return
     if not is_filtered:
         view.show_story(stored)
         view.show_plan(plan)
-    view.show_rows(rows, limit, rejected=rejected)
+    view.show_rows(proposals, limit, rejected=rejected)
 
 
 @app.command()
@@ -146,11 +148,11 @@ def explain(
         asked = record.newest_about(db, dataset, partition)
     else:
         asked = record.read_record(db, record.load_dealer_plan(db, plan))
-    found = explain_dataset(asked, dataset, site)
+    explanations = explain_dataset(asked, dataset, site)
     if as_json:
-        print_json(describe.explain_document(asked, found))
+        print_json(describe.explain_document(asked, explanations))
     else:
-        view.show_explanations(asked, dataset, found)
+        view.show_explanations(asked, dataset, explanations)
 
 
 @app.command()
@@ -161,10 +163,10 @@ def rules(
     as_json: bool = JsonOption,
 ) -> None:
     """The enforcer's rules: how many of their datasets are complete, on the way, or lack copies now."""
-    found = trial.installed_config(settings(), partition)
+    dealer_config = trial.installed_config(settings(), partition)
     with step("reading the inventory", quiet=as_json):
-        inputs = trial.installation_inputs(database(), settings(), found, datetime.now(UTC))
-    view.show_rules(trial.report_rules(inputs, found), missing=missing, limit=limit, as_json=as_json)
+        inputs = trial.installation_inputs(database(), settings(), dealer_config, datetime.now(UTC))
+    view.show_rules(trial.report_rules(inputs, dealer_config), missing=missing, limit=limit, as_json=as_json)
 
 
 @app.command()
@@ -189,13 +191,13 @@ def commit(
         if not typer.confirm(f"Commit plan {plan_id}?"):
             typer.echo(f"nothing was committed; the plan stays {stored.state}")
             raise typer.Exit(1)
-    done = steps.commit_plan(db, plan_id)
+    summary = steps.commit_plan(db, plan_id)
     if as_json:
-        print_json({"id": plan_id, "was_committed_before": not is_new, "commit": done})
+        print_json({"id": plan_id, "was_committed_before": not is_new, "commit": summary})
         return
     was = "is committed" if is_new else "was committed before; nothing was done now"
     typer.echo(f"plan {plan_id} of {stored.partition} {was}")
-    view.show_commit(done)
+    view.show_commit(summary)
 
 
 @app.command()
@@ -218,11 +220,11 @@ def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_
     from dynamo_ops.dealer import tasks as steps
 
     db = database()
-    found = trial.installed_config(settings(), partition)
+    dealer_config = trial.installed_config(settings(), partition)
     at = datetime.now(UTC)
     run_key = f"cli-{getpass.getuser()}-{at.isoformat(timespec='milliseconds')}"
     with step("reading the inventory, asking the plugins, deciding, storing", quiet=as_json):
-        plan_id = steps.plan_now(db, settings(), found.partition, run_key=run_key, now=now or at, seed=seed)
+        plan_id = steps.plan_now(db, settings(), dealer_config.partition, run_key=run_key, now=now or at, seed=seed)
     plan = record.read_record(db, record.load_dealer_plan(db, plan_id))
     if as_json:
         print_json({"plan_id": plan_id, **describe.plan_document(plan)})

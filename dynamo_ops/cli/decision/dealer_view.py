@@ -99,13 +99,13 @@ def sentence(record: DealerRecord) -> str:
     """The totals of a plan in one sentence."""
     accepted = record.accepted
     number = accepted["site_id"].n_unique()
-    what = f"make {count(accepted.height, 'copy').replace('copys', 'copies')} at {count(number, 'site')}"
-    said = f"{record.partition} at {moment(record.now)}, seed {record.seed}: would "
+    copies = f"make {count(accepted.height, 'copy').replace('copys', 'copies')} at {count(number, 'site')}"
+    opening = f"{record.partition} at {moment(record.now)}, seed {record.seed}: would "
     added = int(record.site_states["added_bytes"].sum())
-    told = f"{what} ({size(int(accepted['size_bytes'].sum()))}, of which {size(added)} are to be written)"
+    action = f"{copies} ({size(int(accepted['size_bytes'].sum()))}, of which {size(added)} are to be written)"
     return (
-        said
-        + (told if accepted.height else "copy nothing")
+        opening
+        + (action if accepted.height else "copy nothing")
         + f"; looked at {count(record.proposals.height, 'proposal')}"
     )
 
@@ -124,52 +124,54 @@ def show_story(stored: StoredPlan) -> None:
     typer.echo()
 
 
-def show_rows(rows: pl.DataFrame, limit: int, *, rejected: bool) -> None:
+def show_rows(proposals: pl.DataFrame, limit: int, *, rejected: bool) -> None:
     """Proposals, the first ``limit`` of them."""
     title = "Rejected proposals" if rejected else "Copies"
-    print_table(rows.head(limit), title, NOT_COPIED if rejected else COPIES, wrap=["dataset", "reason", "outcome"])
-    if rows.height > limit:
-        typer.echo(f"… and {rows.height - limit:,} more (--limit)")
+    print_table(proposals.head(limit), title, NOT_COPIED if rejected else COPIES, wrap=["dataset", "reason", "outcome"])
+    if proposals.height > limit:
+        typer.echo(f"… and {proposals.height - limit:,} more (--limit)")
 
 
-def rows_document(rows: pl.DataFrame, limit: int) -> dict[str, Any]:
+def rows_document(proposals: pl.DataFrame, limit: int) -> dict[str, Any]:
     """Proposals, the first ``limit`` of them, for a program."""
-    return {"num_rows": rows.height, "rows": rows.head(limit).to_dicts()}
+    return {"num_rows": proposals.height, "rows": proposals.head(limit).to_dicts()}
 
 
-def show_explanations(record: DealerRecord, dataset: str, found: Sequence[Explanation]) -> None:
+def show_explanations(record: DealerRecord, dataset: str, explanations: Sequence[Explanation]) -> None:
     """Each proposal: who wanted it, what became of it, and what spoke for and against each site."""
     typer.echo(f"{dataset} in {record.name} of {record.partition}, made for {moment(record.now)}, seed {record.seed}\n")
-    for each in found:
-        row = each.proposal
-        blocks = "the whole dataset" if row["block_ids"] is None else count(len(row["block_ids"]), "block")
+    for explanation in explanations:
+        proposal = explanation.proposal
+        blocks = "the whole dataset" if proposal["block_ids"] is None else count(len(proposal["block_ids"]), "block")
         typer.echo(
-            f"{row['plugin']} (priority {each.priority}) proposed {blocks} for {each.owner}: {row['reason'] or '-'}"
+            f"{proposal['plugin']} (priority {explanation.priority}) proposed {blocks} for {explanation.owner}: "
+            f"{proposal['reason'] or '-'}"
         )
-        typer.secho(f"  {each.verdict}", bold=True)
-        if row["turn"] is not None:
-            print_table(each.sites, "  Sites at its turn", VERDICTS, wrap=["why"])
+        typer.secho(f"  {explanation.verdict}", bold=True)
+        if proposal["turn"] is not None:
+            print_table(explanation.sites, "  Sites at its turn", VERDICTS, wrap=["why"])
 
 
-def show_rules(found: EnforcerReport, *, missing: bool, limit: int, as_json: bool) -> None:
+def show_rules(report: EnforcerReport, *, missing: bool, limit: int, as_json: bool) -> None:
     """How far the enforcer's rules are met."""
-    lacking = found.datasets.filter(pl.col("state") == "missing")
+    lacking = report.datasets.filter(pl.col("state") == "missing")
     if as_json:
-        print_json({"rules": found.rules.to_dicts(), **({"missing": lacking.to_dicts()} if missing else {})})
+        print_json({"rules": report.rules.to_dicts(), **({"missing": lacking.to_dicts()} if missing else {})})
         return
-    print_table(found.rules, "Enforcer rules", RULES)
+    print_table(report.rules, "Enforcer rules", RULES)
     if missing:
-        rows = lacking.with_columns(at=pl.col("sites").list.join(" "))
-        print_table(rows.head(limit), "Datasets that lack copies", LACKING, wrap=["dataset", "at"])
-        if rows.height > limit:
-            typer.echo(f"… and {rows.height - limit:,} more (--limit)")
+        datasets = lacking.with_columns(at=pl.col("sites").list.join(" "))
+        print_table(datasets.head(limit), "Datasets that lack copies", LACKING, wrap=["dataset", "at"])
+        if datasets.height > limit:
+            typer.echo(f"… and {datasets.height - limit:,} more (--limit)")
 
 
-def show_commit(done: dict[str, Any]) -> None:
+def show_commit(summary: dict[str, Any]) -> None:
     """What a commit did."""
     typer.echo(
-        f"  {count(done['num_block_replicas'], 'block replica')} to be filled with {count(done['num_files'], 'file')} "
-        f"({size(done['size_bytes'])}); {done['num_ownership_changes']:,} changed owner"
+        f"  {count(summary['num_block_replicas'], 'block replica')} to be filled with "
+        f"{count(summary['num_files'], 'file')} ({size(summary['size_bytes'])}); "
+        f"{summary['num_ownership_changes']:,} changed owner"
     )
-    for reason, number in done["left_out"].items():
+    for reason, number in summary["left_out"].items():
         typer.secho(f"  {number:,} left out: {reason}", fg="yellow")

@@ -70,26 +70,26 @@ def plan_(
 
     Example: dynamo detox plan --inventory DIR --policy new.txt --against old.txt
     """
-    given = moment_option("--now", now)
+    moment = moment_option("--now", now)
     if inventory and policy is None:
         raise typer.BadParameter("--inventory needs --policy FILE: a folder has no policy of its own")
     if decisions and not decisions.absolute().parent.is_dir():
         raise typer.BadParameter(f"--decisions: there is no folder {decisions.parent}")
     if store:
-        others = (inventory, against, partitions, enforcer, deletion_per_iteration)
-        if any(others):
+        trial_options = (inventory, against, partitions, enforcer, deletion_per_iteration)
+        if any(trial_options):
             raise typer.BadParameter("--store makes the plan that a cycle would make: it takes --policy and --now only")
-    at = given or (trial.dump_now(inventory) if inventory else datetime.now(UTC))
+    at = moment or (trial.dump_now(inventory) if inventory else datetime.now(UTC))
     tried = trial.policy_of_file(policy, at) if policy else trial.installed_policy(settings(), partition, at)
     name = trial.partition_of(tried, partition)
     if store:
         _store(tried, name, at, decisions, out, as_json=as_json)
         return
     policies = [tried] if against is None else [trial.policy_of_file(against, at), tried]
-    for each in policies:
-        trial.partition_of(each, name)
+    for candidate in policies:
+        trial.partition_of(candidate, name)
     inputs = _inputs(inventory, name, at, partitions, enforcer, quiet=as_json)
-    records = [_decide(inputs, each, name, deletion_per_iteration, quiet=as_json) for each in policies]
+    records = [_decide(inputs, candidate, name, deletion_per_iteration, quiet=as_json) for candidate in policies]
     if against is None:
         _tell_plan(records[0], decisions, out, {}, as_json=as_json)
     else:
@@ -115,12 +115,12 @@ def show(
     story = stored.load_story(db, plan_id)
     plan = stored.read_record(db, story)
     if any(wanted is not None for wanted in (site, dataset, decision, line)):
-        rows = describe.select_decisions(plan, site=site, dataset=dataset, decision=decision, line=line)
-        found = describe.first_rows(rows, limit)
+        decisions = describe.select_decisions(plan, site=site, dataset=dataset, decision=decision, line=line)
+        shown = describe.first_rows(decisions, limit)
         if as_json:
-            print_json({"id": plan_id, **describe.rows_document(found)})
+            print_json({"id": plan_id, **describe.rows_document(shown)})
         else:
-            view.show_rows(plan, found)
+            view.show_rows(plan, shown)
         return
     figures = describe.overview(plan)
     order = describe.deletion_order(plan, limit)
@@ -163,11 +163,11 @@ def explain(
         from dynamo_ops.detox.report import stored
 
         asked = stored.newest_with(database(), dataset, site, partition)
-    found = explain_record(asked, dataset=dataset, site=site)
+    explanation = explain_record(asked, dataset=dataset, site=site)
     if as_json:
-        print_json(explain_view.document(asked, found))
+        print_json(explain_view.document(asked, explanation))
     else:
-        explain_view.show(asked, found)
+        explain_view.show(asked, explanation)
 
 
 @app.command()
@@ -208,9 +208,9 @@ def commit(
     if not yes and not typer.confirm(f"Commit plan {plan_id}?"):
         typer.echo(f"nothing was committed; the plan stays {story.stored.state}")
         raise typer.Exit(1)
-    done = steps.commit_plan(db, settings(), plan_id, approved_by=getpass.getuser() if is_asked else None)
+    summary = steps.commit_plan(db, settings(), plan_id, approved_by=getpass.getuser() if is_asked else None)
     typer.echo(f"plan {plan_id} of {plan.partition} is committed")
-    view.show_commit(done)
+    view.show_commit(summary)
 
 
 @app.command()
@@ -280,7 +280,7 @@ def _store(
 
 
 def _tell_plan(
-    plan: PlanRecord, decisions: Path | None, out: Path | None, more: dict[str, Any], *, as_json: bool
+    plan: PlanRecord, decisions: Path | None, out: Path | None, extra: dict[str, Any], *, as_json: bool
 ) -> None:
     figures = describe.overview(plan)
     with step("writing", quiet=as_json or not (decisions or out)):
@@ -288,7 +288,7 @@ def _tell_plan(
         if out:
             record.write_folder(out, plan)
     if as_json:
-        print_json({**more, **describe.plan_document(plan, figures)})
+        print_json({**extra, **describe.plan_document(plan, figures)})
         return
     view.show_plan(plan, figures)
     if decisions:
@@ -308,17 +308,17 @@ def _tell_difference(
     as_json: bool,
 ) -> None:
     with step("comparing", quiet=as_json):
-        found = difference.compare(old, new)
-        number = decisions_file.write_rows(found.rows.lazy(), decisions) if decisions else 0
+        plan_difference = difference.compare(old, new)
+        number = decisions_file.write_rows(plan_difference.rows.lazy(), decisions) if decisions else 0
         if out:
             record.write_folder(out / "old", old)
             record.write_folder(out / "new", new)
     if as_json:
-        print_json(difference.difference_document(old, new, found))
+        print_json(difference.difference_document(old, new, plan_difference))
         return
     if with_policy:
         view.show_policy_difference(old, new)
-    view.show_difference(old, new, found, by=by)
+    view.show_difference(old, new, plan_difference, by=by)
     if decisions:
         typer.echo(f"decisions that differ: {decisions} ({number:,} rows)")
     if out:

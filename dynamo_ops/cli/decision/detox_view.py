@@ -92,24 +92,26 @@ HANDOVERS = {
 BY = ("site", "line", "dataset")
 
 
-def show_plan(record: PlanRecord, found: PlanOverview) -> None:
+def show_plan(record: PlanRecord, overview: PlanOverview) -> None:
     """Tables by policy line and by site, warnings, and one sentence with the totals."""
-    print_table(found.lines, f"{record.partition}: decisions by policy line", LINES, wrap=["text"])
-    print_table(found.sites, "Sites", SITES)
+    print_table(overview.lines, f"{record.partition}: decisions by policy line", LINES, wrap=["text"])
+    print_table(overview.sites, "Sites", SITES)
     for warning in record.warnings:
         typer.secho(f"warning: {warning}", fg="yellow")
-    typer.echo(sentence(record, found))
+    typer.echo(sentence(record, overview))
 
 
-def sentence(record: PlanRecord, found: PlanOverview) -> str:
+def sentence(record: PlanRecord, overview: PlanOverview) -> str:
     """The totals of a plan in one sentence."""
-    what = f"{_amount(found.deleted)}, at {count(found.num_sites, 'site')}" if found.num_sites else "nothing"
-    said = f"{record.partition} at {moment(record.now)}: would delete {what}; looked at {_amount(found.image)}"
-    if found.num_handovers:
-        said += f"; {count(found.num_handovers, 'block replica')} would change owner"
-    if found.num_last_copy_datasets:
-        said += f"; {count(found.num_last_copy_datasets, 'dataset')} would lose a last copy"
-    return said + "."
+    deletion = (
+        f"{_amount(overview.deleted)}, at {count(overview.num_sites, 'site')}" if overview.num_sites else "nothing"
+    )
+    totals = f"{record.partition} at {moment(record.now)}: would delete {deletion}; looked at {_amount(overview.image)}"
+    if overview.num_handovers:
+        totals += f"; {count(overview.num_handovers, 'block replica')} would change owner"
+    if overview.num_last_copy_datasets:
+        totals += f"; {count(overview.num_last_copy_datasets, 'dataset')} would lose a last copy"
+    return totals + "."
 
 
 def _amount(amount: Amount) -> str:
@@ -137,57 +139,59 @@ def show_story(story: PlanStory) -> None:
     typer.echo()
 
 
-def show_order(rows: pl.DataFrame) -> None:
+def show_order(deletions: pl.DataFrame) -> None:
     """The first deletions, in the order in which the plan makes them."""
-    if not rows.is_empty():
+    if not deletions.is_empty():
         typer.echo()
-        print_table(rows, f"Order of deletion, the first {rows.height:,}", ORDER, wrap=["dataset"])
+        print_table(deletions, f"Order of deletion, the first {deletions.height:,}", ORDER, wrap=["dataset"])
 
 
-def show_rows(record: PlanRecord, found: FoundRows) -> None:
+def show_rows(record: PlanRecord, decisions: FoundRows) -> None:
     """Rows of decisions, what their lines say, and how many there are in all."""
-    print_table(found.rows, f"Decisions of {record.name}", ROWS, wrap=["dataset", "block"])
-    said = record.policy_lines.filter(pl.col("line").is_in(found.rows["line"].unique().implode())).sort("line")
-    for line, text in said.select("line", "text").iter_rows():
+    print_table(decisions.rows, f"Decisions of {record.name}", ROWS, wrap=["dataset", "block"])
+    lines = record.policy_lines.filter(pl.col("line").is_in(decisions.rows["line"].unique().implode())).sort("line")
+    for line, text in lines.select("line", "text").iter_rows():
         typer.echo(f"line {line}: {text}")
-    typer.echo(f"shown {found.rows.height:,} of {count(found.num_rows, 'row')}, {size(found.size_bytes)} in all")
-
-
-def show_commit(done: Mapping[str, Any]) -> None:
-    """What a commit did, and what it left out, with the reasons. ``done``: a ``CommitSummary`` as a mapping."""
     typer.echo(
-        f"deletion is asked for {count(done['num_block_replicas'], 'block replica')} "
-        f"({count(done['num_files'], 'file')}, {size(done['size_bytes'])}), "
-        f"{count(done['num_dataset_replicas'], 'dataset replica')} as a whole; "
-        f"{count(done['num_reowned'], 'block replica')} changed owner"
+        f"shown {decisions.rows.height:,} of {count(decisions.num_rows, 'row')}, {size(decisions.size_bytes)} in all"
     )
-    for reason, number in sorted(done["left_out"].items()):
+
+
+def show_commit(summary: Mapping[str, Any]) -> None:
+    """What a commit did, and what it left out, with the reasons. ``summary``: a ``CommitSummary`` as a mapping."""
+    typer.echo(
+        f"deletion is asked for {count(summary['num_block_replicas'], 'block replica')} "
+        f"({count(summary['num_files'], 'file')}, {size(summary['size_bytes'])}), "
+        f"{count(summary['num_dataset_replicas'], 'dataset replica')} as a whole; "
+        f"{count(summary['num_reowned'], 'block replica')} changed owner"
+    )
+    for reason, number in sorted(summary["left_out"].items()):
         typer.secho(f"left out {count(number, 'block replica')}: {reason}", fg="yellow")
 
 
 def show_difference(
-    old: PlanRecord, new: PlanRecord, found: PlanDifference, *, by: str | None = None, limit: int = 20
+    old: PlanRecord, new: PlanRecord, difference: PlanDifference, *, by: str | None = None, limit: int = 20
 ) -> None:
     """What differs: tables by site, line and dataset (or that of ``by`` alone, whole), last copies, one sentence."""
     typer.echo(f"{new.partition}: old is {old.name}, new is {new.name}\n")
     if by in (None, "site"):
-        print_table(found.sites, "By site", OTHER_SITES)
+        print_table(difference.sites, "By site", OTHER_SITES)
     if by in (None, "line"):
-        print_table(_pairs(found.lines), "By policy line", OTHER_LINES, wrap=["old", "new"])
+        print_table(_pairs(difference.lines), "By policy line", OTHER_LINES, wrap=["old", "new"])
     if by in (None, "dataset"):
-        _show_first(found.datasets, "By dataset", OTHER_DATASETS, limit if by is None else None)
-    if not found.last_copies.is_empty():
-        _show_first(found.last_copies, "Last copies lost under new, not under old", LAST_COPIES, limit)
-    if not found.handovers.is_empty():
-        _show_first(found.handovers, "Handed over otherwise", HANDOVERS, limit)
-    if not found.is_same_moment and found.num_only_old + found.num_only_new:
+        _show_first(difference.datasets, "By dataset", OTHER_DATASETS, limit if by is None else None)
+    if not difference.last_copies.is_empty():
+        _show_first(difference.last_copies, "Last copies lost under new, not under old", LAST_COPIES, limit)
+    if not difference.handovers.is_empty():
+        _show_first(difference.handovers, "Handed over otherwise", HANDOVERS, limit)
+    if not difference.is_same_moment and difference.num_only_old + difference.num_only_new:
         typer.secho(
             f"old was made for {moment(old.now)}, new for {moment(new.now)}: "
-            f"{count(found.num_only_old, 'block replica')} only in the image of old, {found.num_only_new:,} only in "
-            "that of new; they may have gone or come in between",
+            f"{count(difference.num_only_old, 'block replica')} only in the image of old, "
+            f"{difference.num_only_new:,} only in that of new; they may have gone or come in between",
             fg="yellow",
         )
-    typer.echo(difference_sentence(found))
+    typer.echo(difference_sentence(difference))
 
 
 def show_policy_difference(old: PlanRecord, new: PlanRecord) -> None:
@@ -196,20 +200,20 @@ def show_policy_difference(old: PlanRecord, new: PlanRecord) -> None:
     typer.echo(f"{text}\n" if text else "the policy text is the same\n")
 
 
-def difference_sentence(found: PlanDifference) -> str:
+def difference_sentence(difference: PlanDifference) -> str:
     """The totals of a difference in one or two sentences."""
-    more, less, lost = found.newly_deleted, found.newly_kept, found.last_copies.height
-    if more.num_block_replicas == less.num_block_replicas == 0:
-        return f"Old and new delete the same: {_amount(found.old_deleted)}."
-    parts = [f"delete {_amount(more)}, which old keeps"] if more.num_block_replicas else []
-    parts += [f"keep {_amount(less)}, which old deletes"] if less.num_block_replicas else []
-    old_size, new_size = size(found.old_deleted.size_bytes), size(found.new_deleted.size_bytes)
+    newly_deleted, newly_kept, lost = difference.newly_deleted, difference.newly_kept, difference.last_copies.height
+    if newly_deleted.num_block_replicas == newly_kept.num_block_replicas == 0:
+        return f"Old and new delete the same: {_amount(difference.old_deleted)}."
+    parts = [f"delete {_amount(newly_deleted)}, which old keeps"] if newly_deleted.num_block_replicas else []
+    parts += [f"keep {_amount(newly_kept)}, which old deletes"] if newly_kept.num_block_replicas else []
+    old_size, new_size = size(difference.old_deleted.size_bytes), size(difference.new_deleted.size_bytes)
     lose = (
         f"{count(lost, 'dataset')} would lose a last copy by it" if lost else "no dataset would lose a last copy by it"
     )
     return (
         f"New would {'; and would '.join(parts)}. It frees {new_size} instead of {old_size} "
-        f"({signed_size(found.freed_bytes)}); {lose}."
+        f"({signed_size(difference.freed_bytes)}); {lose}."
     )
 
 

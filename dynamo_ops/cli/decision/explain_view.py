@@ -22,20 +22,20 @@ COPIES = {
 MARK = {True: "yes", False: "no "}
 
 
-def show(plan: PlanRecord, found: Explanation) -> None:
+def show(plan: PlanRecord, explanation: Explanation) -> None:
     """Print the reasons first, then the lines as they were tried, the copies, and what would have to change."""
-    typer.secho(f"{found.dataset} at {found.site}", bold=True)
-    typer.echo(f"{plan.name} of {plan.partition}, made for {moment(plan.now)}; seen {found.moment}\n")
-    for reason in found.reasons:
+    typer.secho(f"{explanation.dataset} at {explanation.site}", bold=True)
+    typer.echo(f"{plan.name} of {plan.partition}, made for {moment(plan.now)}; seen {explanation.moment}\n")
+    for reason in explanation.reasons:
         typer.echo(f"  {reason}")
     typer.echo("\nLines tried, in order:")
-    for trial in found.trials:
+    for trial in explanation.trials:
         _show_line(trial)
     typer.echo()
-    print_table(found.copies, "Replicas in the image then", COPIES)
-    if found.hints:
+    print_table(explanation.copies, "Replicas in the image then", COPIES)
+    if explanation.hints:
         typer.echo("What would have to change:")
-        for hint in found.hints:
+        for hint in explanation.hints:
             typer.echo(f"  - {hint}")
 
 
@@ -48,19 +48,19 @@ def _show_line(trial: LineTrial) -> None:
         typer.echo(f"       {MARK[predicate.holds]}  {predicate.text}   (is {predicate.value})")
 
 
-def document(plan: PlanRecord, found: Explanation) -> dict[str, Any]:
+def document(plan: PlanRecord, explanation: Explanation) -> dict[str, Any]:
     """The explanation as a JSON document."""
     return {
         "plan": plan.name,
         "partition": plan.partition,
         "now": plan.now.isoformat(),
-        "dataset": found.dataset,
-        "site": found.site,
-        "moment": found.moment,
-        "reasons": found.reasons,
-        "hints": found.hints,
-        "lines": [asdict(trial) for trial in found.trials],
-        "decisions": json_rows(found.decisions),
-        "copies": json_rows(found.copies),
-        "site_state": json_rows(found.site_state)[0],
+        "dataset": explanation.dataset,
+        "site": explanation.site,
+        "moment": explanation.moment,
+        "reasons": explanation.reasons,
+        "hints": explanation.hints,
+        "lines": [asdict(trial) for trial in explanation.trials],
+        "decisions": json_rows(explanation.decisions),
+        "copies": json_rows(explanation.copies),
+        "site_state": json_rows(explanation.site_state)[0],
     }

@@ -78,9 +78,9 @@ def dataset(
 ) -> None:
     """What Detox and Dealer did to a dataset, newest first: deletions, hand-overs, copies; the rest when it changed."""
     db, moment = database(), _moment(since)
-    found = history.dataset_history(db, name, since=moment, site=site)
+    decisions = history.dataset_history(db, name, since=moment, site=site)
     copied = dealer_history.dataset_history(db, name, since=moment, site=site)
-    both = pl.concat([found, _as_decisions(copied)], how="diagonal_relaxed").sort("at", descending=True)
+    both = pl.concat([decisions, _as_decisions(copied)], how="diagonal_relaxed").sort("at", descending=True)
     why = pl.coalesce("reasons", "policy_line")
     title = f"What Detox and Dealer did to {name}"
     _print(both, both.with_columns(why=why), title, DECISIONS, as_json=as_json)
@@ -95,12 +95,12 @@ def cycles(
 ) -> None:
     """The cycles of PARTITION, refused ones too, newest first."""
     if dealer:
-        found = dealer_history.cycle_history(database(), partition, since=_moment(since))
-        _print(found, found, f"Dealer of {partition}", DEALER_CYCLES, as_json=as_json)
+        dealer_cycles = dealer_history.cycle_history(database(), partition, since=_moment(since))
+        _print(dealer_cycles, dealer_cycles, f"Dealer of {partition}", DEALER_CYCLES, as_json=as_json)
         return
-    found = history.cycle_history(database(), partition, since=_moment(since))
+    detox_cycles = history.cycle_history(database(), partition, since=_moment(since))
     by = pl.coalesce("refused_by", "approved_by")
-    _print(found, found.with_columns(by=by), f"Detox of {partition}", CYCLES, as_json=as_json)
+    _print(detox_cycles, detox_cycles.with_columns(by=by), f"Detox of {partition}", CYCLES, as_json=as_json)
 
 
 @app.command()
@@ -111,8 +111,8 @@ def site(
     as_json: bool = JsonOption,
 ) -> None:
     """A site before and after each cycle, newest first."""
-    found = history.site_history(database(), name, since=_moment(since), partition=partition)
-    _print(found, found, f"Detox at {name}", SITES, as_json=as_json)
+    states = history.site_history(database(), name, since=_moment(since), partition=partition)
+    _print(states, states, f"Detox at {name}", SITES, as_json=as_json)
 
 
 def _as_decisions(copied: pl.DataFrame) -> pl.DataFrame:
@@ -131,10 +131,10 @@ def _as_decisions(copied: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _print(found: pl.DataFrame, shown: pl.DataFrame, title: str, headings: dict[str, str], *, as_json: bool) -> None:
-    """``found`` as JSON, or ``shown`` as a table."""
+def _print(frame: pl.DataFrame, shown: pl.DataFrame, title: str, headings: dict[str, str], *, as_json: bool) -> None:
+    """``frame`` as JSON, or ``shown`` as a table."""
     if as_json:
-        print_json(found.to_dicts())
+        print_json(frame.to_dicts())
     else:
         print_table(shown, title, headings, wrap=["dataset", "why", "refused_because"])
 

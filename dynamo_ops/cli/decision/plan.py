@@ -47,8 +47,8 @@ def show_(plan_id: int, as_json: bool = JsonOption) -> None:
         typer.echo(json.dumps({"id": plan.id, "state": plan.state, **plan.summary}, indent=1))
         return
     typer.echo(f"plan {plan.id}: {plan.kind} of {plan.partition}, {plan.state}, made for {moment(plan.planned_for_at)}")
-    for name, value in plan.summary.items():
-        typer.echo(f"  {name.removesuffix('_bytes').replace('_', ' ')}: {_figure(name, value)}")
+    for name, figure in plan.summary.items():
+        typer.echo(f"  {name.removesuffix('_bytes').replace('_', ' ')}: {_figure(name, figure)}")
     show(plan.frame("site_states"), title="Sites", as_json=False)
     if plan.kind == "detox":
         typer.echo(f"by policy line, and every decision: dynamo detox show {plan.id}")
@@ -57,7 +57,7 @@ def show_(plan_id: int, as_json: bool = JsonOption) -> None:
 def _figure(name: str, value: Any) -> str:
     """A figure of a summary: those within it one after the other."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_figure(key, each)}" for key, each in value.items()) or "-"
+        return ", ".join(f"{key} {_figure(key, nested)}" for key, nested in value.items()) or "-"
     if isinstance(value, list):
-        return ", ".join(str(each) for each in value) or "-"
+        return ", ".join(str(element) for element in value) or "-"
     return cell(name, value)

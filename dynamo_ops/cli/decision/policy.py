@@ -44,7 +44,7 @@ COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @dataclass(frozen=True)
-class Told:
+class Notice:
     """Something about a policy, at a place in its file; ``line`` None: about the file."""
 
     file: str
@@ -59,13 +59,13 @@ class Told:
 def check(files: Files = None, as_json: bool = JsonOption) -> None:
     """Whether FILEs are policies: every error of all of them, with its place. Exit code 2 if there is one."""
     read = [_checked(file) for file in _policies(files)]
-    errors = [each for _, found in read for each in found]
+    errors = [error for _, faults in read for error in faults]
     if as_json:
-        typer.echo(json.dumps([_record(each, "code") for each in errors], indent=1))
+        typer.echo(json.dumps([_record(error, "code") for error in errors], indent=1))
     else:
-        for policy, found in read:
-            for each in found:
-                typer.secho(each.message, fg=COLOURS[each.severity])
+        for policy, faults in read:
+            for error in faults:
+                typer.secho(error.message, fg=COLOURS[error.severity])
             if policy:
                 partition = policy.partition or "not named"
                 typer.echo(f"{policy.source.file}: OK, {len(policy.lines)} policy lines, partition {partition}")
@@ -83,21 +83,21 @@ def lint_(
 ) -> None:
     """What FILEs say and probably do not mean. Exit code 1 if there are warnings, 2 if there are errors."""
     read = [_checked(file) for file in _policies(files)]
-    known = _known(settings(), inventory)
-    told = [each for _, errors in read for each in errors]
+    names = _known_names(settings(), inventory)
+    notices = [error for _, errors in read for error in errors]
     for policy, _ in read:
         if policy:
-            found = lint(policy, sites=known.sites, groups=known.groups, partitions=known.partitions)
-            told += [_finding(policy, finding) for finding in found]
+            findings = lint(policy, sites=names.sites, groups=names.groups, partitions=names.partitions)
+            notices += [_finding(policy, finding) for finding in findings]
     if as_json:
-        typer.echo(json.dumps([_record(each) for each in told], indent=1))
+        typer.echo(json.dumps([_record(notice) for notice in notices], indent=1))
     else:
-        for text in known.unchecked:
+        for text in names.unchecked:
             typer.secho(text, fg="cyan")
-        for each in told:
-            typer.secho(each.message, fg=COLOURS[each.severity])
-        typer.echo(f"{len(read)} policies: {_count(told)}")
-    severities = {each.severity for each in told}
+        for notice in notices:
+            typer.secho(notice.message, fg=COLOURS[notice.severity])
+        typer.echo(f"{len(read)} policies: {_count(notices)}")
+    severities = {notice.severity for notice in notices}
     if severities & {"error", "warning"}:
         raise typer.Exit(2 if "error" in severities else 1)
 
@@ -108,19 +108,21 @@ def variables(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/policy-variables.md.")] = False,
 ) -> None:
     """All variables: type, operators, values, needed attributes, and how they are computed."""
-    known = known_variables().values()
+    all_variables = known_variables().values()
     if as_markdown:
-        typer.echo(markdown(known), nl=False)
+        typer.echo(markdown(all_variables), nl=False)
         return
-    rows = [describe(variable) for variable in known]
+    descriptions = [describe(variable) for variable in all_variables]
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        typer.echo(json.dumps(descriptions, indent=1))
         return
-    for row in rows:
-        values = f": {' '.join(row['values'])}" if row["values"] else ""
-        needs = f"; needs the attribute {', '.join(row['attributes'])}" if row["attributes"] else ""
-        typer.secho(f"{row['name']}  ({row['type']}{values}; of a {row['scope']}{needs})", bold=True)
-        typer.echo(f"    {row['doc']} {row['how']}")
+    for description in descriptions:
+        allowed = f": {' '.join(description['values'])}" if description["values"] else ""
+        needs = f"; needs the attribute {', '.join(description['attributes'])}" if description["attributes"] else ""
+        typer.secho(
+            f"{description['name']}  ({description['type']}{allowed}; of a {description['scope']}{needs})", bold=True
+        )
+        typer.echo(f"    {description['doc']} {description['how']}")
 
 
 @app.command("test")
@@ -129,67 +131,67 @@ def run_tests(
     as_json: bool = JsonOption,
 ) -> None:
     """Run the tests of policies: given facts, expected decision and line. Exit code 1 if one fails."""
-    tests = [read_policy_test(file, _partitions(settings())) for file in _found(files, SUFFIX)]
-    outcomes = [(test, run_policy_test(test)) for test in tests]
+    tests = [read_policy_test(file, _partitions(settings())) for file in _files(files, SUFFIX)]
+    runs = [(test, run_policy_test(test)) for test in tests]
     if as_json:
-        typer.echo(json.dumps([_outcome(test, each) for test, found in outcomes for each in found], indent=1))
+        typer.echo(json.dumps([_outcome(test, outcome) for test, outcomes in runs for outcome in outcomes], indent=1))
     else:
-        for test, found in outcomes:
-            _tell(test, found)
-    if any(each.failures for _, found in outcomes for each in found):
+        for test, outcomes in runs:
+            _tell(test, outcomes)
+    if any(outcome.failures for _, outcomes in runs for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _policies(given: Sequence[str] | None) -> list[Path]:
-    return _found(given, ".txt")
+def _policies(names: Sequence[str] | None) -> list[Path]:
+    return _files(names, ".txt")
 
 
-def _found(given: Sequence[str] | None, suffix: str) -> list[Path]:
+def _files(names: Sequence[str] | None, suffix: str) -> list[Path]:
     """The named files (a name alone is a policy of the installation), or all of the installation."""
     folder = settings().policy_dir
-    if given:
-        named = [Path(name) for name in given]
+    if names:
+        named = [Path(name) for name in names]
         return [file if file.suffix or file.exists() else folder / f"{file}{suffix}" for file in named]
-    found = sorted(folder.glob(f"*{suffix}"))
-    if not found:
+    files = sorted(folder.glob(f"*{suffix}"))
+    if not files:
         reason = f"there is no *{suffix} in it"
         raise SettingsError(f"{folder}: {reason}", file=str(folder), key="policy_dir", reason=reason)
-    return found
+    return files
 
 
-def _checked(file: Path) -> tuple[CheckedPolicy | None, list[Told]]:
+def _checked(file: Path) -> tuple[CheckedPolicy | None, list[Notice]]:
     """The policy, or all its errors."""
     try:
         source = read_source(file)
         return load_policy(source.text, now=datetime.now(UTC), file=str(file)), []
     except PolicyError as error:
-        return None, [_error(file, each) for each in each_error(error)]
+        return None, [_error(file, single) for single in each_error(error)]
 
 
-def _error(file: Path, error: PolicyError) -> Told:
+def _error(file: Path, error: PolicyError) -> Notice:
     line, column = error.facts.get("line"), error.facts.get("column")
     assert line is None or isinstance(line, int)
     assert column is None or isinstance(column, int)
-    return Told(str(file), line, column, error.message, "error")
+    return Notice(str(file), line, column, error.message, "error")
 
 
-def _finding(policy: CheckedPolicy, finding: Finding) -> Told:
+def _finding(policy: CheckedPolicy, finding: Finding) -> Notice:
     file = policy.source.file
     message = f"{file}:{finding.line}:{finding.column}: {finding.severity}: {finding.message} [{finding.code}]"
-    return Told(file, finding.line, finding.column, message, finding.severity, finding.code)
+    return Notice(file, finding.line, finding.column, message, finding.severity, finding.code)
 
 
-def _record(told: Told, *without: str) -> dict[str, Any]:
-    return {name: value for name, value in asdict(told).items() if name not in without}
+def _record(notice: Notice, *without: str) -> dict[str, Any]:
+    return {name: fact for name, fact in asdict(notice).items() if name not in without}
 
 
-def _count(told: Sequence[Told]) -> str:
-    numbers = {kind: sum(each.severity == kind for each in told) for kind in COLOURS}
+def _count(notices: Sequence[Notice]) -> str:
+    numbers = {kind: sum(notice.severity == kind for notice in notices) for kind in COLOURS}
     return ", ".join(f"{number} {kind}{'' if number == 1 else 's'}" for kind, number in numbers.items())
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Names:
     """What names there are. None: not known, and why is among ``unchecked``."""
 
     sites: list[KnownSite] | None
@@ -198,7 +200,7 @@ class _Known:
     unchecked: tuple[str, ...]
 
 
-def _known(of: Settings, folder: Path | None) -> _Known:
+def _known_names(of: Settings, folder: Path | None) -> _Names:
     """From the folder, or from the inventory's database if it answers; one that is not running is not started."""
     partitions, why = _partition_names(of)
     if folder is not None:
@@ -208,17 +210,17 @@ def _known(of: Settings, folder: Path | None) -> _Known:
             read.frames.groups["group"].to_list(),
         )
         if read.partitions_text:
-            found = load_partitions(read.partitions_text, now=read.now, file=str(folder / PARTITIONS_FILE))
-            partitions, why = [*found.conditions, *found.unions], ()
-        return _Known(_sites(sites), groups, partitions, why)
+            defined = load_partitions(read.partitions_text, now=read.now, file=str(folder / PARTITIONS_FILE))
+            partitions, why = [*defined.conditions, *defined.unions], ()
+        return _Names(_sites(sites), groups, partitions, why)
     try:
         database = _running_database(of)
         if database is None:
-            return _Known(None, None, partitions, (*why, "sites and groups are not checked: no database is running"))
+            return _Names(None, None, partitions, (*why, "sites and groups are not checked: no database is running"))
         sites = database.frame("SELECT name, storage_type, status FROM sites")
-        return _Known(_sites(sites), database.frame("SELECT name FROM groups")["name"].to_list(), partitions, why)
+        return _Names(_sites(sites), database.frame("SELECT name FROM groups")["name"].to_list(), partitions, why)
     except DynamoError as error:
-        return _Known(None, None, partitions, (*why, f"sites and groups are not checked: {error}"))
+        return _Names(None, None, partitions, (*why, f"sites and groups are not checked: {error}"))
 
 
 def _running_database(of: Settings) -> Database | None:
@@ -241,8 +243,8 @@ def _partition_names(of: Settings) -> tuple[list[str] | None, tuple[str, ...]]:
     source = _partitions(of)
     if source is None:
         return None, (f"partitions are not checked: {of.config_dir / PARTITIONS_FILE} is not there",)
-    found = load_partitions(source.text, now=datetime.now(UTC), file=source.file)
-    return [*found.conditions, *found.unions], ()
+    defined = load_partitions(source.text, now=datetime.now(UTC), file=source.file)
+    return [*defined.conditions, *defined.unions], ()
 
 
 def _outcome(test: PolicyTest, outcome: Outcome) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def add(
     force: Annotated[bool, typer.Option("--force", help="Also a dataset that is not known yet.")] = False,
 ) -> None:
     """Lock ITEM: Detox deletes nothing of it, whatever a policy says."""
-    made = lock.add_lock(
+    new_lock = lock.add_lock(
         database(),
         item,
         sites=sites,
@@ -55,9 +55,9 @@ def add(
         now=datetime.now(UTC),
         force=force,
     )
-    _warn(made.warnings)
-    covered = lock.lock_coverage(database(), made.id)
-    typer.echo(f"lock {made.id}: {covered.num_block_replicas:,} block replicas, {size(covered.size_bytes)} now")
+    _warn(new_lock.warnings)
+    covered = lock.lock_coverage(database(), new_lock.id)
+    typer.echo(f"lock {new_lock.id}: {covered.num_block_replicas:,} block replicas, {size(covered.size_bytes)} now")
 
 
 @app.command("list")
@@ -69,12 +69,12 @@ def list_(
     as_json: bool = JsonOption,
 ) -> None:
     """The locks in force, newest first."""
-    found = lock.list_locks(database(), item=item, expired=expired)
+    locks = lock.list_locks(database(), item=item, expired=expired)
     if as_json:
-        print_json(found.to_dicts())
+        print_json(locks.to_dicts())
         return
     title, headings = ("Locks that are over", LISTED_WHEN_OVER) if expired else ("Locks in force", LISTED)
-    print_table(found, title, headings, wrap=["item", "reason", "removed_because"])
+    print_table(locks, title, headings, wrap=["item", "reason", "removed_because"])
 
 
 @app.command()
@@ -87,17 +87,21 @@ def remove(lock_id: int, reason: Annotated[str, typer.Option(help="Why; it is re
 @app.command("show")
 def show_(lock_id: int, as_json: bool = JsonOption) -> None:
     """One lock, and what it covers now by site."""
-    found = lock.lock_coverage(database(), lock_id)
+    coverage = lock.lock_coverage(database(), lock_id)
     if as_json:
-        document = {**asdict(found), "sites": found.sites.to_dicts(), "num_block_replicas": found.num_block_replicas}
-        print_json({**document, "size_bytes": found.size_bytes})
+        document = {
+            **asdict(coverage),
+            "sites": coverage.sites.to_dicts(),
+            "num_block_replicas": coverage.num_block_replicas,
+        }
+        print_json({**document, "size_bytes": coverage.size_bytes})
         return
-    for name, value in found.lock.items():
-        if value not in (None, ""):
-            typer.echo(f"{name.replace('_', ' ')}: {cell(name, value)}")
-    _warn(found.warnings)
-    print_table(found.sites, "Covered now", COVERED)
-    typer.echo(f"in all: {found.num_block_replicas:,} block replicas, {size(found.size_bytes)}")
+    for name, field in coverage.lock.items():
+        if field not in (None, ""):
+            typer.echo(f"{name.replace('_', ' ')}: {cell(name, field)}")
+    _warn(coverage.warnings)
+    print_table(coverage.sites, "Covered now", COVERED)
+    typer.echo(f"in all: {coverage.num_block_replicas:,} block replicas, {size(coverage.size_bytes)}")
 
 
 def _warn(warnings: Iterable[str]) -> None:

@@ -31,22 +31,22 @@ def copy(
     as_json: bool = JsonOption,
 ) -> None:
     """Ask for copies of ITEM; the next Dealer cycle looks at it. Asking the same again only counts."""
-    found, known = database(), settings()
-    made = copy_request.request_copy(
-        found,
+    db, config = database(), settings()
+    request_id = copy_request.request_copy(
+        db,
         items,
         sites,
         num_copies=copies,
         group=group,
         by=getpass.getuser(),
-        served=served_groups(known),
-        limits=known.requests,
+        served=served_groups(config),
+        limits=config.requests,
     )
-    details = registry.request_details(found, made)
+    details = registry.request_details(db, request_id)
     if as_json:
         print_json(details.request)
         return
-    typer.echo(f"copy request {made}: {copies or 'one at each'} of {' '.join(items)} at {' '.join(sites)}")
+    typer.echo(f"copy request {request_id}: {copies or 'one at each'} of {' '.join(items)} at {' '.join(sites)}")
     view.tell_asked_again(details.request)
 
 
@@ -93,11 +93,11 @@ def list_(
     as_json: bool = JsonOption,
 ) -> None:
     """The newest requests with their states."""
-    found = registry.list_requests(database(), limit, state=state, kind=kind, user=user, dataset=dataset)
+    requests = registry.list_requests(database(), limit, state=state, kind=kind, user=user, dataset=dataset)
     if as_json:
-        print_json(found.to_dicts())
+        print_json(requests.to_dicts())
     else:
-        view.print_requests(found, limit)
+        view.print_requests(requests, limit)
 
 
 @app.command("show")

@@ -40,7 +40,7 @@ VERDICTS = {
 }
 
 
-def print_requests(found: pl.DataFrame, limit: int) -> None:
+def print_requests(requests: pl.DataFrame, limit: int) -> None:
     """A table of requests; says so when there may be more."""
     times = pl.when(pl.col("num_asked") > 1).then(pl.format(" ({} times)", "num_asked")).otherwise(pl.lit(""))
     copies = (
@@ -50,51 +50,55 @@ def print_requests(found: pl.DataFrame, limit: int) -> None:
         .then(pl.lit("each"))
         .otherwise(pl.col("num_copies").cast(pl.String))
     )
-    shown = found.with_columns(copies=copies, asked_by=pl.format("{}{}", "requested_by", times))
+    shown = requests.with_columns(copies=copies, asked_by=pl.format("{}{}", "requested_by", times))
     print_table(shown, "Requests", LISTED, wrap=["items", "sites", "closed_because"])
-    if found.height == limit:
+    if requests.height == limit:
         typer.echo(f"the newest {limit:,}; --limit shows more")
 
 
 def print_details(details: RequestDetails) -> None:
     """One request in lines, then its actions."""
-    row = details.request
-    is_copy = row["kind"] == "copy"
-    number = "one at each" if row["num_copies"] == 0 else row["num_copies"]
-    typer.echo(f"{row['kind']} request {row['id']}: {row['state']}")
-    _line("because", row["closed_because"])
-    _line("items", " ".join(_texts(row["items"])))
-    _line("sites", row["sites"])
+    request = details.request
+    is_copy = request["kind"] == "copy"
+    number = "one at each" if request["num_copies"] == 0 else request["num_copies"]
+    typer.echo(f"{request['kind']} request {request['id']}: {request['state']}")
+    _line("because", request["closed_because"])
+    _line("items", " ".join(_texts(request["items"])))
+    _line("sites", request["sites"])
     _line("copies", number if is_copy else None)
-    _line("group", row["group"])
-    _line("reason", row["reason"])
-    _line("asked by", f"{row['requested_by']}, {cell('created_at', row['created_at'])}")
-    tell_asked_again(row)
-    if row["closed_at"]:
+    _line("group", request["group"])
+    _line("reason", request["reason"])
+    _line("asked by", f"{request['requested_by']}, {cell('created_at', request['created_at'])}")
+    tell_asked_again(request)
+    if request["closed_at"]:
         _line(
-            "closed", f"{cell('closed_at', row['closed_at'])}" + (f" by {row['closed_by']}" if row["closed_by"] else "")
+            "closed",
+            f"{cell('closed_at', request['closed_at'])}"
+            + (f" by {request['closed_by']}" if request["closed_by"] else ""),
         )
     if details.actions.is_empty():
-        if row["state"] == "new":
+        if request["state"] == "new":
             typer.echo("nothing is done for it yet: the next Dealer cycle looks at it")
         return
-    what = "there" if is_copy else "gone"
+    outcome = "there" if is_copy else "gone"
     print_table(
         _progress(details.actions),
-        f"What happens where: files and bytes that are {what}",
+        f"What happens where: files and bytes that are {outcome}",
         ACTIONS,
         wrap=["item", "reason"],
     )
-    done, whole = _sums(details.actions)
-    if whole:
-        typer.echo(f"in all: {size(done)} of {size(whole)} {what} ({100 * done / whole:.1f} %)")
+    done_bytes, size_bytes = _sums(details.actions)
+    if size_bytes:
+        typer.echo(
+            f"in all: {size(done_bytes)} of {size(size_bytes)} {outcome} ({100 * done_bytes / size_bytes:.1f} %)"
+        )
 
 
-def tell_asked_again(row: Mapping[str, Any]) -> None:
+def tell_asked_again(request: Mapping[str, Any]) -> None:
     """A line, when the request was made more than once."""
-    if row["num_asked"] > 1:
-        when = moment(row["last_asked_at"])
-        typer.echo(f"asked {row['num_asked']:,} times, last by {row['last_asked_by']}, {when}")
+    if request["num_asked"] > 1:
+        when = moment(request["last_asked_at"])
+        typer.echo(f"asked {request['num_asked']:,} times, last by {request['last_asked_by']}, {when}")
 
 
 def print_answer(answer: DeletionAnswer) -> None:
@@ -129,8 +133,8 @@ def print_cancelled(request_id: int, summary: CancelSummary) -> None:
     if summary.num_removed:
         typer.echo(f"{_with_verb(summary.num_removed, 'is', 'are')} forgotten: no file had come yet")
     if summary.num_unowned:
-        told = _with_verb(summary.num_unowned, "is", "are")
-        typer.echo(f"{told} incomplete and nobody's now: Detox cleans up")
+        unowned = _with_verb(summary.num_unowned, "is", "are")
+        typer.echo(f"{unowned} incomplete and nobody's now: Detox cleans up")
     if summary.num_kept:
         copies = "1 copy goes" if summary.num_kept == 1 else f"{summary.num_kept:,} copies go"
         typer.echo(f"{copies} on: somebody else asks for the same")
@@ -163,8 +167,8 @@ def _progress(actions: pl.DataFrame) -> pl.DataFrame:
     """``actions`` with the columns ``progress`` (files) and ``bytes``: done of all, or all where nothing is done."""
     is_going_on = pl.col("state").is_in(GOING_ON)
     sizes = [
-        f"{size(done)} of {size(whole)}" if state in GOING_ON else size(whole)
-        for state, done, whole in actions.select("state", "done_bytes", "size_bytes").iter_rows()
+        f"{size(done_bytes)} of {size(size_bytes)}" if state in GOING_ON else size(size_bytes)
+        for state, done_bytes, size_bytes in actions.select("state", "done_bytes", "size_bytes").iter_rows()
     ]
     files = pl.format("{} of {}", "num_files_done", "num_files")
     return actions.with_columns(

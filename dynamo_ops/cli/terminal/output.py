@@ -24,17 +24,17 @@ JsonOption = typer.Option(False, "--json", help="Print JSON instead of a table."
 
 def database() -> Database:
     """The inventory of this installation. Raises SettingsError if its schema is not the one of this version."""
-    found = connect(settings())
-    revision, head = migrate.revision(found), migrate.head()
+    db = connect(settings())
+    revision, head = migrate.revision(db), migrate.head()
     if revision != head:
         raise SettingsError(
-            f"{found.safe_url}: its schema is {revision or 'none'}, this version of Dynamo knows {head}; "
+            f"{db.safe_url}: its schema is {revision or 'none'}, this version of Dynamo knows {head}; "
             "bring it up to date by `dynamo db upgrade`",
             file="",
             key="db_url",
             reason="another schema",
         )
-    return found
+    return db
 
 
 def show(frame: pl.DataFrame, *, title: str, as_json: bool) -> None:
