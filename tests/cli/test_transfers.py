@@ -178,7 +178,7 @@ def test_nothing_to_do_is_no_question(stock: Inventory) -> None:
     ("arguments", "message"),
     [
         (("hold", "--reason", "x"), "say which wishes"),
-        (("cancel", "--site", "T2_b", "--reason", "x"), "no site matches 'T2_b'. Did you mean T2_B"),
+        (("cancel", "--site", "T2_b", "--reason", "x"), "there is no site 'T2_b'. Did you mean T2_B"),
         (("cancel", "--id", "1", "--reason", " "), "cancel: say why"),
         (("why", "b1"), "neither an LFN"),
         (("why", "99"), "there is no subscription 99"),

@@ -276,5 +276,5 @@ def test_what_is_not_known(stock: Inventory) -> None:
         why(stock.db, 99)
     with pytest.raises(InventoryError, match="there is no file /store/x"):
         why_file(stock.db, "/store/x")
-    with pytest.raises(InventoryError, match=r"no site matches 'T2_b'\. Did you mean"):
+    with pytest.raises(InventoryError, match=r"there is no site 'T2_b'\. Did you mean"):
         why_file(stock.db, LFN, "T2_b")

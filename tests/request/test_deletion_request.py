@@ -240,7 +240,7 @@ def test_a_rejected_request_does_not_stand_in_the_way(asked: Stock) -> None:
     ("given", "message"),
     [
         ({"reason": " "}, r"say why \(reason is empty\)"),
-        ({"sites": ("T9_X",)}, "no site matches 'T9_X'"),
+        ({"sites": ("T9_X",)}, "there is no site 'T9_X'"),
         ({"group": "opps"}, "unknown group 'opps'; groups are ops, users"),
         (
             {"limits": RequestSettings(max_size_tb=5e-9)},

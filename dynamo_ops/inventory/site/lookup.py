@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.base.glob import glob_matches
+from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.text import near
 
 
@@ -33,8 +33,9 @@ def find_sites(connection: Connection, patterns: Sequence[str], *, statuses: Seq
     nothing = [pattern for pattern in patterns if not any(glob_matches(site.name, pattern) for site in known)]
     if nothing:
         kind = f"{' or '.join(statuses)} site" if statuses else "site"
-        hint = near(nothing[0], (site.name for site in known))
-        raise InventoryError(f"no {kind} matches {', '.join(map(repr, nothing))}.{hint}", sites=nothing)
+        what = f"no {kind} matches" if any(map(is_glob, nothing)) else f"there is no {kind}"
+        message = f"{what} {', '.join(map(repr, nothing))}"
+        raise InventoryError(_with_near(message, nothing[0], (site.name for site in known)), sites=nothing)
     return [
         KnownSite(site.id, site.name, site.status, is_glob=site.name not in patterns)
         for site in known
@@ -46,8 +47,14 @@ def find_site(connection: Connection, name: str) -> KnownSite:
     """The site of that very name. Raises InventoryError with near names."""
     known = {site.name: site for site in all_sites(connection)}
     if name not in known:
-        raise InventoryError(f"there is no site {name!r}.{near(name, known)}", site=name)
+        message = f"site {name!r}: expected a name, not a glob" if is_glob(name) else f"there is no site {name!r}"
+        raise InventoryError(_with_near(message, name, known), site=name)
     return known[name]
+
+
+def _with_near(message: str, name: str, known: Iterable[str]) -> str:
+    hint = near(name, known)
+    return f"{message}.{hint}" if hint else message
 
 
 def all_sites(connection: Connection) -> list[KnownSite]:

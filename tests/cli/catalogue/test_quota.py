@@ -128,7 +128,7 @@ def test_several_sites_are_asked_for(stock: Inventory, answer: str, quotas: list
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(("set", "T9_X", "physics", "1"), "dynamo: unknown site 'T9_X'", id="site"),
+        pytest.param(("set", "T9_X", "physics", "1"), "dynamo: there is no site 'T9_X'", id="site"),
         pytest.param(("set", "T2_AA", "physics", "1"), "Did you mean T2_A", id="near site"),
         pytest.param(("set", "T3_*", "physics", "1"), "no site matches 'T3_*'", id="glob of no site"),
         pytest.param(
@@ -139,7 +139,7 @@ def test_several_sites_are_asked_for(stock: Inventory, answer: str, quotas: list
         pytest.param(("set", "T2_B", "physics", "1 XB"), "SIZE: '1 XB': unknown unit 'XB'", id="unit"),
         pytest.param(("set", "T2_B", "physics", "-5"), "SIZE: '-5' is no size", id="negative"),
         pytest.param(("set", "T2_B", "physics", str(2**63)), "more than a quota can be", id="too large"),
-        pytest.param(("unset", "T9_X", "physics"), "unknown site 'T9_X'", id="unset"),
+        pytest.param(("unset", "T9_X", "physics"), "there is no site 'T9_X'", id="unset"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_told_in_a_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(("T9_X",), "unknown site 'T9_X'", id="site"),
+        pytest.param(("T9_X",), "there is no site 'T9_X'", id="site"),
         pytest.param(("--partition", "phyics"), "Did you mean physics?", id="partition"),
     ],
 )

@@ -82,7 +82,7 @@ def test_who_is_meant(stock: Inventory) -> None:
 
 MEANINGLESS: list[tuple[dict[str, Any], str]] = [
     ({}, "say which wishes"),
-    ({"sites": ["T2_b"]}, "no site matches 'T2_b'. Did you mean T2_B"),
+    ({"sites": ["T2_b"]}, "there is no site 'T2_b'. Did you mean T2_B"),
     ({"sites": ["T1_*"]}, r"no site matches 'T1_\*"),
     ({"files": ["/store/b1/f9"]}, "there is no file /store/b1/f9"),
     ({"datasets": ["/A/B"]}, "there is no dataset /A/B"),
