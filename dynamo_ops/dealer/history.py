@@ -8,8 +8,8 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame
-from dynamo_ops.detox.history import ids_of
 from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
+from dynamo_ops.plan.history import history_of_dataset
 from dynamo_ops.plan.store import StoredPlan
 
 COPY = ["copy", "plugin", "request_id", "dataset_id", "site_id", "group_id", "reason", "weight"]
@@ -68,8 +68,7 @@ def dataset_history(database: Database, dataset: str, *, since: datetime, site: 
     ``left_out`` (why), ``size_bytes``, ``group`` (the owner), ``request_id``, ``reason``, ``weight``. ``site``: a name
     or a glob. InventoryError when nothing is called so.
     """
-    sites = ids_of(database, "sites", site) if site else None
-    return database.frame(HISTORY_SQL, (ids_of(database, "datasets", dataset), since.isoformat(), sites))
+    return history_of_dataset(database, HISTORY_SQL, dataset, since=since, site=site)
 
 
 def cycle_history(database: Database, partition: str, *, since: datetime) -> pl.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
@@ -13,10 +12,8 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.engine.config import DealerConfig, load_config
 from dynamo_ops.dealer.engine.plan import CopyPlan
-from dynamo_ops.detox.record import scan
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.plan import store as plan_store
-from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.plan.record import PlanStory, load_story, scan
 
 
 @dataclass(frozen=True)
@@ -59,20 +56,9 @@ def new_record(plan: CopyPlan, frames: InventoryFrames, config: DealerConfig, *,
     )
 
 
-def load_dealer_plan(database: Database, plan_id: int) -> StoredPlan:
-    """A stored plan of the Dealer. Raises PlanError when there is no such plan, or it is one of Detox."""
-    stored = plan_store.load(database, plan_id)
-    if stored.kind != "dealer":
-        raise PlanError(
-            f"plan {plan_id} is a plan of Detox; `dynamo detox show {plan_id}` shows it",
-            plan_id=plan_id,
-            state=stored.state,
-        )
-    return stored
-
-
-def read_record(database: Database, stored: StoredPlan) -> DealerRecord:
+def read_record(database: Database, story: PlanStory) -> DealerRecord:
     """The record of a stored plan. Raises PlanError when its frames are not there."""
+    stored = story.stored
     groups = database.frame('SELECT id::bigint AS group_id, name AS "group" FROM groups')
     names = ("proposals", "site_states", "present", "forbidden")
     frames = {name: scan(stored.location, name).collect() for name in names}
@@ -81,7 +67,7 @@ def read_record(database: Database, stored: StoredPlan) -> DealerRecord:
         partition=stored.partition,
         now=stored.planned_for_at,
         seed=int(stored.summary["seed"]),
-        config=load_config(plan_store.policy_text(database, stored)),
+        config=load_config(story.policy_text),
         groups=dict(groups.iter_rows()),
         warnings=tuple(stored.summary.get("warnings", ())),
         **frames,
@@ -100,11 +86,12 @@ def newest_about(database: Database, dataset: str, partition: str | None) -> Dea
         (partition,),
     )
     for plan_id in found["id"]:
-        stored = plan_store.load(database, int(plan_id))
+        story = load_story(database, int(plan_id), "dealer")
         try:
-            asked = scan(stored.location, "proposals").filter(pl.col("dataset") == dataset).select("dataset").head(1)
+            proposals = scan(story.stored.location, "proposals")
+            asked = proposals.filter(pl.col("dataset") == dataset).select("dataset").head(1)
             if asked.collect().height:
-                return read_record(database, stored)
+                return read_record(database, story)
         except (PlanError, pl.exceptions.ColumnNotFoundError):
             continue  # archived, or made by an older version
     of = f" of {partition}" if partition else ""
@@ -114,13 +101,3 @@ def newest_about(database: Database, dataset: str, partition: str | None) -> Dea
         dataset=dataset,
         state=None,
     )
-
-
-def story(stored: StoredPlan) -> dict[str, Any]:
-    """What became of a stored plan, as a JSON document."""
-    moments = ("created_at", "approved_at", "refused_at")
-    texts = ("id", "partition", "state", "run_key", "approved_by", "refused_by", "refused_because", "summary")
-    return {
-        **{name: getattr(stored, name) for name in texts},
-        **{name: value.isoformat() if value else None for name in moments for value in [getattr(stored, name)]},
-    }

@@ -8,10 +8,9 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS
+from dynamo_ops.plan.history import history_of_dataset, ids_of
 from dynamo_ops.plan.store import StoredPlan, previous_committed
 
 STANDING = ("protect", "keep", "ignore")
@@ -163,8 +162,7 @@ def dataset_history(database: Database, dataset: str, *, since: datetime, site: 
     ``policy_line``, ``reasons`` (of what was left out), ``plan_id``. ``site``: a name or a glob. InventoryError when
     nothing is called so.
     """
-    sites = ids_of(database, "sites", site) if site else None
-    return database.frame(HISTORY_SQL, (ids_of(database, "datasets", dataset), since.isoformat(), sites))
+    return history_of_dataset(database, HISTORY_SQL, dataset, since=since, site=site)
 
 
 def cycle_history(database: Database, partition: str, *, since: datetime) -> pl.DataFrame:
@@ -215,18 +213,3 @@ PRUNING = (
                 WHERE n.dataset_id = h.dataset_id AND n.site_id = h.site_id AND n.plan_id > h.plan_id
                   AND q.partition = p.partition))""",
 )
-
-
-def ids_of(database: Database, table: str, name: str) -> str:
-    """Ids of what is called so, or matches the glob, as PostgreSQL writes an array. Raises InventoryError when nothing
-    is. ``datasets``: also those that were declared invalid."""
-    known = f"{EVER_KNOWN_DATASETS} AS known" if table == "datasets" else table
-    if is_glob(name):
-        names = database.frame(f"SELECT id::bigint AS id, name FROM {known}")
-        found = names.filter(texts_expr([name], pl.col("name")))
-    else:
-        found = database.frame(f"SELECT id::bigint AS id FROM {known} WHERE name = $1", (name,))
-    if found.is_empty():
-        what = table.removesuffix("s")
-        raise InventoryError(f"no {what} {'matches' if is_glob(name) else 'is called'} {name!r}", **{what: name})
-    return "{" + ",".join(map(str, found["id"])) + "}"

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import fsspec
 import polars as pl
-from fsspec.implementations.local import LocalFileSystem
 
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.detox.engine.evidence import NAMES as EVIDENCE
@@ -18,6 +16,7 @@ from dynamo_ops.detox.engine.evidence import PREFIX
 from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.detox.facts import staying_replicas
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.plan.record import scan
 from dynamo_ops.policy.language.enforcement import EnforcerRule, rules_text
 
 PLAN_FILE, POLICY_FILE, RULES_FILE = "plan.json", "policy.txt", "enforcer.json"
@@ -136,19 +135,3 @@ def scan_evidence(location: str) -> Mapping[str, pl.LazyFrame]:
         return {name: scan(location, PREFIX + name) for name in EVIDENCE}
     except PlanError:
         return {}
-
-
-def scan(location: str, name: str) -> pl.LazyFrame:
-    """One Parquet file of a plan, lazily where the location is a folder of this machine; else it is read whole.
-
-    Raises PlanError when the file is not there.
-    """
-    try:
-        filesystem, path = fsspec.url_to_fs(location)
-        file = f"{path}/{name}.parquet"
-        if isinstance(filesystem, LocalFileSystem) and Path(file).is_file():
-            return pl.scan_parquet(file)
-        with filesystem.open(file, "rb") as handle:
-            return pl.read_parquet(handle).lazy()
-    except OSError as error:
-        raise PlanError(f"{location}: the frame {name!r} of the plan is not there", state=None) from error

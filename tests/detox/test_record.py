@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import fsspec
 import polars as pl
 import pytest
 
@@ -13,7 +12,7 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.detox.enforced import enforced_copies
 from dynamo_ops.detox.engine.plan import plan_deletions
 from dynamo_ops.detox.facts import deletion_facts
-from dynamo_ops.detox.record import FRAMES, PlanRecord, new_record, read_folder, scan, write_folder
+from dynamo_ops.detox.record import FRAMES, PlanRecord, new_record, read_folder, write_folder
 from dynamo_ops.policy.language.check import load_policy
 from dynamo_ops.policy.partition import load_partitions
 from tests.detox.small import NOW, PARTITIONS, small_inventory
@@ -68,15 +67,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PlanError, match="cannot be written"):
         write_folder(tmp_path / "file" / "plan", told())
-
-
-def test_frames_in_another_store_are_read_too() -> None:
-    frame = pl.DataFrame({"a": [1, 2]})
-    with fsspec.open("memory://plans/x/rows.parquet", "wb") as handle:
-        frame.write_parquet(handle)
-    assert scan("memory://plans/x", "rows").collect().equals(frame)
-    with pytest.raises(PlanError, match="the frame 'others' of the plan is not there"):
-        scan("memory://plans/x", "others")
 
 
 def test_last_copies_are_those_that_the_gate_judges() -> None:

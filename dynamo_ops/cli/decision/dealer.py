@@ -24,6 +24,7 @@ from dynamo_ops.cli.terminal.output import JsonOption, database
 from dynamo_ops.cli.terminal.progress import step
 from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.dealer.report import describe, trial
+from dynamo_ops.plan.record import load_story
 
 app = typer.Typer(no_args_is_help=True, help="Dealer: what would be copied where, and why.")
 
@@ -115,16 +116,16 @@ def show(
     from dynamo_ops.dealer import record
 
     db = database()
-    stored = record.load_dealer_plan(db, plan_id)
-    plan = record.read_record(db, stored)
+    story = load_story(db, plan_id, "dealer")
+    plan = record.read_record(db, story)
     is_filtered = rejected or any(wanted is not None for wanted in (site, dataset, plugin))
     proposals = describe.select_proposals(plan, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
     if as_json:
         document = {} if is_filtered else describe.plan_document(plan)
-        print_json({**record.story(stored), **document, **view.rows_document(proposals, limit)})
+        print_json({**story.document(), **document, **view.rows_document(proposals, limit)})
         return
     if not is_filtered:
-        view.show_story(stored)
+        view.show_story(story)
         view.show_plan(plan)
     view.show_rows(proposals, limit, rejected=rejected)
 
@@ -147,7 +148,7 @@ def explain(
     if plan is None:
         asked = record.newest_about(db, dataset, partition)
     else:
-        asked = record.read_record(db, record.load_dealer_plan(db, plan))
+        asked = record.read_record(db, load_story(db, plan, "dealer"))
     explanations = explain_dataset(asked, dataset, site)
     if as_json:
         print_json(describe.explain_document(asked, explanations))
@@ -178,16 +179,16 @@ def commit(
     """Commit a stored plan: gate, ask, make replicas-to-be and the wishes for their files."""
     from dynamo_ops.dealer import record
     from dynamo_ops.dealer import tasks as steps
-    from dynamo_ops.plan import store as plan_store
 
     db = database()
-    stored = record.load_dealer_plan(db, plan_id)
-    if stored.state == "planned":
-        steps.gate_plan(db, settings(), plan_id, run_key=stored.run_key)
-        stored = plan_store.load(db, plan_id)
+    story = load_story(db, plan_id, "dealer")
+    if story.stored.state == "planned":
+        steps.gate_plan(db, settings(), plan_id, run_key=story.stored.run_key)
+        story = load_story(db, plan_id, "dealer")
+    stored = story.stored
     is_new = stored.state != "committed"
     if is_new and not yes and not as_json:
-        typer.echo(view.sentence(record.read_record(db, stored)))
+        typer.echo(view.sentence(record.read_record(db, story)))
         if not typer.confirm(f"Commit plan {plan_id}?"):
             typer.echo(f"nothing was committed; the plan stays {stored.state}")
             raise typer.Exit(1)
@@ -206,13 +207,12 @@ def refuse(
     reason: Annotated[str, typer.Option(help="Why; it is kept with the plan.")],
 ) -> None:
     """Refuse a stored plan: it can never be committed."""
-    from dynamo_ops.dealer import record
     from dynamo_ops.plan import store as plan_store
 
     db = database()
-    stored = record.load_dealer_plan(db, plan_id)
+    story = load_story(db, plan_id, "dealer")
     plan_store.refuse(db, plan_id, reason, by=getpass.getuser())
-    typer.echo(f"plan {plan_id} of {stored.partition} is refused: {reason}")
+    typer.echo(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
 
 
 def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_json: bool) -> None:
@@ -225,7 +225,7 @@ def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_
     run_key = f"cli-{getpass.getuser()}-{at.isoformat(timespec='milliseconds')}"
     with step("reading the inventory, asking the plugins, deciding, storing", quiet=as_json):
         plan_id = steps.plan_now(db, settings(), dealer_config.partition, run_key=run_key, now=now or at, seed=seed)
-    plan = record.read_record(db, record.load_dealer_plan(db, plan_id))
+    plan = record.read_record(db, load_story(db, plan_id, "dealer"))
     if as_json:
         print_json({"plan_id": plan_id, **describe.plan_document(plan)})
         return

@@ -14,7 +14,7 @@ from dynamo_ops.dealer.record import DealerRecord
 from dynamo_ops.dealer.report.describe import plugins_table, rejections_table, sites_table
 from dynamo_ops.dealer.report.enforcer_report import EnforcerReport
 from dynamo_ops.dealer.report.explain import Explanation
-from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.plan.record import PlanStory
 
 PLUGINS = {
     "plugin": "plugin",
@@ -110,8 +110,9 @@ def sentence(record: DealerRecord) -> str:
     )
 
 
-def show_story(stored: StoredPlan) -> None:
+def show_story(story: PlanStory) -> None:
     """What became of a stored plan."""
+    stored = story.stored
     typer.echo(
         f"plan {stored.id}: dealer of {stored.partition}, {stored.state}, made for {moment(stored.planned_for_at)}"
     )

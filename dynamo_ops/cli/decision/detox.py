@@ -29,6 +29,7 @@ from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.detox import record, trial
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report import decisions_file, describe, difference
+from dynamo_ops.plan.record import load_story
 from dynamo_ops.policy.language.check import CheckedPolicy
 
 app = typer.Typer(no_args_is_help=True, help="Detox: what would be deleted, and why.")
@@ -112,7 +113,7 @@ def show(
     if decision is not None and decision not in (*describe.DECISIONS, "ignore"):
         raise typer.BadParameter(f"--decision {decision}: expected one of {', '.join(describe.DECISIONS)}")
     db = database()
-    story = stored.load_story(db, plan_id)
+    story = load_story(db, plan_id, "detox")
     plan = stored.read_record(db, story)
     if any(wanted is not None for wanted in (site, dataset, decision, line)):
         decisions = describe.select_decisions(plan, site=site, dataset=dataset, decision=decision, line=line)
@@ -219,11 +220,10 @@ def refuse(
     reason: Annotated[str, typer.Option(help="Why; it is kept with the plan.")],
 ) -> None:
     """Refuse a stored plan: it can never be committed."""
-    from dynamo_ops.detox.report import stored
     from dynamo_ops.plan import store as plan_store
 
     db = database()
-    story = stored.load_story(db, plan_id)
+    story = load_story(db, plan_id, "detox")
     plan_store.refuse(db, plan_id, reason, by=getpass.getuser())
     typer.echo(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
 
@@ -271,7 +271,7 @@ def _store(
     run_key = f"cli-{getpass.getuser()}-{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     with step("reading the inventory, deciding, storing", quiet=as_json):
         plan_id = steps.plan_cycle(db, settings(), partition, run_key=run_key, now=now, text=policy.source.text)
-    plan = stored.read_record(db, stored.load_story(db, plan_id))
+    plan = stored.read_record(db, load_story(db, plan_id, "detox"))
     _tell_plan(plan, decisions, out, {"plan_id": plan_id}, as_json=as_json)
     if not as_json:
         typer.echo(f"stored as plan {plan_id}; nothing is deleted yet")
@@ -332,4 +332,4 @@ def _named(which: str) -> PlanRecord:
     from dynamo_ops.detox.report import stored
 
     db = database()
-    return stored.read_record(db, stored.load_story(db, int(which)))
+    return stored.read_record(db, load_story(db, int(which), "detox"))

@@ -13,7 +13,7 @@ from dynamo_ops.cli.terminal.tables import count, moment, print_table, signed_si
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.describe import Amount, FoundRows, PlanOverview
 from dynamo_ops.detox.report.difference import PlanDifference, policy_difference
-from dynamo_ops.detox.report.stored import PlanStory
+from dynamo_ops.plan.record import PlanStory
 
 LINES = {
     "decision": "decision",

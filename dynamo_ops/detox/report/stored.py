@@ -1,10 +1,6 @@
-"""A stored Detox plan as people ask for it: its story, its record, and what its commit did."""
+"""A stored Detox plan as people ask for it: its record, the newest about a replica, and whether it may be committed."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 import polars as pl
 from sqlalchemy import text
@@ -13,60 +9,10 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import tasks as steps
-from dynamo_ops.detox.record import PlanRecord, scan, scan_evidence
+from dynamo_ops.detox.record import PlanRecord, scan_evidence
 from dynamo_ops.detox.tasks import RULES_FRAME
-from dynamo_ops.plan import store as plan_store
-from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.plan.record import PlanStory, load_story, scan
 from dynamo_ops.policy.language.enforcement import rules_text
-
-
-@dataclass(frozen=True)
-class PlanStory:
-    """What became of a plan. ``stored``: its row; ``committed_at``: null until it is committed; ``policy_sha256`` and
-    ``policy_text``: the policy that it was made under."""
-
-    stored: StoredPlan
-    committed_at: datetime | None
-    policy_sha256: str
-    policy_text: str
-
-    def document(self) -> dict[str, Any]:
-        """The story as a JSON document: who approved or refused it, when and why, and all stored figures."""
-        plan = self.stored
-        return {
-            "id": plan.id,
-            "state": plan.state,
-            "run_key": plan.run_key,
-            "created_at": _iso(plan.created_at),
-            "approved_by": plan.approved_by,
-            "approved_at": _iso(plan.approved_at),
-            "refused_by": plan.refused_by,
-            "refused_at": _iso(plan.refused_at),
-            "refused_because": plan.refused_because,
-            "committed_at": _iso(self.committed_at),
-            "policy_version": plan.policy_version_id,
-            "policy_sha256": self.policy_sha256,
-            "summary": plan.summary,
-        }
-
-
-def load_story(database: Database, plan_id: int) -> PlanStory:
-    """The story of a Detox plan. Raises PlanError when there is no such plan, or it is one of the Dealer."""
-    stored = plan_store.load(database, plan_id)
-    if stored.kind != "detox":
-        raise PlanError(
-            f"plan {plan_id} is a plan of the Dealer; `dynamo plan show {plan_id}` shows it",
-            plan_id=plan_id,
-            state=stored.state,
-        )
-    with database.begin() as connection:
-        row = connection.execute(
-            text("""
-            SELECT p.committed_at, v.sha256, v.text FROM plans p JOIN policy_versions v ON v.id = p.policy_version_id
-            WHERE p.id = :id"""),
-            {"id": plan_id},
-        ).one()
-    return PlanStory(stored, row.committed_at, row.sha256, row.text)
 
 
 def read_record(database: Database, story: PlanStory) -> PlanRecord:
@@ -103,7 +49,7 @@ def newest_with(database: Database, dataset: str, site: str, partition: str | No
         ).scalars()
         ids = [int(number) for number in newest]
     for plan_id in ids:
-        plan = read_record(database, load_story(database, plan_id))
+        plan = read_record(database, load_story(database, plan_id, "detox"))
         rows = plan.decisions.filter((pl.col("dataset") == dataset) & (pl.col("site") == site))
         if rows.head(1).collect().height:
             return plan
@@ -121,10 +67,10 @@ def ready_to_commit(database: Database, settings: Settings, plan_id: int) -> Pla
 
     Raises GateError when the gate refuses it now, PlanError when it was refused before.
     """
-    story = load_story(database, plan_id)
+    story = load_story(database, plan_id, "detox")
     if story.stored.state == "planned":
         steps.gate_plan(database, settings, plan_id, run_key=story.stored.run_key)
-        story = load_story(database, plan_id)
+        story = load_story(database, plan_id, "detox")
     if story.stored.state == "refused":
         plan = story.stored
         raise PlanError(
@@ -143,7 +89,3 @@ def _rules_text(location: str) -> str:
         return str(scan(location, RULES_FRAME).collect().item())
     except PlanError:
         return rules_text(())
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None

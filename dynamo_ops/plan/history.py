@@ -1,0 +1,38 @@
+"""What plans of either engine did, asked for long after by name or glob; the statements are the engines' own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.glob import is_glob, texts_expr
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
+
+
+def history_of_dataset(
+    database: Database, sql: str, dataset: str, *, since: datetime, site: str | None
+) -> pl.DataFrame:
+    """What ``sql`` says of a dataset, or of those that a glob matches. InventoryError when nothing is called so.
+
+    ``sql`` has three parameters: ids of datasets, the moment from which on, ids of sites (null: all of them).
+    """
+    sites = ids_of(database, "sites", site) if site else None
+    return database.frame(sql, (ids_of(database, "datasets", dataset), since.isoformat(), sites))
+
+
+def ids_of(database: Database, table: str, name: str) -> str:
+    """Ids of what is called so, or matches the glob, as PostgreSQL writes an array. Raises InventoryError when nothing
+    is. ``datasets``: also those that were declared invalid."""
+    known = f"{EVER_KNOWN_DATASETS} AS known" if table == "datasets" else table
+    if is_glob(name):
+        names = database.frame(f"SELECT id::bigint AS id, name FROM {known}")
+        matching = names.filter(texts_expr([name], pl.col("name")))
+    else:
+        matching = database.frame(f"SELECT id::bigint AS id FROM {known} WHERE name = $1", (name,))
+    if matching.is_empty():
+        what = table.removesuffix("s")
+        raise InventoryError(f"no {what} {'matches' if is_glob(name) else 'is called'} {name!r}", **{what: name})
+    return "{" + ",".join(map(str, matching["id"])) + "}"

@@ -1,0 +1,91 @@
+"""A stored plan as it is read again, of either engine: its story, and of its frames what is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import polars as pl
+from fsspec.implementations.local import LocalFileSystem
+from sqlalchemy import text
+
+from dynamo_ops.base.errors import PlanError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.store import StoredPlan
+
+ENGINES = {"detox": "Detox", "dealer": "the Dealer"}
+"""What messages call the engine that makes plans of a kind."""
+
+
+@dataclass(frozen=True)
+class PlanStory:
+    """What became of a plan. ``stored``: its row; ``committed_at``: null until it is committed; ``policy_sha256`` and
+    ``policy_text``: the policy, or the Dealer's configuration, that it was made under."""
+
+    stored: StoredPlan
+    committed_at: datetime | None
+    policy_sha256: str
+    policy_text: str
+
+    def document(self) -> dict[str, Any]:
+        """The story as a JSON document: who approved or refused it, when and why, and all stored figures."""
+        plan = self.stored
+        return {
+            "id": plan.id,
+            "partition": plan.partition,
+            "state": plan.state,
+            "run_key": plan.run_key,
+            "created_at": _iso(plan.created_at),
+            "approved_by": plan.approved_by,
+            "approved_at": _iso(plan.approved_at),
+            "refused_by": plan.refused_by,
+            "refused_at": _iso(plan.refused_at),
+            "refused_because": plan.refused_because,
+            "committed_at": _iso(self.committed_at),
+            "policy_version": plan.policy_version_id,
+            "policy_sha256": self.policy_sha256,
+            "summary": plan.summary,
+        }
+
+
+def load_story(database: Database, plan_id: int, kind: str) -> PlanStory:
+    """The story of a plan of this kind. Raises PlanError when there is no such plan, or it is one of the other kind."""
+    stored = plan_store.load(database, plan_id)
+    if stored.kind != kind:
+        raise PlanError(
+            f"plan {plan_id} is a plan of {ENGINES[stored.kind]}; `dynamo {stored.kind} show {plan_id}` shows it",
+            plan_id=plan_id,
+            state=stored.state,
+        )
+    with database.begin() as connection:
+        row = connection.execute(
+            text("""
+            SELECT p.committed_at, v.sha256, v.text FROM plans p JOIN policy_versions v ON v.id = p.policy_version_id
+            WHERE p.id = :id"""),
+            {"id": plan_id},
+        ).one()
+    return PlanStory(stored, row.committed_at, row.sha256, row.text)
+
+
+def scan(location: str, name: str) -> pl.LazyFrame:
+    """One Parquet file of a plan, lazily where the location is a folder of this machine; else it is read whole.
+
+    Raises PlanError when the file is not there.
+    """
+    try:
+        filesystem, path = fsspec.url_to_fs(location)
+        file = f"{path}/{name}.parquet"
+        if isinstance(filesystem, LocalFileSystem) and Path(file).is_file():
+            return pl.scan_parquet(file)
+        with filesystem.open(file, "rb") as handle:
+            return pl.read_parquet(handle).lazy()
+    except OSError as error:
+        raise PlanError(f"{location}: the frame {name!r} of the plan is not there", state=None) from error
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
