@@ -143,7 +143,7 @@ def _plan(database: Database, folder: Path) -> int:
                 bytes_after=pl.lit(0),
                 protected_bytes=pl.lit(0),
             ),
-            "policy_lines": pl.DataFrame([(1, "Dismiss", 1)], schema=POLICY_LINES, orient="row"),
+            "policy_lines": pl.DataFrame([(1, "Dismiss", 1, "Dismiss")], schema=POLICY_LINES, orient="row"),
         },
         summary={},
         location=str(folder),

@@ -88,7 +88,7 @@ def replica_decisions(plan: DeletionPlan) -> pl.DataFrame:
 
 def _delete_lines(plan: DeletionPlan) -> pl.Series:
     """The policy lines that delete whatever happens (Delete, DeleteBlock), by number."""
-    return plan.policy_lines.filter(pl.col("text").str.strip_chars().str.starts_with("Delete"))["line"]
+    return plan.policy_lines.filter(pl.col("verb") == "Delete")["line"]
 
 
 def _whole(deleted: pl.DataFrame, frames: InventoryFrames) -> pl.DataFrame:

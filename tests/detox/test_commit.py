@@ -116,7 +116,9 @@ class Stock(Inventory):
                 "replica_decisions": pl.DataFrame(said, orient="row", schema=SAID),
                 "site_states": pl.DataFrame(states, orient="row", schema=STATES),
                 "policy_lines": pl.DataFrame(
-                    [(number, line, number) for number, line in enumerate(lines)], orient="row", schema=POLICY_LINES
+                    [(number, line, number, line.split()[0]) for number, line in enumerate(lines)],
+                    orient="row",
+                    schema=POLICY_LINES,
                 ),
             },
             summary={"triggered_sites": ["T2_A"]},

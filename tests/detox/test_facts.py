@@ -8,21 +8,27 @@ import polars as pl
 import pytest
 
 from dynamo_ops.detox.enforced import ENFORCED, enforced_copies
-from dynamo_ops.detox.engine.plan import DECISIONS, POLICY_LINES, SITE_STATES, DeletionPlan
+from dynamo_ops.detox.engine.plan import DECISIONS, SITE_STATES, DeletionPlan, policy_lines
 from dynamo_ops.detox.facts import deletion_facts, handover_facts, replica_decisions
 from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.policy.language.check import load_policy
 from dynamo_ops.policy.language.enforcement import load_rules
 from tests.detox.small import NOW, small_inventory
 
 Row = tuple[str, str, str]
 """Dataset, block, site."""
 A, B = "/A/B-v1/AOD", "/C/D-v1/AOD"
-LINES = [
-    (0, "Dismiss", 9),
-    (1, "Delete dataset.status == INVALID", 1),
-    (2, "  DeleteBlock blockreplica.is_locked", 2),
-    (3, "Dismiss dataset.name == /Deleted/*/*", 3),
-]
+LINES = policy_lines(
+    load_policy(
+        "\ufeff \tDelete\tdataset.status  ==  INVALID\r\n"
+        "\t DeleteBlock \t blockreplica.is_locked\n"
+        "Dismiss dataset.name == /Deleted/*/*\n"
+        "\tDismiss \t\n"
+        "On always\nWhen always\nUntil never\n",
+        now=NOW,
+    )
+)
+"""Spelt as oddly as the language allows."""
 
 
 def inventory(**options: object) -> InventoryFrames:
@@ -57,7 +63,7 @@ def deleting(frames: InventoryFrames, *rows: tuple[str, str, str], line: int = 0
             [frame.select(pl.col(name).cast(kind) for name, kind in DECISIONS.items()) for frame in (decisions, kept)]
         ),
         pl.DataFrame(schema=SITE_STATES),
-        pl.DataFrame(LINES, schema=POLICY_LINES, orient="row"),
+        LINES,
         (),
     )
 
@@ -135,6 +141,15 @@ def test_locks(lock: tuple[str, str, str], locked: bool) -> None:
 def test_a_last_copy_may_go_where_a_delete_line_says_so(line: int, allowed: bool) -> None:
     found = facts(inventory(), (A, "b0", "T2_A"), (A, "b0", "T2_B"), line=line)[A, "b0", "T2_A"]
     assert (found["is_last_copy"], found["is_last_copy_allowed"]) == (True, allowed)
+
+
+def test_who_asks_is_known_from_the_checked_line_whatever_its_text_looks_like() -> None:
+    frames = inventory()
+    for line, allowed in ((1, True), (3, False)):
+        plan = deleting(frames, (A, "b0", "T2_A"), (A, "b0", "T2_B"), line=line)
+        misleading = LINES.with_columns(text=pl.lit("Protect it all" if allowed else "Delete it all"))
+        found = deletion_facts(replace(plan, policy_lines=misleading), frames, empty(ENFORCED))
+        assert found["is_last_copy_allowed"].to_list() == [allowed, allowed]
 
 
 def test_a_delete_line_does_not_mean_what_becomes_the_last_copy_later() -> None:

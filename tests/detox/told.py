@@ -61,7 +61,9 @@ def told(
         "policy_text": "\n".join(lines.values()),
         "decisions": decisions.lazy(),
         "site_states": pl.DataFrame(states, schema=SITE_STATES),
-        "policy_lines": pl.DataFrame([(n, t, n) for n, t in lines.items()], schema=POLICY_LINES, orient="row"),
+        "policy_lines": pl.DataFrame(
+            [(n, t, n, t.split()[0]) for n, t in lines.items()], schema=POLICY_LINES, orient="row"
+        ),
         "deletions": deleted.with_columns(is_last_copy=pl.col("block").is_in(list(last_copies))).lazy(),
         "groups": pl.DataFrame(
             [(number, name) for name, number in owners.items()],

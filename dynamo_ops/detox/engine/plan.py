@@ -45,7 +45,7 @@ SITE_STATES = {
     "occupancy_after": pl.Float64,
     "protected_bytes": pl.Int64,
 }
-POLICY_LINES = {"line": pl.Int32, "text": pl.String, "source_line": pl.Int32}
+POLICY_LINES = {"line": pl.Int32, "text": pl.String, "source_line": pl.Int32, "verb": pl.String}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class DeletionPlan:
 
     ``site_states``: one row per target site, by name. ``quota_bytes`` null unknown, 0 nothing may be there, negative
     unlimited; occupancy accordingly null, infinite or 0. ``is_triggered``: a When line held at the start.
-    ``policy_lines``: the text and source line of each line number. ``warnings``: for a person to read. ``evidence``:
+    ``policy_lines``: of each line number the text, the source line and the ``verb`` as it was checked (Protect,
+    Delete, Dismiss, Ignore; also of Block lines). ``warnings``: for a person to read. ``evidence``:
     what the conditions saw, for ``detox.report.explain``.
     """
 
@@ -134,10 +135,6 @@ def _partition_name(policy: CheckedPolicy, partition: str | None) -> str:
 
 
 def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partition: str) -> DeletionPlan:
-    lines = [policy.default, *policy.lines]
-    policy_lines = pl.DataFrame(
-        [(line.number, line.text, line.source_line) for line in lines], schema=POLICY_LINES, orient="row"
-    )
     warnings = [*policy.notes, *(f"line {line}: {text}" for line, text in _expired(policy))]
     site_states = state.site_states().select(pl.col(name).cast(dtype) for name, dtype in SITE_STATES.items())
     unknown = site_states.filter(pl.col("quota_bytes").is_null())["site"].to_list()
@@ -157,10 +154,16 @@ def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partitio
         now=policy.now,
         decisions=state.decisions(frames.blocks).select(pl.col(name).cast(dtype) for name, dtype in DECISIONS.items()),
         site_states=site_states,
-        policy_lines=policy_lines,
+        policy_lines=policy_lines(policy),
         warnings=tuple(warnings),
         evidence=state.evidence(),
     )
+
+
+def policy_lines(policy: CheckedPolicy) -> pl.DataFrame:
+    """One row a line that decides, the default first: ``POLICY_LINES``."""
+    lines = [(line.number, line.text, line.source_line, line.verb) for line in (policy.default, *policy.lines)]
+    return pl.DataFrame(lines, schema=POLICY_LINES, orient="row")
 
 
 def _expired(policy: CheckedPolicy) -> list[tuple[int, str]]:
