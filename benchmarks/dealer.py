@@ -36,8 +36,10 @@ from dynamo_ops.dealer.engine import plan
 from dynamo_ops.dealer.engine.config import load_config
 from dynamo_ops.dealer.engine.decide import Cycle
 from dynamo_ops.dealer.engine.plugin import WITH_PLUGIN
+from dynamo_ops.dealer.proposals import store_proposals
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.inputs import read_dealer_inputs
 from dynamo_ops.policy.partition import load_partitions
 
 SIZES = (20_000, 60_000, 200_000)
@@ -211,13 +213,22 @@ def cycle_once(url: str, folder: Path) -> dict[str, Any]:
     (config / "partitions.txt").write_text(PARTITIONS)
     (config / "gates.yaml").write_text("{}\n")
     settings = Settings(db_url=url, home=folder / "home", config_dir=config)
+    places = proposed(settings, pl.read_parquet(folder / "proposals.parquet"))
     seconds = clocked(STAGES)
     cpu, wall = time.process_time(), time.perf_counter()
-    place = str(folder / "proposals.parquet")
-    steps.plan_cycle(Database(url), settings, PARTITION, [place], run_key="bench", now=NOW, seed=1)
+    steps.plan_cycle(Database(url), settings, PARTITION, places, run_key="bench", now=NOW, seed=1)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     rest = {"all else": cpu - sum(seconds.values())}
     return {"cpu_s": cpu, "wall_s": wall, "peak_mb": peak_mb(), "seconds": {**seconds, **rest}}
+
+
+def proposed(settings: Settings, asked: pl.DataFrame) -> list[str]:
+    """Where the proposals of each plugin are stored, as its task ``propose`` stores them."""
+    inputs = read_dealer_inputs(settings, PARTITION, NOW, seed=1)
+    return [
+        store_proposals(settings, asked.filter(pl.col("plugin") == name), inputs, name, run_key="bench", follows=None)
+        for name in PLUGINS
+    ]
 
 
 def clocked(stages: dict[tuple[Any, str], str]) -> dict[str, float]:

@@ -27,6 +27,8 @@ from dynamo_ops.detox.commit import commit
 from dynamo_ops.detox.enforced import ENFORCED
 from dynamo_ops.detox.engine.plan import POLICY_LINES
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.inputs import DetoxInputs
+from dynamo_ops.policy.language.source import SourceText
 
 Result = TypeVar("Result")
 FOLDER = Path(tempfile.mkdtemp(prefix="dynamo-bench-"))
@@ -124,11 +126,17 @@ def _plan(database: Database, folder: Path) -> int:
     )
     stored = plan_store.save(
         database,
-        kind="detox",
-        partition="bench",
+        DetoxInputs(
+            partition="bench",
+            now=datetime.now(UTC),
+            policy=SourceText("bench", "Dismiss"),
+            partitions=SourceText("bench", ""),
+            rules=None,
+            attribute_max_age_h=1,
+            deletion_per_iteration=0.01,
+            protected_sites=(),
+        ),
         run_key="1",
-        policy_text="Dismiss",
-        now=datetime.now(UTC),
         frames={
             "deletions": deletions,
             "reowned": deletions.head(0).with_columns(from_group_id=pl.lit(1)),

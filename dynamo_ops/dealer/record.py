@@ -59,6 +59,7 @@ def new_record(plan: CopyPlan, frames: InventoryFrames, config: DealerConfig, *,
 def read_record(database: Database, story: PlanStory) -> DealerRecord:
     """The record of a stored plan. Raises PlanError when its frames are not there."""
     stored = story.stored
+    inputs = stored.inputs()
     groups = database.frame('SELECT id::bigint AS group_id, name AS "group" FROM groups')
     names = ("proposals", "site_states", "present", "forbidden")
     frames = {name: scan(stored.location, name).collect() for name in names}
@@ -67,7 +68,7 @@ def read_record(database: Database, story: PlanStory) -> DealerRecord:
         partition=stored.partition,
         now=stored.planned_for_at,
         seed=int(stored.summary["seed"]),
-        config=load_config(story.policy_text),
+        config=load_config(inputs.policy.text if inputs else story.policy_text),
         groups=dict(groups.iter_rows()),
         warnings=tuple(stored.summary.get("warnings", ())),
         **frames,

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import fsspec
 import polars as pl
 
-from dynamo_ops.base.errors import GateError, PlanError, SettingsError
+from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.commit import FOLLOWS, commit
@@ -22,20 +21,22 @@ from dynamo_ops.dealer.engine.config import TB, DealerConfig, load_config
 from dynamo_ops.dealer.engine.decide import REFUSED
 from dynamo_ops.dealer.engine.plan import CopyPlan, plan_copies
 from dynamo_ops.dealer.engine.plugin import (
-    WITH_PLUGIN,
     Plugin,
     ProposalInputs,
     collect_proposals,
     detox_warnings,
     make_plugins,
 )
+from dynamo_ops.dealer.proposals import AGAIN, read_proposals, store_proposals
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames, empty
 from dynamo_ops.inventory.read import read_inventory
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.inputs import DealerInputs, PlanInputs, dealer_source, read_dealer_inputs
+from dynamo_ops.plan.record import inputs_of
 from dynamo_ops.plan.store import StoredPlan
-from dynamo_ops.policy.files import read_partitions, read_rules
-from dynamo_ops.policy.partition import partition_quota
+from dynamo_ops.policy.language.source import SourceText
+from dynamo_ops.policy.partition import Partitions, partition_quota
 from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.suites.plans import check_dealer_plan
 from dynamo_ops.quality.thresholds import read_thresholds
@@ -53,23 +54,18 @@ PLAN_FRAMES = (
 """Frames of ``CopyPlan`` that are stored with a plan."""
 
 
-def config_text(settings: Settings, partition: str) -> str:
-    """The text of a partition's Dealer configuration. Raises SettingsError if there is none."""
-    file = settings.config_dir / "dealer" / f"{partition}.yaml"
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(
-            f"{file}: the dealer configuration cannot be read: {error.strerror}",
-            file=str(file),
-            key="",
-            reason=str(error),
-        ) from error
+def config_of(inputs: PlanInputs) -> DealerConfig:
+    """The Dealer's configuration among the inputs of a plan. Raises SettingsError when it has an error, or is for
+    another partition."""
+    config = load_config(inputs.policy.text, file=inputs.policy.file)
+    config.check_partition(inputs.partition)
+    return config
 
 
 def read_config(settings: Settings, partition: str) -> DealerConfig:
-    """A partition's Dealer configuration."""
-    return load_config(config_text(settings, partition), file=str(settings.config_dir / "dealer" / f"{partition}.yaml"))
+    """A partition's Dealer configuration as it is now."""
+    source = dealer_source(settings, partition)
+    return load_config(source.text, file=source.file)
 
 
 def plugin_names(settings: Settings, partition: str) -> list[str]:
@@ -88,16 +84,17 @@ def seed_of(run_key: str) -> int:
     return int.from_bytes(hashlib.sha256(run_key.encode()).digest()[:4])
 
 
-def read_inputs(database: Database, settings: Settings, config: DealerConfig, now: datetime) -> ProposalInputs:
-    """What the plugins of a configuration work on, as it is now."""
+def proposal_inputs(database: Database, config: DealerConfig, inputs: PlanInputs) -> ProposalInputs:
+    """What the plugins of a configuration work on: the inventory, the requests and the last Detox cycle as they are
+    now, and what was read of files and settings."""
     return ProposalInputs(
         frames=read_inventory(database),
-        partitions=read_partitions(settings, now),
-        now=now,
+        partitions=inputs.known_partitions(),
+        now=inputs.now,
         copy_requests=copy_request.open_requests(database, config.group),
-        enforcer_rules=read_rules(settings, config.partition, now),
+        enforcer_rules=inputs.enforcer_rules(),
         detox=last_cycle(database, detox_partition(config)),
-        attribute_max_age=timedelta(hours=read_thresholds(settings).dealer.attribute_max_age_h),
+        attribute_max_age=inputs.attribute_max_age,
     )
 
 
@@ -116,20 +113,17 @@ def propose(
     now: datetime,
     seed: int | None,
 ) -> str:
-    """One plugin's proposals, stored as a frame. Returns where. Changes nothing in the inventory.
-
-    Column ``follows_plan`` says which Dealer plan of the partition had been committed last when the inventory was read.
-    """
-    config = read_config(settings, partition)
+    """One plugin's proposals, stored with what it was asked with. Returns where. Changes nothing in the inventory."""
+    inputs = _read_inputs(settings, partition, run_key, now, seed)
+    config = config_of(inputs)
+    if plugin not in config.plugins:
+        raise PlanError(
+            f"{inputs.policy.file} does not name the plugin {plugin} any more: {AGAIN}", partition=partition, state=None
+        )
     made = make_plugins(config)[plugin]
     follows = _follows(database, partition)
-    inputs = read_inputs(database, settings, config, now)
-    proposals = plugins_of.propose(made, plugin, inputs, config, seed=seed_of(run_key) if seed is None else seed)
-    key = hashlib.sha256(run_key.encode()).hexdigest()[:16]
-    place = settings.files_at("proposals", partition, key, f"{plugin}.parquet")
-    with fsspec.open(place, "wb", auto_mkdir=True) as handle:
-        proposals.with_columns(pl.lit(follows, dtype=pl.Int64).alias(FOLLOWS)).write_parquet(handle)
-    return place
+    proposals = plugins_of.propose(made, plugin, proposal_inputs(database, config, inputs), config, seed=inputs.seed)
+    return store_proposals(settings, proposals, inputs, plugin, run_key=run_key, follows=follows)
 
 
 def plan_cycle(
@@ -145,38 +139,56 @@ def plan_cycle(
     """Decide on the stored proposals and store the plan. Returns its id.
 
     Raises PlanError when another plan of the partition was committed since the plugins were asked: what they propose
-    may be on its way by now, and would be copied twice.
+    may be on its way by now, and would be copied twice; and when they were asked with another configuration, other
+    rules, partitions or settings than those that are read now: the plan would be made of two.
     """
     done = plan_store.of_run(database, "dealer", partition, run_key)
     if done is not None and done.state == "committed":
         return done.id
-    config = read_config(settings, partition)
+    inputs = _read_inputs(settings, partition, run_key, now, seed)
+    config = config_of(inputs)
     plugins = make_plugins(config)
     follows = _follows(database, partition)
-    proposed = _read_proposals(proposals, partition, follows=follows)
+    proposed = read_proposals(proposals, inputs, plugins, follows=follows)
     warnings = detox_warnings(plugins, last_cycle(database, detox_partition(config)), detox_partition(config))
     plan = plan_copies(
-        read_inventory(database),
-        proposed,
-        config,
-        read_partitions(settings, now),
-        now=now,
-        seed=seed_of(run_key) if seed is None else seed,
+        read_inventory(database), proposed, config, inputs.known_partitions(), now=inputs.now, seed=inputs.seed
     )
-    text = config_text(settings, partition)
-    return _store(database, settings, plan, text, run_key=run_key, more={FOLLOWS: follows}, warnings=warnings)
+    return _store(database, settings, plan.with_warnings(warnings), inputs, run_key=run_key, follows=follows)
 
 
 def plan_now(
-    database: Database, settings: Settings, partition: str, *, run_key: str, now: datetime, seed: int | None
+    database: Database,
+    settings: Settings,
+    partition: str,
+    *,
+    run_key: str,
+    now: datetime,
+    seed: int | None,
+    config: SourceText | None = None,
 ) -> int:
-    """A whole cycle at once: ask all plugins, decide and store the plan. Returns its id."""
-    config = read_config(settings, partition)
+    """A whole cycle at once: ask all plugins, decide and store the plan. Returns its id.
+
+    ``config``: the configuration where it was read before; else the installed one.
+    """
+    inputs = _read_inputs(settings, partition, run_key, now, seed, config)
+    checked = config_of(inputs)
     follows = _follows(database, partition)
+    plan = decide(make_plugins(checked), proposal_inputs(database, checked, inputs), checked, seed=inputs.seed)
+    return _store(database, settings, plan, inputs, run_key=run_key, follows=follows)
+
+
+def _read_inputs(
+    settings: Settings,
+    partition: str,
+    run_key: str,
+    now: datetime,
+    seed: int | None,
+    config: SourceText | None = None,
+) -> DealerInputs:
+    """What files and settings say now: read once by each task, before everything else."""
     drawn = seed_of(run_key) if seed is None else seed
-    plan = decide(make_plugins(config), read_inputs(database, settings, config, now), config, seed=drawn)
-    text = config_text(settings, partition)
-    return _store(database, settings, plan, text, run_key=run_key, more={FOLLOWS: follows}, warnings=())
+    return read_dealer_inputs(settings, partition, now, seed=drawn, config=config)
 
 
 def decide(plugins: Mapping[str, Plugin], inputs: ProposalInputs, config: DealerConfig, *, seed: int) -> CopyPlan:
@@ -195,25 +207,21 @@ def _store(
     database: Database,
     settings: Settings,
     plan: CopyPlan,
-    text: str,
+    inputs: DealerInputs,
     *,
     run_key: str,
-    more: Mapping[str, Any],
-    warnings: Sequence[str],
+    follows: int | None,
 ) -> int:
     stored = plan_store.save(
         database,
-        kind="dealer",
-        partition=plan.partition,
+        inputs,
         run_key=run_key,
-        policy_text=text,
-        now=plan.now,
         frames={
             **{name: getattr(plan, name) for name in PLAN_FRAMES},
             "dataset_copies": _dataset_copies(plan),
             "refused": _refused(plan),
         },
-        summary={**_summary(plan.with_warnings(warnings)), **more},
+        summary={**_summary(plan), FOLLOWS: follows},
         location=settings.files_at("plans"),
     )
     return stored.id
@@ -225,7 +233,8 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
     if plan.state == "committed":
         return
     thresholds = read_thresholds(settings)
-    config = load_config(plan_store.policy_text(database, plan))
+    inputs = inputs_of(database, settings, plan)
+    config = config_of(inputs)
     try:
         check_freshness(
             database,
@@ -238,7 +247,7 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
         check_dealer_plan(
             database,
             run_key,
-            _sites_now(database, settings, plan),
+            _sites_now(database, plan, inputs.known_partitions()),
             _whole_plan(plan, config),
             thresholds.dealer,
             partition=plan.partition,
@@ -250,7 +259,7 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
     plan_store.approve(database, plan_id, "gate")
 
 
-def _sites_now(database: Database, settings: Settings, plan: StoredPlan) -> pl.DataFrame:
+def _sites_now(database: Database, plan: StoredPlan, partitions: Partitions) -> pl.DataFrame:
     """What the gate judges of sites: their status and quota as they are now, and what the plan brings them."""
     with database.snapshot() as snapshot:
         status = snapshot.frame("SELECT id::bigint AS site_id, name AS site, storage_type, status FROM sites")
@@ -264,7 +273,7 @@ def _sites_now(database: Database, settings: Settings, plan: StoredPlan) -> pl.D
         empty(f.BLOCK_REPLICAS),
         quotas=quotas,
     )
-    quota = partition_quota(small, read_partitions(settings, plan.planned_for_at), plan.partition)
+    quota = partition_quota(small, partitions, plan.partition)
     copied = plan.frame("copies").group_by("site_id").agg(copied_bytes=pl.col("size_bytes").sum())
     return (
         plan.frame("site_states")
@@ -300,24 +309,6 @@ def commit_plan(database: Database, plan_id: int) -> dict[str, Any]:
     """Commit an approved plan. What was committed before is not committed again: its summary is returned."""
     summary = commit(database, plan_id)
     return asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
-
-
-def _read_proposals(places: Sequence[str], partition: str, *, follows: int | None) -> pl.DataFrame:
-    """What the plugins proposed. PlanError when another plan than ``follows`` was the newest when one of them was
-    asked."""
-    frames = [empty(WITH_PLUGIN)]
-    for place in places:
-        with fsspec.open(place, "rb") as handle:
-            frame = pl.read_parquet(handle)
-        if not frame[FOLLOWS].eq_missing(pl.Series([follows], dtype=pl.Int64)).all():
-            raise PlanError(
-                f"plan {follows} of {partition} was committed after the plugins were asked: clear the tasks from "
-                "`propose` on, or leave it to the next cycle",
-                plan_id=follows,
-                state="committed",
-            )
-        frames.append(frame.select(*WITH_PLUGIN))
-    return pl.concat(frames)
 
 
 def _dataset_copies(plan: CopyPlan) -> pl.DataFrame:

@@ -20,56 +20,57 @@ from dynamo_ops.detox.recheck import pending_sources
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.inventory.read import read_inventory
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.inputs import DetoxInputs, read_detox_inputs
+from dynamo_ops.plan.record import inputs_of
 from dynamo_ops.plan.store import StoredPlan
-from dynamo_ops.policy.files import policy_file, policy_text, protected_sites, read_partitions, read_rules
+from dynamo_ops.policy.files import protected_sites
 from dynamo_ops.policy.language.check import load_policy
-from dynamo_ops.policy.language.enforcement import rules_text
+from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.suites.plans import check_detox_plan
 from dynamo_ops.quality.thresholds import detox_limits, read_thresholds
 
 GATE = "gate"
-RULES_FRAME = "enforcer_rules"
 
 
-def make_plan(
-    frames: InventoryFrames, settings: Settings, partition: str, now: datetime, *, text: str | None = None
-) -> DeletionPlan:
-    """Decide for one partition on these frames, under its policy or the policy ``text``; nothing is stored."""
-    file = f"policy for {partition}" if text else str(policy_file(settings, partition))
-    policy = load_policy(text or policy_text(settings, partition), now=now, file=file)
+def make_plan(frames: InventoryFrames, inputs: DetoxInputs) -> DeletionPlan:
+    """Decide for one partition on these frames; nothing is read but what is given, nothing is stored."""
     return plan_deletions(
         frames,
-        policy,
-        read_partitions(settings, now),
-        now=now,
-        partition=policy.partition or partition,
-        deletion_per_iteration=settings.detox.deletion_per_iteration,
-        enforcer_rules=read_rules(settings, partition, now),
-        protected_sites=protected_sites(settings, frames),
-        attribute_max_age=timedelta(hours=detox_limits(settings, partition).attribute_max_age_h),
+        load_policy(inputs.policy.text, now=inputs.now, file=inputs.policy.file),
+        inputs.known_partitions(),
+        now=inputs.now,
+        partition=inputs.partition,
+        deletion_per_iteration=inputs.deletion_per_iteration,
+        enforcer_rules=inputs.enforcer_rules(),
+        protected_sites=protected_sites(inputs.protected_sites, frames),
+        attribute_max_age=inputs.attribute_max_age,
     )
 
 
 def plan_cycle(
-    database: Database, settings: Settings, partition: str, *, run_key: str, now: datetime, text: str | None = None
+    database: Database,
+    settings: Settings,
+    partition: str,
+    *,
+    run_key: str,
+    now: datetime,
+    policy: SourceText | None = None,
 ) -> int:
-    """Decide and store the plan of one cycle, under the policy of the partition or the policy ``text``.
+    """Decide and store the plan of one cycle, under the policy of the partition or another ``policy``.
 
-    Returns its id. Raises PolicyError, PlanError, SettingsError; deletes nothing.
+    What files and settings say is read once, before everything else: the decision is made of it, and it is stored.
+    Returns the plan's id. Raises PolicyError, PlanError, SettingsError; deletes nothing.
     """
+    inputs = read_detox_inputs(settings, partition, now, policy=policy)
     frames = read_inventory(database)
-    plan = make_plan(frames, settings, partition, now, text=text)
-    rules = read_rules(settings, partition, now)
-    enforced = enforced_copies(plan, frames, rules)
+    plan = make_plan(frames, inputs)
+    enforced = enforced_copies(plan, frames, inputs.enforcer_rules())
     facts = deletion_facts(plan, frames, enforced)
     stored = plan_store.save(
         database,
-        kind="detox",
-        partition=partition,
+        inputs,
         run_key=run_key,
-        policy_text=text or policy_text(settings, partition),
-        now=now,
         frames={
             "decisions": plan.decisions,
             "site_states": plan.site_states,
@@ -78,10 +79,9 @@ def plan_cycle(
             "reowned": handover_facts(plan),
             "enforced": enforced,
             "replica_decisions": replica_decisions(plan),
-            RULES_FRAME: pl.DataFrame({"text": [rules_text(rules)]}),
             **(plan.evidence.frames() if plan.evidence else {}),
         },
-        summary={**_summary(plan, facts), "deletion_per_iteration": settings.detox.deletion_per_iteration},
+        summary={**_summary(plan, facts), "deletion_per_iteration": inputs.deletion_per_iteration},
         location=settings.files_at("plans"),
     )
     return stored.id
@@ -128,9 +128,9 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
 
 def _attributes_of(database: Database, settings: Settings, plan: StoredPlan) -> set[str]:
     """The attributes of datasets that the plan's policy and partition ask for."""
-    now = plan.planned_for_at
-    policy = load_policy(plan_store.policy_text(database, plan), now=now, file=f"policy of plan {plan.id}")
-    return {*policy.attributes(), *read_partitions(settings, now).attributes(plan.partition)}
+    inputs = inputs_of(database, settings, plan)
+    policy = load_policy(inputs.policy.text, now=inputs.now, file=inputs.policy.file)
+    return {*policy.attributes(), *inputs.known_partitions().attributes(plan.partition)}
 
 
 def _with_pending(database: Database, deletions: pl.DataFrame) -> pl.DataFrame:

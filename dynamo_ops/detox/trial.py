@@ -17,7 +17,7 @@ from dynamo_ops.base.text import near
 from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
 from dynamo_ops.inventory.folder import read_folder
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.policy.files import policy_file, policy_text, protected_sites, read_partitions, read_rules
+from dynamo_ops.policy.files import policy_file, policy_source, protected_sites, read_partitions, read_rules
 from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
 from dynamo_ops.policy.language.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.language.source import read_source
@@ -32,7 +32,7 @@ UNREADABLE = (OSError, EOFError, zlib.error, ValueError, KeyError)
 
 
 @dataclass(frozen=True)
-class PlanInputs:
+class TrialInputs:
     """All that a plan is made of but its policy."""
 
     frames: InventoryFrames
@@ -65,7 +65,7 @@ def dump_now(folder: Path) -> datetime:
 
 def dump_inputs(
     folder: Path, *, now: datetime | None = None, partitions: Path | None = None, enforcer: Path | None = None
-) -> PlanInputs:
+) -> TrialInputs:
     """What the folder holds; ``now``, ``partitions`` and ``enforcer`` (files) replace what it says itself.
 
     Dataset attributes count as produced at the folder's own moment. Raises InventoryError, PolicyError, SettingsError.
@@ -83,7 +83,7 @@ def dump_inputs(
         dump = read_folder(folder)
     except (pl.exceptions.PolarsError, *UNREADABLE) as error:
         raise InventoryError(f"{folder}: cannot be read as an inventory: {error}", path=str(folder)) from error
-    return PlanInputs(dump.frames, defined, moment, rules=rules, protected_sites=dump.protected_sites)
+    return TrialInputs(dump.frames, defined, moment, rules=rules, protected_sites=dump.protected_sites)
 
 
 def installation_inputs(
@@ -94,7 +94,7 @@ def installation_inputs(
     *,
     partitions: Path | None = None,
     enforcer: Path | None = None,
-) -> PlanInputs:
+) -> TrialInputs:
     """The inventory with the partitions and enforcer rules of the installation, or those of the files given."""
     defined = (
         load_partitions(read_source(partitions).text, now=now, file=str(partitions))
@@ -107,12 +107,12 @@ def installation_inputs(
         else read_rules(settings, partition, now)
     )
     max_age = timedelta(hours=detox_limits(settings, partition).attribute_max_age_h)
-    return PlanInputs(
+    return TrialInputs(
         frames,
         defined,
         now,
         rules=rules,
-        protected_sites=protected_sites(settings, frames),
+        protected_sites=protected_sites(settings.detox.protected_sites, frames),
         deletion_per_iteration=settings.detox.deletion_per_iteration,
         attribute_max_age=max_age,
     )
@@ -135,7 +135,8 @@ def installed_policy(settings: Settings, partition: str | None, now: datetime) -
     if not file.exists():
         hint = near(partition, installed) or f" Policies are installed for {', '.join(installed) or 'none'}."
         raise PolicyError(f"{file}: there is no policy for partition {partition!r}.{hint}", file=str(file))
-    return load_policy(policy_text(settings, partition), now=now, file=str(file))
+    source = policy_source(settings, partition)
+    return load_policy(source.text, now=now, file=source.file)
 
 
 def partition_of(policy: CheckedPolicy, partition: str | None) -> str:
@@ -154,7 +155,7 @@ def partition_of(policy: CheckedPolicy, partition: str | None) -> str:
 
 
 def decide(
-    inputs: PlanInputs, policy: CheckedPolicy, partition: str, *, deletion_per_iteration: float | None = None
+    inputs: TrialInputs, policy: CheckedPolicy, partition: str, *, deletion_per_iteration: float | None = None
 ) -> DeletionPlan:
     """The plan of one cycle on these inputs. Raises PolicyError (unknown partition, with near names) and PlanError."""
     inputs.partitions.leaves(partition)

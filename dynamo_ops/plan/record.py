@@ -13,9 +13,12 @@ from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import text
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.inputs import DealerInputs, DetoxInputs, read_dealer_inputs, read_detox_inputs
 from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.policy.language.source import SourceText
 
 ENGINES = {"detox": "Detox", "dealer": "the Dealer"}
 """What messages call the engine that makes plans of a kind."""
@@ -51,6 +54,11 @@ class PlanStory:
             "summary": plan.summary,
         }
 
+    def inputs_document(self) -> dict[str, Any] | None:
+        """What the plan was made of, as a JSON document; null for one that was stored without, by an older version."""
+        inputs = self.stored.inputs()
+        return inputs.document() if inputs else None
+
 
 def load_story(database: Database, plan_id: int, kind: str) -> PlanStory:
     """The story of a plan of this kind. Raises PlanError when there is no such plan, or it is one of the other kind."""
@@ -69,6 +77,18 @@ def load_story(database: Database, plan_id: int, kind: str) -> PlanStory:
             {"id": plan_id},
         ).one()
     return PlanStory(stored, row.committed_at, row.sha256, row.text)
+
+
+def inputs_of(database: Database, settings: Settings, plan: StoredPlan) -> DetoxInputs | DealerInputs:
+    """What the plan was made of; of one that was stored without, its policy, and beside it what the files say now."""
+    stored = plan.inputs()
+    if stored is not None:
+        return stored
+    policy = SourceText(f"policy of plan {plan.id}", plan_store.policy_text(database, plan))
+    if plan.kind == "detox":
+        return read_detox_inputs(settings, plan.partition, plan.planned_for_at, policy=policy)
+    seed = int(plan.summary["seed"])
+    return read_dealer_inputs(settings, plan.partition, plan.planned_for_at, seed=seed, config=policy)
 
 
 def scan(location: str, name: str) -> pl.LazyFrame:

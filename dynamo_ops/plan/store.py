@@ -3,7 +3,8 @@
 planned ─gate─► approved ─commit─► committed
    └────gate or person────► refused
 
-A plan's rows are Parquet files in an fsspec location; the row in ``plans`` names them and guards the state.
+A plan's rows are Parquet files in an fsspec location, what it was made of (``PlanInputs``) is a JSON file beside them;
+the row in ``plans`` names them and guards the state.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from sqlalchemy import Connection, DateTime, Row, bindparam, text
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.plan.inputs import DealerInputs, DetoxInputs, load_inputs
 
 COLUMNS = """id, kind, partition, run_key, state, policy_version_id, location, summary, planned_for_at, created_at,
              approved_by, approved_at, refused_by, refused_at, refused_because"""
+INPUTS_FILE = "inputs.json"
+INPUTS_DIGEST = "inputs_sha256"
+"""In a plan's summary: the digest of its ``INPUTS_FILE``; older plans have neither."""
 
 
 @dataclass(frozen=True)
@@ -56,30 +61,51 @@ class StoredPlan:
         with fsspec.open(f"{self.location}/{name}.parquet", "rb") as handle:
             return pl.read_parquet(handle)
 
+    def inputs(self) -> DetoxInputs | DealerInputs | None:
+        """What the plan was made of; None for one that was stored without, by an older version.
+
+        Raises PlanError when the file is not there any more, or not the one that was stored.
+        """
+        if INPUTS_DIGEST not in self.summary:
+            return None
+        file = f"{self.location}/{INPUTS_FILE}"
+        try:
+            with fsspec.open(file, "rb") as handle:
+                content: bytes = handle.read()
+        except OSError as error:
+            raise self._no_inputs(f"{file} cannot be read any more: {error}") from error
+        if hashlib.sha256(content).hexdigest() != self.summary[INPUTS_DIGEST]:
+            raise self._no_inputs(f"{file} was changed after the plan was made of it")
+        return load_inputs(content.decode(), file=file)
+
+    def _no_inputs(self, why: str) -> PlanError:
+        return PlanError(f"plan {self.id} of {self.partition}: {why}", plan_id=self.id, state=self.state)
+
 
 def save(
     database: Database,
+    inputs: DetoxInputs | DealerInputs,
     *,
-    kind: str,
-    partition: str,
     run_key: str,
-    policy_text: str,
-    now: datetime,
     frames: Mapping[str, pl.DataFrame],
     summary: Mapping[str, Any],
     location: str,
 ) -> StoredPlan:
-    """Store a plan; frames first, so that a row never names files that are not there.
+    """Store a plan that was made of ``inputs``; files first, so that a row never names what is not there.
 
     A plan of the same ``run_key`` that is planned or approved is replaced; a committed one is returned as it is.
     One that was refused stays for good: it gives up its key (to which its id is added), and a new plan is stored.
     """
+    kind, partition = inputs.kind, inputs.partition
     folder = f"{location}/{kind}/{partition}/{uuid4().hex}"
+    content = inputs.model_dump_json(indent=1).encode()
+    with fsspec.open(f"{folder}/{INPUTS_FILE}", "wb", auto_mkdir=True) as handle:
+        handle.write(content)
     for name, frame in frames.items():
         with fsspec.open(f"{folder}/{name}.parquet", "wb", auto_mkdir=True) as handle:
             frame.write_parquet(handle)
     with database.begin() as connection:
-        version = _policy_version(connection, kind, partition, policy_text)
+        version = _policy_version(connection, kind, partition, inputs.policy.text)
         connection.execute(
             text("""
             UPDATE plans SET run_key = run_key || ' (refused ' || id || ')'
@@ -103,8 +129,8 @@ def save(
                 "run_key": run_key,
                 "version": version,
                 "location": folder,
-                "summary": json.dumps(dict(summary)),
-                "now": now,
+                "summary": json.dumps({**summary, INPUTS_DIGEST: hashlib.sha256(content).hexdigest()}),
+                "now": inputs.now,
             },
         )
         found = _of_run(connection, kind, partition, run_key)

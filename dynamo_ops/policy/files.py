@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import near
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.language.enforcement import EnforcerRule, load_rules
-from dynamo_ops.policy.language.source import read_source
+from dynamo_ops.policy.language.source import SourceText, read_source
 from dynamo_ops.policy.partition import Partitions, load_partitions
 
 PARTITIONS_FILE = "partitions.txt"
@@ -21,17 +22,29 @@ def policy_file(settings: Settings, partition: str) -> Path:
     return settings.policy_dir / f"{partition}.txt"
 
 
-def policy_text(settings: Settings, partition: str) -> str:
-    """The text of a partition's policy. Raises PolicyError if there is none."""
-    return read_source(policy_file(settings, partition)).text
+def policy_source(settings: Settings, partition: str) -> SourceText:
+    """A partition's policy as it is now. Raises PolicyError if there is none."""
+    return read_source(policy_file(settings, partition))
+
+
+def partitions_source(settings: Settings) -> SourceText:
+    """The definitions of the partitions as they are now. Raises PolicyError if there are none."""
+    file = settings.config_dir / PARTITIONS_FILE
+    if not file.exists():
+        raise PolicyError(f"{file}: the definitions of the partitions are not there", file=str(file))
+    return read_source(file)
+
+
+def rules_source(settings: Settings, partition: str) -> SourceText | None:
+    """A partition's enforcer rules as they are now; null if it has no file in ``enforcer/``."""
+    file = settings.config_dir / "enforcer" / f"{partition}.yaml"
+    return read_source(file) if file.exists() else None
 
 
 def read_partitions(settings: Settings, now: datetime) -> Partitions:
     """The partitions of this installation."""
-    file = settings.config_dir / PARTITIONS_FILE
-    if not file.exists():
-        raise PolicyError(f"{file}: the definitions of the partitions are not there", file=str(file))
-    return load_partitions(read_source(file).text, now=now, file=str(file))
+    source = partitions_source(settings)
+    return load_partitions(source.text, now=now, file=source.file)
 
 
 def known_partitions(settings: Settings, now: datetime) -> list[str]:
@@ -41,14 +54,14 @@ def known_partitions(settings: Settings, now: datetime) -> list[str]:
 
 def read_rules(settings: Settings, partition: str, now: datetime) -> tuple[EnforcerRule, ...]:
     """The enforcer rules of a partition; none if it has no file in ``enforcer/``."""
-    file = settings.config_dir / "enforcer" / f"{partition}.yaml"
-    return load_rules(read_source(file).text, now=now, file=str(file)) if file.exists() else ()
+    source = rules_source(settings, partition)
+    return load_rules(source.text, now=now, file=source.file) if source else ()
 
 
-def protected_sites(settings: Settings, frames: InventoryFrames) -> tuple[str, ...]:
-    """The protected sites of this installation. Raises SettingsError for an unknown one: it would protect nothing."""
+def protected_sites(names: Sequence[str], frames: InventoryFrames) -> tuple[str, ...]:
+    """The protected sites. Raises SettingsError for one that the inventory does not know: it would protect nothing."""
     site_names = frames.sites["site"].to_list()
-    for site in settings.detox.protected_sites:
+    for site in names:
         if site not in site_names:
             raise SettingsError(
                 f"detox.protected_sites names the unknown site {site!r}.{near(site, site_names)}",
@@ -56,4 +69,4 @@ def protected_sites(settings: Settings, frames: InventoryFrames) -> tuple[str, .
                 key="detox.protected_sites",
                 reason="unknown site",
             )
-    return tuple(settings.detox.protected_sites)
+    return tuple(names)

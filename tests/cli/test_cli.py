@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.request.copy_request import list_requests
 from tests.inventory.factory import SIZE, Inventory
+from tests.plan.made_of import made_of
 
 NOUNS = (
     "inventory",
@@ -156,19 +156,19 @@ def test_plans_are_listed_and_shown(stock: Inventory, tmp_path: Path) -> None:
     sites = pl.DataFrame({"site": ["T2_A"], "quota_bytes": [-1], "bytes_before": [5000]})
     plan = plan_store.save(
         stock.db,
-        kind="detox",
-        partition="physics",
+        made_of(),
         run_key="r",
-        policy_text="Dismiss",
-        now=datetime(2026, 3, 1, tzinfo=UTC),
         frames={"site_states": sites},
         summary={"num_deletions": 7},
         location=str(tmp_path / "plans"),
     )
     assert json.loads(dynamo("plan", "list", "--json").output)[0]["state"] == "planned"
-    assert json.loads(dynamo("plan", "show", str(plan.id), "--json").output)["num_deletions"] == 7
+    document = json.loads(dynamo("plan", "show", str(plan.id), "--json").output)
+    assert (document["num_deletions"], document["inputs"]["policy"]["text"]) == (7, "Dismiss")
     shown = dynamo("plan", "show", str(plan.id)).output
     assert "detox of physics, planned, made for 2026-03-01 00:00 UTC" in shown
+    assert f"policy: physics.txt, sha256 {document['inputs']['policy']['sha256'][:12]}" in shown
+    assert "rules: -" in shown
     assert "unlimited" in shown
     assert "5.00 kB" in shown
 

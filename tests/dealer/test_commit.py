@@ -22,6 +22,7 @@ from dynamo_ops.request.cancel import cancel
 from dynamo_ops.request.copy_request import list_requests, request_copy
 from tests.detox.small import NOW
 from tests.inventory.factory import SIZE, Inventory
+from tests.plan.made_of import made_of
 
 Copy = tuple[str, str]
 """Block and site of a copy."""
@@ -95,11 +96,8 @@ class Stock(Inventory):
         refused = pl.DataFrame(schema={"request_id": pl.Int64, "reason": pl.String})
         stored = plan_store.save(
             self.db,
-            kind="dealer",
-            partition="physics",
+            made_of("dealer", now=NOW),
             run_key=run_key,
-            policy_text="plugins",
-            now=NOW,
             frames={"block_copies": blocks, "dataset_copies": datasets, "copies": copied, "refused": refused},
             summary={} if follows is ... else {FOLLOWS: follows},
             location=str(self.folder),

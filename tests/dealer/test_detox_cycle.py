@@ -14,9 +14,10 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.detox_cycle import cycle_of_file, last_cycle
 from dynamo_ops.dealer.engine.plugin import DETOX_DECISIONS
 from dynamo_ops.plan import store as plan_store
-from tests.detox.small import NOW, small_inventory
+from tests.detox.small import small_inventory
 from tests.detox.test_tasks import House
 from tests.inventory.factory import SIZE
+from tests.plan.made_of import made_of
 
 LINES = [
     (0, "Dismiss"),
@@ -45,12 +46,11 @@ def store(database: Database, tmp_path: Path) -> Store:
             orient="row",
         )
         lines = pl.DataFrame(LINES, schema={"line": pl.Int32, "text": pl.String}, orient="row")
-        names = {"kind": "detox", "partition": "physics", "run_key": "run", **named}
+        run_key = named.pop("run_key", "run")
         plan = plan_store.save(
             database,
-            **names,
-            policy_text="policy",
-            now=NOW,
+            made_of(**named),
+            run_key=run_key,
             frames={"replica_decisions": decisions, "policy_lines": lines},
             summary={},
             location=str(tmp_path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from dynamo_ops.base.errors import GateError, PlanError, SettingsError
 from dynamo_ops.base.settings import ROOT, Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer import tasks as steps
+from dynamo_ops.dealer.record import read_record
+from dynamo_ops.dealer.report.explain import explain_dataset
+from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.record import load_story
 from dynamo_ops.request import copy_request
 from dynamo_ops.request.copy_request import list_requests, request_copy
 from tests.inventory.factory import SIZE, Inventory
@@ -200,3 +205,155 @@ def test_a_configuration_that_lacks_is_named(house: House) -> None:
 
 def test_the_groups_that_are_served_are_those_of_the_configurations(house: House) -> None:
     assert set(steps.served_groups(house.settings)) == {"ops"}
+
+
+# -- what a plan is made of is read once -----------------------------------------------------------------------------
+
+ENFORCER = """rules:
+  two: {num_copies: 2, sources: [site.name == T1_*], destinations: [site.name == T*], replicas: [dataset.name == *]}"""
+AGAIN = "clear the tasks from `plugins` on, or leave it to the next cycle"
+
+
+@pytest.fixture
+def ruled(house: House) -> House:
+    """The house, whose Dealer has an enforcer with a rule too."""
+    (house.settings.config_dir / "enforcer").mkdir()
+    (house.settings.config_dir / "enforcer" / "all.yaml").write_text(ENFORCER)
+    config(house, plugins={"requests": {"priority": 1}, "enforcer": {"priority": 2}})
+    return house
+
+
+def config(house: House, **changes: Any) -> None:
+    (house.settings.config_dir / "dealer" / "all.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
+
+
+def edited(house: House) -> None:
+    """Every file that decides says something else: nothing would be copied, or the plan be refused."""
+    config(house, target_sites=["T1_*"], plugins={"requests": {"priority": 1}})
+    (house.settings.config_dir / "partitions.txt").write_text("other: dataset.name == /A/*/*\n")
+    (house.settings.config_dir / "enforcer" / "all.yaml").write_text("no rules")
+    house.gates(attribute_max_age_h=1)
+
+
+def deleted(house: House) -> None:
+    """Every file is gone but the limits, which are the gate's own too."""
+    for name in ("partitions.txt", "enforcer/all.yaml", "dealer/all.yaml"):
+        (house.settings.config_dir / name).unlink()
+
+
+def decided(house: House, plan_id: int) -> dict[str, Any]:
+    """What a stored plan decides, and all that it says it was made of."""
+    stored = plan_store.load(house.db, plan_id)
+    frames = ("proposals", "copies", "block_copies", "rejected", "site_states", "forbidden")
+    rows = {name: stored.frame(name).to_dicts() for name in frames}
+    return {**rows, "inputs": stored.inputs(), "policy": plan_store.policy_text(house.db, stored)}
+
+
+def plan_at_once(house: House, run_key: str) -> int:
+    return steps.plan_now(house.db, house.settings, "all", run_key=run_key, now=NOW, seed=5)
+
+
+def changing(monkeypatch: pytest.MonkeyPatch, house: House, change: Callable[[House], None]) -> None:
+    """From now on files change whenever the inventory is read: after what was read of them, before the decision."""
+    read = steps.read_inventory
+
+    def read_and_change(db: Database) -> InventoryFrames:
+        change(house)
+        return read(db)
+
+    monkeypatch.setattr(steps, "read_inventory", read_and_change)
+
+
+@pytest.mark.parametrize("change", [edited, deleted])
+def test_what_changes_while_a_plan_is_made_is_neither_decided_on_nor_stored(
+    ruled: House, monkeypatch: pytest.MonkeyPatch, change: Callable[[House], None]
+) -> None:
+    undisturbed = decided(ruled, plan_at_once(ruled, "undisturbed"))
+    changing(monkeypatch, ruled, change)
+    disturbed = decided(ruled, plan_at_once(ruled, "disturbed"))
+    assert disturbed == undisturbed
+    assert disturbed["policy"] == disturbed["inputs"].policy.text
+    assert {row["plugin"] for row in disturbed["proposals"]} == {"requests", "enforcer"}
+
+
+@pytest.mark.parametrize("change", [edited, deleted])
+def test_what_changes_while_the_task_decides_is_not_stored(
+    ruled: House, monkeypatch: pytest.MonkeyPatch, change: Callable[[House], None]
+) -> None:
+    proposals = ruled.propose()
+    undisturbed = decided(ruled, ruled.plan(proposals))
+    changing(monkeypatch, ruled, change)
+    assert decided(ruled, ruled.plan(proposals)) == undisturbed
+
+
+@pytest.mark.parametrize("change", [edited, deleted])
+def test_what_changes_after_a_plan_was_made_changes_nothing_that_is_said_of_it(
+    ruled: House, change: Callable[[House], None]
+) -> None:
+    plan = ruled.plan(ruled.propose())
+    before = explain_dataset(read_record(ruled.db, load_story(ruled.db, plan, "dealer")), "/A/B-v1/AOD")
+    change(ruled)
+    ruled.gate(plan)
+    after = explain_dataset(read_record(ruled.db, load_story(ruled.db, plan, "dealer")), "/A/B-v1/AOD")
+    assert repr(after) == repr(before)
+    assert steps.commit_plan(ruled.db, plan)["num_files"] == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("dealer/all.yaml", yaml.safe_dump({**CONFIG, "max_total_cycle_volume": 2})),
+        ("partitions.txt", "all: dataset.name == /A/*/*\n"),
+        ("enforcer/all.yaml", ENFORCER),
+        ("gates.yaml", "dealer: {attribute_max_age_h: 1}"),
+    ],
+)
+def test_what_was_proposed_of_something_else_is_not_decided_on(house: House, file: str, text: str) -> None:
+    """Whether the plugins proposed anything or not: nothing may be what they say of the old files alone."""
+    (house.settings.config_dir / "enforcer").mkdir()
+    house.rows("UPDATE requests SET state = 'cancelled'")
+    proposals = house.propose()
+    changed = house.settings.config_dir / file
+    before = changed.read_text() if changed.exists() else None
+    changed.write_text(text)
+    named = "attribute_max_age_h" if file == "gates.yaml" else file
+    with pytest.raises(PlanError, match=rf"changed after the plugin requests was asked: .*{named}: {AGAIN}"):
+        house.plan(proposals)
+    assert house.plan(house.propose())
+    changed.unlink() if before is None else changed.write_text(before)
+    assert house.plan(house.propose())
+
+
+def test_the_plugins_that_were_asked_are_those_of_the_configuration(ruled: House) -> None:
+    proposals = ruled.propose()
+    config(ruled)
+    with pytest.raises(PlanError, match=rf"are not those that were asked \(enforcer\): {AGAIN}"):
+        ruled.plan(proposals)
+    with pytest.raises(PlanError, match=rf"all\.yaml does not name the plugin enforcer any more: {AGAIN}"):
+        steps.propose(ruled.db, ruled.settings, "all", "enforcer", run_key="run", now=NOW, seed=None)
+    assert ruled.plan(ruled.propose())
+
+
+def test_proposals_that_do_not_say_what_they_were_made_of_are_not_decided_on(house: House) -> None:
+    """As an older version stored them."""
+    proposals = house.propose()
+    Path(proposals[0].replace(".parquet", ".inputs.json")).unlink()
+    with pytest.raises(PlanError, match=rf"what a plugin was asked with is not known: {AGAIN}"):
+        house.plan(proposals)
+
+
+def test_the_configuration_of_another_partition_makes_no_plan(house: House) -> None:
+    config(house, partition="other")
+    with pytest.raises(SettingsError, match=r"all\.yaml is for partition 'other', not for 'all'"):
+        house.propose()
+
+
+def test_a_plan_of_an_older_version_is_gated_and_explained(house: House) -> None:
+    plan = house.plan(house.propose())
+    (Path(plan_store.load(house.db, plan).location) / "inputs.json").unlink()
+    house.rows("UPDATE plans SET summary = summary - 'inputs_sha256'")
+    (house.settings.config_dir / "dealer" / "all.yaml").unlink()
+    record = read_record(house.db, load_story(house.db, plan, "dealer"))
+    assert (record.config.group, len(explain_dataset(record, "/A/B-v1/AOD"))) == ("ops", 1)
+    house.gate(plan)
+    assert steps.commit_plan(house.db, plan)["num_files"] == 2

@@ -26,6 +26,7 @@ from dynamo_ops.plan import store as plan_store
 from dynamo_ops.quality.thresholds import LastCopies
 from tests.detox.small import NOW
 from tests.inventory.factory import SIZE, Inventory
+from tests.plan.made_of import made_of
 
 Planned = tuple[str, str]
 """Block and site of a deletion."""
@@ -104,11 +105,8 @@ class Stock(Inventory):
         states = [(self.site_ids["T2_A"], "T2_A", 10 * SIZE, True, 6 * SIZE, 3 * SIZE, 0.6, 0.3, SIZE)]
         stored = plan_store.save(
             self.db,
-            kind="detox",
-            partition=partition,
+            made_of(partition=partition, policy="\n".join(lines), now=NOW),
             run_key=run_key,
-            policy_text="\n".join(lines),
-            now=NOW,
             frames={
                 "deletions": frame,
                 "reowned": pl.DataFrame(handed, orient="row", schema=dict.fromkeys(keys, pl.Int64)),

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 from dynamo_ops.base.errors import GateError, PlanError, PolicyError
-from dynamo_ops.base.settings import ROOT, Settings
+from dynamo_ops.base.settings import ROOT, DetoxSettings, Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import tasks as steps
+from dynamo_ops.detox.report import stored as stored_plans
+from dynamo_ops.detox.report.explain import explain_record
+from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.inputs import DetoxInputs
+from dynamo_ops.plan.record import load_story
+from dynamo_ops.policy.language.source import SourceText
 from tests.inventory.factory import SIZE, Inventory
 
 NOW = datetime.now(UTC)
@@ -280,3 +287,113 @@ def test_a_file_that_lacks_is_named(house: House, lacking: str, message: str) ->
     with pytest.raises(PolicyError, match=message) as error:
         house.plan()
     assert error.value.file == str(file)
+
+
+# -- what a plan is made of is read once -----------------------------------------------------------------------------
+
+
+def edited(house: House) -> None:
+    """Every file and setting that decides says something else: nothing would be deleted, or the plan be refused."""
+    house.policy("Protect\n")
+    (house.settings.config_dir / "partitions.txt").write_text("other: dataset.name == /A/*/*\n")
+    (house.settings.config_dir / "enforcer" / "all.yaml").write_text("no rules")
+    house.gates(attribute_max_age_h=1)
+    house.settings = house.settings.model_copy(update={"detox": DetoxSettings(protected_sites=["T2_X"])})
+
+
+def deleted(house: House) -> None:
+    """Every file is gone but the limits, which are the gate's own too."""
+    for name in ("config/partitions.txt", "config/enforcer/all.yaml", "policies/all.txt"):
+        (house.settings.home / name).unlink()
+
+
+@pytest.fixture
+def ruled(house: House) -> House:
+    """The house, with an enforcer rule that its policy leans on, and an attribute that is thirty hours old."""
+    (house.settings.config_dir / "enforcer").mkdir()
+    (house.settings.config_dir / "enforcer" / "all.yaml").write_text(RULE.replace("num_copies: 2", "num_copies: 1"))
+    house.policy("Protect replica.enforcer_protected\nDismiss\nOrder increasing dataset.usage_rank\n")
+    house.rows(
+        "INSERT INTO attributes (name, producer, produced_at) VALUES ('usage_rank', 'test', :t)",
+        t=NOW - timedelta(hours=30),
+    )
+    return house
+
+
+def decided(house: House, plan_id: int) -> dict[str, Any]:
+    """What a stored plan decides, and all that it says it was made of."""
+    stored = plan_store.load(house.db, plan_id)
+    frames = ("decisions", "deletions", "enforced", "policy_lines", "site_states")
+    rows = {name: stored.frame(name).sort(pl.all()).to_dicts() for name in frames}
+    return {**rows, "inputs": stored.inputs(), "policy": plan_store.policy_text(house.db, stored)}
+
+
+@pytest.mark.parametrize("change", [edited, deleted])
+def test_what_changes_while_a_plan_is_made_is_neither_decided_on_nor_stored(
+    ruled: House, monkeypatch: pytest.MonkeyPatch, change: Callable[[House], None]
+) -> None:
+    undisturbed = decided(ruled, ruled.plan("undisturbed"))
+    read = steps.read_inventory
+
+    def read_and_change(db: Database) -> InventoryFrames:
+        change(ruled)
+        return read(db)
+
+    monkeypatch.setattr(steps, "read_inventory", read_and_change)
+    disturbed = decided(ruled, ruled.plan("disturbed"))
+    assert disturbed == undisturbed
+    assert disturbed["policy"] == disturbed["inputs"].policy.text
+    assert disturbed["deletions"]
+    assert disturbed["enforced"]
+
+
+@pytest.mark.parametrize("change", [edited, deleted])
+def test_what_changes_after_a_plan_was_made_changes_nothing_that_is_said_of_it(
+    ruled: House, monkeypatch: pytest.MonkeyPatch, change: Callable[[House], None]
+) -> None:
+    plan = ruled.plan()
+    record = stored_plans.read_record(ruled.db, load_story(ruled.db, plan, "detox"))
+    asked: list[set[str]] = []
+    monkeypatch.setattr(steps, "check_freshness", lambda *given: asked.append(given[4]))
+    before = (explain_record(record, dataset="/A/B-v1/AOD", site="T2_A"), record.policy_text, record.rules_text)
+    change(ruled)
+    ruled.gate(plan)
+    assert asked == [{"usage_rank"}]
+    record = stored_plans.read_record(ruled.db, load_story(ruled.db, plan, "detox"))
+    after = (explain_record(record, dataset="/A/B-v1/AOD", site="T2_A"), record.policy_text, record.rules_text)
+    assert repr(after) == repr(before)
+    assert ruled.commit(plan)["num_block_replicas"] == 2
+
+
+def test_a_policy_that_is_tried_is_stored_with_the_plan(house: House) -> None:
+    tried = SourceText("tried.txt", HEAD + "Protect\n")
+    plan = steps.plan_cycle(house.db, house.settings, "all", run_key="run", now=NOW, policy=tried)
+    assert decided(house, plan)["inputs"].policy == tried
+    assert not decided(house, plan)["deletions"]
+
+
+def test_the_policy_of_another_partition_makes_no_plan(house: House) -> None:
+    (house.settings.policy_dir / "all.txt").write_text((HEAD + TAIL).replace("Partition all", "Partition other"))
+    with pytest.raises(PlanError, match="the policy is for partition other, the plan for all"):
+        house.plan()
+
+
+def test_a_plan_of_an_older_version_is_gated_and_explained(ruled: House) -> None:
+    """It has its rules as a frame, and its policy in the database."""
+    plan = ruled.plan()
+    location = Path(plan_store.load(ruled.db, plan).location)
+    rules = (location / "inputs.json").read_text()
+    ruled.rows("UPDATE plans SET summary = summary - 'inputs_sha256'")
+    (location / "inputs.json").unlink()
+    text = DetoxInputs.model_validate_json(rules).rules
+    assert text is not None
+    pl.DataFrame({"text": [text.text]}).write_parquet(location / "enforcer_rules.parquet")
+    record = stored_plans.read_record(ruled.db, load_story(ruled.db, plan, "detox"))
+    assert (record.policy_text, record.rules_text) == (
+        plan_store.policy_text(ruled.db, plan_store.load(ruled.db, plan)),
+        text.text,
+    )
+    assert "number 1" in explain_record(record, dataset="/A/B-v1/AOD", site="T2_A").reasons[0]
+    (ruled.settings.policy_dir / "all.txt").write_text("no policy")
+    ruled.gate(plan)
+    assert ruled.commit(plan)["num_block_replicas"] == 2

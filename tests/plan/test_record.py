@@ -18,11 +18,11 @@ from tests.plan.test_store import brought_to, save
 def test_the_story_of_a_plan(database: Database, tmp_path: Path, state: str, is_committed: bool) -> None:
     plan = brought_to(database, tmp_path, state)
     story = load_story(database, plan, "detox")
-    told = story.document()
-    assert (told["id"], told["state"], told["partition"]) == (plan, state, "physics")
-    assert (story.policy_text, len(told["policy_sha256"])) == ("Dismiss", 64)
-    assert (story.committed_at is not None, told["committed_at"] is not None) == (is_committed, is_committed)
-    assert told["refused_because"] == ("too much" if state == "refused" else None)
+    document = story.document()
+    assert (document["id"], document["state"], document["partition"]) == (plan, state, "physics")
+    assert (story.policy_text, len(document["policy_sha256"])) == ("Dismiss", 64)
+    assert (story.committed_at is not None, document["committed_at"] is not None) == (is_committed, is_committed)
+    assert document["refused_because"] == ("too much" if state == "refused" else None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,16 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.store import StoredPlan
+from tests.plan.made_of import NOW, made_of
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
 FRAME = pl.DataFrame({"block_id": [1, 2], "reason": ["old", None]})
 
 
 def save(database: Database, folder: Path | str, **changes: Any) -> StoredPlan:
+    inputs = made_of(**{name: changes.pop(name) for name in ("kind", "partition", "policy") if name in changes})
     given: dict[str, Any] = {
-        "kind": "detox",
-        "partition": "physics",
+        "inputs": inputs,
         "run_key": "r1",
-        "policy_text": "Dismiss",
-        "now": NOW,
         "frames": {"decisions": FRAME},
         "summary": {"num_deletions": 2},
         "location": str(folder),
@@ -52,7 +49,7 @@ def test_a_plan_comes_back_as_it_was_stored(database: Database, tmp_path: Path) 
     assert loaded == saved
     assert (loaded.kind, loaded.partition, loaded.run_key, loaded.state) == ("detox", "physics", "r1", "planned")
     assert loaded.planned_for_at == NOW
-    assert loaded.summary == {"num_deletions": 2}
+    assert loaded.summary["num_deletions"] == 2
     assert loaded.frame("decisions").equals(FRAME)
 
 
@@ -66,7 +63,7 @@ def test_a_task_run_again_replaces_its_plan(database: Database, tmp_path: Path) 
     first = brought_to(database, tmp_path, "approved")
     second = save(database, tmp_path, frames={"decisions": FRAME.head(1)}, summary={"num_deletions": 1})
     assert second.id == first
-    assert (second.state, second.approved_by, second.summary) == ("planned", None, {"num_deletions": 1})
+    assert (second.state, second.approved_by, second.summary["num_deletions"]) == ("planned", None, 1)
     assert second.frame("decisions").height == 1
 
 
@@ -98,7 +95,7 @@ def test_plans_of_others_are_plans_of_their_own(database: Database, tmp_path: Pa
 
 def test_a_policy_text_is_kept_once(database: Database, tmp_path: Path) -> None:
     for run_key, policy in (("r1", "Dismiss"), ("r2", "Dismiss"), ("r3", "Protect")):
-        save(database, tmp_path, run_key=run_key, policy_text=policy)
+        save(database, tmp_path, run_key=run_key, policy=policy)
     texts = database.frame("SELECT text FROM policy_versions ORDER BY id")["text"].to_list()
     assert texts == ["Dismiss", "Protect"]
 

@@ -70,7 +70,8 @@ def plan_(
         _store(partition, moment, seed, as_json=as_json)
         return
     dealer_config = trial.config_of_file(config) if config else trial.installed_config(settings(), partition)
-    trial.check_partition(dealer_config, partition, str(config))
+    if partition is not None:
+        dealer_config.check_partition(partition)
     with step("reading the inventory", quiet=as_json):
         if inventory and config:
             inputs = trial.dump_inputs(
@@ -121,7 +122,7 @@ def show(
     is_filtered = rejected or any(wanted is not None for wanted in (site, dataset, plugin))
     proposals = describe.select_proposals(plan, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
     if as_json:
-        document = {} if is_filtered else describe.plan_document(plan)
+        document = {} if is_filtered else {**describe.plan_document(plan), "inputs": story.inputs_document()}
         print_json({**story.document(), **document, **view.rows_document(proposals, limit)})
         return
     if not is_filtered:
@@ -224,7 +225,15 @@ def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_
     at = datetime.now(UTC)
     run_key = f"cli-{getpass.getuser()}-{at.isoformat(timespec='milliseconds')}"
     with step("reading the inventory, asking the plugins, deciding, storing", quiet=as_json):
-        plan_id = steps.plan_now(db, settings(), dealer_config.partition, run_key=run_key, now=now or at, seed=seed)
+        plan_id = steps.plan_now(
+            db,
+            settings(),
+            dealer_config.partition,
+            run_key=run_key,
+            now=now or at,
+            seed=seed,
+            config=dealer_config.source,
+        )
     plan = record.read_record(db, load_story(db, plan_id, "dealer"))
     if as_json:
         print_json({"plan_id": plan_id, **describe.plan_document(plan)})

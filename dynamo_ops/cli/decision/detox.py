@@ -127,7 +127,8 @@ def show(
     order = describe.deletion_order(plan, limit)
     if as_json:
         document = describe.plan_document(plan, figures)
-        print_json({**story.document(), **document, "order": describe.json_rows(order)})
+        more = {"inputs": story.inputs_document(), "order": describe.json_rows(order)}
+        print_json({**story.document(), **document, **more})
         return
     view.show_story(story)
     view.show_plan(plan, figures)
@@ -236,7 +237,7 @@ def _inputs(
     enforcer: Path | None,
     *,
     quiet: bool,
-) -> trial.PlanInputs:
+) -> trial.TrialInputs:
     with step("reading the inventory", quiet=quiet):
         if inventory:
             return trial.dump_inputs(inventory, now=now, partitions=partitions, enforcer=enforcer)
@@ -247,7 +248,7 @@ def _inputs(
 
 
 def _decide(
-    inputs: trial.PlanInputs,
+    inputs: trial.TrialInputs,
     policy: CheckedPolicy,
     partition: str,
     deletion_per_iteration: float | None = None,
@@ -270,7 +271,7 @@ def _store(
     db = database()
     run_key = f"cli-{getpass.getuser()}-{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     with step("reading the inventory, deciding, storing", quiet=as_json):
-        plan_id = steps.plan_cycle(db, settings(), partition, run_key=run_key, now=now, text=policy.source.text)
+        plan_id = steps.plan_cycle(db, settings(), partition, run_key=run_key, now=now, policy=policy.source)
     plan = stored.read_record(db, load_story(db, plan_id, "detox"))
     _tell_plan(plan, decisions, out, {"plan_id": plan_id}, as_json=as_json)
     if not as_json:

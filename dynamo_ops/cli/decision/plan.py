@@ -41,17 +41,31 @@ def list_(as_json: bool = JsonOption) -> None:
 
 @app.command("show")
 def show_(plan_id: int, as_json: bool = JsonOption) -> None:
-    """One plan: its figures, and the state of its sites before and after."""
+    """One plan: its figures, what it was made of, and the state of its sites before and after.
+
+    With --json the texts too: policy or configuration, partitions and enforcer rules as they were when it decided.
+    """
     plan = plan_store.load(database(), plan_id)
+    inputs = plan.inputs()
     if as_json:
-        typer.echo(json.dumps({"id": plan.id, "state": plan.state, **plan.summary}, indent=1))
+        document = {"inputs": inputs.document() if inputs else None}
+        typer.echo(json.dumps({"id": plan.id, "state": plan.state, **plan.summary, **document}, indent=1))
         return
     typer.echo(f"plan {plan.id}: {plan.kind} of {plan.partition}, {plan.state}, made for {moment(plan.planned_for_at)}")
     for name, figure in plan.summary.items():
         typer.echo(f"  {name.removesuffix('_bytes').replace('_', ' ')}: {_figure(name, figure)}")
+    if inputs:
+        _show_inputs(inputs.document())
     show(plan.frame("site_states"), title="Sites", as_json=False)
     if plan.kind == "detox":
         typer.echo(f"by policy line, and every decision: dynamo detox show {plan.id}")
+
+
+def _show_inputs(document: dict[str, Any]) -> None:
+    """The texts that a plan was made of, a line each: file and digest."""
+    for name in ("policy", "partitions", "rules"):
+        source = document[name]
+        typer.echo(f"  {name}: " + (f"{source['file']}, sha256 {source['sha256'][:12]}" if source else "-"))
 
 
 def _figure(name: str, value: Any) -> str:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.text import near
+from dynamo_ops.policy.language.source import SourceText
 
 TB = 10**12
 M = TypeVar("M", bound=BaseModel)
@@ -51,7 +52,18 @@ class DealerConfig(BaseModel):
     placement: tuple[Mapping[str, Any], ...] = ()
     plugins: Mapping[str, PluginConfig] = Field(min_length=1)
     detox_policy: str | None = None
-    _file: str = PrivateAttr("<dealer>")
+    _source: SourceText = PrivateAttr(SourceText("<dealer>", ""))
+
+    @property
+    def source(self) -> SourceText:
+        """The text that it was read from, with the file that errors name."""
+        return self._source
+
+    def check_partition(self, partition: str) -> None:
+        """Raises SettingsError when it is the configuration of another partition."""
+        if self.partition != partition:
+            reason = f"{self.source.file} is for partition {self.partition!r}, not for {partition!r}"
+            raise SettingsError(reason, file=self.source.file, key="partition", reason=reason)
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -61,7 +73,8 @@ class DealerConfig(BaseModel):
         except SettingsError as error:
             if error.facts.get("file"):
                 raise
-            raise SettingsError(f"{self._file}: {error.message}", **{**error.facts, "file": self._file}) from error
+            file = self.source.file
+            raise SettingsError(f"{file}: {error.message}", **{**error.facts, "file": file}) from error
 
 
 def load_config(text: str, *, file: str = "<dealer>") -> DealerConfig:
@@ -73,7 +86,7 @@ def load_config(text: str, *, file: str = "<dealer>") -> DealerConfig:
     if not isinstance(settings, dict):
         raise SettingsError(f"{file}: expected a mapping", file=file, key="", reason="expected a mapping")
     config = checked_settings(DealerConfig, settings, file=file)
-    config._file = file
+    config._source = SourceText(file, text)
     return config
 
 

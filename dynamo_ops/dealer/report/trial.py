@@ -21,12 +21,15 @@ from dynamo_ops.dealer.report.checks_file import write_checks
 from dynamo_ops.dealer.report.describe import select_proposals
 from dynamo_ops.dealer.report.enforcer_report import EnforcerReport, enforcer_report
 from dynamo_ops.detox import trial as detox_trial
+from dynamo_ops.plan.inputs import read_dealer_inputs
 from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.language.source import read_source
 from dynamo_ops.policy.partition import load_partitions
 
 DETOX_FILES = ("detox_decisions.csv.gz", "detox_decisions.csv")
 """Beside a configuration: what the last Detox cycle said."""
+UNUSED = 0
+"""The seed where only proposals' inputs are read: ``decide`` is given its own."""
 
 
 def config_of_file(file: Path) -> DealerConfig:
@@ -86,7 +89,8 @@ def installation_inputs(
     detox: Path | None = None,
 ) -> ProposalInputs:
     """What the plugins work on in this installation; files given replace what it says itself."""
-    found = steps.read_inputs(database, settings, config, now)
+    inputs = read_dealer_inputs(settings, config.partition, now, seed=UNUSED, config=config.source)
+    found = steps.proposal_inputs(database, config, inputs)
     if partitions:
         text = read_source(partitions).text
         found = replace(found, partitions=load_partitions(text, now=now, file=str(partitions)))
@@ -94,13 +98,6 @@ def installation_inputs(
         rules = load_rules(read_source(enforcer).text, now=now, file=str(enforcer))
         found = replace(found, enforcer_rules=rules)
     return replace(found, detox=cycle_of_file(detox, found.frames)) if detox else found
-
-
-def check_partition(config: DealerConfig, partition: str | None, file: str) -> None:
-    """Raises SettingsError when the command names another partition than the configuration."""
-    if partition is not None and config.partition != partition:
-        reason = f"{file} is for partition {config.partition!r}, the command names {partition!r}"
-        raise SettingsError(reason, file=file, key="partition", reason=reason)
 
 
 def decide(inputs: ProposalInputs, config: DealerConfig, *, seed: int | None, name: str) -> DealerRecord:

@@ -10,19 +10,23 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import tasks as steps
 from dynamo_ops.detox.record import PlanRecord, scan_evidence
-from dynamo_ops.detox.tasks import RULES_FRAME
+from dynamo_ops.plan.inputs import PlanInputs
 from dynamo_ops.plan.record import PlanStory, load_story, scan
 from dynamo_ops.policy.language.enforcement import rules_text
+
+RULES_FRAME = "enforcer_rules"
+"""The frame that older plans keep their enforcer rules in."""
 
 
 def read_record(database: Database, story: PlanStory) -> PlanRecord:
     """The plan to be read; its big frames only as far as they are asked for. Raises PlanError when one is not there."""
     plan = story.stored
+    inputs = plan.inputs()
     return PlanRecord(
         name=f"plan {plan.id}",
         partition=plan.partition,
         now=plan.planned_for_at,
-        policy_text=story.policy_text,
+        policy_text=inputs.policy.text if inputs else story.policy_text,
         decisions=scan(plan.location, "decisions"),
         site_states=scan(plan.location, "site_states").collect(),
         policy_lines=scan(plan.location, "policy_lines").collect(),
@@ -30,7 +34,7 @@ def read_record(database: Database, story: PlanStory) -> PlanRecord:
         groups=database.frame('SELECT id::bigint AS group_id, name AS "group" FROM groups'),
         warnings=tuple(plan.summary.get("warnings", ())),
         evidence=scan_evidence(plan.location),
-        rules_text=_rules_text(plan.location),
+        rules_text=_rules_text(inputs, plan.location),
     )
 
 
@@ -83,8 +87,10 @@ def ready_to_commit(database: Database, settings: Settings, plan_id: int) -> Pla
     return story
 
 
-def _rules_text(location: str) -> str:
-    """The enforcer rules that were stored with the plan; none for a plan that was stored without its evidence."""
+def _rules_text(inputs: PlanInputs | None, location: str) -> str:
+    """The enforcer rules that the plan was made under; older plans have them as a frame, the oldest not at all."""
+    if inputs is not None:
+        return inputs.rules.text if inputs.rules else rules_text(())
     try:
         return str(scan(location, RULES_FRAME).collect().item())
     except PlanError:

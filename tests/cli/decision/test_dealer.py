@@ -126,6 +126,9 @@ def test_store_show_commit_and_history(house: House) -> None:
     shown = " ".join(dynamo("show", plan).split())
     assert f"plan {plan}: dealer of all, planned" in shown
     assert DATASET in shown
+    story = json.loads(dynamo("show", plan, "--json"))
+    assert (story["id"], story["inputs"]["seed"]) == (int(plan), story["seed"])
+    assert "target_sites" in story["inputs"]["policy"]["text"]
     assert "destination full" in dynamo("show", plan, "--rejected", "--site", "T2_C")
     assert "nothing was committed; the plan stays approved" in invoke("commit", plan, answer="n\n").output
     assert house.state(plan) == "approved"
@@ -184,7 +187,7 @@ def test_a_refused_plan_can_never_be_committed(house: House) -> None:
         pytest.param(["explain", "/no/such/AOD"], "no Dealer plan has a proposal for /no/such/AOD", id="no proposal"),
         pytest.param(
             ["plan", "other", "--config", str(CASE / "dealer" / "config.json"), "--inventory", str(CASE)],
-            "is for partition 'Physics', the command names 'other'",
+            "is for partition 'Physics', not for 'other'",
             id="another partition",
         ),
         pytest.param(

@@ -19,6 +19,7 @@ from dynamo_ops.cli import main
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from tests.inventory.factory import SIZE, Inventory
+from tests.plan.made_of import made_of
 
 CASE = ROOT / "tests/golden/cases" / "d04_reown"
 HEAD = "Partition all\nOn site.status == READY\nWhen site.occupancy > 0.5\nUntil site.occupancy < 0.4\n"
@@ -225,11 +226,8 @@ def test_what_is_asked_wrongly_is_told_in_a_line(
 def test_a_dealer_plan_is_no_plan_of_detox(house: House, fails: Callable[..., str]) -> None:
     plan = plan_store.save(
         house.db,
-        kind="dealer",
-        partition="all",
+        made_of("dealer", "all"),
         run_key="r",
-        policy_text="x",
-        now=datetime.now(UTC),
         frames={},
         summary={},
         location=str(house.folder),
@@ -322,6 +320,11 @@ def test_a_stored_plan_says_what_to_do_next_and_is_shown(house: House) -> None:
     found = document("show", plan_id)
     assert (found["state"], found["approved_by"], found["summary"]["num_deletions"]) == ("planned", None, 2)
     assert found["lines"] == document("plan", "all")["lines"]
+    inputs = found["inputs"]
+    assert inputs["policy"]["text"] == (settings().policy_dir / "all.txt").read_text()
+    assert inputs["policy"]["sha256"] == found["policy_sha256"]
+    assert inputs["partitions"]["file"].endswith("partitions.txt")
+    assert (inputs["deletion_per_iteration"], inputs["protected_sites"]) == (0.01, [])
     (first,) = found["order"]
     assert (first["delete_order"], first["dataset"], first["site"], first["num_block_replicas"]) == (
         1,
