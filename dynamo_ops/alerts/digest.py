@@ -17,6 +17,7 @@ from dynamo_ops.alerts.message import count, span
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database, Snapshot
+from dynamo_ops.inventory.kinds import SiteStatus
 
 DAY = timedelta(hours=24)
 AGGREGATED_AFTER = timedelta(hours=3)
@@ -184,10 +185,10 @@ def _sites(reading: Reading) -> Section:
     that has been in the morgue for long."""
     rows = reading.snapshot.frame(sql.SITES)
     news = rows.filter(
-        (pl.col("status") != "ready")
+        (pl.col("status") != SiteStatus.READY)
         & pl.col("override").is_null()
         & pl.col("downtime").is_null()
-        & ((pl.col("status") != "morgue") | (pl.col("since_at") >= reading.since))
+        & ((pl.col("status") != SiteStatus.MORGUE) | (pl.col("since_at") >= reading.since))
     )
     told = [f"{site} is {status}" for site, status in news.select("site", "status").iter_rows()]
     return Section("sites", rows, (f"sites: {_some(told)}",) if told else ())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dynamo_ops.alerts.alert import UNTOLD
+from dynamo_ops.consistency.states import NOT_REPAIRABLE, FindingKind, FindingState
+from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.states import DONE_DELETIONS, DeletionState, SubscriptionState, TransferState
 
 _WINDOW = "{0} >= $1::text::timestamptz AND {0} < $2::text::timestamptz"
 
@@ -35,43 +38,47 @@ PLANS = f"""
     GROUP BY 1, 2, 3 ORDER BY kind DESC, partition, state"""
 
 TRANSFERS = f"""
-    SELECT d.name AS site, count(*) FILTER (WHERE t.state = 'done') AS num_done,
-           coalesce(sum(t.size_bytes) FILTER (WHERE t.state = 'done'), 0)::bigint AS done_bytes,
-           count(*) FILTER (WHERE t.state = 'failed') AS num_failed,
-           coalesce(sum(t.size_bytes) FILTER (WHERE t.state = 'failed'), 0)::bigint AS failed_bytes,
-           mode() WITHIN GROUP (ORDER BY left(t.reason, 200)) FILTER (WHERE t.state = 'failed') AS reason
+    SELECT d.name AS site, count(*) FILTER (WHERE t.state = '{TransferState.DONE}') AS num_done,
+           coalesce(sum(t.size_bytes) FILTER (WHERE t.state = '{TransferState.DONE}'), 0)::bigint AS done_bytes,
+           count(*) FILTER (WHERE t.state = '{TransferState.FAILED}') AS num_failed,
+           coalesce(sum(t.size_bytes) FILTER (WHERE t.state = '{TransferState.FAILED}'), 0)::bigint AS failed_bytes,
+           mode() WITHIN GROUP (ORDER BY left(t.reason, 200)) FILTER (WHERE t.state = '{TransferState.FAILED}')
+             AS reason
     FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id JOIN sites d ON d.id = b.site_id
-    WHERE t.state IN ('done', 'failed') AND {_WINDOW.format("t.finished_at")}
+    WHERE t.state IN ('{TransferState.DONE}', '{TransferState.FAILED}') AND {_WINDOW.format("t.finished_at")}
     GROUP BY 1 ORDER BY num_failed DESC, done_bytes DESC, 1"""
 
-HELD = """
+HELD = f"""
     SELECT s.action, s.hold_reason, count(*) AS num_files, sum(f.size_bytes)::bigint AS size_bytes,
            count(DISTINCT s.site_id) AS num_sites, min(s.created_at) AS oldest_at
-    FROM subscriptions s JOIN files f ON f.id = s.file_id WHERE s.state = 'held' GROUP BY 1, 2 ORDER BY 1, 2"""
+    FROM subscriptions s JOIN files f ON f.id = s.file_id WHERE s.state = '{SubscriptionState.HELD}'
+      GROUP BY 1, 2 ORDER BY 1, 2"""
 
 DELETIONS = f"""
-    SELECT d.name AS site, count(*) FILTER (WHERE x.state IN ('done', 'gone')) AS num_done,
-           coalesce(sum(x.size_bytes) FILTER (WHERE x.state IN ('done', 'gone')), 0)::bigint AS done_bytes,
-           count(*) FILTER (WHERE x.state = 'failed') AS num_failed,
-           coalesce(sum(x.size_bytes) FILTER (WHERE x.state = 'failed'), 0)::bigint AS failed_bytes,
-           mode() WITHIN GROUP (ORDER BY left(x.reason, 200)) FILTER (WHERE x.state = 'failed') AS reason
+    SELECT d.name AS site, count(*) FILTER (WHERE x.state IN {DONE_DELETIONS}) AS num_done,
+           coalesce(sum(x.size_bytes) FILTER (WHERE x.state IN {DONE_DELETIONS}), 0)::bigint AS done_bytes,
+           count(*) FILTER (WHERE x.state = '{DeletionState.FAILED}') AS num_failed,
+           coalesce(sum(x.size_bytes) FILTER (WHERE x.state = '{DeletionState.FAILED}'), 0)::bigint AS failed_bytes,
+           mode() WITHIN GROUP (ORDER BY left(x.reason, 200)) FILTER (WHERE x.state = '{DeletionState.FAILED}')
+             AS reason
     FROM deletions x JOIN deletion_batches b ON b.id = x.batch_id JOIN sites d ON d.id = b.site_id
-    WHERE x.state IN ('done', 'gone', 'failed') AND {_WINDOW.format("x.finished_at")}
+    WHERE x.state IN ('{DeletionState.DONE}', '{DeletionState.GONE}', '{DeletionState.FAILED}')
+      AND {_WINDOW.format("x.finished_at")}
     GROUP BY 1 ORDER BY num_failed DESC, done_bytes DESC, 1"""
 
-SITES = """
+SITES = f"""
     SELECT s.name AS site, s.status, s.status_changed_at AS since_at, t.told_status, o.override, d.downtime
     FROM sites s LEFT JOIN site_sources t ON t.site_id = s.id
     LEFT JOIN (
-        SELECT site_id, string_agg(format('%s by %s (%s)%s', status, created_by, reason, {until}), '; ' ORDER BY id)
+        SELECT site_id, string_agg(format('%s by %s (%s)%s', status, created_by, reason, {{until}}), '; ' ORDER BY id)
                    AS override
         FROM site_overrides WHERE ended_by IS NULL AND (ends_at IS NULL OR ends_at > now()) GROUP BY 1) o
         ON o.site_id = s.id
     LEFT JOIN (
-        SELECT site_id, string_agg(format('%s (%s)%s', reason, created_by, {until}), '; ' ORDER BY id) AS downtime
+        SELECT site_id, string_agg(format('%s (%s)%s', reason, created_by, {{until}}), '; ' ORDER BY id) AS downtime
         FROM site_downtimes WHERE begins_at <= now() AND (ends_at IS NULL OR ends_at > now()) GROUP BY 1) d
         ON d.site_id = s.id
-    WHERE s.status <> 'ready' OR o.site_id IS NOT NULL OR d.site_id IS NOT NULL ORDER BY s.name""".format(
+    WHERE s.status <> '{SiteStatus.READY}' OR o.site_id IS NOT NULL OR d.site_id IS NOT NULL ORDER BY s.name""".format(
     until="coalesce(to_char(ends_at AT TIME ZONE 'UTC', '\" until \"YYYY-MM-DD HH24:MI\" UTC\"'), '')"
 )
 
@@ -82,15 +89,15 @@ CHECKS = f"""
     LEFT JOIN LATERAL (
         SELECT count(*) FILTER (WHERE {{missing}}) AS num_missing,
                coalesce(sum(size_bytes) FILTER (WHERE {{missing}}), 0)::bigint AS missing_bytes,
-               count(*) FILTER (WHERE kind = 'orphan') AS num_orphan,
-               coalesce(sum(size_bytes) FILTER (WHERE kind = 'orphan'), 0)::bigint AS orphan_bytes,
-               count(*) FILTER (WHERE state = 'lost') AS num_lost,
-               coalesce(sum(size_bytes) FILTER (WHERE state = 'lost'), 0)::bigint AS lost_bytes,
-               count(*) FILTER (WHERE kind = 'unmanaged') AS num_unmanaged,
-               coalesce(sum(size_bytes) FILTER (WHERE kind = 'unmanaged'), 0)::bigint AS unmanaged_bytes
+               count(*) FILTER (WHERE kind = '{FindingKind.ORPHAN}') AS num_orphan,
+               coalesce(sum(size_bytes) FILTER (WHERE kind = '{FindingKind.ORPHAN}'), 0)::bigint AS orphan_bytes,
+               count(*) FILTER (WHERE state = '{FindingState.LOST}') AS num_lost,
+               coalesce(sum(size_bytes) FILTER (WHERE state = '{FindingState.LOST}'), 0)::bigint AS lost_bytes,
+               count(*) FILTER (WHERE kind = '{FindingKind.UNMANAGED}') AS num_unmanaged,
+               coalesce(sum(size_bytes) FILTER (WHERE kind = '{FindingKind.UNMANAGED}'), 0)::bigint AS unmanaged_bytes
         FROM consistency_findings WHERE check_id = c.id) f ON true
     WHERE {_WINDOW.format("coalesce(c.finished_at, c.storage_listed_at, c.started_at)")}
-    ORDER BY s.name, c.id""".format(missing="kind = 'missing' AND state NOT IN ('seen', 'lost')")
+    ORDER BY s.name, c.id""".format(missing=f"kind = '{FindingKind.MISSING}' AND state NOT IN {NOT_REPAIRABLE}")
 
 VANISHED = """
     SELECT source, kind, count(*) FILTER (WHERE {new}) AS num_new,

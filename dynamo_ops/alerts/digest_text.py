@@ -13,6 +13,8 @@ import polars as pl
 from dynamo_ops.alerts.digest import Digest, Section
 from dynamo_ops.alerts.message import CSS, Message, count, inert, moment
 from dynamo_ops.base.units import size_text
+from dynamo_ops.consistency.states import CheckState
+from dynamo_ops.inventory.kinds import PullKind
 
 SHOWN = 15
 """Lines of a section in a chat; the mail has SHOWN_IN_MAIL."""
@@ -157,9 +159,9 @@ def _gate(row: Row) -> str:
 def _metadata(row: Row) -> str:
     if row["merged_until"] is None:
         return f"{row['kind']} of {row['source']}: never merged"
-    known = (row["num_datasets"], "dataset") if row["kind"] == "metadata" else (row["num_ready"], "ready site")
+    known = (row["num_datasets"], "dataset") if row["kind"] == PullKind.METADATA else (row["num_ready"], "ready site")
     what = f", {count(known[0], known[1])} told" if known[0] is not None else ""
-    until = "merged until" if row["kind"] == "metadata" else "told at"
+    until = "merged until" if row["kind"] == PullKind.METADATA else "told at"
     return f"{row['kind']} of {row['source']}: {until} {moment(row['merged_until'])}{what}"
 
 
@@ -178,7 +180,7 @@ def _site(row: Row) -> str:
 
 
 def _check(row: Row) -> str:
-    if row["state"] == "refused":
+    if row["state"] == CheckState.REFUSED:
         return f"{row['site']}: nothing was done: {row['refused_because']}"
     found = [
         f"{count(row[f'num_{kind}'], noun)} ({size_text(row[f'{kind}_bytes'])})"

@@ -12,6 +12,7 @@ import typer
 
 from dynamo_ops.cli.terminal.output import size
 from dynamo_ops.cli.terminal.tables import cell, count, print_table
+from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState, TransferState
 from dynamo_ops.inventory.subscription.operate import Move, Touched
 from dynamo_ops.query.explanation import Explanation, FileExplanation
 
@@ -85,21 +86,26 @@ def print_wish(wish: Explanation, monitor_url: str | None) -> None:
     typer.echo(f"{wish.lfn}, {size(wish.size_bytes)}")
     _print_state(wish, monitor_url)
     _print_attempts(wish.attempts)
-    if wish.action == "copy":
+    if wish.action == SubscriptionAction.COPY:
         _print_sources(wish.sources, "Sites that have it")
 
 
 def _print_state(wish: Explanation, monitor_url: str | None) -> None:
-    action = f"copy to {wish.site}" if wish.action == "copy" else f"deletion at {wish.site}"
+    is_copy = wish.action == SubscriptionAction.COPY
+    action = f"copy to {wish.site}" if is_copy else f"deletion at {wish.site}"
     typer.echo(f"wish {wish.subscription_id}, {action}: {wish.because}")
     since = cell("updated_at", wish.updated_at)
     typer.echo(f"  wished by {wish.origin} ({wish.activity}), {cell('created_at', wish.created_at)}; so since {since}")
-    if wish.note and wish.hold_reason != "operator" and wish.state != "cancelled":
+    if wish.note and wish.hold_reason != HoldReason.OPERATOR and wish.state != SubscriptionState.CANCELLED:
         typer.echo(f"  note of {wish.note}")
-    url = _job_url(wish.attempts[0] if wish.attempts else {}, monitor_url) if wish.state == "inbatch" else None
+    url = (
+        _job_url(wish.attempts[0] if wish.attempts else {}, monitor_url)
+        if wish.state == SubscriptionState.INBATCH
+        else None
+    )
     if url:
         typer.echo(f"  {url}")
-    if wish.state == "held" and wish.hold_reason in BY_HAND:
+    if wish.state == SubscriptionState.HELD and wish.hold_reason in BY_HAND:
         typer.echo(f"  by hand: dynamo transfers release --id {wish.subscription_id}")
 
 
@@ -122,7 +128,13 @@ def _print_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
 def _again(attempt: Mapping[str, Any]) -> str | None:
     """Whether the same may be tried again."""
     recoverable = attempt["is_recoverable"]
-    return None if attempt["state"] != "failed" or recoverable is None else "may be" if recoverable else "in vain"
+    return (
+        None
+        if attempt["state"] != TransferState.FAILED or recoverable is None
+        else "may be"
+        if recoverable
+        else "in vain"
+    )
 
 
 def _print_sources(sources: Sequence[Mapping[str, Any]], title: str) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.copies import is_present_by_join, listed_join
+from dynamo_ops.inventory.states import ACTIVE
 
 INVENTORY_FILES = {
     "file_id": pl.Int64,
@@ -38,7 +39,7 @@ _ARROW = pa.schema(
 LIST_SQL = f"""
     WITH wished AS (
       SELECT DISTINCT f.block_id FROM subscriptions s JOIN files f ON f.id = s.file_id
-      WHERE s.site_id = $1 AND s.state IN ('new', 'inbatch', 'retry', 'held')),
+      WHERE s.site_id = $1 AND s.state IN {ACTIVE}),
     due AS (
       SELECT b.id AS block_id FROM dataset_replicas d JOIN blocks b ON b.dataset_id = d.dataset_id
       WHERE d.site_id = $1 AND d.is_growing),

@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.consistency.states import REPAIRABLE_CHECKS, UNKNOWN_TO_INVENTORY, CheckState, FindingKind, FindingState
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.directories import directories_due, with_parents
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.replica.copies import is_present
-from dynamo_ops.inventory.states import DeletionObservation
+from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 from dynamo_ops.storage.protocol import Storage
 from dynamo_ops.storage.registry import SiteStorage
@@ -41,14 +42,14 @@ class RepairSummary:
 
 
 # A file that the inventory has, expects or is copying at the site, whatever it said when the lists were made.
-KNOWN_HERE = """EXISTS (
+KNOWN_HERE = f"""EXISTS (
     SELECT FROM files f WHERE md5(f.lfn)::uuid = md5(x.lfn)::uuid AND f.lfn = x.lfn AND (
       EXISTS (SELECT FROM block_replicas r WHERE r.block_id = f.block_id AND r.site_id = :site)
       OR EXISTS (SELECT FROM subscriptions s WHERE s.file_id = f.id AND s.site_id = :site AND s.state IN
-                 ('new', 'inbatch', 'retry', 'held'))
+                 {ACTIVE})
       OR EXISTS (SELECT FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
                  WHERE s.file_id = f.id AND s.site_id = :site
-                   AND t.state IN ('planned', 'submitted', 'staging', 'active'))
+                   AND t.state IN {LIVE_TRANSFERS})
       OR EXISTS (SELECT FROM blocks b JOIN dataset_replicas d ON d.dataset_id = b.dataset_id
                  WHERE b.id = f.block_id AND d.site_id = :site AND d.is_growing)))"""
 
@@ -58,16 +59,16 @@ JUDGE_SQL = f"""
     CREATE TEMPORARY TABLE judged ON COMMIT DROP AS
     WITH missing AS (
       SELECT x.id, x.file_id, f.block_id FROM consistency_findings x JOIN files f ON f.id = x.file_id
-      WHERE x.check_id = :check AND x.kind = 'missing' AND x.state = 'found'),
+      WHERE x.check_id = :check AND x.kind = '{FindingKind.MISSING}' AND x.state = '{FindingState.FOUND}'),
     holders AS (
       SELECT m.id, r.site_id FROM missing m JOIN block_replicas r ON r.block_id = m.block_id
       WHERE {is_present("m.file_id", "r")})
     SELECT m.id, m.file_id, CASE
       WHEN NOT EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id = :site) THEN 'skip'
       WHEN EXISTS (SELECT FROM subscriptions s WHERE s.file_id = m.file_id AND s.site_id = :site
-                   AND s.state IN ('new', 'inbatch', 'retry', 'held')) THEN 'skip'
+                   AND s.state IN {ACTIVE}) THEN 'skip'
       WHEN EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id <> :site) THEN 'repair'
-      ELSE 'lost' END AS verdict
+      ELSE '{FindingState.LOST}' END AS verdict
     FROM missing m"""
 
 
@@ -91,8 +92,8 @@ def repair(
         deleted = _delete_loose(db, check_id, site_id, open_storage, clean_directories)
     with db.begin() as connection:
         connection.execute(
-            text("""
-            UPDATE consistency_checks SET state = 'repaired', finished_at = now() WHERE id = :id"""),
+            text(f"""
+            UPDATE consistency_checks SET state = '{CheckState.REPAIRED}', finished_at = now() WHERE id = :id"""),
             {"id": check_id},
         )
     return RepairSummary(check_id, resubscribed, lost, num_skipped=skipped + deleted.pop("skipped", 0), **deleted)
@@ -103,7 +104,7 @@ def _claim(db: Database, check_id: int) -> int:
         row = connection.execute(
             text("SELECT site_id, state, refused_because FROM consistency_checks WHERE id = :id"), {"id": check_id}
         ).one_or_none()
-    if row is None or row.state not in ("compared", "repaired"):
+    if row is None or row.state not in REPAIRABLE_CHECKS:
         state = row.state if row else "unknown"
         raise PlanError(
             f"consistency check {check_id} is {state}, not compared"
@@ -123,7 +124,7 @@ def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int
         connection.execute(text(JUDGE_SQL), params)
         subscribe(
             connection,
-            "copy",
+            SubscriptionAction.COPY,
             "SELECT file_id, CAST(:site AS smallint) AS site_id FROM judged WHERE verdict = 'repair'",
             origin="consistency",
             activity="recovery",
@@ -144,10 +145,11 @@ def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int
 
 def _settle_missing(connection: Connection) -> None:
     connection.execute(
-        text("""
+        text(f"""
         UPDATE consistency_findings x SET
-          state = CASE j.verdict WHEN 'repair' THEN 'repaired' WHEN 'lost' THEN 'lost' ELSE 'failed' END,
-          reason = CASE j.verdict WHEN 'repair' THEN 'copied again' WHEN 'lost' THEN 'no other copy'
+          state = CASE j.verdict WHEN 'repair' THEN '{FindingState.REPAIRED}'
+            WHEN '{FindingState.LOST}' THEN '{FindingState.LOST}' ELSE '{FindingState.FAILED}' END,
+          reason = CASE j.verdict WHEN 'repair' THEN 'copied again' WHEN '{FindingState.LOST}' THEN 'no other copy'
                    ELSE 'the inventory has changed since the check' END
         FROM judged j WHERE x.id = j.id""")
     )
@@ -175,8 +177,9 @@ def _skip_known(db: Database, check_id: int, site_id: int) -> int:
         return connection.execute(
             text(f"""
             UPDATE consistency_findings x
-            SET state = 'failed', reason = 'the inventory has come to know it since the check'
-            WHERE x.check_id = :check AND x.kind IN ('orphan', 'unmanaged') AND x.state = 'found' AND {KNOWN_HERE}"""),
+            SET state = '{FindingState.FAILED}', reason = 'the inventory has come to know it since the check'
+            WHERE x.check_id = :check AND x.kind IN {UNKNOWN_TO_INVENTORY} AND x.state = '{FindingState.FOUND}'
+              AND {KNOWN_HERE}"""),
             {"check": check_id, "site": site_id},
         ).rowcount
 
@@ -187,7 +190,8 @@ def _next_chunk(db: Database, check_id: int, site_id: int) -> Sequence[Any]:
         return connection.execute(
             text(f"""
             SELECT x.id, x.lfn, x.size_bytes FROM consistency_findings x
-            WHERE x.check_id = :check AND x.kind IN ('orphan', 'unmanaged') AND x.state = 'found' AND NOT {KNOWN_HERE}
+            WHERE x.check_id = :check AND x.kind IN {UNKNOWN_TO_INVENTORY} AND x.state = '{FindingState.FOUND}'
+              AND NOT {KNOWN_HERE}
             ORDER BY x.lfn LIMIT :size"""),
             {"check": check_id, "site": site_id, "size": FILES_PER_CHUNK},
         ).all()
@@ -224,9 +228,9 @@ def _clean(db: Database, check_id: int, site_id: int, storage: Storage) -> int:
     with db.begin() as connection:
         directories = (
             connection.execute(
-                text("""
+                text(f"""
             SELECT DISTINCT regexp_replace(lfn, '/[^/]*$', '') FROM consistency_findings
-            WHERE check_id = :check AND kind IN ('orphan', 'unmanaged') AND state = 'repaired'"""),
+            WHERE check_id = :check AND kind IN {UNKNOWN_TO_INVENTORY} AND state = '{FindingState.REPAIRED}'"""),
                 {"check": check_id},
             )
             .scalars()

@@ -23,8 +23,10 @@ from dynamo_ops.consistency.breakers import refusal
 from dynamo_ops.consistency.compare import Comparison, compare
 from dynamo_ops.consistency.inventory_list import InventoryList, write_inventory_list
 from dynamo_ops.consistency.settings import SiteRules, load_settings
+from dynamo_ops.consistency.states import COMPARED_CHECKS, CheckState, FindingKind
 from dynamo_ops.consistency.storage_list import StorageList, read_list, write_storage_list
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.lookup import all_sites, find_site, find_sites
 from dynamo_ops.storage.registry import SiteStorage
 
@@ -54,8 +56,8 @@ def choose_sites(database: Database, patterns: Sequence[str]) -> list[str]:
     none."""
     with database.begin() as connection:
         if not patterns:
-            return [site.name for site in all_sites(connection) if site.status == "ready"]
-        return [site.name for site in find_sites(connection, patterns, statuses=["ready"])]
+            return [site.name for site in all_sites(connection) if site.status == SiteStatus.READY]
+        return [site.name for site in find_sites(connection, patterns, statuses=[SiteStatus.READY])]
 
 
 def check_folder(settings: Settings, run_key: str, site: str) -> Path:
@@ -127,7 +129,7 @@ def compare_lists(db: Database, check_id: int, rules: SiteRules) -> CompareSumma
     """
     check = _read(db, check_id)
     if (
-        check.state == "repaired"
+        check.state == CheckState.REPAIRED
         or check.storage_listed_at is None
         or check.inventory_read_at > check.storage_listed_at
     ):
@@ -176,10 +178,10 @@ def summarise(database: Database, run_key: str) -> dict[str, Any]:
 def previous_missing(db: Database, check_id: int) -> pl.DataFrame:
     """The LFNs missing in the last check of the same site that came to a comparison; none before the first."""
     return db.frame(
-        """
-        SELECT x.lfn FROM consistency_findings x WHERE x.kind = 'missing' AND x.check_id = (
+        f"""
+        SELECT x.lfn FROM consistency_findings x WHERE x.kind = '{FindingKind.MISSING}' AND x.check_id = (
           SELECT p.id FROM consistency_checks c JOIN consistency_checks p ON p.site_id = c.site_id
-          WHERE c.id = $1 AND p.id <> c.id AND p.state IN ('compared', 'refused', 'repaired')
+          WHERE c.id = $1 AND p.id <> c.id AND p.state IN {COMPARED_CHECKS}
             AND p.storage_listed_at < c.inventory_read_at
           ORDER BY p.storage_listed_at DESC LIMIT 1)""",
         [check_id],

@@ -18,6 +18,7 @@ from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.dealer.history import record_plan
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.replica.copies import is_block_doomed
+from dynamo_ops.inventory.states import SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
 from dynamo_ops.plan.store import StoredPlan, lock_for_commit, mark_committed, previous_committed
 from dynamo_ops.request import copy_request
@@ -162,7 +163,7 @@ def _apply(connection: Connection, plan_id: int) -> CommitSummary:
     for activity, condition in (("request", IS_REQUESTED), ("rebalancing", "true")):
         wishes = subscribe_blocks(
             connection,
-            "copy",
+            SubscriptionAction.COPY,
             f"SELECT w.block_id, w.site_id FROM wanted w WHERE w.left_out IS NULL AND {condition}",
             origin="dealer",
             activity=activity,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.states import ACTIVE, DONE_DELETIONS, SubscriptionAction
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 from dynamo_ops.storage.registry import SiteStorage
 
@@ -18,11 +19,11 @@ def clean_directories(db: Database, batch_ids: Sequence[int], open_storage: Site
     """
     with db.begin() as connection:
         rows = connection.execute(
-            text("""
+            text(f"""
             SELECT b.site_id, array_agg(DISTINCT regexp_replace(f.lfn, '/[^/]*$', ''))
             FROM deletion_batches b JOIN deletions d ON d.batch_id = b.id
             JOIN subscriptions s ON s.id = d.subscription_id
-            JOIN files f ON f.id = s.file_id WHERE b.id = ANY(:ids) AND d.state IN ('done', 'gone')
+            JOIN files f ON f.id = s.file_id WHERE b.id = ANY(:ids) AND d.state IN {DONE_DELETIONS}
             GROUP BY b.site_id ORDER BY b.site_id"""),
             {"ids": list(batch_ids)},
         ).all()
@@ -36,7 +37,7 @@ def directories_due(connection: Connection, site_id: int) -> set[str]:
         connection.execute(
             text(f"""
         SELECT DISTINCT regexp_replace(f.lfn, '/[^/]*$', '') FROM subscriptions s JOIN files f ON f.id = s.file_id
-        WHERE s.site_id = :site AND s.action = 'copy' AND s.state IN ('new', 'inbatch', 'retry', 'held')
+        WHERE s.site_id = :site AND s.action = '{SubscriptionAction.COPY}' AND s.state IN {ACTIVE}
         UNION SELECT regexp_replace(f.lfn, '/[^/]*$', '') FROM {OPEN_TRANSFERS} t JOIN files f ON f.id = t.file_id
         WHERE t.site_id = :site"""),
             {"site": site_id},

@@ -22,9 +22,12 @@ from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.states import (
     DELETION_MOVES,
     DELETION_OUTCOMES,
+    DONE_DELETIONS,
     SUBSCRIPTION_MOVES,
+    BatchState,
     DeletionObservation,
     DeletionState,
+    HoldReason,
     SubscriptionEvent,
     SubscriptionState,
 )
@@ -84,9 +87,9 @@ def execute_batch(
 def _finish(db: Database, batch_id: int) -> None:
     with db.begin() as connection:
         connection.execute(
-            text("""
-            UPDATE deletion_batches SET state = 'finished', finished_at = now()
-            WHERE id = :id AND state = 'planned'"""),
+            text(f"""
+            UPDATE deletion_batches SET state = '{BatchState.FINISHED}', finished_at = now()
+            WHERE id = :id AND state = '{BatchState.PLANNED}'"""),
             {"id": batch_id},
         )
 
@@ -99,11 +102,11 @@ def _look_after(db: Database, batch_id: int, size: int, storage: Storage) -> lis
     """
     with db.begin() as connection:
         rows = connection.execute(
-            text("""
+            text(f"""
             SELECT d.id, f.lfn FROM (SELECT id, subscription_id FROM deletions
-              WHERE batch_id = :id AND state = 'planned' ORDER BY id LIMIT :size) d
+              WHERE batch_id = :id AND state = '{DeletionState.PLANNED}' ORDER BY id LIMIT :size) d
             JOIN subscriptions s ON s.id = d.subscription_id JOIN files f ON f.id = s.file_id
-            WHERE s.state <> 'inbatch' ORDER BY d.id"""),
+            WHERE s.state <> '{SubscriptionState.INBATCH}' ORDER BY d.id"""),
             {"id": batch_id, "size": size},
         ).all()
     return [
@@ -128,16 +131,16 @@ def _next_chunk(db: Database, batch_id: int, size: int) -> list[Any]:
     file is there all the same."""
     with db.begin() as connection:
         connection.execute(
-            text("""
-            DELETE FROM deletions d USING subscriptions s WHERE d.batch_id = :id AND d.state = 'planned'
-              AND s.id = d.subscription_id AND s.state <> 'inbatch'"""),
+            text(f"""
+            DELETE FROM deletions d USING subscriptions s WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}'
+              AND s.id = d.subscription_id AND s.state <> '{SubscriptionState.INBATCH}'"""),
             {"id": batch_id},
         )
         return list(
             connection.execute(
-                text("""
+                text(f"""
             SELECT d.id AS deletion_id, f.lfn FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id
-            JOIN files f ON f.id = s.file_id WHERE d.batch_id = :id AND d.state = 'planned'
+            JOIN files f ON f.id = s.file_id WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}'
             ORDER BY d.id LIMIT :size"""),
                 {"id": batch_id, "size": size},
             )
@@ -188,10 +191,10 @@ def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, 
         _move(connection, limits)
         # Truth before wish: what is gone leaves the replica, also if it was wished for again in the meantime.
         connection.execute(
-            text("""
+            text(f"""
             CREATE TEMPORARY TABLE changed ON COMMIT DROP AS SELECT s.file_id, s.site_id
             FROM outcomes o JOIN deletions d ON d.id = o.deletion_id JOIN subscriptions s ON s.id = d.subscription_id
-            WHERE o.state IN ('done', 'gone')""")
+            WHERE o.state IN {DONE_DELETIONS}""")
         )
         change = replicas.leave(connection)
         counts = {
@@ -215,19 +218,21 @@ def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, 
 def _move(connection: Connection, limits: DeletionLimits) -> None:
     """Attempts and wishes. Who was refused or unheard too often is held, for a person: see ``DeletionLimits``."""
     connection.execute(
-        text("""
+        text(f"""
         UPDATE deletions d SET state = o.state, reason = o.reason, is_recoverable = o.is_recoverable,
           finished_at = now()
-        FROM outcomes o WHERE d.id = o.deletion_id AND d.state = 'planned'""")
+        FROM outcomes o WHERE d.id = o.deletion_id AND d.state = '{DeletionState.PLANNED}'""")
     )
     connection.execute(
         text(f"""
         UPDATE subscriptions s SET updated_at = now(), last_error = o.reason,
           state = CASE WHEN {_IS_GIVEN_UP} THEN :held ELSE o.wish_state END,
           hold_reason = CASE WHEN {_IS_GIVEN_UP}
-                             THEN CASE WHEN o.observation = :refused THEN 'refused' ELSE 'all_failed' END END
+                             THEN CASE WHEN o.observation = :refused THEN '{HoldReason.REFUSED}'
+                               ELSE '{HoldReason.ALL_FAILED}' END END
         FROM outcomes o JOIN deletions d ON d.id = o.deletion_id
-        WHERE s.id = d.subscription_id AND (s.state = 'inbatch' OR s.state = 'held' AND o.wish_state = :done)"""),
+        WHERE s.id = d.subscription_id AND (s.state = '{SubscriptionState.INBATCH}'
+          OR s.state = '{SubscriptionState.HELD}' AND o.wish_state = :done)"""),
         {
             "done": SUBSCRIPTION_MOVES[SubscriptionState.HELD, SubscriptionEvent.FULFILLED].value,
             "failed": SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.ATTEMPT_FAILED].value,

@@ -14,10 +14,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.replica.copies import is_last_source
 from dynamo_ops.inventory.site.usable import WRITABLE
-from dynamo_ops.inventory.states import (
-    QUEUED_SUBSCRIPTIONS,
-    sql_list,
-)
+from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 
 # Oldest first at each ready site. A file waits while FTS may be writing it there, or reading it from there, and while
@@ -28,7 +25,7 @@ QUEUE_SQL = f"""
       SELECT q.*, row_number() OVER (PARTITION BY q.site_id ORDER BY q.created_at, q.subscription_id) AS turn
       FROM sites d CROSS JOIN LATERAL (
         SELECT s.id AS subscription_id, s.file_id, s.site_id, s.created_at FROM subscriptions s
-        WHERE s.action = 'delete' AND s.site_id = d.id AND s.state IN ({sql_list(QUEUED_SUBSCRIPTIONS)})
+        WHERE s.action = '{SubscriptionAction.DELETE}' AND s.site_id = d.id AND s.state IN {QUEUED}
           AND (s.num_attempts = 0 OR s.updated_at <= now() - interval '1 second'
                * least(:backoff * power(2, least(s.num_attempts - 1, 20)), :max_backoff))
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
@@ -51,13 +48,16 @@ def recover_deletions(db: Database) -> RecoverDeletionsSummary:
     """Find batches that an earlier run planned and did not finish, and free wishes stuck in no batch."""
     with db.begin() as connection:
         freed = connection.execute(
-            text("""
-            UPDATE subscriptions s SET state = 'retry', updated_at = now()
-            WHERE s.action = 'delete' AND s.state = 'inbatch' AND NOT EXISTS (
-              SELECT FROM deletions d WHERE d.subscription_id = s.id AND d.state = 'planned')""")
+            text(f"""
+            UPDATE subscriptions s SET state = '{SubscriptionState.RETRY}', updated_at = now()
+            WHERE s.action = '{SubscriptionAction.DELETE}' AND s.state = '{SubscriptionState.INBATCH}' AND NOT EXISTS (
+              SELECT FROM deletions d WHERE d.subscription_id = s.id AND d.state = '{DeletionState.PLANNED}')""")
         ).rowcount
         unfinished = connection.execute(
-            text(f"SELECT id FROM deletion_batches WHERE state = 'planned' AND site_id IN {WRITABLE} ORDER BY id")
+            text(
+                f"""SELECT id FROM deletion_batches
+                    WHERE state = '{BatchState.PLANNED}' AND site_id IN {WRITABLE} ORDER BY id"""
+            )
         )
         return RecoverDeletionsSummary(list(unfinished.scalars()), freed)
 
@@ -89,8 +89,9 @@ def plan_deletions(db: Database, limits: DeletionLimits = DEFAULT_DELETION_LIMIT
             FROM cut c JOIN numbered n USING (site_id, part) JOIN files f ON f.id = c.file_id ORDER BY f.lfn""")
         )
         connection.execute(
-            text("""
-            UPDATE subscriptions s SET state = 'inbatch', num_attempts = s.num_attempts + 1, updated_at = now()
+            text(f"""
+            UPDATE subscriptions s SET state = '{SubscriptionState.INBATCH}',
+                num_attempts = s.num_attempts + 1, updated_at = now()
             FROM cut c WHERE s.id = c.subscription_id""")
         )
         return list(connection.execute(text("SELECT id FROM numbered ORDER BY id")).scalars())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,16 +15,12 @@ import polars as pl
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.kinds import DatasetStatus, OwnershipLevel, SiteStatus, StorageType
 
 ATTRIBUTES = ("last_access", "latest_production_release", "num_access", "request_weight", "usage_rank")
 """Dataset attributes that every folder carries: they count as produced at its ``now``, also those without any value."""
 MORE_ATTRIBUTES = ("demand_rank", "tape_copy_requested", "unhandled_copy_exists", "unknown_in_all_dbs")
 """Those that count as produced only where ``dataset_attrs.csv`` has a column for them."""
-
-STORAGE_TYPES = ("disk", "mss", "buffer", "unknown")
-SITE_STATUSES = ("ready", "waitroom", "morgue", "unknown")
-OWNERSHIP_LEVELS = ("dataset", "block")
-DATASET_STATUSES = ("unknown", "deleted", "deprecated", "invalid", "production", "valid", "ignored")
 
 
 @dataclass(frozen=True)
@@ -114,14 +111,14 @@ class _Reader:
     def sites(self) -> pl.DataFrame:
         frame = self.csv("sites.csv", ("site", "storage_type", "status")).with_row_index("site_id")
         frame = frame.with_columns(pl.col("storage_type", "status").str.to_lowercase())
-        self.known("sites.csv", frame, "storage_type", STORAGE_TYPES)
-        self.known("sites.csv", frame, "status", SITE_STATUSES)
+        self.known("sites.csv", frame, "storage_type", StorageType)
+        self.known("sites.csv", frame, "status", SiteStatus)
         return _as(frame, f.SITES)
 
     def groups(self) -> pl.DataFrame:
         frame = self.csv("groups.csv", ("group", "olevel")).with_row_index("group_id")
         frame = frame.with_columns(ownership_level=pl.col("olevel").str.to_lowercase())
-        self.known("groups.csv", frame, "ownership_level", OWNERSHIP_LEVELS)
+        self.known("groups.csv", frame, "ownership_level", OwnershipLevel)
         return _as(frame, f.GROUPS)
 
     def datasets(self) -> tuple[pl.DataFrame, pl.Series]:
@@ -133,7 +130,7 @@ class _Reader:
             _time("last_update"),
             software_release=pl.col("software_version"),
         )
-        self.known("datasets.csv", frame, "status", DATASET_STATUSES)
+        self.known("datasets.csv", frame, "status", DatasetStatus)
         found = _as(frame, f.DATASETS)
         return found, found["software_release"]
 
@@ -218,7 +215,7 @@ class _Reader:
             raise InventoryError(f"{self.path / 'dataset_attrs.csv'}: {name} {value!r} is not a number", value=value)
         return _as(numbers, f.ATTRIBUTE_VALUES)
 
-    def known(self, file: str, frame: pl.DataFrame, column: str, values: tuple[str, ...]) -> None:
+    def known(self, file: str, frame: pl.DataFrame, column: str, values: Iterable[str]) -> None:
         wrong = frame.filter(~pl.col(column).is_in(list(values)).fill_null(False))[column]
         if len(wrong):
             raise InventoryError(

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from dynamo_ops.inventory.kinds import OwnershipLevel
+
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
 UTC: pl.DataType = pl.Datetime("us", "UTC")
@@ -95,7 +97,7 @@ def group_table(frames: InventoryFrames) -> pl.DataFrame:
     groups = frames.groups.sort("group").select(
         "group_id",
         pl.col("group").alias("owner"),
-        (pl.col("ownership_level").str.to_lowercase() == "dataset").alias("is_dataset_level"),
+        (pl.col("ownership_level").str.to_lowercase() == OwnershipLevel.DATASET).alias("is_dataset_level"),
     )
     null_group = pl.DataFrame(
         {"group_id": [None], "owner": [NULL_GROUP], "is_dataset_level": [False]}, schema=groups.schema

@@ -8,6 +8,7 @@ from datetime import date
 import polars as pl
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.kinds import PullKind
 
 USAGE_PRODUCER = "usage"
 """The producer of the attributes that are computed from days of accesses."""
@@ -24,10 +25,10 @@ def metadata_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
 
 def accesses_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
     """One row an access source: source, newest_day, age_h (hours since the end of that day; both null: no day yet)."""
-    found = db.frame("""
+    found = db.frame(f"""
         SELECT source, max(day) AS newest_day,
                (extract(epoch FROM now() - (max(day) + 1)::timestamp AT TIME ZONE 'UTC') / 3600)::float8 AS age_h
-        FROM aggregated_days WHERE kind = 'accesses' GROUP BY source""")
+        FROM aggregated_days WHERE kind = '{PullKind.ACCESSES}' GROUP BY source""")
     asked = pl.DataFrame({"source": list(sources)}, schema={"source": pl.String})
     return asked.join(found, on="source", how="left", maintain_order="left")
 
@@ -47,9 +48,9 @@ def usage_attributes(db: Database) -> set[str]:
     return set(db.frame("SELECT name FROM attributes WHERE producer = $1", (USAGE_PRODUCER,))["name"])
 
 
-_MISSING_DAYS = """
-    WITH asked AS (SELECT unnest(ARRAY[{sources}]::text[]) AS source),
-    known AS (SELECT day, source FROM aggregated_days JOIN asked USING (source) WHERE kind = 'accesses'),
+_MISSING_DAYS = f"""
+    WITH asked AS (SELECT unnest(ARRAY[{{sources}}]::text[]) AS source),
+    known AS (SELECT day, source FROM aggregated_days JOIN asked USING (source) WHERE kind = '{PullKind.ACCESSES}'),
     newest AS (SELECT max(day) AS day FROM known),
     spans AS (SELECT a.source, min(k.day) AS first_day FROM asked AS a LEFT JOIN known AS k USING (source) GROUP BY 1)
     SELECT s.source, d.day::date AS day

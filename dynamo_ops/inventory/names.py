@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-EVER_KNOWN_DATASETS = """(SELECT id, name FROM datasets
-    UNION ALL SELECT thing_id, name FROM invalidations WHERE kind = 'dataset' AND thing_id IS NOT NULL)"""
+from dynamo_ops.inventory.kinds import CatalogueKind
+
+EVER_KNOWN_DATASETS = f"""(SELECT id, name FROM datasets
+    UNION ALL SELECT thing_id, name FROM invalidations WHERE kind = '{CatalogueKind.DATASET}'
+      AND thing_id IS NOT NULL)"""
 """SQL: id and name of datasets."""
 
-EVER_KNOWN_BLOCKS = """(SELECT id, name FROM blocks
-    UNION ALL SELECT thing_id, split_part(name, '#', 2) FROM invalidations WHERE kind = 'block'
+EVER_KNOWN_BLOCKS = f"""(SELECT id, name FROM blocks
+    UNION ALL SELECT thing_id, split_part(name, '#', 2) FROM invalidations WHERE kind = '{CatalogueKind.BLOCK}'
         AND thing_id IS NOT NULL)"""
 """SQL: id and name (without the dataset's) of blocks; not of those that went with their dataset."""
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.words import Words
 
 
 class SubscriptionState(StrEnum):
@@ -22,6 +23,23 @@ class SubscriptionState(StrEnum):
     RETRY = "retry"
     HELD = "held"
     CANCELLED = "cancelled"
+
+
+class SubscriptionAction(StrEnum):
+    """What is wished for: the file shall be at the site, or vanish from it."""
+
+    COPY = "copy"
+    DELETE = "delete"
+
+
+class HoldReason(StrEnum):
+    """Why nothing is tried for a wish. ``refused`` and ``operator`` are released by a person only."""
+
+    NO_SOURCE = "no_source"
+    ALL_FAILED = "all_failed"
+    SITE_UNAVAILABLE = "site_unavailable"
+    REFUSED = "refused"
+    OPERATOR = "operator"
 
 
 class SubscriptionEvent(StrEnum):
@@ -90,6 +108,13 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Backend(StrEnum):
+    """Who makes the copies of a transfer batch: FTS, or a task of ours."""
+
+    FTS = "fts"
+    DIRECT = "direct"
+
+
 class BatchEvent(StrEnum):
     """What can happen to a batch. ``ABANDONED``: never submitted, and never will be."""
 
@@ -140,13 +165,14 @@ _OUTCOMES = {
     _O.CANCELLED: _T.CANCELLED,
     _O.LOST: _T.FAILED,
 }
-_LIVE_TRANSFERS = (_T.PLANNED, _T.SUBMITTED, _T.STAGING, _T.ACTIVE)
+LIVE_TRANSFERS = Words((_T.PLANNED, _T.SUBMITTED, _T.STAGING, _T.ACTIVE))
+ENDED_TRANSFERS = Words((_T.DONE, _T.FAILED, _T.CANCELLED))
 
 # A live transfer follows FTS wherever it goes: polling may miss any state between, and a retry inside FTS takes a file
 # from active back to submitted. A transfer that ended stays as it ended.
 TRANSFER_MOVES: Mapping[tuple[TransferState, TransferObservation], TransferState] = {
-    (state, seen): outcome for state in _LIVE_TRANSFERS for seen, outcome in _OUTCOMES.items()
-} | {(state, seen): state for state in (_T.DONE, _T.FAILED, _T.CANCELLED) for seen in _OUTCOMES}
+    (state, seen): outcome for state in LIVE_TRANSFERS for seen, outcome in _OUTCOMES.items()
+} | {(state, seen): state for state in ENDED_TRANSFERS for seen in _OUTCOMES}
 
 DELETION_MOVES: Mapping[tuple[DeletionState, DeletionObservation], DeletionState] = {
     (_D.PLANNED, _R.DELETED): _D.DONE,
@@ -209,23 +235,23 @@ def moved(moves: Mapping[tuple[Any, Any], Any], state: Any, event: StrEnum) -> A
         ) from None
 
 
-def sources_of(event: SubscriptionEvent) -> tuple[SubscriptionState, ...]:
+def sources_of(event: SubscriptionEvent) -> Words[SubscriptionState]:
     """The states that ``event`` moves to another state: what an UPDATE for this event may touch."""
     return moved_by(SUBSCRIPTION_MOVES, event)
 
 
-def moved_by(moves: Mapping[tuple[Any, Any], Any], event: StrEnum) -> tuple[Any, ...]:
+def moved_by(moves: Mapping[tuple[Any, Any], Any], event: StrEnum) -> Words[Any]:
     """The states that ``event`` moves to another state, by a table of moves."""
-    return tuple(state for (state, seen), after in moves.items() if seen == event and after != state)
+    return Words(state for (state, seen), after in moves.items() if seen == event and after != state)
 
 
-def sql_list(states: tuple[StrEnum, ...]) -> str:
-    """``'a', 'b'``: the states, for use inside ``IN (…)``. Enum values only, so nothing needs escaping."""
-    return ", ".join(f"'{state.value}'" for state in states)
+# Of subscriptions.
+ACTIVE = Words((_S.NEW, _S.INBATCH, _S.RETRY, _S.HELD))
+UNHELD = Words((_S.NEW, _S.INBATCH, _S.RETRY))
+QUEUED = Words((_S.NEW, _S.RETRY))
+CLOSED = Words((_S.DONE, _S.CANCELLED))
+AUTOMATIC_HOLDS = Words((HoldReason.NO_SOURCE, HoldReason.SITE_UNAVAILABLE, HoldReason.ALL_FAILED))
 
-
-ACTIVE_SUBSCRIPTIONS = (_S.NEW, _S.INBATCH, _S.RETRY, _S.HELD)
-QUEUED_SUBSCRIPTIONS = (_S.NEW, _S.RETRY)
-LIVE_TRANSFERS = _LIVE_TRANSFERS
-ENDED_TRANSFERS = (_T.DONE, _T.FAILED, _T.CANCELLED)
-OPEN_BATCHES = (BatchState.PLANNED, BatchState.SUBMITTED)
+UNSTARTED_TRANSFERS = Words((_T.PLANNED, _T.SUBMITTED, _T.STAGING))
+DONE_DELETIONS = Words((_D.DONE, _D.GONE))
+OPEN_BATCHES = Words((_B.PLANNED, _B.SUBMITTED))

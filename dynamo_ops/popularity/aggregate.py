@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.inventory.staging.pull import staged_pull
 
 SHOWN = 5
-
-Kind = Literal["accesses", "demand"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class DaySummary:
     is_outdated: bool = False
 
 
-def replace_day(db: Database, run_key: str, day: date, source: str, kind: Kind = "accesses") -> DaySummary:
+def replace_day(db: Database, run_key: str, day: date, source: str, kind: str = PullKind.ACCESSES) -> DaySummary:
     """Make what (run_key, source) staged of ``day`` the use of that day, in one transaction.
 
     Two runs may pull the same day at once (a late day and its backfill): the answer that was asked for last stays.
@@ -186,20 +185,20 @@ _COUNT_KNOWN = """
 
 _BY_FILE = f"""
     SELECT t.id, b.dataset_id, s.id AS site_id FROM unknown_use AS t JOIN {_FILE} JOIN blocks AS b ON b.id = f.block_id
-    JOIN sites AS s ON s.name = t.site WHERE t.kind = 'accesses' AND t.lfn IS NOT NULL"""
+    JOIN sites AS s ON s.name = t.site WHERE t.kind = '{PullKind.ACCESSES}' AND t.lfn IS NOT NULL"""
 
 _RESOLVE_UNKNOWN = (
     _COUNT_KNOWN.format(
-        known="""
+        known=f"""
         SELECT t.id, d.id AS dataset_id, s.id AS site_id FROM unknown_use AS t JOIN datasets AS d ON d.name = t.dataset
-        JOIN sites AS s ON s.name = t.site WHERE t.kind = 'accesses'"""
+        JOIN sites AS s ON s.name = t.site WHERE t.kind = '{PullKind.ACCESSES}'"""
     ),
     _COUNT_KNOWN.format(known=f"{_BY_FILE} AND f.id > :file_id"),
     _COUNT_KNOWN.format(known=f"{_BY_FILE} AND s.id > :site_id"),
-    """
+    f"""
     WITH known AS (
         DELETE FROM unknown_use AS u USING datasets AS d
-        WHERE u.kind = 'demand' AND d.name = u.dataset
+        WHERE u.kind = '{PullKind.DEMAND}' AND d.name = u.dataset
         RETURNING u.day, u.source, d.id AS dataset_id, u.number)
     INSERT INTO demand_daily AS old (day, source, dataset_id, num_jobs)
     SELECT day, source, dataset_id, sum(number)::bigint FROM known GROUP BY 1, 2, 3

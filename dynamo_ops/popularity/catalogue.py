@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 import polars as pl
 
 from dynamo_ops.database.connection import Snapshot
+from dynamo_ops.database.schema.request import COPY_REQUESTS, NEW_REQUESTS, OPEN_REQUESTS
+from dynamo_ops.inventory.kinds import USABLE_DATASETS, StorageType
 from dynamo_ops.popularity.attributes import Produced
 
 RELEASE = re.compile(r"(?P<software>[A-Za-z]*)[_-]?(?P<version>[0-9]+(?:[._][0-9]+)*)(?:[._]patch(?P<patch>[0-9]+))?")
@@ -38,7 +40,7 @@ class CatalogueProducer:
     def produce(self, snapshot: Snapshot) -> Produced:
         """The attributes as of now. A request names a tape site by its name or by a glob."""
         datasets, requests = snapshot.frame(_RELEASES), snapshot.frame(_REQUESTS)
-        tape = snapshot.frame("SELECT name FROM sites WHERE storage_type = 'mss'")["name"].to_list()
+        tape = snapshot.frame(f"SELECT name FROM sites WHERE storage_type = '{StorageType.MSS}'")["name"].to_list()
         latest = latest_releases(datasets["software_release"].unique().to_list())
         to_tape = requests.filter(pl.Series([_names_one(sites, tape) for sites in requests["sites"]], dtype=pl.Boolean))
         return Produced(
@@ -46,7 +48,7 @@ class CatalogueProducer:
             {
                 "latest_production_release": _true(datasets.filter(pl.col("software_release").is_in(list(latest)))),
                 "tape_copy_requested": _true(to_tape),
-                "unhandled_copy_exists": _true(requests.filter(pl.col("state") == "new")),
+                "unhandled_copy_exists": _true(requests.filter("is_new")),
             },
         )
 
@@ -59,10 +61,11 @@ def _true(datasets: pl.DataFrame) -> pl.DataFrame:
     return datasets.select(pl.col("dataset_id").unique(), value=pl.lit(1.0))
 
 
-_RELEASES = """
+_RELEASES = f"""
     SELECT id AS dataset_id, software_release FROM datasets
-    WHERE software_release IS NOT NULL AND status IN ('valid', 'production')"""
+    WHERE software_release IS NOT NULL AND status IN {USABLE_DATASETS}"""
 
-_REQUESTS = """
-    SELECT DISTINCT i.dataset_id, r.sites, r.state FROM requests r JOIN request_items i ON i.request_id = r.id
-    WHERE r.kind = 'copy' AND r.state IN ('new', 'activated')"""
+_REQUESTS = f"""
+    SELECT DISTINCT i.dataset_id, r.sites, r.{NEW_REQUESTS} AS is_new
+    FROM requests r JOIN request_items i ON i.request_id = r.id
+    WHERE r.{COPY_REQUESTS} AND r.{OPEN_REQUESTS}"""

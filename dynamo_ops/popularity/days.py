@@ -9,7 +9,7 @@ import polars as pl
 
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.popularity.aggregate import Kind
+from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.sources.tasks import named
 from dynamo_ops.sources.usage.source import AccessSource, DemandSource, access_source, demand_source
 
@@ -19,7 +19,7 @@ class DayOfSource(NamedTuple):
 
     day: str
     source: str
-    kind: Kind
+    kind: str
 
     @property
     def label(self) -> str:
@@ -29,15 +29,15 @@ class DayOfSource(NamedTuple):
 
 def make_source(settings: Settings, source: str, kind: str) -> AccessSource | DemandSource:
     """The source of that name. Raises SettingsError for an unknown name, type or option."""
-    if kind == "demand":
+    if kind == PullKind.DEMAND:
         return demand_source(named(settings.demand_sources, source), settings.tls)
     return access_source(named(settings.access_sources, source), settings.tls)
 
 
-def sources_of(settings: Settings) -> list[tuple[str, Kind]]:
+def sources_of(settings: Settings) -> list[tuple[str, str]]:
     """Name and kind of all sources of accesses and demand."""
-    accesses: list[tuple[str, Kind]] = [(source.name, "accesses") for source in settings.access_sources]
-    return [*accesses, *((source.name, "demand") for source in settings.demand_sources)]
+    accesses = [(source.name, PullKind.ACCESSES.value) for source in settings.access_sources]
+    return [*accesses, *((source.name, PullKind.DEMAND.value) for source in settings.demand_sources)]
 
 
 def own_days(settings: Settings, day: date) -> list[DayOfSource]:

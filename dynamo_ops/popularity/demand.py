@@ -10,6 +10,7 @@ import polars as pl
 
 from dynamo_ops.base.settings import settings
 from dynamo_ops.database.connection import Snapshot
+from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.popularity.attributes import Produced
 from dynamo_ops.popularity.ranks import produced_for
 
@@ -38,7 +39,9 @@ class DemandProducer:
 
     def produce(self, snapshot: Snapshot) -> Produced | None:
         """The attribute as of the end of the newest aggregated day of demand."""
-        newest = snapshot.frame("SELECT max(day) AS day FROM aggregated_days WHERE kind = 'demand'")["day"].item()
+        newest = snapshot.frame(f"SELECT max(day) AS day FROM aggregated_days WHERE kind = '{PullKind.DEMAND}'")[
+            "day"
+        ].item()
         if newest is None:
             return None
         demand = snapshot.frame(_DEMAND, (newest, self.num_days))

@@ -8,6 +8,7 @@ import polars as pl
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Snapshot
+from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.popularity.attributes import Produced
 
 BYTES_PER_TB = 1e12
@@ -45,7 +46,9 @@ class UsageProducer:
 
     def produce(self, snapshot: Snapshot) -> Produced:
         """The attributes as of the end of the newest aggregated day. Raises InventoryError if there is no such day."""
-        newest = snapshot.frame("SELECT max(day) AS day FROM aggregated_days WHERE kind = 'accesses'")["day"].item()
+        newest = snapshot.frame(f"SELECT max(day) AS day FROM aggregated_days WHERE kind = '{PullKind.ACCESSES}'")[
+            "day"
+        ].item()
         if newest is None:
             raise InventoryError("no day of accesses has been aggregated yet, so the usage of datasets is unknown")
         as_of = produced_for(newest)

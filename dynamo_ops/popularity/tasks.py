@@ -7,6 +7,7 @@ from datetime import date
 
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.inventory.staging import pull as staging
 from dynamo_ops.popularity import aggregate
 from dynamo_ops.popularity.attributes import produce_all
@@ -27,7 +28,7 @@ def pull(db: Database, settings: Settings, run_key: str, what: DayOfSource) -> i
     day, key = date.fromisoformat(what.day), staging_key(run_key, what.day)
     source = make_source(settings, what.source, what.kind)
     fingerprint = source.fingerprint(day)
-    if what.kind == "demand":
+    if what.kind == PullKind.DEMAND:
         records = source.demand(day)  # type: ignore[union-attr]
         staging.stage_demand(db, key, what.source, records, fingerprint, asked_at)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import polars as pl
 from sqlalchemy import text
@@ -10,6 +11,14 @@ from sqlalchemy import text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import close_names
 from dynamo_ops.database.connection import Database
+
+
+class Verdict(StrEnum):
+    """What came of a check. ``warned``: it failed, and its gate lets that through."""
+
+    PASSED = "passed"
+    REFUSED = "refused"
+    WARNED = "warned"
 
 
 def results(
@@ -28,8 +37,9 @@ def results(
     of.
     """
     return db.frame(
-        """SELECT checked_at, gate, subject, run_key, split_part(expectation, ':', 1) AS "check",
-                  CASE WHEN is_success THEN 'passed' WHEN is_blocking THEN 'refused' ELSE 'warned' END AS verdict,
+        f"""SELECT checked_at, gate, subject, run_key, split_part(expectation, ':', 1) AS "check",
+                  CASE WHEN is_success THEN '{Verdict.PASSED}' WHEN is_blocking THEN '{Verdict.REFUSED}'
+                    ELSE '{Verdict.WARNED}' END AS verdict,
                   num_unexpected, observed, examples::text AS examples
            FROM gate_results
            WHERE ($1::text IS NULL OR gate = $1) AND ($2::text IS NULL OR strpos(run_key, $2) > 0)

@@ -12,22 +12,28 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
+from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.replica.copies import is_doomed, is_last_source, is_present_by_join, listed_join
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import (
-    ACTIVE_SUBSCRIPTIONS,
+    ACTIVE,
+    CLOSED,
     LIVE_TRANSFERS,
-    QUEUED_SUBSCRIPTIONS,
-    sql_list,
+    QUEUED,
+    Backend,
+    HoldReason,
+    SubscriptionAction,
+    SubscriptionState,
+    TransferState,
 )
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 
 MAX_ATTEMPTS = 100
 OF_FILE = f"""(
-    SELECT * FROM subscriptions WHERE file_id = :file AND state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)})
-    UNION ALL SELECT * FROM subscriptions WHERE file_id = :file AND state IN ('done', 'cancelled'))"""
+    SELECT * FROM subscriptions WHERE file_id = :file AND state IN {ACTIVE}
+    UNION ALL SELECT * FROM subscriptions WHERE file_id = :file AND state IN {CLOSED})"""
 """Every wish for the file ever made: two halves, since each has an index of its own."""
 _LIVE = {state.value for state in LIVE_TRANSFERS}
 
@@ -108,7 +114,7 @@ def why_file(db: Database, lfn: str, site: str | None = None, rules: QueueRules 
             text(f"""
             SELECT DISTINCT ON (s.site_id) s.id FROM {OF_FILE} s
             WHERE (CAST(:sites AS smallint[]) IS NULL OR s.site_id = ANY(:sites))
-            ORDER BY s.site_id, s.state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)}) DESC, s.id DESC"""),
+            ORDER BY s.site_id, s.state IN {ACTIVE} DESC, s.id DESC"""),
             {"file": file.id, "sites": sites},
         ).scalars()
         return FileExplanation(
@@ -127,14 +133,18 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
         SELECT s.id AS subscription_id, f.lfn, f.size_bytes, d.name AS site, s.action, s.state, s.hold_reason,
                s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.created_at, s.updated_at, s.file_id,
                s.site_id, s.site_id IN {WRITABLE} AS is_writable, d.status AS site_status, now() AS now,
-               s.action = 'delete' AND {is_last_source("s.file_id", "s.site_id")} AS is_last_source
+               s.action = '{SubscriptionAction.DELETE}' AND {is_last_source("s.file_id", "s.site_id")} AS is_last_source
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id WHERE s.id = :id"""),
         {"id": subscription_id},
     ).one_or_none()
     if wish is None:
         raise InventoryError(f"there is no subscription {subscription_id}", subscription_id=subscription_id)
     attempts = _attempts(connection, wish)
-    sources = _sources(connection, wish.file_id, subscription_id, wish.site_id) if wish.action == "copy" else []
+    sources = (
+        _sources(connection, wish.file_id, subscription_id, wish.site_id)
+        if wish.action == SubscriptionAction.COPY
+        else []
+    )
     told = {name: value for name, value in wish._mapping.items() if name in Explanation.__dataclass_fields__}
     because = _because(connection, wish, attempts, sources, rules)
     return Explanation(**told, because=because, attempts=attempts, sources=sources)
@@ -143,7 +153,8 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
 def _attempts(connection: Connection, wish: Any) -> list[dict[str, Any]]:
     rows = connection.execute(
         text(f"""
-        SELECT s.id AS subscription_id, t.batch_id, b.backend, CASE WHEN b.backend = 'fts' THEN b.job_id::text END
+        SELECT s.id AS subscription_id, t.batch_id, b.backend, CASE WHEN b.backend = '{Backend.FTS}'
+          THEN b.job_id::text END
                AS job_id, o.name AS source, t.state, t.reason, t.is_recoverable, t.started_at, t.finished_at
         FROM {OF_FILE} s JOIN transfers t ON t.subscription_id = s.id
         JOIN transfer_batches b ON b.id = t.batch_id JOIN sites o ON o.id = t.source_site_id
@@ -175,13 +186,15 @@ def _sources(
         FROM files f JOIN block_replicas r ON r.block_id = f.block_id JOIN sites o ON o.id = r.site_id
         {listed_join("f.id", "r", "p")}
         LEFT JOIN LATERAL (
-          SELECT count(*) FILTER (WHERE t.state = 'failed') AS num_failed,
-                 (array_agg(t.state = 'failed' AND t.is_recoverable IS FALSE ORDER BY t.id DESC))[1] AS is_refused,
-                 (array_agg(t.reason ORDER BY t.id DESC) FILTER (WHERE t.state = 'failed'))[1] AS last_error
+          SELECT count(*) FILTER (WHERE t.state = '{TransferState.FAILED}') AS num_failed,
+                 (array_agg(t.state = '{TransferState.FAILED}' AND t.is_recoverable IS FALSE
+                   ORDER BY t.id DESC))[1] AS is_refused,
+                 (array_agg(t.reason ORDER BY t.id DESC) FILTER (WHERE t.state = '{TransferState.FAILED}'))[1]
+                   AS last_error
           FROM transfers t WHERE t.subscription_id = :wish
             AND (t.source_site_id = r.site_id OR r.site_id = ANY(t.other_source_site_ids))) past ON true
         WHERE f.id = :file AND {is_present_by_join("r", "p")} AND r.site_id IS DISTINCT FROM :but
-        ORDER BY 4 DESC, o.status <> 'ready', o.storage_type = 'mss', o.name"""),
+        ORDER BY 4 DESC, o.status <> '{SiteStatus.READY}', o.storage_type = '{StorageType.MSS}', o.name"""),
         {"wish": subscription_id, "file": file_id, "but": but_site_id},
     ).mappings()
     return [_judged(row) for row in rows]
@@ -198,9 +211,9 @@ def _judged(row: Any) -> dict[str, Any]:
         usable, because = False, f"the last attempt from there failed for good: {row['last_error']}"
     elif row["is_doomed"]:
         because = "can be read, but is to be deleted there"
-    elif row["status"] == "morgue":
+    elif row["status"] == SiteStatus.MORGUE:
         because = "can be read as a last resort: the site is in the morgue"
-    elif row["storage_type"] == "mss":
+    elif row["storage_type"] == StorageType.MSS:
         because = "can be read, from tape"
     return {**source, "is_usable": usable, "because": because}
 
@@ -212,43 +225,43 @@ def _because(
     sources: list[dict[str, Any]],
     rules: QueueRules,
 ) -> str:
-    if wish.state == "held":
+    if wish.state == SubscriptionState.HELD:
         return _why_held(wish, sources)
-    if wish.state == "inbatch":
+    if wish.state == SubscriptionState.INBATCH:
         return _why_in_batch(wish, attempts)
-    if wish.state == "done":
+    if wish.state == SubscriptionState.DONE:
         return f"done: the file {'is there' if wish.action == 'copy' else 'is gone'}"
-    if wish.state == "cancelled":
+    if wish.state == SubscriptionState.CANCELLED:
         return "withdrawn" + (f" by {wish.note}" if wish.note else ": something else was wished for, or asked anew")
     return _why_queued(connection, wish, rules)
 
 
 def _why_held(wish: Any, sources: Sequence[dict[str, Any]]) -> str:
     where = f"{wish.site} ({_why_not_writable(wish)})"
-    if wish.hold_reason == "no_source":
+    if wish.hold_reason == HoldReason.NO_SOURCE:
         if sources:
             return f"held: no site had the file; now {sources[0]['site']} has: the next run releases it"
         return "held: no site has the file; released by itself as soon as one has it"
-    if wish.hold_reason == "site_unavailable":
+    if wish.hold_reason == HoldReason.SITE_UNAVAILABLE:
         if not wish.is_writable:
             return f"held: nothing can be written or deleted at {where}; released by itself when it is back"
-        if wish.action == "copy" and not any(source["is_usable"] for source in sources):
+        if wish.action == SubscriptionAction.COPY and not any(source["is_usable"] for source in sources):
             return "held: no site that has the file can be read now; released by itself when one is back"
         return "held: a site was not available; it is again: the next run releases it"
-    if wish.hold_reason == "all_failed" and wish.action == "delete":
+    if wish.hold_reason == HoldReason.ALL_FAILED and wish.action == SubscriptionAction.DELETE:
         return f"held: given up after {wish.num_attempts} attempts ({wish.last_error}); released by hand only"
-    if wish.hold_reason == "all_failed":
+    if wish.hold_reason == HoldReason.ALL_FAILED:
         return (
             "held: the last attempt from each site that has the file failed for good; released by itself when another "
             "site has it, or by hand once what failed is mended"
         )
-    if wish.hold_reason == "operator":
+    if wish.hold_reason == HoldReason.OPERATOR:
         return f"held by hand ({wish.note}); released by hand only"
     return f"held: refused ({wish.last_error}); released by hand only, once that is mended"
 
 
 def _why_not_writable(wish: Any) -> str:
-    return "in a downtime" if wish.site_status == "ready" else f"its status is {wish.site_status}"
+    return "in a downtime" if wish.site_status == SiteStatus.READY else f"its status is {wish.site_status}"
 
 
 def _why_in_batch(wish: Any, attempts: Sequence[dict[str, Any]]) -> str:
@@ -256,9 +269,9 @@ def _why_in_batch(wish: Any, attempts: Sequence[dict[str, Any]]) -> str:
     if not live:
         return "in no batch any more: the next run queues it again"
     found = live[0]
-    if wish.action == "delete":
+    if wish.action == SubscriptionAction.DELETE:
         return f"being deleted, in deletion batch {found['batch_id']}"
-    if found["backend"] == "direct":
+    if found["backend"] == Backend.DIRECT:
         return f"being copied from {found['source']} by Dynamo itself, in batch {found['batch_id']}"
     told = {
         "planned": "chosen to be copied from {source}; to be submitted to FTS as job {job_id}",
@@ -280,14 +293,14 @@ def _why_queued(connection: Connection, wish: Any, rules: QueueRules) -> str:
     if until is not None and until > wish.now:
         return f"failed ({wish.last_error}); to be tried again from {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC on"
     place, number = _place(connection, wish, rules)
-    kind = "copies to" if wish.action == "copy" else "deletions at"
+    kind = "copies to" if wish.action == SubscriptionAction.COPY else "deletions at"
     return f"queued: number {place:,} of {number:,} {kind} {wish.site} that wait"
 
 
 def _paused_until(wish: Any, rules: QueueRules) -> datetime | None:
     if wish.num_attempts == 0:
         return None
-    limits = rules.transfers if wish.action == "copy" else rules.deletions
+    limits = rules.transfers if wish.action == SubscriptionAction.COPY else rules.deletions
     pause = min(limits.backoff * 2 ** min(wish.num_attempts - 1, 20), limits.max_backoff)
     until: datetime = wish.updated_at + pause
     return until
@@ -295,7 +308,7 @@ def _paused_until(wish: Any, rules: QueueRules) -> datetime | None:
 
 def _is_busy(connection: Connection, wish: Any) -> bool:
     """Whether another task has the file in its hands at that site, for whatever wish."""
-    is_copy = wish.action == "copy"
+    is_copy = wish.action == SubscriptionAction.COPY
     at = "site_id = :site" if is_copy else "(site_id = :site OR source_site_id = :site)"
     tables = f"SELECT FROM {OPEN_TRANSFERS} t WHERE file_id = :file AND {at}"
     if is_copy:
@@ -313,7 +326,7 @@ def _place(connection: Connection, wish: Any, rules: QueueRules) -> tuple[int, i
           SELECT s.id, s.created_at - coalesce(h.seconds, 0) * interval '1 second' AS since FROM subscriptions s
           LEFT JOIN unnest(CAST(:activities AS text[]), CAST(:seconds AS float8[])) AS h (activity, seconds)
             ON h.activity = s.activity
-          WHERE s.action = :action AND s.site_id = :site AND s.state IN ({sql_list(QUEUED_SUBSCRIPTIONS)}))
+          WHERE s.action = :action AND s.site_id = :site AND s.state IN {QUEUED})
         SELECT count(*) FILTER (WHERE (q.since, q.id) <= (w.since, w.id)), count(*)
         FROM queued q, queued w WHERE w.id = :id"""),
         {

@@ -7,6 +7,15 @@ from datetime import datetime
 import polars as pl
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.states import (
+    ACTIVE,
+    ENDED_TRANSFERS,
+    OPEN_BATCHES,
+    BatchState,
+    DeletionState,
+    SubscriptionAction,
+    SubscriptionState,
+)
 from dynamo_ops.query.explanation import Explanation, why
 
 __all__ = ["Explanation", "counts", "ended", "held", "under_way", "why"]
@@ -18,11 +27,11 @@ def counts(db: Database, site: str | None = None) -> pl.DataFrame:
     Columns: action, state, hold_reason, site, num_files, size_bytes, oldest_at.
     """
     return db.frame(
-        """
+        f"""
         SELECT s.action, s.state, s.hold_reason, d.name AS site, count(*) AS num_files,
                sum(f.size_bytes)::bigint AS size_bytes, min(s.created_at) AS oldest_at
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id
-        WHERE s.state IN ('new', 'inbatch', 'retry', 'held') AND ($1::text IS NULL OR d.name = $1)
+        WHERE s.state IN {ACTIVE} AND ($1::text IS NULL OR d.name = $1)
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
         [site],
     )
@@ -36,16 +45,16 @@ def under_way(db: Database, site: str | None = None) -> pl.DataFrame:
     the oldest of these batches was made).
     """
     return db.frame(
-        """
+        f"""
         SELECT b.backend, b.is_staging, t.state, d.name AS site, count(DISTINCT b.id) AS num_batches,
                count(*) AS num_files, sum(t.size_bytes)::bigint AS size_bytes, min(b.created_at) AS oldest_at
         FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id JOIN sites d ON d.id = b.site_id
-        WHERE b.state IN ('planned', 'submitted') AND ($1::text IS NULL OR d.name = $1) GROUP BY 1, 2, 3, 4
+        WHERE b.state IN {OPEN_BATCHES} AND ($1::text IS NULL OR d.name = $1) GROUP BY 1, 2, 3, 4
         UNION ALL
         SELECT 'deletion', false, x.state, d.name, count(DISTINCT b.id), count(*), sum(x.size_bytes)::bigint,
                min(b.created_at)
         FROM deletion_batches b JOIN deletions x ON x.batch_id = b.id JOIN sites d ON d.id = b.site_id
-        WHERE b.state = 'planned' AND ($1::text IS NULL OR d.name = $1) GROUP BY 1, 2, 3, 4
+        WHERE b.state = '{BatchState.PLANNED}' AND ($1::text IS NULL OR d.name = $1) GROUP BY 1, 2, 3, 4
         ORDER BY 1, 2, 3, 4""",
         [site],
     )
@@ -57,17 +66,18 @@ def ended(db: Database, since: datetime, site: str | None = None) -> pl.DataFram
     Columns: action, state, source, site, num_files, size_bytes, example (one reason, for failures).
     """
     return db.frame(
-        """
-        SELECT 'copy' AS action, t.state, o.name AS source, d.name AS site, count(*) AS num_files,
+        f"""
+        SELECT '{SubscriptionAction.COPY}' AS action, t.state, o.name AS source, d.name AS site, count(*) AS num_files,
                sum(t.size_bytes)::bigint AS size_bytes, max(t.reason) AS example
         FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id JOIN sites d ON d.id = b.site_id
         JOIN sites o ON o.id = t.source_site_id
-        WHERE t.finished_at >= $1 AND t.state IN ('done', 'failed', 'cancelled')
+        WHERE t.finished_at >= $1 AND t.state IN {ENDED_TRANSFERS}
           AND ($2::text IS NULL OR $2 IN (d.name, o.name)) GROUP BY 1, 2, 3, 4
         UNION ALL
-        SELECT 'delete', x.state, NULL, d.name, count(*), sum(x.size_bytes)::bigint, max(x.reason)
+        SELECT '{SubscriptionAction.DELETE}', x.state, NULL, d.name, count(*), sum(x.size_bytes)::bigint, max(x.reason)
         FROM deletions x JOIN deletion_batches b ON b.id = x.batch_id JOIN sites d ON d.id = b.site_id
-        WHERE x.finished_at >= $1 AND x.state <> 'planned' AND ($2::text IS NULL OR d.name = $2) GROUP BY 1, 2, 3, 4
+        WHERE x.finished_at >= $1 AND x.state <> '{DeletionState.PLANNED}'
+          AND ($2::text IS NULL OR d.name = $2) GROUP BY 1, 2, 3, 4
         ORDER BY 1, 2, 3, 4""",
         [since, site],
     )
@@ -79,11 +89,12 @@ def held(db: Database, *, hold_reason: str | None = None, site: str | None = Non
     Columns: subscription_id, action, lfn, site, hold_reason, last_error, note, num_attempts, created_at.
     """
     return db.frame(
-        """
+        f"""
         SELECT s.id AS subscription_id, s.action, f.lfn, d.name AS site, s.hold_reason, s.last_error, s.note,
                s.num_attempts, s.created_at
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id
-        WHERE s.state = 'held' AND ($1::text IS NULL OR s.hold_reason = $1) AND ($2::text IS NULL OR d.name = $2)
+        WHERE s.state = '{SubscriptionState.HELD}' AND ($1::text IS NULL OR s.hold_reason = $1)
+          AND ($2::text IS NULL OR d.name = $2)
         ORDER BY s.created_at, s.id""",
         [hold_reason, site],
     )

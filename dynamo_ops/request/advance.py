@@ -13,8 +13,8 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.glob import glob_matches
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
-from dynamo_ops.request.copy_request import GONE, OPEN
-from dynamo_ops.request.states import ActionState, RequestState
+from dynamo_ops.request.copy_request import NEVER_COPIED
+from dynamo_ops.request.states import KEPT_ACTIONS, OPEN_REQUESTS, ActionState, RequestKind, RequestState
 
 NOT_THERE = "the copy is not there any more for the group: not made, deleted, or taken over"
 CLAIMED = "claimed again before it was deleted, by group "
@@ -69,21 +69,21 @@ def _load(connection: Connection) -> None:
 
 
 TABLES = (
-    """CREATE TEMPORARY TABLE queued ON COMMIT DROP AS
+    f"""CREATE TEMPORARY TABLE queued ON COMMIT DROP AS
        SELECT a.id, a.dataset_id, a.block_id, a.site_id, r.kind, r.group_id
-       FROM request_actions a JOIN requests r ON r.id = a.request_id WHERE a.state = 'queued'""",
+       FROM request_actions a JOIN requests r ON r.id = a.request_id WHERE a.state = '{ActionState.QUEUED}'""",
     "ANALYZE queued",
     f"""CREATE TEMPORARY TABLE site_sets ON COMMIT DROP AS
        SELECT row_number() OVER () AS number, s.sites FROM (
-           SELECT DISTINCT sites FROM requests WHERE kind = 'copy' AND state IN {OPEN}) s""",
+           SELECT DISTINCT sites FROM requests WHERE kind = '{RequestKind.COPY}' AND state IN {OPEN_REQUESTS}) s""",
     "CREATE TEMPORARY TABLE set_sites (number bigint, site_id smallint) ON COMMIT DROP",
     f"""CREATE TEMPORARY TABLE wishes ON COMMIT DROP AS
        SELECT i.request_id, i.dataset_id, r.group_id, r.num_copies, s.number AS set_number,
               bool_or(i.block_id IS NULL) AS is_whole, count(i.block_id) AS num_asked,
-              d.status IN {GONE} AS is_gone, d.status, d.name AS dataset, false AS is_met
+              d.status IN {NEVER_COPIED} AS is_gone, d.status, d.name AS dataset, false AS is_met
        FROM requests r JOIN request_items i ON i.request_id = r.id JOIN site_sets s ON s.sites = r.sites
            JOIN datasets d ON d.id = i.dataset_id
-       WHERE r.kind = 'copy' AND r.state IN {OPEN}
+       WHERE r.kind = '{RequestKind.COPY}' AND r.state IN {OPEN_REQUESTS}
        GROUP BY i.request_id, i.dataset_id, r.group_id, r.num_copies, s.number, d.status, d.name""",
     "ANALYZE wishes",
 )
@@ -97,9 +97,10 @@ HOLDINGS = (
        WHERE NOT is_complete AND dataset_id IN (SELECT dataset_id FROM wishes UNION SELECT dataset_id FROM queued)""",
     "ANALYZE pending",
     f"""DELETE FROM queued q USING pending p, datasets d
-       WHERE q.kind = 'copy' AND q.block_id IS NULL AND p.dataset_id = q.dataset_id AND p.site_id = q.site_id
-         AND p.group_id = q.group_id AND d.id = q.dataset_id AND d.status NOT IN {GONE}""",
-    """CREATE TEMPORARY TABLE looked_at ON COMMIT DROP AS
+       WHERE q.kind = '{RequestKind.COPY}' AND q.block_id IS NULL AND p.dataset_id = q.dataset_id
+         AND p.site_id = q.site_id
+         AND p.group_id = q.group_id AND d.id = q.dataset_id AND d.status NOT IN {NEVER_COPIED}""",
+    f"""CREATE TEMPORARY TABLE looked_at ON COMMIT DROP AS
        SELECT c.dataset_id, c.site_id FROM (
            SELECT w.dataset_id, r.site_id, w.num_copies, s.num_sites,
                   count(*) OVER (PARTITION BY w.request_id, w.dataset_id) AS num_whole
@@ -109,7 +110,7 @@ HOLDINGS = (
            WHERE w.is_whole AND NOT w.is_gone AND NOT EXISTS (
                SELECT FROM pending p WHERE p.dataset_id = r.dataset_id AND p.site_id = r.site_id)) c
        WHERE c.num_whole >= CASE WHEN c.num_copies = 0 THEN c.num_sites ELSE c.num_copies END
-       UNION SELECT dataset_id, site_id FROM queued WHERE kind = 'copy' AND block_id IS NULL""",
+       UNION SELECT dataset_id, site_id FROM queued WHERE kind = '{RequestKind.COPY}' AND block_id IS NULL""",
     "ANALYZE looked_at",
     """CREATE TEMPORARY TABLE held ON COMMIT DROP AS
        SELECT dataset_id, group_id, site_id, count(*) FILTER (WHERE is_complete) AS num_complete
@@ -139,14 +140,14 @@ HOLDINGS = (
          AND m.num_sites >= CASE WHEN w.num_copies = 0 THEN s.num_sites ELSE w.num_copies END""",
 )
 
-DONE = """
-    (q.kind = 'deletion' AND NOT EXISTS (
+DONE = f"""
+    (q.kind = '{RequestKind.DELETION}' AND NOT EXISTS (
         SELECT FROM block_replicas c WHERE c.block_id = q.block_id AND c.site_id = q.site_id))
-    OR (q.kind = 'copy' AND q.block_id IS NULL AND EXISTS (
+    OR (q.kind = '{RequestKind.COPY}' AND q.block_id IS NULL AND EXISTS (
         SELECT FROM held h JOIN num_blocks n USING (dataset_id)
         WHERE h.dataset_id = q.dataset_id AND h.group_id = q.group_id AND h.site_id = q.site_id
           AND h.num_complete = n.num_blocks))
-    OR (q.kind = 'copy' AND q.block_id IS NOT NULL AND EXISTS (
+    OR (q.kind = '{RequestKind.COPY}' AND q.block_id IS NOT NULL AND EXISTS (
         SELECT FROM block_replicas c WHERE c.block_id = q.block_id AND c.site_id = q.site_id
           AND c.is_complete AND c.group_id = q.group_id))"""
 
@@ -154,15 +155,15 @@ FAILED = (
     (
         f"""'{CLAIMED}' || (SELECT g.name FROM block_replicas c JOIN groups g ON g.id = c.group_id
                             WHERE c.block_id = q.block_id AND c.site_id = q.site_id)""",
-        """q.kind = 'deletion' AND EXISTS (
+        f"""q.kind = '{RequestKind.DELETION}' AND EXISTS (
             SELECT FROM block_replicas c
             WHERE c.block_id = q.block_id AND c.site_id = q.site_id AND c.group_id IS NOT NULL)""",
     ),
     (
         f"""coalesce((SELECT 'the dataset is ' || d.status FROM datasets d
-                      WHERE d.id = q.dataset_id AND d.status IN {GONE}), '{NOT_THERE}')""",
-        f"""q.kind = 'copy' AND (
-            EXISTS (SELECT FROM datasets d WHERE d.id = q.dataset_id AND d.status IN {GONE})
+                      WHERE d.id = q.dataset_id AND d.status IN {NEVER_COPIED}), '{NOT_THERE}')""",
+        f"""q.kind = '{RequestKind.COPY}' AND (
+            EXISTS (SELECT FROM datasets d WHERE d.id = q.dataset_id AND d.status IN {NEVER_COPIED})
             OR q.block_id IS NOT NULL AND NOT EXISTS (
                 SELECT FROM block_replicas c
                 WHERE c.block_id = q.block_id AND c.site_id = q.site_id AND c.group_id = q.group_id)
@@ -178,8 +179,8 @@ REJECTED = f"""
     GROUP BY request_id HAVING bool_and(is_gone)
     UNION ALL
     SELECT r.id, '{ALL_CLAIMED}' FROM requests r
-    WHERE r.kind = 'deletion' AND r.state IN {OPEN}
-      AND NOT EXISTS (SELECT FROM request_actions a WHERE a.request_id = r.id AND a.state IN ('queued', 'done'))"""
+    WHERE r.kind = '{RequestKind.DELETION}' AND r.state IN {OPEN_REQUESTS}
+      AND NOT EXISTS (SELECT FROM request_actions a WHERE a.request_id = r.id AND a.state IN {KEPT_ACTIONS})"""
 
 COMPLETED = f"""
     SELECT request_id, 'but for ' || string_agg(dataset || ', which is ' || status, '; ' ORDER BY dataset)
@@ -188,9 +189,9 @@ COMPLETED = f"""
     GROUP BY request_id HAVING bool_and(is_met OR is_gone)
     UNION ALL
     SELECT r.id, NULL FROM requests r
-    WHERE r.kind = 'deletion' AND r.state IN {OPEN}
-      AND NOT EXISTS (SELECT FROM request_actions a WHERE a.request_id = r.id AND a.state = 'queued')
-      AND EXISTS (SELECT FROM request_actions a WHERE a.request_id = r.id AND a.state = 'done')"""
+    WHERE r.kind = '{RequestKind.DELETION}' AND r.state IN {OPEN_REQUESTS}
+      AND NOT EXISTS (SELECT FROM request_actions a WHERE a.request_id = r.id AND a.state = '{ActionState.QUEUED}')
+      AND EXISTS (SELECT FROM request_actions a WHERE a.request_id = r.id AND a.state = '{ActionState.DONE}')"""
 
 
 def _change_actions(connection: Connection, state: ActionState, reason: str, where: str) -> int:
@@ -205,5 +206,5 @@ def _close(connection: Connection, state: RequestState, requests: str) -> int:
     return connection.execute(
         text(f"""
         UPDATE requests r SET state = '{state}', closed_because = c.because, closed_at = now(), updated_at = now()
-        FROM ({requests}) c WHERE r.id = c.request_id AND r.state IN {OPEN}""")
+        FROM ({requests}) c WHERE r.id = c.request_id AND r.state IN {OPEN_REQUESTS}""")
     ).rowcount

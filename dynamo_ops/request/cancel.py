@@ -11,19 +11,19 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.replica.empty import drop_empty
-from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sql_list
+from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction, SubscriptionEvent, SubscriptionState
 from dynamo_ops.inventory.states import sources_of as subscription_sources
 from dynamo_ops.request.states import (
     OPEN_REQUESTS,
     REQUEST_MOVES,
     ActionState,
     RequestEvent,
+    RequestKind,
     RequestState,
     next_state,
 )
 
-ACTIVE = sql_list(ACTIVE_SUBSCRIPTIONS)
-WITHDRAWABLE = sql_list(subscription_sources(SubscriptionEvent.WITHDRAWN))
+WITHDRAWABLE = subscription_sources(SubscriptionEvent.WITHDRAWN)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def cancel(database: Database, request_id: int, *, by: str, reason: str) -> Canc
         hold(connection, Lock.REQUESTS)
         kind = _close(connection, request_id, by, reason.strip())
         _load(connection, request_id)
-        if kind == "copy":
+        if kind == RequestKind.COPY:
             return _withdraw_copies(connection)
         return _give_back(connection, request_id)
 
@@ -110,7 +110,8 @@ def _load(connection: Connection, request_id: int) -> None:
     connection.execute(
         text(f"""
         UPDATE request_actions a SET state = '{ActionState.DONE}', updated_at = now() FROM requests r
-        WHERE a.request_id = :id AND r.id = a.request_id AND r.kind = 'deletion' AND a.state = '{ActionState.QUEUED}'
+        WHERE a.request_id = :id AND r.id = a.request_id AND r.kind = '{RequestKind.DELETION}'
+          AND a.state = '{ActionState.QUEUED}'
           AND NOT EXISTS (SELECT FROM block_replicas c WHERE c.block_id = a.block_id AND c.site_id = a.site_id)"""),
         {"id": request_id},
     )
@@ -129,7 +130,7 @@ def _withdraw_copies(connection: Connection) -> CancelSummary:
     connection.execute(text(REPLICAS))
     connection.execute(text("ANALYZE replicas"))
     unfinished = "SELECT block_id, site_id FROM replicas WHERE NOT is_complete AND NOT is_shared"
-    wishes = _withdraw_wishes(connection, "copy", unfinished, ["dealer", "resubscribe"])
+    wishes = _withdraw_wishes(connection, SubscriptionAction.COPY, unfinished, ["dealer", "resubscribe"])
     connection.execute(text(STILL_WISHED))
     connection.execute(text("ANALYZE still_wished"))
     unowned = block_replica.disown(connection, FORSAKEN, only_incomplete=True)
@@ -138,7 +139,7 @@ def _withdraw_copies(connection: Connection) -> CancelSummary:
     dataset_replica.drop_hollow(connection, "SELECT DISTINCT dataset_id, site_id FROM withdrawn")
     kept = connection.execute(text(KEPT)).scalar_one()
     _cancel_actions(connection)
-    return CancelSummary("copy", wishes, int(kept), 0, unowned - removed, removed)
+    return CancelSummary(RequestKind.COPY, wishes, int(kept), 0, unowned - removed, removed)
 
 
 OF_ACTION = """c.dataset_id = a.dataset_id AND c.site_id = a.site_id
@@ -149,8 +150,8 @@ REPLICAS = f"""
     CREATE TEMPORARY TABLE replicas ON COMMIT DROP AS
     SELECT c.block_id, c.dataset_id, c.site_id, c.is_complete, c.group_id = a.group_id AS is_ours, bool_or(
         EXISTS (
-            SELECT FROM request_actions o JOIN requests q ON q.id = o.request_id AND q.kind = 'copy'
-                AND q.state IN ({sql_list(OPEN_REQUESTS)})
+            SELECT FROM request_actions o JOIN requests q ON q.id = o.request_id AND q.kind = '{RequestKind.COPY}'
+                AND q.state IN {OPEN_REQUESTS}
             WHERE o.state = '{ActionState.QUEUED}' AND o.dataset_id = c.dataset_id AND o.site_id = c.site_id
               AND (o.block_id IS NULL OR o.block_id = c.block_id))
         OR EXISTS (
@@ -158,7 +159,8 @@ REPLICAS = f"""
             WHERE h.dataset_id = c.dataset_id AND h.site_id = c.site_id AND h.request_id IS NULL
               AND (h.plan_id >= a.plan_id OR h.plan_id IN (
                   SELECT s.plan_id FROM files f JOIN subscriptions s ON s.file_id = f.id AND s.site_id = c.site_id
-                      AND s.action = 'copy' AND s.state IN ({ACTIVE}) WHERE f.block_id = c.block_id)))) AS is_shared
+                      AND s.action = '{SubscriptionAction.COPY}' AND s.state IN {ACTIVE}
+                        WHERE f.block_id = c.block_id)))) AS is_shared
     FROM withdrawn a JOIN block_replicas c ON {OF_ACTION}
     GROUP BY c.block_id, c.dataset_id, c.site_id, c.is_complete, c.group_id, a.group_id"""
 """Shared: another open request asks for the block there, or a plugin of the Dealer for its own reasons (by a plan
@@ -167,7 +169,7 @@ since, or by the one whose wishes stand)."""
 STILL_WISHED = f"""
     CREATE TEMPORARY TABLE still_wished ON COMMIT DROP AS
     SELECT DISTINCT b.block_id, b.site_id FROM files_back b
-    JOIN subscriptions s ON s.file_id = b.file_id AND s.site_id = b.site_id AND s.state IN ({ACTIVE})"""
+    JOIN subscriptions s ON s.file_id = b.file_id AND s.site_id = b.site_id AND s.state IN {ACTIVE}"""
 
 HAS_NO_WISH = "NOT EXISTS (SELECT FROM still_wished w WHERE w.block_id = r.block_id AND w.site_id = r.site_id)"
 
@@ -182,7 +184,7 @@ FULLY_WITHDRAWN = f"""
       AND NOT EXISTS (SELECT FROM replicas r
                       WHERE r.dataset_id = a.dataset_id AND r.site_id = a.site_id AND r.is_shared)
       AND NOT EXISTS (SELECT FROM request_actions o JOIN requests q ON q.id = o.request_id
-                          AND q.kind = 'copy' AND q.state IN ({sql_list(OPEN_REQUESTS)})
+                          AND q.kind = '{RequestKind.COPY}' AND q.state IN {OPEN_REQUESTS}
                       WHERE o.dataset_id = a.dataset_id AND o.site_id = a.site_id AND o.block_id IS NULL
                         AND o.state = '{ActionState.QUEUED}')"""
 """Dataset replicas that grew for this request only."""
@@ -195,7 +197,7 @@ KEPT = """
 
 def _give_back(connection: Connection, request_id: int) -> CancelSummary:
     wishes = _withdraw_wishes(
-        connection, "delete", "SELECT block_id, site_id FROM withdrawn", [f"request {request_id}"]
+        connection, SubscriptionAction.DELETE, "SELECT block_id, site_id FROM withdrawn", [f"request {request_id}"]
     )
     given = block_replica.hand_over(
         connection,
@@ -204,7 +206,7 @@ def _give_back(connection: Connection, request_id: int) -> CancelSummary:
     )
     dataset_replica.grow_again(connection, "SELECT dataset_id, site_id FROM withdrawn WHERE was_growing")
     _cancel_actions(connection)
-    return CancelSummary("deletion", wishes, 0, given, 0, 0)
+    return CancelSummary(RequestKind.DELETION, wishes, 0, given, 0, 0)
 
 
 def _withdraw_wishes(connection: Connection, action: str, blocks_sql: str, origins: list[str]) -> int:
@@ -226,9 +228,10 @@ def _withdraw_wishes(connection: Connection, action: str, blocks_sql: str, origi
     connection.execute(text("ANALYZE files_back"))
     return connection.execute(
         text(f"""
-        UPDATE subscriptions s SET state = 'cancelled', hold_reason = NULL, updated_at = now() FROM files_back b
+        UPDATE subscriptions s SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL, updated_at = now()
+        FROM files_back b
         WHERE s.file_id = b.file_id AND s.site_id = b.site_id AND s.action = :action
-          AND s.state IN ({WITHDRAWABLE}) AND s.origin = ANY(CAST(:origins AS text[]))"""),
+          AND s.state IN {WITHDRAWABLE} AND s.origin = ANY(CAST(:origins AS text[]))"""),
         {"action": action, "origins": origins},
     ).rowcount
 

@@ -11,9 +11,10 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.database.words import Words
+from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.inventory.names import item_name
 from dynamo_ops.inventory.site.lookup import KnownSite, find_sites
-from dynamo_ops.inventory.states import sql_list
 from dynamo_ops.request.item import Item, find_group, find_items, load_items
 from dynamo_ops.request.registry import (
     NewRequest,
@@ -24,20 +25,11 @@ from dynamo_ops.request.registry import (
     same_open_request,
 )
 from dynamo_ops.request.registry import list_requests as list_requests
-from dynamo_ops.request.states import (
-    OPEN_REQUESTS,
-    ActionState,
-    RequestEvent,
-    RequestState,
-    sources_of,
-)
+from dynamo_ops.request.states import OPEN_REQUESTS, ActionState, RequestEvent, RequestKind, RequestState, sources_of
 from dynamo_ops.request.unique_quota import check_quotas
 
-NEVER_COPIED = ("invalid", "deleted", "deprecated", "ignored")
+NEVER_COPIED = Words((DatasetStatus.INVALID, DatasetStatus.DELETED, DatasetStatus.DEPRECATED, DatasetStatus.IGNORED))
 """Statuses of datasets of which no copy is made. One that is ``unknown`` may become valid again: it is waited for."""
-
-OPEN = f"({sql_list(OPEN_REQUESTS)})"
-GONE = "(" + ", ".join(f"'{status}'" for status in NEVER_COPIED) + ")"
 
 
 def request_copy(
@@ -74,7 +66,7 @@ def request_copy(
         group_id = find_group(connection, group)
         matching = find_sites(connection, sites)
         _check_copies(found, matching, num_copies, limits)
-        asked = NewRequest("copy", found, sorted(set(sites)), num_copies, group_id, by)
+        asked = NewRequest(RequestKind.COPY, found, sorted(set(sites)), num_copies, group_id, by)
         hold(connection, Lock.REQUESTS)
         same = same_open_request(connection, asked)
         if same is not None:
@@ -139,7 +131,8 @@ def open_requests(database: Database, group: str) -> pl.DataFrame:
                g.name AS "group"
         FROM requests r JOIN groups g ON g.id = r.group_id JOIN request_items i ON i.request_id = r.id
         JOIN datasets d ON d.id = i.dataset_id LEFT JOIN blocks b ON b.id = i.block_id
-        WHERE r.kind = 'copy' AND r.state IN {OPEN} AND g.name = $1 AND d.status NOT IN {GONE}
+        WHERE r.kind = '{RequestKind.COPY}' AND r.state IN {OPEN_REQUESTS} AND g.name = $1
+          AND d.status NOT IN {NEVER_COPIED}
           AND (i.block_id IS NULL OR b.id IS NOT NULL)
         ORDER BY r.created_at, r.id, i.number""",
         (group,),
@@ -167,7 +160,8 @@ def record_plan(connection: Connection, plan_id: int, copies: pl.DataFrame, refu
     connection.execute(
         text(f"""
         UPDATE requests SET state = '{RequestState.ACTIVATED}', updated_at = now()
-        WHERE kind = 'copy' AND state = '{RequestState.NEW}' AND id IN (SELECT request_id FROM planned_copies)""")
+        WHERE kind = '{RequestKind.COPY}' AND state = '{RequestState.NEW}'
+          AND id IN (SELECT request_id FROM planned_copies)""")
     )
     _reject(connection, refused)
     connection.execute(text("DROP TABLE planned_copies"))
@@ -176,7 +170,8 @@ def record_plan(connection: Connection, plan_id: int, copies: pl.DataFrame, refu
 _QUEUE = f"""
     INSERT INTO request_actions AS a (request_id, dataset_id, block_id, site_id, size_bytes, plan_id)
     SELECT p.request_id, p.dataset_id, p.block_id, p.site_id, s.size_bytes, :plan
-    FROM planned_copies p JOIN requests r ON r.id = p.request_id AND r.kind = 'copy' AND r.state IN {OPEN}
+    FROM planned_copies p JOIN requests r ON r.id = p.request_id AND r.kind = '{RequestKind.COPY}'
+      AND r.state IN {OPEN_REQUESTS}
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(b.size_bytes), 0)::bigint AS size_bytes FROM blocks b
         WHERE b.dataset_id = p.dataset_id AND (p.block_id IS NULL OR b.id = p.block_id)) s
@@ -200,8 +195,8 @@ def _reject(connection: Connection, refused: pl.DataFrame) -> None:
         text(f"""
         UPDATE requests r SET state = '{RequestState.REJECTED}', closed_because = f.reason, closed_at = now(),
                updated_at = now()
-        FROM refused_requests f WHERE f.request_id = r.id AND r.kind = 'copy'
-          AND r.state IN ({sql_list(sources_of(RequestEvent.REFUSED))})
+        FROM refused_requests f WHERE f.request_id = r.id AND r.kind = '{RequestKind.COPY}'
+          AND r.state IN {sources_of(RequestEvent.REFUSED)}
           AND r.id NOT IN (SELECT request_id FROM planned_copies) AND NOT EXISTS (
               SELECT FROM request_actions a WHERE a.request_id = r.id AND a.state = '{ActionState.QUEUED}')""")
     )

@@ -12,6 +12,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import insert_frame, select_frame
+from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica.copies import is_block_doomed
 from dynamo_ops.inventory.replica.doomed import (
     IS_LAST_SOURCE,
@@ -83,7 +84,9 @@ def _simple_checks(group: tuple[int, str] | None, *, allow_tape: bool) -> list[t
         )
     if not allow_tape:
         checks.append((f"'{CUSTODIAL}'", "d.is_custodial", {}))
-        checks.append((f"'{ON_TAPE}'", "d.site_id IN (SELECT id FROM sites WHERE storage_type = 'mss')", {}))
+        checks.append(
+            (f"'{ON_TAPE}'", f"d.site_id IN (SELECT id FROM sites WHERE storage_type = '{StorageType.MSS}')", {})
+        )
     return checks
 
 

@@ -25,7 +25,7 @@ from dynamo_ops.request.registry import (
     insert_request,
     same_open_request,
 )
-from dynamo_ops.request.states import ActionState, RequestState
+from dynamo_ops.request.states import ActionState, RequestKind, RequestState
 
 GOING = "(SELECT block_id, dataset_id, site_id FROM doomed WHERE left_out IS NULL)"
 NOTHING = "nothing may be deleted: "
@@ -95,7 +95,9 @@ def request_deletion(
     with database.begin() as connection:
         found, matching = find_items(connection, names), find_sites(connection, sites)
         owner = None if group is None else (find_group(connection, group), group)
-        asked = NewRequest("deletion", found, sorted(set(sites)), None, owner and owner[0], by, now, reason.strip())
+        asked = NewRequest(
+            RequestKind.DELETION, found, sorted(set(sites)), None, owner and owner[0], by, now, reason.strip()
+        )
         hold(connection, Lock.DELETIONS)
         load_items(connection, found)
         load_doomed(connection, [site.id for site in matching])

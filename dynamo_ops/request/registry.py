@@ -16,24 +16,20 @@ from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.base.text import near
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
-from dynamo_ops.database.schema.request import REQUEST_KINDS
 from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS, item_name
-from dynamo_ops.inventory.states import sql_list
 from dynamo_ops.request.item import Item
-from dynamo_ops.request.states import OPEN_REQUESTS, RequestState
+from dynamo_ops.request.states import KEPT_ACTIONS, OPEN_REQUESTS, ActionState, RequestKind, RequestState
 
 TB = 10**12
 SHOWN_ITEMS = 3
 AT = "coalesce(CAST(:at AS timestamptz), now())"
-
-_OPEN = sql_list(OPEN_REQUESTS)
 
 
 @dataclass(frozen=True)
 class NewRequest:
     """What a request asks. ``sites``: names or globs, sorted. ``num_copies`` None: a deletion. ``at`` None: now."""
 
-    kind: str
+    kind: RequestKind
     items: Sequence[Item]
     sites: Sequence[str]
     num_copies: int | None
@@ -45,7 +41,7 @@ class NewRequest:
     @property
     def digest(self) -> str:
         """The same for what asks the same."""
-        parts = [self.kind]
+        parts: list[str] = [self.kind]
         parts += [str(number) for number in (self.num_copies, self.group_id) if number is not None]
         parts += [*self.sites, *sorted(item.key for item in self.items)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -66,7 +62,7 @@ class RequestDetails:
 def same_open_request(connection: Connection, asked: NewRequest) -> int | None:
     """The id of the open request that asks the same, if there is one."""
     found = connection.execute(
-        text(f"SELECT id FROM requests WHERE digest = :digest AND state IN ({_OPEN})"), {"digest": asked.digest}
+        text(f"SELECT id FROM requests WHERE digest = :digest AND state IN {OPEN_REQUESTS}"), {"digest": asked.digest}
     ).scalar()
     return None if found is None else int(found)
 
@@ -86,7 +82,7 @@ def check_open_requests(connection: Connection, by: str, limits: RequestSettings
     if limits is None or limits.max_open_per_user is None:
         return
     number = connection.execute(
-        text(f"SELECT count(*) FROM requests WHERE requested_by = :by AND state IN ({_OPEN})"), {"by": by}
+        text(f"SELECT count(*) FROM requests WHERE requested_by = :by AND state IN {OPEN_REQUESTS}"), {"by": by}
     ).scalar_one()
     if number >= limits.max_open_per_user:
         raise InventoryError(
@@ -171,7 +167,7 @@ def list_requests(
     closed_because. Raises InventoryError for a state, kind or dataset that there is not.
     """
     states = [str(s) for s in OPEN_REQUESTS] if state == "open" else None if state is None else [state]
-    for given, known, what in ((state, [*RequestState, "open"], "state"), (kind, REQUEST_KINDS, "kind")):
+    for given, known, what in ((state, [*RequestState, "open"], "state"), (kind, [*RequestKind], "kind")):
         if given is not None and given not in known:
             raise InventoryError(f"{given!r} is no {what} of a request: these are {', '.join(known)}", **{what: given})
     return database.frame(
@@ -204,7 +200,7 @@ def request_details(database: Database, request_id: int) -> RequestDetails:
             LEFT JOIN {EVER_KNOWN_BLOCKS} b ON b.id = i.block_id WHERE i.request_id = $1 ORDER BY i.number""",
             (request_id,),
         )
-        actions = snapshot.frame(COPIES if rows[0]["kind"] == "copy" else DELETIONS, (request_id,))
+        actions = snapshot.frame(COPIES if rows[0]["kind"] == RequestKind.COPY else DELETIONS, (request_id,))
     return RequestDetails({**rows[0], "items": items["item"].to_list()}, actions)
 
 
@@ -228,11 +224,11 @@ DELETIONS = f"""
     SELECT coalesce(i.item, d.name) AS item, coalesce(s.name, a.site_id::text) AS site, a.state, a.reason,
            count(a.block_id) AS num_blocks, coalesce(sum(k.num_files), 0)::bigint AS num_files,
            coalesce(sum(k.num_files - CASE WHEN c.block_id IS NULL THEN 0 WHEN c.is_complete THEN k.num_files
-                        ELSE n.num_files END) FILTER (WHERE a.state IN ('queued', 'done')), 0)::bigint
+                        ELSE n.num_files END) FILTER (WHERE a.state IN {KEPT_ACTIONS}), 0)::bigint
                AS num_files_done,
            sum(a.size_bytes)::bigint AS size_bytes,
            coalesce(sum(greatest(a.size_bytes - coalesce(c.size_bytes, 0), 0))
-                    FILTER (WHERE a.state IN ('queued', 'done')), 0)::bigint AS done_bytes
+                    FILTER (WHERE a.state IN {KEPT_ACTIONS}), 0)::bigint AS done_bytes
     FROM request_actions a JOIN {EVER_KNOWN_DATASETS} d ON d.id = a.dataset_id
     LEFT JOIN (SELECT i.block_id, {item_name("i")} AS item FROM request_items i
                JOIN {EVER_KNOWN_DATASETS} d ON d.id = i.dataset_id
@@ -240,7 +236,7 @@ DELETIONS = f"""
                WHERE i.request_id = $1 AND i.block_id IS NOT NULL) i
         ON i.block_id = a.block_id
     LEFT JOIN sites s ON s.id = a.site_id LEFT JOIN blocks k ON k.id = a.block_id
-    LEFT JOIN block_replicas c ON c.block_id = a.block_id AND c.site_id = a.site_id AND a.state = 'queued'
+    LEFT JOIN block_replicas c ON c.block_id = a.block_id AND c.site_id = a.site_id AND a.state = '{ActionState.QUEUED}'
     LEFT JOIN LATERAL (SELECT count(*) AS num_files FROM block_replica_files f
                        WHERE f.block_id = c.block_id AND f.site_id = c.site_id) n ON NOT c.is_complete
     WHERE a.request_id = $1 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""

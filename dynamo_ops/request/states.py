@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.states import moved, moved_by
+
+
+class RequestKind(StrEnum):
+    """What is asked for."""
+
+    COPY = "copy"
+    DELETION = "deletion"
 
 
 class RequestState(StrEnum):
@@ -100,9 +108,10 @@ def next_state(state: State, event: StrEnum) -> State:
     return found
 
 
-def sources_of(event: RequestEvent | ActionEvent) -> tuple[StrEnum, ...]:
+def sources_of(event: RequestEvent | ActionEvent) -> Words[StrEnum]:
     """The states that ``event`` moves to another state: what an UPDATE for this event may touch."""
     return moved_by(REQUEST_MOVES if isinstance(event, RequestEvent) else ACTION_MOVES, event)
 
 
-OPEN_REQUESTS = (_R.NEW, _R.ACTIVATED)
+OPEN_REQUESTS = Words((_R.NEW, _R.ACTIVATED))
+KEPT_ACTIONS = Words((_A.QUEUED, _A.DONE))

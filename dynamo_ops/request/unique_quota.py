@@ -14,24 +14,23 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.states import sql_list
-from dynamo_ops.request.states import OPEN_REQUESTS, RequestState
+from dynamo_ops.request.states import OPEN_REQUESTS, RequestKind, RequestState
 
 UNLIMITED = -1
 
-_OPEN = sql_list(OPEN_REQUESTS)
 _BLOCKS_OF_ITEM = "blocks b ON b.dataset_id = i.dataset_id AND (i.block_id IS NULL OR b.id = i.block_id)"
 
 GROUP_BLOCKS = f"""
     SELECT r.group_id, r.block_id FROM block_replicas r WHERE r.group_id IS NOT NULL
     UNION
     SELECT q.group_id, b.id FROM requests q JOIN request_items i ON i.request_id = q.id JOIN {_BLOCKS_OF_ITEM}
-    WHERE q.kind = 'copy' AND q.state IN ({_OPEN})"""
+    WHERE q.kind = '{RequestKind.COPY}' AND q.state IN {OPEN_REQUESTS}"""
 
 USER_BLOCKS = f"""
     SELECT q.requested_by, b.id AS block_id
     FROM requests q JOIN request_items i ON i.request_id = q.id JOIN {_BLOCKS_OF_ITEM}
-    WHERE q.kind = 'copy' AND (q.state IN ({_OPEN}) OR q.state = '{RequestState.COMPLETED}' AND EXISTS (
+    WHERE q.kind = '{RequestKind.COPY}' AND (
+      q.state IN {OPEN_REQUESTS} OR q.state = '{RequestState.COMPLETED}' AND EXISTS (
         SELECT FROM block_replicas r WHERE r.block_id = b.id AND r.group_id = q.group_id))
     GROUP BY q.requested_by, b.id"""
 

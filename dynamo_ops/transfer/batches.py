@@ -17,13 +17,11 @@ from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.fts.job import choose_sid
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
-from dynamo_ops.inventory.states import QUEUED_SUBSCRIPTIONS, sql_list
+from dynamo_ops.inventory.states import QUEUED, Backend, HoldReason, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
 from dynamo_ops.transfer.choice import choose_sources
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 from dynamo_ops.transfer.source_choice import DirectRule, Routes, read_candidates, read_in_flight, read_queue
-
-_QUEUED = sql_list(QUEUED_SUBSCRIPTIONS)
 
 # Nothing that is still being copied there or deleted there. A wish of an urgent activity counts as older than it is, by
 # the head start: it goes first, and yet nothing waits for ever. Destinations in turn.
@@ -39,7 +37,7 @@ QUEUE_SQL = f"""
              row_number() OVER (PARTITION BY s.site_id ORDER BY
                s.created_at - coalesce(h.seconds, 0) * interval '1 second', s.id) AS turn
       FROM subscriptions s LEFT JOIN head_starts h ON h.activity = s.activity
-      WHERE s.action = 'copy' AND s.site_id IN (SELECT id FROM rooms) AND s.state IN ({_QUEUED})
+      WHERE s.action = '{SubscriptionAction.COPY}' AND s.site_id IN (SELECT id FROM rooms) AND s.state IN {QUEUED}
         AND (s.num_attempts = 0 OR s.updated_at <= now() - interval '1 second'
              * least(:backoff * power(2, least(s.num_attempts - 1, 20)), :max_backoff))
         AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
@@ -51,10 +49,11 @@ QUEUE_SQL = f"""
 # A wish that somebody is withdrawing at this moment is left to them.
 CLAIM_SQL = f"""
     WITH free AS (
-      SELECT s.id FROM subscriptions s JOIN chosen c ON c.subscription_id = s.id WHERE s.state IN ({_QUEUED})
+      SELECT s.id FROM subscriptions s JOIN chosen c ON c.subscription_id = s.id WHERE s.state IN {QUEUED}
       FOR UPDATE OF s SKIP LOCKED),
     moved AS (
-      UPDATE subscriptions s SET state = 'inbatch', num_attempts = s.num_attempts + 1, updated_at = now()
+      UPDATE subscriptions s SET state = '{SubscriptionState.INBATCH}', num_attempts = s.num_attempts + 1,
+          updated_at = now()
       FROM free WHERE s.id = free.id RETURNING s.id)
     INSERT INTO claimed SELECT id FROM moved"""
 
@@ -170,10 +169,11 @@ def _refuse(connection: Connection, subscription_ids: list[int]) -> None:
     if subscription_ids:
         connection.execute(
             text(f"""
-            UPDATE subscriptions s SET state = 'held', hold_reason = 'refused', updated_at = now(),
+            UPDATE subscriptions s SET state = '{SubscriptionState.HELD}',
+              hold_reason = '{HoldReason.REFUSED}', updated_at = now(),
                 last_error = 'no site that has the file shares a transfer protocol with the destination'
             FROM files f
-            WHERE s.id = ANY(:ids) AND s.state IN ({_QUEUED}) AND f.id = s.file_id AND NOT EXISTS (
+            WHERE s.id = ANY(:ids) AND s.state IN {QUEUED} AND f.id = s.file_id AND NOT EXISTS (
               SELECT FROM block_replicas r
               WHERE r.block_id = f.block_id AND r.site_id <> s.site_id AND r.site_id NOT IN {READABLE}
                 AND {is_present("f.id", "r")})"""),
@@ -216,9 +216,9 @@ def _record(connection: Connection, transfers: pl.DataFrame, identity: FtsIdenti
     columns = ("batch_id", "subscription_id", "file_index", "source_site_id", "other_source_site_ids", "size_bytes")
     insert_frame(connection, "transfers", numbered.select(columns))
     return PlannedBatches(
-        disk=batches.filter((pl.col("backend") == "fts") & ~pl.col("is_staging"))["id"].to_list(),
+        disk=batches.filter((pl.col("backend") == Backend.FTS) & ~pl.col("is_staging"))["id"].to_list(),
         tape=batches.filter("is_staging")["id"].to_list(),
-        direct=batches.filter(pl.col("backend") == "direct")["id"].to_list(),
+        direct=batches.filter(pl.col("backend") == Backend.DIRECT)["id"].to_list(),
         num_files=transfers.height,
         size_bytes=int(transfers["size_bytes"].sum()),
     )
@@ -234,6 +234,6 @@ def _job(rows: pl.DataFrame, identity: FtsIdentity | None) -> dict[str, Any]:
         "job_id": str(uuid.UUID(sid[:32]) if is_direct or identity is None else identity.job_id(sid)),
         "site_id": rows["site_id"][0],
         "is_staging": rows["is_tape"][0],
-        "backend": "direct" if is_direct else "fts",
+        "backend": Backend.DIRECT if is_direct else Backend.FTS,
         "activity": rows["activity"][0],
     }

@@ -22,7 +22,15 @@ from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
-from dynamo_ops.inventory.states import BATCH_MOVES, LIVE_TRANSFERS, BatchEvent, BatchState, moved_by, sql_list
+from dynamo_ops.inventory.states import (
+    BATCH_MOVES,
+    LIVE_TRANSFERS,
+    Backend,
+    BatchEvent,
+    BatchState,
+    SubscriptionState,
+    moved_by,
+)
 from dynamo_ops.inventory.states import TransferObservation as Seen
 from dynamo_ops.storage.protocol import Storage
 from dynamo_ops.storage.registry import SiteStorage
@@ -33,7 +41,7 @@ from dynamo_ops.transfer.observe import apply_observations
 log = logging.getLogger(__name__)
 
 WITHDRAWN = "no longer wished for"
-_ENDABLE = sql_list(moved_by(BATCH_MOVES, BatchEvent.ENDED))
+_ENDABLE = moved_by(BATCH_MOVES, BatchEvent.ENDED)
 
 
 @dataclass(frozen=True)
@@ -230,7 +238,7 @@ def _read_batch(db: Database, batch_id: int) -> tuple[int, str]:
         ).one_or_none()
     if row is None:
         raise InventoryError(f"there is no transfer batch {batch_id}", batch_id=batch_id)
-    if row.backend != "direct":
+    if row.backend != Backend.DIRECT:
         raise InventoryError(
             f"transfer batch {batch_id} is for {row.backend}, not for direct copies", batch_id=batch_id
         )
@@ -243,14 +251,14 @@ def _read_files(db: Database, batch_id: int, after_index: int, limit: int) -> tu
         rows = connection.execute(
             text(f"""
             SELECT t.id, t.file_index, t.source_site_id, f.lfn, t.size_bytes, f.adler32,
-                   CASE WHEN s.state <> 'inbatch' THEN '{WITHDRAWN}'
+                   CASE WHEN s.state <> '{SubscriptionState.INBATCH}' THEN '{WITHDRAWN}'
                         WHEN b.site_id NOT IN {WRITABLE} THEN 'DESTINATION ' || d.name || ' is not available any more'
                         WHEN t.source_site_id NOT IN {READABLE} THEN 'SOURCE ' || o.name || ' is not available any more'
                         END AS refusal
             FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id
             JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
             JOIN sites d ON d.id = b.site_id JOIN sites o ON o.id = t.source_site_id
-            WHERE t.batch_id = :id AND t.file_index > :after AND t.state IN ({sql_list(LIVE_TRANSFERS)})
+            WHERE t.batch_id = :id AND t.file_index > :after AND t.state IN {LIVE_TRANSFERS}
             ORDER BY t.file_index LIMIT :limit"""),
             {"id": batch_id, "after": after_index, "limit": limit},
         ).all()
@@ -272,8 +280,8 @@ def _finish(db: Database, batch_id: int) -> None:
     with db.begin() as connection:
         connection.execute(
             text(f"""
-            UPDATE transfer_batches b SET state = 'finished', finished_at = now()
-            WHERE b.id = :id AND b.state IN ({_ENDABLE}) AND NOT EXISTS (
-              SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state IN ({sql_list(LIVE_TRANSFERS)}))"""),
+            UPDATE transfer_batches b SET state = '{BatchState.FINISHED}', finished_at = now()
+            WHERE b.id = :id AND b.state IN {_ENDABLE} AND NOT EXISTS (
+              SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state IN {LIVE_TRANSFERS})"""),
             {"id": batch_id},
         )

@@ -13,15 +13,23 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.replica.copies import is_present, is_present_by_join, listed_join
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
-from dynamo_ops.inventory.states import SubscriptionEvent, sources_of, sql_list
+from dynamo_ops.inventory.states import (
+    AUTOMATIC_HOLDS,
+    QUEUED,
+    HoldReason,
+    SubscriptionAction,
+    SubscriptionEvent,
+    SubscriptionState,
+    TransferState,
+    sources_of,
+)
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS
 from dynamo_ops.transfer.source_choice import PAST_SOURCES
 
-_HOLDABLE = "'new', 'retry'"
-_FULFILLABLE = sql_list(tuple(s for s in sources_of(SubscriptionEvent.FULFILLED) if s != "inbatch"))
-_AUTOMATIC = "'no_source', 'site_unavailable', 'all_failed'"
+_FULFILLABLE = Words(s for s in sources_of(SubscriptionEvent.FULFILLED) if s != SubscriptionState.INBATCH)
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,10 @@ def _close_fulfilled(connection: Connection) -> int:
     """Copy wishes for files that the inventory has at the site, unless a deletion of them is still out."""
     return connection.execute(
         text(f"""
-        UPDATE subscriptions s SET state = 'done', hold_reason = NULL, updated_at = now()
+        UPDATE subscriptions s SET state = '{SubscriptionState.DONE}', hold_reason = NULL, updated_at = now()
         FROM files f JOIN block_replicas r ON r.block_id = f.block_id
-        WHERE s.action = 'copy' AND s.state IN ({_FULFILLABLE}) AND f.id = s.file_id AND r.site_id = s.site_id
+        WHERE s.action = '{SubscriptionAction.COPY}' AND s.state IN {_FULFILLABLE} AND f.id = s.file_id
+          AND r.site_id = s.site_id
           AND {is_present("f.id", "r")}
           AND NOT EXISTS (SELECT FROM {OPEN_DELETIONS} d WHERE d.file_id = s.file_id AND d.site_id = s.site_id)
         """)
@@ -64,7 +73,7 @@ REFUSED_SOURCES = f"""(SELECT subscription_id, source_site_id FROM (
       t.subscription_id, t.source_site_id, t.state, t.is_recoverable
     FROM {PAST_SOURCES} t JOIN wishes w ON w.id = t.subscription_id AND w.num_attempts > 0
     ORDER BY t.subscription_id, t.source_site_id, t.id DESC) last
-    WHERE last.state = 'failed' AND last.is_recoverable = false)"""
+    WHERE last.state = '{TransferState.FAILED}' AND last.is_recoverable = false)"""
 
 
 def _judge_copies(connection: Connection) -> None:
@@ -77,7 +86,8 @@ def _judge_copies(connection: Connection) -> None:
         CREATE TEMPORARY TABLE wishes ON COMMIT DROP AS
         SELECT s.id, s.file_id, s.site_id, f.block_id, s.num_attempts
         FROM subscriptions s JOIN files f ON f.id = s.file_id
-        WHERE s.action = 'copy' AND (s.state IN ({_HOLDABLE}) OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}))
+        WHERE s.action = '{SubscriptionAction.COPY}' AND (s.state IN {QUEUED}
+          OR s.state = '{SubscriptionState.HELD}' AND s.hold_reason IN {AUTOMATIC_HOLDS})
         """)
     )
     connection.execute(text("ANALYZE wishes"))
@@ -91,9 +101,9 @@ def _judge_copies(connection: Connection) -> None:
     )
     connection.execute(text("ANALYZE easy"))
     connection.execute(
-        text("""
+        text(f"""
         CREATE TEMPORARY TABLE verdicts ON COMMIT DROP AS
-        SELECT w.id, CASE WHEN NOT e.is_writable THEN 'site_unavailable' END AS reason
+        SELECT w.id, CASE WHEN NOT e.is_writable THEN '{HoldReason.SITE_UNAVAILABLE}' END AS reason
         FROM wishes w JOIN easy e USING (block_id, site_id) WHERE w.num_attempts = 0""")
     )
     connection.execute(
@@ -116,9 +126,9 @@ JUDGE_SQL = f"""
       {listed_join("w.file_id", "r", "p")}
       LEFT JOIN refused x ON x.subscription_id = w.id AND x.source_site_id = r.site_id
       WHERE {is_present_by_join("r", "p")} GROUP BY w.id)
-    SELECT w.id, CASE WHEN h.id IS NULL THEN 'no_source'
-                      WHEN w.site_id NOT IN {WRITABLE} OR h.num_readable = 0 THEN 'site_unavailable'
-                      WHEN h.num_usable = 0 THEN 'all_failed' END AS reason
+    SELECT w.id, CASE WHEN h.id IS NULL THEN '{HoldReason.NO_SOURCE}'
+                      WHEN w.site_id NOT IN {WRITABLE} OR h.num_readable = 0 THEN '{HoldReason.SITE_UNAVAILABLE}'
+                      WHEN h.num_usable = 0 THEN '{HoldReason.ALL_FAILED}' END AS reason
     FROM wishes w LEFT JOIN holders h ON h.id = w.id"""
 
 
@@ -127,9 +137,10 @@ def _judge_deletions(connection: Connection) -> None:
     connection.execute(
         text(f"""
         INSERT INTO verdicts
-        SELECT s.id, CASE WHEN s.site_id NOT IN {WRITABLE} THEN 'site_unavailable' END FROM subscriptions s
-        WHERE s.action = 'delete' AND (s.state IN ({_HOLDABLE})
-                                       OR s.state = 'held' AND s.hold_reason = 'site_unavailable')
+        SELECT s.id, CASE WHEN s.site_id NOT IN {WRITABLE} THEN '{HoldReason.SITE_UNAVAILABLE}' END FROM subscriptions s
+        WHERE s.action = '{SubscriptionAction.DELETE}' AND (s.state IN {QUEUED}
+                                       OR s.state = '{SubscriptionState.HELD}'
+                                         AND s.hold_reason = '{HoldReason.SITE_UNAVAILABLE}')
         """)
     )
     connection.execute(text("ANALYZE verdicts"))
@@ -139,10 +150,12 @@ def _hold(connection: Connection) -> dict[str, int]:
     rows = connection.execute(
         text(f"""
         WITH held AS (
-          UPDATE subscriptions s SET state = 'held', hold_reason = v.reason, updated_at = now() FROM verdicts v
+          UPDATE subscriptions s SET state = '{SubscriptionState.HELD}', hold_reason = v.reason, updated_at = now()
+          FROM verdicts v
           WHERE s.id = v.id AND v.reason IS NOT NULL
-            AND (s.state IN ({_HOLDABLE})
-                 OR s.state = 'held' AND s.hold_reason IN ({_AUTOMATIC}) AND s.hold_reason <> v.reason)
+            AND (s.state IN {QUEUED}
+                 OR s.state = '{SubscriptionState.HELD}' AND s.hold_reason IN {AUTOMATIC_HOLDS}
+                   AND s.hold_reason <> v.reason)
           RETURNING v.reason)
         SELECT reason, count(*) FROM held GROUP BY reason ORDER BY reason""")
     )
@@ -152,7 +165,9 @@ def _hold(connection: Connection) -> dict[str, int]:
 def _release(connection: Connection) -> int:
     return connection.execute(
         text(f"""
-        UPDATE subscriptions s SET state = 'retry', hold_reason = NULL, updated_at = now() FROM verdicts v
-        WHERE s.id = v.id AND v.reason IS NULL AND s.state = 'held'
-          AND (s.hold_reason = 'site_unavailable' OR s.action = 'copy' AND s.hold_reason IN ({_AUTOMATIC}))""")
+        UPDATE subscriptions s SET state = '{SubscriptionState.RETRY}', hold_reason = NULL, updated_at = now()
+        FROM verdicts v
+        WHERE s.id = v.id AND v.reason IS NULL AND s.state = '{SubscriptionState.HELD}'
+          AND (s.hold_reason = '{HoldReason.SITE_UNAVAILABLE}' OR s.action = '{SubscriptionAction.COPY}'
+            AND s.hold_reason IN {AUTOMATIC_HOLDS})""")
     ).rowcount

@@ -14,7 +14,16 @@ from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.fts.client import FtsClient, JobStatus
 from dynamo_ops.inventory import states
 from dynamo_ops.inventory.replica import files as replicas
-from dynamo_ops.inventory.states import SUBSCRIPTION_MOVES, TRANSFER_MOVES, TRANSFER_OUTCOMES, TransferObservation
+from dynamo_ops.inventory.states import (
+    SUBSCRIPTION_MOVES,
+    TRANSFER_MOVES,
+    TRANSFER_OUTCOMES,
+    BatchState,
+    SubscriptionAction,
+    SubscriptionState,
+    TransferObservation,
+    TransferState,
+)
 from dynamo_ops.transfer.observations import BAD_ARRIVAL, OBSERVATIONS, read_observations
 
 log = logging.getLogger(__name__)
@@ -61,9 +70,9 @@ def open_batch_job_ids(
         return [
             str(job_id)
             for job_id in connection.execute(
-                text("""
+                text(f"""
             SELECT job_id FROM transfer_batches
-            WHERE state = 'submitted' AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(:ids))
+            WHERE state = '{BatchState.SUBMITTED}' AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(:ids))
               AND (CAST(:staging AS boolean) IS NULL OR is_staging = :staging) ORDER BY id"""),
                 {"ids": None if batch_ids is None else list(batch_ids), "staging": staging},
             ).scalars()
@@ -99,7 +108,10 @@ def _worth_a_look(db: Database, client: FtsClient, batch_ids: Sequence[int] | No
         young = {
             str(job_id)
             for job_id in connection.execute(
-                text("SELECT job_id FROM transfer_batches WHERE state = 'submitted' AND submitted_at > :since"),
+                text(
+                    f"""SELECT job_id FROM transfer_batches
+                        WHERE state = '{BatchState.SUBMITTED}' AND submitted_at > :since"""
+                ),
                 {"since": young_since},
             ).scalars()
         }
@@ -189,11 +201,12 @@ def _observed_table(connection: Connection, observations: pl.DataFrame) -> None:
         {"wrong": TransferObservation.WRONG_SIZE.value, "finished": TransferObservation.FINISHED.value},
     )
     connection.execute(
-        text("""
+        text(f"""
         UPDATE observed o SET is_recoverable = false FROM transfers t
         WHERE t.id = o.transfer_id AND o.observation = :failed AND o.is_recoverable AND o.reason ~ :bad
           AND (SELECT count(*) FROM transfers p WHERE p.subscription_id = t.subscription_id
-               AND p.source_site_id = t.source_site_id AND p.state = 'failed' AND p.reason ~ :bad) >= :most - 1"""),
+               AND p.source_site_id = t.source_site_id AND p.state = '{TransferState.FAILED}'
+                 AND p.reason ~ :bad) >= :most - 1"""),
         {"failed": TransferObservation.FAILED.value, "bad": BAD_ARRIVAL.pattern, "most": MAX_BAD_ARRIVALS},
     )
 
@@ -223,7 +236,7 @@ def _move_transfers(connection: Connection) -> None:
         WITH updated AS (
           UPDATE transfers t SET state = m.next_state, reason = o.reason, is_recoverable = o.is_recoverable,
             started_at = coalesce(o.started_at, t.started_at),
-            finished_at = CASE WHEN m.next_state IN ({states.sql_list(states.ENDED_TRANSFERS)})
+            finished_at = CASE WHEN m.next_state IN {states.ENDED_TRANSFERS}
                                THEN coalesce(o.finished_at, now()) END
           FROM observed o, ({moves}) AS m (state, observation, next_state)
           WHERE t.id = o.transfer_id AND m.state = t.state AND m.observation = o.observation
@@ -237,20 +250,22 @@ def _move_wishes(connection: Connection) -> None:
     connection.execute(
         text(f"""
         UPDATE subscriptions s SET state = m.next_state, updated_at = now(),
-          hold_reason = CASE WHEN m.next_state = 'held' THEN s.hold_reason END,
-          last_error = CASE WHEN m.next_state = 'done' THEN NULL ELSE coalesce(v.reason, v.state) END
+          hold_reason = CASE WHEN m.next_state = '{SubscriptionState.HELD}' THEN s.hold_reason END,
+          last_error = CASE WHEN m.next_state = '{SubscriptionState.DONE}' THEN NULL
+            ELSE coalesce(v.reason, v.state) END
         FROM moved v, ({_values(wish_moves_frame())}) AS m (transfer_state, state, next_state)
-        WHERE s.id = v.subscription_id AND m.transfer_state = v.state AND m.state = s.state AND s.action = 'copy'""")
+        WHERE s.id = v.subscription_id AND m.transfer_state = v.state AND m.state = s.state
+          AND s.action = '{SubscriptionAction.COPY}'""")
     )
 
 
 def _add_to_replicas(connection: Connection) -> replicas.ReplicaChange:
     """Files that arrived, also those no longer wished for: they are on disk, and a deletion will look for them."""
     connection.execute(
-        text("""
+        text(f"""
         CREATE TEMPORARY TABLE changed ON COMMIT DROP AS
         SELECT DISTINCT s.file_id, s.site_id FROM moved v JOIN subscriptions s ON s.id = v.subscription_id
-        WHERE v.state = 'done'""")
+        WHERE v.state = '{TransferState.DONE}'""")
     )
     change = replicas.arrive(connection)
     connection.execute(text("DROP TABLE changed"))
@@ -261,16 +276,17 @@ def _finish_batches(connection: Connection, job_ids: list[str]) -> int:
     """Finish the batches with no live transfer; returns how many of these jobs remain open."""
     connection.execute(
         text(f"""
-        UPDATE transfer_batches b SET state = 'finished', finished_at = now()
-        WHERE b.job_id = ANY(CAST(:jobs AS uuid[])) AND b.state = 'submitted' AND NOT EXISTS (
+        UPDATE transfer_batches b SET state = '{BatchState.FINISHED}', finished_at = now()
+        WHERE b.job_id = ANY(CAST(:jobs AS uuid[])) AND b.state = '{BatchState.SUBMITTED}' AND NOT EXISTS (
           SELECT FROM transfers t
-          WHERE t.batch_id = b.id AND t.state IN ({states.sql_list(states.LIVE_TRANSFERS)}))"""),
+          WHERE t.batch_id = b.id AND t.state IN {states.LIVE_TRANSFERS})"""),
         {"jobs": job_ids},
     )
     return int(
         connection.execute(
-            text("""
-        SELECT count(*) FROM transfer_batches WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state = 'submitted'"""),
+            text(f"""
+        SELECT count(*) FROM transfer_batches WHERE job_id = ANY(CAST(:jobs AS uuid[]))
+          AND state = '{BatchState.SUBMITTED}'"""),
             {"jobs": job_ids},
         ).scalar_one()
     )

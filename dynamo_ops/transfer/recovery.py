@@ -13,7 +13,14 @@ from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.client import FtsClient
-from dynamo_ops.inventory.states import LIVE_TRANSFERS, sql_list
+from dynamo_ops.inventory.states import (
+    LIVE_TRANSFERS,
+    OPEN_BATCHES,
+    Backend,
+    BatchState,
+    SubscriptionAction,
+    SubscriptionState,
+)
 from dynamo_ops.transfer.submit import close_batch, mark_submitted
 
 
@@ -40,7 +47,10 @@ def recover(db: Database, client: FtsClient | None) -> RecoverSummary:
         planned = {
             str(job_id): batch_id
             for batch_id, job_id in connection.execute(
-                text("SELECT id, job_id FROM transfer_batches WHERE state = 'planned' AND backend = 'fts' ORDER BY id")
+                text(
+                    f"""SELECT id, job_id FROM transfer_batches
+                        WHERE state = '{BatchState.PLANNED}' AND backend = '{Backend.FTS}' ORDER BY id"""
+                )
             )
         }
     statuses = client.job_statuses(list(planned), fields=()) if client and planned else {}
@@ -50,9 +60,9 @@ def recover(db: Database, client: FtsClient | None) -> RecoverSummary:
             mark_submitted(connection, found)
         freed = connection.execute(
             text(f"""
-            UPDATE subscriptions s SET state = 'retry', updated_at = now()
-            WHERE s.action = 'copy' AND s.state = 'inbatch' AND NOT EXISTS (
-              SELECT FROM transfers t WHERE t.subscription_id = s.id AND t.state IN ({sql_list(LIVE_TRANSFERS)}))""")
+            UPDATE subscriptions s SET state = '{SubscriptionState.RETRY}', updated_at = now()
+            WHERE s.action = '{SubscriptionAction.COPY}' AND s.state = '{SubscriptionState.INBATCH}' AND NOT EXISTS (
+              SELECT FROM transfers t WHERE t.subscription_id = s.id AND t.state IN {LIVE_TRANSFERS})""")
         ).rowcount
     unsubmitted = [batch_id for batch_id in planned.values() if batch_id not in found]
     return RecoverSummary(unsubmitted, len(found), freed, cancel_unwanted(db, client) if client else 0)
@@ -62,7 +72,10 @@ def unfinished_direct(db: Database) -> list[int]:
     """Batches of direct copies that were planned and not finished; another run may be at them, which does no harm."""
     with db.begin() as connection:
         rows = connection.execute(
-            text("SELECT id FROM transfer_batches WHERE state = 'planned' AND backend = 'direct' ORDER BY id")
+            text(
+                f"""SELECT id FROM transfer_batches
+                    WHERE state = '{BatchState.PLANNED}' AND backend = '{Backend.DIRECT}' ORDER BY id"""
+            )
         )
         return list(rows.scalars())
 
@@ -86,9 +99,9 @@ def abandon_fts(db: Database) -> int:
     """
     with db.begin() as connection:
         rows = connection.execute(
-            text("""
-            SELECT id, state = 'submitted' FROM transfer_batches
-            WHERE state IN ('planned', 'submitted') AND backend = 'fts' ORDER BY id""")
+            text(f"""
+            SELECT id, state = '{BatchState.SUBMITTED}' FROM transfer_batches
+            WHERE state IN {OPEN_BATCHES} AND backend = '{Backend.FTS}' ORDER BY id""")
         ).all()
     num_open = sum(is_submitted for _, is_submitted in rows)
     if num_open:
@@ -123,9 +136,9 @@ def cancel_unwanted(db: Database, client: FtsClient) -> int:
         job_ids = (
             connection.execute(
                 text(f"""
-            SELECT b.job_id FROM transfer_batches b WHERE b.state = 'submitted' AND NOT EXISTS (
+            SELECT b.job_id FROM transfer_batches b WHERE b.state = '{BatchState.SUBMITTED}' AND NOT EXISTS (
               SELECT FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
-              WHERE t.batch_id = b.id AND s.state = 'inbatch' AND t.state IN ({sql_list(LIVE_TRANSFERS)}))""")
+              WHERE t.batch_id = b.id AND s.state = '{SubscriptionState.INBATCH}' AND t.state IN {LIVE_TRANSFERS})""")
             )
             .scalars()
             .all()
@@ -145,8 +158,8 @@ def cancel_stuck(
     with db.begin() as connection:
         job_ids = (
             connection.execute(
-                text("""
-            SELECT job_id FROM transfer_batches WHERE state = 'submitted' AND backend = 'fts'
+                text(f"""
+            SELECT job_id FROM transfer_batches WHERE state = '{BatchState.SUBMITTED}' AND backend = '{Backend.FTS}'
               AND submitted_at < now() - CASE WHEN is_staging THEN CAST(:staging AS interval)
                                               ELSE CAST(:copying AS interval) END ORDER BY id"""),
                 {"copying": submitted_longer_than, "staging": staging_longer_than},

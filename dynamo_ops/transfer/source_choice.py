@@ -16,8 +16,16 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import select_frame
-from dynamo_ops.inventory.replica.copies import ACTIVE
+from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.site.usable import READABLE
+from dynamo_ops.inventory.states import (
+    ACTIVE,
+    LIVE_TRANSFERS,
+    OPEN_BATCHES,
+    UNSTARTED_TRANSFERS,
+    SubscriptionAction,
+    TransferState,
+)
 from dynamo_ops.transfer.choice import CANDIDATES, IN_FLIGHT
 
 QUEUE = {
@@ -43,7 +51,8 @@ PARTIAL_SQL = f"""
     JOIN block_replica_files p ON p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = q.file_id"""
 DOOMED_SQL = f"""
     SELECT s.file_id, s.site_id FROM subscriptions s
-    WHERE s.action = 'delete' AND s.state IN {ACTIVE} AND s.file_id IN (SELECT file_id FROM queue)"""
+    WHERE s.action = '{SubscriptionAction.DELETE}' AND s.state IN {ACTIVE}
+      AND s.file_id IN (SELECT file_id FROM queue)"""
 
 # Every source that an attempt had: the one chosen, and those that FTS tried after it.
 PAST_SOURCES = """(
@@ -52,16 +61,17 @@ PAST_SOURCES = """(
     CROSS JOIN LATERAL unnest(array_prepend(t.source_site_id, t.other_source_site_ids)) AS o (site_id))"""
 # Sources from which the last attempt failed for good are refused.
 PAST_SQL = f"""
-    SELECT p.subscription_id, p.source_site_id, count(*) FILTER (WHERE p.state = 'failed'),
-           coalesce((array_agg(p.state = 'failed' AND p.is_recoverable IS FALSE ORDER BY p.id DESC))[1], false)::int
+    SELECT p.subscription_id, p.source_site_id, count(*) FILTER (WHERE p.state = '{TransferState.FAILED}'),
+           coalesce((array_agg(p.state = '{TransferState.FAILED}' AND p.is_recoverable IS FALSE
+             ORDER BY p.id DESC))[1], false)::int
     FROM queue q JOIN {PAST_SOURCES} p ON p.subscription_id = q.subscription_id
     WHERE q.num_attempts > 0 GROUP BY p.subscription_id, p.source_site_id"""
 
-IN_FLIGHT_SQL = """
+IN_FLIGHT_SQL = f"""
     SELECT t.source_site_id, b.site_id, count(*),
-           count(*) FILTER (WHERE b.is_staging AND t.state IN ('planned', 'submitted', 'staging'))
+           count(*) FILTER (WHERE b.is_staging AND t.state IN {UNSTARTED_TRANSFERS})
     FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
-    WHERE b.state IN ('planned', 'submitted') AND t.state IN ('planned', 'submitted', 'staging', 'active')
+    WHERE b.state IN {OPEN_BATCHES} AND t.state IN {LIVE_TRANSFERS}
     GROUP BY t.source_site_id, b.site_id"""
 
 
@@ -155,8 +165,8 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
     Tapes are staged by FTS only: no direct copy from them.
     """
     sites = connection.execute(
-        text("""
-        SELECT s.id, s.name, s.storage_type = 'mss', s.status <> 'ready',
+        text(f"""
+        SELECT s.id, s.name, s.storage_type = '{StorageType.MSS}', s.status <> '{SiteStatus.READY}',
                array(SELECT protocol FROM site_endpoints e WHERE e.site_id = s.id) FROM sites s ORDER BY s.id""")
     ).all()
     rows = []

@@ -19,6 +19,7 @@ from dynamo_ops.fts.client import FtsClient
 from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, staging_job, transfer_job
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
+from dynamo_ops.inventory.states import BatchState, HoldReason, SubscriptionState, TransferState
 from dynamo_ops.storage.registry import read_endpoints
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 
@@ -81,12 +82,14 @@ def submit_batch(
         if lock is None:
             return SubmitSummary(batch_id, "", "busy", 0, 0)
         batch = _read(db, batch_id)
-        if batch.state != "planned":
-            return _summary(batch, batch.rows, "found" if batch.state == "submitted" else "ended")
+        if batch.state != BatchState.PLANNED:
+            return _summary(batch, batch.rows, "found" if batch.state == BatchState.SUBMITTED else "ended")
         files, refused = _map(batch, endpoints or all_endpoints(db, limits), limits.protocols)
         if refused:
             _hold(db, refused)
-        withdrawn = {row.transfer_id for row in batch.rows if row.wish_state != "inbatch"} - refused.keys()
+        withdrawn = {
+            row.transfer_id for row in batch.rows if row.wish_state != SubscriptionState.INBATCH
+        } - refused.keys()
         if (withdrawn or not files or not batch.is_available) and client.find_job(str(batch.job_id)) is None:
             wanted = [file for file in files if file.transfer_id not in withdrawn]
             if not wanted or not batch.is_available:
@@ -114,7 +117,7 @@ def _send(
     urgency = replace(settings, priority=settings.priorities.get(batch.activity, settings.priority))
     with db.begin() as connection:
         connection.execute(
-            text("UPDATE transfer_batches SET submitted_at = now() WHERE id = :id AND state = 'planned'"),
+            text(f"UPDATE transfer_batches SET submitted_at = now() WHERE id = :id AND state = '{BatchState.PLANNED}'"),
             {"id": batch.id},
         )
     try:
@@ -136,16 +139,17 @@ def _send(
 def mark_submitted(connection: Connection, jobs: Mapping[int, str]) -> None:
     """FTS has these batches, under these job ids (which are the predicted ones, unless its base id has changed)."""
     connection.execute(
-        text("""
+        text(f"""
         UPDATE transfer_batches b
-        SET state = 'submitted', job_id = j.job_id, submitted_at = coalesce(submitted_at, now())
+        SET state = '{BatchState.SUBMITTED}', job_id = j.job_id, submitted_at = coalesce(submitted_at, now())
         FROM unnest(CAST(:ids AS bigint[]), CAST(:jobs AS uuid[])) AS j (id, job_id)
-        WHERE b.id = j.id AND b.state = 'planned'"""),
+        WHERE b.id = j.id AND b.state = '{BatchState.PLANNED}'"""),
         {"ids": list(jobs), "jobs": list(jobs.values())},
     )
     connection.execute(
-        text("""
-        UPDATE transfers SET state = 'submitted' WHERE batch_id = ANY(:ids) AND state = 'planned'"""),
+        text(f"""
+        UPDATE transfers SET state = '{TransferState.SUBMITTED}' WHERE batch_id = ANY(:ids)
+          AND state = '{TransferState.PLANNED}'"""),
         {"ids": list(jobs)},
     )
 
@@ -157,7 +161,7 @@ def _read(db: Database, batch_id: int) -> _Batch:
             SELECT b.id, b.sid, b.job_id, b.site_id, b.is_staging, b.activity, b.state,
                    coalesce(b.submitted_at < now() - {SETTLED}, true) AS is_settled,
                    b.site_id IN {WRITABLE} AND NOT EXISTS (
-                     SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state = 'planned'
+                     SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state = '{TransferState.PLANNED}'
                        AND t.source_site_id NOT IN {READABLE}) AS is_available
             FROM transfer_batches b WHERE b.id = :id"""),
             {"id": batch_id},
@@ -165,11 +169,12 @@ def _read(db: Database, batch_id: int) -> _Batch:
         if head is None:
             raise InventoryError(f"there is no transfer batch {batch_id}", batch_id=batch_id)
         rows = connection.execute(
-            text("""
+            text(f"""
             SELECT t.id AS transfer_id, t.subscription_id, t.source_site_id, t.other_source_site_ids, f.lfn,
                    f.size_bytes, f.adler32, s.state AS wish_state
             FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
-            WHERE t.batch_id = :id AND t.state NOT IN ('failed', 'cancelled') ORDER BY t.file_index"""),
+            WHERE t.batch_id = :id AND t.state NOT IN ('{TransferState.FAILED}', '{TransferState.CANCELLED}')
+              ORDER BY t.file_index"""),
             {"id": batch_id},
         ).all()
         return _Batch(**head._mapping, rows=list(rows))
@@ -235,8 +240,8 @@ def _drop(db: Database, transfer_ids: set[int]) -> None:
     if transfer_ids:
         with db.begin() as connection:
             connection.execute(
-                text("""
-                UPDATE transfers SET state = 'cancelled', finished_at = now(),
+                text(f"""
+                UPDATE transfers SET state = '{TransferState.CANCELLED}', finished_at = now(),
                   reason = 'not wished for any more, or held, before the submit' WHERE id = ANY(:ids)"""),
                 {"ids": list(transfer_ids)},
             )
@@ -258,15 +263,18 @@ def _hold(db: Database, refused: Mapping[int, str]) -> None:
         given = "unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS x (id, reason)"
         connection.execute(
             text(f"""
-            UPDATE transfers t SET state = 'failed', is_recoverable = false, reason = x.reason, finished_at = now()
+            UPDATE transfers t SET state = '{TransferState.FAILED}', is_recoverable = false,
+              reason = x.reason, finished_at = now()
             FROM {given} WHERE t.id = x.id"""),
             params,
         )
         connection.execute(
             text(f"""
             UPDATE subscriptions s
-            SET state = 'held', hold_reason = 'refused', last_error = x.reason, updated_at = now()
-            FROM {given} JOIN transfers t ON t.id = x.id WHERE s.id = t.subscription_id AND s.state = 'inbatch'"""),
+            SET state = '{SubscriptionState.HELD}', hold_reason = '{HoldReason.REFUSED}',
+              last_error = x.reason, updated_at = now()
+            FROM {given} JOIN transfers t ON t.id = x.id WHERE s.id = t.subscription_id
+              AND s.state = '{SubscriptionState.INBATCH}'"""),
             params,
         )
 
@@ -285,21 +293,22 @@ def close_batch(db: Database, batch_id: int, reason: str) -> None:
     """A batch that was never submitted is cancelled; wishes still in it are queued again."""
     with db.begin() as connection:
         connection.execute(
-            text("""
-            UPDATE subscriptions s SET state = 'retry', last_error = :reason, updated_at = now() FROM transfers t
-            WHERE t.batch_id = :id AND s.id = t.subscription_id AND s.state = 'inbatch'"""),
+            text(f"""
+            UPDATE subscriptions s SET state = '{SubscriptionState.RETRY}', last_error = :reason, updated_at = now()
+            FROM transfers t
+            WHERE t.batch_id = :id AND s.id = t.subscription_id AND s.state = '{SubscriptionState.INBATCH}'"""),
             {"id": batch_id, "reason": reason},
         )
         connection.execute(
-            text("""
-            UPDATE transfers SET state = 'cancelled', reason = :reason, finished_at = now()
-            WHERE batch_id = :id AND state = 'planned'"""),
+            text(f"""
+            UPDATE transfers SET state = '{TransferState.CANCELLED}', reason = :reason, finished_at = now()
+            WHERE batch_id = :id AND state = '{TransferState.PLANNED}'"""),
             {"id": batch_id, "reason": reason},
         )
         connection.execute(
-            text("""
-            UPDATE transfer_batches SET state = 'cancelled', finished_at = now()
-            WHERE id = :id AND state = 'planned'"""),
+            text(f"""
+            UPDATE transfer_batches SET state = '{BatchState.CANCELLED}', finished_at = now()
+            WHERE id = :id AND state = '{BatchState.PLANNED}'"""),
             {"id": batch_id},
         )
 

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.database.schema import file_operations as schema
 from dynamo_ops.inventory import states
 from dynamo_ops.inventory.states import (
     DeletionObservation,
@@ -71,13 +70,6 @@ def test_ended_transfers_stay(state: TransferState, seen: TransferObservation) -
     assert next_state(state, seen) == state
 
 
-def test_enums_are_those_of_the_schema() -> None:
-    assert {s.value for s in SubscriptionState} == set(schema.SUBSCRIPTION_STATES)
-    assert states.sql_list(states.ACTIVE_SUBSCRIPTIONS) in schema.ACTIVE_STATES.replace(
-        "'inbatch', 'retry'", "'inbatch', 'retry'"
-    )
-
-
 def test_every_end_of_an_attempt_is_told_to_the_wish() -> None:
     assert set(states.TRANSFER_OUTCOMES) == set(states.ENDED_TRANSFERS)
     assert set(states.DELETION_OUTCOMES) == set(DeletionObservation)
@@ -92,4 +84,4 @@ def test_sql_moves_are_the_table() -> None:
 
 
 def test_withdrawn_touches_the_active_states() -> None:
-    assert set(states.sources_of(SubscriptionEvent.WITHDRAWN)) == set(states.ACTIVE_SUBSCRIPTIONS)
+    assert set(states.sources_of(SubscriptionEvent.WITHDRAWN)) == set(states.ACTIVE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.database.schema.request import ACTION_STATES, REQUEST_STATES
 from dynamo_ops.request.states import (
     ACTION_MOVES,
     OPEN_REQUESTS,
@@ -19,11 +18,6 @@ from dynamo_ops.request.states import (
 )
 
 CLOSED = set(RequestState) - set(OPEN_REQUESTS)
-
-
-def test_the_states_are_those_of_the_tables() -> None:
-    assert {str(state) for state in RequestState} == set(REQUEST_STATES)
-    assert {str(state) for state in ActionState} == set(ACTION_STATES)
 
 
 def test_what_is_closed_stays_closed() -> None:

@@ -11,6 +11,7 @@ from dynamo_ops.cli.terminal.document import read_document
 from dynamo_ops.cli.terminal.output import JsonOption, database, size
 from dynamo_ops.cli.terminal.tables import count, print_json, print_table
 from dynamo_ops.inventory.catalogue import invalidation
+from dynamo_ops.inventory.kinds import StorageType
 
 ORPHANED = {
     "site": "site",
@@ -98,7 +99,7 @@ def _print(summary: invalidation.InvalidationSummary) -> None:
         return
     typer.echo(f"leaves the inventory: {_counts(summary)}")
     print_table(summary.sites, "Left on the storages as orphans; wishes withdrawn", ORPHANED)
-    tape = int(summary.sites.filter(storage_type="mss")["size_bytes"].sum())
+    tape = int(summary.sites.filter(storage_type=StorageType.MSS)["size_bytes"].sum())
     custodial = int(summary.sites["custodial_bytes"].sum())
     if tape or custodial:
         typer.secho(f"warning: {size(tape)} of it are on tape, {size(custodial)} are custodial", fg="yellow", err=True)

@@ -14,6 +14,7 @@ from dynamo_ops.cli.terminal.tables import cell, count, moment, print_table
 from dynamo_ops.request.cancel import CancelSummary
 from dynamo_ops.request.deletion_request import DeletionAnswer
 from dynamo_ops.request.registry import RequestDetails
+from dynamo_ops.request.states import RequestKind, RequestState
 
 LISTED = {
     "id": "request",
@@ -44,7 +45,7 @@ def print_requests(requests: pl.DataFrame, limit: int) -> None:
     """A table of requests; says so when there may be more."""
     times = pl.when(pl.col("num_asked") > 1).then(pl.format(" ({} times)", "num_asked")).otherwise(pl.lit(""))
     copies = (
-        pl.when(pl.col("kind") == "deletion")
+        pl.when(pl.col("kind") == RequestKind.DELETION)
         .then(pl.lit("-"))
         .when(pl.col("num_copies") == 0)
         .then(pl.lit("each"))
@@ -59,7 +60,7 @@ def print_requests(requests: pl.DataFrame, limit: int) -> None:
 def print_details(details: RequestDetails) -> None:
     """One request in lines, then its actions."""
     request = details.request
-    is_copy = request["kind"] == "copy"
+    is_copy = request["kind"] == RequestKind.COPY
     number = "one at each" if request["num_copies"] == 0 else request["num_copies"]
     typer.echo(f"{request['kind']} request {request['id']}: {request['state']}")
     _line("because", request["closed_because"])
@@ -77,7 +78,7 @@ def print_details(details: RequestDetails) -> None:
             + (f" by {request['closed_by']}" if request["closed_by"] else ""),
         )
     if details.actions.is_empty():
-        if request["state"] == "new":
+        if request["state"] == RequestState.NEW:
             typer.echo("nothing is done for it yet: the next Dealer cycle looks at it")
         return
     outcome = "there" if is_copy else "gone"
@@ -108,7 +109,7 @@ def print_answer(answer: DeletionAnswer) -> None:
     refused = f"{count(_blocks(answer.refused), 'block replica')}, {size(int(answer.refused['size_bytes'].sum()))}"
     if answer.request_id is None:
         typer.echo(f"would be deleted: {accepted}; must stay: {refused}. Nothing was changed")
-    elif answer.state == "rejected":
+    elif answer.state == RequestState.REJECTED:
         typer.echo(f"deletion request {answer.request_id} is rejected: nothing of it may be deleted")
     else:
         typer.echo(f"deletion request {answer.request_id}: deleted are {accepted}; must stay: {refused}")
@@ -126,7 +127,9 @@ def answer_document(answer: DeletionAnswer) -> dict[str, Any]:
 
 def print_cancelled(request_id: int, summary: CancelSummary) -> None:
     """What a cancel withdrew, and what goes on all the same."""
-    wishes = count(summary.num_wishes, "file") + (" no longer wished for" if summary.kind == "copy" else " not deleted")
+    wishes = count(summary.num_wishes, "file") + (
+        " no longer wished for" if summary.kind == RequestKind.COPY else " not deleted"
+    )
     typer.echo(f"{summary.kind} request {request_id} is cancelled: {wishes}")
     if summary.num_given_back:
         typer.echo(f"{_with_verb(summary.num_given_back, 'has its owner', 'have their owner')} again")

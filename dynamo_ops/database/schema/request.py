@@ -17,7 +17,12 @@ from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
 REQUEST_KINDS = ("copy", "deletion")
 REQUEST_STATES = ("new", "activated", "completed", "rejected", "cancelled")
 ACTION_STATES = ("queued", "done", "failed", "refused", "cancelled")
+# For rooms below that of requests. A test holds that the words are those of its enums.
 OPEN_REQUESTS = "state IN ('new', 'activated')"
+NEW_REQUESTS = "state = 'new'"
+COPY_REQUESTS = "kind = 'copy'"
+QUEUED_ACTIONS = "state = 'queued'"
+CANCELLED = "state = 'cancelled'"
 
 
 class Request(Base):
@@ -96,7 +101,7 @@ class RequestAction(Base):
             unique=True,
             postgresql_where=text("block_id IS NOT NULL"),
         ),
-        Index("ix_request_actions_queued", "dataset_id", "site_id", postgresql_where=text("state = 'queued'")),
+        Index("ix_request_actions_queued", "dataset_id", "site_id", postgresql_where=text(QUEUED_ACTIONS)),
     )
 
     id: Mapped[bigint_key]

@@ -12,6 +12,7 @@ import polars as pl
 from dynamo_ops.base.glob import glob_matches
 from dynamo_ops.dealer.engine.config import DealerConfig
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
+from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.policy.partition import Partitions, partition_expr, partition_quota
 
 Flags = npt.NDArray[np.bool_]
@@ -72,7 +73,7 @@ class TargetSites:
 
     def why_no_target(self, place: int) -> str | None:
         """Why the site gets nothing now, in words; None if it is a target."""
-        if self.statuses[place] != "ready":
+        if self.statuses[place] != SiteStatus.READY:
             return f"its status is {self.statuses[place]}"
         if not self.is_named[place]:
             return "target_sites does not name it"
@@ -155,7 +156,7 @@ class TargetSites:
         return tuple(
             f"{name} has no quota for {partition}: nothing is copied there"
             for place, name in enumerate(self.names)
-            if self.statuses[place] == "ready" and self.is_named[place] and not self.is_known[place]
+            if self.statuses[place] == SiteStatus.READY and self.is_named[place] and not self.is_known[place]
         )
 
 

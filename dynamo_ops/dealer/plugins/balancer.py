@@ -16,6 +16,7 @@ from dynamo_ops.dealer.engine.config import TB, checked_settings
 from dynamo_ops.dealer.engine.plugin import PROPOSALS, ProposalContext
 from dynamo_ops.dealer.plugins.proposal import as_proposals, by_replica
 from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.policy.evaluation.attributes import site_table
 from dynamo_ops.policy.partition import partition_expr, partition_quota
 
@@ -182,7 +183,7 @@ def _sites(
 def _num_disk_replicas(frames: InventoryFrames, context: ProposalContext, datasets: pl.DataFrame) -> pl.DataFrame:
     """``dataset_id``, ``num_replicas``: at disk sites, with a block in the partition, and not partial (complete, but
     blocks are lacking); of the datasets that are still somewhere. ``datasets``: ``dataset_id``, ``num_blocks``."""
-    disks = frames.sites.filter(pl.col("storage_type").str.to_lowercase() == "disk")["site_id"]
+    disks = frames.sites.filter(pl.col("storage_type").str.to_lowercase() == StorageType.DISK)["site_id"]
     of_these = frames.block_replicas.lazy().filter(pl.col("dataset_id").is_in(datasets["dataset_id"].implode()))
     replicas = by_replica(
         of_these.with_columns(is_inside=partition_expr(frames, context.partitions, context.partition)),

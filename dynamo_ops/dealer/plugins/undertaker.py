@@ -13,9 +13,9 @@ from dynamo_ops.dealer.engine.plugin import PROPOSALS, ProposalContext
 from dynamo_ops.dealer.plugins.names import site_ids
 from dynamo_ops.dealer.plugins.proposal import REPLICA, as_proposals, count_texts, replica_items, size_texts
 from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.inventory.kinds import SiteStatus
 
 KEY = "plugins.undertaker"
-READY = "ready"
 
 
 class UndertakerSettings(BaseModel):
@@ -48,7 +48,7 @@ class UndertakerPlugin:
         named = site_ids(frames, self.settings.additional_sites, key=f"{KEY}.additional_sites")
         if context.detox is None:
             return empty(PROPOSALS)
-        is_bad = (pl.col("status").str.to_lowercase() != READY) | pl.col("site_id").is_in(named)
+        is_bad = (pl.col("status").str.to_lowercase() != SiteStatus.READY) | pl.col("site_id").is_in(named)
         bad = frames.sites.filter(is_bad)
         items = replica_items(frames, _last_blocks(frames, context.detox.decisions, bad["site_id"]))
         items = items.join(bad.select("site_id", "status"), on="site_id", maintain_order="left")
@@ -59,7 +59,7 @@ class UndertakerPlugin:
 
 def _candidates(frames: InventoryFrames, bad: pl.DataFrame) -> pl.Expr:
     """Sites that are not bad; null where the engine leaves out all bad ones by itself: none of them is ready."""
-    if not (bad["status"].str.to_lowercase() == READY).any():
+    if not (bad["status"].str.to_lowercase() == SiteStatus.READY).any():
         return pl.lit(None, dtype=pl.List(pl.Int64))
     others = frames.sites.join(bad, on="site_id", how="anti").sort("site")["site_id"]
     return pl.lit(others.implode()).first()
@@ -68,7 +68,7 @@ def _candidates(frames: InventoryFrames, bad: pl.DataFrame) -> pl.Expr:
 def _reason() -> pl.Expr:
     is_whole = pl.col("block_ids").is_null()
     what = pl.when(is_whole).then(pl.lit("the dataset")).otherwise(count_texts("num_blocks", "block"))
-    is_named = pl.col("status").str.to_lowercase() == READY
+    is_named = pl.col("status").str.to_lowercase() == SiteStatus.READY
     why = pl.when(is_named).then(pl.lit("to be emptied")).otherwise(pl.format("status {}", "status"))
     size = size_texts("size_bytes")
     return pl.format("only at sites out of service, here {} ({}): {}, {}", "site", why, what, size)

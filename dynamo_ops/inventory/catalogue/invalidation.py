@@ -19,14 +19,15 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
-from dynamo_ops.database.schema.file_operations import LIVE_TRANSFERS
 from dynamo_ops.database.schema.request import OPEN_REQUESTS
 from dynamo_ops.inventory.catalogue.faults import MAX_FAULTS, Faults, near_block, near_dataset
 from dynamo_ops.inventory.catalogue.removal import ITEM_IS_GONE, remove_doomed
+from dynamo_ops.inventory.kinds import CatalogueKind
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.replica.removal import lock_replicas
+from dynamo_ops.inventory.states import LIVE_TRANSFERS, DeletionState, SubscriptionAction, SubscriptionState
 
-KINDS = {"datasets": "dataset", "blocks": "block", "files": "file"}
+KINDS = {f"{kind}s": kind for kind in CatalogueKind}
 """Lists of the document, and what they name."""
 
 NAMED: Mapping[str, Any] = {"kind": pl.String, "place": pl.Int64, "name": pl.String, "dataset": pl.String,
@@ -155,7 +156,9 @@ def _parsed(document: object) -> pl.DataFrame:
     parts = pl.col("name").str.splitn("#", 2).struct
     named = pl.DataFrame(rows, schema={"kind": pl.String, "place": pl.Int64, "name": pl.String}, orient="row")
     named = named.with_columns(dataset=parts.field("field_0"), block=parts.field("field_1"))
-    odd = named.filter((pl.col("kind") == "block") & pl.col("block").fill_null("").eq("") & (pl.col("name") != ""))
+    odd = named.filter(
+        (pl.col("kind") == CatalogueKind.BLOCK) & pl.col("block").fill_null("").eq("") & (pl.col("name") != "")
+    )
     faults.add_all(
         (f"blocks[{place}]", f"{name!r} is not of the form dataset#block")
         for place, name in odd.select("place", "name").iter_rows()
@@ -220,11 +223,11 @@ _NAMED_TABLE = """
                                   is_known boolean DEFAULT false) ON COMMIT DROP"""
 
 _IDENTIFY = (
-    "UPDATE named AS n SET id = d.id FROM datasets AS d WHERE n.kind = 'dataset' AND d.name = n.name",
-    """UPDATE named AS n SET id = b.id FROM datasets AS d JOIN blocks AS b ON b.dataset_id = d.id
-       WHERE n.kind = 'block' AND d.name = n.dataset AND b.name = n.block""",
-    """UPDATE named AS n SET id = f.id FROM files AS f
-       WHERE n.kind = 'file' AND md5(f.lfn)::uuid = md5(n.name)::uuid AND f.lfn = n.name""",
+    f"UPDATE named AS n SET id = d.id FROM datasets AS d WHERE n.kind = '{CatalogueKind.DATASET}' AND d.name = n.name",
+    f"""UPDATE named AS n SET id = b.id FROM datasets AS d JOIN blocks AS b ON b.dataset_id = d.id
+       WHERE n.kind = '{CatalogueKind.BLOCK}' AND d.name = n.dataset AND b.name = n.block""",
+    f"""UPDATE named AS n SET id = f.id FROM files AS f
+       WHERE n.kind = '{CatalogueKind.FILE}' AND md5(f.lfn)::uuid = md5(n.name)::uuid AND f.lfn = n.name""",
     """UPDATE named AS n SET is_known = true FROM invalidations AS i
        WHERE i.kind = n.kind AND md5(i.name)::uuid = md5(n.name)::uuid""",
     "ANALYZE named",
@@ -235,25 +238,26 @@ _UNKNOWN = """
     FROM named WHERE kind = :kind AND id IS NULL AND NOT is_known ORDER BY place"""
 
 _DOOM = (
-    """CREATE TEMPORARY TABLE doomed_datasets ON COMMIT DROP AS
-       SELECT id AS dataset_id, place FROM named WHERE kind = 'dataset' AND id IS NOT NULL""",
+    f"""CREATE TEMPORARY TABLE doomed_datasets ON COMMIT DROP AS
+       SELECT id AS dataset_id, place FROM named WHERE kind = '{CatalogueKind.DATASET}' AND id IS NOT NULL""",
     "ANALYZE doomed_datasets",
-    """CREATE TEMPORARY TABLE doomed_blocks ON COMMIT DROP AS
+    f"""CREATE TEMPORARY TABLE doomed_blocks ON COMMIT DROP AS
        SELECT DISTINCT ON (block_id) block_id, dataset_id, kind, place FROM (
-           SELECT b.id AS block_id, b.dataset_id, 'dataset' AS kind, d.place
+           SELECT b.id AS block_id, b.dataset_id, '{CatalogueKind.DATASET}' AS kind, d.place
            FROM doomed_datasets AS d JOIN blocks AS b USING (dataset_id)
            UNION ALL
            SELECT b.id, b.dataset_id, n.kind, n.place FROM named AS n JOIN blocks AS b ON b.id = n.id
-           WHERE n.kind = 'block') AS found
+           WHERE n.kind = '{CatalogueKind.BLOCK}') AS found
        ORDER BY block_id, kind DESC""",
     "ANALYZE doomed_blocks",
-    """CREATE TEMPORARY TABLE doomed_files ON COMMIT DROP AS
+    f"""CREATE TEMPORARY TABLE doomed_files ON COMMIT DROP AS
        SELECT f.id AS file_id, f.block_id, b.dataset_id, f.size_bytes, b.kind, b.place
        FROM doomed_blocks AS b JOIN files AS f USING (block_id)
        UNION ALL
        SELECT f.id, f.block_id, b.dataset_id, f.size_bytes, n.kind, n.place
        FROM named AS n JOIN files AS f ON f.id = n.id JOIN blocks AS b ON b.id = f.block_id
-       WHERE n.kind = 'file' AND NOT EXISTS (SELECT FROM doomed_blocks AS d WHERE d.block_id = f.block_id)""",
+       WHERE n.kind = '{CatalogueKind.FILE}'
+         AND NOT EXISTS (SELECT FROM doomed_blocks AS d WHERE d.block_id = f.block_id)""",
     "ANALYZE doomed_files",
 )
 
@@ -262,9 +266,9 @@ _LOCKS = """
     WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now()) ORDER BY id"""
 
 # A lock on ``dataset#*`` is one on the dataset, also if that has no block.
-_LOCKABLE = """
+_LOCKABLE = f"""
     SELECT x.kind, x.place, d.name || t.tail FROM (
-        SELECT 'dataset' AS kind, place, dataset_id FROM doomed_datasets
+        SELECT '{CatalogueKind.DATASET}' AS kind, place, dataset_id FROM doomed_datasets
         UNION SELECT kind, min(place), dataset_id FROM doomed_blocks GROUP BY 1, 3
         UNION SELECT kind, min(place), dataset_id FROM doomed_files GROUP BY 1, 3) AS x
     JOIN datasets AS d ON d.id = x.dataset_id CROSS JOIN (VALUES (''), ('#')) AS t (tail)
@@ -278,12 +282,13 @@ _UNDER_WAY = f"""
     SELECT format('%ss[%s]', w.kind, w.place) AS path,
            format('%s of its files are being %s at %s; cancel these wishes (dynamo transfers cancel), or wait until'
                   ' they are done, and invalidate again', count(*),
-                  CASE w.action WHEN 'copy' THEN 'copied' ELSE 'deleted' END, w.site) AS message
+                  CASE w.action WHEN '{SubscriptionAction.COPY}' THEN 'copied' ELSE 'deleted' END, w.site) AS message
     FROM (SELECT f.kind, f.place, s.action, d.name AS site
           FROM doomed_files AS f JOIN subscriptions AS s ON s.file_id = f.file_id JOIN sites AS d ON d.id = s.site_id
-          WHERE s.state = 'inbatch'
-             OR EXISTS (SELECT FROM transfers AS t WHERE t.subscription_id = s.id AND t.{LIVE_TRANSFERS})
-             OR EXISTS (SELECT FROM deletions AS t WHERE t.subscription_id = s.id AND t.state = 'planned')) AS w
+          WHERE s.state = '{SubscriptionState.INBATCH}'
+             OR EXISTS (SELECT FROM transfers AS t WHERE t.subscription_id = s.id AND t.state IN {LIVE_TRANSFERS})
+             OR EXISTS (SELECT FROM deletions AS t
+                        WHERE t.subscription_id = s.id AND t.state = '{DeletionState.PLANNED}')) AS w
     GROUP BY w.kind, w.place, w.action, w.site ORDER BY w.kind, w.place, w.action, w.site"""
 
 _ORPHANED = (
@@ -299,7 +304,7 @@ _COUNTS = """
            count(*) AS num_files, coalesce(sum(size_bytes), 0)::bigint AS size_bytes
     FROM doomed_files"""
 
-_BY_SITE = """
+_BY_SITE = f"""
     WITH files_there AS (
         SELECT site_id, count(DISTINCT block_id) AS num_block_replicas, count(*) AS num_files,
                sum(size_bytes)::bigint AS size_bytes,
@@ -309,10 +314,11 @@ _BY_SITE = """
         FROM orphaned_files JOIN (SELECT file_id, count(*) AS num_sites FROM orphaned_files GROUP BY 1) AS n
             USING (file_id) GROUP BY 1),
     wishes AS (
-        SELECT s.site_id, count(*) FILTER (WHERE s.action = 'copy') AS num_copies,
-               count(*) FILTER (WHERE s.action = 'delete') AS num_deletions
+        SELECT s.site_id, count(*) FILTER (WHERE s.action = '{SubscriptionAction.COPY}') AS num_copies,
+               count(*) FILTER (WHERE s.action = '{SubscriptionAction.DELETE}') AS num_deletions
         FROM doomed_files AS f JOIN subscriptions AS s ON s.file_id = f.file_id
-        WHERE s.state IN ('new', 'retry', 'held') GROUP BY 1)
+        WHERE s.state IN ('{SubscriptionState.NEW}', '{SubscriptionState.RETRY}', '{SubscriptionState.HELD}')
+          GROUP BY 1)
     SELECT d.name, d.storage_type, coalesce(f.num_block_replicas, 0), coalesce(f.num_files, 0),
            coalesce(f.size_bytes, 0), coalesce(f.custodial_bytes, 0), coalesce(f.num_only_files, 0),
            coalesce(f.only_bytes, 0), coalesce(w.num_copies, 0), coalesce(w.num_deletions, 0)
@@ -326,11 +332,12 @@ _REQUESTS = f"""
                             OR coalesce(i.block_id IN (SELECT block_id FROM doomed_blocks), false) AS is_doomed) AS x
     WHERE r.{OPEN_REQUESTS} GROUP BY r.id HAVING bool_or(x.is_doomed) ORDER BY r.id"""
 
-_NOTE = """
+_NOTE = f"""
     INSERT INTO invalidations (kind, name, thing_id, size_bytes, num_files, reason, created_by)
     SELECT n.kind, n.name, n.id, coalesce(d.size_bytes, b.size_bytes, f.size_bytes),
            coalesce(d.num_files, b.num_files, 1), :reason, :by
-    FROM named AS n LEFT JOIN datasets AS d ON n.kind = 'dataset' AND d.id = n.id
-    LEFT JOIN blocks AS b ON n.kind = 'block' AND b.id = n.id LEFT JOIN files AS f ON n.kind = 'file' AND f.id = n.id
+    FROM named AS n LEFT JOIN datasets AS d ON n.kind = '{CatalogueKind.DATASET}' AND d.id = n.id
+    LEFT JOIN blocks AS b ON n.kind = '{CatalogueKind.BLOCK}' AND b.id = n.id
+    LEFT JOIN files AS f ON n.kind = '{CatalogueKind.FILE}' AND f.id = n.id
     WHERE n.id IS NOT NULL ORDER BY n.kind, n.place
     ON CONFLICT (kind, (md5(name)::uuid)) DO NOTHING"""

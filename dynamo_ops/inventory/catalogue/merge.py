@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.catalogue.vanished import VanishedCounts, note_vanished
+from dynamo_ops.inventory.kinds import CatalogueKind, DatasetStatus
 from dynamo_ops.inventory.replica.grown import grow, keep_old_files, lock_replicas
 from dynamo_ops.inventory.staging.pull import Pull, lock_staged, staged_pull
 
@@ -179,13 +180,14 @@ _OF_RUN = "s.run_key = :run_key AND s.source = :source"
 
 _INVALID_FILES = f"""
     CREATE TEMPORARY TABLE invalid_files ON COMMIT DROP AS
-    SELECT s.lfn FROM staged_files AS s JOIN invalidations AS i ON i.kind = 'file' AND i.name = s.lfn WHERE {_OF_RUN}"""
+    SELECT s.lfn FROM staged_files AS s JOIN invalidations AS i ON i.kind = '{CatalogueKind.FILE}'
+      AND i.name = s.lfn WHERE {_OF_RUN}"""
 
 _COUNT_INVALID = f"""
     SELECT (SELECT count(*) FROM staged_datasets AS s JOIN invalidations AS i
-            ON i.kind = 'dataset' AND i.name = s.dataset WHERE {_OF_RUN} AND s.is_listed)
+            ON i.kind = '{CatalogueKind.DATASET}' AND i.name = s.dataset WHERE {_OF_RUN} AND s.is_listed)
          + (SELECT count(*) FROM staged_blocks AS s JOIN invalidations AS i
-            ON i.kind = 'block' AND i.name = s.dataset || '#' || s.block WHERE {_OF_RUN})
+            ON i.kind = '{CatalogueKind.BLOCK}' AND i.name = s.dataset || '#' || s.block WHERE {_OF_RUN})
          + (SELECT count(*) FROM invalid_files)"""
 
 # Columns beside the dataset as it shall be. A row that was not listed repeats what the inventory had at the pull: it
@@ -207,7 +209,7 @@ _TOLD_DATASETS = f"""
            s.has_details AND NOT k.is_known AS is_lost, o.dataset_id IS NULL AS is_untold,
            CASE WHEN k.wins THEN s.status ELSE d.status END AS status,
            CASE WHEN k.wins THEN s.is_open WHEN o.is_open IS NOT NULL THEN o.is_open
-                WHEN k.is_known THEN d.status = 'production' ELSE d.is_open END AS is_open,
+                WHEN k.is_known THEN d.status = '{DatasetStatus.PRODUCTION}' ELSE d.is_open END AS is_open,
            CASE WHEN k.wins THEN s.last_update_at ELSE d.last_update_at END AS last_update_at,
            CASE WHEN k.wins AND s.is_listed THEN :until ELSE o.state_until END AS state_until,
            CASE WHEN k.names_release THEN s.software_release ELSE d.software_release END AS software_release,
@@ -226,7 +228,7 @@ _TOLD_DATASETS = f"""
                         (s.last_update_at, s.software_release) >=
                         (coalesce(o.release_at, '-infinity'), d.software_release)) AS names_release) AS k
     WHERE {_OF_RUN} AND s.dataset IS NOT NULL
-      AND NOT EXISTS (SELECT FROM invalidations AS i WHERE i.kind = 'dataset' AND i.name = s.dataset)
+      AND NOT EXISTS (SELECT FROM invalidations AS i WHERE i.kind = '{CatalogueKind.DATASET}' AND i.name = s.dataset)
     ORDER BY s.dataset, s.is_listed DESC, s.last_update_at DESC NULLS LAST, s.id DESC"""
 
 _INSERT_DATASETS = """
@@ -245,7 +247,8 @@ _TOLD_BLOCKS = f"""
     FROM staged_blocks AS s JOIN told_datasets AS t ON t.dataset = s.dataset
     LEFT JOIN blocks AS b ON b.dataset_id = t.id AND b.name = s.block
     WHERE {_OF_RUN} AND s.block IS NOT NULL
-      AND NOT EXISTS (SELECT FROM invalidations AS i WHERE i.kind = 'block' AND i.name = s.dataset || '#' || s.block)
+      AND NOT EXISTS (SELECT FROM invalidations AS i WHERE i.kind = '{CatalogueKind.BLOCK}'
+        AND i.name = s.dataset || '#' || s.block)
     ORDER BY t.id, s.block, s.last_update_at DESC NULLS LAST, s.is_open, s.id DESC"""
 
 _CHANGE_BLOCKS = """
@@ -285,7 +288,7 @@ _FILE_CHANGES = f"""
     FULL JOIN (SELECT f.id, f.block_id, f.lfn, f.adler32, f.size_bytes
                FROM told_blocks AS b JOIN files AS f ON f.block_id = b.id WHERE NOT b.is_new) AS f
     ON f.block_id = s.block_id AND f.lfn = s.lfn
-    LEFT JOIN vanished AS v ON v.kind = 'file' AND v.name = f.lfn
+    LEFT JOIN vanished AS v ON v.kind = '{CatalogueKind.FILE}' AND v.name = f.lfn
     WHERE CASE WHEN f.id IS NULL THEN s.is_valid
                ELSE s.lfn IS NULL OR NOT s.is_valid OR v.id IS NOT NULL
                     OR (f.adler32 IS NULL AND s.adler32 IS NOT NULL AND f.size_bytes = s.size_bytes) END"""

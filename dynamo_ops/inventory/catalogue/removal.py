@@ -11,7 +11,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.locks import Lock, hold
-from dynamo_ops.database.schema.request import OPEN_REQUESTS
+from dynamo_ops.database.schema.request import CANCELLED, OPEN_REQUESTS, QUEUED_ACTIONS
+from dynamo_ops.inventory.kinds import CatalogueKind
 from dynamo_ops.inventory.replica import removal as replica_removal
 
 ITEM_IS_GONE = """(NOT EXISTS (SELECT FROM datasets AS d WHERE d.id = i.dataset_id)
@@ -60,13 +61,13 @@ _WISHES = (
 )
 
 _VANISHED = (
-    """DELETE FROM vanished AS v USING doomed_files AS d JOIN files AS f ON f.id = d.file_id
-       WHERE v.kind = 'file' AND md5(v.name)::uuid = md5(f.lfn)::uuid""",
-    """DELETE FROM vanished AS v USING doomed_blocks AS x JOIN blocks AS b ON b.id = x.block_id
+    f"""DELETE FROM vanished AS v USING doomed_files AS d JOIN files AS f ON f.id = d.file_id
+       WHERE v.kind = '{CatalogueKind.FILE}' AND md5(v.name)::uuid = md5(f.lfn)::uuid""",
+    f"""DELETE FROM vanished AS v USING doomed_blocks AS x JOIN blocks AS b ON b.id = x.block_id
            JOIN datasets AS d ON d.id = b.dataset_id
-       WHERE v.kind = 'block' AND md5(v.name)::uuid = md5(d.name || '#' || b.name)::uuid""",
-    """DELETE FROM vanished AS v USING doomed_datasets AS x JOIN datasets AS d ON d.id = x.dataset_id
-       WHERE v.kind = 'dataset' AND md5(v.name)::uuid = md5(d.name)::uuid""",
+       WHERE v.kind = '{CatalogueKind.BLOCK}' AND md5(v.name)::uuid = md5(d.name || '#' || b.name)::uuid""",
+    f"""DELETE FROM vanished AS v USING doomed_datasets AS x JOIN datasets AS d ON d.id = x.dataset_id
+       WHERE v.kind = '{CatalogueKind.DATASET}' AND md5(v.name)::uuid = md5(d.name)::uuid""",
 )
 
 _REMOVE = (
@@ -95,10 +96,10 @@ _COUNT_AGAIN = (
 )
 
 _REQUESTS = (
-    """UPDATE request_actions AS a SET state = 'cancelled', reason = :because, updated_at = now()
-       WHERE a.state = 'queued' AND (a.dataset_id IN (SELECT dataset_id FROM doomed_datasets)
-                                     OR a.block_id IN (SELECT block_id FROM doomed_blocks))""",
-    f"""UPDATE requests AS r SET state = 'cancelled', closed_by = :by, closed_because = :because, closed_at = now(),
+    f"""UPDATE request_actions AS a SET {CANCELLED}, reason = :because, updated_at = now()
+       WHERE a.{QUEUED_ACTIONS} AND (a.dataset_id IN (SELECT dataset_id FROM doomed_datasets)
+                                      OR a.block_id IN (SELECT block_id FROM doomed_blocks))""",
+    f"""UPDATE requests AS r SET {CANCELLED}, closed_by = :by, closed_because = :because, closed_at = now(),
             updated_at = now()
         WHERE r.{OPEN_REQUESTS} AND EXISTS (
             SELECT FROM request_items AS i WHERE i.request_id = r.id HAVING bool_and({ITEM_IS_GONE}))""",

@@ -17,8 +17,9 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.kinds import CatalogueKind
 
-KINDS = ("dataset", "block", "file")
+KINDS = tuple(CatalogueKind)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def vanished(db: Database, kind: str | None = None, source: str | None = None) -
     return db.frame(
         "SELECT kind, name, source, size_bytes, vanished_at FROM vanished"
         " WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR source = $2)"
-        " ORDER BY array_position(ARRAY['dataset', 'block', 'file'], kind), name",
+        f" ORDER BY array_position(ARRAY{[kind.value for kind in KINDS]}, kind), name",
         (kind, source),
     )
 
@@ -73,60 +74,63 @@ _DATASETS = """
     FROM dataset_sources AS o JOIN datasets AS d ON d.id = o.dataset_id JOIN source_states AS s ON s.source = o.source
     WHERE o.source = :source AND (:is_full OR o.dataset_id IN (SELECT id FROM told_datasets))"""
 
-_DATASETS_AGAIN = """
+_DATASETS_AGAIN = f"""
     DELETE FROM vanished AS v USING known_datasets AS d
-    WHERE v.kind = 'dataset' AND v.name = d.name AND NOT d.has_vanished"""
+    WHERE v.kind = '{CatalogueKind.DATASET}' AND v.name = d.name AND NOT d.has_vanished"""
 
-_BLOCKS_AGAIN = """
+_BLOCKS_AGAIN = f"""
     DELETE FROM vanished AS v USING told_blocks AS b
-    WHERE v.kind = 'block' AND v.name = b.dataset || '#' || b.block AND b.compares"""
+    WHERE v.kind = '{CatalogueKind.BLOCK}' AND v.name = b.dataset || '#' || b.block AND b.compares"""
 
-_FILES_AGAIN = """
+_FILES_AGAIN = f"""
     DELETE FROM vanished AS v USING file_changes AS c JOIN told_blocks AS b ON b.id = c.block_id
-    WHERE v.kind = 'file' AND v.name = c.lfn AND c.file_id IS NOT NULL AND c.is_valid AND b.compares"""
+    WHERE v.kind = '{CatalogueKind.FILE}' AND v.name = c.lfn AND c.file_id IS NOT NULL AND c.is_valid AND b.compares"""
 
-_LACKING_DATASETS = """
+_LACKING_DATASETS = f"""
     INSERT INTO vanished (source, kind, name, size_bytes)
-    SELECT :source, 'dataset', name, size_bytes FROM known_datasets WHERE has_vanished ORDER BY name
+    SELECT :source, '{CatalogueKind.DATASET}', name, size_bytes FROM known_datasets WHERE has_vanished ORDER BY name
     ON CONFLICT DO NOTHING"""
 
-_LACKING_BLOCKS = """
+_LACKING_BLOCKS = f"""
     INSERT INTO vanished (source, kind, name, size_bytes)
-    SELECT :source, 'block', t.dataset || '#' || b.name, b.size_bytes
+    SELECT :source, '{CatalogueKind.BLOCK}', t.dataset || '#' || b.name, b.size_bytes
     FROM told_datasets AS t JOIN blocks AS b ON b.dataset_id = t.id LEFT JOIN told_blocks AS told ON told.id = b.id
     WHERE CASE WHEN told.id IS NULL THEN t.compares ELSE t.is_stale AND told.is_new END
-      AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = 'dataset' AND v.name = t.dataset)
+      AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = '{CatalogueKind.DATASET}' AND v.name = t.dataset)
     ORDER BY t.dataset, b.name
     ON CONFLICT DO NOTHING"""
 
-_LACKING_FILES = """
+_LACKING_FILES = f"""
     INSERT INTO vanished (source, kind, name, size_bytes)
-    SELECT :source, 'file', f.lfn, f.size_bytes
+    SELECT :source, '{CatalogueKind.FILE}', f.lfn, f.size_bytes
     FROM (SELECT c.file_id, c.block_id FROM file_changes AS c JOIN told_blocks AS b ON b.id = c.block_id
           WHERE b.compares AND c.file_id IS NOT NULL AND (c.lfn IS NULL OR NOT c.is_valid)
           UNION ALL
           SELECT n.id, n.block_id FROM new_files AS n JOIN told_blocks AS b ON b.id = n.block_id WHERE b.is_stale)
          AS lacking
     JOIN files AS f ON f.id = lacking.file_id JOIN told_blocks AS b ON b.id = lacking.block_id
-    WHERE NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = 'dataset' AND v.name = b.dataset)
-      AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = 'block' AND v.name = b.dataset || '#' || b.block)
+    WHERE NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = '{CatalogueKind.DATASET}' AND v.name = b.dataset)
+      AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = '{CatalogueKind.BLOCK}'
+        AND v.name = b.dataset || '#' || b.block)
     ON CONFLICT DO NOTHING"""
 
-_DROP_BLOCKS_INSIDE = """
+_DROP_BLOCKS_INSIDE = f"""
     DELETE FROM vanished AS v USING vanished AS whole, datasets AS d, blocks AS b
-    WHERE whole.kind = 'dataset' AND d.name = whole.name AND b.dataset_id = d.id
-      AND v.kind = 'block' AND v.name = d.name || '#' || b.name"""
+    WHERE whole.kind = '{CatalogueKind.DATASET}' AND d.name = whole.name AND b.dataset_id = d.id
+      AND v.kind = '{CatalogueKind.BLOCK}' AND v.name = d.name || '#' || b.name"""
 
-_DROP_FILES_INSIDE = """
+_DROP_FILES_INSIDE = f"""
     DELETE FROM vanished AS v USING files AS f, blocks AS b, datasets AS d
-    WHERE v.kind = 'file' AND md5(f.lfn)::uuid = md5(v.name)::uuid AND b.id = f.block_id AND d.id = b.dataset_id
-      AND (EXISTS (SELECT FROM vanished AS w WHERE w.kind = 'dataset' AND w.name = d.name)
-           OR EXISTS (SELECT FROM vanished AS w WHERE w.kind = 'block' AND w.name = d.name || '#' || b.name))"""
+    WHERE v.kind = '{CatalogueKind.FILE}' AND md5(f.lfn)::uuid = md5(v.name)::uuid AND b.id = f.block_id
+      AND d.id = b.dataset_id
+      AND (EXISTS (SELECT FROM vanished AS w WHERE w.kind = '{CatalogueKind.DATASET}' AND w.name = d.name)
+           OR EXISTS (SELECT FROM vanished AS w WHERE w.kind = '{CatalogueKind.BLOCK}'
+             AND w.name = d.name || '#' || b.name))"""
 
-_SIZES_OF_DATASETS = """
+_SIZES_OF_DATASETS = f"""
     UPDATE vanished AS v SET size_bytes = d.size_bytes FROM told_datasets AS t JOIN datasets AS d ON d.id = t.id
-    WHERE v.kind = 'dataset' AND v.name = t.dataset AND v.size_bytes <> d.size_bytes"""
+    WHERE v.kind = '{CatalogueKind.DATASET}' AND v.name = t.dataset AND v.size_bytes <> d.size_bytes"""
 
-_SIZES_OF_BLOCKS = """
+_SIZES_OF_BLOCKS = f"""
     UPDATE vanished AS v SET size_bytes = b.size_bytes FROM told_blocks AS t JOIN blocks AS b ON b.id = t.id
-    WHERE v.kind = 'block' AND v.name = t.dataset || '#' || t.block AND v.size_bytes <> b.size_bytes"""
+    WHERE v.kind = '{CatalogueKind.BLOCK}' AND v.name = t.dataset || '#' || t.block AND v.size_bytes <> b.size_bytes"""

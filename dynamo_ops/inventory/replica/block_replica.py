@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, sql_list
+from dynamo_ops.inventory.states import ACTIVE
 
 COLUMNS = "block_id, site_id, dataset_id, group_id, is_complete, is_custodial, size_bytes, last_update_at"
 
@@ -145,7 +145,7 @@ DROP_EMPTY = f"""
                    AND EXISTS (SELECT FROM files AS file WHERE file.block_id = replica.block_id))
           AND NOT EXISTS (SELECT FROM files AS file JOIN subscriptions AS subscription
                               ON subscription.file_id = file.id AND subscription.site_id = candidate.site_id
-                              AND subscription.state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)})
+                              AND subscription.state IN {ACTIVE}
                           WHERE file.block_id = candidate.block_id)
         RETURNING replica.dataset_id, replica.site_id)
     SELECT dataset_id, site_id, count(*) AS num_blocks FROM dropped GROUP BY dataset_id, site_id"""

@@ -6,9 +6,7 @@ file is there.
 
 from __future__ import annotations
 
-from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, sql_list
-
-ACTIVE = f"({sql_list(ACTIVE_SUBSCRIPTIONS)})"
+from dynamo_ops.inventory.states import ACTIVE, UNHELD, HoldReason, SubscriptionAction, SubscriptionState
 
 
 def is_present(file_id: str, replica: str) -> str:
@@ -40,27 +38,29 @@ def has_no_file(replica: str) -> str:
 def is_doomed(file_id: str, site_id: str) -> str:
     """A deletion of the file at the site is subscribed and not done: as good as gone."""
     return f"""EXISTS (SELECT FROM subscriptions AS deletion WHERE deletion.file_id = {file_id}
-        AND deletion.site_id = {site_id} AND deletion.action = 'delete' AND deletion.state IN {ACTIVE})"""
+        AND deletion.site_id = {site_id} AND deletion.action = '{SubscriptionAction.DELETE}'
+          AND deletion.state IN {ACTIVE})"""
 
 
 def is_block_doomed(block_id: str, site_id: str) -> str:
     """A deletion of some file of the block at the site is subscribed and not done."""
     return f"""EXISTS (SELECT FROM files AS file JOIN subscriptions AS deletion ON deletion.file_id = file.id
-        AND deletion.site_id = {site_id} AND deletion.action = 'delete' AND deletion.state IN {ACTIVE}
+        AND deletion.site_id = {site_id} AND deletion.action = '{SubscriptionAction.DELETE}'
+          AND deletion.state IN {ACTIVE}
         WHERE file.block_id = {block_id})"""
 
 
 def is_block_awaited(block_id: str, site_id: str) -> str:
     """A copy of some file of the block to the site is subscribed and not done."""
     return f"""EXISTS (SELECT FROM files AS file JOIN subscriptions AS copy ON copy.file_id = file.id
-        AND copy.site_id = {site_id} AND copy.action = 'copy' AND copy.state IN {ACTIVE}
+        AND copy.site_id = {site_id} AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE}
         WHERE file.block_id = {block_id})"""
 
 
 def is_awaited_elsewhere(block_id: str, site_id: str) -> str:
     """A copy of some file of the block to another site is subscribed and not done."""
     return f"""EXISTS (SELECT FROM files AS file JOIN subscriptions AS copy ON copy.file_id = file.id
-        AND copy.action = 'copy' AND copy.state IN {ACTIVE} AND copy.site_id <> {site_id}
+        AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE} AND copy.site_id <> {site_id}
         WHERE file.block_id = {block_id})"""
 
 
@@ -68,8 +68,9 @@ def is_last_source(file_id: str, site_id: str) -> str:
     """A copy of the file to another site is subscribed and may be made, and no other site has the file for good."""
     return f"""(EXISTS (
         SELECT FROM subscriptions AS copy WHERE copy.file_id = {file_id} AND copy.site_id <> {site_id}
-          AND copy.action = 'copy' AND (copy.state IN ('new', 'inbatch', 'retry')
-            OR copy.state = 'held' AND copy.hold_reason IN ('site_unavailable', 'operator')))
+          AND copy.action = '{SubscriptionAction.COPY}' AND (copy.state IN {UNHELD}
+            OR copy.state = '{SubscriptionState.HELD}'
+              AND copy.hold_reason IN ('{HoldReason.SITE_UNAVAILABLE}', '{HoldReason.OPERATOR}')))
       AND NOT EXISTS (
         SELECT FROM files AS file JOIN block_replicas AS other
             ON other.block_id = file.block_id AND other.site_id <> {site_id}

@@ -17,7 +17,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site.lookup import find_site
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
-from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, sql_list
+from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, OPEN_BATCHES, SubscriptionAction, SubscriptionState
 
 
 @dataclass(frozen=True)
@@ -130,16 +130,17 @@ def site_states(db: Database) -> pl.DataFrame:
                  CASE WHEN bool_and(ends_at IS NOT NULL) THEN max(ends_at) END AS until
           FROM site_downtimes WHERE begins_at <= now() AND (ends_at IS NULL OR ends_at > now()) GROUP BY site_id),
         wishes AS (
-          SELECT s.site_id, count(*) FILTER (WHERE s.action = 'copy') AS num_copies,
-                 sum(f.size_bytes) FILTER (WHERE s.action = 'copy')::bigint AS bytes,
-                 count(*) FILTER (WHERE s.action = 'copy' AND s.state = 'held') AS num_held,
-                 count(*) FILTER (WHERE s.action = 'delete') AS num_deletions
+          SELECT s.site_id, count(*) FILTER (WHERE s.action = '{SubscriptionAction.COPY}') AS num_copies,
+                 sum(f.size_bytes) FILTER (WHERE s.action = '{SubscriptionAction.COPY}')::bigint AS bytes,
+                 count(*) FILTER (WHERE s.action = '{SubscriptionAction.COPY}'
+                   AND s.state = '{SubscriptionState.HELD}') AS num_held,
+                 count(*) FILTER (WHERE s.action = '{SubscriptionAction.DELETE}') AS num_deletions
           FROM subscriptions s JOIN files f ON f.id = s.file_id
-          WHERE s.state IN ({sql_list(ACTIVE_SUBSCRIPTIONS)}) GROUP BY s.site_id),
+          WHERE s.state IN {ACTIVE} GROUP BY s.site_id),
         reads AS (
           SELECT t.source_site_id AS site_id, count(*) AS num_files, sum(t.size_bytes)::bigint AS bytes
           FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
-          WHERE b.state IN ('planned', 'submitted') AND t.state IN ('planned', 'submitted', 'staging', 'active')
+          WHERE b.state IN {OPEN_BATCHES} AND t.state IN {LIVE_TRANSFERS}
           GROUP BY 1)
         SELECT d.name AS site, d.storage_type, d.status,
                CASE WHEN t.source <> '{NO_SOURCE}' THEN t.told_status END AS told_status,

@@ -6,6 +6,7 @@ site the status that follows from what its source tells.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,9 +18,10 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE, apply_statuses
 
-STATUSES = ("ready", "waitroom", "morgue")
+STATUSES = (SiteStatus.READY, SiteStatus.WAITROOM, SiteStatus.MORGUE)
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,14 @@ def _warnings(status: str, told: str | None, source: str | None) -> tuple[str, .
     return (f"source {source!r} says {told}: {_DOUBTFUL[status, told]}",)
 
 
-_DOUBTFUL = {
-    ("ready", "morgue"): "data will be placed at a site that may be given up",
-    ("ready", "waitroom"): "data will be placed at, and deleted from, a site that may be broken",
-    ("ready", "unknown"): "data will be placed at a site that its source does not list, or knows nothing of",
-    ("morgue", "ready"): "what only this site has will be copied away, and nothing placed there",
+_DOUBTFUL: Mapping[tuple[str, str], str] = {
+    (SiteStatus.READY, SiteStatus.MORGUE): "data will be placed at a site that may be given up",
+    (SiteStatus.READY, SiteStatus.WAITROOM): "data will be placed at, and deleted from, a site that may be broken",
+    (
+        SiteStatus.READY,
+        SiteStatus.UNKNOWN,
+    ): "data will be placed at a site that its source does not list, or knows nothing of",
+    (SiteStatus.MORGUE, SiteStatus.READY): "what only this site has will be copied away, and nothing placed there",
 }
 
 # What the site is by itself must be known when the override is over, also of a site that no source has told of.

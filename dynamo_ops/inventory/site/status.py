@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.settings import SiteStatusSettings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.kinds import READABLE_STATUSES, SiteStatus
 from dynamo_ops.inventory.staging.merging import new_and_changed
 from dynamo_ops.inventory.staging.pull import staged_pull
 
@@ -100,10 +101,10 @@ _SITES_OF_RUN = """
     WHERE run_key = :run_key AND source = :source AND site IS NOT NULL
     ORDER BY site, id DESC"""
 
-_LOSE_SITES = """
-    UPDATE site_sources AS o SET told_status = 'unknown', told_since_at = now(), told_last_at = now()
+_LOSE_SITES = f"""
+    UPDATE site_sources AS o SET told_status = '{SiteStatus.UNKNOWN}', told_since_at = now(), told_last_at = now()
     FROM sites AS s
-    WHERE o.site_id = s.id AND o.source = :source AND o.told_status IS DISTINCT FROM 'unknown'
+    WHERE o.site_id = s.id AND o.source = :source AND o.told_status IS DISTINCT FROM '{SiteStatus.UNKNOWN}'
       AND NOT EXISTS (SELECT FROM merged_sites AS m WHERE m.site = s.name)"""
 
 _UPSERT_SITES = """
@@ -130,12 +131,13 @@ _APPLY_STATUSES = f"""
     FROM (SELECT s.id, coalesce(
                      (SELECT o.status FROM site_overrides AS o WHERE o.site_id = s.id AND {OVERRIDE_IN_FORCE}
                       ORDER BY o.id DESC LIMIT 1),
-                     CASE WHEN t.told_status IN ('unknown', 'waitroom') OR t.told_since_at IS NULL
+                     CASE WHEN t.told_status IN ('{SiteStatus.UNKNOWN}', '{SiteStatus.WAITROOM}')
+                       OR t.told_since_at IS NULL
                                OR t.told_last_at - t.told_since_at >= make_interval(secs => :stable_h * 3600)
                                OR t.told_status = s.status
                                   AND NOT EXISTS (SELECT FROM site_overrides AS o
                                                   WHERE o.site_id = s.id AND o.ends_at > t.told_since_at)
-                          THEN t.told_status ELSE 'waitroom' END) AS status
+                          THEN t.told_status ELSE '{SiteStatus.WAITROOM}' END) AS status
           FROM sites AS s LEFT JOIN site_sources AS t ON t.site_id = s.id) AS n
     WHERE n.id = s.id AND n.status IS NOT NULL AND n.status <> s.status"""
 
@@ -144,10 +146,10 @@ _COUNT = f"""
             WHERE (s.storage_type, s.status) IS DISTINCT FROM (b.storage_type, b.status)
               AND s.name IN (SELECT site FROM merged_sites)),
            (SELECT count(*) FROM sites_before AS b JOIN site_sources AS o ON o.site_id = b.id AND o.source = :source
-            WHERE b.status <> 'unknown' AND b.name NOT IN (SELECT site FROM merged_sites)
+            WHERE b.status <> '{SiteStatus.UNKNOWN}' AND b.name NOT IN (SELECT site FROM merged_sites)
               AND o.told_since_at = now()),
            (SELECT count(*) FROM merged_sites AS m JOIN sites AS s ON s.name = m.site
-            WHERE s.status = 'waitroom' AND m.status IN ('ready', 'morgue')
+            WHERE s.status = '{SiteStatus.WAITROOM}' AND m.status IN {READABLE_STATUSES}
               AND NOT EXISTS (SELECT FROM site_overrides AS o WHERE o.site_id = s.id AND {OVERRIDE_IN_FORCE})),
            (SELECT count(*) FROM merged_sites AS m JOIN sites AS s ON s.name = m.site
             WHERE EXISTS (SELECT FROM site_overrides AS o WHERE o.site_id = s.id AND {OVERRIDE_IN_FORCE}))"""
@@ -171,7 +173,7 @@ _DROP_OLD_ENDPOINTS = f"""
     WHERE old.site_id IN (SELECT site_id FROM told)
       AND NOT EXISTS (SELECT FROM told WHERE told.site_id = old.site_id AND told.protocol = old.protocol)"""
 
-_NOTE_SITES = """
+_NOTE_SITES = f"""
     INSERT INTO source_states (source, num_sites_ready, updated_at)
-    SELECT :source, count(*) FILTER (WHERE status = 'ready'), now() FROM merged_sites
+    SELECT :source, count(*) FILTER (WHERE status = '{SiteStatus.READY}'), now() FROM merged_sites
     ON CONFLICT (source) DO UPDATE SET num_sites_ready = excluded.num_sites_ready, updated_at = now()"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.kinds import USE_KINDS
 from dynamo_ops.inventory.staging.pull import STAGING_TABLES
 
 RUNS_KEPT = 20
@@ -52,7 +53,7 @@ def _old_runs(connection: Connection) -> list[str]:
                              EXISTS (SELECT FROM staged_pulls AS p WHERE p.run_key = r.run_key
                                      AND p.staged_at > now() - make_interval(days => :days_kept)) AS is_recent,
                              EXISTS (SELECT FROM staged_pulls AS p WHERE p.run_key = r.run_key
-                                     AND p.kind IN ('accesses', 'demand')) AS is_use,
+                                     AND p.kind IN {USE_KINDS}) AS is_use,
                              EXISTS (SELECT FROM staged_blocks AS b WHERE b.run_key = r.run_key) AS is_detailed
                       FROM ({runs}) AS r) AS dated
                 WINDOW newest AS (PARTITION BY is_use ORDER BY at DESC, run_key DESC)) AS placed

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.kinds import DatasetStatus, PullKind
 from dynamo_ops.inventory.properties import with_properties
 
 OVERLAP = timedelta(minutes=10)
@@ -185,7 +186,7 @@ def stage_demand(
 def _open_datasets(db: Database, source: str) -> pl.DataFrame:
     """Open datasets that the source told of last, or nobody, as the inventory has them."""
     return db.frame(
-        "SELECT d.name AS dataset, d.status, coalesce(o.is_open, d.status = 'production') AS is_open,"
+        f"SELECT d.name AS dataset, d.status, coalesce(o.is_open, d.status = '{DatasetStatus.PRODUCTION}') AS is_open,"
         " d.software_release, d.last_update_at, d.properties::text AS properties, false AS is_listed"
         " FROM datasets AS d LEFT JOIN dataset_sources AS o ON o.dataset_id = d.id"
         " WHERE d.is_open AND coalesce(o.source, $1) = $1 ORDER BY d.name",
@@ -255,9 +256,9 @@ def _note_pull(
     )
 
 
-_RENEW = """
+_RENEW = f"""
     UPDATE staged_pulls SET id = DEFAULT, staged_at = now()
-    WHERE run_key = :run_key AND source = :source AND kind = 'metadata'"""
+    WHERE run_key = :run_key AND source = :source AND kind = '{PullKind.METADATA}'"""
 
 
 def _replace(

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.replica.empty import drop_empty
+from dynamo_ops.inventory.states import SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
 
 
@@ -28,7 +29,7 @@ def let_go(connection: Connection, replicas: str, *, origin: str, plan_id: int |
     """
     pairs = f"SELECT block_id, site_id FROM {replicas} AS let_go"
     block_replica.disown(connection, pairs)
-    subscribed = subscribe_blocks(connection, "delete", pairs, origin=origin, plan_id=plan_id)
+    subscribed = subscribe_blocks(connection, SubscriptionAction.DELETE, pairs, origin=origin, plan_id=plan_id)
     stopped = dataset_replica.stop_growing(
         connection,
         f"""SELECT DISTINCT dataset_id, site_id FROM {replicas} AS let_go WHERE NOT EXISTS (

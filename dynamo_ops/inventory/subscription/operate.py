@@ -19,7 +19,14 @@ from dynamo_ops.database.rows import read_rows
 from dynamo_ops.inventory.replica import block_replica
 from dynamo_ops.inventory.replica.copies import has_no_file, is_block_awaited
 from dynamo_ops.inventory.replica.empty import drop_empty
-from dynamo_ops.inventory.states import SubscriptionEvent, sources_of, sql_list
+from dynamo_ops.inventory.states import (
+    AUTOMATIC_HOLDS,
+    HoldReason,
+    SubscriptionAction,
+    SubscriptionEvent,
+    SubscriptionState,
+    sources_of,
+)
 from dynamo_ops.inventory.subscription.selection import Selection, take
 from dynamo_ops.inventory.subscription.subscribe import reopen
 
@@ -27,11 +34,12 @@ Move = Literal["hold", "release", "retry", "cancel"]
 
 # Which wishes each move may touch. Only an operator frees what an operator holds, and what was refused.
 ALLOWED: Mapping[str, str] = {
-    "hold": f"""s.state IN ({sql_list(sources_of(SubscriptionEvent.HOLD))})
-                OR s.state = 'held' AND s.hold_reason <> 'operator'""",
-    "release": f"s.state IN ({sql_list(sources_of(SubscriptionEvent.RELEASE))})",
-    "retry": "s.state = 'retry' OR s.state = 'held' AND s.hold_reason IN ('no_source','site_unavailable','all_failed')",
-    "cancel": f"s.state IN ({sql_list(sources_of(SubscriptionEvent.WITHDRAWN))})",
+    "hold": f"""s.state IN {sources_of(SubscriptionEvent.HOLD)}
+                OR s.state = '{SubscriptionState.HELD}' AND s.hold_reason <> '{HoldReason.OPERATOR}'""",
+    "release": f"s.state IN {sources_of(SubscriptionEvent.RELEASE)}",
+    "retry": f"""s.state = '{SubscriptionState.RETRY}'
+                 OR s.state = '{SubscriptionState.HELD}' AND s.hold_reason IN {AUTOMATIC_HOLDS}""",
+    "cancel": f"s.state IN {sources_of(SubscriptionEvent.WITHDRAWN)}",
 }
 ROWS = {
     "action": pl.String,
@@ -84,8 +92,9 @@ def hold(db: Database, selection: Selection, *, by: str, reason: str) -> Touched
     with db.begin() as connection:
         take(connection, selection, ALLOWED["hold"], lock=True)
         connection.execute(
-            text("""
-            UPDATE subscriptions s SET state = 'held', hold_reason = 'operator', note = :note, updated_at = now()
+            text(f"""
+            UPDATE subscriptions s SET state = '{SubscriptionState.HELD}',
+              hold_reason = '{HoldReason.OPERATOR}', note = :note, updated_at = now()
             FROM selected x WHERE s.id = x.id"""),
             {"note": note},
         )
@@ -120,7 +129,8 @@ def cancel(db: Database, selection: Selection, *, by: str, reason: str, disown: 
         touched = _prepare_cancel(connection, disown=disown)
         connection.execute(
             text(f"""
-            UPDATE subscriptions s SET state = 'cancelled', hold_reason = NULL, note = :note, updated_at = now()
+            UPDATE subscriptions s SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL,
+              note = :note, updated_at = now()
             FROM selected x WHERE s.id = x.id AND ({ALLOWED["cancel"]})"""),
             {"note": note},
         )
@@ -161,11 +171,12 @@ def _rows(connection: Connection) -> pl.DataFrame:
 def _prepare_cancel(connection: Connection, *, disown: bool) -> Touched:
     """``wanted``: the owned incomplete block replicas that the selected copies are for. Refuses, or widens to them."""
     connection.execute(
-        text("""
+        text(f"""
         CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
         SELECT r.block_id, r.site_id, r.dataset_id, count(*) AS num_files FROM selected x
         JOIN block_replicas r ON r.block_id = x.block_id AND r.site_id = x.site_id
-        WHERE x.action = 'copy' AND NOT r.is_complete AND r.group_id IS NOT NULL GROUP BY 1, 2, 3""")
+        WHERE x.action = '{SubscriptionAction.COPY}' AND NOT r.is_complete AND r.group_id IS NOT NULL
+          GROUP BY 1, 2, 3""")
     )
     connection.execute(text("ANALYZE wanted"))
     replicas, files = connection.execute(text("SELECT count(*), coalesce(sum(num_files), 0) FROM wanted")).one()
@@ -180,10 +191,10 @@ def _prepare_cancel(connection: Connection, *, disown: bool) -> Touched:
     more = connection.execute(text(_WIDEN)).rowcount if replicas else 0
     removed = connection.execute(text(f"SELECT count(*) FROM wanted WHERE {has_no_file('wanted')}")).scalar_one()
     unowned = connection.execute(
-        text("""
+        text(f"""
         SELECT count(DISTINCT (r.block_id, r.site_id)) FROM selected x
         JOIN block_replicas r ON r.block_id = x.block_id AND r.site_id = x.site_id
-        WHERE x.action = 'delete' AND r.group_id IS NULL""")
+        WHERE x.action = '{SubscriptionAction.DELETE}' AND r.group_id IS NULL""")
     ).scalar_one()
     return Touched(_rows(connection), more, int(replicas), int(removed), int(unowned))
 
@@ -194,4 +205,5 @@ _WIDEN = f"""
     SELECT s.id, s.file_id, s.site_id, f.block_id, s.action, s.state, s.hold_reason, f.size_bytes
     FROM wanted w JOIN files f ON f.block_id = w.block_id
     JOIN subscriptions s ON s.file_id = f.id AND s.site_id = w.site_id
-    WHERE s.action = 'copy' AND ({ALLOWED["cancel"]}) AND NOT EXISTS (SELECT FROM selected x WHERE x.id = s.id)"""
+    WHERE s.action = '{SubscriptionAction.COPY}' AND ({ALLOWED["cancel"]})
+      AND NOT EXISTS (SELECT FROM selected x WHERE x.id = s.id)"""

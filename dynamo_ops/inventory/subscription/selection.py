@@ -14,14 +14,13 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_regex_sql, is_glob
-from dynamo_ops.database.schema.file_operations import HOLD_REASONS
 from dynamo_ops.inventory.site.lookup import find_sites
-from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS
+from dynamo_ops.inventory.states import ACTIVE, HoldReason, SubscriptionAction
 
 CHOICES = {
-    "actions": ("copy", "delete"),
-    "states": tuple(state.value for state in ACTIVE_SUBSCRIPTIONS),
-    "hold_reasons": HOLD_REASONS,
+    "actions": tuple(SubscriptionAction),
+    "states": ACTIVE,
+    "hold_reasons": tuple(HoldReason),
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, bindparam, text
@@ -16,11 +16,9 @@ from sqlalchemy.types import BigInteger
 
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.replica.copies import is_present
-from dynamo_ops.inventory.states import ACTIVE_SUBSCRIPTIONS, SubscriptionEvent, sources_of, sql_list
+from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction, SubscriptionEvent, SubscriptionState, sources_of
 
-Action = Literal["copy", "delete"]
-_ACTIVE = sql_list(ACTIVE_SUBSCRIPTIONS)
-_WITHDRAWABLE = sql_list(sources_of(SubscriptionEvent.WITHDRAWN))
+_WITHDRAWABLE = sources_of(SubscriptionEvent.WITHDRAWN)
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class SubscribeSummary:
 
 def subscribe(
     connection: Connection,
-    action: Action,
+    action: SubscriptionAction,
     wanted_sql: str,
     *,
     origin: str,
@@ -56,16 +54,16 @@ def subscribe(
     connection.execute(text("ANALYZE wished"))
     withdrawn = connection.execute(
         text(f"""
-        UPDATE subscriptions s SET state = 'cancelled', hold_reason = NULL, updated_at = now()
+        UPDATE subscriptions s SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL, updated_at = now()
         FROM wished w WHERE s.file_id = w.file_id AND s.site_id = w.site_id
-          AND s.action <> :action AND s.state IN ({_WITHDRAWABLE})"""),
+          AND s.action <> :action AND s.state IN {_WITHDRAWABLE}"""),
         {"action": action},
     ).rowcount
     created = connection.execute(
         text(f"""
         INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id)
         SELECT file_id, site_id, :action, :origin, :activity, :plan_id FROM wished ORDER BY file_id, site_id
-        ON CONFLICT (file_id, site_id) WHERE state IN ({_ACTIVE}) DO NOTHING"""),
+        ON CONFLICT (file_id, site_id) WHERE state IN {ACTIVE} DO NOTHING"""),
         {"action": action, "origin": origin, "activity": activity, "plan_id": plan_id},
     ).rowcount
     wished = connection.execute(text("SELECT count(*) FROM wished")).scalar_one()
@@ -74,7 +72,7 @@ def subscribe(
 
 
 def subscribe_frame(
-    connection: Connection, action: Action, wanted: pl.DataFrame, *, origin: str, plan_id: int | None = None
+    connection: Connection, action: SubscriptionAction, wanted: pl.DataFrame, *, origin: str, plan_id: int | None = None
 ) -> SubscribeSummary:
     """``subscribe`` for a frame with ``file_id`` and ``site_id``."""
     connection.execute(text("CREATE TEMPORARY TABLE wished_rows (file_id bigint, site_id smallint) ON COMMIT DROP"))
@@ -86,7 +84,7 @@ def subscribe_frame(
 
 def subscribe_blocks(
     connection: Connection,
-    action: Action,
+    action: SubscriptionAction,
     blocks_sql: str,
     *,
     origin: str,
@@ -100,10 +98,12 @@ def subscribe_blocks(
     files that are there; those not there yet, but wished for, are wished away too, which cancels their copies.
     """
     source = blocks_sql if " " in blocks_sql.strip() else f"SELECT block_id, site_id FROM {blocks_sql}"
+    is_copy = action == SubscriptionAction.COPY
+    other = SubscriptionAction.DELETE if is_copy else SubscriptionAction.COPY
     present = f"""EXISTS (SELECT FROM block_replicas r WHERE r.block_id = b.block_id AND r.site_id = b.site_id
         AND {is_present("f.id", "r")})"""
     opposite = f"""EXISTS (SELECT FROM subscriptions s WHERE s.file_id = f.id AND s.site_id = b.site_id
-        AND s.action = '{"delete" if action == "copy" else "copy"}' AND s.state IN ({_ACTIVE}))"""
+        AND s.action = '{other}' AND s.state IN {ACTIVE})"""
     condition = f"({'NOT ' if action == 'copy' else ''}{present} OR {opposite})"
     wanted = (
         f"SELECT f.id AS file_id, b.site_id FROM ({source}) b JOIN files f ON f.block_id = b.block_id WHERE {condition}"
@@ -120,9 +120,9 @@ def resubscribe_incomplete(db: Database) -> SubscribeSummary:
         SELECT r.block_id, r.site_id FROM block_replicas r
         WHERE NOT r.is_complete AND r.group_id IS NOT NULL AND NOT EXISTS (
           SELECT FROM files f JOIN subscriptions s ON s.file_id = f.id
-          WHERE f.block_id = r.block_id AND s.site_id = r.site_id AND s.state IN ({_ACTIVE}))"""
+          WHERE f.block_id = r.block_id AND s.site_id = r.site_id AND s.state IN {ACTIVE})"""
     with db.begin() as connection:
-        return subscribe_blocks(connection, "copy", lacking, origin="resubscribe", activity="recovery")
+        return subscribe_blocks(connection, SubscriptionAction.COPY, lacking, origin="resubscribe", activity="recovery")
 
 
 def withdraw(db: Database, subscription_ids: list[int]) -> int:
@@ -130,8 +130,8 @@ def withdraw(db: Database, subscription_ids: list[int]) -> int:
     with db.begin() as connection:
         return connection.execute(
             _by_ids(f"""
-            UPDATE subscriptions SET state = 'cancelled', hold_reason = NULL, updated_at = now()
-            WHERE id = ANY(:ids) AND state IN ({_WITHDRAWABLE})"""),
+            UPDATE subscriptions SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL, updated_at = now()
+            WHERE id = ANY(:ids) AND state IN {_WITHDRAWABLE}"""),
             {"ids": subscription_ids},
         ).rowcount
 
@@ -143,9 +143,10 @@ def release(db: Database, subscription_ids: list[int]) -> int:
     """
     with db.begin() as connection:
         connection.execute(
-            _by_ids("""
+            _by_ids(f"""
             CREATE TEMPORARY TABLE released ON COMMIT DROP AS
-            SELECT id FROM subscriptions WHERE id = ANY(:ids) AND state = 'held' ORDER BY id FOR UPDATE"""),
+            SELECT id FROM subscriptions WHERE id = ANY(:ids) AND state = '{SubscriptionState.HELD}'
+              ORDER BY id FOR UPDATE"""),
             {"ids": subscription_ids},
         )
         return reopen(connection, "released")
@@ -160,8 +161,9 @@ def reopen(connection: Connection, wishes: str, note: str | None = None) -> int:
         text(f"""
         WITH closed AS (
           UPDATE subscriptions s
-          SET state = 'cancelled', hold_reason = NULL, updated_at = now(), note = coalesce(:note, s.note)
-          FROM {wishes} x WHERE s.id = x.id AND s.state IN ('held', 'retry')
+          SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL, updated_at = now(),
+            note = coalesce(:note, s.note)
+          FROM {wishes} x WHERE s.id = x.id AND s.state IN ('{SubscriptionState.HELD}', '{SubscriptionState.RETRY}')
           RETURNING s.file_id, s.site_id, s.action, s.origin, s.activity, s.plan_id, s.created_at, s.note)
         INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id, created_at, note)
         SELECT * FROM closed ORDER BY created_at, file_id, site_id"""),

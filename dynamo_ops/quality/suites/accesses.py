@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.inventory.staging.pull import staged_now
 from dynamo_ops.quality.checks import SqlCheck, literal
 from dynamo_ops.quality.figures import Before, Figures, before
@@ -157,7 +158,7 @@ def _day_checks(kind: str, day: date, history: Before, thresholds: DayThresholds
                FROM of_datasets"""
     note = _not_compared(history, thresholds)
     compared = "false" if note else "true"
-    what = "accesses" if kind == "accesses" else "jobs"
+    what = "accesses" if kind == PullKind.ACCESSES else "jobs"
     return [
         SqlCheck(
             "day_future",
@@ -199,7 +200,7 @@ def _day_checks(kind: str, day: date, history: Before, thresholds: DayThresholds
 def _shrunken_check(kind: str, source: str, day: date, max_lost: float) -> SqlCheck:
     """A day that is pulled again against the most that was ever told of it: a source that forgets, little by little,
     must not make us forget."""
-    what = "accesses" if kind == "accesses" else "jobs"
+    what = "accesses" if kind == PullKind.ACCESSES else "jobs"
     rows = f"""
         SELECT (SELECT coalesce(sum(number), 0) FROM of_datasets) AS told, most_told FROM aggregated_days
         WHERE day = DATE '{day}' AND source = {literal(source)} AND kind = '{kind}'"""
@@ -229,7 +230,7 @@ def _not_compared(history: Before, thresholds: DayThresholds) -> str:
 
 def _unknown_check(kind: str, max_unknown: float) -> SqlCheck:
     """What is told by file is left out: to look up millions of files twice is not worth it."""
-    what = "accesses" if kind == "accesses" else "jobs"
+    what = "accesses" if kind == PullKind.ACCESSES else "jobs"
     rows = """SELECT o.dataset, o.number, d.id IS NULL AS is_unknown, sum(o.number) OVER () AS all_told,
                      sum(CASE WHEN d.id IS NULL THEN o.number ELSE 0 END) OVER () AS all_unknown
               FROM of_datasets AS o LEFT JOIN datasets AS d ON d.name = o.dataset WHERE o.dataset IS NOT NULL"""

@@ -6,8 +6,8 @@ seem empty, and note known files as vanished.
 
 from __future__ import annotations
 
+from dynamo_ops.inventory.kinds import USABLE_DATASETS, CatalogueKind
 from dynamo_ops.quality.checks import SqlCheck
-from dynamo_ops.quality.suites.rows import USABLE, listed
 from dynamo_ops.quality.thresholds import MetadataThresholds
 
 
@@ -21,12 +21,13 @@ def prepared(run: str, moment: str) -> dict[str, str]:
         "lost_files": f"""
             SELECT k.dataset, b.name AS block, count(*) AS num_lost, sum(f.size_bytes) AS lost_bytes
             FROM known_datasets AS k JOIN blocks AS b ON b.dataset_id = k.id JOIN files AS f ON f.block_id = b.id
-            WHERE k.has_details AND k.status IN ({listed(USABLE)})
+            WHERE k.has_details AND k.status IN {USABLE_DATASETS}
               AND NOT EXISTS (SELECT FROM dataset_sources AS o WHERE o.dataset_id = k.id AND o.details_until > {moment})
               AND NOT EXISTS (SELECT FROM staged_files AS s WHERE {run} AND s.is_valid AND s.lfn = f.lfn)
-              AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = 'file' AND v.name = f.lfn)
-              AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = 'block' AND v.name = k.dataset || '#' || b.name)
-              AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = 'dataset' AND v.name = k.dataset)
+              AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = '{CatalogueKind.FILE}' AND v.name = f.lfn)
+              AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = '{CatalogueKind.BLOCK}'
+                AND v.name = k.dataset || '#' || b.name)
+              AND NOT EXISTS (SELECT FROM vanished AS v WHERE v.kind = '{CatalogueKind.DATASET}' AND v.name = k.dataset)
             GROUP BY k.dataset, b.name""",
     }
 
@@ -47,7 +48,7 @@ def _listed_check(run: str, thresholds: MetadataThresholds) -> SqlCheck:
                greatest(coalesce(b.num_files, 0) - coalesce(f.num_listed, 0), 0) AS lacking,
                greatest(coalesce(b.size_bytes, 0) - coalesce(f.listed_bytes, 0), 0) AS lacking_bytes
         FROM (SELECT * FROM staged_blocks WHERE {run} AND NOT is_open) AS b
-        JOIN (SELECT DISTINCT dataset FROM staged_datasets WHERE {run} AND has_details AND status IN ({listed(USABLE)}))
+        JOIN (SELECT DISTINCT dataset FROM staged_datasets WHERE {run} AND has_details AND status IN {USABLE_DATASETS})
           AS t USING (dataset)
         LEFT JOIN listed_blocks AS f USING (dataset, block)"""
     rows = f"""
@@ -73,7 +74,7 @@ def _lost_check(thresholds: MetadataThresholds) -> SqlCheck:
                (SELECT sum(num_lost) AS all_lost, sum(lost_bytes) AS all_lost_bytes FROM lost_files) AS l,
                (SELECT sum(d.num_files) AS all_files, sum(d.size_bytes) AS all_bytes
                 FROM known_datasets AS k JOIN datasets AS d ON d.id = k.id
-                WHERE k.has_details AND k.status IN ({listed(USABLE)})) AS a"""
+                WHERE k.has_details AND k.status IN {USABLE_DATASETS}) AS a"""
     return SqlCheck(
         "files_lost",
         f"more than {thresholds.max_files_lost_fraction:.0%} of the known files, all together, are not told any more,",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from dynamo_ops.database.connection import Database
-from dynamo_ops.database.schema.catalogue import DATASET_STATUSES
+from dynamo_ops.database.words import Words
+from dynamo_ops.inventory.kinds import LOST_DATASETS, USABLE_DATASETS, DatasetStatus, PullKind
 from dynamo_ops.inventory.staging.pull import staged_now
 from dynamo_ops.quality.checks import SqlCheck, literal
 from dynamo_ops.quality.figures import Figures
@@ -14,11 +15,11 @@ from dynamo_ops.quality.gate import GateReport, run_gate
 from dynamo_ops.quality.suites.files import file_checks
 from dynamo_ops.quality.suites.listing import listing_checks
 from dynamo_ops.quality.suites.listing import prepared as prepared_for_listing
-from dynamo_ops.quality.suites.rows import USABLE, empty, listed, null, of_run, unusable
+from dynamo_ops.quality.suites.rows import empty, null, of_run, unusable
 from dynamo_ops.quality.suites.sites import check_sites
 from dynamo_ops.quality.thresholds import DataDocs, Gates, MetadataThresholds
 
-GONE = ("invalid", "deprecated", "deleted")
+GONE = Words((DatasetStatus.INVALID, DatasetStatus.DEPRECATED, DatasetStatus.DELETED))
 
 
 def check_metadata(
@@ -99,7 +100,8 @@ def _prepared(run: str) -> dict[str, str]:
 
 def _figures(run: str) -> str:
     return f"""
-        SELECT coalesce((SELECT max(num_source_datasets) FROM staged_pulls WHERE {run} AND kind = 'metadata'), 0)
+        SELECT coalesce((SELECT max(num_source_datasets) FROM staged_pulls
+          WHERE {run} AND kind = '{PullKind.METADATA}'), 0)
                  AS source_datasets,
                (SELECT count(DISTINCT dataset) FROM staged_datasets WHERE {run} AND is_listed) AS datasets,
                (SELECT count(*) FROM known_datasets) AS known_datasets, b.blocks, b.block_bytes, f.files, f.file_bytes
@@ -113,7 +115,7 @@ def _pull_checks(run: str, max_lost: float) -> list[SqlCheck]:
     rows = f"""
         SELECT p.source, p.since_at, p.num_source_datasets AS num_datasets, s.num_datasets AS num_before,
                (SELECT count(DISTINCT dataset) FROM staged_datasets WHERE {run} AND is_listed) AS num_listed
-        FROM (SELECT * FROM staged_pulls WHERE {run} AND kind = 'metadata') AS p
+        FROM (SELECT * FROM staged_pulls WHERE {run} AND kind = '{PullKind.METADATA}') AS p
         LEFT JOIN source_states AS s USING (source)"""
     return [
         SqlCheck(
@@ -159,7 +161,7 @@ def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds
             "status is unknown to us",
             "dataset",
             rows,
-            f"status NOT IN ({listed(DATASET_STATUSES)})",
+            f"status NOT IN {Words(DatasetStatus)}",
             "dataset, status",
         ),
         _time_check("dataset", rows, "dataset", latest),
@@ -201,7 +203,7 @@ def _other_source_check(run_key: str, source: str) -> SqlCheck:
         JOIN datasets AS d ON d.name = t.dataset JOIN dataset_sources AS o ON o.dataset_id = d.id
         WHERE t.run_key = {literal(run_key)} AND t.source = {literal(source)} AND o.source <> t.source
           AND EXISTS (SELECT FROM staged_pulls AS p
-                      WHERE p.run_key = t.run_key AND p.source = o.source AND p.kind = 'metadata')"""
+                      WHERE p.run_key = t.run_key AND p.source = o.source AND p.kind = '{PullKind.METADATA}')"""
     return SqlCheck(
         "dataset_other_source",
         "another source tells of it too,",
@@ -217,12 +219,12 @@ def _volume_checks(thresholds: MetadataThresholds) -> list[SqlCheck]:
     rows = f"""
         SELECT dataset, status_before, status, before_bytes, told_bytes, lost_bytes,
                sum(before_bytes) OVER () AS all_before_bytes, sum(lost_bytes) OVER () AS all_lost_bytes,
-               (SELECT count(*) FROM datasets WHERE status IN ({listed(USABLE)})) AS num_usable,
+               (SELECT count(*) FROM datasets WHERE status IN {USABLE_DATASETS}) AS num_usable,
                sum(is_invalidated::int) OVER () AS num_invalidated, is_invalidated
-        FROM (SELECT *, CASE WHEN has_details AND status IN ({listed(USABLE)})
+        FROM (SELECT *, CASE WHEN has_details AND status IN {USABLE_DATASETS}
                                THEN greatest(before_bytes - told_bytes, 0) ELSE 0 END
                           AS lost_bytes,
-                     status_before IN ({listed(USABLE)}) AND status IN ({listed(GONE)}) AS is_invalidated
+                     status_before IN {USABLE_DATASETS} AND status IN {GONE} AS is_invalidated
               FROM known_datasets) AS k"""
     fraction, bytes_lost = thresholds.max_bytes_lost_fraction, thresholds.bytes_lost_tolerated
     share, number = thresholds.max_invalidated_fraction, thresholds.invalidated_tolerated
@@ -232,7 +234,7 @@ def _volume_checks(thresholds: MetadataThresholds) -> list[SqlCheck]:
             "was invalid or deleted in the inventory, and is told to be usable again,",
             "dataset",
             rows,
-            f"status_before IN ('invalid', 'deleted') AND status IN ({listed(USABLE)})",
+            f"status_before IN {LOST_DATASETS} AND status IN {USABLE_DATASETS}",
             "dataset, status_before, status",
         ),
         SqlCheck(

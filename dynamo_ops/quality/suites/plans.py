@@ -8,6 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.quality.checks import FrameCheck
 from dynamo_ops.quality.gate import GateReport, run_gate
 from dynamo_ops.quality.thresholds import DataDocs, DealerThresholds, DetoxThresholds
@@ -72,7 +73,7 @@ def check_dealer_plan(
             targets,
             "status",
             ("site", "copied_bytes"),
-            allowed=("ready",),
+            allowed=(SiteStatus.READY.value,),
         ),
         FrameCheck(
             "site_quota",

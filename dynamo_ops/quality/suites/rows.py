@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dynamo_ops.quality.checks import literal
 
 UNUSABLE = r"[\x01-\x20\x7f#*?]"
 """No blank, no control character; ``#`` parts dataset and block, ``*`` and ``?`` make a glob of a name."""
 
-USABLE = ("valid", "production")
 """Statuses of datasets that may be read."""
 
 
@@ -31,8 +28,3 @@ def null(*columns: str) -> str:
 def unusable(column: str, max_bytes: int) -> str:
     """True for a name that cannot be used in policies, locks and messages, or is too long."""
     return f"{column} ~ '{UNUSABLE}' OR octet_length({column}) > {max_bytes}"
-
-
-def listed(values: Sequence[str]) -> str:
-    """Values of ours for ``IN (…)``."""
-    return ", ".join(f"'{value}'" for value in values)

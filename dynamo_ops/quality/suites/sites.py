@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 
 from dynamo_ops.database.connection import Database
-from dynamo_ops.database.schema.catalogue import SITE_STATUSES, STORAGE_TYPES
+from dynamo_ops.database.words import Words
+from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.staging.pull import staged_now
 from dynamo_ops.quality.checks import Check, FrameCheck, SqlCheck, literal
 from dynamo_ops.quality.figures import Figures
 from dynamo_ops.quality.gate import GateReport, run_gate
-from dynamo_ops.quality.suites.rows import empty, listed, null, of_run, unusable
+from dynamo_ops.quality.suites.rows import empty, null, of_run, unusable
 from dynamo_ops.quality.thresholds import DataDocs, SiteThresholds
 
 MAX_NAME_BYTES = 200
@@ -41,7 +42,8 @@ def check_sites(
         *_set_checks(run, source, thresholds),
         *_endpoint_checks(_endpoints(db, run_key, source)),
     ]
-    figures = f"""SELECT count(DISTINCT site) AS sites, count(DISTINCT site) FILTER (WHERE status = 'ready')
+    figures = f"""SELECT count(DISTINCT site) AS sites,
+        count(DISTINCT site) FILTER (WHERE status = '{SiteStatus.READY}')
                          AS ready_sites FROM staged_sites WHERE {run}"""
     return run_gate(
         db,
@@ -82,7 +84,7 @@ def _site_checks(run: str) -> list[SqlCheck]:
             "storage_type or status is unknown to us",
             "site",
             rows,
-            f"storage_type NOT IN ({listed(STORAGE_TYPES)}) OR status NOT IN ({listed(SITE_STATUSES)})",
+            f"storage_type NOT IN {Words(StorageType)} OR status NOT IN {Words(SiteStatus)}",
             shown,
         ),
         SqlCheck(
@@ -90,7 +92,7 @@ def _site_checks(run: str) -> list[SqlCheck]:
             "no endpoint is given",
             "ready site",
             rows,
-            f"status = 'ready' AND ({no_endpoint})",
+            f"status = '{SiteStatus.READY}' AND ({no_endpoint})",
             "site",
         ),
         SqlCheck(
@@ -126,7 +128,7 @@ def _known_site_checks(run: str, run_key: str, source: str) -> list[SqlCheck]:
             "storage_type of a known site changed",
             "site",
             known,
-            "type_before <> 'unknown' AND storage_type <> type_before",
+            f"type_before <> '{StorageType.UNKNOWN}' AND storage_type <> type_before",
             "site, type_before, storage_type",
         ),
     ]
@@ -137,16 +139,19 @@ def _set_checks(run: str, source: str, thresholds: SiteThresholds) -> list[SqlCh
     count = f"SELECT count(*) AS num_listed FROM staged_sites WHERE {run}"
     ready = f"""
         SELECT s.name AS site, coalesce(t.status, '(not listed)') AS status,
-               count(*) OVER () AS num_before, sum((t.status IS DISTINCT FROM 'ready')::int) OVER () AS num_lost
+               count(*) OVER () AS num_before,
+               sum((t.status IS DISTINCT FROM '{SiteStatus.READY}')::int) OVER () AS num_lost
         FROM sites AS s JOIN site_sources AS o ON o.site_id = s.id AND o.source = {literal(source)}
         LEFT JOIN (SELECT site, max(status) AS status FROM staged_sites WHERE {run} GROUP BY site) AS t
         ON t.site = s.name
-        WHERE s.status = 'ready'"""
+        WHERE s.status = '{SiteStatus.READY}'"""
     lost = f"more than {thresholds.max_ready_lost_fraction:.0%} of the ready sites are not ready any more,"
     limit = f"greatest({thresholds.ready_lost_tolerated}, {thresholds.max_ready_lost_fraction} * num_before)"
     return [
         SqlCheck("sites_listed", "no site is listed", "pull", count, "num_listed = 0", "num_listed"),
-        SqlCheck("ready_lost", lost, "site", ready, f"status <> 'ready' AND num_lost > {limit}", "site, status"),
+        SqlCheck(
+            "ready_lost", lost, "site", ready, f"status <> '{SiteStatus.READY}' AND num_lost > {limit}", "site, status"
+        ),
     ]
 
 

@@ -20,6 +20,7 @@ from pydantic import Field
 from dynamo_ops.base.errors import SourceDataError
 from dynamo_ops.base.settings import SourceSettings, Strict, Tls
 from dynamo_ops.inventory.frames import UTC
+from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.metadata.parts import fetched, joined
 from dynamo_ops.sources.reading.columns import Column, adler32_digits
@@ -100,7 +101,7 @@ class DbsSource:
         if self._options.with_release:
             params["release_version"] = "*"
         datasets = self._http.frame(self._url("datasets"), self._datasets, params)
-        datasets = datasets.with_columns(is_open=pl.col("status") == "production")
+        datasets = datasets.with_columns(is_open=pl.col("status") == DatasetStatus.PRODUCTION)
         return _one_release(datasets.select(dataset_columns(datasets)))
 
     def count_datasets(self) -> int:

@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 
 from dynamo_ops.base.errors import SourceDataError
 from dynamo_ops.base.settings import SourceSettings, Strict, Tls
+from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.reading.drop import Drop
 from dynamo_ops.sources.reading.http import HttpJson
@@ -33,8 +34,8 @@ class SiteOptions(Strict):
     """
 
     max_age_h: float | None = Field(None, gt=0)
-    statuses: dict[str, Literal["ready", "waitroom", "morgue", "unknown"]] | None = None
-    storage_types: dict[str, Literal["disk", "mss", "buffer", "unknown"]] | None = None
+    statuses: dict[str, SiteStatus] | None = None
+    storage_types: dict[str, StorageType] | None = None
 
 
 class JsonSiteOptions(SiteOptions):

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.inventory.properties import PROPERTIES
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, dataset_columns
 
-STATUSES = ("unknown", "deleted", "deprecated", "invalid", "production", "valid", "ignored")
+STATUSES = tuple(status.value for status in DatasetStatus)
 TABLES = {
     "datasets": {**DATASETS, **{declared.name: declared.dtype for declared in PROPERTIES}},
     "blocks": BLOCKS,
@@ -35,6 +36,6 @@ def changed_in(datasets: pl.DataFrame, since: datetime | None, until: datetime) 
 
 def with_open(datasets: pl.DataFrame) -> pl.DataFrame:
     """Columns DATASETS; a dataset without ``is_open`` is open while it is in production."""
-    return datasets.with_columns(pl.coalesce("is_open", pl.col("status") == "production")).select(
+    return datasets.with_columns(pl.coalesce("is_open", pl.col("status") == DatasetStatus.PRODUCTION)).select(
         dataset_columns(datasets)
     )

@@ -6,10 +6,11 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.database.schema.file_operations import ACTIVE_STATES
 from dynamo_ops.inventory.catalogue.faults import Faults, near_block, near_dataset, near_of, near_site
 from dynamo_ops.inventory.catalogue.injection.writes import DIFFERENT_ENDPOINTS
+from dynamo_ops.inventory.kinds import CatalogueKind
 from dynamo_ops.inventory.site.status import NO_SOURCE
+from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
 
 
 def check_catalogue(connection: Connection, faults: Faults) -> None:
@@ -89,7 +90,8 @@ _FOREIGN_SITES = f"""
 _INVALID_DATASETS = f"""
     SELECT format('datasets[%s]', i.row) AS path, format('''%s'' ', i.name) || {_SAID} AS message
     FROM injected_datasets AS i
-    JOIN invalidations AS v ON v.kind = 'dataset' AND md5(v.name)::uuid = md5(i.name)::uuid ORDER BY i.row"""
+    JOIN invalidations AS v ON v.kind = '{CatalogueKind.DATASET}' AND md5(v.name)::uuid = md5(i.name)::uuid
+      ORDER BY i.row"""
 
 _BLOCK_PATH = "format('datasets[%s].blocks[%s]', b.dataset, b.place)"
 _FILE_PATH = "format('datasets[%s].blocks[%s].files[%s]', b.dataset, b.place, i.place)"
@@ -108,13 +110,15 @@ _FUTURE = f"""
 _INVALID_BLOCKS = f"""
     SELECT {_BLOCK_PATH} AS path, format('''%s'' ', v.name) || {_SAID} AS message
     FROM injected_blocks AS b JOIN injected_datasets AS d ON d.row = b.dataset
-    JOIN invalidations AS v ON v.kind = 'block' AND md5(v.name)::uuid = md5(d.name || '#' || b.name)::uuid
+    JOIN invalidations AS v ON v.kind = '{CatalogueKind.BLOCK}'
+      AND md5(v.name)::uuid = md5(d.name || '#' || b.name)::uuid
     ORDER BY b.row"""
 
 _INVALID_FILES = f"""
     SELECT {_FILE_PATH} || '.lfn' AS path, format('''%s'' ', i.lfn) || {_SAID} AS message
     FROM injected_files AS i JOIN injected_blocks AS b ON b.row = i.block
-    JOIN invalidations AS v ON v.kind = 'file' AND md5(v.name)::uuid = md5(i.lfn)::uuid ORDER BY i.row"""
+    JOIN invalidations AS v ON v.kind = '{CatalogueKind.FILE}' AND md5(v.name)::uuid = md5(i.lfn)::uuid
+      ORDER BY i.row"""
 
 _CHANGED_FILES = f"""
     SELECT {_FILE_PATH} || '.' || k.field AS path, format(k.words, i.lfn, k.before, k.told) AS message
@@ -169,7 +173,7 @@ _BEING_DELETED = f"""
     JOIN (SELECT f.block_id, x.site_id, count(*) AS num_files,
                  string_agg(DISTINCT x.origin, ', ' ORDER BY x.origin) AS origins
           FROM subscriptions AS x JOIN files AS f ON f.id = x.file_id
-          WHERE x.action = 'delete' AND x.{ACTIVE_STATES} GROUP BY f.block_id, x.site_id) AS x
+          WHERE x.action = '{SubscriptionAction.DELETE}' AND x.state IN {ACTIVE} GROUP BY f.block_id, x.site_id) AS x
         ON x.block_id = w.block_id AND x.site_id = w.site_id
     JOIN blocks AS b ON b.id = w.block_id JOIN datasets AS d ON d.id = w.dataset_id JOIN sites AS s ON s.id = w.site_id
     ORDER BY w.replica, w.place, b.name"""

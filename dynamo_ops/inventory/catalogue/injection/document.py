@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dynamo_ops.database.schema.catalogue import DATASET_STATUSES, SITE_STATUSES, STORAGE_TYPES
 from dynamo_ops.inventory.catalogue.faults import Faults
+from dynamo_ops.inventory.kinds import DatasetStatus, OwnershipLevel, SiteStatus, StorageType
 from dynamo_ops.inventory.properties import PROPERTIES, PropertyKind
 
 Path = Callable[[int], str]
@@ -71,15 +71,15 @@ class Field:
 
 
 NAME = Field("name")
-STATUS = Field("status", is_needed=False, one_of=DATASET_STATUSES)
+STATUS = Field("status", is_needed=False, one_of=tuple(DatasetStatus))
 IS_OPEN = Field("is_open", bool, is_needed=False)
 UPDATED = Field("last_update_at", datetime, is_needed=False)
 CUSTODIAL = Field("is_custodial", bool, is_needed=False)
 OWNER = Field("group", is_needed=False, can_be_null=True)
 
-SITES = (NAME, Field("storage_type", one_of=STORAGE_TYPES), Field("status", one_of=SITE_STATUSES))
+SITES = (NAME, Field("storage_type", one_of=tuple(StorageType)), Field("status", one_of=tuple(SiteStatus)))
 ENDPOINTS = (Field("protocol"), Field("prefix"))
-GROUPS = (NAME, Field("ownership_level", one_of=("dataset", "block")))
+GROUPS = (NAME, Field("ownership_level", one_of=tuple(OwnershipLevel)))
 QUOTAS = (Field("site"), Field("partition"), Field("quota_bytes", int))
 KINDS = {PropertyKind.NUMBER: float, PropertyKind.BOOLEAN: bool, PropertyKind.TIME: datetime}
 DATASETS = (

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.inventory.replica import declared
 from dynamo_ops.inventory.replica.grown import grow, keep_old_files
 from dynamo_ops.inventory.site.quota import change_quotas
@@ -216,7 +217,8 @@ _DATASETS = """
 
 _INSERT_DATASETS = f"""
     INSERT INTO datasets (name, status, is_open, software_release, last_update_at, properties)
-    SELECT name, coalesce(status, 'valid'), coalesce(is_open, false) OR has_open_block, software_release,
+    SELECT name, coalesce(status, '{DatasetStatus.VALID}'), coalesce(is_open, false) OR has_open_block,
+           software_release,
            coalesce(last_update_at, now()), coalesce(CAST(properties AS jsonb), '{{}}')
     FROM ({_DATASETS}) AS i ORDER BY row
     ON CONFLICT (name) DO NOTHING"""
