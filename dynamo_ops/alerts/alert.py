@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import text
 
@@ -38,10 +39,18 @@ _LONGEST_KEY = 400
 _OURS = ("dynamo_ops", "dynamo_airflow", "dags")
 
 
+class AlertKind(StrEnum):
+    """What is told of: a task that failed, a run that is late, the digest of a day."""
+
+    FAILURE = "failure"
+    LATE = "late"
+    DIGEST = "digest"
+
+
 @dataclass(frozen=True)
 class Alert:
-    """Something to tell of. ``kind``: failure, late or digest. ``error``: the class of the error, ``marks``: what else
-    makes it the same as another (``identity``); ``message``: its text."""
+    """Something to tell of. ``error``: the class of the error, ``marks``: what else makes it the same as another
+    (``identity``); ``message``: its text."""
 
     kind: str
     dag_id: str
@@ -152,7 +161,7 @@ def take_over(db: Database, keys: list[str]) -> int:
         return connection.execute(
             text(f"""
             UPDATE alerts SET told_at = now(), num_untold = 0, claimed_at = NULL, claimed_by = NULL
-            WHERE key = ANY(:keys) AND kind <> 'digest' AND {UNTOLD}"""),
+            WHERE key = ANY(:keys) AND kind <> '{AlertKind.DIGEST}' AND {UNTOLD}"""),
             {"keys": keys},
         ).rowcount
 

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from dynamo_ops.alerts import digest_sql as sql
+from dynamo_ops.alerts.alert import AlertKind
 from dynamo_ops.alerts.message import count, span
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
@@ -101,7 +102,7 @@ def read_digest(db: Database, settings: Settings, until: datetime) -> Digest:
 
 def _alerts(reading: Reading) -> Section:
     rows = reading.window(sql.ALERTS)
-    failures, late = rows.filter(kind="failure"), rows.filter(kind="late")
+    failures, late = rows.filter(kind=AlertKind.FAILURE), rows.filter(kind=AlertKind.LATE)
     unusual = []
     if failures.height:
         names = sorted(set(failures.select(pl.format("{}.{}", "dag_id", "task_id")).to_series()))

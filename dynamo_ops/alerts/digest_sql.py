@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamo_ops.alerts.alert import UNTOLD
+from dynamo_ops.alerts.alert import UNTOLD, AlertKind
 from dynamo_ops.consistency.states import NOT_REPAIRABLE, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.states import DONE_DELETIONS, DeletionState, SubscriptionState, TransferState
@@ -12,7 +12,7 @@ _WINDOW = "{0} >= $1::text::timestamptz AND {0} < $2::text::timestamptz"
 ALERTS = f"""
     SELECT key, kind, dag_id, task_id, error, num_times, first_at, last_at, told_at, message
     FROM alerts
-    WHERE kind <> 'digest'
+    WHERE kind <> '{AlertKind.DIGEST}'
       AND ((first_at < $2::text::timestamptz AND last_at >= $1::text::timestamptz) OR ({UNTOLD}))
     ORDER BY ({UNTOLD}) DESC, last_at DESC, key"""
 

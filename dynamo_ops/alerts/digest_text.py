@@ -10,11 +10,13 @@ from typing import Any
 
 import polars as pl
 
+from dynamo_ops.alerts.alert import AlertKind
 from dynamo_ops.alerts.digest import Digest, Section
 from dynamo_ops.alerts.message import CSS, Message, count, inert, moment
 from dynamo_ops.base.units import size_text
 from dynamo_ops.consistency.states import CheckState
 from dynamo_ops.inventory.kinds import PullKind
+from dynamo_ops.plan.states import PlanKind, PlanState
 
 SHOWN = 15
 """Lines of a section in a chat; the mail has SHOWN_IN_MAIL."""
@@ -146,7 +148,7 @@ def _alert(row: Row) -> str:
     untold = "" if row["told_at"] else " (nobody was told so far)"
     since = f" since {_short(row['first_at'])}" if row["num_times"] > 1 else ""
     times = count(row["num_times"], "time")
-    kind = f" {row['error']}," if row["kind"] == "failure" else ""
+    kind = f" {row['error']}," if row["kind"] == AlertKind.FAILURE else ""
     return f"{name}:{kind} {times}{since}, last {_short(row['last_at'])}{untold}: {row['message']}"
 
 
@@ -213,8 +215,8 @@ def _held(row: Row) -> str:
 
 
 def _plan(row: Row) -> str:
-    did = {"detox": "deletes", "dealer": "copies"}[row["kind"]]
-    what = f", {did} {size_text(row['size_bytes'])}" if row["state"] == "committed" else ""
+    did = {PlanKind.DETOX: "deletes", PlanKind.DEALER: "copies"}[row["kind"]]
+    what = f", {did} {size_text(row['size_bytes'])}" if row["state"] == PlanState.COMMITTED else ""
     because = f": {row['because']}" if row["because"] else ""
     return f"{row['kind']} of {row['partition']}: {count(row['num_plans'], 'plan')} {row['state']}{what}{because}"
 

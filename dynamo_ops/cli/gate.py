@@ -45,7 +45,7 @@ def results(
     if as_json:
         print_json([{**check, "examples": json.loads(check["examples"])} for check in frame.to_dicts()])
         return
-    shown = pl.when(pl.col("verdict") == found.Verdict.PASSED).then(_note()).otherwise(pl.col("observed"))
+    shown = pl.when(pl.col("verdict") == gate_results.Verdict.PASSED).then(_note()).otherwise(pl.col("observed"))
     print_table(frame.with_columns(observed=shown), "Checks of gates", RESULTS, wrap=["observed"])
 
 

@@ -16,12 +16,15 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.dealer.history import record_plan
+from dynamo_ops.inventory.kinds import USABLE_DATASETS, SiteStatus
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.replica.copies import is_block_doomed
 from dynamo_ops.inventory.states import SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
+from dynamo_ops.plan.states import PlanState
 from dynamo_ops.plan.store import StoredPlan, lock_for_commit, mark_committed, previous_committed
 from dynamo_ops.request import copy_request
+from dynamo_ops.request.states import OPEN_REQUESTS
 
 FOLLOWS = "follows_plan"
 """In a plan's summary: the Dealer plan of the partition that had been committed last when the inventory was read."""
@@ -30,9 +33,10 @@ RECHECKS: Mapping[str, str] = {
     "the block or the site is gone": """
         NOT EXISTS (SELECT FROM blocks b WHERE b.id = w.block_id) OR NOT EXISTS (SELECT FROM sites s WHERE s.id =
         w.site_id)""",
-    "the site is not ready any more": "NOT EXISTS (SELECT FROM sites s WHERE s.id = w.site_id AND s.status = 'ready')",
-    "the dataset is not valid any more": """
-        NOT EXISTS (SELECT FROM datasets a WHERE a.id = w.dataset_id AND a.status IN ('valid', 'production'))""",
+    "the site is not ready any more": f"""
+        NOT EXISTS (SELECT FROM sites s WHERE s.id = w.site_id AND s.status = '{SiteStatus.READY}')""",
+    "the dataset is not valid any more": f"""
+        NOT EXISTS (SELECT FROM datasets a WHERE a.id = w.dataset_id AND a.status IN {USABLE_DATASETS})""",
     "the requests that asked for it were closed": """
         NOT EXISTS (SELECT FROM open_claims c WHERE c.dataset_id = w.dataset_id AND c.site_id = w.site_id
                     AND (c.block_id IS NULL OR c.block_id = w.block_id))""",
@@ -69,7 +73,7 @@ def commit(database: Database, plan_id: int) -> CommitSummary | None:
         hold(
             connection, Lock.INVENTORY, shared=True
         )  # a merge that brings an empty block its first files must not come in between
-        if plan.state == "committed":
+        if plan.state == PlanState.COMMITTED:
             return None
         overtaken = _overtaken_by(connection, plan)
         if overtaken:
@@ -132,8 +136,8 @@ def _load_claims(connection: Connection, copies: pl.DataFrame) -> None:
     )
     insert_frame(connection, "open_claims", copies.select("request_id", "dataset_id", "block_id", "site_id"))
     connection.execute(
-        text("""
-        DELETE FROM open_claims c USING requests r WHERE r.id = c.request_id AND r.state NOT IN ('new', 'activated')""")
+        text(f"""
+        DELETE FROM open_claims c USING requests r WHERE r.id = c.request_id AND r.state NOT IN {OPEN_REQUESTS}""")
     )
     connection.execute(text("CREATE INDEX ON open_claims (dataset_id, site_id)"))
     connection.execute(text("ANALYZE open_claims"))

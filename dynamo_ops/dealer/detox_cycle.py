@@ -13,6 +13,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.engine.plugin import DETOX_DECISIONS, DetoxCycle
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.states import PlanKind
 
 FILE_COLUMNS = ("site", "dataset", "size", "decision", "reason")
 DECISIONS = {
@@ -29,7 +30,7 @@ def last_cycle(database: Database, partition: str) -> DetoxCycle | None:
 
     None when none was committed, or its frames are not there any more (archived).
     """
-    plan = plan_store.last_committed(database, "detox", partition)
+    plan = plan_store.last_committed(database, PlanKind.DETOX, partition)
     if plan is None:
         return None
     try:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
 from dynamo_ops.plan.history import history_of_dataset
+from dynamo_ops.plan.states import PlanKind
 from dynamo_ops.plan.store import StoredPlan
 
 COPY = ["copy", "plugin", "request_id", "dataset_id", "site_id", "group_id", "reason", "weight"]
@@ -77,7 +78,7 @@ def cycle_history(database: Database, partition: str, *, since: datetime) -> pl.
     return database.frame(CYCLES_SQL, (partition, since.isoformat()))
 
 
-CYCLES_SQL = """
+CYCLES_SQL = f"""
     SELECT p.id AS plan_id, p.planned_for_at, p.state, (p.summary->>'num_copies')::bigint AS num_copies,
            (p.summary->'commit'->>'num_files')::bigint AS num_files,
            (p.summary->'commit'->>'size_bytes')::bigint AS copied_bytes,
@@ -85,7 +86,7 @@ CYCLES_SQL = """
            (SELECT sum(value::bigint)::bigint FROM jsonb_each_text(p.summary->'commit'->'left_out')) AS num_left_out,
            coalesce(p.refused_by, p.approved_by) AS by, p.refused_because
     FROM plans p
-    WHERE p.kind = 'dealer' AND p.partition = $1 AND p.created_at >= $2::text::timestamptz
+    WHERE p.kind = '{PlanKind.DEALER}' AND p.partition = $1 AND p.created_at >= $2::text::timestamptz
     ORDER BY p.created_at DESC, p.id DESC"""
 
 

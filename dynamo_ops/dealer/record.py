@@ -14,6 +14,7 @@ from dynamo_ops.dealer.engine.config import DealerConfig, load_config
 from dynamo_ops.dealer.engine.plan import CopyPlan
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan.record import PlanStory, load_story, scan
+from dynamo_ops.plan.states import PlanKind
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,13 @@ def newest_about(database: Database, dataset: str, partition: str | None) -> Dea
     Raises PlanError when none has one.
     """
     found = database.frame(
-        """
-        SELECT id FROM plans WHERE kind = 'dealer' AND ($1::text IS NULL OR partition = $1)
+        f"""
+        SELECT id FROM plans WHERE kind = '{PlanKind.DEALER}' AND ($1::text IS NULL OR partition = $1)
         ORDER BY id DESC LIMIT 100""",
         (partition,),
     )
     for plan_id in found["id"]:
-        story = load_story(database, int(plan_id), "dealer")
+        story = load_story(database, int(plan_id), PlanKind.DEALER)
         try:
             proposals = scan(story.stored.location, "proposals")
             asked = proposals.filter(pl.col("dataset") == dataset).select("dataset").head(1)

@@ -34,6 +34,7 @@ from dynamo_ops.inventory.read import read_inventory
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DealerInputs, PlanInputs, dealer_source, read_dealer_inputs
 from dynamo_ops.plan.record import inputs_of
+from dynamo_ops.plan.states import PlanKind, PlanState
 from dynamo_ops.plan.store import StoredPlan
 from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.policy.partition import Partitions, partition_quota
@@ -142,8 +143,8 @@ def plan_cycle(
     may be on its way by now, and would be copied twice; and when they were asked with another configuration, other
     rules, partitions or settings than those that are read now: the plan would be made of two.
     """
-    done = plan_store.of_run(database, "dealer", partition, run_key)
-    if done is not None and done.state == "committed":
+    done = plan_store.of_run(database, PlanKind.DEALER, partition, run_key)
+    if done is not None and done.state == PlanState.COMMITTED:
         return done.id
     inputs = _read_inputs(settings, partition, run_key, now, seed)
     config = config_of(inputs)
@@ -199,7 +200,7 @@ def decide(plugins: Mapping[str, Plugin], inputs: ProposalInputs, config: Dealer
 
 
 def _follows(database: Database, partition: str) -> int | None:
-    before = plan_store.last_committed(database, "dealer", partition)
+    before = plan_store.last_committed(database, PlanKind.DEALER, partition)
     return before.id if before else None
 
 
@@ -230,7 +231,7 @@ def _store(
 def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: str) -> None:
     """Approve the plan or refuse it. Raises GateError; then the plan can never be committed."""
     plan = plan_store.load(database, plan_id)
-    if plan.state == "committed":
+    if plan.state == PlanState.COMMITTED:
         return
     thresholds = read_thresholds(settings)
     inputs = inputs_of(database, settings, plan)

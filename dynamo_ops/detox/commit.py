@@ -17,6 +17,7 @@ from dynamo_ops.detox.history import record_plan
 from dynamo_ops.detox.recheck import recheck
 from dynamo_ops.inventory.replica import block_replica
 from dynamo_ops.inventory.subscription.let_go import let_go
+from dynamo_ops.plan.states import PlanState
 from dynamo_ops.plan.store import StoredPlan, lock_for_commit, mark_committed
 from dynamo_ops.quality.thresholds import LastCopies
 
@@ -63,7 +64,7 @@ def commit(database: Database, plan_id: int, *, last_copies: LastCopies = "never
     """
     with database.begin() as connection:
         plan = lock_for_commit(connection, plan_id)
-        if plan.state == "committed":
+        if plan.state == PlanState.COMMITTED:
             return None
         hold(connection, Lock.DELETIONS)
         deletions = plan.frame("deletions")

@@ -8,6 +8,7 @@ import polars as pl
 
 from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
+from dynamo_ops.plan.states import Decision
 from dynamo_ops.policy.evaluation.evaluate import Evaluator
 from dynamo_ops.policy.evaluation.image import Image, lay_out, tape_placeholders
 from dynamo_ops.policy.language.check import CheckedCondition
@@ -37,7 +38,7 @@ def enforced_copies(plan: DeletionPlan, frames: InventoryFrames, rules: Sequence
         return pl.DataFrame(schema=dict(ENFORCED))
     decisions = plan.decisions.filter(pl.col("dataset_id").is_in(touched.implode()))
     replicas = decisions.group_by(REPLICA).agg(
-        is_left=(pl.col("decision") != "delete").any(), is_losing=(pl.col("decision") == "delete").any()
+        is_left=(pl.col("decision") != Decision.DELETE).any(), is_losing=(pl.col("decision") == Decision.DELETE).any()
     )
     image = _image(decisions, frames, protecting)
     evaluator = Evaluator(image, selections=[condition for rule in protecting for condition in _conditions(rule)])

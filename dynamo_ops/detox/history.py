@@ -11,10 +11,8 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS
 from dynamo_ops.plan.history import history_of_dataset, ids_of
+from dynamo_ops.plan.states import STANDING, Decision, PlanKind
 from dynamo_ops.plan.store import StoredPlan, previous_committed
-
-STANDING = ("protect", "keep", "ignore")
-"""Decisions that hold until another is made: they are written when they change."""
 
 REPLICA = ["dataset_id", "site_id"]
 SITE_STATE = ("site_id", "quota_bytes", "is_triggered", "bytes_before", "bytes_after", "protected_bytes")
@@ -28,13 +26,14 @@ def record_plan(connection: Connection, plan: StoredPlan) -> None:
     _record_lines(connection, plan)
     values = {"plan": plan.id}
     connection.execute(
-        text("""
+        text(f"""
         INSERT INTO detox_history (dataset_id, site_id, plan_id, decision, line, num_blocks, size_bytes)
-        SELECT dataset_id, site_id, :plan, CASE WHEN left_out IS NULL THEN 'delete' ELSE 'left_out' END AS decision,
+        SELECT dataset_id, site_id, :plan,
+               CASE WHEN left_out IS NULL THEN '{Decision.DELETE}' ELSE '{Decision.LEFT_OUT}' END AS decision,
                line, count(*), sum(size_bytes)
         FROM doomed GROUP BY dataset_id, site_id, line, left_out IS NULL
         UNION ALL
-        SELECT dataset_id, site_id, :plan, 'reowned', line, count(*), sum(size_bytes)
+        SELECT dataset_id, site_id, :plan, '{Decision.REOWNED}', line, count(*), sum(size_bytes)
         FROM handed_over GROUP BY dataset_id, site_id, line
         ORDER BY 1, 2"""),
         values,
@@ -124,7 +123,7 @@ def _number(decision: str, line_text: str) -> int:
 HISTORY_SQL = f"""
     SELECT p.committed_at AS at, p.partition, d.name AS dataset, s.name AS site, h.decision,
            h.num_blocks::bigint AS num_blocks, h.size_bytes, h.line::bigint AS line, l.text AS policy_line,
-           CASE WHEN h.decision = 'left_out' THEN (
+           CASE WHEN h.decision = '{Decision.LEFT_OUT}' THEN (
                SELECT string_agg(DISTINCT o.reason, '; ') FROM detox_left_out o
                WHERE o.plan_id = h.plan_id AND o.dataset_id = h.dataset_id AND o.site_id = h.site_id) END AS reasons,
            h.plan_id
@@ -135,7 +134,7 @@ HISTORY_SQL = f"""
       AND ($3::text IS NULL OR h.site_id = ANY($3::text::bigint[]))
     ORDER BY p.committed_at DESC, h.plan_id DESC, d.name, s.name, h.decision, h.line"""
 
-CYCLES_SQL = """
+CYCLES_SQL = f"""
     SELECT p.id AS plan_id, p.planned_for_at, p.state, p.committed_at, p.approved_by, p.refused_by, p.refused_because,
            (p.summary->'commit'->>'num_block_replicas')::bigint AS num_block_replicas,
            (p.summary->'commit'->>'size_bytes')::bigint AS deleted_bytes,
@@ -143,7 +142,7 @@ CYCLES_SQL = """
            (SELECT sum(value::bigint)::bigint FROM jsonb_each_text(p.summary->'commit'->'left_out')) AS num_left_out,
            jsonb_array_length(p.summary->'triggered_sites')::bigint AS num_triggered_sites
     FROM plans p
-    WHERE p.kind = 'detox' AND p.partition = $1 AND p.created_at >= $2::text::timestamptz
+    WHERE p.kind = '{PlanKind.DETOX}' AND p.partition = $1 AND p.created_at >= $2::text::timestamptz
     ORDER BY p.created_at DESC, p.id DESC"""
 
 SITES_SQL = """
@@ -195,7 +194,8 @@ def prune_history(database: Database, *, before: datetime) -> int:
     """
     with database.begin() as connection:
         newest = connection.execute(
-            text("SELECT max(id) FROM plans WHERE kind = 'detox' AND committed_at < :before"), {"before": before}
+            text(f"SELECT max(id) FROM plans WHERE kind = '{PlanKind.DETOX}' AND committed_at < :before"),
+            {"before": before},
         ).scalar()
         return sum(
             connection.execute(text(statement), {"newest": newest or 0, "before": before}).rowcount
@@ -208,7 +208,7 @@ PRUNING = (
     f"DELETE FROM detox_left_out o USING plans p WHERE {OLD.format('o')}",
     f"DELETE FROM detox_site_states t USING plans p WHERE {OLD.format('t')}",
     f"""DELETE FROM detox_history h USING plans p WHERE {OLD.format("h")} AND (
-            h.decision IN ('delete', 'reowned', 'left_out') OR EXISTS (
+            h.decision IN ('{Decision.DELETE}', '{Decision.REOWNED}', '{Decision.LEFT_OUT}') OR EXISTS (
                 SELECT FROM detox_history n JOIN plans q ON q.id = n.plan_id
                 WHERE n.dataset_id = h.dataset_id AND n.site_id = h.site_id AND n.plan_id > h.plan_id
                   AND q.partition = p.partition))""",

@@ -22,6 +22,7 @@ from dynamo_ops.inventory.read import read_inventory
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs, read_detox_inputs
 from dynamo_ops.plan.record import inputs_of
+from dynamo_ops.plan.states import PlanKind, PlanState
 from dynamo_ops.plan.store import StoredPlan
 from dynamo_ops.policy.files import protected_sites
 from dynamo_ops.policy.language.check import load_policy
@@ -90,7 +91,7 @@ def plan_cycle(
 def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: str) -> None:
     """Approve the plan or refuse it. Raises GateError; then the plan can never be committed."""
     plan = plan_store.load(database, plan_id)
-    if plan.state == "committed":
+    if plan.state == PlanState.COMMITTED:
         return
     states = plan.frame("site_states")
     deletions = _with_pending(database, plan.frame("deletions"))
@@ -165,7 +166,7 @@ def commit_plan(
     """
     plan = plan_store.load(database, plan_id)
     limits = detox_limits(settings, plan.partition)
-    if plan.state != "committed":
+    if plan.state != PlanState.COMMITTED:
         if approved_by:
             plan_store.approve(database, plan_id, approved_by, at=approved_at)
         _refuse_if_old(database, plan, limits.max_plan_age_h)
@@ -224,9 +225,10 @@ def _summary(plan: DeletionPlan, facts: pl.DataFrame) -> dict[str, Any]:
 def _image_before(database: Database, partition: str, plan_id: int) -> int | None:
     """Block replicas in the image of the last committed plan of the partition, less those it deleted itself."""
     found = database.frame(
-        """
+        f"""
         SELECT (summary->>'num_image_replicas')::bigint - coalesce((summary->'commit'->>'num_block_replicas')::bigint,
-        0) AS n FROM plans WHERE kind = 'detox' AND partition = $1 AND state = 'committed' AND id <> $2
+        0) AS n FROM plans WHERE kind = '{PlanKind.DETOX}' AND partition = $1 AND state = '{PlanState.COMMITTED}'
+          AND id <> $2
         ORDER BY committed_at DESC LIMIT 1""",
         (partition, plan_id),
     )

@@ -17,10 +17,11 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DealerInputs, DetoxInputs, read_dealer_inputs, read_detox_inputs
+from dynamo_ops.plan.states import PlanKind
 from dynamo_ops.plan.store import StoredPlan
 from dynamo_ops.policy.language.source import SourceText
 
-ENGINES = {"detox": "Detox", "dealer": "the Dealer"}
+ENGINES = {PlanKind.DETOX: "Detox", PlanKind.DEALER: "the Dealer"}
 """What messages call the engine that makes plans of a kind."""
 
 
@@ -85,7 +86,7 @@ def inputs_of(database: Database, settings: Settings, plan: StoredPlan) -> Detox
     if stored is not None:
         return stored
     policy = SourceText(f"policy of plan {plan.id}", plan_store.policy_text(database, plan))
-    if plan.kind == "detox":
+    if plan.kind == PlanKind.DETOX:
         return read_detox_inputs(settings, plan.partition, plan.planned_for_at, policy=policy)
     seed = int(plan.summary["seed"])
     return read_dealer_inputs(settings, plan.partition, plan.planned_for_at, seed=seed, config=policy)

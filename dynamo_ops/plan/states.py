@@ -1,4 +1,4 @@
-"""Which engine makes a plan, and what a plan can be."""
+"""Which engine makes a plan, what a plan can be, and what one of Detox decides."""
 
 from __future__ import annotations
 
@@ -23,4 +23,18 @@ class PlanState(StrEnum):
     COMMITTED = "committed"
 
 
+class Decision(StrEnum):
+    """Of a block replica. ``reowned``: handed over instead of deleted. ``left_out``: to be deleted, but the commit
+    found that it must not be."""
+
+    DELETE = "delete"
+    REOWNED = "reowned"
+    LEFT_OUT = "left_out"
+    PROTECT = "protect"
+    KEEP = "keep"
+    IGNORE = "ignore"
+
+
 COMMITTABLE = Words((PlanState.APPROVED, PlanState.COMMITTED))
+STANDING = Words((Decision.PROTECT, Decision.KEEP, Decision.IGNORE))
+"""Decisions that hold until another is made: they are written to the history when they change."""

@@ -25,6 +25,7 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.plan.inputs import DealerInputs, DetoxInputs, load_inputs
+from dynamo_ops.plan.states import COMMITTABLE, PlanState
 
 COLUMNS = """id, kind, partition, run_key, state, policy_version_id, location, summary, planned_for_at, created_at,
              approved_by, approved_at, refused_by, refused_at, refused_because"""
@@ -107,21 +108,22 @@ def save(
     with database.begin() as connection:
         version = _policy_version(connection, kind, partition, inputs.policy.text)
         connection.execute(
-            text("""
+            text(f"""
             UPDATE plans SET run_key = run_key || ' (refused ' || id || ')'
-            WHERE kind = :kind AND partition = :partition AND run_key = :run_key AND state = 'refused'
+            WHERE kind = :kind AND partition = :partition AND run_key = :run_key AND state = '{PlanState.REFUSED}'
         """),
             {"kind": kind, "partition": partition, "run_key": run_key},
         )
         connection.execute(
-            text("""
+            text(f"""
             INSERT INTO plans (kind, partition, run_key, policy_version_id, location, summary, planned_for_at)
             VALUES (:kind, :partition, :run_key, :version, :location, CAST(:summary AS jsonb), :now)
             ON CONFLICT (kind, partition, run_key) DO UPDATE SET
-                state = 'planned', policy_version_id = excluded.policy_version_id, location = excluded.location,
+                state = '{PlanState.PLANNED}', policy_version_id = excluded.policy_version_id,
+                location = excluded.location,
                 summary = excluded.summary, planned_for_at = excluded.planned_for_at, created_at = now(),
                 approved_by = NULL, approved_at = NULL
-            WHERE plans.state <> 'committed'
+            WHERE plans.state <> '{PlanState.COMMITTED}'
         """),
             {
                 "kind": kind,
@@ -192,7 +194,7 @@ def lock_for_commit(connection: Connection, plan_id: int) -> StoredPlan:
     plan = _one(connection, plan_id)
     hold(connection, Lock.PARTITION, plan.partition)
     plan = _one(connection, plan_id, "FOR UPDATE")
-    if plan.state not in {"approved", "committed"}:
+    if plan.state not in COMMITTABLE:
         because = f": {plan.refused_because}" if plan.refused_because else ""
         raise PlanError(
             f"plan {plan.id} ({plan.kind} of {plan.partition}) is {plan.state}{because}; "
@@ -207,7 +209,8 @@ def previous_committed(connection: Connection, plan: StoredPlan) -> StoredPlan |
     """The plan of the same kind and partition that was committed last, this one aside; None if there is none."""
     found = connection.execute(
         text(f"""
-        SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND state = 'committed' AND id <> :id
+        SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition
+          AND state = '{PlanState.COMMITTED}' AND id <> :id
         ORDER BY committed_at DESC, id DESC LIMIT 1"""),
         {"kind": plan.kind, "partition": plan.partition, "id": plan.id},
     ).one_or_none()
@@ -225,7 +228,8 @@ def last_committed(database: Database, kind: str, partition: str) -> StoredPlan 
     with database.begin() as connection:
         found = connection.execute(
             text(f"""
-            SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND state = 'committed'
+            SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition
+              AND state = '{PlanState.COMMITTED}'
             ORDER BY committed_at DESC, id DESC LIMIT 1"""),
             {"kind": kind, "partition": partition},
         ).one_or_none()
@@ -235,8 +239,8 @@ def last_committed(database: Database, kind: str, partition: str) -> StoredPlan 
 def mark_committed(connection: Connection, plan: StoredPlan, result: Mapping[str, Any]) -> None:
     """The end of a commit, in its transaction: the plan is committed, and says what was done."""
     connection.execute(
-        text("""
-        UPDATE plans SET state = 'committed', committed_at = now(),
+        text(f"""
+        UPDATE plans SET state = '{PlanState.COMMITTED}', committed_at = now(),
                summary = summary || CAST(:result AS jsonb) WHERE id = :id
     """),
         {"id": plan.id, "result": json.dumps({"commit": dict(result)})},

@@ -230,7 +230,7 @@ def _because(
     if wish.state == SubscriptionState.INBATCH:
         return _why_in_batch(wish, attempts)
     if wish.state == SubscriptionState.DONE:
-        return f"done: the file {'is there' if wish.action == 'copy' else 'is gone'}"
+        return f"done: the file {'is there' if wish.action == SubscriptionAction.COPY else 'is gone'}"
     if wish.state == SubscriptionState.CANCELLED:
         return "withdrawn" + (f" by {wish.note}" if wish.note else ": something else was wished for, or asked anew")
     return _why_queued(connection, wish, rules)

@@ -24,8 +24,7 @@ from dynamo_ops.inventory.replica.doomed import (
 )
 from dynamo_ops.lock.coverage import KEYS
 from dynamo_ops.lock.rows import locked_rows
-
-STANDING = "('protect', 'keep', 'ignore')"
+from dynamo_ops.plan.states import STANDING, Decision
 
 NOT_THERE = "it is not there"
 BEING_DELETED = "it is being deleted already"
@@ -107,7 +106,7 @@ PROTECTED = f"""
                    || coalesce(', line ' || l.line || ': ' || l.text, ''), '; ' ORDER BY s.partition, s.line) AS reason
         FROM newest n JOIN said s USING (dataset_id, site_id, partition, plan_id)
         LEFT JOIN policy_lines l ON l.policy_version_id = s.policy_version_id AND l.line = s.line
-        WHERE s.decision = 'protect' AND (n.plan_id = n.any_plan
+        WHERE s.decision = '{Decision.PROTECT}' AND (n.plan_id = n.any_plan
             OR (s.dataset_id, s.site_id, s.partition, s.plan_id) IN (SELECT * FROM acted))
         GROUP BY s.dataset_id, s.site_id)
     UPDATE doomed d SET left_out = p.reason FROM protected p

@@ -25,6 +25,7 @@ from dynamo_ops.cli.terminal.progress import step
 from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.dealer.report import describe, trial
 from dynamo_ops.plan.record import load_story
+from dynamo_ops.plan.states import PlanKind, PlanState
 
 app = typer.Typer(no_args_is_help=True, help="Dealer: what would be copied where, and why.")
 
@@ -117,7 +118,7 @@ def show(
     from dynamo_ops.dealer import record
 
     db = database()
-    story = load_story(db, plan_id, "dealer")
+    story = load_story(db, plan_id, PlanKind.DEALER)
     plan = record.read_record(db, story)
     is_filtered = rejected or any(wanted is not None for wanted in (site, dataset, plugin))
     proposals = describe.select_proposals(plan, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
@@ -149,7 +150,7 @@ def explain(
     if plan is None:
         asked = record.newest_about(db, dataset, partition)
     else:
-        asked = record.read_record(db, load_story(db, plan, "dealer"))
+        asked = record.read_record(db, load_story(db, plan, PlanKind.DEALER))
     explanations = explain_dataset(asked, dataset, site)
     if as_json:
         print_json(describe.explain_document(asked, explanations))
@@ -182,12 +183,12 @@ def commit(
     from dynamo_ops.dealer import tasks as steps
 
     db = database()
-    story = load_story(db, plan_id, "dealer")
-    if story.stored.state == "planned":
+    story = load_story(db, plan_id, PlanKind.DEALER)
+    if story.stored.state == PlanState.PLANNED:
         steps.gate_plan(db, settings(), plan_id, run_key=story.stored.run_key)
-        story = load_story(db, plan_id, "dealer")
+        story = load_story(db, plan_id, PlanKind.DEALER)
     stored = story.stored
-    is_new = stored.state != "committed"
+    is_new = stored.state != PlanState.COMMITTED
     if is_new and not yes and not as_json:
         typer.echo(view.sentence(record.read_record(db, story)))
         if not typer.confirm(f"Commit plan {plan_id}?"):
@@ -211,7 +212,7 @@ def refuse(
     from dynamo_ops.plan import store as plan_store
 
     db = database()
-    story = load_story(db, plan_id, "dealer")
+    story = load_story(db, plan_id, PlanKind.DEALER)
     plan_store.refuse(db, plan_id, reason, by=getpass.getuser())
     typer.echo(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
 
@@ -234,7 +235,7 @@ def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_
             seed=seed,
             config=dealer_config.source,
         )
-    plan = record.read_record(db, load_story(db, plan_id, "dealer"))
+    plan = record.read_record(db, load_story(db, plan_id, PlanKind.DEALER))
     if as_json:
         print_json({"plan_id": plan_id, **describe.plan_document(plan)})
         return

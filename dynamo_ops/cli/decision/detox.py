@@ -30,6 +30,7 @@ from dynamo_ops.detox import record, trial
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report import decisions_file, describe, difference
 from dynamo_ops.plan.record import load_story
+from dynamo_ops.plan.states import Decision, PlanKind, PlanState
 from dynamo_ops.policy.language.check import CheckedPolicy
 
 app = typer.Typer(no_args_is_help=True, help="Detox: what would be deleted, and why.")
@@ -110,10 +111,10 @@ def show(
     """A stored plan: its state, figures and order of deletion; with a filter, the decisions themselves."""
     from dynamo_ops.detox.report import stored
 
-    if decision is not None and decision not in (*describe.DECISIONS, "ignore"):
+    if decision is not None and decision not in (*describe.DECISIONS, Decision.IGNORE):
         raise typer.BadParameter(f"--decision {decision}: expected one of {', '.join(describe.DECISIONS)}")
     db = database()
-    story = load_story(db, plan_id, "detox")
+    story = load_story(db, plan_id, PlanKind.DETOX)
     plan = stored.read_record(db, story)
     if any(wanted is not None for wanted in (site, dataset, decision, line)):
         decisions = describe.select_decisions(plan, site=site, dataset=dataset, decision=decision, line=line)
@@ -198,13 +199,13 @@ def commit(
 
     db = database()
     story = stored.ready_to_commit(db, settings(), plan_id)
-    if story.stored.state == "committed":
+    if story.stored.state == PlanState.COMMITTED:
         typer.echo(f"plan {plan_id} was committed before; nothing was done now")
         view.show_commit(story.stored.summary["commit"])
         return
     plan = stored.read_record(db, story)
     typer.echo(view.sentence(plan, describe.overview(plan)))
-    is_asked = story.stored.state == "planned"
+    is_asked = story.stored.state == PlanState.PLANNED
     if is_asked:
         typer.echo(f"It deletes so much that a person must approve it: that will be you, {getpass.getuser()}.")
     if not yes and not typer.confirm(f"Commit plan {plan_id}?"):
@@ -224,7 +225,7 @@ def refuse(
     from dynamo_ops.plan import store as plan_store
 
     db = database()
-    story = load_story(db, plan_id, "detox")
+    story = load_story(db, plan_id, PlanKind.DETOX)
     plan_store.refuse(db, plan_id, reason, by=getpass.getuser())
     typer.echo(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
 
@@ -272,7 +273,7 @@ def _store(
     run_key = f"cli-{getpass.getuser()}-{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     with step("reading the inventory, deciding, storing", quiet=as_json):
         plan_id = steps.plan_cycle(db, settings(), partition, run_key=run_key, now=now, policy=policy.source)
-    plan = stored.read_record(db, load_story(db, plan_id, "detox"))
+    plan = stored.read_record(db, load_story(db, plan_id, PlanKind.DETOX))
     _tell_plan(plan, decisions, out, {"plan_id": plan_id}, as_json=as_json)
     if not as_json:
         typer.echo(f"stored as plan {plan_id}; nothing is deleted yet")
@@ -333,4 +334,4 @@ def _named(which: str) -> PlanRecord:
     from dynamo_ops.detox.report import stored
 
     db = database()
-    return stored.read_record(db, load_story(db, int(which), "detox"))
+    return stored.read_record(db, load_story(db, int(which), PlanKind.DETOX))

@@ -14,6 +14,7 @@ from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.describe import Amount, FoundRows, PlanOverview
 from dynamo_ops.detox.report.difference import PlanDifference, policy_difference
 from dynamo_ops.plan.record import PlanStory
+from dynamo_ops.plan.states import PlanState
 
 LINES = {
     "decision": "decision",
@@ -130,7 +131,7 @@ def show_story(story: PlanStory) -> None:
     typer.echo(f"  policy version {plan.policy_version_id}, sha256 {story.policy_sha256[:12]}")
     if plan.approved_by and plan.approved_at:
         typer.echo(f"  approved by {plan.approved_by}, {moment(plan.approved_at)}")
-    if plan.state == "refused":
+    if plan.state == PlanState.REFUSED:
         when = f", {moment(plan.refused_at)}" if plan.refused_at else ""
         typer.secho(f"  refused by {plan.refused_by or 'unknown'}{when}: {plan.refused_because}", fg="red")
     if story.committed_at:

@@ -11,6 +11,7 @@ import typer
 from dynamo_ops.cli.terminal.output import JsonOption, database, show
 from dynamo_ops.cli.terminal.tables import cell, moment, print_table
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.states import PlanKind
 
 app = typer.Typer(no_args_is_help=True, help="Plans of Detox and Dealer.")
 
@@ -57,7 +58,7 @@ def show_(plan_id: int, as_json: bool = JsonOption) -> None:
     if inputs:
         _show_inputs(inputs.document())
     show(plan.frame("site_states"), title="Sites", as_json=False)
-    if plan.kind == "detox":
+    if plan.kind == PlanKind.DETOX:
         typer.echo(f"by policy line, and every decision: dynamo detox show {plan.id}")
 
 

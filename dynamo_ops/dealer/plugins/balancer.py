@@ -17,6 +17,7 @@ from dynamo_ops.dealer.engine.plugin import PROPOSALS, ProposalContext
 from dynamo_ops.dealer.plugins.proposal import as_proposals, by_replica
 from dynamo_ops.inventory.frames import InventoryFrames, empty
 from dynamo_ops.inventory.kinds import StorageType
+from dynamo_ops.plan.states import Decision
 from dynamo_ops.policy.evaluation.attributes import site_table
 from dynamo_ops.policy.partition import partition_expr, partition_quota
 
@@ -83,7 +84,7 @@ class BalancerPlugin:
             return empty(PROPOSALS)
         decisions = context.detox.decisions.with_columns(_normalised("reason"))
         self._warn_of_unknown_reasons(decisions["reason"])
-        candidates = self._candidates(frames, context, decisions.filter(pl.col("decision") == "protect"))
+        candidates = self._candidates(frames, context, decisions.filter(pl.col("decision") == Decision.PROTECT))
         sites = _sites(frames, context, decisions, candidates)
         names = candidates["reason"].to_list()
         rows = [
@@ -159,8 +160,8 @@ def _sites(
     frames: InventoryFrames, context: ProposalContext, decisions: pl.DataFrame, candidates: pl.DataFrame
 ) -> list[_Site]:
     """Those that take part, by name."""
-    held = decisions.filter(pl.col("decision") != "ignore").group_by("site_id")
-    protected = held.agg(protected=pl.col("size_bytes").filter(pl.col("decision") == "protect").sum())
+    held = decisions.filter(pl.col("decision") != Decision.IGNORE).group_by("site_id")
+    protected = held.agg(protected=pl.col("size_bytes").filter(pl.col("decision") == Decision.PROTECT).sum())
     quotas = partition_quota(frames, context.partitions, context.partition)
     taking_part = (
         site_table(frames)

@@ -14,6 +14,7 @@ from dynamo_ops.dealer.plugins.names import site_ids
 from dynamo_ops.dealer.plugins.proposal import REPLICA, as_proposals, count_texts, replica_items, size_texts
 from dynamo_ops.inventory.frames import InventoryFrames, empty
 from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.plan.states import Decision
 
 KEY = "plugins.undertaker"
 
@@ -77,7 +78,7 @@ def _reason() -> pl.Expr:
 def _last_blocks(frames: InventoryFrames, decisions: pl.DataFrame, bad_sites: pl.Series) -> pl.DataFrame:
     """Block replicas of protected dataset replicas at bad sites, whose block has none at any other site."""
     is_at_bad = pl.col("site_id").is_in(bad_sites.implode())
-    protected = decisions.filter((pl.col("decision") == "protect") & is_at_bad).select(REPLICA).unique()
+    protected = decisions.filter((pl.col("decision") == Decision.PROTECT) & is_at_bad).select(REPLICA).unique()
     there = frames.block_replicas.filter(is_at_bad).join(protected, on=REPLICA, how="semi")
     elsewhere = frames.block_replicas.filter(~is_at_bad & pl.col("block_id").is_in(there["block_id"].implode()))
     return there.join(elsewhere, on="block_id", how="anti")

@@ -14,6 +14,7 @@ from dynamo_ops.detox.engine.cycle import Cycle
 from dynamo_ops.detox.engine.evidence import Evidence
 from dynamo_ops.detox.engine.state import State, load_state
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.plan.states import Decision
 from dynamo_ops.policy.evaluation.attributes import require_attributes
 from dynamo_ops.policy.language.check import CheckedPolicy
 from dynamo_ops.policy.language.enforcement import EnforcerRule
@@ -78,7 +79,9 @@ class DeletionPlan:
     @property
     def deletions(self) -> pl.DataFrame:
         """Rows of ``decisions`` that are deleted, in the order of deletion."""
-        return self.decisions.filter(pl.col("decision") == "delete").sort("delete_order", "block", maintain_order=True)
+        return self.decisions.filter(pl.col("decision") == Decision.DELETE).sort(
+            "delete_order", "block", maintain_order=True
+        )
 
     @property
     def handovers(self) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.decisions_file import decision_rows, spelt
+from dynamo_ops.plan.states import Decision
 
 DECISIONS = ("delete", "reowned", "keep", "protect", "ignored")
 """How decisions are spelt and sorted where people read them."""
@@ -67,7 +68,7 @@ def overview(record: PlanRecord) -> PlanOverview:
         )
         .collect()
     )
-    deleted = groups.filter(pl.col("decision") == "delete")
+    deleted = groups.filter(pl.col("decision") == Decision.DELETE)
     last = record.deletions.filter("is_last_copy").select(pl.col("dataset").n_unique()).collect()
     return PlanOverview(
         image=_amount(groups),
@@ -85,7 +86,7 @@ def deletion_order(record: PlanRecord, limit: int | None = None) -> pl.DataFrame
 
     ``delete_order``: from 1; one row per (deletion, line). Without ``limit`` all of them.
     """
-    deleted = record.decisions.filter(pl.col("decision") == "delete")
+    deleted = record.decisions.filter(pl.col("decision") == Decision.DELETE)
     rows = (
         deleted.group_by("delete_order", "dataset", "site", "line")
         .agg(num_block_replicas=pl.len(), size_bytes=pl.col("size_bytes").sum())

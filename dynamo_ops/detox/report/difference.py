@@ -16,6 +16,7 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.decisions_file import collapsed, spelt
 from dynamo_ops.detox.report.describe import Amount, json_rows, sorted_decisions
+from dynamo_ops.plan.states import Decision
 
 OUTSIDE = "outside"
 """The decision on a block replica that is not in the image of a plan."""
@@ -23,8 +24,8 @@ OUTSIDE = "outside"
 NAMES = ["dataset", "site", "block"]
 SHARED = ("is_placeholder", "size_bytes")
 VERDICT = ["old_decision", "old_line", "new_decision", "new_line"]
-NEWLY_DELETED = (pl.col("new_decision") == "delete") & (pl.col("old_decision") != "delete")
-NEWLY_KEPT = (pl.col("old_decision") == "delete") & (pl.col("new_decision") != "delete")
+NEWLY_DELETED = (pl.col("new_decision") == Decision.DELETE) & (pl.col("old_decision") != Decision.DELETE)
+NEWLY_KEPT = (pl.col("old_decision") == Decision.DELETE) & (pl.col("new_decision") != Decision.DELETE)
 OTHER_OWNER = pl.col("old_owner").ne_missing(pl.col("new_owner"))
 IS_OTHER = (pl.col("old_decision") != pl.col("new_decision")) | OTHER_OWNER
 
@@ -92,8 +93,8 @@ def compare(old: PlanRecord, new: PlanRecord) -> PlanDifference:
     both = _side_by_side(old, new)
     other = both.filter(IS_OTHER)
     return PlanDifference(
-        old_deleted=_amount(both.filter(pl.col("old_decision") == "delete")),
-        new_deleted=_amount(both.filter(pl.col("new_decision") == "delete")),
+        old_deleted=_amount(both.filter(pl.col("old_decision") == Decision.DELETE)),
+        new_deleted=_amount(both.filter(pl.col("new_decision") == Decision.DELETE)),
         newly_deleted=_amount(other.filter(NEWLY_DELETED)),
         newly_kept=_amount(other.filter(NEWLY_KEPT)),
         num_only_old=both.filter(pl.col("new_decision") == OUTSIDE).height,
@@ -203,8 +204,8 @@ def _rows(both: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
 def _sites(both: pl.DataFrame, other: pl.DataFrame, old: PlanRecord, new: PlanRecord) -> pl.DataFrame:
     size, dataset = pl.col("size_bytes"), pl.col("dataset")
     deleted = both.group_by("site").agg(
-        old_deleted_bytes=size.filter(pl.col("old_decision") == "delete").sum(),
-        new_deleted_bytes=size.filter(pl.col("new_decision") == "delete").sum(),
+        old_deleted_bytes=size.filter(pl.col("old_decision") == Decision.DELETE).sum(),
+        new_deleted_bytes=size.filter(pl.col("new_decision") == Decision.DELETE).sum(),
     )
     differing = (
         other.filter(NEWLY_DELETED | NEWLY_KEPT | OTHER_OWNER)
@@ -259,7 +260,7 @@ def _lines(both: pl.DataFrame, old: PlanRecord, new: PlanRecord) -> pl.DataFrame
     for side, record in (("old", old), ("new", new)):
         texts = record.policy_lines.select(pl.col("line").alias(f"{side}_line"), pl.col("text").alias(f"{side}_text"))
         found = found.join(texts, on=f"{side}_line", how="left")
-    touches_deletion = (pl.col("old_decision") == "delete") != (pl.col("new_decision") == "delete")
+    touches_deletion = (pl.col("old_decision") == Decision.DELETE) != (pl.col("new_decision") == Decision.DELETE)
     return found.sort(
         ~touches_deletion,
         pl.col("old_decision") == pl.col("new_decision"),

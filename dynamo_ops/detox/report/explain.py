@@ -15,6 +15,7 @@ import polars as pl
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.detox.engine.evidence import Evidence
 from dynamo_ops.detox.record import PlanRecord
+from dynamo_ops.plan.states import Decision
 from dynamo_ops.policy.evaluation.evaluate import KEEPS_DATA, Evaluator
 from dynamo_ops.policy.evaluation.image import Flags, Image, Indices, Small
 from dynamo_ops.policy.evaluation.values import order_text, predicate_text, value_text
@@ -327,15 +328,15 @@ def _because(
     when = " or ".join(condition.text for condition in policy.triggers)
     until = " or ".join(condition.text for condition in policy.stops)
     full = "its quota is unknown" if occupancy is None else f"its occupancy was {occupancy:.3f}"
-    if decision == "protect":
+    if decision == Decision.PROTECT:
         return f"protected by {said}"
-    if decision == "ignore":
+    if decision == Decision.IGNORE:
         return f"ignored by {said}"
-    if decision == "reowned":
+    if decision == Decision.REOWNED:
         return f"handed over to the dataset's owner there instead of being deleted by {said}"
-    if decision == "delete" and line.verb == "Delete":
+    if decision == Decision.DELETE and line.verb == "Delete":
         return f"deleted as number {delete_order:,} by {said}: a Delete line acts whatever the occupancy"
-    if decision == "delete":
+    if decision == Decision.DELETE:
         return (
             f"deleted as number {delete_order:,}: dismissed by {said}; deletion was triggered at {site} "
             f"({full}; When {when}), and its turn in Order ({order}) came before Until {until} held"
@@ -349,7 +350,7 @@ def _because(
 
 def _hints(mine: pl.DataFrame, trials: Sequence[LineTrial]) -> list[str]:
     """What would have to change for another decision: the lines that failed by the fewest predicates."""
-    is_deleted = (mine["decision"] == "delete").any()
+    is_deleted = (mine["decision"] == Decision.DELETE).any()
     keeping = ("Protect", "Ignore") if is_deleted else ("Delete", "Dismiss")
     stopped = trials[-1]
     failed = [t for t in trials if not t.holds and t.in_force and t.verb in keeping and _can_change(t)]

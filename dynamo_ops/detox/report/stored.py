@@ -12,6 +12,7 @@ from dynamo_ops.detox import tasks as steps
 from dynamo_ops.detox.record import PlanRecord, scan_evidence
 from dynamo_ops.plan.inputs import PlanInputs
 from dynamo_ops.plan.record import PlanStory, load_story, scan
+from dynamo_ops.plan.states import PlanKind, PlanState
 from dynamo_ops.policy.language.enforcement import rules_text
 
 RULES_FRAME = "enforcer_rules"
@@ -45,15 +46,15 @@ def newest_with(database: Database, dataset: str, site: str, partition: str | No
     """
     with database.begin() as connection:
         newest = connection.execute(
-            text("""
+            text(f"""
             SELECT max(id) FROM plans
-            WHERE kind = 'detox' AND (CAST(:partition AS text) IS NULL OR partition = :partition)
+            WHERE kind = '{PlanKind.DETOX}' AND (CAST(:partition AS text) IS NULL OR partition = :partition)
             GROUP BY partition ORDER BY 1 DESC"""),
             {"partition": partition},
         ).scalars()
         ids = [int(number) for number in newest]
     for plan_id in ids:
-        plan = read_record(database, load_story(database, plan_id, "detox"))
+        plan = read_record(database, load_story(database, plan_id, PlanKind.DETOX))
         rows = plan.decisions.filter((pl.col("dataset") == dataset) & (pl.col("site") == site))
         if rows.head(1).collect().height:
             return plan
@@ -71,11 +72,11 @@ def ready_to_commit(database: Database, settings: Settings, plan_id: int) -> Pla
 
     Raises GateError when the gate refuses it now, PlanError when it was refused before.
     """
-    story = load_story(database, plan_id, "detox")
-    if story.stored.state == "planned":
+    story = load_story(database, plan_id, PlanKind.DETOX)
+    if story.stored.state == PlanState.PLANNED:
         steps.gate_plan(database, settings, plan_id, run_key=story.stored.run_key)
-        story = load_story(database, plan_id, "detox")
-    if story.stored.state == "refused":
+        story = load_story(database, plan_id, PlanKind.DETOX)
+    if story.stored.state == PlanState.REFUSED:
         plan = story.stored
         raise PlanError(
             f"plan {plan.id} of {plan.partition} was refused by {plan.refused_by or 'unknown'}: "

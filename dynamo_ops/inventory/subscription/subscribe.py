@@ -104,7 +104,7 @@ def subscribe_blocks(
         AND {is_present("f.id", "r")})"""
     opposite = f"""EXISTS (SELECT FROM subscriptions s WHERE s.file_id = f.id AND s.site_id = b.site_id
         AND s.action = '{other}' AND s.state IN {ACTIVE})"""
-    condition = f"({'NOT ' if action == 'copy' else ''}{present} OR {opposite})"
+    condition = f"({'NOT ' if is_copy else ''}{present} OR {opposite})"
     wanted = (
         f"SELECT f.id AS file_id, b.site_id FROM ({source}) b JOIN files f ON f.block_id = b.block_id WHERE {condition}"
     )
