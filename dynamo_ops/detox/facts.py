@@ -6,9 +6,9 @@ import polars as pl
 
 from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.replica.staying import awaited_blocks, complete_blocks, staying_replicas
 from dynamo_ops.lock.coverage import locked_expr
 
-KEYS = ["block_id", "site_id"]
 REPLICA = ["dataset_id", "site_id"]
 
 
@@ -26,9 +26,7 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames, enforced: pl.Dat
     deleted = plan.deletions.select(
         "dataset_id", "dataset", "site_id", "site", "block_id", "block", "group_id", "line", "size_bytes"
     )
-    staying = staying_replicas(deleted, frames)
-    complete = staying.filter("is_complete")["block_id"].unique()
-    waiting = staying.filter(~pl.col("is_complete"))["block_id"].unique()
+    staying = staying_replicas(frames.block_replicas, deleted)
     needed = needed_copies(enforced).select(*REPLICA, is_enforcer_needed=pl.lit(True))
     status = frames.datasets.select("dataset_id", dataset_status="status")
     return (
@@ -38,22 +36,14 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames, enforced: pl.Dat
         .with_columns(
             pl.col("whole_dataset", "is_enforcer_needed").fill_null(False),
             is_locked=locked_expr(frames),
-            is_alone=~pl.col("block_id").is_in(complete.implode()),
+            is_alone=~pl.col("block_id").is_in(complete_blocks(staying).implode()),
         )
         .with_columns(
             is_last_copy=pl.col("is_alone") & (pl.col("size_bytes") > 0),
-            is_last_source=pl.col("is_alone") & pl.col("block_id").is_in(waiting.implode()),
+            is_last_source=pl.col("is_alone") & pl.col("block_id").is_in(awaited_blocks(staying).implode()),
         )
         .with_columns(is_last_copy_allowed=pl.col("is_last_copy") & pl.col("line").is_in(_delete_lines(plan).implode()))
     )
-
-
-def staying_replicas(deleted: pl.DataFrame, frames: InventoryFrames) -> pl.DataFrame:
-    """Rows of ``frames.block_replicas``: the owned replicas of the blocks of ``deleted`` that stay."""
-    same_blocks = frames.block_replicas.filter(
-        pl.col("block_id").is_in(deleted["block_id"].unique().implode()) & pl.col("group_id").is_not_null()
-    )
-    return same_blocks.join(deleted, on=KEYS, how="anti")
 
 
 def needed_copies(enforced: pl.DataFrame) -> pl.DataFrame:

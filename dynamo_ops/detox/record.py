@@ -14,8 +14,8 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.detox.engine.evidence import NAMES as EVIDENCE
 from dynamo_ops.detox.engine.evidence import PREFIX
 from dynamo_ops.detox.engine.plan import DeletionPlan
-from dynamo_ops.detox.facts import staying_replicas
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.replica.staying import complete_blocks, staying_replicas
 from dynamo_ops.plan.record import scan
 from dynamo_ops.policy.language.enforcement import EnforcerRule, rules_text
 
@@ -77,8 +77,8 @@ def new_record(
 def _deletions(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
     """As the gate judges them: the last copy is the last complete one that is owned, and not deleted itself."""
     deleted = plan.deletions
-    left = staying_replicas(deleted, frames).filter("is_complete")["block_id"].unique()
-    is_last = (pl.col("size_bytes") > 0) & ~pl.col("block_id").is_in(left.implode())
+    staying = complete_blocks(staying_replicas(frames.block_replicas, deleted))
+    is_last = (pl.col("size_bytes") > 0) & ~pl.col("block_id").is_in(staying.implode())
     return deleted.with_columns(is_last_copy=is_last)
 
 
