@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.inventory.subscription.backoff import Backoff
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class DeletionLimits:
     max_attempts: int = 10
     backoff: timedelta = timedelta(minutes=15)
     max_backoff: timedelta = timedelta(hours=24)
+
+    @property
+    def pauses(self) -> Backoff:
+        """How long a failed subscription waits."""
+        return Backoff(self.backoff, self.max_backoff)
 
 
 DEFAULT_DELETION_LIMITS = DeletionLimits()

@@ -15,6 +15,7 @@ from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.replica.copies import is_last_source
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
+from dynamo_ops.inventory.subscription.backoff import is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 
 # Oldest first at each ready site. A file waits while FTS may be writing it there, or reading it from there, and while
@@ -26,8 +27,7 @@ QUEUE_SQL = f"""
       FROM sites d CROSS JOIN LATERAL (
         SELECT s.id AS subscription_id, s.file_id, s.site_id, s.created_at FROM subscriptions s
         WHERE s.action = '{SubscriptionAction.DELETE}' AND s.site_id = d.id AND s.state IN {QUEUED}
-          AND (s.num_attempts = 0 OR s.updated_at <= now() - interval '1 second'
-               * least(:backoff * power(2, least(s.num_attempts - 1, 20)), :max_backoff))
+          AND {is_over("s")}
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
           AND NOT {is_last_source("s.file_id", "s.site_id")}
         ORDER BY s.created_at, s.id LIMIT :per_site FOR UPDATE OF s SKIP LOCKED) q
@@ -123,7 +123,6 @@ def _take(connection: Connection, limits: DeletionLimits) -> None:
         {
             "per_site": limits.files_per_site,
             "per_cycle": limits.files_per_cycle,
-            "backoff": limits.backoff.total_seconds(),
-            "max_backoff": limits.max_backoff.total_seconds(),
+            **limits.pauses.params,
         },
     )

@@ -66,7 +66,8 @@ def load_story(database: Database, plan_id: int, kind: str) -> PlanStory:
     stored = plan_store.load(database, plan_id)
     if stored.kind != kind:
         raise PlanError(
-            f"plan {plan_id} is a plan of {ENGINES[PlanKind(stored.kind)]}; `dynamo {stored.kind} show {plan_id}` shows it",
+            f"plan {plan_id} is a plan of {ENGINES[PlanKind(stored.kind)]}; "
+            f"`dynamo {stored.kind} show {plan_id}` shows it",
             plan_id=plan_id,
             state=stored.state,
         )

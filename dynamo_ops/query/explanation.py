@@ -298,12 +298,8 @@ def _why_queued(connection: Connection, wish: Any, rules: QueueRules) -> str:
 
 
 def _paused_until(wish: Any, rules: QueueRules) -> datetime | None:
-    if wish.num_attempts == 0:
-        return None
     limits = rules.transfers if wish.action == SubscriptionAction.COPY else rules.deletions
-    pause = min(limits.backoff * 2 ** min(wish.num_attempts - 1, 20), limits.max_backoff)
-    until: datetime = wish.updated_at + pause
-    return until
+    return limits.pauses.until(wish.num_attempts, wish.updated_at)
 
 
 def _is_busy(connection: Connection, wish: Any) -> bool:

@@ -18,6 +18,7 @@ from dynamo_ops.fts.job import choose_sid
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import QUEUED, Backend, HoldReason, SubscriptionAction, SubscriptionState
+from dynamo_ops.inventory.subscription.backoff import is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
 from dynamo_ops.transfer.choice import choose_sources
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
@@ -38,8 +39,7 @@ QUEUE_SQL = f"""
                s.created_at - coalesce(h.seconds, 0) * interval '1 second', s.id) AS turn
       FROM subscriptions s LEFT JOIN head_starts h ON h.activity = s.activity
       WHERE s.action = '{SubscriptionAction.COPY}' AND s.site_id IN (SELECT id FROM rooms) AND s.state IN {QUEUED}
-        AND (s.num_attempts = 0 OR s.updated_at <= now() - interval '1 second'
-             * least(:backoff * power(2, least(s.num_attempts - 1, 20)), :max_backoff))
+        AND {is_over("s")}
         AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
       ORDER BY turn LIMIT :look_ahead)
     SELECT w.subscription_id, w.file_id, f.block_id, w.site_id, f.size_bytes, w.num_attempts,
@@ -157,8 +157,7 @@ def _make_queue(connection: Connection, limits: TransferLimits, rules: PlanRules
             "seconds": [head_start.total_seconds() for head_start in rules.head_starts.values()],
             "to_site": limits.files_to_site,
             "look_ahead": limits.look_ahead,
-            "backoff": limits.backoff.total_seconds(),
-            "max_backoff": limits.max_backoff.total_seconds(),
+            **limits.pauses.params,
         },
     )
     connection.execute(text("ANALYZE queue"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.inventory.subscription.backoff import Backoff
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class TransferLimits:
     backoff: timedelta = timedelta(minutes=5)
     max_backoff: timedelta = timedelta(hours=12)
     managed_prefix: str = "/store"
+
+    @property
+    def pauses(self) -> Backoff:
+        """How long a failed subscription waits."""
+        return Backoff(self.backoff, self.max_backoff)
 
 
 DEFAULT_TRANSFER_LIMITS = TransferLimits()

@@ -1,0 +1,43 @@
+"""How long a failed subscription waits for its next attempt: one formula, for the queues and for who asks why.
+
+The pause before the second attempt is ``first``; it doubles with each further one, up to ``longest``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+DOUBLINGS_AT_MOST = 20
+"""Beyond it every pause is the longest one anyway, and the power would leave the range of an interval."""
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """The pauses of one kind of subscription."""
+
+    first: timedelta
+    longest: timedelta
+
+    def pause(self, num_attempts: int) -> timedelta:
+        """The pause after that many failed attempts; none before the first."""
+        if num_attempts == 0:
+            return timedelta(0)
+        doublings: int = 2 ** min(num_attempts - 1, DOUBLINGS_AT_MOST)
+        return min(self.first * doublings, self.longest)
+
+    def until(self, num_attempts: int, last_attempt_at: datetime) -> datetime | None:
+        """When the next attempt may be made; None where none has failed."""
+        return last_attempt_at + self.pause(num_attempts) if num_attempts else None
+
+    @property
+    def params(self) -> dict[str, float]:
+        """The parameters of ``is_over``."""
+        return {"first_pause_s": self.first.total_seconds(), "longest_pause_s": self.longest.total_seconds()}
+
+
+def is_over(subscription: str) -> str:
+    """SQL: the pause of ``subscription`` (num_attempts, updated_at) is over at the start of the transaction. Takes the
+    parameters ``Backoff.params``."""
+    return f"""({subscription}.num_attempts = 0 OR {subscription}.updated_at <= now() - interval '1 second' * least(
+        :first_pause_s * power(2, least({subscription}.num_attempts - 1, {DOUBLINGS_AT_MOST})), :longest_pause_s))"""
