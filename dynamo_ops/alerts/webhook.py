@@ -8,10 +8,14 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from dynamo_ops.base.errors import PermanentRemoteError, RemoteError, RetryableRemoteError
+from dynamo_ops.base.errors import RemoteError
+from dynamo_ops.base.redirect import origin
+from dynamo_ops.base.remote import innermost, kind_of_failure, kind_of_status
+from dynamo_ops.base.session import Patience, RemoteSession
 from dynamo_ops.base.settings import Tls, WebhookSettings
+from dynamo_ops.base.tls import Credentials
 
-BUSY = (429, 502, 503, 504)
+NOT_TAKEN_IN = (429, 502, 503, 504)
 PAUSES_S = (0.5, 1.0, None)
 LONGEST = 12_000
 """Characters: chats refuse, or cut in the middle, what is much longer."""
@@ -25,9 +29,9 @@ def post(webhook: WebhookSettings, text: str) -> None:
     """
     facts = {"service": "webhook", "url": host(webhook)}
     answer = _answer(webhook, text)
-    if 200 <= answer.status_code < 300:
+    kind = kind_of_status(answer.status_code)
+    if kind is None:
         return
-    kind: type[RemoteError] = RetryableRemoteError if _is_passing(answer.status_code) else PermanentRemoteError
     said = answer.text[:200].strip()
     raise kind(
         f"webhook at {host(webhook)} answered {answer.status_code} {answer.reason}: {said}",
@@ -41,53 +45,49 @@ def _answer(webhook: WebhookSettings, text: str) -> requests.Response:
 
     Attempts of our own: those of urllib3 write the path into the log.
     """
-    for pause_s in PAUSES_S:
-        is_last = pause_s is None
-        try:
-            answer = requests.post(
-                webhook.url,
-                json={webhook.text_key: _cut(text)},
-                headers=webhook.headers,
-                timeout=webhook.timeout_s,
-                verify=Tls(ca=webhook.ca).authorities,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            inner = _innermost(error)
-            if is_last or not isinstance(inner, NewConnectionError | ConnectTimeoutError):
-                why = _reason(webhook, error, inner)
-                raise RetryableRemoteError(
-                    f"webhook at {host(webhook)}: {why}", service="webhook", url=host(webhook), status=None
-                ) from None
-        else:
-            if is_last or answer.status_code not in BUSY:
-                return answer
-        time.sleep(pause_s or 0)
+    with _session(webhook) as session:
+        for pause_s in PAUSES_S:
+            is_last = pause_s is None
+            try:
+                answer = session.call("POST", webhook.url, json={webhook.text_key: _cut(text)})
+            except requests.RequestException as error:
+                inner = innermost(error)
+                if is_last or not isinstance(inner, NewConnectionError | ConnectTimeoutError):
+                    raise _no_answer(webhook, error) from None
+            else:
+                if is_last or answer.status_code not in NOT_TAKEN_IN:
+                    return answer
+            time.sleep(pause_s or 0)
     raise AssertionError("the last attempt returns or raises")
 
 
 def host(webhook: WebhookSettings) -> str:
     """Scheme, host and port: what may be shown of a webhook's URL."""
-    parts = urlsplit(webhook.url)
-    name = parts.hostname or ""
-    return f"{parts.scheme}://{name}" + (f":{parts.port}" if parts.port else "")
+    return origin(webhook.url)
 
 
-def _is_passing(status: int) -> bool:
-    return status in BUSY or status >= 500
+def _session(webhook: WebhookSettings) -> RemoteSession:
+    """The chat may be outside: proxies of the shell count."""
+    return RemoteSession(
+        Credentials(ca=Tls(ca=webhook.ca).authorities),
+        timeout=webhook.timeout_s,
+        own_headers=webhook.headers,
+        patience=Patience(repeats=0),
+        uses_environment=True,
+    )
 
 
-def _innermost(error: BaseException) -> BaseException:
-    """The cause of all causes."""
-    while isinstance(below := getattr(error, "reason", None) or next(iter(error.args), None), BaseException):
-        error = below
-    return error
+def _no_answer(webhook: WebhookSettings, error: requests.RequestException) -> RemoteError:
+    return kind_of_failure(error)(
+        f"webhook at {host(webhook)}: {_reason(webhook, error)}", service="webhook", url=host(webhook), status=None
+    )
 
 
-def _reason(webhook: WebhookSettings, error: requests.RequestException, inner: BaseException) -> str:
+def _reason(webhook: WebhookSettings, error: requests.RequestException) -> str:
     """Why, without the URL: what requests itself says contains it whole."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"
+    inner = innermost(error)
     said = str(inner)
     for secret in (webhook.url, urlsplit(webhook.url)._replace(scheme="", netloc="").geturl()):
         if len(secret) > 1:

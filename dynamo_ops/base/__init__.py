@@ -1,6 +1,7 @@
-"""What everything else stands on and that knows nothing of data: errors, settings, units, times, texts, globs, TLS.
+"""What everything else stands on and that knows nothing of data: errors, settings, units, times, texts, globs, HTTP.
 
 Call: the tree in ``errors`` (raise ours, never another library's), ``settings.settings()``, ``units.size_text``,
 ``times.parse_time``, ``glob`` (the one reading of shell globs, for Python, Polars and PostgreSQL), ``text.near``
-(the names that somebody may have meant).
+(the names that somebody may have meant). The one way out to HTTP: ``session.RemoteSession``, ``remote.kind_of_status``
+and ``kind_of_failure`` (what an answer means), ``redirect`` (where a call may be sent on), ``tls.Credentials``.
 """

@@ -13,11 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
-from dynamo_ops import __version__
 from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RemoteError, RetryableRemoteError
+from dynamo_ops.base.session import RemoteSession
+from dynamo_ops.base.tls import Credentials
 from dynamo_ops.fts import errors
 from dynamo_ops.fts.delegation import sign_proxy
 from dynamo_ops.fts.identity import FtsIdentity, read_identity
@@ -90,10 +89,9 @@ class FtsClient:
     ) -> None:
         self.url = url.rstrip("/")
         self._cert, self._key = cert, key or cert
-        self._timeout = timeout
         self._proxy_lifetime = proxy_lifetime
         self._identity: FtsIdentity | None = None
-        self._session = _session(ca, self._cert, self._key, token)
+        self._session = RemoteSession(Credentials(ca, cert, key, token), timeout=timeout)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -220,7 +218,7 @@ class FtsClient:
         response = self._call("GET", f"/archive/{job_id}", accept=(404,))
         if response.status_code == 404:
             return JobStatus(job_id, 404, text=errors.message_of(response))
-        return read_status({"http_status": "200 Ok"} | response.json())
+        return read_status({"http_status": "200 Ok"} | _json(response))
 
     def files(self, job_id: str) -> list[dict[str, Any]]:
         """All that FTS tells of the files of one live job."""
@@ -238,21 +236,12 @@ class FtsClient:
     # -- transport -------------------------------------------------------------------------------------------------
 
     def _get(self, path: str) -> Any:
-        response = self._call("GET", path)
-        try:
-            return response.json()
-        except ValueError as error:
-            raise RetryableRemoteError(
-                f"FTS {response.url} answered no JSON: {errors.message_of(response)}",
-                service="fts",
-                url=response.url,
-                status=response.status_code,
-            ) from error
+        return _json(self._call("GET", path))
 
     def _call(self, method: str, path: str, *, accept: Sequence[int] = (), **arguments: Any) -> requests.Response:
         url = self.url + path
         try:
-            response = self._session.request(method, url, timeout=self._timeout, allow_redirects=False, **arguments)
+            response = self._session.call(method, url, **arguments)
         except requests.RequestException as error:
             raise errors.from_transport(error, url) from error
         if response.status_code not in accept:
@@ -274,17 +263,16 @@ def read_status(entry: Mapping[str, Any]) -> JobStatus:
     )
 
 
+def _json(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise errors.unreadable(response) from error
+
+
 def _entries(response: requests.Response, asked: Sequence[str]) -> list[dict[str, Any]]:
     """The entries of an answer: an array for several ids, one object for one id, of either error shape."""
-    try:
-        body = response.json()
-    except ValueError as error:
-        raise RetryableRemoteError(
-            f"FTS {response.url} answered no JSON: {errors.message_of(response)}",
-            service="fts",
-            url=response.url,
-            status=response.status_code,
-        ) from error
+    body = _json(response)
     if isinstance(body, list):
         return body
     if "job_id" not in body and len(asked) == 1:
@@ -303,30 +291,6 @@ def _check_ours(found: JobStatus, job: Mapping[str, Any]) -> None:
             status=409,
             job_id=found.job_id,
         )
-
-
-def _session(ca: str, cert: str | None, key: str | None, token: str | None) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False  # no proxy, no .netrc, no CA bundle from the surroundings
-    session.verify = ca
-    if cert is not None and key is not None:
-        session.cert = (cert, key)
-    session.headers["User-Agent"] = f"dynamo-ops/{__version__}"
-    if token is not None:
-        session.headers["Authorization"] = f"Bearer {token}"
-    # other=0: urllib3 takes a TLS connection cut in the middle for neither a connection nor a read error; it would send
-    # even a POST again. A Retry-After may ask for hours: the task's own retry waits so long, not a sleeping worker.
-    retry = Retry(
-        total=3,
-        other=0,
-        backoff_factor=0.5,
-        status_forcelist=(502, 503, 504),
-        allowed_methods=frozenset({"GET"}),
-        raise_on_status=False,
-        respect_retry_after_header=False,
-    )
-    session.mount("https://", HTTPAdapter(max_retries=retry))
-    return session
 
 
 def _chunks(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:

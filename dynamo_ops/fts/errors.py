@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 
-from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RemoteError, RetryableRemoteError
-from dynamo_ops.base.tls import is_cut
+from dynamo_ops.base.errors import CredentialError, RemoteError, RetryableRemoteError
+from dynamo_ops.base.remote import failure_words, kind_of_failure, kind_of_status
 
-CREDENTIAL_STATUSES = frozenset({401, 403, 419})
-RETRYABLE_STATUSES = frozenset({408, 425, 429})
+if TYPE_CHECKING:
+    import httpx
+
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _MAX_TEXT = 1000
 
@@ -45,29 +46,39 @@ def _plain(page: str) -> str:
 
 
 def error_for(status: int, text: str, url: str) -> RemoteError:
-    """The error of our tree for an HTTP status of FTS."""
+    """The error of our tree for a status that is one; ``RetryableRemoteError`` for any other, which makes no sense.
+
+    FTS's authentication layer answers 400 to whom it does not know.
+    """
     message = f"FTS answered {status} to {url}: {text}"
     facts: dict[str, object] = {"service": "fts", "url": url, "status": status, "text": text}
-    if status in CREDENTIAL_STATUSES or (status == 400 and "authentication" in text.lower()):
+    if status == 400 and "authentication" in text.lower():
         return CredentialError(message, **facts)
-    if status >= 500 or status in RETRYABLE_STATUSES:
-        return RetryableRemoteError(message, **facts)
-    return PermanentRemoteError(message, **facts)
+    return (kind_of_status(status) or RetryableRemoteError)(message, **facts)
 
 
 def raise_for(response: requests.Response) -> None:
-    """Nothing for a status below 400; else the error of our tree."""
-    if response.status_code >= 400:
+    """Nothing for a status of success; else the error of our tree."""
+    if kind_of_status(response.status_code):
         raise error_for(response.status_code, message_of(response), response.url)
 
 
-def from_transport(error: requests.RequestException, url: str) -> RemoteError:
-    """The error for a call that brought no answer. A TLS refusal is the credential's or the CA's fault."""
-    facts: dict[str, object] = {"service": "fts", "url": url, "status": None, "text": str(error)}
-    if isinstance(error, requests.exceptions.SSLError) and not is_cut(error):
-        return CredentialError(f"FTS {url}: TLS refused: {error}", **facts)
-    if isinstance(
-        error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
-    ):
-        return PermanentRemoteError(f"FTS {url}: {error}", **facts)
-    return RetryableRemoteError(f"FTS {url}: no answer: {error}", **facts)
+def from_transport(error: Exception, url: str) -> RemoteError:
+    """The error for a call that brought no answer."""
+    return kind_of_failure(error)(
+        f"FTS {url}: {failure_words(error)}: {error or repr(error)}",
+        service="fts",
+        url=url,
+        status=None,
+        text=str(error),
+    )
+
+
+def unreadable(response: requests.Response | httpx.Response) -> RetryableRemoteError:
+    """The error for an answer that is no JSON: a page of a proxy with status 200 is no answer of FTS's."""
+    return RetryableRemoteError(
+        f"FTS {response.url} answered no JSON: {text_of(response.text)}",
+        service="fts",
+        url=str(response.url),
+        status=response.status_code,
+    )

@@ -6,15 +6,16 @@ Arguments are plain and serialisable. TLS files are read at every call: a renewe
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import httpx
 
-from dynamo_ops import __version__
-from dynamo_ops.base.errors import CredentialError, RetryableRemoteError
+from dynamo_ops.base.redirect import check_secrecy
+from dynamo_ops.base.remote import kind_of_status
+from dynamo_ops.base.session import USER_AGENT
+from dynamo_ops.base.tls import Credentials
 from dynamo_ops.fts import errors
 from dynamo_ops.fts.client import JobStatus, read_status
 
@@ -49,11 +50,15 @@ async def poll(
     token: str | None = None,
     timeout: float = 60.0,
 ) -> dict[str, JobSummary]:
-    """The summaries of all jobs, by id. Raises RetryableRemoteError or CredentialError as the blocking client does.
+    """The summaries of all jobs, by id. Errors as of the blocking client.
 
     Jobs that left the live tables are looked up in FTS's archive.
     """
-    async with _client(url, ca, cert, key, token, timeout) as client:
+    try:
+        client = _client(url, Credentials(ca, cert, key, token), timeout)
+    except httpx.InvalidURL as error:
+        raise errors.from_transport(error, url) from error
+    async with client:
         summaries: dict[str, JobSummary] = {}
         for start in range(0, len(job_ids), IDS_PER_GET):
             chunk = list(job_ids[start : start + IDS_PER_GET])
@@ -90,18 +95,14 @@ def summarise(status: JobStatus) -> JobSummary:
     )
 
 
-def _client(
-    url: str, ca: str, cert: str | None, key: str | None, token: str | None, timeout: float
-) -> httpx.AsyncClient:
-    try:
-        context = ssl.create_default_context(cafile=ca)
-        if cert is not None:
-            context.load_cert_chain(cert, key or cert)
-    except (OSError, ssl.SSLError) as error:
-        raise CredentialError(f"TLS files for FTS cannot be used: {error}", service="fts", url=url) from error
-    headers = {"User-Agent": f"dynamo-ops/{__version__}"} | ({"Authorization": f"Bearer {token}"} if token else {})
+def _client(url: str, credentials: Credentials, timeout: float) -> httpx.AsyncClient:
+    check_secrecy(url, credentials.headers)
     return httpx.AsyncClient(
-        base_url=url.rstrip("/"), verify=context, headers=headers, timeout=timeout, trust_env=False
+        base_url=url.rstrip("/"),
+        verify=credentials.context(),
+        headers={"User-Agent": USER_AGENT, **credentials.headers},
+        timeout=timeout,
+        trust_env=False,
     )
 
 
@@ -122,25 +123,17 @@ async def _archived(client: httpx.AsyncClient, job_id: str, at_a_time: asyncio.S
 
 
 def _json(response: httpx.Response) -> Any:
-    """The body; a proxy's page with status 200 is no answer of FTS's."""
     try:
         return response.json()
     except ValueError as error:
-        raise RetryableRemoteError(
-            f"FTS {response.url} answered no JSON: {errors.text_of(response.text)}",
-            service="fts",
-            url=str(response.url),
-            status=response.status_code,
-        ) from error
+        raise errors.unreadable(response) from error
 
 
 async def _get(client: httpx.AsyncClient, path: str, params: Mapping[str, str] | None = None) -> httpx.Response:
     try:
         response = await client.get(path, params=params)
-    except httpx.HTTPError as error:
-        raise RetryableRemoteError(
-            f"FTS {client.base_url}{path}: no answer: {error!r}", service="fts", url=str(client.base_url), status=None
-        ) from error
-    if response.status_code >= 400 and response.status_code != 404:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # a refusal of TLS 1.3 comes as ssl's own
+        raise errors.from_transport(error, f"{client.base_url}{path}") from error
+    if kind_of_status(response.status_code) and response.status_code != 404:
         raise errors.error_for(response.status_code, errors.text_of(response.text), str(response.url))
     return response

@@ -22,6 +22,7 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
 )
+from dynamo_ops.base.remote import kind_of_status
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, StoredFile, Upload
@@ -29,6 +30,13 @@ from dynamo_ops.storage.rate import RateLimit
 from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
 
 CHUNK_BYTES = 4 << 20
+_STATUS_OF_ERROR: dict[type[OSError], int] = {
+    FileNotFoundError: 404,
+    NotADirectoryError: 404,
+    PermissionError: 403,
+    IsADirectoryError: 409,
+    FileExistsError: 409,
+}
 
 
 class FsspecStorage(ABC):
@@ -179,12 +187,9 @@ class FsspecStorage(ABC):
 
     def meaning(self, error: Exception) -> tuple[type[RemoteError] | None, int | None]:
         """Our error and the HTTP status alike; None for what is not an error of the file system."""
-        if isinstance(error, FileNotFoundError | NotADirectoryError):
-            return PermanentRemoteError, 404
-        if isinstance(error, PermissionError):
-            return CredentialError, 403
-        if isinstance(error, IsADirectoryError | FileExistsError):
-            return PermanentRemoteError, 409
+        status = next((status for kind, status in _STATUS_OF_ERROR.items() if isinstance(error, kind)), None)
+        if status is not None:
+            return kind_of_status(status), status
         return (RetryableRemoteError, None) if isinstance(error, OSError) else (None, None)
 
     def error(self, text: str, kind: type[RemoteError], lfn: str, status: int | None) -> RemoteError:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.base.tls import Credentials
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 
@@ -40,6 +41,11 @@ class StorageOptions:
     managed_prefix: str = "/store"
     protocols: tuple[str, ...] = ("davs", "https", "root", "s3", "file")
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who we are to the storage, and whom we take it for."""
+        return Credentials(self.ca, self.cert, self.key, self.token)
 
     def more_for(self, endpoint: Endpoint) -> dict[str, Any]:
         """What ``more`` has for an endpoint."""

@@ -14,13 +14,31 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from s3fs import S3FileSystem
 
 from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RemoteError, RetryableRemoteError
+from dynamo_ops.base.remote import GONE, kind_of_failure, kind_of_status
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.filesystem import FsspecStorage
-from dynamo_ops.storage.protocol import StorageOptions, Upload, check_length
+from dynamo_ops.storage.protocol import StorageOptions, StoredFile, Upload, check_length
 
 _ONE_SHOT_BYTES = 16 << 20
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _TRIES = 2
+_UNAUTHORIZED, _TIMED_OUT, _LOCKED, _UNAVAILABLE = 401, 408, 423, 503
+_STATUS_OF_CODE = {
+    "ExpiredToken": _UNAUTHORIZED,
+    "InvalidAccessKeyId": _UNAUTHORIZED,
+    "InvalidToken": _UNAUTHORIZED,
+    "RequestTimeTooSkewed": _UNAUTHORIZED,
+    "SignatureDoesNotMatch": _UNAUTHORIZED,
+    "TokenRefreshRequired": _UNAUTHORIZED,
+    "BadDigest": _TIMED_OUT,  # broken on its way
+    "IncompleteBody": _TIMED_OUT,
+    "RequestTimeout": _TIMED_OUT,
+    "OperationAborted": _LOCKED,
+    "RestoreAlreadyInProgress": _LOCKED,
+    "TemporaryRedirect": _UNAVAILABLE,  # of a bucket whose name is not known everywhere yet
+}
+"""Where S3 says by the code what other services say by the status: its own is 400, 403 or 409 then. A 403 is of the one
+file elsewhere, these keys are refused for all."""
 
 
 class S3Storage(FsspecStorage):
@@ -37,18 +55,37 @@ class S3Storage(FsspecStorage):
         path = self.path(self.endpoint.pfn(lfn))
         return S3Upload(self, lfn, size_bytes, path)
 
+    def stat(self, lfn: str) -> StoredFile | None:
+        stored = super().stat(lfn)
+        if stored is None:
+            self.check_is_there()
+        return stored
+
+    def check_is_there(self) -> None:
+        """A bucket that is not there has lost no file: the settings name a wrong one, or the wrong service."""
+        bucket = self.path(self.endpoint.prefix).partition("/")[0]
+        try:
+            with self.translated("look at", bucket):
+                self.fs.info(bucket)
+        except CredentialError:
+            return  # it is there, and does not like to be looked at
+        except PermanentRemoteError as error:
+            if error.facts["status"] in GONE:
+                raise self.error(f"there is no bucket {bucket}", RetryableRemoteError, bucket, None) from error
+
     def remove_if_empty(self, directory: str) -> bool:
         self.endpoint.directory_pfn(directory)
         return False
 
     def meaning(self, error: Exception) -> tuple[type[RemoteError] | None, int | None]:
+        for cause in (error, error.__cause__, error.__context__):
+            if isinstance(cause, ClientError):
+                status = _status(cause)
+                return kind_of_status(status) or RetryableRemoteError, status
         if isinstance(error, NoCredentialsError | PartialCredentialsError):
             return CredentialError, None
-        if isinstance(error, ClientError):
-            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-            return (RetryableRemoteError if status >= 500 or status in (408, 429) else PermanentRemoteError), status
         if isinstance(error, BotoCoreError):
-            return RetryableRemoteError, None
+            return kind_of_failure(error), None
         return super().meaning(error)
 
 
@@ -95,6 +132,12 @@ class S3Upload:
         file.closed = True  # else it would send the rest when it is forgotten
         with suppress(Exception), self._storage.translated("discard", self._lfn):
             file.discard()
+
+
+def _status(error: ClientError) -> int:
+    """The status, or the one that says what S3 says by its code; 0 where there was none."""
+    code = error.response.get("Error", {}).get("Code", "")
+    return _STATUS_OF_CODE.get(code) or int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _file_system(options: StorageOptions, more: dict[str, Any]) -> Any:

@@ -14,10 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
-from dynamo_ops import __version__
 from dynamo_ops.base.errors import (
     CredentialError,
     InventoryError,
@@ -25,7 +22,8 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
 )
-from dynamo_ops.base.tls import is_cut
+from dynamo_ops.base.remote import GONE, failure_words, kind_of_failure, kind_of_status
+from dynamo_ops.base.session import Patience, RemoteSession
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.http_put import HttpPut
@@ -37,10 +35,12 @@ from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
-GONE = frozenset({404, 410})
 DIRECTORY_LACKS = frozenset({404, 409})
 NO_PROPFIND = frozenset({405, 501})  # plain HTTP, which has no directories
-BUSY = frozenset({401, 408, 423, 425, 429})
+# All these verbs are idempotent: DELETE of what is gone is a 404, which is a success.
+PATIENCE = Patience(verbs=frozenset({"GET", "HEAD", "PROPFIND", "DELETE"}))
+# A redirected DELETE whose new place answers 200 would pass for a deletion: only readers follow.
+FOLLOWS = ("GET", "HEAD")
 _PROPFIND_BODY = (
     b'<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop>'
     b"<D:resourcetype/><D:getcontentlength/><D:getlastmodified/></D:prop></D:propfind>"
@@ -52,7 +52,6 @@ class WebDavStorage:
 
     def __init__(self, endpoint: Endpoint, options: StorageOptions) -> None:
         self.endpoint = endpoint
-        self._timeout = (options.connect_timeout, options.read_timeout)
         self._rate = RateLimit(options.calls_per_second)
         self._threads = options.threads
         self._options = options
@@ -132,7 +131,7 @@ class WebDavStorage:
             if found is not None and start >= found.size_bytes:
                 return
             headers["Range"] = f"bytes={start}-{found.size_bytes - 1 if found else ''}"
-        with self._call("GET", url, self._reading, headers=headers, stream=True, allow_redirects=True) as response:
+        with self._call("GET", url, self._reading, headers=headers, stream=True) as response:
             self._raise_for(response)
             to_skip = start if response.status_code != 206 else 0  # a server need not know ranges
             try:
@@ -153,7 +152,7 @@ class WebDavStorage:
         """A PUT of a file of this size, ready for its bytes. Directories are made where the storage makes none."""
         self._rate.wait()
         url = _http(self.endpoint.pfn(lfn))
-        put = HttpPut(self._options, {str(k): str(v) for k, v in self._session.headers.items()})
+        put = HttpPut(self._options, self._session.own_headers)
         answer = put.begin(url, size_bytes)
         if answer is not None and answer.status in DIRECTORY_LACKS:
             self._make_directory(lfn.rsplit("/", 1)[0])
@@ -214,6 +213,10 @@ class WebDavStorage:
             return DeletionOutcome(lfn, DeletionObservation.REFUSED, error.message)
         except RetryableRemoteError as error:
             return DeletionOutcome(lfn, DeletionObservation.UNAVAILABLE, error.message)
+        except CredentialError:
+            raise
+        except PermanentRemoteError as error:  # there is no such address
+            return DeletionOutcome(lfn, DeletionObservation.REFUSED, error.message)
         return deletion_outcome(lfn, response.status_code, response.reason, response.text)
 
     def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
@@ -225,29 +228,23 @@ class WebDavStorage:
         if entries is None or entries:
             return False
         response = self._call("DELETE", _http(self.endpoint.directory_pfn(directory)))
-        if response.status_code >= 300 and response.status_code not in GONE:
+        kind = kind_of_status(response.status_code, "DELETE")
+        if kind and response.status_code not in GONE:
             log.info("site %s: empty directory %s stays: %s", self.endpoint.site, directory, response.status_code)
-        return response.status_code < 300
+        return kind is None
 
     # -- transport -------------------------------------------------------------------------------------------------
 
-    def _call(
-        self, method: str, url: str, session: requests.Session | None = None, **arguments: Any
-    ) -> requests.Response:
+    def _call(self, method: str, url: str, session: RemoteSession | None = None, **arguments: Any) -> requests.Response:
         self._rate.wait()
-        # requests turns a redirected DELETE into a GET, whose 200 would pass for a deletion: only readers follow.
-        arguments.setdefault("allow_redirects", method == "HEAD")
         try:
-            return (session or self._session).request(method, url, timeout=self._timeout, **arguments)
+            return (session or self._session).call(method, url, **arguments)
         except requests.RequestException as error:
             raise self._no_answer(error, url) from error
 
     def _no_answer(self, error: requests.RequestException, url: str) -> RemoteError:
-        refused = isinstance(error, requests.exceptions.SSLError) and not is_cut(error)
-        kind = CredentialError if refused else RetryableRemoteError
-        what = "TLS refused" if refused else "no answer"
-        return kind(
-            f"site {self.endpoint.site}: {what} at {url}: {error}",
+        return kind_of_failure(error)(
+            f"site {self.endpoint.site}: {failure_words(error)}: {url}: {error}",
             service="storage",
             site=self.endpoint.site,
             url=url,
@@ -259,14 +256,10 @@ class WebDavStorage:
         self.raise_for_status(method, response.url, response.status_code, response.reason)
 
     def raise_for_status(self, method: str, url: str, status: int, reason: str) -> None:
-        """The error that an HTTP status means; nothing below 400."""
-        if status < 400:
+        """The error that an HTTP status means; nothing for one of success."""
+        kind = kind_of_status(status, method)
+        if kind is None:
             return
-        kind: type[RemoteError] = PermanentRemoteError
-        if status in (401, 403):
-            kind = CredentialError
-        elif status >= 500 or status in BUSY:
-            kind = RetryableRemoteError
         raise kind(
             f"site {self.endpoint.site}: {method} {url} answered {status} {reason}",
             service="storage",
@@ -315,14 +308,15 @@ class WebDavUpload:
 def deletion_outcome(lfn: str, status: int, reason: str, body: str = "") -> DeletionOutcome:
     """What an HTTP status says of a DELETE.
 
-    A 207 means that something inside could not be deleted. A 401 is the credential's fault, which passes.
+    A credential that is not taken (401) is renewed by somebody; one that may not do this (403) is of the file.
     """
     text = f"{status} {reason} {' '.join(body.split())[:200]}".strip()
     if status in GONE:
         return DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)
-    if status < 300 and status != 207:
+    kind = kind_of_status(status, "DELETE")
+    if kind is None:
         return DeletionOutcome(lfn, DeletionObservation.DELETED)
-    if (status >= 500 and status not in (501, 505)) or status in BUSY:
+    if kind.retryable or (kind is CredentialError and status != 403):
         return DeletionOutcome(lfn, DeletionObservation.UNAVAILABLE, text)
     return DeletionOutcome(lfn, DeletionObservation.REFUSED, text)
 
@@ -332,25 +326,13 @@ def _http(pfn: str) -> str:
     return {"davs": "https", "dav": "http"}.get(scheme, scheme) + "://" + rest
 
 
-def _session(options: StorageOptions, is_bounded: bool = True) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.verify = options.ca or True
-    if options.cert:
-        session.cert = (options.cert, options.key or options.cert)
-    session.headers.update({"User-Agent": f"dynamo-ops/{__version__}", "Accept-Encoding": "identity"})
-    if options.token:
-        session.headers["Authorization"] = f"Bearer {options.token}"
-    # All these methods are idempotent: DELETE of what is gone is a 404, which is a success.
-    retry = Retry(
-        total=3,
-        backoff_factor=0.3,
-        status_forcelist=(502, 503, 504),
-        allowed_methods=frozenset({"GET", "HEAD", "PROPFIND", "DELETE"}),
-        raise_on_status=False,
-        respect_retry_after_header=False,  # a storage must not put a worker to sleep for hours
+def _session(options: StorageOptions, is_bounded: bool = True) -> RemoteSession:
+    return RemoteSession(
+        options.credentials,
+        timeout=(options.connect_timeout, options.read_timeout),
+        headers={"Accept-Encoding": "identity"},
+        patience=PATIENCE,
+        follows=FOLLOWS,
+        connections=options.threads,
+        is_bounded=is_bounded,
     )
-    adapter = HTTPAdapter(max_retries=retry, pool_connections=4, pool_maxsize=options.threads, pool_block=is_bounded)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session

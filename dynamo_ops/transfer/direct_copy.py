@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from threading import Event
 
 from dynamo_ops.base.errors import CredentialError, DynamoError, SettingsError
+from dynamo_ops.base.remote import GONE
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.inventory.states import TransferObservation as Seen
 from dynamo_ops.storage.protocol import Storage, StoredFile, Upload, upload_lfn
@@ -110,7 +111,7 @@ def _side(name: str) -> Iterator[None]:
             raise
         raise CopyFailedError(f"{name} [13] {error.message}", is_recoverable=False) from error
     except DynamoError as error:
-        code = " [2]" if error.facts.get("status") in (404, 410) else ""
+        code = " [2]" if error.facts.get("status") in GONE else ""
         raise CopyFailedError(f"{name}{code} {error.message}", is_recoverable=error.retryable) from error
 
 

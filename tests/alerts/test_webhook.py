@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dynamo_ops.alerts.webhook import LONGEST, post
-from dynamo_ops.base.errors import PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RetryableRemoteError
 from dynamo_ops.base.settings import WebhookSettings
 from simgrid.grid import Grid
 from simgrid.http import Request, Response, Server, Service
@@ -69,7 +69,7 @@ def test_the_text_arrives_over_verified_tls(sink: tuple[Path, str], tls: Credent
 
 
 def test_a_certificate_of_unknown_authorities_is_not_taken(sink: tuple[Path, str]) -> None:
-    with pytest.raises(RetryableRemoteError, match="certificate verify failed"):
+    with pytest.raises(CredentialError, match="certificate verify failed"):
         post(WebhookSettings(url=sink[1]), "text")
     assert list(sink[0].glob("*.json")) == []
 

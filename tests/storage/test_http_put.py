@@ -122,6 +122,12 @@ def test_late_go_on_is_not_taken_for_the_answer(server: Server) -> None:
     assert sent.answer().status == 201
 
 
+def test_a_hint_is_neither_the_answer_nor_go_on(server: Server) -> None:
+    server.behave = answering("HTTP/1.1 103 Early Hints", "", "HTTP/1.1 409 Conflict")
+    _, early = put(server)
+    assert getattr(early, "status", None) == 409
+
+
 def test_refusal_comes_before_the_body(server: Server) -> None:
     server.behave = answering("HTTP/1.1 409 Conflict")
     _, early = put(server)

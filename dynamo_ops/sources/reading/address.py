@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from dynamo_ops.base.remote import innermost
+
 _URL = re.compile(r"""\w[\w+.-]*://[^\s'"<>]+""")
 _POOL = re.compile(r"with url: \S+")
 
@@ -38,10 +40,9 @@ def discreet(text: str) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """The innermost cause in words: what is around it, in requests and urllib3, only repeats the address."""
-    while isinstance(below := getattr(error, "reason", None) or next(iter(error.args), None), BaseException):
-        error = below
-    return f"{type(error).__name__}: {discreet(str(error))}"
+    """The innermost cause in words."""
+    inner = innermost(error)
+    return f"{type(inner).__name__}: {discreet(str(inner))}"
 
 
 class _Discreet(logging.Filter):

@@ -11,29 +11,21 @@ import msgspec
 import polars as pl
 import requests
 from pydantic import TypeAdapter, ValidationError
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
-from dynamo_ops.base.errors import (
-    CredentialError,
-    PermanentRemoteError,
-    RetryableRemoteError,
-    SettingsError,
-    SourceDataError,
-)
+from dynamo_ops.base.errors import RemoteError, SettingsError, SourceDataError
+from dynamo_ops.base.remote import failure_words, kind_of_failure, kind_of_status, tls_setting
+from dynamo_ops.base.session import Patience, RemoteSession
 from dynamo_ops.base.settings import Tls
+from dynamo_ops.base.tls import Credentials
 from dynamo_ops.sources.reading.address import cause, shown
 from dynamo_ops.sources.reading.records import Fault, Records
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 10.0
-MOST_PATIENCE_S = 15  # that long a Retry-After is waited for; the task's own retries come after minutes
+PATIENCE = Patience(repeats=2, statuses=(429, 500, 502, 503, 504), longest_retry_after_s=15)
 CHUNK_BYTES = 1 << 20
 SHOWN_CHARACTERS = 200
-CREDENTIAL_STATUSES = (401, 403, 419)
-RETRYABLE_STATUSES = (408, 425, 429)
-TLS_REFUSED_CREDENTIAL = ("ALERT_CERTIFICATE", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA", "CERTIFICATE_REQUIRED")
 
 
 class Answer(NamedTuple):
@@ -60,25 +52,15 @@ class HttpJson:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.service = service
-        self._timeout = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.headers["Accept"] = "application/json"
-        self._session.headers.update(headers or {})
-        self._session.verify = _readable(tls.ca, "tls.ca") or True
-        self._session.cert = _client_certificate(tls)
-        retry = Retry(
-            total=2,
-            backoff_factor=0.3,
-            status_forcelist=(429, 500, 502, 503, 504),
-            allowed_methods=("GET",),
-            respect_retry_after_header=True,
-            retry_after_max=MOST_PATIENCE_S,
-            raise_on_status=False,
+        self._session = RemoteSession(
+            _credentials(tls),
+            timeout=(min(CONNECT_TIMEOUT_S, timeout_s), timeout_s),
+            headers={"Accept": "application/json"},
+            own_headers=headers,
+            patience=PATIENCE,
+            follows=("GET",),
+            connections=connections,
         )
-        adapter = HTTPAdapter(pool_maxsize=connections, max_retries=retry)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
 
     def rows(
         self, url: str, rows: TypeAdapter[list[T]], label: str, params: Mapping[str, Any] | None = None
@@ -116,50 +98,29 @@ class HttpJson:
         """What comes from there. Errors do not keep what is under them: it names the whole address."""
         place = shown(url, params)
         try:
-            with self._session.get(url, params=params, timeout=self._timeout, stream=True) as response:
+            with self._session.call("GET", url, params=params, stream=True) as response:
                 content = b"".join(response.iter_content(CHUNK_BYTES))
-        except requests.exceptions.SSLError as error:
-            raise self._tls_error(place, error) from None
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-            requests.exceptions.ContentDecodingError,
-        ) as error:
-            raise RetryableRemoteError(
-                f"{self.service}: no answer from {place}: {cause(error)}", service=self.service, url=place, status=None
-            ) from None
         except requests.RequestException as error:
-            raise PermanentRemoteError(
-                f"{self.service}: {place} cannot be asked: {cause(error)}", service=self.service, url=place, status=None
-            ) from None
+            raise self._no_answer(place, error) from None
         answer = Answer(place, response.status_code, response.reason, content)
-        if answer.status >= 400:
-            raise self._refusal(answer)
+        if kind := kind_of_status(answer.status):
+            raise kind(
+                f"{self.service}: {place} answered {answer.status} {answer.reason}: {_shown(content)}",
+                service=self.service,
+                url=place,
+                status=answer.status,
+            )
         return answer
 
-    def _tls_error(self, url: str, error: Exception) -> RetryableRemoteError | PermanentRemoteError:
-        facts = {"service": self.service, "url": url, "status": None}
-        reason = cause(error)
-        if "CERTIFICATE_VERIFY_FAILED" in reason:
-            return PermanentRemoteError(
-                f"{self.service}: the certificate of {url} is not trusted (setting tls.ca): {reason}", **facts
-            )
-        if any(word in reason for word in TLS_REFUSED_CREDENTIAL):
-            return CredentialError(
-                f"{self.service}: {url} does not take our certificate (setting tls.cert): {reason}", **facts
-            )
-        return RetryableRemoteError(f"{self.service}: no TLS connection to {url}: {reason}", **facts)
-
-    def _refusal(self, response: Answer) -> RetryableRemoteError | PermanentRemoteError:
-        status = response.status
-        message = f"{self.service}: {response.url} answered {status} {response.reason}: {_shown(response.content)}"
-        facts = {"service": self.service, "url": response.url, "status": status}
-        if status >= 500 or status in RETRYABLE_STATUSES:
-            return RetryableRemoteError(message, **facts)
-        if status in CREDENTIAL_STATUSES:
-            return CredentialError(message, **facts)
-        return PermanentRemoteError(message, **facts)
+    def _no_answer(self, place: str, error: Exception) -> RemoteError:
+        setting = tls_setting(error)
+        hint = f" (setting tls.{setting})" if setting else ""
+        return kind_of_failure(error)(
+            f"{self.service}: {failure_words(error)}: {place}{hint}: {cause(error)}",
+            service=self.service,
+            url=place,
+            status=None,
+        )
 
     def _fault(self, response: Answer) -> Fault:
         def fault(what: str, **facts: object) -> SourceDataError:
@@ -192,9 +153,8 @@ class HttpJson:
         )
 
 
-def _client_certificate(tls: Tls) -> str | tuple[str, str] | None:
-    cert, key = _readable(tls.cert, "tls.cert"), _readable(tls.key, "tls.key")
-    return (cert, key) if cert and key else cert
+def _credentials(tls: Tls) -> Credentials:
+    return Credentials(_readable(tls.ca, "tls.ca"), _readable(tls.cert, "tls.cert"), _readable(tls.key, "tls.key"))
 
 
 def _readable(path: Path | None, key: str) -> str | None:

@@ -1,0 +1,122 @@
+"""Sessions of ``requests`` as all of ours are: verified, timed, repeated a little, careful of where they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import SSLError
+from urllib3.util.retry import Retry
+
+from dynamo_ops import __version__
+from dynamo_ops.base import redirect
+from dynamo_ops.base.remote import kind_of_failure
+from dynamo_ops.base.tls import Credentials, unusable
+
+USER_AGENT = f"dynamo-ops/{__version__}"
+BACKOFF_S = 0.3
+"""Before a call is made again at once; doubled with each more. What outlasts that is left to the task's own retries."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a call is made again, at once, by verbs that may be: ``repeats`` times after no answer or one of
+    ``statuses``. ``longest_retry_after_s``: so long a Retry-After is waited for; 0: it is not heeded, since it may
+    ask for hours, and the task's own retry waits so long, not a sleeping worker."""
+
+    repeats: int = 3
+    statuses: tuple[int, ...] = (502, 503, 504)
+    verbs: frozenset[str] = frozenset({"GET"})
+    longest_retry_after_s: int = 0
+
+
+class RemoteSession(requests.Session):
+    """One service's session. Ask by ``call``.
+
+    ``own_headers``: what no other host may see, besides the token. ``follows``: the verbs that go where they are sent.
+    ``connections``: kept at a time; ``is_bounded``: more wait. ``uses_environment``: the shell's proxies and ``.netrc``
+    count. What goes wrong is an error of requests (see ``remote.kind_of_failure``) or, where nobody was asked, ours.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        timeout: float | tuple[float, float],
+        headers: Mapping[str, str] | None = None,
+        own_headers: Mapping[str, str] | None = None,
+        patience: Patience | None = None,
+        follows: Collection[str] = (),
+        connections: int = 10,
+        is_bounded: bool = False,
+        uses_environment: bool = False,
+    ) -> None:
+        super().__init__()
+        self.trust_env = uses_environment
+        self.verify = credentials.authorities
+        self.cert = credentials.certificate
+        self.own_headers = {**credentials.headers, **(own_headers or {})}
+        self.headers.update({"User-Agent": USER_AGENT, **(headers or {}), **self.own_headers})
+        self._timeout = timeout
+        self._follows = frozenset(follows)
+        adapter = HTTPAdapter(
+            max_retries=_retry(patience or Patience()), pool_maxsize=connections, pool_block=is_bounded
+        )
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def call(self, verb: str, url: str, **arguments: Any) -> requests.Response:
+        """The answer, of the last door if this verb follows redirects. ``arguments``: as of requests."""
+        headers = dict(arguments.pop("headers", None) or {})
+        for _ in range(redirect.MOST_REDIRECTS + 1):
+            response = self._ask(verb, url, headers, arguments)
+            location = self.get_redirect_target(response) if verb in self._follows else None
+            if location is None:
+                return response
+            response.close()
+            arguments.pop("params", None)  # they are in the new address, if they shall be
+            came_from, url = url, redirect.next_url(url, location)
+            if not redirect.is_same_host(came_from, url):
+                headers |= dict.fromkeys(self.own_headers, None)
+        raise redirect.too_many(url)
+
+    def _ask(self, verb: str, url: str, headers: Mapping[str, Any], arguments: Mapping[str, Any]) -> requests.Response:
+        # ``verify`` again: requests prefers the authorities of the environment to those of the session.
+        always: dict[str, Any] = {"timeout": self._timeout, "verify": self.verify, "allow_redirects": False}
+        try:
+            return self.request(verb, url, headers=headers, **always, **arguments)
+        except requests.RequestException:
+            raise
+        except OSError as error:  # requests lets it out for files of TLS only
+            raise unusable(error) from error
+
+    def send(self, request: requests.PreparedRequest, **arguments: Any) -> requests.Response:
+        """As of requests; no secret goes over plain HTTP."""
+        redirect.check_secrecy(request.url or "", request.headers)
+        return super().send(request, **arguments)
+
+
+class _Repeats(Retry):
+    """urllib3 takes a TLS connection that broke off for neither a connection nor a read error; it would make even a
+    POST again. Here it counts as broken off in the middle, and only the verbs of ``Patience`` are made again."""
+
+    def _is_read_error(self, err: Exception) -> bool:
+        is_cut = isinstance(err, SSLError) and kind_of_failure(err).retryable
+        return is_cut or super()._is_read_error(err)
+
+
+def _retry(patience: Patience) -> Retry:
+    return _Repeats(
+        total=patience.repeats,
+        other=0,
+        redirect=False,
+        backoff_factor=BACKOFF_S,
+        status_forcelist=patience.statuses,
+        allowed_methods=patience.verbs,
+        raise_on_status=False,
+        respect_retry_after_header=patience.longest_retry_after_s > 0,
+        retry_after_max=patience.longest_retry_after_s,
+    )
