@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-from xml.etree import ElementTree
+
+from defusedxml import DefusedXmlException, ElementTree
 
 from dynamo_ops.base.errors import PermanentRemoteError, RetryableRemoteError
 from dynamo_ops.storage.tree import Entry
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _DAV = "{DAV:}"
 _NEVER_IN_URLS = re.compile(r"""[^!-~]|[#?"<>]|%(?![0-9A-Fa-f]{2})""")
@@ -43,9 +48,13 @@ def parse_one(document: bytes, own_path: str) -> Entry | None:
     return None
 
 
-def _root(document: bytes, own_path: str) -> ElementTree.Element:
+def _root(document: bytes, own_path: str) -> Element:
     try:
-        root = ElementTree.fromstring(document)  # noqa: S314  expat bounds expansion; sites are ours, over TLS
+        root: Element = ElementTree.fromstring(document, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise PermanentRemoteError(
+            f"listing of {own_path} is XML that is not read: {error}", service="storage", url=own_path
+        ) from error
     except ElementTree.ParseError as error:
         raise RetryableRemoteError(
             f"listing of {own_path} is not XML: {error}", service="storage", url=own_path
@@ -68,11 +77,11 @@ def _is_literal(names: list[str], own: str) -> bool:
     return (own in plain and unquote(own) != own) or any(_NEVER_IN_URLS.search(name) for name in names)
 
 
-def _names(root: ElementTree.Element) -> list[tuple[str, ElementTree.Element]]:
+def _names(root: Element) -> list[tuple[str, Element]]:
     return [(each.findtext(f"{_DAV}href", "").strip(), each) for each in root.iter(f"{_DAV}response")]
 
 
-def _paths(root: ElementTree.Element, own: str) -> list[tuple[str, ElementTree.Element]]:
+def _paths(root: Element, own: str) -> list[tuple[str, Element]]:
     """(Decoded path without trailing slash, response)."""
     named = _names(root)
     as_it_is = _is_literal([name for name, _ in named], own)
@@ -82,7 +91,7 @@ def _paths(root: ElementTree.Element, own: str) -> list[tuple[str, ElementTree.E
     ]
 
 
-def _entry(response: ElementTree.Element, name: str) -> Entry:
+def _entry(response: Element, name: str) -> Entry:
     properties = [
         propstat.find(f"{_DAV}prop")
         for propstat in response.findall(f"{_DAV}propstat")

@@ -194,8 +194,10 @@ def test_one_entry_of_depth_zero() -> None:
         (multistatus("/dav/x/../secret"), PermanentRemoteError),
         (multistatus("/dav/x/f")[:-20], RetryableRemoteError),
         (b"<html/>", RetryableRemoteError),
+        (multistatus("/dav/x/&f;").replace(b"?>", b'?><!DOCTYPE d [<!ENTITY f "ffff">]>'), PermanentRemoteError),
+        (multistatus("/dav/x/f").replace(b"?>", b'?><!DOCTYPE d SYSTEM "file:///etc/passwd">'), PermanentRemoteError),
     ],
-    ids=["path rewritten by a proxy", "traversal", "cut short", "no multistatus"],
+    ids=["path rewritten by a proxy", "traversal", "cut short", "no multistatus", "entities", "document type"],
 )
 def test_odd_listing_is_refused(document: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
