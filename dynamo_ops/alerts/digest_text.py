@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,7 +11,8 @@ import polars as pl
 
 from dynamo_ops.alerts.alert import AlertKind
 from dynamo_ops.alerts.digest import Digest, Section
-from dynamo_ops.alerts.message import CSS, Message, count, inert, moment
+from dynamo_ops.alerts.message import Message, count, moment
+from dynamo_ops.alerts.template import one_line, render
 from dynamo_ops.base.units import size_text
 from dynamo_ops.consistency.states import CheckState
 from dynamo_ops.inventory.kinds import PullKind
@@ -22,7 +22,6 @@ SHOWN = 15
 """Lines of a section in a chat; the mail has SHOWN_IN_MAIL."""
 
 SHOWN_IN_MAIL = 40
-LONGEST_CELL = 240
 
 Row = Mapping[str, Any]
 
@@ -52,23 +51,7 @@ def digest_message(digest: Digest) -> Message:
 
 def digest_text(digest: Digest) -> str:
     """For a chat or a shell."""
-    lines = [f"*Dynamo, the 24 hours to {moment(digest.until)}*"]
-    if digest.unusual:
-        lines += ["Needs a look:", *(f"- {inert(_one_line(sentence))}" for sentence in digest.unusual)]
-    else:
-        lines.append("Nothing unusual.")
-    for section in _filled(digest):
-        look, rows = LOOKS[section.key], list(section.rows.iter_rows(named=True))
-        lines += [
-            "",
-            f"*{look.heading(section)}*",
-            *(f"- {inert(_one_line(look.line(row)))}" for row in rows[:SHOWN]),
-        ]
-        if len(rows) > SHOWN:
-            lines.append(f"- … and {len(rows) - SHOWN:,} more (`dynamo digest --json`)")
-    if empty := _empty(digest):
-        lines += ["", f"None: {empty}."]
-    return "\n".join(lines)
+    return render("digest.txt.j2", **_shown(digest)).rstrip("\n")
 
 
 def alerts_shown(digest: Digest, *, in_mail: bool) -> list[str]:
@@ -79,42 +62,32 @@ def alerts_shown(digest: Digest, *, in_mail: bool) -> list[str]:
 
 def digest_html(digest: Digest) -> str:
     """For a mail."""
-    title = f"Dynamo, the 24 hours to {moment(digest.until)}"
-    parts = [f'<p style="{CSS["bad"] if digest.unusual else CSS["good"]}"><b>{title}</b></p>']
-    if digest.unusual:
-        listed = "".join(f"<li>{html.escape(_one_line(each))}</li>\n" for each in digest.unusual)
-        parts.append(f"<p>Needs a look:</p>\n<ul>\n{listed}</ul>")
-    else:
-        parts.append("<p>Nothing unusual.</p>")
-    parts += [_section(section) for section in _filled(digest)]
-    if empty := _empty(digest):
-        parts.append(f'<p style="{CSS["footer"]}">None: {html.escape(empty)}.</p>')
-    return f'<div style="{CSS["page"]}">\n' + "\n".join(parts) + "\n</div>\n"
+    return render("digest.html.j2", **_shown(digest))
 
 
-def _filled(digest: Digest) -> list[Section]:
-    return [section for section in digest.sections if not section.rows.is_empty()]
+def _shown(digest: Digest) -> dict[str, Any]:
+    """What the templates show."""
+    return {
+        "title": f"Dynamo, the 24 hours to {moment(digest.until)}",
+        "unusual": digest.unusual,
+        "sections": [_section(section) for section in digest.sections if not section.rows.is_empty()],
+        "empty": ", ".join(LOOKS[section.key].none for section in digest.sections if section.rows.is_empty()),
+    }
 
 
-def _empty(digest: Digest) -> str:
-    return ", ".join(LOOKS[section.key].none for section in digest.sections if section.rows.is_empty())
-
-
-def _section(section: Section) -> str:
+def _section(section: Section) -> dict[str, Any]:
+    """A section as its lines in a chat and its cells in a mail."""
     look, rows = LOOKS[section.key], list(section.rows.iter_rows(named=True))
-    style = {name: _style(section.rows.schema[name]) for name in look.columns}
-    heads = [
-        f'<th style="{CSS["number_head" if style[name] == "number" else "column"]}">{heading}</th>'
-        for name, heading in look.columns.items()
-    ]
-    lines = [
-        [f'<td style="{CSS[style[name]]}">{html.escape(_cell(name, row[name]))}</td>' for name in look.columns]
-        for row in rows[:SHOWN_IN_MAIL]
-    ]
-    body = "".join(f"<tr>{''.join(cells)}</tr>\n" for cells in [heads, *lines])
-    more = f"<p>… and {len(rows) - SHOWN_IN_MAIL:,} more.</p>" if len(rows) > SHOWN_IN_MAIL else ""
-    title = f'<p style="{CSS["title"]}"><b>{look.heading(section)}</b></p>'
-    return f'{title}\n<table style="{CSS["table"]}">\n{body}</table>{more}'
+    return {
+        "heading": look.heading(section),
+        "lines": [look.line(row) for row in rows[:SHOWN]],
+        "num_more_lines": max(0, len(rows) - SHOWN),
+        "columns": [
+            {"heading": heading, "style": _style(section.rows.schema[name])} for name, heading in look.columns.items()
+        ],
+        "cells": [[_cell(name, row[name]) for name in look.columns] for row in rows[:SHOWN_IN_MAIL]],
+        "num_more_cells": max(0, len(rows) - SHOWN_IN_MAIL),
+    }
 
 
 def _style(kind: pl.DataType) -> str:
@@ -135,12 +108,7 @@ def _cell(name: str, value: Any) -> str:
         return moment(value)
     if isinstance(value, list):
         return ", ".join(_cell(name, each) for each in value)
-    return _one_line(value.isoformat() if isinstance(value, date) else str(value))
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_CELL else line[:LONGEST_CELL] + "…"
+    return one_line(value.isoformat() if isinstance(value, date) else str(value))
 
 
 def _alert(row: Row) -> str:

@@ -15,10 +15,10 @@ from dynamo_ops.alerts.message import (
     Grouping,
     LateRun,
     failure_message,
-    inert,
     late_message,
     span,
 )
+from dynamo_ops.alerts.template import inert
 
 START, END = datetime(2026, 3, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, tzinfo=UTC)
 TASK = FailedTask(
