@@ -134,6 +134,19 @@ class TransferSettings(Strict):
         return ACTIVITIES | given
 
 
+class ProtocolSettings(Strict):
+    """In which order protocols are taken, of those in a site's endpoints; what is not named is not used. ``own``: when
+    Dynamo itself deletes, lists and copies; each is an entry point of ``dynamo_ops.storages``. ``fts``: in FTS's jobs,
+    for which two sites must share one."""
+
+    own: tuple[str, ...] = Field(("davs", "https", "root", "s3", "file"), min_length=1)
+    fts: tuple[str, ...] = Field(("davs", "https", "root", "srm"), min_length=1)
+
+
+PROTOCOLS = ProtocolSettings()
+"""As shipped."""
+
+
 class MailSettings(Strict):
     """Who is told of failures. The mail server itself is Airflow's connection ``smtp_default``.
 
@@ -262,6 +275,7 @@ class Settings(BaseSettings):
     transfers: TransferSettings = TransferSettings()
     detox: DetoxSettings = DetoxSettings()
     deletion: DeletionSettings = DeletionSettings()
+    protocols: ProtocolSettings = PROTOCOLS
     storages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     requests: RequestSettings = RequestSettings()
     mail: MailSettings = MailSettings()

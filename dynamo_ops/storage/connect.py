@@ -5,11 +5,11 @@ from __future__ import annotations
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.storage.protocol import StorageOptions
-from dynamo_ops.storage.registry import SiteStorage, storages
+from dynamo_ops.storage.registry import SiteStorage, served, storages
 
 
 def site_storages(database: Database, settings: Settings) -> SiteStorage:
-    """Site id → its storage."""
+    """Site id → its storage. ``SettingsError`` for a protocol that no plugin serves."""
     tls, given = settings.tls, settings.deletion
     return storages(
         database,
@@ -20,6 +20,7 @@ def site_storages(database: Database, settings: Settings) -> SiteStorage:
             threads=given.threads,
             calls_per_second=given.calls_per_s,
             managed_prefix=settings.managed_prefix,
+            protocols=served(settings.protocols.own),
             more=settings.storages,
         ),
     )

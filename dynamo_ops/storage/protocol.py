@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.base.settings import PROTOCOLS
 from dynamo_ops.base.tls import Credentials
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
@@ -27,6 +28,7 @@ class StorageOptions:
     """How we come to a storage and how hard we may press it.
 
     ``cert``/``key``/``token``: as for FTS. ``threads``: calls at the same time. ``calls_per_second``: 0 unlimited.
+    ``protocols``: in order of preference.
     ``more``: what a plugin needs beyond these, under its protocol or, going before, under ``protocol:SITE``.
     """
 
@@ -39,7 +41,7 @@ class StorageOptions:
     connect_timeout: float = 10.0
     read_timeout: float = 120.0
     managed_prefix: str = "/store"
-    protocols: tuple[str, ...] = ("davs", "https", "root", "s3", "file")
+    protocols: tuple[str, ...] = PROTOCOLS.own
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property

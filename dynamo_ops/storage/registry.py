@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site.mapping import Endpoint, parse_chains
 from dynamo_ops.storage.protocol import Storage, StorageFactory, StorageOptions
@@ -23,13 +24,27 @@ def plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
+def served(protocols: Sequence[str]) -> tuple[str, ...]:
+    """``protocols`` themselves, if a plugin is registered for each; else ``SettingsError`` with near names."""
+    registered = plugins()
+    for protocol in protocols:
+        if protocol not in registered:
+            raise SettingsError(
+                f"protocols.own: no storage plugin {protocol!r}; there are {', '.join(sorted(registered))}."
+                f"{near(protocol, registered)}",
+                key="protocols.own",
+                reason=f"no storage plugin {protocol!r}",
+            )
+    return tuple(protocols)
+
+
 def load_plugin(point: EntryPoint) -> StorageFactory:
     """The plugin itself. ``SettingsError`` when what it needs is not installed."""
     try:
         factory: StorageFactory = point.load()
     except ImportError as error:
         raise SettingsError(
-            f"storage plugin {point.name!r} cannot be loaded: {error}", key="protocols", reason=str(error)
+            f"storage plugin {point.name!r} cannot be loaded: {error}", key="protocols.own", reason=str(error)
         ) from error
     return factory
 
@@ -68,7 +83,7 @@ def open_storage(db: Database, site_id: int, options: StorageOptions) -> Storage
     raise SettingsError(
         f"site {site_id}: no storage plugin for its protocols {sorted(endpoints)}; plugins: {sorted(points)}, "
         f"allowed: {list(options.protocols)}",
-        key="protocols",
+        key="protocols.own",
         reason="no common protocol",
     )
 

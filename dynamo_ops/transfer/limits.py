@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.settings import PROTOCOLS, Settings
 from dynamo_ops.inventory.subscription.backoff import Backoff
 
 
@@ -18,8 +18,8 @@ class TransferLimits:
     ``look_ahead``: queued wishes looked at in a cycle, so that a full link is not in the way of others.
     ``multi_source_after``: failed attempts after which FTS is given several sources of a file at once, in a job of its
     own; of such jobs at most ``multi_source_per_cycle``. ``files_per_direct_batch``: files that one task copies itself.
-    ``protocols``: in order of preference; source and destination must share one. ``backoff``: pause before the second
-    attempt at a file, doubled with each further one, up to ``max_backoff``.
+    ``protocols``: of FTS's jobs, in order of preference; source and destination must share one. ``backoff``: pause
+    before the second attempt at a file, doubled with each further one, up to ``max_backoff``.
     """
 
     files_per_job: int = 200
@@ -34,7 +34,7 @@ class TransferLimits:
     multi_source_after: int = 2
     multi_source_per_cycle: int = 500
     files_per_direct_batch: int = 50
-    protocols: tuple[str, ...] = ("davs", "https", "root", "srm")
+    protocols: tuple[str, ...] = PROTOCOLS.fts
     backoff: timedelta = timedelta(minutes=5)
     max_backoff: timedelta = timedelta(hours=12)
     managed_prefix: str = "/store"
@@ -60,6 +60,7 @@ def transfer_limits(settings: Settings) -> TransferLimits:
         files_from_site=given.files_from_site,
         files_per_link=given.files_per_link,
         files_staging_per_site=given.files_staging_per_site,
+        protocols=settings.protocols.fts,
         backoff=timedelta(seconds=given.backoff_s),
         managed_prefix=settings.managed_prefix,
     )

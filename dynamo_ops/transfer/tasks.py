@@ -17,8 +17,7 @@ from dynamo_ops.fts.connect import fts_client
 from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.inventory.subscription import subscribe
 from dynamo_ops.storage.connect import site_storages
-from dynamo_ops.storage.protocol import StorageOptions
-from dynamo_ops.storage.registry import plugins
+from dynamo_ops.storage.registry import served
 from dynamo_ops.transfer import batches, direct, hold, observe, recovery
 from dynamo_ops.transfer.batches import PlanRules
 from dynamo_ops.transfer.direct import DirectLimits
@@ -39,7 +38,7 @@ def plan_rules(settings: Settings) -> PlanRules:
     return PlanRules(
         head_starts={name: timedelta(hours=activity.head_start_h) for name, activity in given.activities.items()},
         direct=(DirectRule(),) if settings.fts.url is None else rules,
-        direct_protocols=tuple(protocol for protocol in StorageOptions().protocols if protocol in plugins()),
+        direct_protocols=served(settings.protocols.own),
     )
 
 

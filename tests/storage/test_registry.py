@@ -7,9 +7,13 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.settings import ProtocolSettings, Settings
 from dynamo_ops.storage import registry
+from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.protocol import StorageOptions
 from dynamo_ops.storage.webdav import WebDavStorage
+from dynamo_ops.transfer.limits import TransferLimits, transfer_limits
+from dynamo_ops.transfer.tasks import plan_rules
 from tests.inventory.factory import Inventory
 
 
@@ -46,3 +50,22 @@ def test_no_plugin_for_the_site(inventory: Inventory) -> None:
     site_id = inventory.site("T2_A")
     with pytest.raises(SettingsError, match="no storage plugin"):
         registry.open_storage(inventory.db, site_id, StorageOptions(protocols=("root",)))
+
+
+def test_what_the_settings_name_is_served_or_said_to_be_unknown(inventory: Inventory) -> None:
+    shipped = Settings()
+    assert registry.served(shipped.protocols.own) == StorageOptions().protocols
+    assert transfer_limits(shipped).protocols == TransferLimits().protocols
+    wrong = Settings(protocols=ProtocolSettings(own=("dvas",), fts=("root", "davs")))
+    with pytest.raises(SettingsError, match=r"protocols\.own: no storage plugin 'dvas'.*Did you mean dav"):
+        site_storages(inventory.db, wrong)
+    assert transfer_limits(wrong).protocols == ("root", "davs")
+
+
+def test_the_order_of_the_settings_decides(inventory: Inventory) -> None:
+    site_id = inventory.site("T2_A")
+    inventory.rows("INSERT INTO site_endpoints (site_id, protocol, prefix) VALUES (:s, 'file', 'file:///d')", s=site_id)
+    for own in (("file", "davs"), ("davs", "file")):
+        known = Settings(protocols=ProtocolSettings(own=own))
+        assert site_storages(inventory.db, known)(site_id).endpoint.protocol == own[0]
+        assert plan_rules(known).direct_protocols == own
