@@ -16,7 +16,6 @@ TIERS = ("AODSIM", "MINIAODSIM", "RAW", "AOD", "RECO", "MINIAOD", "GEN-SIM", "NA
 STATUSES = ("valid", "production", "deprecated", "invalid")
 STATUS_SHARE = (0.955, 0.03, 0.01, 0.005)
 GROUPS = ("AnalysisOps", "DataOps", "physics", "tracker")
-GROUP_SHARE = (0.7, 0.2, 0.08, 0.02)
 NUM_TAPE = 7
 OCCUPANCY = 0.97
 ATTRIBUTES = ("usage_rank", "last_access", "num_access")

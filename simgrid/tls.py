@@ -54,12 +54,6 @@ class Credentials:
         context.verify_flags |= ssl.VerifyFlags.VERIFY_ALLOW_PROXY_CERTS
         return context
 
-    def client_context(self, cert: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self.ca))
-        if cert is not None:
-            context.load_cert_chain(cert, key)
-        return context
-
 
 def make_credentials(directory: Path, user_dn: str, addresses: list[str]) -> Credentials:
     """The credentials in `directory`, made there if any is lacking."""

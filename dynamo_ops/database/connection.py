@@ -15,7 +15,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import psycopg2
 from adbc_driver_manager import Error as AdbcError
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
@@ -135,13 +135,3 @@ def select_frame(connection: Connection, sql: str, schema: Mapping[str, Any]) ->
         return pl.DataFrame(schema=dict(schema))
     buffer.seek(0)
     return pl.read_csv(buffer, has_header=False, schema=dict(schema))
-
-
-@contextmanager
-def temporary_table(connection: Connection, name: str, columns: str, frame: pl.DataFrame) -> Iterator[str]:
-    """A temporary table of this transaction, filled with ``frame``. ``columns``: its SQL column list."""
-    connection.execute(text(f"CREATE TEMPORARY TABLE {name} ({columns}) ON COMMIT DROP"))
-    insert_frame(connection, name, frame)
-    connection.execute(text(f"ANALYZE {name}"))
-    yield name
-    connection.execute(text(f"DROP TABLE {name}"))

@@ -9,8 +9,6 @@ from typing import Any
 
 from dynamo_ops.base.errors import PermanentRemoteError
 
-MAX_JOB_METADATA_BYTES = 2048
-
 
 @dataclass(frozen=True)
 class FileCopy:

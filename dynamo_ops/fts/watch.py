@@ -70,11 +70,6 @@ async def poll(
     return summaries
 
 
-def all_staged(summaries: Mapping[str, JobSummary]) -> bool:
-    """Whether no file of any job waits for tape any more."""
-    return not any(summary["is_staging"] for summary in summaries.values())
-
-
 def all_ended(summaries: Mapping[str, JobSummary]) -> bool:
     """Whether every job has ended (or is unknown to FTS)."""
     return all(summary["is_ended"] for summary in summaries.values())

@@ -15,7 +15,8 @@ from dynamo_ops.inventory.frames import InventoryFrames, Schema
 class InventorySummary:
     """How much there is. ``size_bytes``: of all files, each counted once; ``bytes_on_disk``: of all block replicas.
 
-    ``sites``: the frame of ``read_occupancy``.
+    ``sites``: one row a site, by name: site, storage_type, status, num_block_replicas, bytes_on_disk, projected_bytes
+    (what its block replicas will take once they are complete).
     """
 
     num_datasets: int
@@ -35,15 +36,6 @@ def read_inventory(db: Database) -> InventoryFrames:
     """
     with db.snapshot() as snapshot:
         return InventoryFrames(**{name: _read(snapshot, sql, schema) for name, (sql, schema) in _QUERIES.items()})
-
-
-def read_occupancy(db: Database) -> pl.DataFrame:
-    """One row a site, by name: site, storage_type, status, num_block_replicas, bytes_on_disk, projected_bytes.
-
-    ``projected_bytes``: what its block replicas will take once they are complete.
-    """
-    with db.snapshot() as snapshot:
-        return snapshot.frame(_OCCUPANCY)
 
 
 def summary(db: Database) -> InventorySummary:

@@ -11,7 +11,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory import frames
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.inventory.read import read_inventory, read_occupancy, summary
+from dynamo_ops.inventory.read import read_inventory, summary
 from tests.inventory.told import block, dataset, file, merge, site, sync_sites
 
 SCHEMAS = {
@@ -92,11 +92,10 @@ def test_only_locks_in_force_are_read(filled: Database) -> None:
 
 
 def test_occupancy_and_summary(filled: Database) -> None:
-    assert read_occupancy(filled).rows() == [("T2_A", "disk", "ready", 3, 17, 18), ("T2_B", "disk", "morgue", 0, 0, 0)]
     found = summary(filled)
+    assert found.sites.rows() == [("T2_A", "disk", "ready", 3, 17, 18), ("T2_B", "disk", "morgue", 0, 0, 0)]
     assert (found.num_datasets, found.num_blocks, found.num_files, found.size_bytes) == (1, 3, 3, 18)
     assert (found.num_dataset_replicas, found.num_block_replicas, found.bytes_on_disk) == (1, 3, 17)
-    assert found.sites.equals(read_occupancy(filled))
 
 
 def test_an_empty_inventory_has_zeros(database: Database) -> None:
