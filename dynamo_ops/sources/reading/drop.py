@@ -29,6 +29,7 @@ from dynamo_ops.base.errors import (
     SettingsError,
     SourceDataError,
 )
+from dynamo_ops.base.remote import kind_of_failure, kind_of_status
 from dynamo_ops.sources.reading.address import discreet, shown
 from dynamo_ops.sources.reading.columns import Column, typed
 from dynamo_ops.sources.reading.records import Fault, Records
@@ -147,8 +148,10 @@ def reading(source: str, place: str) -> Iterator[None]:
     except Exception as error:  # clients of storages have errors of their own
         if not type(error).__module__.startswith(("botocore", "aiohttp", "aiobotocore")):
             raise
-        kind = CredentialError if "Credentials" in type(error).__name__ else RetryableRemoteError
-        raise kind(f"{source}: {place}: {discreet(str(error))}", service=source, url=place, status=None) from error
+        status = getattr(error, "status", None)  # of aiohttp's
+        kind = kind_of_status(status) if isinstance(status, int) else kind_of_failure(error)
+        kind = CredentialError if "Credentials" in type(error).__name__ else kind or RetryableRemoteError
+        raise kind(f"{source}: {place}: {discreet(str(error))}", service=source, url=place, status=status) from error
 
 
 def _damaged(source: str, place: str, error: Exception) -> SourceDataError:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
+import aiohttp
 import pytest
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
@@ -25,6 +27,7 @@ from dynamo_ops.base.errors import (
 )
 from dynamo_ops.base.settings import Tls
 from dynamo_ops.sources.reading.address import shown
+from dynamo_ops.sources.reading.drop import reading
 from dynamo_ops.sources.reading.http import HttpJson
 from simgrid.grid import Grid
 
@@ -195,3 +198,13 @@ def test_a_service_that_asks_for_patience_gets_a_little(monkeypatch: pytest.Monk
         server.server_close()
         thread.join()
     assert slept == [2, 15], "what it asks for, but not for a day"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, CredentialError), (410, PermanentRemoteError), (429, RetryableRemoteError)]
+)
+def test_a_drop_read_over_http_has_the_same_errors(status: int, kind: type[RemoteError]) -> None:
+    with pytest.raises(RemoteError) as caught, reading("drops", "https://a.example.org/day.csv"):
+        raise aiohttp.ClientResponseError(Mock(), (), status=status)
+    assert type(caught.value) is kind
+    assert caught.value.facts["status"] == status
