@@ -28,7 +28,7 @@ sec.protbind * only gsi
 LOOK = """
 import sys
 from dynamo_ops.base.errors import DynamoError
-from dynamo_ops.storage import StorageOptions
+from dynamo_ops.storage.protocol import StorageOptions
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.xrootd import XrootdStorage
 
