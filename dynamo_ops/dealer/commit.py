@@ -161,8 +161,8 @@ BLOCK_CLAIMS = """
 
 def _apply(connection: Connection, plan_id: int) -> CommitSummary:
     num_datasets = dataset_replica.claim(connection, DATASET_CLAIMS)
-    owned = block_replica.own(connection, "SELECT block_id, site_id, group_id FROM wanted WHERE left_out IS NULL")
-    made = block_replica.make(connection, BLOCK_CLAIMS)
+    num_owned = block_replica.own(connection, "SELECT block_id, site_id, group_id FROM wanted WHERE left_out IS NULL")
+    num_made = block_replica.make(connection, BLOCK_CLAIMS)
     num_wished = 0
     for activity, condition in (("request", IS_REQUESTED), ("rebalancing", "true")):
         wishes = subscribe_blocks(
@@ -183,5 +183,5 @@ def _apply(connection: Connection, plan_id: int) -> CommitSummary:
     reasons = connection.execute(
         text("SELECT left_out, count(*) FROM wanted WHERE left_out IS NOT NULL GROUP BY left_out")
     )
-    left_out = {str(row[0]): int(row[1]) for row in reasons}
-    return CommitSummary(made, owned, num_datasets, num_wished, int(size), left_out)
+    left_out = {str(reason_count[0]): int(reason_count[1]) for reason_count in reasons}
+    return CommitSummary(num_made, num_owned, num_datasets, num_wished, int(size), left_out)

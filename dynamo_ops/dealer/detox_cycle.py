@@ -51,25 +51,25 @@ def cycle_of_file(path: Path, frames: InventoryFrames) -> DetoxCycle:
     cannot be read, and the sites, datasets and decisions that are not known.
     """
     try:
-        rows = pl.read_csv(path, infer_schema=False)
+        decisions = pl.read_csv(path, infer_schema=False)
     except (OSError, PolarsError) as error:
         raise InventoryError(f"{path}: the Detox decisions cannot be read: {error}", file=str(path)) from error
-    missing = [name for name in FILE_COLUMNS if name not in rows.columns]
+    missing = [name for name in FILE_COLUMNS if name not in decisions.columns]
     if missing:
         raise InventoryError(f"{path} lacks the columns {', '.join(missing)}", file=str(path), missing=missing)
     sites, datasets = frames.sites.select("site", "site_id"), frames.datasets.select("dataset", "dataset_id")
     spelt = pl.DataFrame({"decision": list(DECISIONS), "meant": list(DECISIONS.values())})
-    rows = rows.with_columns(
+    decisions = decisions.with_columns(
         pl.col("decision").str.strip_chars().str.to_lowercase(), size_bytes=pl.col("size").cast(pl.Int64, strict=False)
     )
     for name, table in (("site", sites), ("dataset", datasets), ("decision", spelt)):
-        _refuse_unknown(path, rows, name, table)
-        rows = rows.join(table, on=name, how="left", maintain_order="left")
-    wrong = rows.filter(pl.col("size_bytes").is_null())["size"]
+        _refuse_unknown(path, decisions, name, table)
+        decisions = decisions.join(table, on=name, how="left", maintain_order="left")
+    wrong = decisions.filter(pl.col("size_bytes").is_null())["size"]
     if len(wrong):
         raise InventoryError(f"{path}: size {wrong[0]!r} is no whole number of bytes", file=str(path), value=wrong[0])
     reason = pl.col("reason").str.strip_chars()
-    named = rows.with_columns(decision="meant", reason=pl.when(reason != "").then(reason))
+    named = decisions.with_columns(decision="meant", reason=pl.when(reason != "").then(reason))
     return DetoxCycle(None, _as_decisions(named))
 
 
@@ -79,15 +79,17 @@ def _condition(column: str) -> pl.Expr:
     return pl.when(text.str.contains(r"\s")).then(text.str.replace(r"^\S+\s+", ""))
 
 
-def _as_decisions(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(pl.col(name).cast(kind) for name, kind in DETOX_DECISIONS.items())
+def _as_decisions(decisions: pl.DataFrame) -> pl.DataFrame:
+    return decisions.select(pl.col(name).cast(kind) for name, kind in DETOX_DECISIONS.items())
 
 
-def _refuse_unknown(path: Path, rows: pl.DataFrame, name: str, table: pl.DataFrame) -> None:
-    unknown = rows.join(table, on=name, how="anti", nulls_equal=True)[name].fill_null("").unique().sort().to_list()
+def _refuse_unknown(path: Path, decisions: pl.DataFrame, name: str, table: pl.DataFrame) -> None:
+    unknown = decisions.join(table, on=name, how="anti", nulls_equal=True)[name].fill_null("").unique().sort().to_list()
     if not unknown:
         return
-    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-    said = ", ".join(f"{value!r}" for value in unknown[:SHOWN])
+    rest_text = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    shown_names = ", ".join(f"{unknown_name!r}" for unknown_name in unknown[:SHOWN])
     hint = near(unknown[0], table[name].to_list()) if table.height <= 10_000 else ""
-    raise InventoryError(f"{path}: unknown {name} {said}{more}.{hint}", file=str(path), column=name, unknown=unknown)
+    raise InventoryError(
+        f"{path}: unknown {name} {shown_names}{rest_text}.{hint}", file=str(path), column=name, unknown=unknown
+    )

@@ -23,7 +23,7 @@ def record_plan(connection: Connection, plan: StoredPlan) -> None:
     if copies.is_empty():
         return
     counted = plan.frame("block_copies").group_by("dataset_id", "site_id").agg(num_all=pl.len())
-    made = (
+    made_copies = (
         copies.group_by(COPY)
         .agg(num_named=pl.col("block_id").count(), size_bytes=pl.col("size_bytes").sum())
         .join(counted, on=["dataset_id", "site_id"], how="left")
@@ -36,7 +36,7 @@ def record_plan(connection: Connection, plan: StoredPlan) -> None:
                                      group_id smallint, reason text, weight double precision, num_blocks integer,
                                      size_bytes bigint) ON COMMIT DROP""")
     )
-    insert_frame(connection, "made", made.select(*COPY, "num_blocks", "size_bytes"))
+    insert_frame(connection, "made", made_copies.select(*COPY, "num_blocks", "size_bytes"))
     connection.execute(
         text("""
         INSERT INTO dealer_history (dataset_id, site_id, plan_id, copy, plugin, request_id, group_id, num_blocks,

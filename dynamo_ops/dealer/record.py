@@ -81,13 +81,13 @@ def newest_about(database: Database, dataset: str, partition: str | None) -> Dea
 
     Raises PlanError when none has one.
     """
-    found = database.frame(
+    newest_plans = database.frame(
         f"""
         SELECT id FROM plans WHERE kind = '{PlanKind.DEALER}' AND ($1::text IS NULL OR partition = $1)
         ORDER BY id DESC LIMIT 100""",
         (partition,),
     )
-    for plan_id in found["id"]:
+    for plan_id in newest_plans["id"]:
         story = load_story(database, int(plan_id), PlanKind.DEALER)
         try:
             proposals = scan(story.stored.location, "proposals")

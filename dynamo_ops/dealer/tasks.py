@@ -121,9 +121,11 @@ def propose(
         raise PlanError(
             f"{inputs.policy.file} does not name the plugin {plugin} any more: {AGAIN}", partition=partition, state=None
         )
-    made = make_plugins(config)[plugin]
+    asked_plugin = make_plugins(config)[plugin]
     follows = _follows(database, partition)
-    proposals = plugins_of.propose(made, plugin, proposal_inputs(database, config, inputs), config, seed=inputs.seed)
+    proposals = plugins_of.propose(
+        asked_plugin, plugin, proposal_inputs(database, config, inputs), config, seed=inputs.seed
+    )
     return store_proposals(settings, proposals, inputs, plugin, run_key=run_key, follows=follows)
 
 
@@ -143,9 +145,9 @@ def plan_cycle(
     may be on its way by now, and would be copied twice; and when they were asked with another configuration, other
     rules, partitions or settings than those that are read now: the plan would be made of two.
     """
-    done = plan_store.of_run(database, PlanKind.DEALER, partition, run_key)
-    if done is not None and done.state == PlanState.COMMITTED:
-        return done.id
+    earlier = plan_store.of_run(database, PlanKind.DEALER, partition, run_key)
+    if earlier is not None and earlier.state == PlanState.COMMITTED:
+        return earlier.id
     inputs = _read_inputs(settings, partition, run_key, now, seed)
     config = config_of(inputs)
     plugins = make_plugins(config)

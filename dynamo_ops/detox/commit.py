@@ -108,7 +108,7 @@ def _apply(connection: Connection, plan: StoredPlan) -> CommitSummary:
     reasons = connection.execute(
         text("SELECT left_out, count(*) FROM doomed WHERE left_out IS NOT NULL GROUP BY left_out")
     )
-    left_out = {str(row[0]): int(row[1]) for row in reasons}
+    left_out = {str(reason_count[0]): int(reason_count[1]) for reason_count in reasons}
     return CommitSummary(number, gone.num_dataset_replicas, gone.num_files, size, num_reowned, left_out)
 
 

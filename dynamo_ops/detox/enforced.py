@@ -42,15 +42,15 @@ def enforced_copies(plan: DeletionPlan, frames: InventoryFrames, rules: Sequence
     )
     image = _image(decisions, frames, protecting)
     evaluator = Evaluator(image, selections=[condition for rule in protecting for condition in _conditions(rule)])
-    found = []
+    copies_by_rule = []
     for rule in protecting:
         asking = _matching(image, evaluator, rule.sources).join(
             _matching(image, evaluator, rule.replicas), on=REPLICA, how="semi"
         )
         copies = _matching(image, evaluator, rule.destinations).join(asking, on="dataset_id", how="semi")
         counted = copies.join(replicas, on=REPLICA).filter(pl.col("is_losing").any().over("dataset_id"))
-        found.append(counted.with_columns(rule=pl.lit(rule.name), num_copies=pl.lit(rule.num_copies)))
-    return pl.concat(found).select(pl.col(name).cast(kind) for name, kind in ENFORCED.items())
+        copies_by_rule.append(counted.with_columns(rule=pl.lit(rule.name), num_copies=pl.lit(rule.num_copies)))
+    return pl.concat(copies_by_rule).select(pl.col(name).cast(kind) for name, kind in ENFORCED.items())
 
 
 def _conditions(rule: EnforcerRule) -> tuple[CheckedCondition, ...]:
@@ -61,19 +61,19 @@ def _image(decisions: pl.DataFrame, frames: InventoryFrames, rules: Sequence[Enf
     """The plan's image before the plan, of these decisions only."""
     attributes = sorted({a for r in rules for c in r.replicas for v in c.variables() for a in v.attributes})
     real = frames.block_replicas.join(decisions.filter(~pl.col("is_placeholder")), on=KEYS, how="semi")
-    rows = [real.with_columns(is_placeholder=pl.lit(False))]
+    block_replicas = [real.with_columns(is_placeholder=pl.lit(False))]
     stand_ins = decisions.filter("is_placeholder")
     if stand_ins.height:
-        rows.append(tape_placeholders(frames).join(stand_ins, on=KEYS, how="semi"))
-    return lay_out(frames, pl.concat(rows, how="diagonal_relaxed"), attributes=attributes)
+        block_replicas.append(tape_placeholders(frames).join(stand_ins, on=KEYS, how="semi"))
+    return lay_out(frames, pl.concat(block_replicas, how="diagonal_relaxed"), attributes=attributes)
 
 
 def _matching(image: Image, evaluator: Evaluator, conditions: Sequence[CheckedCondition]) -> pl.DataFrame:
     """``dataset_id``, ``site_id`` of the replicas that meet one of ``conditions`` for certain."""
-    found = evaluator.matching_replicas(conditions)
+    matching = evaluator.matching_replicas(conditions)
     return pl.DataFrame(
         {
-            "dataset_id": image.datasets["dataset_id"].gather(found["dataset"]),
-            "site_id": image.sites["site_id"].gather(found["site"]),
+            "dataset_id": image.datasets["dataset_id"].gather(matching["dataset"]),
+            "site_id": image.sites["site_id"].gather(matching["site"]),
         }
     )

@@ -24,7 +24,7 @@ def record_plan(connection: Connection, plan: StoredPlan) -> None:
     Frames of the plan: ``replica_decisions``, ``site_states``, ``policy_lines``.
     """
     _record_lines(connection, plan)
-    values = {"plan": plan.id}
+    parameters = {"plan": plan.id}
     connection.execute(
         text(f"""
         INSERT INTO detox_history (dataset_id, site_id, plan_id, decision, line, num_blocks, size_bytes)
@@ -36,13 +36,13 @@ def record_plan(connection: Connection, plan: StoredPlan) -> None:
         SELECT dataset_id, site_id, :plan, '{Decision.REOWNED}', line, count(*), sum(size_bytes)
         FROM handed_over GROUP BY dataset_id, site_id, line
         ORDER BY 1, 2"""),
-        values,
+        parameters,
     )
     connection.execute(
         text("""
         INSERT INTO detox_left_out (plan_id, block_id, site_id, dataset_id, size_bytes, reason)
         SELECT :plan, block_id, site_id, dataset_id, size_bytes, left_out FROM doomed WHERE left_out IS NOT NULL"""),
-        values,
+        parameters,
     )
     changed = _changed_decisions(connection, plan).with_columns(plan_id=pl.lit(plan.id))
     insert_frame(connection, "detox_history", changed.sort(REPLICA))
@@ -87,12 +87,16 @@ def _changed_decisions(connection: Connection, plan: StoredPlan) -> pl.DataFrame
     before = previous_committed(connection, plan)
     if before is not None:
         try:
-            said = _said(before.frame("replica_decisions"), before.frame("policy_lines"))
+            said_before = _said(before.frame("replica_decisions"), before.frame("policy_lines"))
         except FileNotFoundError:
             pass
         else:
             now = _said(decisions, plan.frame("policy_lines"))
-            both = pl.concat([now, said.with_columns(-pl.col("said"))]).group_by("replica").agg(pl.col("said").sum())
+            both = (
+                pl.concat([now, said_before.with_columns(-pl.col("said"))])
+                .group_by("replica")
+                .agg(pl.col("said").sum())
+            )
             changed = both.filter(pl.col("said") != 0)["replica"]
             decisions = decisions.filter(_replica().is_in(changed.implode()))
     return decisions.filter(pl.col("decision").is_in(STANDING))

@@ -79,7 +79,7 @@ def _leave_out_needed(connection: Connection) -> None:
 
 def _leave_out_locked(connection: Connection, deletions: pl.DataFrame) -> None:
     """Locks set since the plan was made are respected: the locks in force now are tried on all deletions."""
-    found = locked_rows(connection, "doomed", deletions)
+    locked_replicas = locked_rows(connection, "doomed", deletions)
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
-    insert_frame(connection, "now_locked", found)
+    insert_frame(connection, "now_locked", locked_replicas)
     leave_out(connection, LOCKED, "(d.block_id, d.site_id) IN (SELECT block_id, site_id FROM now_locked)")

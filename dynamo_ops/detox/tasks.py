@@ -183,8 +183,8 @@ def reject_plan(database: Database, plan_id: int, *, by: str | None, at: datetim
 
 def _refuse_if_old(database: Database, plan: plan_store.StoredPlan, max_age_h: float) -> None:
     if _age(plan) > timedelta(hours=max_age_h):
-        made = f"{plan.created_at.astimezone(UTC):%Y-%m-%d %H:%M}"
-        reason = f"made at {made} UTC, more than {max_age_h:g} hours ago (max_plan_age_h): plan again"
+        made_at = f"{plan.created_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+        reason = f"made at {made_at} UTC, more than {max_age_h:g} hours ago (max_plan_age_h): plan again"
         plan_store.refuse(database, plan.id, reason, by=GATE)
         raise PlanError(f"plan {plan.id} of {plan.partition} was {reason}", plan_id=plan.id, state="refused")
 
@@ -196,7 +196,7 @@ def _age(plan: plan_store.StoredPlan) -> timedelta:
 def describe_plan(database: Database, plan_id: int) -> str:
     """The plan in Markdown, for the person who has to approve it."""
     plan = plan_store.load(database, plan_id)
-    rows = plan.frame("deletions").group_by("site").agg(pl.len(), pl.col("size_bytes").sum()).sort("site")
+    site_totals = plan.frame("deletions").group_by("site").agg(pl.len(), pl.col("size_bytes").sum()).sort("site")
     number, size = plan.summary["num_deletions"], plan.summary["deleted_bytes"]
     lines = [
         f"Plan {plan_id} of *{plan.partition}*: {number:,} block replicas, {size_text(size)}.",
@@ -204,7 +204,7 @@ def describe_plan(database: Database, plan_id: int) -> str:
         "| site | block replicas | size |",
         "|---|---|---|",
     ]
-    lines += [f"| {site} | {number:,} | {size_text(size)} |" for site, number, size in rows.iter_rows()]
+    lines += [f"| {site} | {number:,} | {size_text(size)} |" for site, number, size in site_totals.iter_rows()]
     return "\n".join([*lines, "", *(f"- {warning}" for warning in plan.summary["warnings"])])
 
 
@@ -224,7 +224,7 @@ def _summary(plan: DeletionPlan, facts: pl.DataFrame) -> dict[str, Any]:
 
 def _image_before(database: Database, partition: str, plan_id: int) -> int | None:
     """Block replicas in the image of the last committed plan of the partition, less those it deleted itself."""
-    found = database.frame(
+    last_committed = database.frame(
         f"""
         SELECT (summary->>'num_image_replicas')::bigint - coalesce((summary->'commit'->>'num_block_replicas')::bigint,
         0) AS n FROM plans WHERE kind = '{PlanKind.DETOX}' AND partition = $1 AND state = '{PlanState.COMMITTED}'
@@ -232,4 +232,4 @@ def _image_before(database: Database, partition: str, plan_id: int) -> int | Non
         ORDER BY committed_at DESC LIMIT 1""",
         (partition, plan_id),
     )
-    return None if found.is_empty() else int(found.item())
+    return None if last_committed.is_empty() else int(last_committed.item())

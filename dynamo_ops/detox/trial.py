@@ -183,7 +183,7 @@ def _dump_text(folder: Path, name: str) -> str:
     if file is None:
         return ""
     try:
-        found = file.read_bytes()
-        return (gzip.decompress(found) if file.suffix == ".gz" else found).decode("utf-8")
+        content = file.read_bytes()
+        return (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8")
     except UNREADABLE as error:
         raise InventoryError(f"{file}: cannot be read: {error}", path=str(file)) from error

@@ -26,13 +26,13 @@ def history_of_dataset(
 def ids_of(database: Database, table: str, name: str) -> str:
     """Ids of what is called so, or matches the glob, as PostgreSQL writes an array. Raises InventoryError when nothing
     is. ``datasets``: also those that were declared invalid."""
-    known = f"{EVER_KNOWN_DATASETS} AS known" if table == "datasets" else table
+    known_table = f"{EVER_KNOWN_DATASETS} AS known" if table == "datasets" else table
     if is_glob(name):
-        names = database.frame(f"SELECT id::bigint AS id, name FROM {known}")
+        names = database.frame(f"SELECT id::bigint AS id, name FROM {known_table}")
         matching = names.filter(texts_expr([name], pl.col("name")))
     else:
-        matching = database.frame(f"SELECT id::bigint AS id FROM {known} WHERE name = $1", (name,))
+        matching = database.frame(f"SELECT id::bigint AS id FROM {known_table} WHERE name = $1", (name,))
     if matching.is_empty():
-        what = table.removesuffix("s")
-        raise InventoryError(f"no {what} {'matches' if is_glob(name) else 'is called'} {name!r}", **{what: name})
+        noun = table.removesuffix("s")
+        raise InventoryError(f"no {noun} {'matches' if is_glob(name) else 'is called'} {name!r}", **{noun: name})
     return "{" + ",".join(map(str, matching["id"])) + "}"

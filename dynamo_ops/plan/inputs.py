@@ -61,9 +61,9 @@ class PlanInputs(Strict):
     def document(self) -> dict[str, Any]:
         """The inputs as a JSON document for people and programs; every text with its digest."""
         document = self.model_dump(mode="json")
-        for name, value in self:
-            if isinstance(value, SourceText):
-                document[name]["sha256"] = hashlib.sha256(value.text.encode()).hexdigest()
+        for name, content in self:
+            if isinstance(content, SourceText):
+                document[name]["sha256"] = hashlib.sha256(content.text.encode()).hexdigest()
         return document
 
 
@@ -141,10 +141,10 @@ def load_inputs(text: str, *, file: str) -> DetoxInputs | DealerInputs:
 
 def _deciding(inputs: PlanInputs, name: str) -> object:
     """What a field decides by: where a text lies decides nothing."""
-    value = getattr(inputs, name)
-    return value.text if isinstance(value, SourceText) else value
+    content = getattr(inputs, name)
+    return content.text if isinstance(content, SourceText) else content
 
 
 def _file(inputs: PlanInputs, name: str) -> str | None:
-    value = getattr(inputs, name)
-    return value.file if isinstance(value, SourceText) else None
+    content = getattr(inputs, name)
+    return content.file if isinstance(content, SourceText) else None

@@ -72,13 +72,13 @@ def load_story(database: Database, plan_id: int, kind: str) -> PlanStory:
             state=stored.state,
         )
     with database.begin() as connection:
-        row = connection.execute(
+        plan_row = connection.execute(
             text("""
             SELECT p.committed_at, v.sha256, v.text FROM plans p JOIN policy_versions v ON v.id = p.policy_version_id
             WHERE p.id = :id"""),
             {"id": plan_id},
         ).one()
-    return PlanStory(stored, row.committed_at, row.sha256, row.text)
+    return PlanStory(stored, plan_row.committed_at, plan_row.sha256, plan_row.text)
 
 
 def inputs_of(database: Database, settings: Settings, plan: StoredPlan) -> DetoxInputs | DealerInputs:

@@ -135,9 +135,9 @@ def save(
                 "now": inputs.now,
             },
         )
-        found = _of_run(connection, kind, partition, run_key)
-    assert found is not None
-    return found
+        stored = _of_run(connection, kind, partition, run_key)
+    assert stored is not None
+    return stored
 
 
 def load(database: Database, plan_id: int) -> StoredPlan:
@@ -149,10 +149,10 @@ def load(database: Database, plan_id: int) -> StoredPlan:
 def policy_text(database: Database, plan: StoredPlan) -> str:
     """The policy or Dealer configuration that the plan was made under."""
     with database.begin() as connection:
-        found = connection.execute(
+        version_text = connection.execute(
             text("SELECT text FROM policy_versions WHERE id = :id"), {"id": plan.policy_version_id}
         ).scalar_one()
-    return str(found)
+    return str(version_text)
 
 
 def approve(database: Database, plan_id: int, by: str, *, at: datetime | None = None) -> None:
@@ -207,14 +207,14 @@ def lock_for_commit(connection: Connection, plan_id: int) -> StoredPlan:
 
 def previous_committed(connection: Connection, plan: StoredPlan) -> StoredPlan | None:
     """The plan of the same kind and partition that was committed last, this one aside; None if there is none."""
-    found = connection.execute(
+    plan_row = connection.execute(
         text(f"""
         SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition
           AND state = '{PlanState.COMMITTED}' AND id <> :id
         ORDER BY committed_at DESC, id DESC LIMIT 1"""),
         {"kind": plan.kind, "partition": plan.partition, "id": plan.id},
     ).one_or_none()
-    return None if found is None else _plan(found)
+    return None if plan_row is None else _plan(plan_row)
 
 
 def of_run(database: Database, kind: str, partition: str, run_key: str) -> StoredPlan | None:
@@ -226,14 +226,14 @@ def of_run(database: Database, kind: str, partition: str, run_key: str) -> Store
 def last_committed(database: Database, kind: str, partition: str) -> StoredPlan | None:
     """The plan of this kind and partition that was committed last; None if there is none."""
     with database.begin() as connection:
-        found = connection.execute(
+        plan_row = connection.execute(
             text(f"""
             SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition
               AND state = '{PlanState.COMMITTED}'
             ORDER BY committed_at DESC, id DESC LIMIT 1"""),
             {"kind": kind, "partition": partition},
         ).one_or_none()
-    return None if found is None else _plan(found)
+    return None if plan_row is None else _plan(plan_row)
 
 
 def mark_committed(connection: Connection, plan: StoredPlan, result: Mapping[str, Any]) -> None:
@@ -264,39 +264,39 @@ def _move(
 
 def _policy_version(connection: Connection, kind: str, partition: str, policy_text: str) -> int:
     digest = hashlib.sha256(policy_text.encode()).hexdigest()
-    values = {"kind": kind, "partition": partition, "sha256": digest, "text": policy_text}
+    parameters = {"kind": kind, "partition": partition, "sha256": digest, "text": policy_text}
     connection.execute(
         text("""
         INSERT INTO policy_versions (kind, partition, sha256, text) VALUES (:kind, :partition, :sha256, :text)
         ON CONFLICT DO NOTHING
     """),
-        values,
+        parameters,
     )
-    found = connection.execute(
+    version_id = connection.execute(
         text("""
         SELECT id FROM policy_versions WHERE kind = :kind AND partition = :partition AND sha256 = :sha256
     """),
-        values,
+        parameters,
     ).scalar_one()
-    return int(found)
+    return int(version_id)
 
 
 def _one(connection: Connection, plan_id: int, lock: str = "") -> StoredPlan:
-    found = connection.execute(
+    plan_row = connection.execute(
         text(f"SELECT {COLUMNS} FROM plans WHERE id = :id {lock}"), {"id": plan_id}
     ).one_or_none()
-    if found is None:
+    if plan_row is None:
         raise PlanError(f"there is no plan {plan_id}", plan_id=plan_id, state=None)
-    return _plan(found)
+    return _plan(plan_row)
 
 
 def _of_run(connection: Connection, kind: str, partition: str, run_key: str) -> StoredPlan | None:
-    found = connection.execute(
+    plan_row = connection.execute(
         text(f"SELECT {COLUMNS} FROM plans WHERE kind = :kind AND partition = :partition AND run_key = :run_key"),
         {"kind": kind, "partition": partition, "run_key": run_key},
     ).one_or_none()
-    return None if found is None else _plan(found)
+    return None if plan_row is None else _plan(plan_row)
 
 
-def _plan(row: Row[Any]) -> StoredPlan:
-    return StoredPlan(**row._mapping)
+def _plan(plan_row: Row[Any]) -> StoredPlan:
+    return StoredPlan(**plan_row._mapping)

@@ -71,15 +71,15 @@ class Outcome:
         """For example: size_bytes is negative in 1 file: /A/B/C#1 /store/x.root size_bytes=-5."""
         counted = f"{self.num_unexpected:,} {self.noun}" + ("" if self.num_unexpected == 1 else "s")
         shown = "; ".join(example_text(example) for example in self.examples)
-        more = "; …" if self.num_unexpected > len(self.examples) > 0 else ""
-        found = f"{self.wrong} in {counted}" + (f": {shown}{more}" if shown else "")
-        return f"{found} ({self.note})" if self.note else found
+        dots = "; …" if self.num_unexpected > len(self.examples) > 0 else ""
+        message = f"{self.wrong} in {counted}" + (f": {shown}{dots}" if shown else "")
+        return f"{message} ({self.note})" if self.note else message
 
 
 def example_text(row: Mapping[str, Any]) -> str:
     """One row in a message: names as they are (a block as dataset#block), all else as column=value."""
     names = {column: row[column] for column in NAMING_COLUMNS if row.get(column) not in (None, "")}
-    rest = [f"{column}={_plain(value)}" for column, value in row.items() if column not in names]
+    rest = [f"{column}={_plain(cell)}" for column, cell in row.items() if column not in names]
     if "dataset" in names and "block" in names:
         names["dataset"] = f"{names['dataset']}#{names.pop('block')}"
     return " ".join([*map(_plain, names.values()), *rest])

@@ -92,7 +92,7 @@ def _page(
     figures: Mapping[str, float],
 ) -> str:
     failures = [outcome for outcome in outcomes if not outcome.is_success]
-    values = {
+    context = {
         "gate": gate,
         "subject": subject,
         "run_key": run_key,
@@ -102,11 +102,11 @@ def _page(
         "num_passed": len(outcomes) - len(failures),
         "failures": [{**vars(failure), "text": str(failure)} for failure in failures],
         "notes": [f"{one.key}: {one.note}" for one in outcomes if one.is_success and one.note],
-        "figures": [(name.replace("_", " "), f"{value:,.0f}") for name, value in figures.items()],
+        "figures": [(name.replace("_", " "), f"{figure:,.0f}") for name, figure in figures.items()],
         "index": f"../{INDEX}",
         "expectations": _expectations(results),
     }
-    return _render("gate_page.j2", values)
+    return _render("gate_page.j2", context)
 
 
 def _expectations(results: Sequence[Any]) -> str:
@@ -114,8 +114,10 @@ def _expectations(results: Sequence[Any]) -> str:
     from great_expectations.render.renderer.column_section_renderer import ValidationResultsColumnSectionRenderer
     from great_expectations.render.view.view import DefaultJinjaSectionView
 
-    for result in results:
-        result.result = {name: value for name, value in result.result.items() if isinstance(value, int | float)}
+    for validation in results:
+        validation.result = {
+            name: figure for name, figure in validation.result.items() if isinstance(figure, int | float)
+        }
     renderer: Any = ValidationResultsColumnSectionRenderer()
     view: Any = DefaultJinjaSectionView()
     section = renderer.render(validation_results=list(results))
@@ -141,12 +143,12 @@ def _write_index(db: Database, files: Any, root: str, keep: int) -> None:
            GROUP BY gate, subject, run_key ORDER BY max(id) DESC""",
         (keep * MOST_CHECKS,),
     ).to_dicts()
-    for row in judged:
-        row["page"] = page_name(row["gate"], row["subject"], row["run_key"])
-    rows = [row for row in judged if row["page"] in there][:keep]
-    linked = [{**row, "page": f"{PAGES}/{row['page']}"} for row in rows]
+    for run in judged:
+        run["page"] = page_name(run["gate"], run["subject"], run["run_key"])
+    pages = [run for run in judged if run["page"] in there][:keep]
+    linked = [{**run, "page": f"{PAGES}/{run['page']}"} for run in pages]
     _write(files, root, INDEX, _render("gate_index.j2", {"rows": linked}))
-    for name in there - {row["page"] for row in rows}:
+    for name in there - {run["page"] for run in pages}:
         path = f"{root}/{PAGES}/{name}"
         with suppress(FileNotFoundError, NotImplementedError):  # another gate was quicker; it cannot tell since when
             if not name.endswith(NEW) or files.modified(path) < datetime.now(UTC) - ABANDONED:

@@ -23,7 +23,7 @@ class ExpectNoWrongRows(UnexpectedRowsExpectation):
         runtime_configuration: dict[str, Any] | None = None,  # noqa: ARG002
         execution_engine: Any = None,  # noqa: ARG002
     ) -> dict[str, Any]:
-        rows = metrics["unexpected_rows_query.table"]
-        number = rows[0][COUNT] if rows else 0
-        shown = [{name: value for name, value in row.items() if name != COUNT} for row in rows]
+        wrong_rows = metrics["unexpected_rows_query.table"]
+        number = wrong_rows[0][COUNT] if wrong_rows else 0
+        shown = [{name: cell for name, cell in wrong_row.items() if name != COUNT} for wrong_row in wrong_rows]
         return {"success": number == 0, "result": {"observed_value": number, "details": {"unexpected_rows": shown}}}

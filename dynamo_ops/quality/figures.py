@@ -58,14 +58,14 @@ def before(db: Database, gate: str, subject: str, metric: str, as_of: datetime, 
 
     Only what describes a moment before ``as_of`` counts, so that a lost day is judged as it would have been then.
     """
-    found = db.frame(
+    measured = db.frame(
         """SELECT DISTINCT ON (as_of) value FROM gate_metrics
            WHERE gate = $1 AND subject = $2 AND metric = $3 AND is_accepted AND as_of < $4 AND as_of >= $5
            ORDER BY as_of, measured_at DESC""",
         (gate, subject, metric, as_of, as_of - timedelta(days=num_days)),
     )
-    values = found["value"].to_list()
-    return Before(len(values), median(values) if values else None)
+    figures = measured["value"].to_list()
+    return Before(len(figures), median(figures) if figures else None)
 
 
 def keep_figures(
@@ -87,11 +87,13 @@ def keep_figures(
         ),
         key,
     )
-    rows = pl.DataFrame(
+    metrics = pl.DataFrame(
         {"metric": list(values), "value": list(values.values()), "unit": [UNITS[name] for name in values]},
         schema={"metric": pl.String, "value": pl.Float64, "unit": pl.String},
     )
-    known = {**key, "measured_at": now, "is_accepted": is_accepted}
+    common = {**key, "measured_at": now, "is_accepted": is_accepted}
     insert_frame(
-        connection, "gate_metrics", rows.with_columns(**{name: pl.lit(value) for name, value in known.items()})
+        connection,
+        "gate_metrics",
+        metrics.with_columns(**{name: pl.lit(constant) for name, constant in common.items()}),
     )

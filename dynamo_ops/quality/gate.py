@@ -68,14 +68,14 @@ def run_gate(
     """
     if any(isinstance(check, SqlCheck) for check in checks):
         _analyze(db, TABLES_OF[staged.kind] if staged else ())
-    done = validate(db, gate, checks, prepare or {}, figures.query if figures else None)
-    outcomes = tuple(replace(outcome, is_blocking=outcome.key not in warn_only) for outcome in done.outcomes)
+    validation = validate(db, gate, checks, prepare or {}, figures.query if figures else None)
+    outcomes = tuple(replace(outcome, is_blocking=outcome.key not in warn_only) for outcome in validation.outcomes)
     failures = [outcome for outcome in outcomes if outcome.is_blocking and not outcome.is_success]
-    _keep(db, gate, subject, run_key, outcomes, figures, done.figures, staged, is_accepted=not failures)
-    page = publish(db, docs, gate, subject, run_key, outcomes, done.results, done.figures) if docs else None
+    _keep(db, gate, subject, run_key, outcomes, figures, validation.figures, staged, is_accepted=not failures)
+    page = publish(db, docs, gate, subject, run_key, outcomes, validation.results, validation.figures) if docs else None
     if failures:
         raise _refusal(gate, subject, run_key, failures, page)
-    report = GateReport(gate, subject, outcomes, done.figures, page)
+    report = GateReport(gate, subject, outcomes, validation.figures, page)
     for warning in report.warnings:
         log.warning("%s gate, %s: %s", gate, subject, warning)
     for note in report.notes:
@@ -88,13 +88,13 @@ def _refusal(gate: str, subject: str, run_key: str, failures: Sequence[Outcome],
 
     The facts name no run: the same fault has the same facts in every run.
     """
-    more = [f"All results: dynamo gate results --run '{run_key}'"]
+    hints = [f"All results: dynamo gate results --run '{run_key}'"]
     if page:
-        more.append(f"Page: {page}")
+        hints.append(f"Page: {page}")
     refused = f"{gate} gate refused {subject}: "
     message = refused + "; and ".join(map(str, failures))
     error = GateError(message, gate=gate, subject=subject, failures=[failure.key for failure in failures])
-    error.args = ("\n".join([refused + "\nand ".join(map(str, failures)), *more]),)
+    error.args = ("\n".join([refused + "\nand ".join(map(str, failures)), *hints]),)
     return error
 
 
@@ -120,7 +120,7 @@ def _keep(
     *,
     is_accepted: bool,
 ) -> None:
-    rows = pl.DataFrame(
+    gate_results = pl.DataFrame(
         [
             {
                 "gate": gate,
@@ -142,7 +142,7 @@ def _keep(
             text("DELETE FROM gate_results WHERE gate = :gate AND run_key = :run_key AND subject = :subject"),
             {"gate": gate, "run_key": run_key, "subject": subject},
         )
-        insert_frame(connection, "gate_results", rows.with_columns(checked_at=pl.lit(now)))
+        insert_frame(connection, "gate_results", gate_results.with_columns(checked_at=pl.lit(now)))
         if figures is not None:
             keep_figures(connection, gate, run_key, figures, values, now, is_accepted=is_accepted)
         if staged is not None:

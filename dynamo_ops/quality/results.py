@@ -55,16 +55,16 @@ def trend(db: Database, gate: str, subject: str, metric: str, days: int) -> pl.D
     Columns: as_of, value, unit, is_accepted, run_key. Raises InventoryError, with what there is, where nothing was
     measured under this name.
     """
-    found = db.frame(
+    figures = db.frame(
         """SELECT as_of, value, unit, is_accepted, run_key
            FROM (SELECT DISTINCT ON (as_of) * FROM gate_metrics WHERE gate = $1 AND subject = $2 AND metric = $3
                  ORDER BY as_of, measured_at DESC) AS newest ORDER BY as_of""",
         (gate, subject, metric),
     )
-    if found.is_empty():
+    if figures.is_empty():
         raise _unknown(db, gate, subject, metric)
-    newest = found["as_of"][-1]
-    return found.filter(pl.col("as_of") > newest - timedelta(days=days))
+    newest = figures["as_of"][-1]
+    return figures.filter(pl.col("as_of") > newest - timedelta(days=days))
 
 
 def prune(db: Database, *, before: datetime) -> int:
@@ -79,9 +79,9 @@ def prune(db: Database, *, before: datetime) -> int:
 
 def _unknown(db: Database, gate: str, subject: str, metric: str) -> InventoryError:
     asked = f"{gate} {subject} {metric}"
-    rows = db.frame("SELECT DISTINCT gate, subject, metric FROM gate_metrics ORDER BY 1, 2, 3").iter_rows()
-    known = [" ".join(row) for row in rows]
-    shown = close_names(asked, known, 5) or known
+    measured = db.frame("SELECT DISTINCT gate, subject, metric FROM gate_metrics ORDER BY 1, 2, 3").iter_rows()
+    names = [" ".join(parts) for parts in measured]
+    shown = close_names(asked, names, 5) or names
     return InventoryError(
         f"no gate measured {asked!r}; measured were: {', '.join(shown) or 'none'}", gate=gate, value=metric
     )

@@ -233,7 +233,7 @@ class DetoxGate(DetoxThresholds):
         """What a policy does not set is as for all."""
         if not isinstance(values, Mapping) or not isinstance(values.get("policies"), Mapping):
             return values
-        common = {key: value for key, value in values.items() if key in DetoxThresholds.model_fields}
+        common = {key: limit for key, limit in values.items() if key in DetoxThresholds.model_fields}
         own = {
             name: {**common, **limits} if isinstance(limits, Mapping) else limits
             for name, limits in values["policies"].items()
@@ -275,10 +275,10 @@ def read_thresholds(settings: Settings) -> Gates:
     """
     file = settings.config_dir / GATES_FILE
     gates = read_config(file, Gates)
-    known = sorted(policy.stem for policy in settings.policy_dir.glob("*.txt"))
+    policy_names = sorted(policy.stem for policy in settings.policy_dir.glob("*.txt"))
     for name in gates.detox.policies:
-        if name not in known:
-            reason = f"no policy {name}.txt in {settings.policy_dir}.{near(name, known)}"
+        if name not in policy_names:
+            reason = f"no policy {name}.txt in {settings.policy_dir}.{near(name, policy_names)}"
             key = f"detox.policies.{name}"
             raise SettingsError(f"{file}: {key}: {reason}", file=str(file), key=key, reason=reason)
     return _complete(gates, settings)

@@ -55,18 +55,18 @@ def validate(
         with _told_apart(db, gate, ["what was staged"]), connect() as connection:
             for name, query in prepare.items():
                 _keep_rows(connection, name, query)
-            found = {} if figures is None else _numbers(connection, figures)
+            measured = {} if figures is None else _numbers(connection, figures)
         for number, (_, same) in enumerate(groupby(checks, key=_batch_key)):
             group = list(same)
             if isinstance(group[0], SqlCheck):
                 with _told_apart(db, gate, [check.key for check in group]), connect() as connection:
                     suspects = _put_aside(connection, f"suspects_{number}", group)
-                results = _validate_sql(context, suspects, group)
+                validations = _validate_sql(context, suspects, group)
             else:
-                results = _validate_frame(context, group)
-            outcomes += [_outcome(check, _of(check, results), gate) for check in group]
-            kept += results
-    return Validation(tuple(outcomes), found, tuple(kept))
+                validations = _validate_frame(context, group)
+            outcomes += [_outcome(check, _of(check, validations), gate) for check in group]
+            kept += validations
+    return Validation(tuple(outcomes), measured, tuple(kept))
 
 
 @contextmanager
@@ -133,8 +133,8 @@ def _keep_rows(connection: Connection, name: str, query: str) -> None:
 
 
 def _numbers(connection: Connection, figures: str) -> dict[str, float]:
-    row = connection.exec_driver_sql(figures).mappings().one()
-    return {name: float(value or 0) for name, value in row.items()}
+    measured = connection.exec_driver_sql(figures).mappings().one()
+    return {name: float(figure or 0) for name, figure in measured.items()}
 
 
 def _put_aside(connection: Connection, name: str, group: Sequence[Check]) -> str:
@@ -149,15 +149,17 @@ def _validate_sql(context: Any, suspects: str, group: Sequence[Check]) -> list[A
     from dynamo_ops.quality.expectation import ExpectNoWrongRows
 
     same = [check for check in group if isinstance(check, SqlCheck)]
-    rows = context.data_sources.get(INVENTORY).get_asset(ROWS).get_batch_definition(ROWS)
-    rows.data_asset.query = suspects  # one asset for all: to add one takes Great Expectations longer than to ask it
+    batch_definition = context.data_sources.get(INVENTORY).get_asset(ROWS).get_batch_definition(ROWS)
+    batch_definition.data_asset.query = (
+        suspects  # one asset for all: to add one takes Great Expectations longer than to ask it
+    )
     expectations = [
         ExpectNoWrongRows(
             unexpected_rows_query=_unexpected(check), description=_description(check), meta={"key": check.key}
         )
         for check in same
     ]
-    return _validate(rows.get_batch(), expectations, "COMPLETE")
+    return _validate(batch_definition.get_batch(), expectations, "COMPLETE")
 
 
 def _unexpected(check: SqlCheck) -> str:
@@ -183,7 +185,9 @@ def _validate_frame(context: Any, group: Sequence[Check]) -> list[Any]:
         "unexpected_index_column_names": list(same[0].shown),
         "partial_unexpected_count": SHOWN,
     }
-    return _validate(batch, [each for check in same for each in _column_expectations(check)], result_format)
+    return _validate(
+        batch, [expectation for check in same for expectation in _column_expectations(check)], result_format
+    )
 
 
 def _description(check: Check) -> str:
@@ -205,10 +209,10 @@ def _column_expectations(check: FrameCheck) -> list[Any]:
     from great_expectations.expectations.core.expect_column_values_to_not_be_null import ExpectColumnValuesToNotBeNull
 
     common: dict[str, Any] = {"column": check.column, "description": _description(check), "meta": {"key": check.key}}
-    known = ExpectColumnValuesToNotBeNull(**common)
+    not_null = ExpectColumnValuesToNotBeNull(**common)
     if check.allowed is not None:
-        return [known, ExpectColumnValuesToBeInSet(value_set=list(check.allowed), **common)]
-    return [known, ExpectColumnValuesToBeBetween(min_value=check.lowest, max_value=check.highest, **common)]
+        return [not_null, ExpectColumnValuesToBeInSet(value_set=list(check.allowed), **common)]
+    return [not_null, ExpectColumnValuesToBeBetween(min_value=check.lowest, max_value=check.highest, **common)]
 
 
 def _of(check: Check, results: Sequence[Any]) -> list[Any]:
@@ -217,30 +221,30 @@ def _of(check: Check, results: Sequence[Any]) -> list[Any]:
 
 def _outcome(check: Check, results: Sequence[Any], gate: str) -> Outcome:
     number, examples = 0, []
-    for result in results:
-        found = result.result
-        if "observed_value" in found:
-            number += found["observed_value"]
-            examples += found["details"]["unexpected_rows"]
-        elif "unexpected_count" in found:
-            number += found["unexpected_count"]
-            examples += found.get("partial_unexpected_index_list") or []
+    for validation in results:
+        observed = validation.result
+        if "observed_value" in observed:
+            number += observed["observed_value"]
+            examples += observed["details"]["unexpected_rows"]
+        elif "unexpected_count" in observed:
+            number += observed["unexpected_count"]
+            examples += observed.get("partial_unexpected_index_list") or []
         else:
             raise GateError(
-                f"{gate} gate: {check.key} could not be evaluated: {_exception(result)}",
+                f"{gate} gate: {check.key} could not be evaluated: {_exception(validation)}",
                 gate=gate,
                 failures=[check.key],
             )
     hidden = check.column if isinstance(check, FrameCheck) and check.allowed == (True,) else None
-    shown = [_plain(row, hidden) for row in examples[:SHOWN]]
+    shown = [_plain(example, hidden) for example in examples[:SHOWN]]
     return Outcome(check.key, check.wrong, check.noun, number == 0, True, number, shown, check.note)
 
 
 def _exception(result: Any) -> str:
     """What the database or Great Expectations said; its trace is left out."""
-    found = result.exception_info
-    inner = next((value for value in found.values() if isinstance(value, dict)), found)
-    return str(inner.get("exception_message", found))
+    info = result.exception_info
+    inner = next((entry for entry in info.values() if isinstance(entry, dict)), info)
+    return str(inner.get("exception_message", info))
 
 
 def _plain(row: dict[str, Any], hidden: str | None) -> dict[str, Any]:
@@ -248,11 +252,11 @@ def _plain(row: dict[str, Any], hidden: str | None) -> dict[str, Any]:
 
     ``hidden``: a flag that should be true says no more than the words of its check.
     """
-    return {name: _plain_value(value) for name, value in row.items() if name != hidden}
+    return {name: _plain_value(cell) for name, cell in row.items() if name != hidden}
 
 
-def _plain_value(value: Any) -> Any:
-    value = float(value) if isinstance(value, Decimal) else value.item() if hasattr(value, "item") else value
-    if isinstance(value, float):
-        return None if value != value else int(value) if value.is_integer() else round(value, 4)
-    return value if value is None or isinstance(value, bool | int) else str(value)
+def _plain_value(cell: Any) -> Any:
+    cell = float(cell) if isinstance(cell, Decimal) else cell.item() if hasattr(cell, "item") else cell
+    if isinstance(cell, float):
+        return None if cell != cell else int(cell) if cell.is_integer() else round(cell, 4)
+    return cell if cell is None or isinstance(cell, bool | int) else str(cell)

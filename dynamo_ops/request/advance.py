@@ -43,11 +43,11 @@ def advance(database: Database) -> AdvanceSummary:
     with database.begin() as connection:
         hold(connection, Lock.REQUESTS)
         _load(connection)
-        done = _change_actions(connection, ActionState.DONE, "NULL", DONE)
-        failed = sum(_change_actions(connection, ActionState.FAILED, reason, where) for reason, where in FAILED)
-        rejected = _close(connection, RequestState.REJECTED, REJECTED)
-        completed = _close(connection, RequestState.COMPLETED, COMPLETED)
-        return AdvanceSummary(completed, rejected, done, failed)
+        num_done = _change_actions(connection, ActionState.DONE, "NULL", DONE)
+        num_failed = sum(_change_actions(connection, ActionState.FAILED, reason, where) for reason, where in FAILED)
+        num_rejected = _close(connection, RequestState.REJECTED, REJECTED)
+        num_completed = _close(connection, RequestState.COMPLETED, COMPLETED)
+        return AdvanceSummary(num_completed, num_rejected, num_done, num_failed)
 
 
 def _load(connection: Connection) -> None:
@@ -62,8 +62,8 @@ def _load(connection: Connection) -> None:
         for pattern in {pattern for _, patterns in sets for pattern in patterns}
     }
     pairs = sorted({(number, site) for number, patterns in sets for pattern in patterns for site in ids[pattern]})
-    rows = pl.DataFrame(pairs, schema={"number": pl.Int64, "site_id": pl.Int64}, orient="row")
-    insert_frame(connection, "set_sites", rows)
+    set_sites = pl.DataFrame(pairs, schema={"number": pl.Int64, "site_id": pl.Int64}, orient="row")
+    insert_frame(connection, "set_sites", set_sites)
     for statement in HOLDINGS:
         connection.execute(text(statement))
 

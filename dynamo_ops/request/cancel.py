@@ -78,16 +78,16 @@ def _lock_replicas(connection: Connection, request_id: int) -> None:
 
 def _close(connection: Connection, request_id: int, by: str, reason: str) -> str:
     """The request is cancelled. Returns its kind."""
-    found = connection.execute(
+    request = connection.execute(
         text("SELECT kind, state, closed_by, closed_because FROM requests WHERE id = :id"), {"id": request_id}
     ).one_or_none()
-    if found is None:
+    if request is None:
         raise InventoryError(f"there is no request {request_id}", request_id=request_id)
-    kind, state, closed_by, because = found
+    kind, state, closed_by, because = request
     if (RequestState(state), RequestEvent.WITHDRAWN) not in REQUEST_MOVES:
-        told = " by ".join(filter(None, [f"request {request_id} is {state}", closed_by]))
+        state_text = " by ".join(filter(None, [f"request {request_id} is {state}", closed_by]))
         raise InventoryError(
-            f"{told}{f': {because}' if because else ''}; only an open request can be cancelled",
+            f"{state_text}{f': {because}' if because else ''}; only an open request can be cancelled",
             request_id=request_id,
             state=state,
         )
@@ -199,14 +199,14 @@ def _give_back(connection: Connection, request_id: int) -> CancelSummary:
     wishes = _withdraw_wishes(
         connection, SubscriptionAction.DELETE, "SELECT block_id, site_id FROM withdrawn", [f"request {request_id}"]
     )
-    given = block_replica.hand_over(
+    num_given_back = block_replica.hand_over(
         connection,
         """SELECT block_id, site_id, CAST(NULL AS smallint) AS from_group_id, from_group_id AS group_id FROM withdrawn
            WHERE from_group_id IS NOT NULL""",
     )
     dataset_replica.grow_again(connection, "SELECT dataset_id, site_id FROM withdrawn WHERE was_growing")
     _cancel_actions(connection)
-    return CancelSummary(RequestKind.DELETION, wishes, 0, given, 0, 0)
+    return CancelSummary(RequestKind.DELETION, wishes, 0, num_given_back, 0, 0)
 
 
 def _withdraw_wishes(connection: Connection, action: str, blocks_sql: str, origins: list[str]) -> int:

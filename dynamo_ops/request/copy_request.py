@@ -61,20 +61,20 @@ def request_copy(
             f"copy request for {_some(names)}: num_copies={num_copies} is negative", num_copies=num_copies
         )
     with database.begin() as connection:
-        found = find_items(connection, names)
-        _refuse_gone(found)
+        asked_items = find_items(connection, names)
+        _refuse_gone(asked_items)
         group_id = find_group(connection, group)
         matching = find_sites(connection, sites)
-        _check_copies(found, matching, num_copies, limits)
-        asked = NewRequest(RequestKind.COPY, found, sorted(set(sites)), num_copies, group_id, by)
+        _check_copies(asked_items, matching, num_copies, limits)
+        asked = NewRequest(RequestKind.COPY, asked_items, sorted(set(sites)), num_copies, group_id, by)
         hold(connection, Lock.REQUESTS)
         same = same_open_request(connection, asked)
         if same is not None:
             count_again(connection, same, by)
             return same
         check_open_requests(connection, by, limits)
-        load_items(connection, found)
-        _check_volume(connection, found, num_copies or len(matching), limits)
+        load_items(connection, asked_items)
+        _check_volume(connection, asked_items, num_copies or len(matching), limits)
         check_quotas(connection, group_id=group_id, by=by)
         return insert_request(connection, asked)
 
@@ -96,9 +96,9 @@ def _check_copies(
         )
     number = num_copies or len(sites)
     if limits is not None and limits.max_copies is not None and number > limits.max_copies:
-        each = "" if num_copies else " (one at each site)"
+        each_site_text = "" if num_copies else " (one at each site)"
         raise InventoryError(
-            f"{number} copies{each} were asked for, and requests.max_copies is {limits.max_copies}",
+            f"{number} copies{each_site_text} were asked for, and requests.max_copies is {limits.max_copies}",
             num_copies=number,
         )
 

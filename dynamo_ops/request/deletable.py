@@ -37,16 +37,16 @@ def load_doomed(connection: Connection, site_ids: Sequence[int]) -> None:
     asked = """
         FROM asked_items i JOIN block_replicas r ON r.dataset_id = i.dataset_id
         WHERE (i.block_id IS NULL OR r.block_id = i.block_id) AND r.site_id = ANY(CAST(:sites AS smallint[]))"""
-    values = {"sites": list(site_ids)}
+    parameters = {"sites": list(site_ids)}
     connection.execute(
-        text(f"SELECT count(*) FROM (SELECT 1 {asked} ORDER BY r.block_id, r.site_id FOR UPDATE OF r) l"), values
+        text(f"SELECT count(*) FROM (SELECT 1 {asked} ORDER BY r.block_id, r.site_id FOR UPDATE OF r) l"), parameters
     )
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE doomed ON COMMIT DROP AS
         SELECT i.number, r.block_id, r.dataset_id, r.site_id, r.group_id, r.size_bytes, r.is_custodial,
                NULL::text AS left_out {asked}"""),
-        values,
+        parameters,
     )
     connection.execute(text("CREATE UNIQUE INDEX ON doomed (block_id, site_id)"))
     connection.execute(text("ANALYZE doomed"))
@@ -55,9 +55,9 @@ def load_doomed(connection: Connection, site_ids: Sequence[int]) -> None:
 def refuse_what_must_stay(connection: Connection, *, group: tuple[int, str] | None, allow_tape: bool) -> None:
     """Mark in ``doomed.left_out`` what must not be deleted. ``group``: only replicas of this group (id, name) are
     meant."""
-    for reason, condition, values in _simple_checks(group, allow_tape=allow_tape):
+    for reason, condition, parameters in _simple_checks(group, allow_tape=allow_tape):
         connection.execute(
-            text(f"UPDATE doomed d SET left_out = {reason} WHERE left_out IS NULL AND {condition}"), values
+            text(f"UPDATE doomed d SET left_out = {reason} WHERE left_out IS NULL AND {condition}"), parameters
         )
     _refuse_locked(connection)
     connection.execute(text(PROTECTED))
@@ -118,11 +118,11 @@ and only the deletion is written each time."""
 
 def _refuse_locked(connection: Connection) -> None:
     """The locks in force now are tried on all that is not refused yet."""
-    rows = select_frame(
+    deletable = select_frame(
         connection, f"SELECT {', '.join(KEYS)} FROM doomed WHERE left_out IS NULL", dict.fromkeys(KEYS, pl.Int64)
     )
-    found = locked_rows(connection, "doomed", rows)
+    locked_replicas = locked_rows(connection, "doomed", deletable)
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
-    insert_frame(connection, "now_locked", found)
+    insert_frame(connection, "now_locked", locked_replicas)
     connection.execute(text("ANALYZE now_locked"))
     leave_out(connection, LOCKED, "(d.block_id, d.site_id) IN (SELECT block_id, site_id FROM now_locked)")

@@ -93,35 +93,35 @@ def request_deletion(
     if not reason.strip():
         raise InventoryError(f"deletion of {' '.join(names[:3])}: say why (reason is empty)", items=names)
     with database.begin() as connection:
-        found, matching = find_items(connection, names), find_sites(connection, sites)
+        asked_items, matching = find_items(connection, names), find_sites(connection, sites)
         owner = None if group is None else (find_group(connection, group), group)
         asked = NewRequest(
-            RequestKind.DELETION, found, sorted(set(sites)), None, owner and owner[0], by, now, reason.strip()
+            RequestKind.DELETION, asked_items, sorted(set(sites)), None, owner and owner[0], by, now, reason.strip()
         )
         hold(connection, Lock.DELETIONS)
-        load_items(connection, found)
+        load_items(connection, asked_items)
         load_doomed(connection, [site.id for site in matching])
         hold(connection, Lock.REQUESTS)
         same = same_open_request(connection, asked)
         _leave_out_what_is_under_way(connection, same)
         refuse_what_must_stay(connection, group=owner, allow_tape=allow_tape)
-        verdicts = _verdicts(connection, found, matching)
+        verdicts = _verdicts(connection, asked_items, matching)
         accepted = int(verdicts.filter(pl.col("reason").is_null())["size_bytes"].sum())
         check_size(accepted, f"deletion of {' '.join(names[:3])}", limits)
         is_any = same is not None or verdicts["reason"].has_nulls()
         state = RequestState.ACTIVATED if is_any else RequestState.REJECTED
         if dry_run:
-            return DeletionAnswer(None, str(state), _named(verdicts, found, matching))
+            return DeletionAnswer(None, str(state), _named(verdicts, asked_items, matching))
         if same is None:
             check_open_requests(connection, by, limits)
             request_id = insert_request(connection, asked)
         else:
             request_id = same
             count_again(connection, same, by, now)
-        _record(connection, request_id, verdicts, found)
+        _record(connection, request_id, verdicts, asked_items)
         _set_state(connection, request_id, state, verdicts)
         let_go(connection, GOING, origin=f"request {request_id}")
-        return DeletionAnswer(request_id, str(state), _named(verdicts, found, matching))
+        return DeletionAnswer(request_id, str(state), _named(verdicts, asked_items, matching))
 
 
 def _leave_out_what_is_under_way(connection: Connection, request_id: int | None) -> None:
@@ -137,7 +137,7 @@ def _leave_out_what_is_under_way(connection: Connection, request_id: int | None)
 
 def _verdicts(connection: Connection, items: Sequence[Item], sites: Sequence[KnownSite]) -> pl.DataFrame:
     """Rows of ``doomed`` by item, site and reason; and what is not there: at a site that was named, or anywhere."""
-    found = select_frame(
+    verdicts = select_frame(
         connection,
         """SELECT number, site_id, left_out, count(*), sum(size_bytes)::bigint FROM doomed
            GROUP BY number, site_id, left_out""",
@@ -167,7 +167,7 @@ def _verdicts(connection: Connection, items: Sequence[Item], sites: Sequence[Kno
         num_blocks=pl.lit(0, dtype=pl.Int64),
         size_bytes=pl.lit(0, dtype=pl.Int64),
     )
-    return pl.concat([found, nothing])
+    return pl.concat([verdicts, nothing])
 
 
 def _named(verdicts: pl.DataFrame, items: Sequence[Item], sites: Sequence[KnownSite]) -> pl.DataFrame:
@@ -220,7 +220,7 @@ def _record(connection: Connection, request_id: int, verdicts: pl.DataFrame, ite
 def _set_state(connection: Connection, request_id: int, state: RequestState, verdicts: pl.DataFrame) -> None:
     is_rejected = state is RequestState.REJECTED
     reasons = sorted(verdicts["reason"].drop_nulls().unique())
-    more = f"; and {len(reasons) - SHOWN_REASONS} more reasons" if len(reasons) > SHOWN_REASONS else ""
+    rest_text = f"; and {len(reasons) - SHOWN_REASONS} more reasons" if len(reasons) > SHOWN_REASONS else ""
     connection.execute(
         text("""
         UPDATE requests SET state = :state, updated_at = now(), closed_because = CAST(:because AS text),
@@ -230,6 +230,6 @@ def _set_state(connection: Connection, request_id: int, state: RequestState, ver
             "id": request_id,
             "state": str(state),
             "closed": is_rejected,
-            "because": NOTHING + "; ".join(reasons[:SHOWN_REASONS]) + more if is_rejected else None,
+            "because": NOTHING + "; ".join(reasons[:SHOWN_REASONS]) + rest_text if is_rejected else None,
         },
     )

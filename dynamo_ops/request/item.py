@@ -40,10 +40,12 @@ def find_items(connection: Connection, names: Sequence[str]) -> list[Item]:
         if not dataset or (separator and not block):
             raise InventoryError(f"{name!r} is no item: expected a dataset or dataset#block", item=name)
     wanted = sorted({dataset for dataset, _, _ in parts.values()})
-    found = connection.execute(
+    dataset_rows = connection.execute(
         text("SELECT name, id, status FROM datasets WHERE name = ANY(CAST(:names AS text[]))"), {"names": wanted}
     )
-    datasets: dict[str, tuple[int, str]] = {row[0]: (row[1], row[2]) for row in found}
+    datasets: dict[str, tuple[int, str]] = {
+        dataset_row[0]: (dataset_row[1], dataset_row[2]) for dataset_row in dataset_rows
+    }
     for dataset in wanted:
         if dataset not in datasets:
             raise InventoryError(
@@ -62,10 +64,12 @@ def find_items(connection: Connection, names: Sequence[str]) -> list[Item]:
 
 def find_group(connection: Connection, name: str) -> int:
     """The id of the group called so. Raises InventoryError with those that there are."""
-    known = {row[0]: int(row[1]) for row in connection.execute(text("SELECT name, id FROM groups ORDER BY name"))}
-    if name not in known:
-        raise InventoryError(f"unknown group {name!r}; groups are {', '.join(known) or 'none yet'}", group=name)
-    return known[name]
+    group_ids = {
+        group[0]: int(group[1]) for group in connection.execute(text("SELECT name, id FROM groups ORDER BY name"))
+    }
+    if name not in group_ids:
+        raise InventoryError(f"unknown group {name!r}; groups are {', '.join(group_ids) or 'none yet'}", group=name)
+    return group_ids[name]
 
 
 def load_items(connection: Connection, items: Sequence[Item]) -> None:
@@ -91,14 +95,14 @@ def load_items(connection: Connection, items: Sequence[Item]) -> None:
 
 def _block_ids(connection: Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
     """Ids of those (dataset_id, name) that there are."""
-    found = connection.execute(
+    block_rows = connection.execute(
         text("""
         SELECT b.dataset_id, b.name, b.id FROM blocks b
         JOIN unnest(CAST(:datasets AS bigint[]), CAST(:names AS text[])) AS w (dataset_id, name)
             USING (dataset_id, name)"""),
         {"datasets": [dataset for dataset, _ in wanted], "names": [name for _, name in wanted]},
     )
-    return {(row[0], row[1]): int(row[2]) for row in found}
+    return {(block_row[0], block_row[1]): int(block_row[2]) for block_row in block_rows}
 
 
 def _unknown_block(connection: Connection, dataset: str, dataset_id: int, block: str) -> InventoryError:
@@ -114,11 +118,11 @@ def _names_like(connection: Connection, dataset: str) -> list[str]:
     length = len(dataset)
     while length > 1:
         length //= 2
-        found = connection.execute(
+        matches = connection.execute(
             text("SELECT name FROM datasets WHERE starts_with(name, :start) ORDER BY name LIMIT :most"),
             {"start": dataset[:length], "most": NEAR_ENOUGH},
         )
-        names = list(found.scalars())
+        names = list(matches.scalars())
         if names:
             return names
     return []

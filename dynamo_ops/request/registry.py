@@ -61,10 +61,10 @@ class RequestDetails:
 
 def same_open_request(connection: Connection, asked: NewRequest) -> int | None:
     """The id of the open request that asks the same, if there is one."""
-    found = connection.execute(
+    request_id = connection.execute(
         text(f"SELECT id FROM requests WHERE digest = :digest AND state IN {OPEN_REQUESTS}"), {"digest": asked.digest}
     ).scalar()
-    return None if found is None else int(found)
+    return None if request_id is None else int(request_id)
 
 
 def count_again(connection: Connection, request_id: int, by: str, at: datetime | None = None) -> None:
@@ -167,9 +167,11 @@ def list_requests(
     closed_because. Raises InventoryError for a state, kind or dataset that there is not.
     """
     states = [str(s) for s in OPEN_REQUESTS] if state == "open" else None if state is None else [state]
-    for given, known, what in ((state, [*RequestState, "open"], "state"), (kind, [*RequestKind], "kind")):
-        if given is not None and given not in known:
-            raise InventoryError(f"{given!r} is no {what} of a request: these are {', '.join(known)}", **{what: given})
+    for wanted, allowed, noun in ((state, [*RequestState, "open"], "state"), (kind, [*RequestKind], "kind")):
+        if wanted is not None and wanted not in allowed:
+            raise InventoryError(
+                f"{wanted!r} is no {noun} of a request: these are {', '.join(allowed)}", **{noun: wanted}
+            )
     return database.frame(
         f"""{ROW.format(shown=SHOWN_ITEMS)}
         WHERE ($2::text IS NULL OR r.state = ANY($2::text::text[])) AND ($3::text IS NULL OR r.kind = $3)
@@ -190,8 +192,8 @@ def list_requests(
 def request_details(database: Database, request_id: int) -> RequestDetails:
     """One request, and what happens for it where. Raises InventoryError if there is none."""
     with database.snapshot() as snapshot:
-        rows = snapshot.frame(f"{ROW.format(shown=2**31 - 1)} WHERE r.id = $1", (request_id,)).to_dicts()
-        if not rows:
+        requests = snapshot.frame(f"{ROW.format(shown=2**31 - 1)} WHERE r.id = $1", (request_id,)).to_dicts()
+        if not requests:
             raise InventoryError(f"there is no request {request_id}", request_id=request_id)
         items = snapshot.frame(
             f"""
@@ -200,8 +202,8 @@ def request_details(database: Database, request_id: int) -> RequestDetails:
             LEFT JOIN {EVER_KNOWN_BLOCKS} b ON b.id = i.block_id WHERE i.request_id = $1 ORDER BY i.number""",
             (request_id,),
         )
-        actions = snapshot.frame(COPIES if rows[0]["kind"] == RequestKind.COPY else DELETIONS, (request_id,))
-    return RequestDetails({**rows[0], "items": items["item"].to_list()}, actions)
+        actions = snapshot.frame(COPIES if requests[0]["kind"] == RequestKind.COPY else DELETIONS, (request_id,))
+    return RequestDetails({**requests[0], "items": items["item"].to_list()}, actions)
 
 
 COPIES = f"""
@@ -248,7 +250,7 @@ def _dataset_ids(database: Database, dataset: str) -> str:
         asked = database.frame(
             f"SELECT id, name FROM {EVER_KNOWN_DATASETS} d WHERE id IN (SELECT dataset_id FROM request_items)"
         )
-        ids = [row for row, name in asked.iter_rows() if glob_matches(name, dataset)]
+        ids = [dataset_id for dataset_id, name in asked.iter_rows() if glob_matches(name, dataset)]
     else:
         ids = database.frame(f"SELECT id FROM {EVER_KNOWN_DATASETS} d WHERE name = $1", (dataset,))["id"].to_list()
         if not ids:

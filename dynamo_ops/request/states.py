@@ -104,8 +104,8 @@ _MACHINES: Mapping[type[StrEnum], Mapping[Any, Any]] = {RequestState: REQUEST_MO
 
 def next_state(state: State, event: StrEnum) -> State:
     """The state after ``event``; ``InventoryError`` when the move is not in the table of this kind of state."""
-    found: State = moved(_MACHINES[type(state)], state, event)
-    return found
+    new_state: State = moved(_MACHINES[type(state)], state, event)
+    return new_state
 
 
 def sources_of(event: RequestEvent | ActionEvent) -> Words[StrEnum]:

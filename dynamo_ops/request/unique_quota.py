@@ -47,9 +47,9 @@ def set_group_quota(database: Database, group: str, quota_bytes: int, *, by: str
             {"group": group, "quota": quota_bytes, "by": by},
         ).rowcount
         if not changed:
-            known = list(connection.execute(text("SELECT name FROM groups ORDER BY name")).scalars())
+            names = list(connection.execute(text("SELECT name FROM groups ORDER BY name")).scalars())
             raise InventoryError(
-                f"unknown group {group!r}; groups are {', '.join(known) or 'none yet'}.{near(group, known)}",
+                f"unknown group {group!r}; groups are {', '.join(names) or 'none yet'}.{near(group, names)}",
                 group=group,
             )
 
@@ -124,7 +124,7 @@ def check_quotas(connection: Connection, *, group_id: int, by: str) -> None:
 
 
 def _refuse_above(connection: Connection, whose: str, counted: str, owner: object, quota_bytes: int) -> None:
-    used, more = connection.execute(
+    used_bytes, added_bytes = connection.execute(
         text(f"""
         WITH counted AS ({counted})
         SELECT (SELECT coalesce(sum(b.size_bytes), 0)::bigint FROM counted JOIN blocks b ON b.id = block_id),
@@ -132,13 +132,13 @@ def _refuse_above(connection: Connection, whose: str, counted: str, owner: objec
                 WHERE NOT EXISTS (SELECT FROM counted c WHERE c.block_id = a.block_id))"""),
         {"owner": owner},
     ).one()
-    if more and used + more > quota_bytes:
+    if added_bytes and used_bytes + added_bytes > quota_bytes:
         raise InventoryError(
-            f"{size_text(more)} more are above the quota of {whose}: {size_text(quota_bytes)} of unique data, "
-            f"of which {size_text(used)} are used",
+            f"{size_text(added_bytes)} more are above the quota of {whose}: {size_text(quota_bytes)} of unique data, "
+            f"of which {size_text(used_bytes)} are used",
             quota_bytes=quota_bytes,
-            unique_bytes=used,
-            asked_bytes=more,
+            unique_bytes=used_bytes,
+            asked_bytes=added_bytes,
         )
 
 

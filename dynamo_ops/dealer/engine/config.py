@@ -98,18 +98,21 @@ def checked_settings(model: type[M], settings: Mapping[str, Any], *, file: str, 
     try:
         return model.model_validate(dict(settings))
     except ValidationError as error:
-        found = [_fault(model, fault, below) for fault in error.errors()]
-        message = "; ".join(f"{key}: {reason}" for key, reason in found)
-        told = f"{file}: {message}" if file else message
-        raise SettingsError(told, file=file, key=found[0][0], reason=found[0][1]) from error
+        faults = [_fault(model, fault, below) for fault in error.errors()]
+        message = "; ".join(f"{key}: {reason}" for key, reason in faults)
+        full_message = f"{file}: {message}" if file else message
+        raise SettingsError(full_message, file=file, key=faults[0][0], reason=faults[0][1]) from error
 
 
 def _fault(model: type[BaseModel], fault: ErrorDetails, below: str) -> tuple[str, str]:
     """Key and reason of one fault; near names of an unknown key."""
     key = ".".join(filter(None, [below, *map(str, fault["loc"])])) or "(all of it)"
     if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
-        known = sorted(model.model_fields)
-        return key, f"there is no such setting.{near(str(fault['loc'][0]), known)} Known: {', '.join(known) or 'none'}"
+        names = sorted(model.model_fields)
+        return (
+            key,
+            f"there is no such setting.{near(str(fault['loc'][0]), names)} Known: {', '.join(names) or 'none'}",
+        )
     if fault["type"] in {"missing", "value_error"}:
         return key, fault["msg"].removeprefix("Value error, ")
     return key, f"{fault['msg']}, got {fault['input']!r}"

@@ -53,31 +53,31 @@ class Cycle:
     def __init__(
         self, items: Items, sites: TargetSites, placement: Placement, *, max_volume_bytes: float, seed: int
     ) -> None:
-        rows = items.rows
+        proposals = items.rows
         self.items, self.sites, self.placement, self.max_volume_bytes = items, sites, placement, max_volume_bytes
         self.random = Random(f"{seed}/engine")  # noqa: S311  repeatable, nothing secret
         self.class_of: list[int] = placement.class_of.to_list()
         self.item: list[int] = items.item.tolist()
-        self.dataset: list[int] = rows["dataset_id"].fill_null(-1).to_list()
-        self.group: list[int] = rows["group_id"].to_list()
-        self.asked: list[int | None] = rows["site_id"].to_list()
-        self.candidates = rows["candidate_site_ids"]
+        self.dataset: list[int] = proposals["dataset_id"].fill_null(-1).to_list()
+        self.group: list[int] = proposals["group_id"].to_list()
+        self.asked: list[int | None] = proposals["site_id"].to_list()
+        self.candidates = proposals["candidate_site_ids"]
         self.complete: list[dict[int, int]] = self._complete()
         self.promised: dict[int, dict[int, dict[int, int]]] = {}
-        number = rows.height
-        self.turn: Ints = np.zeros(number, dtype=np.int64)
-        self.copy: Ints = np.zeros(number, dtype=np.int64)
-        self.place: Ints = np.full(number, -1, dtype=np.int64)
-        self.num_candidates: Ints = np.zeros(number, dtype=np.int64)
-        self.weight = np.full(number, np.nan)
-        self.outcome: list[str | None] = [None] * number
+        num_proposals = proposals.height
+        self.turn: Ints = np.zeros(num_proposals, dtype=np.int64)
+        self.copy: Ints = np.zeros(num_proposals, dtype=np.int64)
+        self.place: Ints = np.full(num_proposals, -1, dtype=np.int64)
+        self.num_candidates: Ints = np.zeros(num_proposals, dtype=np.int64)
+        self.weight = np.full(num_proposals, np.nan)
+        self.outcome: list[str | None] = [None] * num_proposals
 
     def _complete(self) -> list[dict[int, int]]:
         """By item: places of sites where it is complete, with the owner there."""
-        found: list[dict[int, int]] = [{} for _ in range(len(self.items.size))]
+        owners_of_item: list[dict[int, int]] = [{} for _ in range(len(self.items.size))]
         for item, site_id, owner in self.items.present().iter_rows():
-            found[item][self.sites.place_of[site_id]] = owner
-        return found
+            owners_of_item[item][self.sites.place_of[site_id]] = owner
+        return owners_of_item
 
     def run(self, priorities: Mapping[str, int]) -> None:
         """Take proposals in the drawn order until the cycle's volume is passed. ``priorities``: by plugin."""
@@ -117,7 +117,7 @@ class Cycle:
             for name in [name for name in queues if priorities[name] > 0]:
                 for row in queues.pop(name):
                     self.outcome[row] = LOWER_PRIORITY
-        waiting = {name: iter(rows) for name, rows in sorted(queues.items())}
+        waiting = {name: iter(queue) for name, queue in sorted(queues.items())}
         while waiting:
             names = list(waiting)
             name = self.random.choices(names, [1.0 / (priorities[name] or 1) for name in names])[0]

@@ -80,11 +80,11 @@ class Replicas:
 
     def __init__(self, frame: pl.DataFrame) -> None:
         """``frame``: block_id, site_id, group_id (null: the null group), is_complete."""
-        rows = frame.sort("block_id", "site_id")
-        self._block: Ints = rows["block_id"].to_numpy()
-        self._site: Ints = rows["site_id"].to_numpy()
-        self._owner: Ints = rows["group_id"].fill_null(NULL_OWNER).to_numpy()
-        self._is_complete: Flags = rows["is_complete"].to_numpy()
+        block_replicas = frame.sort("block_id", "site_id")
+        self._block: Ints = block_replicas["block_id"].to_numpy()
+        self._site: Ints = block_replicas["site_id"].to_numpy()
+        self._owner: Ints = block_replicas["group_id"].fill_null(NULL_OWNER).to_numpy()
+        self._is_complete: Flags = block_replicas["is_complete"].to_numpy()
 
     def complete_owner(self, block_id: int, site_id: int) -> int | None:
         """Who owns the complete replica of the block there; None if there is no complete one."""
@@ -98,9 +98,11 @@ class Replicas:
 
 def load_items(frames: InventoryFrames, proposals: pl.DataFrame, *, default_group: int) -> Items:
     """What ``proposals`` (columns of ``plugin.PROPOSALS`` and ``plugin``) propose, looked up in ``frames``."""
-    rows = _numbered(proposals).with_columns(pl.col("group_id").fill_null(default_group))
+    numbered_proposals = _numbered(proposals).with_columns(pl.col("group_id").fill_null(default_group))
     asked = (
-        rows.unique("item", keep="first", maintain_order=True).sort("item").select("item", "dataset_id", "block_ids")
+        numbered_proposals.unique("item", keep="first", maintain_order=True)
+        .sort("item")
+        .select("item", "dataset_id", "block_ids")
     )
     total = asked.height
     blocks = _blocks(frames, asked)
@@ -114,8 +116,8 @@ def load_items(frames: InventoryFrames, proposals: pl.DataFrame, *, default_grou
     covered = blocks["block_id"].is_in(_covered(frames, blocks["block_id"]).implode())
     block_starts = _starts(blocks["item"], total)
     return Items(
-        rows=rows,
-        item=rows["item"].to_numpy(),
+        rows=numbered_proposals,
+        item=numbered_proposals["item"].to_numpy(),
         blocks=Ragged(block_starts, blocks["block_id"].to_numpy()),
         block_sizes=Ragged(block_starts, blocks["size_bytes"].to_numpy()),
         size=_sums(blocks, total),
@@ -130,26 +132,28 @@ def load_items(frames: InventoryFrames, proposals: pl.DataFrame, *, default_grou
 
 def _numbered(proposals: pl.DataFrame) -> pl.DataFrame:
     """``proposals`` with ``number`` (from 1) and ``item``: one a dataset, and one for each proposal of blocks."""
-    rows = proposals.with_columns(number=pl.int_range(1, pl.len() + 1)).with_columns(
+    with_number = proposals.with_columns(number=pl.int_range(1, pl.len() + 1)).with_columns(
         own=pl.when(pl.col("block_ids").is_not_null()).then("number")
     )
     key = ["dataset_id", "own"]
-    numbered = rows.select(key).unique(maintain_order=True).with_columns(item=pl.int_range(pl.len()))
-    return rows.join(numbered, on=key, nulls_equal=True, maintain_order="left").drop("own")
+    numbered = with_number.select(key).unique(maintain_order=True).with_columns(item=pl.int_range(pl.len()))
+    return with_number.join(numbered, on=key, nulls_equal=True, maintain_order="left").drop("own")
 
 
 def _blocks(frames: InventoryFrames, asked: pl.DataFrame) -> pl.DataFrame:
     """``item``, ``block_id``, ``size_bytes``, by item and block; blocks that are not the dataset's are left out."""
     datasets = asked["dataset_id"].unique().drop_nulls()
-    known = frames.blocks.filter(pl.col("dataset_id").is_in(datasets.implode()))
-    known = known.select("block_id", "dataset_id", "size_bytes")
-    whole = asked.filter(pl.col("block_ids").is_null()).select("item", "dataset_id").join(known, on="dataset_id")
+    dataset_blocks = frames.blocks.filter(pl.col("dataset_id").is_in(datasets.implode()))
+    dataset_blocks = dataset_blocks.select("block_id", "dataset_id", "size_bytes")
+    whole = (
+        asked.filter(pl.col("block_ids").is_null()).select("item", "dataset_id").join(dataset_blocks, on="dataset_id")
+    )
     named = asked.filter(pl.col("block_ids").is_not_null()).select("item", "dataset_id", block_id="block_ids")
     parts = (
         named.explode("block_id", empty_as_null=True)
         .drop_nulls("block_id")
         .unique()
-        .join(known, on=["block_id", "dataset_id"])
+        .join(dataset_blocks, on=["block_id", "dataset_id"])
     )
     columns = ["item", "block_id", "size_bytes"]
     return pl.concat([whole.select(columns), parts.select(columns)]).sort("item", "block_id")
@@ -170,12 +174,12 @@ def _complete_at(blocks: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:
     """``item``, ``site_id``, ``owner``: where all blocks of an item are complete, by item and site."""
     wanted = blocks.group_by("item").agg(wanted=pl.len())
     owner = pl.col("group_id").fill_null(NULL_OWNER)
-    found = (
+    complete_blocks = (
         there.filter("is_complete")
         .group_by("item", "site_id")
         .agg(present=pl.len(), owner=pl.when(owner.n_unique() == 1).then(owner.first()).otherwise(MIXED))
     )
-    whole = found.join(wanted, on="item").filter(pl.col("present") == pl.col("wanted"))
+    whole = complete_blocks.join(wanted, on="item").filter(pl.col("present") == pl.col("wanted"))
     return whole.select("item", "site_id", pl.col("owner").cast(pl.Int64)).sort("item", "site_id")
 
 
@@ -186,13 +190,13 @@ def _starts(item: pl.Series, total: int) -> Ints:
 
 
 def _flags(item: pl.Series, total: int) -> Flags:
-    found = np.zeros(total, dtype=np.bool_)
-    found[item.to_numpy()] = True
-    return found
+    flags = np.zeros(total, dtype=np.bool_)
+    flags[item.to_numpy()] = True
+    return flags
 
 
 def _sums(blocks: pl.DataFrame, total: int) -> Ints:
     sums = np.zeros(total, dtype=np.int64)
-    found = blocks.group_by("item").agg(pl.col("size_bytes").sum())
-    sums[found["item"].to_numpy()] = found["size_bytes"].to_numpy()
+    item_sizes = blocks.group_by("item").agg(pl.col("size_bytes").sum())
+    sums[item_sizes["item"].to_numpy()] = item_sizes["size_bytes"].to_numpy()
     return sums

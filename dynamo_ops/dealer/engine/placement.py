@@ -76,29 +76,29 @@ class PatternRule:
 
     def restrict(self, frames: InventoryFrames, pairs: pl.DataFrame, *, now: datetime) -> Sequence[Restriction]:
         """One restriction: of the pairs that the rule is for, to the sites that it names."""
-        given = self.settings
+        settings = self.settings
         applies = pl.lit(True)
-        if given.condition:
-            datasets = matching_datasets(frames, given.condition, now=now, file=f"{self.key}.condition")
+        if settings.condition:
+            datasets = matching_datasets(frames, settings.condition, now=now, file=f"{self.key}.condition")
             applies &= pl.col("dataset_id").is_in(datasets.implode())
-        if given.groups:
-            groups = frames.groups.filter(texts_expr(list(given.groups), pl.col("group")))["group_id"]
+        if settings.groups:
+            groups = frames.groups.filter(texts_expr(list(settings.groups), pl.col("group")))["group_id"]
             applies &= pl.col("group_id").is_in(groups.implode()).fill_null(False)
         sites = frames.sites
-        if given.sites:
-            named = [matches_patterns(name, given.sites) for name in sites["site"]]
+        if settings.sites:
+            named = [matches_patterns(name, settings.sites) for name in sites["site"]]
             sites = sites.filter(pl.Series(named, dtype=pl.Boolean))
-        if given.storage_types:
+        if settings.storage_types:
             sites = sites.filter(
-                pl.col("storage_type").str.to_lowercase().is_in([t.lower() for t in given.storage_types])
+                pl.col("storage_type").str.to_lowercase().is_in([t.lower() for t in settings.storage_types])
             )
         flags = pairs.select(pl.repeat(True, pl.len()) & applies).to_series()
         return [Restriction(flags, sites["site_id"], f"{self.key}: {self._text()}")]
 
     def _text(self) -> str:
-        given = self.settings
-        who = [given.condition or "", f"for {' '.join(given.groups)}" if given.groups else ""]
-        where = [" ".join(given.sites), " ".join(given.storage_types)]
+        settings = self.settings
+        who = [settings.condition or "", f"for {' '.join(settings.groups)}" if settings.groups else ""]
+        where = [" ".join(settings.sites), " ".join(settings.storage_types)]
         return f"{' '.join(filter(None, who)) or 'all'} only at {', '.join(filter(None, where))}"
 
 
@@ -117,11 +117,11 @@ class RuleConfig(BaseModel):
 
 def load_rule_type(name: str, key: str) -> type[PlacementRule]:
     """The rule class that the entry point ``name`` names. SettingsError when none is installed."""
-    found = entry_points(group=ENTRY_POINT_GROUP)
-    for point in found:
+    installed = entry_points(group=ENTRY_POINT_GROUP)
+    for point in installed:
         if point.name == name:
             return cast(type[PlacementRule], point.load())
-    reason = f"no placement rule type is called {name!r}.{near(name, [point.name for point in found])}"
+    reason = f"no placement rule type is called {name!r}.{near(name, [point.name for point in installed])}"
     raise SettingsError(f"{key}.type: {reason}", file="", key=f"{key}.type", reason=reason)
 
 
@@ -129,9 +129,9 @@ def make_rules(config: DealerConfig) -> list[PlacementRule]:
     """The rules of a configuration. SettingsError names the key of what is wrong."""
     rules = []
     with config.named():
-        for number, given in enumerate(config.placement):
+        for number, rule_settings in enumerate(config.placement):
             key = f"placement.{number}"
-            rule = checked_settings(RuleConfig, given, file="", below=key)
+            rule = checked_settings(RuleConfig, rule_settings, file="", below=key)
             rules.append(load_rule_type(rule.type, key)(rule.settings, key=key))
     return rules
 
@@ -158,12 +158,12 @@ def load_placement(
     classes, class_of = np.unique(applies, axis=0, return_inverse=True)
     named = np.array([np.isin(site_ids, r.site_ids.to_numpy()) for r in restrictions])
     allowed = np.array([named[restricted].all(axis=0) for restricted in classes], dtype=np.bool_)
-    rows = [
+    barred_places = [
         (number, int(site_ids[at_site]), _first_that_forbids(restrictions, of, named[:, at_site]))
         for number, of in enumerate(classes)
         for at_site in np.flatnonzero(~allowed[number])
     ]
-    forbidden = pl.DataFrame(rows, schema=dict(FORBIDDEN), orient="row")
+    forbidden = pl.DataFrame(barred_places, schema=dict(FORBIDDEN), orient="row")
     return Placement(pl.Series("placement", class_of.astype(np.int64).ravel()), allowed, forbidden)
 
 

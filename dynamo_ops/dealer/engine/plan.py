@@ -181,13 +181,13 @@ def plan_copies(
 
 
 def _priorities(proposals: pl.DataFrame, config: DealerConfig) -> dict[str, int]:
-    found = {}
+    priorities = {}
     for plugin in proposals["plugin"].unique().sort():
         if plugin not in config.plugins:
             reason = f"proposals of {plugin}, which the configuration does not name"
             raise SettingsError(reason, file="", key=f"plugins.{plugin}", reason=reason)
-        found[plugin] = config.plugins[plugin].priority
-    return found
+        priorities[plugin] = config.plugins[plugin].priority
+    return priorities
 
 
 def _planned(table: Table, frames: InventoryFrames) -> pl.DataFrame:
@@ -280,9 +280,9 @@ def _added(sites: TargetSites, block_copies: pl.DataFrame) -> np.ndarray:
 
 def _rejected(planned: pl.DataFrame) -> pl.DataFrame:
     """In the order in which they were looked at; first those that never were."""
-    rows = planned.filter(pl.col("outcome").is_not_null()).sort("turn", "number", nulls_last=False)
+    rejected = planned.filter(pl.col("outcome").is_not_null()).sort("turn", "number", nulls_last=False)
     return (
-        rows.select(
+        rejected.select(
             "plugin",
             "request_id",
             "dataset_id",
@@ -298,8 +298,8 @@ def _rejected(planned: pl.DataFrame) -> pl.DataFrame:
 
 
 def _group_id(frames: InventoryFrames, group: str) -> int:
-    found = frames.groups.filter(pl.col("group") == group)["group_id"]
-    if not len(found):
+    group_ids = frames.groups.filter(pl.col("group") == group)["group_id"]
+    if not len(group_ids):
         reason = f"no group is called {group!r}.{near(group, frames.groups['group'].to_list())}"
         raise SettingsError(f"group: {reason}", file="", key="group", reason=reason)
-    return int(found[0])
+    return int(group_ids[0])

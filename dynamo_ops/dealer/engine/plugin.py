@@ -109,12 +109,12 @@ class Plugin(Protocol):
 
 def load_plugin(name: str) -> type[Plugin]:
     """The plugin class that the entry point ``name`` names. SettingsError when none is installed."""
-    found = entry_points(group=ENTRY_POINT_GROUP)
-    for point in found:
+    installed = entry_points(group=ENTRY_POINT_GROUP)
+    for point in installed:
         if point.name == name:
             return cast(type[Plugin], point.load())
-    known = [point.name for point in found]
-    reason = f"no dealer plugin is called {name!r}.{near(name, known)}"
+    plugin_names = [point.name for point in installed]
+    reason = f"no dealer plugin is called {name!r}.{near(name, plugin_names)}"
     raise SettingsError(reason, file="", key=f"plugins.{name}", reason=reason)
 
 
@@ -150,7 +150,9 @@ class ProposalInputs:
 def make_plugins(config: DealerConfig) -> dict[str, Plugin]:
     """The plugins of a configuration, by name. SettingsError names the key of what is wrong."""
     with config.named():
-        return {name: load_plugin(name)(given.settings) for name, given in sorted(config.plugins.items())}
+        return {
+            name: load_plugin(name)(plugin_config.settings) for name, plugin_config in sorted(config.plugins.items())
+        }
 
 
 def propose(plugin: Plugin, name: str, inputs: ProposalInputs, config: DealerConfig, *, seed: int) -> pl.DataFrame:
@@ -183,5 +185,5 @@ def detox_warnings(plugins: Mapping[str, Plugin], detox: DetoxCycle | None, part
 
 def proposals_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Rows as a proposals frame; keys left out are null."""
-    full = [{name: row.get(name) for name in PROPOSALS} for row in rows]
+    full = [{name: proposal.get(name) for name in PROPOSALS} for proposal in rows]
     return pl.DataFrame(full, schema=dict(PROPOSALS))

@@ -53,16 +53,16 @@ class TargetSites:
 
     def __init__(self, table: pl.DataFrame, limits: Limits) -> None:
         """``table``: site_id, site, status, is_named, quota_bytes (null: unknown), physical_bytes, projected_bytes."""
-        rows = table.sort("site")
+        sites = table.sort("site")
         self.limits = limits
-        self.ids: Ints = rows["site_id"].to_numpy()
-        self.names: list[str] = rows["site"].to_list()
-        self.statuses: list[str] = rows["status"].to_list()
-        self.is_named: Flags = rows["is_named"].to_numpy().astype(np.bool_)
-        self.is_known: Flags = rows["quota_bytes"].is_not_null().to_numpy()
-        self.quota: Ints = rows["quota_bytes"].fill_null(0).to_numpy()
-        self.physical: Ints = rows["physical_bytes"].to_numpy()
-        self.projected: Ints = rows["projected_bytes"].to_numpy().copy()
+        self.ids: Ints = sites["site_id"].to_numpy()
+        self.names: list[str] = sites["site"].to_list()
+        self.statuses: list[str] = sites["status"].to_list()
+        self.is_named: Flags = sites["is_named"].to_numpy().astype(np.bool_)
+        self.is_known: Flags = sites["quota_bytes"].is_not_null().to_numpy()
+        self.quota: Ints = sites["quota_bytes"].fill_null(0).to_numpy()
+        self.physical: Ints = sites["physical_bytes"].to_numpy()
+        self.projected: Ints = sites["projected_bytes"].to_numpy().copy()
         self.before = self.projected.copy()
         self.is_target: Flags = np.array([self._is_target(place) for place in range(len(self.names))], dtype=np.bool_)
         self.was_target = self.is_target.copy()
@@ -140,7 +140,8 @@ class TargetSites:
                 "is_named": self.is_named,
                 "is_target": self.was_target,
                 "quota_bytes": [
-                    int(quota) if known else None for quota, known in zip(self.quota, self.is_known, strict=True)
+                    int(quota) if has_quota else None
+                    for quota, has_quota in zip(self.quota, self.is_known, strict=True)
                 ],
                 "physical_bytes": self.physical,
                 "projected_bytes_before": self.before,
@@ -162,11 +163,11 @@ class TargetSites:
 
 def matches_patterns(name: str, patterns: Sequence[str]) -> bool:
     """The last of the shell globs that matches decides; ``!glob`` excludes; none: no."""
-    found = False
+    is_match = False
     for pattern in patterns:
         if glob_matches(name, pattern.removeprefix("!")):
-            found = not pattern.startswith("!")
-    return found
+            is_match = not pattern.startswith("!")
+    return is_match
 
 
 def limits_of(config: DealerConfig) -> Limits:

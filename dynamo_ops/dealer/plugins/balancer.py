@@ -87,33 +87,33 @@ class BalancerPlugin:
         candidates = self._candidates(frames, context, decisions.filter(pl.col("decision") == Decision.PROTECT))
         sites = _sites(frames, context, decisions, candidates)
         names = candidates["reason"].to_list()
-        rows = [
+        proposals = [
             {"dataset_id": dataset_id, "reason": f"{why}; protected there: {names[number]}"}
             for number, dataset_id, why in self._balanced(sites, candidates)
         ]
-        return as_proposals(pl.DataFrame(rows, schema={"dataset_id": pl.Int64, "reason": pl.String}))
+        return as_proposals(pl.DataFrame(proposals, schema={"dataset_id": pl.Int64, "reason": pl.String}))
 
     def _warn_of_unknown_reasons(self, reasons: pl.Series) -> None:
-        known = reasons.drop_nulls().unique().sort().to_list()
-        for reason in sorted(self.most_replicas.keys() - set(known)):
+        cycle_reasons = reasons.drop_nulls().unique().sort().to_list()
+        for reason in sorted(self.most_replicas.keys() - set(cycle_reasons)):
             log.warning(
                 "%s.target_reasons: no line of the last Detox cycle has decided for %r.%s",
                 KEY,
                 reason,
-                near(reason, known),
+                near(reason, cycle_reasons),
             )
 
     def _candidates(self, frames: InventoryFrames, context: ProposalContext, protected: pl.DataFrame) -> pl.DataFrame:
         """``site_id``, ``dataset_id``, ``dataset``, ``reason``, ``size_bytes`` (full), by size on disk of what is
         protected, then name. One row a site and dataset: its smallest."""
         most = pl.col("reason").replace_strict(self.most_replicas, default=None, return_dtype=pl.Int64)
-        rows = protected.with_columns(most=most).filter(pl.col("most").is_not_null())
+        targeted = protected.with_columns(most=most).filter(pl.col("most").is_not_null())
         if self.settings.max_dataset_size is not None:
-            rows = rows.filter(pl.col("size_bytes") <= self.settings.max_dataset_size * TB)
-        blocks = frames.blocks.filter(pl.col("dataset_id").is_in(rows["dataset_id"].unique().implode()))
+            targeted = targeted.filter(pl.col("size_bytes") <= self.settings.max_dataset_size * TB)
+        blocks = frames.blocks.filter(pl.col("dataset_id").is_in(targeted["dataset_id"].unique().implode()))
         sizes = blocks.group_by("dataset_id").agg(full_bytes=pl.col("size_bytes").sum(), num_blocks=pl.len())
         return (
-            rows.join(sizes, on="dataset_id")
+            targeted.join(sizes, on="dataset_id")
             .join(_num_disk_replicas(frames, context, sizes), on="dataset_id")
             .filter(pl.col("num_replicas") <= pl.col("most"))
             .join(frames.datasets.select("dataset_id", "dataset"), on="dataset_id")
@@ -125,7 +125,7 @@ class BalancerPlugin:
     def _balanced(self, sites: list[_Site], candidates: pl.DataFrame) -> list[tuple[int, int, str]]:
         """Row number of the candidate, dataset and reason of each proposal."""
         dataset_ids, sizes = candidates["dataset_id"].to_list(), candidates["size_bytes"].to_list()
-        found: list[tuple[int, int, str]] = []
+        moves: list[tuple[int, int, str]] = []
         volume = 0
         while sites and volume < self.settings.max_cycle_volume * TB:
             highest = min(sites, key=lambda site: (-site.fraction, site.name))
@@ -140,10 +140,10 @@ class BalancerPlugin:
                 f"{highest.name} holds {highest.fraction:.1%} of its quota as protected data, {lowest.name} "
                 f"{lowest.fraction:.1%}: a copy of {size_text(sizes[number])} elsewhere"
             )
-            found.append((number, dataset_ids[number], why))
+            moves.append((number, dataset_ids[number], why))
             highest.protected_bytes -= sizes[number]
             volume += sizes[number]
-        return found
+        return moves
 
 
 def one_blank(text: str) -> str:

@@ -149,7 +149,7 @@ def _with_reason(state: RuleState, asked: pl.DataFrame) -> pl.DataFrame:
     """``asked`` with ``group_id`` and ``reason``."""
     rule = state.rule
     wanted = min(rule.num_copies, state.destinations.height)
-    what = pl.when("is_change").then(pl.lit("; this one changes its owner")).otherwise(pl.lit(""))
+    change_text = pl.when("is_change").then(pl.lit("; this one changes its owner")).otherwise(pl.lit(""))
     reason = pl.format(
         "rule {}: {} of {} destinations to have it, {} complete, {} on the way{}",
         pl.lit(rule.name),
@@ -157,7 +157,7 @@ def _with_reason(state: RuleState, asked: pl.DataFrame) -> pl.DataFrame:
         pl.lit(state.destinations.height),
         "num_complete",
         "num_en_route",
-        what,
+        change_text,
     )
     counted = asked.join(state.datasets, on="dataset_id", maintain_order="left")
     return counted.with_columns(group_id=pl.lit(state.group_id, dtype=pl.Int64), reason=reason)

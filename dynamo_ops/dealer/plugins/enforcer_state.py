@@ -132,11 +132,11 @@ class _Replicas:
         of_these = replicas.filter(pl.col("dataset_id").is_in(asked["dataset_id"].implode()))
         blocks = self.frames.block_replicas.join(of_these, on=REPLICA, how="semi")
         image = lay_out(self.frames, blocks, attributes=self.attributes)
-        found = Evaluator(image, selections=[condition]).matching_replicas([condition])
+        met_replicas = Evaluator(image, selections=[condition]).matching_replicas([condition])
         matching = pl.DataFrame(
             {
-                "dataset_id": image.datasets["dataset_id"].gather(found["dataset"]),
-                "site_id": image.sites["site_id"].gather(found["site"]),
+                "dataset_id": image.datasets["dataset_id"].gather(met_replicas["dataset"]),
+                "site_id": image.sites["site_id"].gather(met_replicas["site"]),
             }
         )
         return matching.join(asked, on=REPLICA, how="semi")["dataset_id"].unique()
@@ -168,8 +168,8 @@ def _state(frames: InventoryFrames, context: ProposalContext, rule: EnforcerRule
     group_id = _owner(frames, context, rule)
     inside = replicas.inside(rule)
     at = replicas.sites_meeting(rule.sources)["site_id"]
-    found = pl.concat([replicas.meeting(condition, inside, at) for condition in rule.replicas]).unique()
-    datasets = replicas.datasets.filter(pl.col("dataset_id").is_in(found.implode()))
+    dataset_ids = pl.concat([replicas.meeting(condition, inside, at) for condition in rule.replicas]).unique()
+    datasets = replicas.datasets.filter(pl.col("dataset_id").is_in(dataset_ids.implode()))
     destinations = replicas.sites_meeting(rule.destinations)
     present = _present(inside, datasets, destinations, group_id)
     return RuleState(rule, group_id, destinations, _counted(datasets, present, rule, destinations.height), present)

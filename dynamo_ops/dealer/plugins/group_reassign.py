@@ -44,8 +44,8 @@ class GroupReassignPlugin:
         """Proposals by names of dataset, blocks and site. SettingsError when a group is unknown."""
         ids = group_ids(frames, self.settings.from_groups, key=f"{KEY}.from_groups")
         theirs = frames.block_replicas.lazy().filter(owned_by(ids)).select("block_id", *REPLICA).collect()
-        items = replica_items(frames, theirs)
+        dataset_replicas = replica_items(frames, theirs)
         owners, owner = pl.lit(", ".join(sorted(set(self.settings.from_groups)))), pl.lit(context.group)
         blocks, size = count_texts("num_blocks", "block"), size_texts("size_bytes")
         reason = pl.format("{} of {} at {} ({}): to be owned by {}", blocks, owners, "site", size, owner)
-        return as_proposals(items.with_columns(reason=reason))
+        return as_proposals(dataset_replicas.with_columns(reason=reason))

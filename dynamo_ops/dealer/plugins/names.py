@@ -13,15 +13,15 @@ from dynamo_ops.inventory.frames import NULL_GROUP, InventoryFrames
 
 def site_ids(frames: InventoryFrames, names: Sequence[str], *, key: str) -> list[int]:
     """Ids of these sites. SettingsError that names ``key``, the unknown site and near names."""
-    known = dict(frames.sites.select("site", "site_id").iter_rows())
-    return [known[_known(name, known, "site", key)] for name in names]
+    ids = dict(frames.sites.select("site", "site_id").iter_rows())
+    return [ids[_known(name, ids, "site", key)] for name in names]
 
 
 def group_ids(frames: InventoryFrames, names: Sequence[str], *, key: str) -> list[int | None]:
     """Ids of these groups, null for ``None``: the null group. SettingsError as in ``site_ids``."""
-    known: dict[str, int | None] = dict(frames.groups.select("group", "group_id").iter_rows())
-    known[NULL_GROUP] = None
-    return [known[_known(name, known, "group", key)] for name in names]
+    ids: dict[str, int | None] = dict(frames.groups.select("group", "group_id").iter_rows())
+    ids[NULL_GROUP] = None
+    return [ids[_known(name, ids, "group", key)] for name in names]
 
 
 def owned_by(ids: Sequence[int | None]) -> pl.Expr:

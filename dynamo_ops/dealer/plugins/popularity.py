@@ -134,5 +134,5 @@ def _num_replicas(frames: InventoryFrames, datasets: pl.DataFrame) -> pl.DataFra
     """``dataset_id``, ``num_replicas``: sites that have a dataset replica, also an empty one, or a block replica."""
     of_these = pl.col("dataset_id").is_in(datasets["dataset_id"].implode())
     tables = (frames.dataset_replicas.lazy(), frames.block_replicas.lazy())
-    known = pl.concat([table.filter(of_these).select(REPLICA) for table in tables]).unique().collect()
-    return known.group_by("dataset_id").agg(num_replicas=pl.len().cast(pl.Int64))
+    dataset_replicas = pl.concat([table.filter(of_these).select(REPLICA) for table in tables]).unique().collect()
+    return dataset_replicas.group_by("dataset_id").agg(num_replicas=pl.len().cast(pl.Int64))

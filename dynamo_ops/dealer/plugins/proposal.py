@@ -48,21 +48,23 @@ def replica_items(frames: InventoryFrames, block_replicas: pl.DataFrame) -> pl.D
     ``dataset_id``, ``dataset``, ``site_id``, ``site``, ``block_ids`` (ascending; null: all blocks of the dataset),
     ``num_blocks``, ``size_bytes`` (full sizes). By names of dataset, blocks and site; all blocks go before some.
     """
-    rows = block_replicas.select("block_id", *REPLICA)
+    replicas = block_replicas.select("block_id", *REPLICA)
     blocks = (
         frames.blocks.lazy()
-        .filter(pl.col("dataset_id").is_in(rows["dataset_id"].unique().implode()))
+        .filter(pl.col("dataset_id").is_in(replicas["dataset_id"].unique().implode()))
         .select("block_id", "dataset_id", "block", "size_bytes")
         .collect()
     )
-    items = by_replica(
-        rows.lazy().join(blocks.lazy().select("block_id", "size_bytes"), on="block_id"),
+    dataset_replicas = by_replica(
+        replicas.lazy().join(blocks.lazy().select("block_id", "size_bytes"), on="block_id"),
         pl.len().cast(pl.Int64).alias("num_blocks"),
         pl.col("size_bytes").sum(),
     ).join(blocks.group_by("dataset_id").agg(wanted=pl.len()), on="dataset_id")
-    some = items.filter(pl.col("num_blocks") < pl.col("wanted"))
+    partial = dataset_replicas.filter(pl.col("num_blocks") < pl.col("wanted"))
     return (
-        items.join(_blocks_of(rows.join(some, on=REPLICA, how="semi"), blocks), on=REPLICA, how="left")
+        dataset_replicas.join(
+            _blocks_of(replicas.join(partial, on=REPLICA, how="semi"), blocks), on=REPLICA, how="left"
+        )
         .join(frames.datasets.select("dataset_id", "dataset"), on="dataset_id")
         .join(frames.sites.select("site_id", "site"), on="site_id")
         .with_columns(pl.col("blocks").fill_null(ALL_BLOCKS))
@@ -71,8 +73,8 @@ def replica_items(frames: InventoryFrames, block_replicas: pl.DataFrame) -> pl.D
     )
 
 
-def _blocks_of(rows: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
+def _blocks_of(replicas: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
     """``dataset_id``, ``site_id``, ``block_ids``, ``blocks`` (their names in one text), of items of some blocks."""
-    named = rows.lazy().join(blocks.lazy().select("block_id", "block"), on="block_id")
+    named = replicas.lazy().join(blocks.lazy().select("block_id", "block"), on="block_id")
     names = pl.col("block").sort().str.join(";").alias("blocks")
     return by_replica(named, pl.col("block_id").sort().alias("block_ids"), names)

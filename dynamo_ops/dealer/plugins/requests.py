@@ -50,9 +50,9 @@ class RequestsPlugin:
     def propose(self, frames: InventoryFrames, context: ProposalContext) -> pl.DataFrame:
         """Proposals by request id and dataset: changes of owner first, by site name, then copies whose destination the
         engine draws."""
-        items = _items(frames, context.copy_requests)
+        asked = _items(frames, context.copy_requests)
         sites = _sites(frames, context.copy_requests)
-        wishes, blocks = self._wishes(frames, items)
+        wishes, blocks = self._wishes(frames, asked)
         wishes = self._judged(frames, wishes, sites)
         open_wishes = wishes.filter(pl.col("refused").is_null())
         present = self._present(frames, open_wishes, blocks).join(sites, on=["request_id", "site_id"])
@@ -69,14 +69,14 @@ class RequestsPlugin:
         known_blocks = pl.when(pl.col("unknown").is_null()).then("block_ids")
         refused = wishes.filter(pl.col("refused").is_not_null()).select(*WISH, "dataset_id", known_blocks, "refused")
         parts = [refused.with_columns(place=pl.lit(0)), at_each, changes, drawn]
-        found = pl.concat(parts, how="diagonal_relaxed")
-        return as_proposals(found.sort(*WISH, "place", "site", nulls_last=True, maintain_order=True))
+        proposals = pl.concat(parts, how="diagonal_relaxed")
+        return as_proposals(proposals.sort(*WISH, "place", "site", nulls_last=True, maintain_order=True))
 
     def _wishes(self, frames: InventoryFrames, items: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The wishes, with ``num_blocks``, ``size_bytes`` and ``block_ids`` (null: the whole dataset) of what they ask
         and the first ``unknown`` name; and the blocks of those that are not for whole datasets."""
         wanted = items["dataset_id"].unique().implode()
-        known = (
+        dataset_sizes = (
             frames.blocks.filter(pl.col("dataset_id").is_in(wanted))
             .group_by("dataset_id")
             .agg(num_known=pl.len().cast(pl.Int64), known_bytes=pl.col("size_bytes").sum())
@@ -91,7 +91,7 @@ class RequestsPlugin:
                 num_named=pl.col("block").drop_nulls().n_unique().cast(pl.Int64),
                 unknown=name.filter(is_unknown).min(),
             )
-            .join(known, on="dataset_id", how="left")
+            .join(dataset_sizes, on="dataset_id", how="left")
             .with_columns(pl.col("num_known", "known_bytes").fill_null(0))
         )
         share = self.settings.block_request_max * pl.col("num_known")
@@ -149,10 +149,10 @@ class RequestsPlugin:
             here=pl.len().cast(pl.Int64)
         )
         columns = [*WISH, "num_blocks", "wanted_by", "site_id", "group_id", "here"]
-        found = pl.concat([whole.join(of_datasets, on="dataset_id").select(columns), of_blocks.select(columns)])
+        holdings = pl.concat([whole.join(of_datasets, on="dataset_id").select(columns), of_blocks.select(columns)])
         is_ours = pl.col("group_id").eq_missing(pl.col("wanted_by"))
         may_take = is_ours | pl.col("group_id").is_null() | pl.col("group_id").is_in(takeable)
-        kinds = found.group_by(*WISH, "site_id").agg(
+        kinds = holdings.group_by(*WISH, "site_id").agg(
             all_here=pl.col("here").sum() == pl.col("num_blocks").first(), owned=is_ours.all(), may=may_take.all()
         )
         kind = pl.when("owned").then(pl.lit("owned")).when("may").then(pl.lit("takeable")).otherwise(pl.lit("foreign"))
@@ -185,8 +185,10 @@ def _sites(frames: InventoryFrames, requests: pl.DataFrame) -> pl.DataFrame:
         for site_id, site in frames.sites.select("site_id", "site").iter_rows()
         if glob_matches(site, pattern)
     ]
-    found = pl.DataFrame(matching, schema={"pattern": pl.String, "site_id": pl.Int64, "site": pl.String}, orient="row")
-    return asked.join(found, on="pattern").select("request_id", "site_id", "site").unique()
+    matched_sites = pl.DataFrame(
+        matching, schema={"pattern": pl.String, "site_id": pl.Int64, "site": pl.String}, orient="row"
+    )
+    return asked.join(matched_sites, on="pattern").select("request_id", "site_id", "site").unique()
 
 
 def _reason() -> pl.Expr:
@@ -237,13 +239,13 @@ def _some_sites(wishes: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFrame
         .agg(candidate_site_ids="site_id")
     )
     num_free = pl.col("candidate_site_ids").list.len().cast(pl.Int64)
-    told = pl.format("{}; the other sites asked for have it for other groups", "reason")
+    wait_reason = pl.format("{}; the other sites asked for have it for other groups", "reason")
     draws = (
         rest.join(free, on=WISH, how="left")
         .with_columns(pl.col("candidate_site_ids").fill_null([]))
         .with_columns(
             number=pl.max_horizontal(pl.min_horizontal("missing", num_free), 1),
-            reason=pl.when(num_free > 0).then("reason").otherwise(told),
+            reason=pl.when(num_free > 0).then("reason").otherwise(wait_reason),
         )
     )
     columns = [*WISH, "dataset_id", "block_ids", "group_id", "reason"]

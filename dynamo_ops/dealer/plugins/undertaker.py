@@ -51,10 +51,10 @@ class UndertakerPlugin:
             return empty(PROPOSALS)
         is_bad = (pl.col("status").str.to_lowercase() != SiteStatus.READY) | pl.col("site_id").is_in(named)
         bad = frames.sites.filter(is_bad)
-        items = replica_items(frames, _last_blocks(frames, context.detox.decisions, bad["site_id"]))
-        items = items.join(bad.select("site_id", "status"), on="site_id", maintain_order="left")
+        last_replicas = replica_items(frames, _last_blocks(frames, context.detox.decisions, bad["site_id"]))
+        last_replicas = last_replicas.join(bad.select("site_id", "status"), on="site_id", maintain_order="left")
         return as_proposals(
-            items.drop("site_id").with_columns(reason=_reason(), candidate_site_ids=_candidates(frames, bad))
+            last_replicas.drop("site_id").with_columns(reason=_reason(), candidate_site_ids=_candidates(frames, bad))
         )
 
 
@@ -62,17 +62,17 @@ def _candidates(frames: InventoryFrames, bad: pl.DataFrame) -> pl.Expr:
     """Sites that are not bad; null where the engine leaves out all bad ones by itself: none of them is ready."""
     if not (bad["status"].str.to_lowercase() == SiteStatus.READY).any():
         return pl.lit(None, dtype=pl.List(pl.Int64))
-    others = frames.sites.join(bad, on="site_id", how="anti").sort("site")["site_id"]
-    return pl.lit(others.implode()).first()
+    good_site_ids = frames.sites.join(bad, on="site_id", how="anti").sort("site")["site_id"]
+    return pl.lit(good_site_ids.implode()).first()
 
 
 def _reason() -> pl.Expr:
     is_whole = pl.col("block_ids").is_null()
-    what = pl.when(is_whole).then(pl.lit("the dataset")).otherwise(count_texts("num_blocks", "block"))
+    part_text = pl.when(is_whole).then(pl.lit("the dataset")).otherwise(count_texts("num_blocks", "block"))
     is_named = pl.col("status").str.to_lowercase() == SiteStatus.READY
     why = pl.when(is_named).then(pl.lit("to be emptied")).otherwise(pl.format("status {}", "status"))
     size = size_texts("size_bytes")
-    return pl.format("only at sites out of service, here {} ({}): {}, {}", "site", why, what, size)
+    return pl.format("only at sites out of service, here {} ({}): {}, {}", "site", why, part_text, size)
 
 
 def _last_blocks(frames: InventoryFrames, decisions: pl.DataFrame, bad_sites: pl.Series) -> pl.DataFrame:

@@ -95,9 +95,10 @@ def _request_names(asked: pl.DataFrame, inputs: ProposalInputs) -> pl.DataFrame:
     frames = inputs.frames
     sizes = frames.blocks.group_by("dataset_id").agg(item_size=pl.col("size_bytes").sum())
     named_ids = asked["block_ids"].explode(empty_as_null=True).drop_nulls().unique()
-    known = frames.blocks.filter(pl.col("block_id").is_in(named_ids.implode()))
+    named_blocks = frames.blocks.filter(pl.col("block_id").is_in(named_ids.implode()))
     block_of = {
-        number: (name, size) for number, name, size in known.select("block_id", "block", "size_bytes").iter_rows()
+        number: (name, size)
+        for number, name, size in named_blocks.select("block_id", "block", "size_bytes").iter_rows()
     }
     blocks = ["*" if ids is None else ";".join(sorted(block_of[i][0] for i in ids)) for ids in asked["block_ids"]]
     parts = [None if ids is None else sum(block_of[i][1] for i in ids) for ids in asked["block_ids"]]
@@ -126,14 +127,14 @@ def _request_names(asked: pl.DataFrame, inputs: ProposalInputs) -> pl.DataFrame:
 def _requests(
     plugins: Mapping[str, Plugin], names: pl.DataFrame, inputs: ProposalInputs, config: DealerConfig, seed: int
 ) -> dict[str, pl.DataFrame]:
-    found = {}
+    tables = {}
     for name, plugin in plugins.items():
         if name == ENFORCER and isinstance(plugin, EnforcerPlugin):
             context = inputs.context(config, name, seed)
-            found[f"requests_{name}"] = enforcer_table(inputs.frames, context, plugin.rules(context))
+            tables[f"requests_{name}"] = enforcer_table(inputs.frames, context, plugin.rules(context))
         else:
-            found[f"requests_{name}"] = names.filter(pl.col("plugin") == name).select(COLUMNS).sort("request")
-    return found
+            tables[f"requests_{name}"] = names.filter(pl.col("plugin") == name).select(COLUMNS).sort("request")
+    return tables
 
 
 def _target_sites(table: Table) -> pl.DataFrame:
@@ -204,18 +205,18 @@ def _with_destination(names: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fixed_checks(table: Table, names: pl.DataFrame) -> pl.DataFrame:
-    rows = []
+    checks = []
     for row, request, site in _with_destination(names).select("row", "request", "destination").iter_rows():
         place = table.sites.names.index(site)
-        rows.append((request, WORDS[table.cycle.why_not_at(row, place)], table.cycle.exists_level(row, place)))
+        checks.append((request, WORDS[table.cycle.why_not_at(row, place)], table.cycle.exists_level(row, place)))
     schema = {"request": pl.String, "check_destination": pl.String, "exists_level": pl.Int64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(checks, schema=schema, orient="row")
 
 
 def _in_sequence(table: Table, names: pl.DataFrame, config: DealerConfig) -> pl.DataFrame:
     """The requests with a destination one after the other, by name, those of invalid datasets left out, until the
     volume is passed. Changes the table's sites: comes last."""
-    rows: list[tuple[int, str, str, int]] = []
+    sequence: list[tuple[int, str, str, int]] = []
     volume = 0
     for row, request in _with_destination(names).select("row", "request").iter_rows():
         item = table.items.item[row]
@@ -226,6 +227,6 @@ def _in_sequence(table: Table, names: pl.DataFrame, config: DealerConfig) -> pl.
         reason = table.cycle.try_row(row)
         size = int(table.items.size[item])
         volume += size if reason is None else 0
-        rows.append((len(rows), request, WORDS[reason] if reason else "COPY", size))
+        sequence.append((len(sequence), request, WORDS[reason] if reason else "COPY", size))
     schema = {"seq": pl.Int64, "request": pl.String, "result": pl.String, "item_size": pl.Int64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(sequence, schema=schema, orient="row")

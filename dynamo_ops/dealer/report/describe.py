@@ -35,7 +35,7 @@ def plugins_table(record: DealerRecord) -> pl.DataFrame:
         num_copies=accepted.sum().cast(pl.Int64),
         copied_bytes=pl.col("size_bytes").filter(accepted).sum(),
     )
-    named = [(name, given.priority) for name, given in sorted(record.config.plugins.items())]
+    named = [(name, plugin_config.priority) for name, plugin_config in sorted(record.config.plugins.items())]
     plugins = pl.DataFrame(named, schema={"plugin": pl.String, "priority": pl.Int64}, orient="row")
     return plugins.join(counts, on="plugin", how="left", maintain_order="left").with_columns(
         pl.col("num_proposals", "num_copies", "copied_bytes").fill_null(0)
@@ -80,7 +80,7 @@ def select_proposals(
         schema={"group_id": pl.Int64, "owner": pl.String},
     )
     wanted = pl.col("copy").is_null() if rejected else pl.col("copy").is_not_null()
-    rows = (
+    proposals = (
         record.proposals.filter(wanted)
         .with_columns(
             site_id=pl.coalesce("site_id", "asked_site_id"),
@@ -91,12 +91,12 @@ def select_proposals(
         .join(owners, on="group_id", how="left", maintain_order="left")
         .sort("copy", "turn", "number", nulls_last=True)
     )
-    for column, given in (("site", site), ("dataset", dataset)):
-        if given is not None:
-            rows = rows.filter(texts_expr([given], pl.col(column)).fill_null(False))
+    for column, pattern in (("site", site), ("dataset", dataset)):
+        if pattern is not None:
+            proposals = proposals.filter(texts_expr([pattern], pl.col(column)).fill_null(False))
     if plugin is not None:
-        rows = rows.filter(pl.col("plugin") == plugin)
-    return rows.select(*PROPOSAL)
+        proposals = proposals.filter(pl.col("plugin") == plugin)
+    return proposals.select(*PROPOSAL)
 
 
 def plan_document(record: DealerRecord) -> dict[str, Any]:
@@ -126,12 +126,14 @@ def explain_document(record: DealerRecord, found: Sequence[Explanation]) -> dict
         "now": record.now.isoformat(),
         "proposals": [
             {
-                **{name: value for name, value in each.proposal.items() if name not in {"item", "placement"}},
-                "owner": each.owner,
-                "priority": each.priority,
-                "verdict": each.verdict,
-                "sites": finite_rows(each.sites),
+                **{
+                    column: cell for column, cell in explanation.proposal.items() if column not in {"item", "placement"}
+                },
+                "owner": explanation.owner,
+                "priority": explanation.priority,
+                "verdict": explanation.verdict,
+                "sites": finite_rows(explanation.sites),
             }
-            for each in found
+            for explanation in found
         ],
     }

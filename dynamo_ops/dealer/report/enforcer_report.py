@@ -76,12 +76,12 @@ def enforcer_table(frames: InventoryFrames, context: ProposalContext, rules: Seq
     owner, and all other candidates where all are needed. ``random_candidates``: destinations that are neither complete
     nor en route, changes of owner included; empty unless copies are missing.
     """
-    found = [pl.DataFrame(schema=dict(TABLE))]
+    tables = [pl.DataFrame(schema=dict(TABLE))]
     for state in rule_states(frames, context, rules):
         names = pl.col("sites").list.join(";")
         certain = _joined(_certain(state), state).select("dataset_id", sites_in_every_draw=names)
         possible = _joined(_open(state), state).select("dataset_id", random_candidates=names)
-        rows = (
+        rule_table = (
             state.datasets.join(certain, on="dataset_id", how="left", maintain_order="left")
             .join(possible, on="dataset_id", how="left", maintain_order="left")
             .with_columns(
@@ -91,8 +91,8 @@ def enforcer_table(frames: InventoryFrames, context: ProposalContext, rules: Seq
                 draws_with_same_site_twice=pl.lit(0),
             )
         )
-        found.append(rows.select(pl.col(name).cast(kind) for name, kind in TABLE.items()))
-    return pl.concat(found)
+        tables.append(rule_table.select(pl.col(name).cast(kind) for name, kind in TABLE.items()))
+    return pl.concat(tables)
 
 
 def possible_requests(frames: InventoryFrames, context: ProposalContext, rules: Sequence[EnforcerRule]) -> pl.DataFrame:
@@ -100,19 +100,19 @@ def possible_requests(frames: InventoryFrames, context: ProposalContext, rules: 
 
     By rule and dataset and site as named.
     """
-    found = [pl.DataFrame(schema=dict(POSSIBLE))]
+    tables = [pl.DataFrame(schema=dict(POSSIBLE))]
     for state in rule_states(frames, context, rules):
         changes = first_owner_changes(state).select("dataset_id", "site_id", "position")
         drawn = _open(state, drawn_datasets(state)["dataset_id"]).filter(pl.col("kind").is_null())
         order = state.datasets.select("dataset_id").with_row_index("number")
-        rows = (
+        rule_requests = (
             pl.concat([changes, drawn.select(changes.columns)])
             .join(order, on="dataset_id")
             .sort("number", "position")
             .with_columns(rule=pl.lit(state.rule.name), group_id=pl.lit(state.group_id))
         )
-        found.append(rows.select(pl.col(name).cast(kind) for name, kind in POSSIBLE.items()))
-    return pl.concat(found).unique(["dataset_id", "site_id"], keep="first", maintain_order=True)
+        tables.append(rule_requests.select(pl.col(name).cast(kind) for name, kind in POSSIBLE.items()))
+    return pl.concat(tables).unique(["dataset_id", "site_id"], keep="first", maintain_order=True)
 
 
 def _open(state: RuleState, datasets: pl.Series | None = None) -> pl.DataFrame:
@@ -121,8 +121,8 @@ def _open(state: RuleState, datasets: pl.Series | None = None) -> pl.DataFrame:
     missing = state.datasets.filter(pl.col("num_missing") > 0) if datasets is None else datasets.to_frame()
     places = state.destinations.with_row_index("position").select(pl.col("position").cast(pl.Int64), "site_id")
     pairs = missing.select("dataset_id").join(places, how="cross")
-    known = pairs.join(state.present.drop("position"), on=["dataset_id", "site_id"], how="left")
-    return known.filter(pl.col("kind").is_null() | (pl.col("kind") == OWNER_CHANGE))
+    with_kind = pairs.join(state.present.drop("position"), on=["dataset_id", "site_id"], how="left")
+    return with_kind.filter(pl.col("kind").is_null() | (pl.col("kind") == OWNER_CHANGE))
 
 
 def _certain(state: RuleState) -> pl.DataFrame:
@@ -142,30 +142,30 @@ def _joined(places: pl.DataFrame, state: RuleState) -> pl.DataFrame:
 
 
 def _datasets(state: RuleState) -> pl.DataFrame:
-    rows = state.datasets.join(_joined(_open(state), state), on="dataset_id", how="left", maintain_order="left")
-    rows = rows.with_columns(
+    datasets = state.datasets.join(_joined(_open(state), state), on="dataset_id", how="left", maintain_order="left")
+    datasets = datasets.with_columns(
         pl.col("sites").fill_null([]),
         rule=pl.lit(state.rule.name),
         missing_bytes=pl.col("num_missing") * pl.col("size_bytes"),
     )
-    return rows.select(pl.col(name).cast(kind) for name, kind in DATASETS.items())
+    return datasets.select(pl.col(name).cast(kind) for name, kind in DATASETS.items())
 
 
 def _summary(state: RuleState) -> pl.DataFrame:
-    found = state.datasets
+    datasets = state.datasets
 
     def number(word: str) -> int:
-        return found.filter(pl.col("state") == word).height
+        return datasets.filter(pl.col("state") == word).height
 
-    row = {
+    figures = {
         "rule": state.rule.name,
         "num_copies": state.rule.num_copies,
         "num_destinations": state.destinations.height,
-        "num_datasets": found.height,
+        "num_datasets": datasets.height,
         "num_enough": number(ENOUGH),
         "num_en_route": number(EN_ROUTE),
         "num_missing": number(MISSING),
-        "copies_missing": int(found["num_missing"].sum()),
-        "missing_bytes": int((found["num_missing"] * found["size_bytes"]).sum()),
+        "copies_missing": int(datasets["num_missing"].sum()),
+        "missing_bytes": int((datasets["num_missing"] * datasets["size_bytes"]).sum()),
     }
-    return pl.DataFrame([row], schema=dict(RULES))
+    return pl.DataFrame([figures], schema=dict(RULES))

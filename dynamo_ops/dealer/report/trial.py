@@ -43,11 +43,13 @@ def installed_config(settings: Settings, partition: str | None) -> DealerConfig:
     installed = sorted(file.stem for file in folder.glob("*.yaml"))
     if partition in installed:
         return config_of_file(folder / f"{partition}.yaml")
-    known = f"configurations are installed for {', '.join(installed) or 'none'}"
+    choice = f"configurations are installed for {', '.join(installed) or 'none'}"
     if partition is None:
-        reason = f"name a partition, or a configuration by --config; {known}"
+        reason = f"name a partition, or a configuration by --config; {choice}"
     else:
-        reason = f"there is no dealer configuration for {partition!r}.{near(partition, installed)} {known.capitalize()}"
+        reason = (
+            f"there is no dealer configuration for {partition!r}.{near(partition, installed)} {choice.capitalize()}"
+        )
     raise SettingsError(reason, file=str(folder), key="", reason=reason)
 
 
@@ -90,14 +92,14 @@ def installation_inputs(
 ) -> ProposalInputs:
     """What the plugins work on in this installation; files given replace what it says itself."""
     inputs = read_dealer_inputs(settings, config.partition, now, seed=UNUSED, config=config.source)
-    found = steps.proposal_inputs(database, config, inputs)
+    plugin_inputs = steps.proposal_inputs(database, config, inputs)
     if partitions:
         text = read_source(partitions).text
-        found = replace(found, partitions=load_partitions(text, now=now, file=str(partitions)))
+        plugin_inputs = replace(plugin_inputs, partitions=load_partitions(text, now=now, file=str(partitions)))
     if enforcer:
         rules = load_rules(read_source(enforcer).text, now=now, file=str(enforcer))
-        found = replace(found, enforcer_rules=rules)
-    return replace(found, detox=cycle_of_file(detox, found.frames)) if detox else found
+        plugin_inputs = replace(plugin_inputs, enforcer_rules=rules)
+    return replace(plugin_inputs, detox=cycle_of_file(detox, plugin_inputs.frames)) if detox else plugin_inputs
 
 
 def decide(inputs: ProposalInputs, config: DealerConfig, *, seed: int | None, name: str) -> DealerRecord:
@@ -111,9 +113,9 @@ def write(folder: Path, inputs: ProposalInputs, config: DealerConfig, made: Deal
     """Write the checks (``checks_file``), and the plan as ``copies`` and ``rejected``, as CSV. Returns their rows."""
     written = write_checks(folder, make_plugins(config), inputs, config, seed=made.seed)
     for name, is_rejected in (("copies", False), ("rejected", True)):
-        rows = select_proposals(made, rejected=is_rejected)
-        rows.write_csv(folder / f"{name}.csv")
-        written[name] = rows.height
+        proposals = select_proposals(made, rejected=is_rejected)
+        proposals.write_csv(folder / f"{name}.csv")
+        written[name] = proposals.height
     return written
 
 

@@ -108,9 +108,9 @@ class Cycle:
         is_open = ~state.is_hidden[rows] & ~state.is_final[state.image.replica[rows]]
         verdicts = self.evaluator.evaluate(rows, state.group[rows], is_open)
         decided = verdicts.rows
-        found = self.verdict_of_line[verdicts.lines]
-        found[(found == Verdict.DELETE) & state.is_fixed[decided]] = Verdict.KEEP
-        state.set_verdicts(decided, found)
+        new_verdicts = self.verdict_of_line[verdicts.lines]
+        new_verdicts[(new_verdicts == Verdict.DELETE) & state.is_fixed[decided]] = Verdict.KEEP
+        state.set_verdicts(decided, new_verdicts)
         state.line[decided] = verdicts.lines
         state.is_partial[decided] = verdicts.is_partial
         self._note_order(verdicts.replicas, verdicts.order_keys)
@@ -252,8 +252,8 @@ class Cycle:
         low, high = np.zeros(len(replicas), dtype=np.int64), np.full(len(replicas), len(queue))
         while (is_open := low < high).any():
             middle = (low + high) // 2
-            other = queue[np.minimum(middle, len(queue) - 1)]
-            comes_first = is_open & self._comes_before(other, replicas)
+            middle_replicas = queue[np.minimum(middle, len(queue) - 1)]
+            comes_first = is_open & self._comes_before(middle_replicas, replicas)
             low = np.where(comes_first, middle + 1, low)
             high = np.where(is_open & ~comes_first, middle, high)
         return low

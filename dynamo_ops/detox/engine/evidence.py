@@ -46,19 +46,21 @@ class Evidence:
         """The image of the datasets that ``decisions`` (rows of the plan, in their order) are of."""
         ids = decisions["dataset_id"].unique(maintain_order=True)
         datasets = self.datasets.filter(pl.col("dataset_id").is_in(ids.implode())).sort("dataset")
-        rows = decisions.join(self.block_replicas, on=["dataset_id", "site_id", "block_id"], maintain_order="left")
-        rows = rows.select(
+        block_replicas = decisions.join(
+            self.block_replicas, on=["dataset_id", "site_id", "block_id"], maintain_order="left"
+        )
+        block_replicas = block_replicas.select(
             "block_id",
-            index_of(rows["dataset_id"], datasets["dataset_id"]).alias("dataset"),
-            index_of(rows["site_id"], self.sites["site_id"]).alias("site"),
-            index_of(rows["group_id"], self.groups["group_id"]).alias("group"),
+            index_of(block_replicas["dataset_id"], datasets["dataset_id"]).alias("dataset"),
+            index_of(block_replicas["site_id"], self.sites["site_id"]).alias("site"),
+            index_of(block_replicas["group_id"], self.groups["group_id"]).alias("group"),
             "size_bytes",
             "is_complete",
             pl.col("last_update_at").dt.epoch("us").alias("last_update"),
             "is_locked",
             "is_placeholder",
         ).sort("dataset", "site", "block_id")
-        return assemble(rows, datasets, self.sites, self.groups)
+        return assemble(block_replicas, datasets, self.sites, self.groups)
 
 
 NAMES = tuple(field.name for field in fields(Evidence))

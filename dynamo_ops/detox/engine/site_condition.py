@@ -45,13 +45,13 @@ class SiteConditions:
 
     def hold(self, sites: Indices, size_bytes: Indices) -> Flags:
         """For each site index and the bytes that are there."""
-        result = np.zeros(len(sites), dtype=np.bool_)
+        is_met = np.zeros(len(sites), dtype=np.bool_)
         for condition in self.conditions:
             holds = np.ones(len(sites), dtype=np.bool_)
             for predicate in condition.predicates:
                 holds &= self._holds(predicate, sites, size_bytes)
-            result |= holds
-        return result
+            is_met |= holds
+        return is_met
 
     def _holds(self, predicate: CheckedPredicate, sites: Indices, size_bytes: Indices) -> Flags:
         variable = predicate.variable
@@ -59,9 +59,9 @@ class SiteConditions:
             return self._truth[(variable.name, predicate.operator, predicate.values)][sites]
         if variable.name in ("always", "never"):
             return compare(predicate, np.full(len(sites), variable.name == "always"))
-        quota, known = self.quota[sites], self.has_quota[sites]
-        values = quota if variable.name == "site.quota" else occupancy(size_bytes, quota, known)
-        return compare(predicate, values) & known
+        quota, has_quota = self.quota[sites], self.has_quota[sites]
+        measured = quota if variable.name == "site.quota" else occupancy(size_bytes, quota, has_quota)
+        return compare(predicate, measured) & has_quota
 
 
 def _truth(sites: pl.DataFrame, predicate: CheckedPredicate, source: SourceText) -> Flags:

@@ -53,23 +53,23 @@ class State:
     hidden: Indices = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
-        rows, replicas, sites = self.image.num_rows, self.image.num_replicas, self.image.sites.height
-        self.is_left: Flags = np.ones(rows, dtype=np.bool_)
-        self.is_hidden: Flags = np.zeros(rows, dtype=np.bool_)
+        num_rows, num_replicas, num_sites = self.image.num_rows, self.image.num_replicas, self.image.sites.height
+        self.is_left: Flags = np.ones(num_rows, dtype=np.bool_)
+        self.is_hidden: Flags = np.zeros(num_rows, dtype=np.bool_)
         self.group: Small = self.image.group.copy()
-        self.verdict: npt.NDArray[np.int8] = np.zeros(rows, dtype=np.int8)
-        self.line: Small = np.zeros(rows, dtype=np.int32)
-        self.is_partial: Flags = np.zeros(rows, dtype=np.bool_)
-        self.delete_order: Small = np.zeros(rows, dtype=np.int32)
-        self.is_final: Flags = np.zeros(replicas, dtype=np.bool_)
-        self.is_live: Flags = np.ones(replicas, dtype=np.bool_)
-        self.has_dismissed: Flags = np.zeros(replicas, dtype=np.bool_)
-        self.order_keys: npt.NDArray[np.float64] = np.zeros((self.num_keys, replicas))
+        self.verdict: npt.NDArray[np.int8] = np.zeros(num_rows, dtype=np.int8)
+        self.line: Small = np.zeros(num_rows, dtype=np.int32)
+        self.is_partial: Flags = np.zeros(num_rows, dtype=np.bool_)
+        self.delete_order: Small = np.zeros(num_rows, dtype=np.int32)
+        self.is_final: Flags = np.zeros(num_replicas, dtype=np.bool_)
+        self.is_live: Flags = np.ones(num_replicas, dtype=np.bool_)
+        self.has_dismissed: Flags = np.zeros(num_replicas, dtype=np.bool_)
+        self.order_keys: npt.NDArray[np.float64] = np.zeros((self.num_keys, num_replicas))
         self.bytes_left: Indices = self.bytes_before.copy()
-        self.protected_bytes: Indices = np.zeros(sites, dtype=np.int64)
-        self.num_dismissed: Indices = np.zeros(sites, dtype=np.int64)
-        self.is_triggered: Flags = np.zeros(sites, dtype=np.bool_)
-        self.was_triggered: Flags = np.zeros(sites, dtype=np.bool_)
+        self.protected_bytes: Indices = np.zeros(num_sites, dtype=np.int64)
+        self.num_dismissed: Indices = np.zeros(num_sites, dtype=np.int64)
+        self.is_triggered: Flags = np.zeros(num_sites, dtype=np.bool_)
+        self.was_triggered: Flags = np.zeros(num_sites, dtype=np.bool_)
         self.handovers: list[tuple[Indices, Small, Small, Flags]] = []
 
     def rows_of_replicas(self, replicas: Indices) -> Indices:
@@ -172,18 +172,18 @@ class State:
     def site_states(self) -> pl.DataFrame:
         """Target sites before and after."""
         index = np.flatnonzero(self.is_target)
-        quota, known = self.quota[index], self.has_quota[index]
+        quota, has_quota = self.quota[index], self.has_quota[index]
         before, after = self.bytes_before[index], self.bytes_left[index]
         return self.image.sites[index].select(
             "site_id",
             "site",
-            pl.when(pl.Series(known)).then(pl.Series(quota)).alias("quota_bytes"),
+            pl.when(pl.Series(has_quota)).then(pl.Series(quota)).alias("quota_bytes"),
             pl.Series("is_triggered", self.was_triggered[index]),
             pl.Series("bytes_before", before),
             pl.Series("bytes_after", after),
             pl.Series("protected_bytes", self.protected_bytes[index]),
-            pl.Series("occupancy_before", occupancy(before, quota, known)).fill_nan(None),
-            pl.Series("occupancy_after", occupancy(after, quota, known)).fill_nan(None),
+            pl.Series("occupancy_before", occupancy(before, quota, has_quota)).fill_nan(None),
+            pl.Series("occupancy_after", occupancy(after, quota, has_quota)).fill_nan(None),
         )
 
 

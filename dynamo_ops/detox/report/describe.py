@@ -87,12 +87,12 @@ def deletion_order(record: PlanRecord, limit: int | None = None) -> pl.DataFrame
     ``delete_order``: from 1; one row per (deletion, line). Without ``limit`` all of them.
     """
     deleted = record.decisions.filter(pl.col("decision") == Decision.DELETE)
-    rows = (
+    deletions = (
         deleted.group_by("delete_order", "dataset", "site", "line")
         .agg(num_block_replicas=pl.len(), size_bytes=pl.col("size_bytes").sum())
         .sort("delete_order", "dataset", "site", "line")
     )
-    return (rows if limit is None else rows.head(limit)).collect()
+    return (deletions if limit is None else deletions.head(limit)).collect()
 
 
 def select_decisions(
@@ -104,20 +104,20 @@ def select_decisions(
     line: int | None = None,
 ) -> pl.LazyFrame:
     """Rows as ``decision_rows`` gives them, of these only. ``site`` and ``dataset`` may be globs."""
-    rows = record.decisions
+    decisions = record.decisions
     for column, wanted in (("site", site), ("dataset", dataset)):
         if wanted is not None:
-            rows = rows.filter(_is_like(column, wanted))
-    found = decision_rows(rows.select("dataset", "site", "block", "decision", "line", "size_bytes"))
+            decisions = decisions.filter(_is_like(column, wanted))
+    selected = decision_rows(decisions.select("dataset", "site", "block", "decision", "line", "size_bytes"))
     if decision is not None:
-        found = found.filter(pl.col("decision") == {"ignore": "ignored"}.get(decision, decision))
-    return found if line is None else found.filter(pl.col("line") == line)
+        selected = selected.filter(pl.col("decision") == {"ignore": "ignored"}.get(decision, decision))
+    return selected if line is None else selected.filter(pl.col("line") == line)
 
 
 def first_rows(rows: pl.LazyFrame, limit: int) -> FoundRows:
     """The first ``limit`` of ``select_decisions``, and what all of them add up to."""
-    found = rows.collect()
-    return FoundRows(found.head(limit), found.height, int(found["size_bytes"].sum()))
+    decisions = rows.collect()
+    return FoundRows(decisions.head(limit), decisions.height, int(decisions["size_bytes"].sum()))
 
 
 def rows_document(found: FoundRows) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def plan_document(record: PlanRecord, found: PlanOverview) -> dict[str, Any]:
 def json_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """The rows of a small frame for JSON: what is no finite number is null there."""
     return [
-        {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
+        {name: None if isinstance(cell, float) and not math.isfinite(cell) else cell for name, cell in row.items()}
         for row in frame.iter_rows(named=True)
     ]
 

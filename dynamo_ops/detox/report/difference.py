@@ -91,22 +91,22 @@ def compare(old: PlanRecord, new: PlanRecord) -> PlanDifference:
             state=None,
         )
     both = _side_by_side(old, new)
-    other = both.filter(IS_OTHER)
+    changed = both.filter(IS_OTHER)
     return PlanDifference(
         old_deleted=_amount(both.filter(pl.col("old_decision") == Decision.DELETE)),
         new_deleted=_amount(both.filter(pl.col("new_decision") == Decision.DELETE)),
-        newly_deleted=_amount(other.filter(NEWLY_DELETED)),
-        newly_kept=_amount(other.filter(NEWLY_KEPT)),
+        newly_deleted=_amount(changed.filter(NEWLY_DELETED)),
+        newly_kept=_amount(changed.filter(NEWLY_KEPT)),
         num_only_old=both.filter(pl.col("new_decision") == OUTSIDE).height,
         num_only_new=both.filter(pl.col("old_decision") == OUTSIDE).height,
         num_other_line=both.filter(~IS_OTHER & _is_other_text(old, new)).height,
         is_same_moment=old.now == new.now,
-        rows=_rows(both, other),
-        sites=_sites(both, other, old, new),
+        rows=_rows(both, changed),
+        sites=_sites(both, changed, old, new),
         lines=_lines(both, old, new),
-        datasets=_datasets(both, other, is_same_moment=old.now == new.now),
+        datasets=_datasets(both, changed, is_same_moment=old.now == new.now),
         last_copies=_last_copies(old, new),
-        handovers=_handovers(other),
+        handovers=_handovers(changed),
     )
 
 
@@ -190,25 +190,25 @@ def _is_other_text(old: PlanRecord, new: PlanRecord) -> pl.Expr:
     return sides[0].ne_missing(sides[1])
 
 
-def _amount(rows: pl.DataFrame) -> Amount:
-    return Amount(rows.select("dataset", "site").n_unique(), rows.height, int(rows["size_bytes"].sum()))
+def _amount(decisions: pl.DataFrame) -> Amount:
+    return Amount(decisions.select("dataset", "site").n_unique(), decisions.height, int(decisions["size_bytes"].sum()))
 
 
-def _rows(both: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+def _rows(both: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
     """Only dataset replicas with a difference are looked at; rows of theirs without one are left out after all."""
-    touched = both.lazy().join(other.lazy().select("dataset", "site").unique(), on=["dataset", "site"], how="semi")
+    touched = both.lazy().join(changed.lazy().select("dataset", "site").unique(), on=["dataset", "site"], how="semi")
     verdict = [*VERDICT, "old_owner", "new_owner"]
     return collapsed(touched, verdict).filter(IS_OTHER).drop("old_owner", "new_owner").collect()
 
 
-def _sites(both: pl.DataFrame, other: pl.DataFrame, old: PlanRecord, new: PlanRecord) -> pl.DataFrame:
+def _sites(both: pl.DataFrame, changed: pl.DataFrame, old: PlanRecord, new: PlanRecord) -> pl.DataFrame:
     size, dataset = pl.col("size_bytes"), pl.col("dataset")
     deleted = both.group_by("site").agg(
         old_deleted_bytes=size.filter(pl.col("old_decision") == Decision.DELETE).sum(),
         new_deleted_bytes=size.filter(pl.col("new_decision") == Decision.DELETE).sum(),
     )
     differing = (
-        other.filter(NEWLY_DELETED | NEWLY_KEPT | OTHER_OWNER)
+        changed.filter(NEWLY_DELETED | NEWLY_KEPT | OTHER_OWNER)
         .group_by("site")
         .agg(
             newly_deleted_replicas=dataset.filter(NEWLY_DELETED).n_unique(),
@@ -244,7 +244,7 @@ def _sites(both: pl.DataFrame, other: pl.DataFrame, old: PlanRecord, new: PlanRe
 
 
 def _lines(both: pl.DataFrame, old: PlanRecord, new: PlanRecord) -> pl.DataFrame:
-    found = (
+    changes = (
         both.lazy()
         .filter(IS_OTHER | _is_other_text(old, new))
         .group_by(*VERDICT, "dataset", "site")
@@ -259,9 +259,9 @@ def _lines(both: pl.DataFrame, old: PlanRecord, new: PlanRecord) -> pl.DataFrame
     )
     for side, record in (("old", old), ("new", new)):
         texts = record.policy_lines.select(pl.col("line").alias(f"{side}_line"), pl.col("text").alias(f"{side}_text"))
-        found = found.join(texts, on=f"{side}_line", how="left")
+        changes = changes.join(texts, on=f"{side}_line", how="left")
     touches_deletion = (pl.col("old_decision") == Decision.DELETE) != (pl.col("new_decision") == Decision.DELETE)
-    return found.sort(
+    return changes.sort(
         ~touches_deletion,
         pl.col("old_decision") == pl.col("new_decision"),
         sorted_decisions("new_decision"),
@@ -280,10 +280,10 @@ def _lines(both: pl.DataFrame, old: PlanRecord, new: PlanRecord) -> pl.DataFrame
     )
 
 
-def _datasets(both: pl.DataFrame, other: pl.DataFrame, *, is_same_moment: bool) -> pl.DataFrame:
+def _datasets(both: pl.DataFrame, changed: pl.DataFrame, *, is_same_moment: bool) -> pl.DataFrame:
     size, site = pl.col("size_bytes"), pl.col("site")
-    found = (
-        other.filter(NEWLY_DELETED | NEWLY_KEPT)
+    changed_datasets = (
+        changed.filter(NEWLY_DELETED | NEWLY_KEPT)
         .group_by("dataset")
         .agg(
             newly_deleted_replicas=site.filter(NEWLY_DELETED).n_unique(),
@@ -298,14 +298,16 @@ def _datasets(both: pl.DataFrame, other: pl.DataFrame, *, is_same_moment: bool) 
     copies = (
         both.lazy()
         .filter(~pl.col("is_placeholder"))
-        .join(found.lazy().select("dataset"), on="dataset", how="semi")
+        .join(changed_datasets.lazy().select("dataset"), on="dataset", how="semi")
         .group_by("dataset", "site")
         .agg(**stays)
         .group_by("dataset")
         .agg(old_copies=pl.col("old").sum().cast(pl.Int64), new_copies=pl.col("new").sum().cast(pl.Int64))
         .collect()
     )
-    return found.join(copies, on="dataset", how="left").sort("freed_bytes", "dataset", descending=[True, False])
+    return changed_datasets.join(copies, on="dataset", how="left").sort(
+        "freed_bytes", "dataset", descending=[True, False]
+    )
 
 
 def _last_copies(old: PlanRecord, new: PlanRecord) -> pl.DataFrame:
@@ -327,9 +329,9 @@ def _last_copies(old: PlanRecord, new: PlanRecord) -> pl.DataFrame:
     )
 
 
-def _handovers(other: pl.DataFrame) -> pl.DataFrame:
+def _handovers(changed: pl.DataFrame) -> pl.DataFrame:
     return (
-        other.filter(OTHER_OWNER)
+        changed.filter(OTHER_OWNER)
         .group_by("dataset", "site", "old_owner", "new_owner")
         .agg(num_block_replicas=pl.len(), size_bytes=pl.col("size_bytes").sum())
         .sort("dataset", "site", "old_owner", "new_owner")

@@ -91,13 +91,13 @@ def explain(
     """
     mine = decisions.filter((pl.col("dataset") == dataset) & (pl.col("site") == site))
     if mine.is_empty():
-        known = decisions.filter(pl.col("dataset") == dataset)["site"].unique().sort().to_list()
-        there = f"it is at {', '.join(known)}" if known else "the dataset is at none of its target sites"
+        site_names = decisions.filter(pl.col("dataset") == dataset)["site"].unique().sort().to_list()
+        there = f"it is at {', '.join(site_names)}" if site_names else "the dataset is at none of its target sites"
         raise PlanError(f"{dataset} at {site} is not in the plan's image: {there}", dataset=dataset, site=site)
     scene = _Scene(decisions, evidence, policy, rules)
     order, is_found = scene.moment_of(site)
-    view, rows = scene.view_at(order, site)
-    trials = scene.trials(view, rows)
+    view, place = scene.view_at(order, site)
+    trials = scene.trials(view, place)
     state = site_states.filter(pl.col("site") == site)
     return Explanation(
         dataset=dataset,
@@ -152,9 +152,9 @@ class _Scene:
         self.image: Image = evidence.image(decisions)
         self.evaluator = Evaluator(self.image, lines=policy.lines, order=policy.order, rules=rules)
         keys = pl.DataFrame({"block_id": self.image.block_id, "site": self.image.sites["site"][self.image.site]})
-        self.told = keys.join(decisions, on=["block_id", "site"], how="left", maintain_order="left")
-        self.names = self.told["block"]
-        self.deleted_at = self.told["delete_order"].fill_null(np.iinfo(np.int32).max).to_numpy()
+        self.recorded = keys.join(decisions, on=["block_id", "site"], how="left", maintain_order="left")
+        self.names = self.recorded["block"]
+        self.deleted_at = self.recorded["delete_order"].fill_null(np.iinfo(np.int32).max).to_numpy()
         self.end = int(np.iinfo(np.int32).max)
         moved = evidence.handovers.select("block_id", "site_id", "delete_order", "group_id", "leaves_image")
         self.moved = moved.sort("delete_order")
@@ -167,9 +167,9 @@ class _Scene:
         groups = {id_: number for number, id_ in enumerate(self.image.groups["group_id"])}
         for block, site, moment, owner, leaves in self.moved.iter_rows():
             if moment < order:
-                row = (self.image.block_id == block) & (site_ids == site)
-                group[row] = groups[owner]
-                left &= ~(row & leaves)
+                is_moved = (self.image.block_id == block) & (site_ids == site)
+                group[is_moved] = groups[owner]
+                left &= ~(is_moved & leaves)
         rows = np.flatnonzero(left)
         return rows, group[rows]
 
@@ -192,7 +192,7 @@ class _Scene:
         A replica that is deleted: before its own deletion. Another: the latest moment that gives what was recorded (one
         that is protected is not looked at again).
         """
-        mine = self.told["site"].to_numpy() == site
+        mine = self.recorded["site"].to_numpy() == site
         own = self.deleted_at[mine & (self.deleted_at < self.end)]
         if len(own):
             return int(own.min()), True
@@ -200,8 +200,8 @@ class _Scene:
         for order in moments:
             view, place = self.view_at(order, site)
             rows = view.rows
-            found = self.evaluator.evaluate(*self._whole(view), self._open(view, place))
-            if np.array_equal(found.lines, self.told["line"].to_numpy()[rows]):
+            verdicts = self.evaluator.evaluate(*self._whole(view), self._open(view, place))
+            if np.array_equal(verdicts.lines, self.recorded["line"].to_numpy()[rows]):
                 return order, True
         return self.end, False
 
@@ -215,19 +215,19 @@ class _Scene:
 
     def trials(self, view: View, place: Indices) -> tuple[LineTrial, ...]:
         """Line after line on what is left, until every block is decided."""
-        found = []
+        trials = []
         for line in self.policy.lines:
             trial, taken = self._trial(view, line)
-            found.append(trial)
+            trials.append(trial)
             if taken.all():
-                return tuple(found)
+                return tuple(trials)
             if taken.any():
                 place = place[~taken]
                 view = self._part(view.whole, place)
         names = tuple(self.names[int(row)] for row in view.rows)
         default = self.policy.default
-        found.append(LineTrial(0, default.source_line, default.text, default.verb, (), True, True, names))
-        return tuple(found)
+        trials.append(LineTrial(0, default.source_line, default.text, default.verb, (), True, True, names))
+        return tuple(trials)
 
     def _trial(self, view: View, line: CheckedLine) -> tuple[LineTrial, Flags]:
         condition = line.condition
@@ -300,19 +300,19 @@ def _moment_text(order: int, is_found: bool, decisions: pl.DataFrame) -> str:
 def _reasons(mine: pl.DataFrame, state: pl.DataFrame, policy: CheckedPolicy, order: str) -> list[str]:
     """One sentence for each (decision, line, deletion) of the replica."""
     lines = {line.number: line for line in (policy.default, *policy.lines)}
-    found = []
+    sentences = []
     for decision, number, delete_order, count in (
         mine.group_by("decision", "line", "delete_order", maintain_order=True).len().iter_rows()
     ):
         line = lines[number]
-        what = "the replica" if count == mine.height else f"{count} of its {mine.height} block replicas"
-        said = (
+        subject = "the replica" if count == mine.height else f"{count} of its {mine.height} block replicas"
+        line_text = (
             f"line {number} ({line.text!r}, line {line.source_line} of the text)"
             if number
             else f"the default ({line.text})"
         )
-        found.append(f"{what}: {_because(decision, line, said, state, policy, order, delete_order)}")
-    return found
+        sentences.append(f"{subject}: {_because(decision, line, line_text, state, policy, order, delete_order)}")
+    return sentences
 
 
 def _because(

@@ -55,8 +55,8 @@ def newest_with(database: Database, dataset: str, site: str, partition: str | No
         ids = [int(number) for number in newest]
     for plan_id in ids:
         plan = read_record(database, load_story(database, plan_id, PlanKind.DETOX))
-        rows = plan.decisions.filter((pl.col("dataset") == dataset) & (pl.col("site") == site))
-        if rows.head(1).collect().height:
+        decisions = plan.decisions.filter((pl.col("dataset") == dataset) & (pl.col("site") == site))
+        if decisions.head(1).collect().height:
             return plan
     of = f" of {partition}" if partition else ""
     raise PlanError(

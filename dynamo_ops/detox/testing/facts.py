@@ -34,10 +34,10 @@ def _size(given: object) -> object:
     """Bytes of "10 TB" (10^12 bytes each) or of a whole number."""
     if isinstance(given, int) and not isinstance(given, bool):
         return given
-    found = SIZE.fullmatch(str(given))
-    if not found:
+    size_match = SIZE.fullmatch(str(given))
+    if not size_match:
         raise ValueError("expected a size like '10 TB'")
-    return round(float(found[1]) * UNITS[found[2]])
+    return round(float(size_match[1]) * UNITS[size_match[2]])
 
 
 def _quota(given: object) -> object:
@@ -60,13 +60,13 @@ def _age(given: object) -> object:
     return given
 
 
-def _moment(given: object) -> object:
+def _moment(moment: object) -> object:
     """A moment in UTC."""
-    if isinstance(given, str):
-        given = datetime.fromisoformat(given)
-    if isinstance(given, datetime):
-        return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
-    return datetime(given.year, given.month, given.day, tzinfo=UTC) if isinstance(given, date) else given
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    if isinstance(moment, datetime):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return datetime(moment.year, moment.month, moment.day, tzinfo=UTC) if isinstance(moment, date) else moment
 
 
 def _owner(given: object) -> object:
@@ -148,8 +148,8 @@ class DatasetFacts(Strict):
     def _short(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        named = {key: value for key, value in given.items() if key in known_attributes()}
-        rest = {key: value for key, value in given.items() if key not in named}
+        named = {key: fact for key, fact in given.items() if key in known_attributes()}
+        rest = {key: fact for key, fact in given.items() if key not in named}
         if isinstance(rest.get("replicas"), list):
             rest["replicas"] = {site: {} for site in rest["replicas"]}
         return {**rest, "attributes": {**rest.get("attributes", {}), **named}} if named else rest
@@ -178,11 +178,11 @@ class Expectation(Strict):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, given: Any) -> Any:
-        found = EXPECTED.fullmatch(given) if isinstance(given, str) else None
+        decided = EXPECTED.fullmatch(given) if isinstance(given, str) else None
         nowhere = NOWHERE.fullmatch(given) if isinstance(given, str) else None
-        if not found and not nowhere:
+        if not decided and not nowhere:
             raise ValueError("expected text like 'protect of /A/B/C at T2_X by Protect blockreplica.is_locked'")
-        return found.groupdict() if found else {"decision": "outside", **(nowhere.groupdict() if nowhere else {})}
+        return decided.groupdict() if decided else {"decision": "outside", **(nowhere.groupdict() if nowhere else {})}
 
 
 class Example(Strict):
@@ -229,8 +229,8 @@ def read_examples(file: Path) -> Examples:
 
 def known_attributes() -> dict[str, str]:
     """Attribute of datasets → the variable that asks for it first, by name of the variables."""
-    found: dict[str, str] = {}
+    variable_of: dict[str, str] = {}
     for name, variable in sorted(known_variables().items()):
         for attribute in variable.attributes:
-            found.setdefault(attribute, name)
-    return found
+            variable_of.setdefault(attribute, name)
+    return variable_of

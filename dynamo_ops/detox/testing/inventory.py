@@ -54,8 +54,10 @@ class _Builder:
             self.dataset(number, name, facts)
         for site, quota in quotas.items():
             if quota is not None:
-                given = (quota, *[0] * (len(leaves) - 1))
-                self.rows["quotas"] += [(self.site_ids[site], *pair) for pair in zip(leaves, given, strict=True)]
+                quota_of_leaf = (quota, *[0] * (len(leaves) - 1))
+                self.rows["quotas"] += [
+                    (self.site_ids[site], *pair) for pair in zip(leaves, quota_of_leaf, strict=True)
+                ]
         sites = [(n, name, self.sites[name].storage_type, self.sites[name].status) for name, n in self.site_ids.items()]
         groups = [(n, name, self.examples.groups[name]) for name, n in self.group_ids.items()]
         produced = [(name, self.now) for name in sorted(known_attributes())]
@@ -76,12 +78,12 @@ class _Builder:
         for block, size in facts.block_sizes.items():
             ids[block] = len(self.rows["blocks"])
             self.rows["blocks"].append((ids[block], number, block, size, 1, updated))
-        for attribute, value in facts.attributes.items():
+        for attribute, attribute_value in facts.attributes.items():
             if attribute not in known_attributes():
                 raise self.wrong(
                     f"{key}.attributes", f"unknown attribute {attribute!r}.{near(attribute, known_attributes())}"
                 )
-            self.rows["attribute_values"].append((number, attribute, self.number(value)))
+            self.rows["attribute_values"].append((number, attribute, self.number(attribute_value)))
         for site, replica in facts.replicas.items():
             self.replica(f"{key}.replicas.{site}", (number, name), site, replica, facts, ids)
 
@@ -106,13 +108,22 @@ class _Builder:
         self.rows["dataset_replicas"].append((number, site_id, facts.growing, None))
         for block, size in of.block_sizes.items():
             if facts.has(block):
-                known = facts.facts_of(block)
-                on_disk = round(size * INCOMPLETE_SHARE) if known["incomplete"] else size
-                owner = self.owner(key, known.get("owner", self.examples.owner))
-                updated = resolve_time(f"{known['age']} ago", self.now)
-                row = (ids[block], number, site_id, owner, on_disk, not known["incomplete"], False, updated)
-                self.rows["block_replicas"].append(row)
-                if known["locked"]:
+                block_facts = facts.facts_of(block)
+                on_disk = round(size * INCOMPLETE_SHARE) if block_facts["incomplete"] else size
+                owner = self.owner(key, block_facts.get("owner", self.examples.owner))
+                updated = resolve_time(f"{block_facts['age']} ago", self.now)
+                block_replica = (
+                    ids[block],
+                    number,
+                    site_id,
+                    owner,
+                    on_disk,
+                    not block_facts["incomplete"],
+                    False,
+                    updated,
+                )
+                self.rows["block_replicas"].append(block_replica)
+                if block_facts["locked"]:
                     self.rows["locks"].append((f"{dataset[1]}#{block}", site, ""))
 
     def owner(self, key: str, name: str | None) -> int | None:

@@ -65,8 +65,8 @@ def _outcome(test: PolicyTest, example: Example) -> Outcome:
     policy = load_policy(test.policy.text, now=now, file=test.policy.file)
     partitions = load_partitions(test.partitions.text, now=now, file=test.partitions.file)
     plan = _plan(test, example, policy, partitions)
-    expected = [(each, _line(test, example, each, policy)) for each in example.expect]
-    failures = (_failure(each, line, plan, policy) for each, line in expected)
+    expected = [(expectation, _line(test, example, expectation, policy)) for expectation in example.expect]
+    failures = (_failure(expectation, line, plan, policy) for expectation, line in expected)
     numbers = frozenset(line for _, line in expected if line is not None)
     return Outcome(example.name, tuple(text for text in failures if text), numbers)
 
@@ -103,13 +103,13 @@ def _line(test: PolicyTest, example: Example, expected: Expectation, policy: Che
         return None
     wanted = " ".join(expected.line.split())
     texts = {line.number: " ".join(line.text.split()) for line in (policy.default, *policy.lines)}
-    found = [number for number, text in texts.items() if text == wanted]
-    found = found or [number for number, text in texts.items() if text.startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
+    numbers = [number for number, text in texts.items() if text == wanted]
+    numbers = numbers or [number for number, text in texts.items() if text.startswith(wanted)]
+    if len(numbers) == 1:
+        return numbers[0]
     reason = (
-        f"{len(found)} lines of {policy.source.file} begin with {wanted!r}"
-        if found
+        f"{len(numbers)} lines of {policy.source.file} begin with {wanted!r}"
+        if numbers
         else f"no line of {policy.source.file} begins with {wanted!r}"
     )
     raise SettingsError(
@@ -120,16 +120,16 @@ def _line(test: PolicyTest, example: Example, expected: Expectation, policy: Che
 def _failure(expected: Expectation, line: int | None, plan: DeletionPlan, policy: CheckedPolicy) -> str | None:
     """Why an expectation does not hold: what was expected, and what was found. None if it does."""
     named = {"dataset": expected.dataset, "block": expected.block, "site": expected.site}
-    meant = pl.all_horizontal(pl.lit(True), *(pl.col(name) == value for name, value in named.items() if value))
-    rows = plan.decisions.filter(meant)
-    found = sorted(rows.select("decision", "line").unique().iter_rows())
+    meant = pl.all_horizontal(pl.lit(True), *(pl.col(column) == name for column, name in named.items() if name))
+    decisions = plan.decisions.filter(meant)
+    decided = sorted(decisions.select("decision", "line").unique().iter_rows())
     wanted = [] if expected.decision == "outside" else [(expected.decision, line)]
-    if found == wanted:
+    if decided == wanted:
         return None
-    lines = {each.number: each for each in (policy.default, *policy.lines)}
-    told = [f"{decision} by line {lines[number].source_line} ({lines[number].text})" for decision, number in found]
+    lines = {policy_line.number: policy_line for policy_line in (policy.default, *policy.lines)}
+    texts = [f"{decision} by line {lines[number].source_line} ({lines[number].text})" for decision, number in decided]
     where = " ".join(text for text in (expected.dataset, expected.block, expected.site) if text) or "all"
-    return f"{where}: expected {_told(expected)}, found {' and '.join(told) or 'nothing that the policy decides on'}"
+    return f"{where}: expected {_told(expected)}, found {' and '.join(texts) or 'nothing that the policy decides on'}"
 
 
 def _told(expected: Expectation) -> str:

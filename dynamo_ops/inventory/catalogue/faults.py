@@ -48,19 +48,19 @@ class Faults:
 
         Rows beyond those that are shown stay in the database.
         """
-        rows = connection.execute(
+        faulty = connection.execute(
             text(f"SELECT q.*, count(*) OVER () AS number_of_rows FROM ({sql}) AS q LIMIT {MAX_FAULTS}"), params
         ).all()
-        for row in rows:
-            self.add(row.path, row.message + (hint(connection, row.name) if hint and not self.is_full else ""))
-        self.number += rows[0].number_of_rows - len(rows) if rows else 0
+        for fault in faulty:
+            self.add(fault.path, fault.message + (hint(connection, fault.name) if hint and not self.is_full else ""))
+        self.number += faulty[0].number_of_rows - len(faulty) if faulty else 0
 
     def refuse(self, what: str) -> None:
         """Raise InventoryError with all of them, if there are any. ``what``: injection, invalidation."""
         if not self:
             return
-        more = self.number - len(self.shown)
-        lines = [*self.shown, f"… and {more:,} more"] if more else self.shown
+        num_hidden = self.number - len(self.shown)
+        lines = [*self.shown, f"… and {num_hidden:,} more"] if num_hidden else self.shown
         raise InventoryError(
             f"{what} refused, nothing was written:\n" + "\n".join(lines), faults=lines, num_faults=self.number
         )
@@ -83,8 +83,8 @@ def near_block(connection: Connection, name: str) -> str:
     """``near_of`` among the blocks of the dataset in ``name``, which is ``dataset#block``."""
     sql = """SELECT d.name || '#' || b.name FROM datasets AS d JOIN blocks AS b ON b.dataset_id = d.id
              WHERE d.name = :dataset ORDER BY b.name LIMIT :most"""
-    values = {"dataset": name.partition("#")[0], "most": MAX_CANDIDATES}
-    return near_of(name, connection.execute(text(sql), values).scalars())
+    parameters = {"dataset": name.partition("#")[0], "most": MAX_CANDIDATES}
+    return near_of(name, connection.execute(text(sql), parameters).scalars())
 
 
 def near_site(connection: Connection, name: str) -> str:

@@ -140,7 +140,7 @@ def _like(glob: str) -> str:
 def _parsed(document: object) -> pl.DataFrame:
     """The names of the document (columns ``NAMED``; ``dataset`` and ``block`` of a block). Raises InventoryError."""
     faults = Faults()
-    rows: list[tuple[str, int, str]] = []
+    listed: list[tuple[str, int, str]] = []
     if not isinstance(document, dict):
         faults.add("", f"must be an object with {', '.join(KINDS)}, got {document!r:.60}")
         document = {}
@@ -152,9 +152,9 @@ def _parsed(document: object) -> pl.DataFrame:
         else:
             wrong = ((n, name) for n, name in enumerate(names) if not isinstance(name, str) or not name)
             faults.add_all((f"{key}[{n}]", f"must be a name, got {name!r:.60}") for n, name in wrong)
-            rows += [(KINDS[key], n, name) for n, name in enumerate(names) if isinstance(name, str)]
+            listed += [(KINDS[key], n, name) for n, name in enumerate(names) if isinstance(name, str)]
     parts = pl.col("name").str.splitn("#", 2).struct
-    named = pl.DataFrame(rows, schema={"kind": pl.String, "place": pl.Int64, "name": pl.String}, orient="row")
+    named = pl.DataFrame(listed, schema={"kind": pl.String, "place": pl.Int64, "name": pl.String}, orient="row")
     named = named.with_columns(dataset=parts.field("field_0"), block=parts.field("field_1"))
     odd = named.filter(
         (pl.col("kind") == CatalogueKind.BLOCK) & pl.col("block").fill_null("").eq("") & (pl.col("name") != "")
@@ -177,8 +177,8 @@ def _find(connection: Connection, named: pl.DataFrame, faults: Faults) -> int:
         faults.query(connection, _UNKNOWN, hint, kind=kind)
     for statement in _DOOM:
         connection.execute(text(statement))
-    known: int = connection.execute(text("SELECT count(*) FROM named WHERE id IS NULL AND is_known")).scalar_one()
-    return known
+    num_known: int = connection.execute(text("SELECT count(*) FROM named WHERE id IS NULL AND is_known")).scalar_one()
+    return num_known
 
 
 def _check_locks(connection: Connection, faults: Faults) -> None:
@@ -192,7 +192,7 @@ def _check_locks(connection: Connection, faults: Faults) -> None:
     hit = names.filter(pl.Series([any_lock.match(name) is not None for name in names["name"]], dtype=pl.Boolean))
     first = hit.unique(["kind", "place"], keep="first", maintain_order=True).sort("kind", "place")
     for number, (kind, place, name) in enumerate(first.iter_rows()):
-        lock = next(each for each, regex in covers if regex.match(name)) if number < MAX_FAULTS else locks[0]
+        lock = next(covering for covering, regex in covers if regex.match(name)) if number < MAX_FAULTS else locks[0]
         faults.add(
             f"{kind}s[{place}]",
             f"{name.removesuffix('#')!r} is locked: lock {lock.id} of {lock.item!r} by {lock.created_by}:"

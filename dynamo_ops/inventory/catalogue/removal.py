@@ -27,14 +27,14 @@ def remove_doomed(connection: Connection, *, by: str, because: str) -> None:
     An incomplete replica is complete when what it lacked is gone. ``by`` and ``because``: noted in requests that asked
     for what goes.
     """
-    values = {"by": by, "because": because}
+    parameters = {"by": by, "because": because}
     _run(connection, *_LEFT_BEHIND, *_WISHES)
     replica_removal.remove_doomed(connection)
     _run(connection, *_REMOVE, *_COUNT_AGAIN)
     replica_removal.settle_shrunk(connection)
     hold(connection, Lock.REQUESTS)
     for statement in _REQUESTS:
-        connection.execute(text(statement), values)
+        connection.execute(text(statement), parameters)
     _run(connection, "DROP TABLE shrunk_blocks")
 
 

@@ -107,7 +107,7 @@ def _access_figures(run: str) -> str:
 
 
 def _access_checks(run: str, day: date, max_accesses: int) -> list[SqlCheck]:
-    rows = f"""SELECT dataset, lfn, coalesce(dataset, lfn) AS name, site, day, num_accesses
+    accesses_query = f"""SELECT dataset, lfn, coalesce(dataset, lfn) AS name, site, day, num_accesses
                FROM staged_accesses WHERE {run}"""
     shown = "name, site, day, num_accesses"
     both = "(coalesce(dataset, '') = '') = (coalesce(lfn, '') = '')"
@@ -116,49 +116,53 @@ def _access_checks(run: str, day: date, max_accesses: int) -> list[SqlCheck]:
             "access_fields",
             "site, day or number is missing, or not exactly one of dataset and lfn is given,",
             "record",
-            rows,
+            accesses_query,
             f"{both} OR {empty('site')} OR {null('day', 'num_accesses')}",
             "dataset, lfn, site, day, num_accesses",
         ),
-        SqlCheck("access_count", "num_accesses is not above zero", "record", rows, "num_accesses <= 0", shown),
+        SqlCheck(
+            "access_count", "num_accesses is not above zero", "record", accesses_query, "num_accesses <= 0", shown
+        ),
         SqlCheck(
             "access_absurd",
             f"num_accesses is above {max_accesses:,}",
             "record",
-            rows,
+            accesses_query,
             f"num_accesses > {max_accesses}",
             shown,
         ),
-        SqlCheck("access_day", "the day is another one", "record", rows, f"day <> DATE '{day}'", shown),
+        SqlCheck("access_day", "the day is another one", "record", accesses_query, f"day <> DATE '{day}'", shown),
     ]
 
 
 def _demand_checks(run: str, day: date, max_jobs: int) -> list[SqlCheck]:
-    rows = f"SELECT dataset, day, num_jobs FROM staged_demand WHERE {run}"
+    demand_query = f"SELECT dataset, day, num_jobs FROM staged_demand WHERE {run}"
     shown = "dataset, day, num_jobs"
     return [
         SqlCheck(
             "demand_fields",
             "a field is missing",
             "record",
-            rows,
+            demand_query,
             f"{empty('dataset')} OR {null('day', 'num_jobs')}",
             shown,
         ),
-        SqlCheck("demand_count", "num_jobs is not above zero", "record", rows, "num_jobs <= 0", shown),
-        SqlCheck("demand_absurd", f"num_jobs is above {max_jobs:,}", "record", rows, f"num_jobs > {max_jobs}", shown),
-        SqlCheck("demand_day", "the day is another one", "record", rows, f"day <> DATE '{day}'", shown),
+        SqlCheck("demand_count", "num_jobs is not above zero", "record", demand_query, "num_jobs <= 0", shown),
+        SqlCheck(
+            "demand_absurd", f"num_jobs is above {max_jobs:,}", "record", demand_query, f"num_jobs > {max_jobs}", shown
+        ),
+        SqlCheck("demand_day", "the day is another one", "record", demand_query, f"day <> DATE '{day}'", shown),
     ]
 
 
 def _day_checks(kind: str, day: date, history: Before, thresholds: DayThresholds) -> list[SqlCheck]:
     """The day as a whole. Where too few days before are known, or these are too small, the note says so."""
     typical = history.typical or 0
-    rows = f"""SELECT coalesce(sum(number), 0) AS told, {typical} AS typical, {history.num_days} AS num_days_before
+    day_query = f"""SELECT coalesce(sum(number), 0) AS told, {typical} AS typical, {history.num_days} AS num_days_before
                FROM of_datasets"""
     note = _not_compared(history, thresholds)
     compared = "false" if note else "true"
-    what = "accesses" if kind == PullKind.ACCESSES else "jobs"
+    noun = "accesses" if kind == PullKind.ACCESSES else "jobs"
     return [
         SqlCheck(
             "day_future",
@@ -170,26 +174,26 @@ def _day_checks(kind: str, day: date, history: Before, thresholds: DayThresholds
         ),
         SqlCheck(
             "day_empty",
-            f"no {what} at all, though there were some in the {thresholds.days_before} days before,",
+            f"no {noun} at all, though there were some in the {thresholds.days_before} days before,",
             "day",
-            rows,
+            day_query,
             "told = 0 AND typical > 0",
             "told, typical, num_days_before",
         ),
         SqlCheck(
             f"{kind}_dropped",
-            f"fewer {what} than {thresholds.min_fraction:.0%} of the median of the days before",
+            f"fewer {noun} than {thresholds.min_fraction:.0%} of the median of the days before",
             "day",
-            rows,
+            day_query,
             f"{compared} AND told < {thresholds.min_fraction} * typical",
             "told, typical, num_days_before",
             note=note,
         ),
         SqlCheck(
             f"{kind}_surged",
-            f"more {what} than {thresholds.max_factor:g} times the median of the days before",
+            f"more {noun} than {thresholds.max_factor:g} times the median of the days before",
             "day",
-            rows,
+            day_query,
             f"{compared} AND told > {thresholds.max_factor} * typical",
             "told, typical, num_days_before",
             note=note,
@@ -200,15 +204,15 @@ def _day_checks(kind: str, day: date, history: Before, thresholds: DayThresholds
 def _shrunken_check(kind: str, source: str, day: date, max_lost: float) -> SqlCheck:
     """A day that is pulled again against the most that was ever told of it: a source that forgets, little by little,
     must not make us forget."""
-    what = "accesses" if kind == PullKind.ACCESSES else "jobs"
-    rows = f"""
+    noun = "accesses" if kind == PullKind.ACCESSES else "jobs"
+    day_query = f"""
         SELECT (SELECT coalesce(sum(number), 0) FROM of_datasets) AS told, most_told FROM aggregated_days
         WHERE day = DATE '{day}' AND source = {literal(source)} AND kind = '{kind}'"""
     return SqlCheck(
         "day_shrunken",
-        f"pulled again, and more than {max_lost:.0%} of its {what} are gone,",
+        f"pulled again, and more than {max_lost:.0%} of its {noun} are gone,",
         "day",
-        rows,
+        day_query,
         f"told < {1 - max_lost} * most_told",
         "told, most_told",
     )
@@ -230,15 +234,15 @@ def _not_compared(history: Before, thresholds: DayThresholds) -> str:
 
 def _unknown_check(kind: str, max_unknown: float) -> SqlCheck:
     """What is told by file is left out: to look up millions of files twice is not worth it."""
-    what = "accesses" if kind == PullKind.ACCESSES else "jobs"
-    rows = """SELECT o.dataset, o.number, d.id IS NULL AS is_unknown, sum(o.number) OVER () AS all_told,
+    noun = "accesses" if kind == PullKind.ACCESSES else "jobs"
+    datasets_query = """SELECT o.dataset, o.number, d.id IS NULL AS is_unknown, sum(o.number) OVER () AS all_told,
                      sum(CASE WHEN d.id IS NULL THEN o.number ELSE 0 END) OVER () AS all_unknown
               FROM of_datasets AS o LEFT JOIN datasets AS d ON d.name = o.dataset WHERE o.dataset IS NOT NULL"""
     return SqlCheck(
         f"{kind}_unknown",
-        f"more than {max_unknown:.0%} of the {what} are of datasets that the inventory does not know,",
+        f"more than {max_unknown:.0%} of the {noun} are of datasets that the inventory does not know,",
         "dataset",
-        rows,
+        datasets_query,
         f"is_unknown AND all_unknown > {max_unknown} * all_told",
-        f"dataset, number AS num_{what}",
+        f"dataset, number AS num_{noun}",
     )

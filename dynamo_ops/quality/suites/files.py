@@ -13,23 +13,23 @@ def file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
 
 
 def _file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
-    rows = f"SELECT dataset, block, lfn, size_bytes, adler32, is_valid FROM staged_files WHERE {run}"
+    files_query = f"SELECT dataset, block, lfn, size_bytes, adler32, is_valid FROM staged_files WHERE {run}"
     sized = "dataset, block, lfn, size_bytes"
     return [
         SqlCheck(
             "file_fields",
             "a field is missing",
             "file",
-            rows,
+            files_query,
             f"{empty('dataset', 'block', 'lfn')} OR {null('size_bytes', 'is_valid')}",
             "dataset, block, lfn, size_bytes, is_valid",
         ),
-        SqlCheck("file_size", "size_bytes is negative", "file", rows, "size_bytes < 0", sized),
+        SqlCheck("file_size", "size_bytes is negative", "file", files_query, "size_bytes < 0", sized),
         SqlCheck(
             "file_absurd",
             f"size_bytes is above {thresholds.max_file_size_bytes:,}",
             "file",
-            rows,
+            files_query,
             f"size_bytes > {thresholds.max_file_size_bytes}",
             sized,
         ),
@@ -37,7 +37,7 @@ def _file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
             "file_lfn",
             "the LFN is not a clean absolute path",
             "file",
-            rows,
+            files_query,
             r"lfn !~ '^/' OR lfn ~ '(^|/)[.]{1,2}(/|$)|//|/$|[\x01-\x1f\x7f]'",
             "dataset, block, lfn",
         ),
@@ -45,29 +45,29 @@ def _file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
             "file_lfn_length",
             f"the LFN is longer than {thresholds.max_lfn_bytes} bytes",
             "file",
-            rows,
+            files_query,
             f"octet_length(lfn) > {thresholds.max_lfn_bytes}",
             "dataset, block, lfn",
         ),
-        _prefix_check(rows, thresholds.lfn_prefix),
+        _prefix_check(files_query, thresholds.lfn_prefix),
         SqlCheck(
             "file_adler32",
             "adler32 is not a checksum",
             "file",
-            rows,
+            files_query,
             "adler32 !~ '^[0-9a-f]{8}$'",
             "dataset, block, lfn, adler32",
         ),
     ]
 
 
-def _prefix_check(rows: str, prefix: str | None) -> SqlCheck:
+def _prefix_check(files_query: str, prefix: str | None) -> SqlCheck:
     folder = (prefix or "/").rstrip("/") + "/"
     return SqlCheck(
         "file_prefix",
         f"the LFN is not below {folder}",
         "file",
-        rows,
+        files_query,
         f"NOT starts_with(lfn, {literal(folder)})",
         "dataset, block, lfn",
     )
@@ -106,7 +106,7 @@ def _among_each_other(run: str) -> list[SqlCheck]:
 
 def _known_file_checks(run: str) -> list[SqlCheck]:
     """Of files that the inventory has already: they stay what and where they are."""
-    rows = f"""
+    known_files_query = f"""
         SELECT s.dataset, s.block, s.lfn, s.size_bytes, s.adler32, f.size_bytes AS size_before,
                f.adler32 AS adler32_before, d.name AS dataset_before, b.name AS block_before
         FROM staged_files AS s JOIN files AS f ON md5(f.lfn)::uuid = md5(s.lfn)::uuid
@@ -117,7 +117,7 @@ def _known_file_checks(run: str) -> list[SqlCheck]:
             "file_moved",
             "the LFN is in another block of the inventory",
             "file",
-            rows,
+            known_files_query,
             "(dataset, block) <> (dataset_before, block_before)",
             "dataset, block, lfn, dataset_before || '#' || block_before AS inventory_block",
         ),
@@ -125,7 +125,7 @@ def _known_file_checks(run: str) -> list[SqlCheck]:
             "file_size_changed",
             "size_bytes of a known file changed",
             "file",
-            rows,
+            known_files_query,
             "size_bytes <> size_before",
             "dataset, block, lfn, size_before, size_bytes",
         ),
@@ -133,7 +133,7 @@ def _known_file_checks(run: str) -> list[SqlCheck]:
             "file_adler32_changed",
             "adler32 of a known file changed",
             "file",
-            rows,
+            known_files_query,
             "adler32 <> adler32_before",
             "dataset, block, lfn, adler32_before, adler32",
         ),

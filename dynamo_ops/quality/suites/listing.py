@@ -51,7 +51,7 @@ def _listed_check(run: str, thresholds: MetadataThresholds) -> SqlCheck:
         JOIN (SELECT DISTINCT dataset FROM staged_datasets WHERE {run} AND has_details AND status IN {USABLE_DATASETS})
           AS t USING (dataset)
         LEFT JOIN listed_blocks AS f USING (dataset, block)"""
-    rows = f"""
+    blocks_query = f"""
         SELECT * FROM ({closed}) AS b,
                (SELECT sum(num_files) AS all_files, sum(size_bytes) AS all_bytes, sum(num_listed) AS all_listed,
                        sum(lacking) AS all_lacking, sum(lacking_bytes) AS all_lacking_bytes
@@ -62,14 +62,14 @@ def _listed_check(run: str, thresholds: MetadataThresholds) -> SqlCheck:
         f"more than {thresholds.max_files_lost_fraction:.0%} of the files that blocks tell of, all together, are not"
         " listed,",
         "closed block",
-        rows,
+        blocks_query,
         f"(lacking > 0 OR lacking_bytes > 0) AND (all_listed = 0 OR {above})",
         "dataset, block, num_files, num_listed, size_bytes, listed_bytes",
     )
 
 
 def _lost_check(thresholds: MetadataThresholds) -> SqlCheck:
-    rows = f"""
+    files_query = f"""
         SELECT * FROM lost_files,
                (SELECT sum(num_lost) AS all_lost, sum(lost_bytes) AS all_lost_bytes FROM lost_files) AS l,
                (SELECT sum(d.num_files) AS all_files, sum(d.size_bytes) AS all_bytes
@@ -79,7 +79,7 @@ def _lost_check(thresholds: MetadataThresholds) -> SqlCheck:
         "files_lost",
         f"more than {thresholds.max_files_lost_fraction:.0%} of the known files, all together, are not told any more,",
         "block",
-        rows,
+        files_query,
         _above(thresholds, "all_lost", "all_files", "all_lost_bytes", "all_bytes"),
         "dataset, block, num_lost, lost_bytes",
     )

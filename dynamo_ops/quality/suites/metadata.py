@@ -112,7 +112,7 @@ def _figures(run: str) -> str:
 
 
 def _pull_checks(run: str, max_lost: float) -> list[SqlCheck]:
-    rows = f"""
+    pulls_query = f"""
         SELECT p.source, p.since_at, p.num_source_datasets AS num_datasets, s.num_datasets AS num_before,
                (SELECT count(DISTINCT dataset) FROM staged_datasets WHERE {run} AND is_listed) AS num_listed
         FROM (SELECT * FROM staged_pulls WHERE {run} AND kind = '{PullKind.METADATA}') AS p
@@ -122,7 +122,7 @@ def _pull_checks(run: str, max_lost: float) -> list[SqlCheck]:
             "datasets_lost",
             f"the source lost more than {max_lost:.0%} of its datasets",
             "pull",
-            rows,
+            pulls_query,
             f"num_before > 0 AND coalesce(num_datasets, 0) < {1 - max_lost} * num_before",
             "num_before, num_datasets",
         ),
@@ -130,7 +130,7 @@ def _pull_checks(run: str, max_lost: float) -> list[SqlCheck]:
             "datasets_listed",
             "the source listed no dataset, or far fewer than it counts,",
             "full pull",
-            rows,
+            pulls_query,
             f"since_at IS NULL AND (num_listed = 0 OR num_listed < {1 - max_lost} * num_datasets)",
             "num_datasets, num_listed",
         ),
@@ -138,13 +138,13 @@ def _pull_checks(run: str, max_lost: float) -> list[SqlCheck]:
 
 
 def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
-    rows = f"SELECT dataset, status, is_open, last_update_at, has_details FROM staged_datasets WHERE {run}"
+    datasets_query = f"SELECT dataset, status, is_open, last_update_at, has_details FROM staged_datasets WHERE {run}"
     return [
         SqlCheck(
             "dataset_fields",
             "a field is missing",
             "dataset",
-            rows,
+            datasets_query,
             f"{empty('dataset')} OR {null('status', 'is_open', 'last_update_at')}",
             "dataset, status, is_open, last_update_at",
         ),
@@ -152,7 +152,7 @@ def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds
             "dataset_name",
             f"the name has a blank, #, * or ?, or more than {thresholds.max_name_bytes} bytes,",
             "dataset",
-            rows,
+            datasets_query,
             unusable("dataset", thresholds.max_name_bytes),
             "dataset",
         ),
@@ -160,13 +160,18 @@ def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds
             "dataset_status",
             "status is unknown to us",
             "dataset",
-            rows,
+            datasets_query,
             f"status NOT IN {Words(DatasetStatus)}",
             "dataset, status",
         ),
-        _time_check("dataset", rows, "dataset", latest),
+        _time_check("dataset", datasets_query, "dataset", latest),
         SqlCheck(
-            "dataset_details", "its blocks and files were not pulled", "dataset", rows, "NOT has_details", "dataset"
+            "dataset_details",
+            "its blocks and files were not pulled",
+            "dataset",
+            datasets_query,
+            "NOT has_details",
+            "dataset",
         ),
         SqlCheck(
             "dataset_once",
@@ -180,13 +185,13 @@ def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds
     ]
 
 
-def _time_check(noun: str, rows: str, shown: str, latest: str) -> SqlCheck:
+def _time_check(noun: str, query: str, shown: str, latest: str) -> SqlCheck:
     """A time of 0 is none: a policy would take what has it for ancient."""
     return SqlCheck(
         f"{noun}_time",
         "last_update_at is in the future, or not after 1970-01-01,",
         noun,
-        rows,
+        query,
         f"last_update_at > {latest} OR last_update_at <= '1970-01-01'::timestamptz",
         f"{shown}, last_update_at",
     )
@@ -194,7 +199,7 @@ def _time_check(noun: str, rows: str, shown: str, latest: str) -> SqlCheck:
 
 def _other_source_check(run_key: str, source: str) -> SqlCheck:
     """Two sources that both are asked and tell of one dataset would undo each other's word, run by run."""
-    rows = f"""
+    overlap_query = f"""
         SELECT t.dataset, o.source AS other_source FROM staged_datasets AS t
         JOIN staged_datasets AS o ON o.dataset = t.dataset AND o.run_key = t.run_key AND o.source <> t.source
         WHERE t.run_key = {literal(run_key)} AND t.source = {literal(source)}
@@ -208,7 +213,7 @@ def _other_source_check(run_key: str, source: str) -> SqlCheck:
         "dataset_other_source",
         "another source tells of it too,",
         "dataset",
-        rows,
+        overlap_query,
         "other_source IS NOT NULL",
         "dataset, other_source",
     )
@@ -216,7 +221,7 @@ def _other_source_check(run_key: str, source: str) -> SqlCheck:
 
 def _volume_checks(thresholds: MetadataThresholds) -> list[SqlCheck]:
     """Of the datasets that the inventory has, all together: against what it has of them."""
-    rows = f"""
+    volumes_query = f"""
         SELECT dataset, status_before, status, before_bytes, told_bytes, lost_bytes,
                sum(before_bytes) OVER () AS all_before_bytes, sum(lost_bytes) OVER () AS all_lost_bytes,
                (SELECT count(*) FROM datasets WHERE status IN {USABLE_DATASETS}) AS num_usable,
@@ -233,7 +238,7 @@ def _volume_checks(thresholds: MetadataThresholds) -> list[SqlCheck]:
             "dataset_back",
             "was invalid or deleted in the inventory, and is told to be usable again,",
             "dataset",
-            rows,
+            volumes_query,
             f"status_before IN {LOST_DATASETS} AND status IN {USABLE_DATASETS}",
             "dataset, status_before, status",
         ),
@@ -241,7 +246,7 @@ def _volume_checks(thresholds: MetadataThresholds) -> list[SqlCheck]:
             "datasets_invalidated",
             f"more than {share:.0%} of the usable datasets are invalid, deprecated or deleted at once,",
             "dataset",
-            rows,
+            volumes_query,
             f"is_invalidated AND num_invalidated > greatest({number}, {share} * num_usable)",
             "dataset, status_before, status",
         ),
@@ -249,7 +254,7 @@ def _volume_checks(thresholds: MetadataThresholds) -> list[SqlCheck]:
             "bytes_lost",
             f"the blocks told are more than {fraction:.0%} smaller, all together, than those of the inventory,",
             "dataset",
-            rows,
+            volumes_query,
             f"lost_bytes > 0 AND all_lost_bytes > greatest({bytes_lost}, {fraction} * all_before_bytes)",
             "dataset, before_bytes, told_bytes",
         ),
@@ -257,7 +262,7 @@ def _volume_checks(thresholds: MetadataThresholds) -> list[SqlCheck]:
 
 
 def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
-    rows = f"""
+    blocks_query = f"""
         SELECT b.dataset, b.block, b.is_open, b.size_bytes, b.num_files, b.last_update_at,
                coalesce(f.num_listed, 0) AS num_listed, coalesce(f.listed_bytes, 0) AS listed_bytes,
                coalesce(f.valid_bytes, 0) AS valid_bytes, t.dataset IS NOT NULL OR d.id IS NOT NULL AS is_of_known
@@ -270,7 +275,7 @@ def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
             "block_fields",
             "a field is missing",
             "block",
-            rows,
+            blocks_query,
             f"{empty('dataset', 'block')} OR {null('is_open', 'size_bytes', 'last_update_at')}",
             "dataset, block, is_open, size_bytes, last_update_at",
         ),
@@ -278,18 +283,25 @@ def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
             "block_name",
             f"the name has a blank, #, * or ?, or more than {max_name_bytes} bytes,",
             "block",
-            rows,
+            blocks_query,
             unusable("block", max_name_bytes),
             "dataset, block",
         ),
-        _time_check("block", rows, "dataset, block", latest),
-        SqlCheck("block_size", "size_bytes is negative", "block", rows, "size_bytes < 0", "dataset, block, size_bytes"),
-        SqlCheck("block_dataset", "the dataset is unknown", "block", rows, "NOT is_of_known", "dataset, block"),
+        _time_check("block", blocks_query, "dataset, block", latest),
+        SqlCheck(
+            "block_size",
+            "size_bytes is negative",
+            "block",
+            blocks_query,
+            "size_bytes < 0",
+            "dataset, block, size_bytes",
+        ),
+        SqlCheck("block_dataset", "the dataset is unknown", "block", blocks_query, "NOT is_of_known", "dataset, block"),
         SqlCheck(
             "block_num_files",
             "the number of files is not the one told",
             "closed block",
-            rows,
+            blocks_query,
             "NOT is_open AND num_files <> num_listed",
             "dataset, block, num_files, num_listed",
         ),
@@ -297,7 +309,7 @@ def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
             "block_file_sizes",
             "size_bytes is not that of its files",
             "closed block",
-            rows,
+            blocks_query,
             "NOT is_open AND size_bytes NOT IN (listed_bytes, valid_bytes)",
             "dataset, block, size_bytes, listed_bytes",
         ),

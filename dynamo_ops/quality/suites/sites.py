@@ -59,7 +59,7 @@ def check_sites(
 
 
 def _site_checks(run: str) -> list[SqlCheck]:
-    rows = f"SELECT site, storage_type, status, endpoints FROM staged_sites WHERE {run}"
+    sites_query = f"SELECT site, storage_type, status, endpoints FROM staged_sites WHERE {run}"
     shown = "site, storage_type, status"
     no_endpoint = "endpoints IS NULL OR jsonb_typeof(endpoints) <> 'array' OR endpoints = '[]'::jsonb"
     return [
@@ -67,7 +67,7 @@ def _site_checks(run: str) -> list[SqlCheck]:
             "site_fields",
             "a field is missing",
             "site",
-            rows,
+            sites_query,
             f"{empty('site')} OR {null('storage_type', 'status')}",
             shown,
         ),
@@ -75,7 +75,7 @@ def _site_checks(run: str) -> list[SqlCheck]:
             "site_name",
             f"the name has a blank, #, * or ?, or more than {MAX_NAME_BYTES} bytes,",
             "site",
-            rows,
+            sites_query,
             unusable("site", MAX_NAME_BYTES),
             "site",
         ),
@@ -83,7 +83,7 @@ def _site_checks(run: str) -> list[SqlCheck]:
             "site_known_values",
             "storage_type or status is unknown to us",
             "site",
-            rows,
+            sites_query,
             f"storage_type NOT IN {Words(StorageType)} OR status NOT IN {Words(SiteStatus)}",
             shown,
         ),
@@ -91,7 +91,7 @@ def _site_checks(run: str) -> list[SqlCheck]:
             "site_endpoint",
             "no endpoint is given",
             "ready site",
-            rows,
+            sites_query,
             f"status = '{SiteStatus.READY}' AND ({no_endpoint})",
             "site",
         ),
@@ -107,11 +107,11 @@ def _site_checks(run: str) -> list[SqlCheck]:
 
 
 def _known_site_checks(run: str, run_key: str, source: str) -> list[SqlCheck]:
-    others = f"""
+    overlap_query = f"""
         SELECT t.site, o.source AS other_source FROM staged_sites AS t
         JOIN staged_sites AS o ON o.site = t.site AND o.run_key = t.run_key AND o.source <> t.source
         WHERE t.run_key = {literal(run_key)} AND t.source = {literal(source)}"""
-    known = f"""
+    known_sites_query = f"""
         SELECT t.site, s.storage_type AS type_before, t.storage_type
         FROM (SELECT * FROM staged_sites WHERE {run}) AS t JOIN sites AS s ON s.name = t.site"""
     return [
@@ -119,7 +119,7 @@ def _known_site_checks(run: str, run_key: str, source: str) -> list[SqlCheck]:
             "site_other_source",
             "another source tells of it too,",
             "site",
-            others,
+            overlap_query,
             "other_source IS NOT NULL",
             "site, other_source",
         ),
@@ -127,7 +127,7 @@ def _known_site_checks(run: str, run_key: str, source: str) -> list[SqlCheck]:
             "site_type_changed",
             "storage_type of a known site changed",
             "site",
-            known,
+            known_sites_query,
             f"type_before <> '{StorageType.UNKNOWN}' AND storage_type <> type_before",
             "site, type_before, storage_type",
         ),
@@ -157,19 +157,19 @@ def _set_checks(run: str, source: str, thresholds: SiteThresholds) -> list[SqlCh
 
 def _endpoints(db: Database, run_key: str, source: str) -> pl.DataFrame:
     """One row an endpoint: site, protocol, prefix, is_complete, is_once, is_mapping_usable. Sites are few."""
-    told = db.frame(
+    staged_sites = db.frame(
         """SELECT site, endpoints::text AS endpoints FROM staged_sites
            WHERE run_key = $1 AND source = $2 AND endpoints IS NOT NULL ORDER BY site""",
         (run_key, source),
     )
-    rows = []
-    for site, text in told.iter_rows():
-        found = json.loads(text)
-        endpoints = found if isinstance(found, list) else [found]
+    parsed = []
+    for site, text in staged_sites.iter_rows():
+        document = json.loads(text)
+        endpoints = document if isinstance(document, list) else [document]
         protocols = [_text(endpoint, "protocol") or None for endpoint in endpoints]
         for endpoint, protocol in zip(endpoints, protocols, strict=True):
             prefix = _text(endpoint, "prefix")
-            rows.append(
+            parsed.append(
                 {
                     "site": site,
                     "protocol": protocol,
@@ -181,12 +181,12 @@ def _endpoints(db: Database, run_key: str, source: str) -> pl.DataFrame:
             )
     text_columns, flags = ("site", "protocol", "prefix"), ("is_complete", "is_once", "is_mapping_usable")
     schema = {**dict.fromkeys(text_columns, pl.String), **dict.fromkeys(flags, pl.Boolean)}
-    return pl.DataFrame(rows, schema=schema)
+    return pl.DataFrame(parsed, schema=schema)
 
 
 def _text(endpoint: Any, key: str) -> str | None:
-    found = endpoint.get(key) if isinstance(endpoint, dict) else None
-    return found if isinstance(found, str) else None
+    content = endpoint.get(key) if isinstance(endpoint, dict) else None
+    return content if isinstance(content, str) else None
 
 
 def _mapping(endpoint: Any) -> Any:

@@ -37,14 +37,14 @@ def check_quotas(connection: Connection, faults: Faults, partitions: Collection[
     """Sites, and where the caller knows any, partitions that are defined."""
     faults.query(connection, _unknown("injected_quotas", "quotas", "site", "sites"), near_site)
     if partitions is not None:
-        known = ", ".join(sorted(partitions))
+        partition_names = ", ".join(sorted(partitions))
         faults.query(
             connection,
             """SELECT format('quotas[%s].partition', row) AS path,
                       format('unknown partition ''%s''; known: %s', partition, CAST(:known AS text)) AS message
                FROM injected_quotas WHERE NOT partition = ANY(CAST(:partitions AS text[])) ORDER BY row""",
             partitions=list(partitions),
-            known=known,
+            known=partition_names,
         )
 
 
@@ -62,8 +62,8 @@ def _near_group(connection: Connection, name: str) -> str:
 
 def _invalid(connection: Connection, kind: str, name: str) -> str:
     sql = f"SELECT {_SAID} FROM invalidations AS v WHERE v.kind = :kind AND md5(v.name)::uuid = md5(:name)::uuid"
-    said = connection.execute(text(sql), {"kind": kind, "name": name}).scalar()
-    return f": it {said}" if said else ""
+    reason_text = connection.execute(text(sql), {"kind": kind, "name": name}).scalar()
+    return f": it {reason_text}" if reason_text else ""
 
 
 def _unknown(table: str, part: str, field: str, known: str) -> str:

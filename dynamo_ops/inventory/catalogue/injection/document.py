@@ -161,16 +161,16 @@ def _sites(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFrame,
     _repeated(sites, ["name"], path, faults)
     nested = _Nested(rows, "endpoints", path, faults)
     endpoints = _rows(nested.rows, ENDPOINTS, nested.path, faults, also=("mapping",))
-    mappings = [row.get("mapping") if isinstance(row, dict) else None for row in nested.rows]
+    mappings = [entry.get("mapping") if isinstance(entry, dict) else None for entry in nested.rows]
     faults.add_all(
         (f"{nested.path(n)}.mapping", f"must be a list of chains of [regex, replacement], got {mapping!r:.60}")
         for n, mapping in enumerate(mappings)
         if mapping is not None and not _is_mapping(mapping)
     )
-    told = [None if mapping is None else json.dumps(mapping) for mapping in mappings]
-    endpoints = endpoints.with_columns(site=nested.parent, mapping=pl.Series(told, dtype=pl.String))
+    mapping_texts = [None if mapping is None else json.dumps(mapping) for mapping in mappings]
+    endpoints = endpoints.with_columns(site=nested.parent, mapping=pl.Series(mapping_texts, dtype=pl.String))
     _repeated(endpoints, ["site", "protocol"], nested.path, faults, shown="protocol")
-    return sites, endpoints, [n for n, row in enumerate(rows) if isinstance(row, dict) and "endpoints" in row]
+    return sites, endpoints, [n for n, entry in enumerate(rows) if isinstance(entry, dict) and "endpoints" in entry]
 
 
 def _datasets(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -203,15 +203,15 @@ def _replicas(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFra
     path = _in("dataset_replicas")
     replicas = _rows(rows, REPLICAS, path, faults, also=("blocks",))
     _repeated(replicas, ["dataset", "site"], path, faults)
-    is_whole = [not isinstance(row, dict) or row.get("blocks", "*") == "*" for row in rows]
+    is_whole = [not isinstance(entry, dict) or entry.get("blocks", "*") == "*" for entry in rows]
     in_replica = _Nested(rows, "blocks", path, faults, all_of_it="*")
-    objects = [row if isinstance(row, dict) else {"name": row} for row in in_replica.rows]
+    objects = [entry if isinstance(entry, dict) else {"name": entry} for entry in in_replica.rows]
     copies = _rows(objects, COPIES, in_replica.path, faults, also=("files",))
     copies = copies.with_columns(
         replica=in_replica.parent,
         place=in_replica.place,
-        has_group=pl.Series(["group" in row for row in objects], dtype=pl.Boolean),
-        all_files=pl.Series([row.get("files", "*") == "*" for row in objects], dtype=pl.Boolean),
+        has_group=pl.Series(["group" in entry for entry in objects], dtype=pl.Boolean),
+        all_files=pl.Series([entry.get("files", "*") == "*" for entry in objects], dtype=pl.Boolean),
     )
     whole = pl.col("name").str.contains("^[^#]+#[^#]+$")
     _unless(copies, whole, "", "is not of the form dataset#block", in_replica.path, faults)
@@ -223,7 +223,7 @@ def _replicas(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFra
     _repeated(copy_files, ["copy", "lfn"], in_copy.path, faults, shown="lfn")
     replicas = replicas.with_columns(
         all_blocks=pl.Series(is_whole, dtype=pl.Boolean),
-        has_group=pl.Series([isinstance(row, dict) and "group" in row for row in rows], dtype=pl.Boolean),
+        has_group=pl.Series([isinstance(entry, dict) and "group" in entry for entry in rows], dtype=pl.Boolean),
     )
     return replicas, copies, copy_files
 
@@ -232,17 +232,17 @@ class _Nested:
     """The lists under one key of ``rows``, one after the other. ``all_of_it``: a text that stands for a list."""
 
     def __init__(self, rows: Sequence[Any], key: str, path: Path, faults: Faults, all_of_it: str | None = None) -> None:
-        found = [row.get(key, ()) if isinstance(row, dict) else () for row in rows]
+        lists = [entry.get(key, ()) if isinstance(entry, dict) else () for entry in rows]
         wanted = "a list" if all_of_it is None else f"a list, or {all_of_it!r}"
-        for n, value in enumerate(found):
-            if not isinstance(value, list):
-                if value != () and value != all_of_it:
-                    faults.add(f"{path(n)}.{key}", f"must be {wanted}, got {value!r:.60}")
-                found[n] = ()
-        lengths = np.array([len(value) for value in found], dtype=np.int64)
+        for n, inner in enumerate(lists):
+            if not isinstance(inner, list):
+                if inner != () and inner != all_of_it:
+                    faults.add(f"{path(n)}.{key}", f"must be {wanted}, got {inner!r:.60}")
+                lists[n] = ()
+        lengths = np.array([len(inner) for inner in lists], dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
-        self.rows: list[Any] = list(chain.from_iterable(found))
-        self.parent = pl.Series("parent", np.repeat(np.arange(len(found), dtype=np.int64), lengths))
+        self.rows: list[Any] = list(chain.from_iterable(lists))
+        self.parent = pl.Series("parent", np.repeat(np.arange(len(lists), dtype=np.int64), lengths))
         self.place = pl.Series("place", np.arange(len(self.rows), dtype=np.int64) - np.repeat(starts, lengths))
         self._outer, self._key = path, key
 
@@ -268,52 +268,56 @@ def _rows(
     """``rows`` as a frame; where a value is wrong there is a fault, and null in its place."""
     if set(map(type, rows)) - {dict}:
         faults.add_all(
-            (path(n), f"must be an object, got {row!r:.60}") for n, row in enumerate(rows) if not isinstance(row, dict)
+            (path(n), f"must be an object, got {entry!r:.60}")
+            for n, entry in enumerate(rows)
+            if not isinstance(entry, dict)
         )
-        rows = [row if isinstance(row, dict) else {each.name: None for each in fields} for row in rows]
+        rows = [entry if isinstance(entry, dict) else {field.name: None for field in fields} for entry in rows]
         faults = Faults()  # what such a row lacks is no further fault
-    known = {each.name for each in fields}.union(also)
-    for n, row in enumerate(rows):
-        if not row.keys() <= known:
-            strange = sorted(map(str, row.keys() - known))
-            faults.add_all((f"{path(n)}.{key}", f"unknown key; known: {', '.join(sorted(known))}") for key in strange)
+    known_keys = {field.name for field in fields}.union(also)
+    for n, entry in enumerate(rows):
+        if not entry.keys() <= known_keys:
+            strange = sorted(map(str, entry.keys() - known_keys))
+            faults.add_all(
+                (f"{path(n)}.{key}", f"unknown key; known: {', '.join(sorted(known_keys))}") for key in strange
+            )
     columns = {"row": pl.int_range(len(rows), dtype=pl.Int64, eager=True)}
-    return pl.DataFrame(columns | {each.name: _column(rows, each, path, faults) for each in fields})
+    return pl.DataFrame(columns | {field.name: _column(rows, field, path, faults) for field in fields})
 
 
 def _column(rows: Sequence[Mapping[str, Any]], wanted: Field, path: Path, faults: Faults) -> pl.Series:
     """The values under one key, checked; all at once where they are right."""
     name = wanted.name
-    values = [row.get(name) for row in rows]
+    cells = [entry.get(name) for entry in rows]
     dtype = DTYPES[wanted.kind]
     right = wanted.json_kinds if wanted.is_needed and not wanted.can_be_null else {*wanted.json_kinds, type(None)}
-    if set(map(type, values)) <= right and (wanted.can_be_null or wanted.is_needed or _absent_only(rows, name, values)):
+    if set(map(type, cells)) <= right and (wanted.can_be_null or wanted.is_needed or _absent_only(rows, name, cells)):
         try:
-            series = _series(values, wanted, dtype)
+            series = _series(cells, wanted, dtype)
         except (ValueError, OverflowError, TypeError):
             pass
         else:
             if not _has_odd_value(series, wanted):
                 return series
     number = faults.number
-    for n, row in enumerate(rows):
-        if message := _fault(row, wanted):
+    for n, entry in enumerate(rows):
+        if message := _fault(entry, wanted):
             faults.add(path(n) if wanted.is_bare else f"{path(n)}.{name}", message)
     assert faults.number > number, f"{name}: no fault found in what is not right"
     return pl.Series([None] * len(rows), dtype=dtype)
 
 
-def _absent_only(rows: Sequence[Mapping[str, Any]], name: str, values: list[Any]) -> bool:
+def _absent_only(rows: Sequence[Mapping[str, Any]], name: str, cells: list[Any]) -> bool:
     """Where there is no value the key is not there either: null says nothing, so it is refused."""
-    return None not in values or not any(value is None and name in row for row, value in zip(rows, values, strict=True))
+    return None not in cells or not any(cell is None and name in entry for entry, cell in zip(rows, cells, strict=True))
 
 
-def _series(values: list[Any], wanted: Field, dtype: Any) -> pl.Series:
+def _series(cells: list[Any], wanted: Field, dtype: Any) -> pl.Series:
     if wanted.kind is datetime:
-        values = [None if value is None else _time(value) for value in values]
+        cells = [None if cell is None else _time(cell) for cell in cells]
     if wanted.kind is float:
-        values = [None if value is None else float(value) for value in values]
-    return pl.Series(values, dtype=dtype, strict=True)
+        cells = [None if cell is None else float(cell) for cell in cells]
+    return pl.Series(cells, dtype=dtype, strict=True)
 
 
 def _has_odd_value(series: pl.Series, wanted: Field) -> bool:
@@ -324,23 +328,23 @@ def _has_odd_value(series: pl.Series, wanted: Field) -> bool:
     return wanted.kind is int and bool(((series < wanted.least) | (series > wanted.most)).any())
 
 
-def _fault(row: Mapping[str, Any], wanted: Field) -> str | None:
+def _fault(entry: Mapping[str, Any], wanted: Field) -> str | None:
     """What is wrong with one value, or None."""
     name = wanted.name
-    if name not in row:
+    if name not in entry:
         return "is missing" if wanted.is_needed else None
-    value = row[name]
-    if value is None and wanted.can_be_null:
+    cell = entry[name]
+    if cell is None and wanted.can_be_null:
         return None
-    got = f"must be {wanted.wanted}, got {value!r:.100}"
+    got = f"must be {wanted.wanted}, got {cell!r:.100}"
     if wanted.kind is datetime:
-        return None if isinstance(value, str) and _is_time(value) else f"{got}; as in 2026-03-01T12:00:00Z"
-    if type(value) not in wanted.json_kinds or (wanted.one_of and value not in wanted.one_of):
+        return None if isinstance(cell, str) and _is_time(cell) else f"{got}; as in 2026-03-01T12:00:00Z"
+    if type(cell) not in wanted.json_kinds or (wanted.one_of and cell not in wanted.one_of):
         return got
-    if isinstance(value, str):
-        return _text_fault(value)
-    if wanted.kind is int and not wanted.least <= value <= wanted.most:
-        return f"must not be below {wanted.least}, got {value}" if value < wanted.least else f"is too large: {value}"
+    if isinstance(cell, str):
+        return _text_fault(cell)
+    if wanted.kind is int and not wanted.least <= cell <= wanted.most:
+        return f"must not be below {wanted.least}, got {cell}" if cell < wanted.least else f"is too large: {cell}"
     return None
 
 
@@ -357,8 +361,8 @@ def _text_fault(value: str) -> str | None:
 
 
 def _time(value: str) -> datetime:
-    found = datetime.fromisoformat(value)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _is_time(value: str) -> bool:
@@ -391,9 +395,9 @@ def _check_names(rows: pl.DataFrame, path: Path, faults: Faults) -> None:
 def _unless(rows: pl.DataFrame, is_right: pl.Expr, key: str, message: str, path: Path, faults: Faults) -> None:
     """A fault for each row that is not right; null is."""
     column = key or "name"
-    for n, value in rows.filter(~is_right).select("row", column).iter_rows():
+    for n, cell in rows.filter(~is_right).select("row", column).iter_rows():
         place = path(n) + (f".{key}" if key else "")
-        faults.add(place, f"{value!r:.200} {message}")
+        faults.add(place, f"{cell!r:.200} {message}")
 
 
 def _repeated(rows: pl.DataFrame, keys: list[str], path: Path, faults: Faults, *, shown: str | None = None) -> None:
@@ -402,9 +406,9 @@ def _repeated(rows: pl.DataFrame, keys: list[str], path: Path, faults: Faults, *
     twice = rows.drop_nulls(keys).filter(is_again)
     columns = [shown] if shown else keys
     first: dict[tuple[Any, ...], int] = {}
-    for values in twice.select("row", *keys).iter_rows():
-        n, key = values[0], values[1:]
+    for numbered_key in twice.select("row", *keys).iter_rows():
+        n, key = numbered_key[0], numbered_key[1:]
         before = first.setdefault(key, n)
         if before != n:
-            words = " ".join(repr(value) for name, value in zip(keys, key, strict=True) if name in columns)
+            words = " ".join(repr(cell) for name, cell in zip(keys, key, strict=True) if name in columns)
             faults.add(path(n), f"the same {' and '.join(columns)} as {path(before)}: {words}")

@@ -53,7 +53,7 @@ class InjectionSummary:
 
     def counts(self) -> dict[str, Count]:
         """By kind, in the order of the document."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Count)}
+        return {name: count for name, count in vars(self).items() if isinstance(count, Count)}
 
     def document(self) -> dict[str, Any]:
         """All of it as JSON takes it."""
