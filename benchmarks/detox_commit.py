@@ -36,10 +36,7 @@ FILES, BLOCKS_PER_DATASET = 10, 10
 STEPS = (
     "_load",
     "recheck",
-    "subscribe_blocks",
-    "_remove_empty",
-    "_stop_growing",
-    "_remove_hollow",
+    "let_go",
     "_reown",
     "record_plan",
     "mark_committed",
