@@ -7,8 +7,6 @@ from dynamo_ops.quality.checks import literal
 UNUSABLE = r"[\x01-\x20\x7f#*?]"
 """No blank, no control character; ``#`` parts dataset and block, ``*`` and ``?`` make a glob of a name."""
 
-"""Statuses of datasets that may be read."""
-
 
 def of_run(run_key: str, source: str) -> str:
     """The condition that picks what (run_key, source) staged."""
