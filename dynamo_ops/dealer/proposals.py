@@ -35,10 +35,11 @@ def store_proposals(
     """
     key = hashlib.sha256(run_key.encode()).hexdigest()[:16]
     place = settings.files_at("proposals", inputs.partition, key, f"{plugin}{ENDING}")
-    with fsspec.open(_inputs_place(place), "wb", auto_mkdir=True) as handle:
-        handle.write(inputs.model_dump_json().encode())
+    _forget_inputs(place)
     with fsspec.open(place, "wb", auto_mkdir=True) as handle:
         proposals.with_columns(pl.lit(follows, dtype=pl.Int64).alias(FOLLOWS)).write_parquet(handle)
+    with fsspec.open(_inputs_place(place), "wb", auto_mkdir=True) as handle:
+        handle.write(inputs.model_dump_json().encode())
     return place
 
 
@@ -87,6 +88,14 @@ def _proposals(place: str, inputs: DealerInputs, follows: int | None) -> pl.Data
             state="committed",
         )
     return frame.select(*WITH_PLUGIN)
+
+
+def _forget_inputs(place: str) -> None:
+    """While proposals are replaced nothing says what they were made of: a task that is killed in between leaves none
+    that could pass for another's."""
+    filesystem, path = fsspec.url_to_fs(_inputs_place(place))
+    if filesystem.exists(path):
+        filesystem.rm(path)
 
 
 def _inputs_place(place: str) -> str:

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from dynamo_ops.deletion import directories, queue
-from dynamo_ops.inventory.subscription import subscribe
 from dynamo_ops.transfer import hold
 from tests.chaos.conftest import TABLES, Worker
 from tests.chaos.limits import DELETIONS
 from tests.chaos.scene import PATIENCE_S, Scene
+from tests.inventory.factory import withdraw
 
 pytestmark = pytest.mark.chaos
 POSTED = "after POST /jobs, answer not used"
@@ -270,7 +270,7 @@ def test_copied_but_not_recorded_and_withdrawn(scene: Scene, worker: Worker) -> 
     point = "after MOVE at the storage, answer not used"
     with scene.all_requests_end():
         assert worker.run(scene, stage.task, ids, kill_at=point).signal == signal.SIGKILL
-    subscribe.withdraw(scene.db, [row[0] for row in scene.inventory.rows("SELECT id FROM subscriptions")])
+    withdraw(scene.db, [row[0] for row in scene.inventory.rows("SELECT id FROM subscriptions")])
     lfns = scene.files_of("direct")
     scene.never(lfns, "T2_D", "cancelled")
     scene.run_to_the_end()

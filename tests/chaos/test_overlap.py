@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dynamo_ops.deletion import directories
-from dynamo_ops.inventory.subscription import subscribe
 from dynamo_ops.transfer import observe
 from tests.chaos.conftest import TABLES, Worker
 from tests.chaos.scene import Scene
+from tests.inventory.factory import withdraw
 
 pytestmark = pytest.mark.chaos
 KILLS = 4  # of each worker
@@ -76,7 +76,7 @@ def change_minds(scene: Scene, chance: random.Random, lfns: list[str], site: str
             lfns=lfns,
             site=scene.inventory.site_ids[site],
         )
-        subscribe.withdraw(scene.db, [row[0] for row in rows])
+        withdraw(scene.db, [row[0] for row in rows])
         for lfn in lfns:  # there or not: either will do
             scene.expected.pop((site, lfn), None)
     elif kind == "delete":

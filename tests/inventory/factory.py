@@ -10,6 +10,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.inventory.states import ACTIVE
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 
 SIZE = 1000
@@ -158,3 +159,14 @@ def fill_changed(connection: Connection, changed: pl.DataFrame) -> None:
     connection.execute(text("DROP TABLE IF EXISTS changed"))
     connection.execute(text("CREATE TEMPORARY TABLE changed (file_id bigint, site_id smallint) ON COMMIT DROP"))
     insert_frame(connection, "changed", changed.select("file_id", "site_id").unique())
+
+
+def withdraw(db: Database, subscription_ids: Sequence[int]) -> None:
+    """Cancel these subscriptions where they are active, whatever they are for: as an opposite one does."""
+    with db.begin() as connection:
+        connection.execute(
+            text(f"""
+            UPDATE subscriptions SET state = 'cancelled', hold_reason = NULL, updated_at = now()
+            WHERE id = ANY(:ids) AND state IN {ACTIVE}"""),
+            {"ids": list(subscription_ids)},
+        )

@@ -49,7 +49,7 @@ def run(database: Database, program: str) -> Any:
 
 
 def test_what_a_source_reports_is_read_with_the_attributes(database: Database) -> None:
-    found = run(
+    read = run(
         database,
         """
 from tests.inventory.told import accept
@@ -68,16 +68,16 @@ tell("old", T0, dataset(num_lumis=1.0))
 """
         + REPORT,
     )
-    assert found["values"] == {
+    assert read["values"] == {
         "/A/B-v1/C is_embargoed": 1.0,
         "/A/B-v1/C num_lumis": 8.0,
         "/A/B-v1/C published_at": 1767225600.0,
     }
-    assert found["attributes"] == ["is_embargoed", "num_lumis", "published_at"]
+    assert read["attributes"] == ["is_embargoed", "num_lumis", "published_at"]
 
 
 def test_what_a_person_injects_is_read_too(database: Database) -> None:
-    found = run(
+    read = run(
         database,
         """
 inject(db, {"datasets": [{"name": "/A/B-v1/C", "num_lumis": 5, "is_embargoed": False}]})
@@ -85,11 +85,11 @@ inject(db, {"datasets": [{"name": "/A/B-v1/C", "num_lumis": 6.5}]})
 """
         + REPORT,
     )
-    assert found["values"] == {"/A/B-v1/C is_embargoed": 0.0, "/A/B-v1/C num_lumis": 6.5}
+    assert read["values"] == {"/A/B-v1/C is_embargoed": 0.0, "/A/B-v1/C num_lumis": 6.5}
 
 
 def test_policies_and_settings_of_sources_know_it(database: Database) -> None:
-    found = run(
+    read = run(
         database,
         """
 text = '''On site.name == *
@@ -104,12 +104,12 @@ print(json.dumps({"attributes": sorted(policy.attributes()), "fields": sorted(se
                   "may_lack": sorted(MAY_LACK["datasets"])}))
 """,
     )
-    assert found["attributes"] == ["is_embargoed", "num_lumis", "published_at"] == found["fields"]
-    assert set(found["fields"]) <= set(found["may_lack"])
+    assert read["attributes"] == ["is_embargoed", "num_lumis", "published_at"] == read["fields"]
+    assert set(read["fields"]) <= set(read["may_lack"])
 
 
 def test_a_wrong_value_is_named_by_its_place(database: Database) -> None:
-    found = run(
+    read = run(
         database,
         """
 from dynamo_ops.base.errors import InventoryError
@@ -119,4 +119,4 @@ except InventoryError as error:
     print(json.dumps(error.message))
 """,
     )
-    assert "datasets[0].num_lumis: must be a number, got 'many'" in found
+    assert "datasets[0].num_lumis: must be a number, got 'many'" in read

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from dynamo_ops.inventory.subscription.subscribe import release, withdraw
+from dynamo_ops.inventory.subscription.operate import cancel, release
+from dynamo_ops.inventory.subscription.selection import Selection
 from dynamo_ops.query.status import held
 from dynamo_ops.transfer import hold
 from dynamo_ops.transfer.hold import HoldSummary, hold_and_release
@@ -138,9 +139,10 @@ def test_operator_releases_with_a_clean_slate(wished: Inventory) -> None:
     wished.replica("b1", "T2_A")
     failed(wished, "T2_A", recoverable=False)
     assert state(wished) == "held/all_failed"
-    assert release(wished.db, [wished.scalar("SELECT id FROM subscriptions")]) == 1
+    ids = [wished.scalar("SELECT id FROM subscriptions")]
+    assert release(wished.db, Selection(ids=ids), by="test").num_files == 1
     assert state(wished) == "new"
-    assert release(wished.db, [1]) == 0
+    assert release(wished.db, Selection(ids=[1]), by="test").num_files == 0
 
 
 def test_refused_waits_for_an_operator(wished: Inventory) -> None:
@@ -151,10 +153,10 @@ def test_refused_waits_for_an_operator(wished: Inventory) -> None:
         assert held(wished.db, **filters).height == number
 
 
-def test_withdraw(wished: Inventory) -> None:
+def test_cancelled(wished: Inventory) -> None:
     ids = [wished.scalar("SELECT id FROM subscriptions")]
-    assert withdraw(wished.db, ids) == 1
-    assert withdraw(wished.db, ids) == 0
+    assert cancel(wished.db, Selection(ids=ids), by="test", reason="not wanted").num_files == 1
+    assert cancel(wished.db, Selection(ids=ids), by="test", reason="not wanted").num_files == 0
     assert state(wished) == "cancelled"
 
 

@@ -157,8 +157,8 @@ def drop_empty(connection: Connection, replicas: str) -> list[tuple[int, int, in
     A file of no bytes is a file: a complete replica of it is not empty. While a copy or deletion of one of its files is
     subscribed, the replica waits for that. Returns dataset, site and number of those that went.
     """
-    rows = connection.execute(text(DROP_EMPTY.format(replicas=replicas)))
-    return [(int(row.dataset_id), int(row.site_id), int(row.num_blocks)) for row in rows]
+    dropped = connection.execute(text(DROP_EMPTY.format(replicas=replicas)))
+    return [(int(gone.dataset_id), int(gone.site_id), int(gone.num_blocks)) for gone in dropped]
 
 
 def drop_all(connection: Connection, blocks: str) -> int:

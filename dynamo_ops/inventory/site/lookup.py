@@ -59,5 +59,5 @@ def _with_near(message: str, name: str, known: Iterable[str]) -> str:
 
 def all_sites(connection: Connection) -> list[KnownSite]:
     """Every site, by name."""
-    rows = connection.execute(text("SELECT id, name, status FROM sites ORDER BY name"))
-    return [KnownSite(int(row.id), row.name, row.status) for row in rows]
+    sites = connection.execute(text("SELECT id, name, status FROM sites ORDER BY name"))
+    return [KnownSite(int(site.id), site.name, site.status) for site in sites]

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.settings import SiteStatusSettings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.database.upsert import new_and_changed
 from dynamo_ops.inventory.kinds import READABLE_STATUSES, SiteStatus
-from dynamo_ops.inventory.staging.merging import new_and_changed
 from dynamo_ops.inventory.staging.pull import staged_pull
 
 SILENT_AT_MOST = timedelta(hours=3)

@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-from sqlalchemy import Connection, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import BigInteger
+from sqlalchemy import Connection, text
 
-from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction, SubscriptionEvent, SubscriptionState, sources_of
 
@@ -71,17 +68,6 @@ def subscribe(
     return SubscribeSummary(created, withdrawn, wished - created)
 
 
-def subscribe_frame(
-    connection: Connection, action: SubscriptionAction, wanted: pl.DataFrame, *, origin: str, plan_id: int | None = None
-) -> SubscribeSummary:
-    """``subscribe`` for a frame with ``file_id`` and ``site_id``."""
-    connection.execute(text("CREATE TEMPORARY TABLE wished_rows (file_id bigint, site_id smallint) ON COMMIT DROP"))
-    insert_frame(connection, "wished_rows", wanted.select("file_id", "site_id"))
-    summary = subscribe(connection, action, "wished_rows", origin=origin, plan_id=plan_id)
-    connection.execute(text("DROP TABLE wished_rows"))
-    return summary
-
-
 def subscribe_blocks(
     connection: Connection,
     action: SubscriptionAction,
@@ -125,33 +111,6 @@ def resubscribe_incomplete(db: Database) -> SubscribeSummary:
         return subscribe_blocks(connection, SubscriptionAction.COPY, lacking, origin="resubscribe", activity="recovery")
 
 
-def withdraw(db: Database, subscription_ids: list[int]) -> int:
-    """Cancel these wishes where they are still active. Returns how many were."""
-    with db.begin() as connection:
-        return connection.execute(
-            _by_ids(f"""
-            UPDATE subscriptions SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL, updated_at = now()
-            WHERE id = ANY(:ids) AND state IN {_WITHDRAWABLE}"""),
-            {"ids": subscription_ids},
-        ).rowcount
-
-
-def release(db: Database, subscription_ids: list[int]) -> int:
-    """An operator's release of held wishes: each is closed and made anew, so that its failed sources count as untried.
-
-    Returns how many were held. The attempts so far stay with the closed wish.
-    """
-    with db.begin() as connection:
-        connection.execute(
-            _by_ids(f"""
-            CREATE TEMPORARY TABLE released ON COMMIT DROP AS
-            SELECT id FROM subscriptions WHERE id = ANY(:ids) AND state = '{SubscriptionState.HELD}'
-              ORDER BY id FOR UPDATE"""),
-            {"ids": subscription_ids},
-        )
-        return reopen(connection, "released")
-
-
 def reopen(connection: Connection, wishes: str, note: str | None = None) -> int:
     """Close the held and failed wishes of the table ``wishes`` (id) and make each anew, as if never tried. How many.
 
@@ -169,7 +128,3 @@ def reopen(connection: Connection, wishes: str, note: str | None = None) -> int:
         SELECT * FROM closed ORDER BY created_at, file_id, site_id"""),
         {"note": note},
     ).rowcount
-
-
-def _by_ids(sql: str) -> Any:
-    return text(sql).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))

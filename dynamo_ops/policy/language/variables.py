@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from dynamo_ops.base.errors import PolicyError
-from dynamo_ops.inventory.properties import PROPERTIES
+from dynamo_ops.inventory.properties import PROPERTIES, Property
 
 ENTRY_POINT_GROUP = "dynamo_ops.policy_variables"
 NAME = re.compile(r"(?!(?:and|not|until|from|in|notin)$)[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?")
@@ -429,9 +429,21 @@ def by_name(variables: Iterable[Variable]) -> Mapping[str, Variable]:
     return named
 
 
+def check_properties(properties: Iterable[Property], variables: Iterable[Variable]) -> None:
+    """PolicyError when a property has the name of an attribute that is computed: both would be read as one."""
+    computed = {name for variable in variables for name in variable.attributes}
+    if twice := sorted(computed.intersection(declared.name for declared in properties)):
+        raise PolicyError(
+            f"inventory/properties.py declares {', '.join(twice)}, which is an attribute that Dynamo computes: give it "
+            "another name",
+            names=twice,
+        )
+
+
 @cache
 def known_variables() -> Mapping[str, Variable]:
     """All variables: ours and those of entry points."""
+    check_properties(PROPERTIES, (*DATASETS, *REPLICAS, *BLOCK_REPLICAS, *SITES))
     added = [
         variable for point in entry_points(group=ENTRY_POINT_GROUP) for variable in _loaded(point.name, point.load())
     ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import polars as pl
 import pytest
 
 from dynamo_ops.inventory.subscription.subscribe import (
     SubscribeSummary,
     resubscribe_incomplete,
+    subscribe,
     subscribe_blocks,
-    subscribe_frame,
 )
 from tests.inventory.factory import Inventory
 
@@ -55,11 +54,11 @@ def test_after_the_end_a_new_wish_is_made(stock: Inventory) -> None:
     assert stock.wish("copy", stock.files_of["b1"], "T2_B").num_created == 3
 
 
-def test_frame_with_duplicates(stock: Inventory) -> None:
+def test_the_same_twice_is_subscribed_once(stock: Inventory) -> None:
     file_id = stock.file_ids["/store/b1/f0"]
-    frame = pl.DataFrame({"file_id": [file_id, file_id], "site_id": [stock.site_ids["T2_B"]] * 2})
+    twice = f"SELECT {file_id} AS file_id, {stock.site_ids['T2_B']} AS site_id FROM generate_series(1, 2)"
     with stock.db.begin() as connection:
-        assert subscribe_frame(connection, "copy", frame, origin="dealer") == SubscribeSummary(1, 0, 0)
+        assert subscribe(connection, "copy", twice, origin="dealer") == SubscribeSummary(1, 0, 0)
     assert stock.rows("SELECT origin, plan_id FROM subscriptions") == [("dealer", None)]
 
 

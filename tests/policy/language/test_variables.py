@@ -11,10 +11,20 @@ import pytest
 
 from dynamo_ops.base.errors import PolicyError
 from dynamo_ops.detox.engine.plan import plan_deletions
+from dynamo_ops.inventory.properties import PROPERTIES, Property, PropertyKind
 from dynamo_ops.policy.language import variables
 from dynamo_ops.policy.language.check import load_policy
 from dynamo_ops.policy.language.reference import describe, markdown
-from dynamo_ops.policy.language.variables import BUILT_IN, ENTRY_POINT_GROUP, Attribute, Column, Scope, Type, Variable
+from dynamo_ops.policy.language.variables import (
+    BUILT_IN,
+    ENTRY_POINT_GROUP,
+    Attribute,
+    Column,
+    Scope,
+    Type,
+    Variable,
+    check_properties,
+)
 from dynamo_ops.policy.partition import load_partitions
 from tests import ROOT
 from tests.detox.small import NOW, PARTITIONS, small_inventory
@@ -29,11 +39,12 @@ REFERENCE = {
     "age_relative_to_newest",
     "site": "name status storage_type occupancy quota",
 }
-"""Every variable of the reference of the language."""
+"""Every variable of the reference of the language; beside them those of declared properties."""
 
 
 def test_every_variable_of_the_reference_is_there_and_no_other() -> None:
     wanted = {f"{of}.{name}" for of, names in REFERENCE.items() for name in names.split()} | {"always", "never"}
+    wanted |= {f"dataset.{declared.name}" for declared in PROPERTIES}
     assert {variable.name for variable in BUILT_IN} == wanted
 
 
@@ -112,3 +123,10 @@ def test_a_plugin_s_variable_that_cannot_be_used(
     monkeypatch.setattr(f"{__name__}.NIGHTS", [variable])
     with pytest.raises(PolicyError, match=message):
         variables.known_variables()
+
+
+def test_a_property_may_not_have_the_name_of_a_computed_attribute() -> None:
+    lumis = Property("num_lumis", PropertyKind.NUMBER, "Luminosity sections.")
+    check_properties([lumis], BUILT_IN)
+    with pytest.raises(PolicyError, match="declares num_access, which is an attribute that Dynamo computes"):
+        check_properties([lumis, Property("num_access", PropertyKind.NUMBER, "Accesses.")], BUILT_IN)

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.database.upsert import new_and_changed
 from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.inventory.replica import declared
 from dynamo_ops.inventory.replica.grown import grow, keep_old_files
 from dynamo_ops.inventory.site.quota import change_quotas
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE
-from dynamo_ops.inventory.staging.merging import new_and_changed
 
 TABLES = (
     "known_files",
