@@ -86,6 +86,7 @@ def copy_file(file: FileToCopy, source: Storage, destination: Storage, stop: Eve
         if _is_there(file, expected, destination):
             return ended(Seen.FINISHED, size_bytes=file.size_bytes, was_there=True)
         if file.refusal is not None:
+            _forget_upload(file, destination)
             return ended(Seen.CANCELLED, reason=file.refusal)
         _check_source(file, source)
         passed = _stream(file, expected, source, destination, stop)
@@ -136,6 +137,12 @@ def _is_there(file: FileToCopy, expected: str | None, destination: Storage) -> b
         if expected is None:
             return stored.size_bytes == file.size_bytes
         return _checksum(file, destination) == expected
+
+
+def _forget_upload(file: FileToCopy, destination: Storage) -> None:
+    """What a killed task had written of a file that nobody subscribes to any more: no attempt will take it up."""
+    with _side("DESTINATION"):
+        destination.delete([upload_lfn(file.lfn)])
 
 
 def _has_other_size(stored: StoredFile, file: FileToCopy) -> bool:

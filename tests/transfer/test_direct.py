@@ -26,7 +26,7 @@ from dynamo_ops.storage.xrootd import XrootdStorage
 from dynamo_ops.transfer.direct import DirectLimits, DirectSummary, execute_direct
 from dynamo_ops.transfer.hold import hold_and_release
 from tests import ROOT
-from tests.inventory.factory import Inventory
+from tests.inventory.factory import Inventory, withdraw
 from tests.world import World
 from tests.xrootd.servers import XrootdServer, running_servers
 
@@ -229,6 +229,14 @@ def test_an_attempt_that_was_cut_is_taken_up(lab: Lab) -> None:
     assert lab.run().num_done == 4
     assert lab.arrived() == lab.contents
     assert lab.source.num_bytes_read == sum(map(len, lab.contents.values())) - 128
+
+
+def test_what_was_begun_of_a_file_that_nobody_wants_any_more_goes(lab: Lab) -> None:
+    lfn = "/store/b1/f0"
+    lab.destination.put(upload_lfn(lfn), lab.contents[lfn][:128])
+    withdraw(lab.inventory.db, [lab.inventory.scalar("SELECT min(id) FROM subscriptions")])
+    assert (lab.run().num_cancelled, lfn in lab.arrived()) == (1, False)
+    assert not lab.destination.path(upload_lfn(lfn)).exists()
 
 
 def test_what_was_taken_up_and_is_wrong_is_begun_anew(lab: Lab) -> None:
