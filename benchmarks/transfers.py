@@ -1,11 +1,11 @@
-"""Transfers at CMS scale: choosing and batching of queued wishes, and what one file costs from queue to inventory.
+"""Transfers at CMS scale: choosing and batching of queued subscriptions, what a file costs from queue to inventory.
 
-    python -m benchmarks.transfers                        # plan 10 k, 100 k and 1 M wishes; move 20 k files
+    python -m benchmarks.transfers                        # plan 10 k, 100 k and 1 M subscriptions; move 20 k files
     python -m benchmarks.transfers --sizes 10000 --files 2000
 
-``plan``: a PostgreSQL of its own, 100 sites (7 with tape), 20 files a block, three holders a block; every wish is for a
-site that lacks the file, one in ten has failed before. Then, as the tasks of the DAG do: ``hold_and_release``, and
-``plan_batches`` with no limit but the size, so that all of them are chosen, cut and recorded in one transaction.
+``plan``: a PostgreSQL of its own, 100 sites (7 with tape), 20 files a block, three holders a block; every subscription
+is for a site that lacks the file, one in ten has failed before. Then, as the tasks of the DAG do: ``hold_and_release``,
+and ``plan_batches`` with no limit but the size, so that all of them are chosen, cut and recorded in one transaction.
 
 ``cycle``: a pocket grid (its own process) with real files of a kilobyte; recover → hold → plan → submit in jobs of 200
 → poll as the trigger does → apply, until all files are in the inventory. CPU seconds are those of this process, which
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def plan_size(size: int) -> dict[str, Any]:
-    """Fill a database with about ``size`` wishes, and plan them."""
+    """Fill a database with about ``size`` subscriptions, and plan them."""
     with server() as (postgres, _):
         postgres.create_database("bench")
         db = Database(postgres.url("bench"))
@@ -127,7 +127,7 @@ def plan_once(url: str) -> dict[str, Any]:
     """What ``hold_and_release`` and ``plan_batches`` take on this database."""
     db = Database(url)
     with db.begin() as connection:
-        num_wishes = connection.execute(text("SELECT count(*) FROM subscriptions")).scalar_one()
+        num_subscriptions = connection.execute(text("SELECT count(*) FROM subscriptions")).scalar_one()
     idle_mb = peak_mb()
     started, cpu = time.perf_counter(), time.process_time()
     hold.hold_and_release(db)
@@ -135,7 +135,7 @@ def plan_once(url: str) -> dict[str, Any]:
     held_cpu = time.process_time()
     planned = batches.plan_batches(db, NOBODY, UNLIMITED)
     return {
-        "num_wishes": num_wishes,
+        "num_subscriptions": num_subscriptions,
         "num_files": planned.num_files,
         "num_batches": len(planned.all),
         "hold_s": held - started,
@@ -159,7 +159,7 @@ def inside(*arguments: str) -> dict[str, Any]:
 
 
 def cycle_size(num_files: int) -> dict[str, Any]:
-    """Files on a pocket grid, wishes for all of them, and the whole way."""
+    """Files on a pocket grid, subscriptions for all of them, and the whole way."""
     blocks = math.ceil(num_files / FILES_PER_BLOCK)
     with server() as (postgres, folder):
         postgres.create_database("bench")
@@ -201,7 +201,7 @@ def grid_of(blocks: int) -> dict[str, Any]:
 
 
 def fill_from_grid(db: Database, folder: Path) -> None:
-    """The grid's sites and files as an inventory, with a wish for every file at one of the empty sites."""
+    """The grid's sites and files as an inventory, with a subscription for every file at one of the empty sites."""
     migrate.upgrade(db)
     endpoints = json.loads((folder / "simgrid.json").read_text())
     catalogue = json.loads((folder / "catalogue.json").read_text())
@@ -314,14 +314,14 @@ def _noting(function: Any, statements: list[str]) -> Any:
 def print_plans(found: list[dict[str, Any]]) -> None:
     """One line a size; growth: exponent of the planning time over files, against the line above."""
     print("\nchoosing, batching, recording")
-    print("    wishes   batches   hold s   plan s    files/s   CPU s   server CPU s   peak MB   growth")
+    print("subscriptions   batches   hold s   plan s    files/s   CPU s   server CPU s   peak MB   growth")
     last: dict[str, Any] | None = None
     for row in found:
         growth = ""
         if last:
             growth = f"{math.log(row['plan_s'] / last['plan_s']) / math.log(row['num_files'] / last['num_files']):.2f}"
         print(
-            f"{row['num_wishes']:>10,} {row['num_batches']:>9,} {row['hold_s']:>8.1f} {row['plan_s']:>8.1f}"
+            f"{row['num_subscriptions']:>13,} {row['num_batches']:>9,} {row['hold_s']:>8.1f} {row['plan_s']:>8.1f}"
             f" {row['num_files'] / row['plan_s']:>10,.0f} {row['plan_cpu_s'] + row['hold_cpu_s']:>7.1f}"
             f" {row['server_s']:>14.1f} {row['peak_mb']:>9,.0f} {growth:>8}"
         )

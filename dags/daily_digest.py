@@ -29,7 +29,7 @@ PARAMS = {
 ### Daily digest
 What happened in the 24 hours before, and what needs a look: failures and late runs with their counts, gates that
 refused or warned, how fresh metadata and popularity are, sites that are not ready, consistency, what vanished at its
-source, wishes on hold, plans, copies and deletions with their sizes. Sent by mail and to the webhooks of the settings,
+source, held subscriptions, plans, copies and deletions with sizes. Sent by mail and to the webhooks of the settings,
 once a day; a failure that nobody could be told of at its time is told here. The same in a shell: `dynamo digest`.
 """,
 )

@@ -19,7 +19,7 @@ from dynamo_ops.base.settings import settings
     ),
     doc_md="""
 ### Deletions
-`recover` takes up what a killed run left → `plan_batches` groups the wishes by site → `delete` (one task a site,
+`recover` takes up what a killed run left → `plan_batches` groups the subscriptions by site → `delete` (one task a site,
 bounded in rate) asks the storage, file by file; a file that is gone already counts as deleted; outcomes are recorded in
 chunks, and with them the replicas shrink and vanish → `clean_directories` removes directories that became empty, and
 `advance_requests` closes deletion requests of which nothing is left to do.

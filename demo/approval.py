@@ -36,7 +36,7 @@ PLAN_SQL = """
            (summary->>'num_deletions')::bigint AS num_deletions,
            (summary->'commit'->>'num_files')::bigint AS num_files
     FROM plans WHERE kind = 'detox' AND partition = $1 ORDER BY created_at DESC LIMIT 1"""
-WISHES_SQL = "SELECT count(*) AS n FROM subscriptions WHERE action = 'delete' AND origin = 'detox'"
+SUBSCRIPTIONS_SQL = "SELECT count(*) AS n FROM subscriptions WHERE action = 'delete' AND origin = 'detox'"
 
 
 def show_approval(instance: Instance, say: Say) -> int:
@@ -51,19 +51,19 @@ def show_approval(instance: Instance, say: Say) -> int:
         refused["state"] == "refused"
         and refused["refused_by"]
         and refused["refused_at"]
-        and refused["new_wishes"] == 0
+        and refused["new_subscriptions"] == 0
         and refused["tasks"] == {"approval": "success", "commit": "skipped", "refused": "success"}
         and approved["state"] == "committed"
         and approved["approved_by"]
-        and approved["new_wishes"] == approved["num_files"] > 0
+        and approved["new_subscriptions"] == approved["num_files"] > 0
         and approved["tasks"] == {"approval": "success", "commit": "success", "refused": "skipped"}
     )
     return 0 if good else 1
 
 
 def _one(airflow: Airflow, database: Database, option: str, say: Say) -> dict[str, Any]:
-    """One cycle up to its question, answered by ``option``; returns the plan's row, new wishes and task states."""
-    before = int(database.frame(WISHES_SQL).item())
+    """One cycle up to its question, answered by ``option``; the plan's row, new subscriptions and task states."""
+    before = int(database.frame(SUBSCRIPTIONS_SQL).item())
     run_id = airflow.trigger(DAG_ID)
     question = _wait_for(lambda: _asked(airflow, run_id), f"{DAG_ID} {run_id} has not asked for approval")
     say(f"{DAG_ID} {run_id} waits for a person: {question['subject']}\n{question['body']}")
@@ -73,10 +73,10 @@ def _one(airflow: Airflow, database: Database, option: str, say: Say) -> dict[st
     state = _wait_for(lambda: _ended(airflow, run_id), f"{DAG_ID} {run_id} has not ended")
     plan = database.frame(PLAN_SQL, (PARTITION,)).row(0, named=True)
     tasks = {name: state for name, state in airflow.task_states(DAG_ID, run_id).items() if name in SHOWN_TASKS}
-    new = int(database.frame(WISHES_SQL).item()) - before
+    new = int(database.frame(SUBSCRIPTIONS_SQL).item()) - before
     who = f"by {plan['approved_by'] or plan['refused_by']} at {plan['approved_at'] or plan['refused_at']}"
     say(f"run {state}, tasks {tasks}; plan {plan['id']} {plan['state']} {who}; {new} files to be deleted")
-    return {**plan, "new_wishes": new, "tasks": tasks}
+    return {**plan, "new_subscriptions": new, "tasks": tasks}
 
 
 SHOWN_TASKS = ("approval", "commit", "refused")

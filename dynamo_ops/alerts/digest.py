@@ -1,6 +1,6 @@
 """What happened in a day, read from our own tables: for the people who look once, in the morning.
 
-Figures are of the 24 hours that end at ``until``; what stands (sites, held wishes, gaps) is as of the reading.
+Figures are of the 24 hours that end at ``until``; what stands (sites, held subscriptions, gaps) is as of the reading.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FAILED_FRACTION = 0.2
 """Some attempts fail every day; more than this is told at the top."""
 
 HARMLESS_HOLDS = ("site_unavailable", "operator")
-"""Such wishes come back by themselves, or a person holds them."""
+"""Such subscriptions come back by themselves, or a person holds them."""
 
 
 GAPS: dict[str, Any] = {
@@ -172,7 +172,7 @@ def _transfers(reading: Reading) -> Section:
 def _held(reading: Reading) -> Section:
     rows = reading.snapshot.frame(sql.HELD)
     stuck = rows.filter(~pl.col("hold_reason").is_in(HARMLESS_HOLDS))
-    told = f"{count(int(stuck['num_files'].sum()), 'wish', 'wishes')} held: {_some(sorted(set(stuck['hold_reason'])))}"
+    told = f"{count(int(stuck['num_files'].sum()), 'subscription')} held: {_some(sorted(set(stuck['hold_reason'])))}"
     return Section("held", rows, (told,) if stuck.height else ())
 
 

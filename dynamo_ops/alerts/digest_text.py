@@ -255,7 +255,7 @@ LOOKS: dict[str, Look] = {
          "all_bytes": "Size"},
     ),
     "held": Look(
-        "Wishes on hold (now)", "wishes on hold", _held,
+        "Subscriptions on hold (now)", "subscriptions on hold", _held,
         {"action": "Action", "hold_reason": "Reason", "num_files": "Files", "size_bytes": "Size", "num_sites": "Sites",
          "oldest_at": "Oldest"},
     ),

@@ -84,8 +84,8 @@ class FtsSettings(Strict):
 
 
 class ActivitySettings(Strict):
-    """How urgent copies are. ``priority``: 1 to 5, FTS's own. ``head_start_h``: such a wish counts as that much older
-    than it is, so that it goes first, and yet nothing waits for ever."""
+    """How urgent copies are. ``priority``: 1 to 5, FTS's own. ``head_start_h``: such a subscription counts as that much
+    older than it is, so that it goes first, and yet nothing waits for ever."""
 
     priority: int = Field(3, ge=1, le=5)
     head_start_h: float = Field(0, ge=0)

@@ -24,7 +24,7 @@ DayOption = typer.Option(
 def digest(day: datetime | None = DayOption, as_json: bool = JsonOption) -> None:
     """What happened in 24 hours, and what needs a look: failures, gates, sources, sites, plans, copies, deletions.
 
-    What stands (sites, wishes on hold, gaps) is as of now, also for an earlier day.
+    What stands (sites, subscriptions on hold, gaps) is as of now, also for an earlier day.
     """
     until = datetime.combine(day.date(), AT) if day else datetime.now(UTC)
     report = read_digest(database(), settings(), until)

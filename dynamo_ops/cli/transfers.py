@@ -1,4 +1,4 @@
-"""``dynamo transfers``: how the wishes for copies and deletions stand, why, and the operator's hands on them."""
+"""``dynamo transfers``: how the subscriptions for copies and deletions stand, why, and the operator's hands on them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dynamo_ops.transfer.tasks import plan_rules
 app = typer.Typer(no_args_is_help=True, help="Copies and deletions under way: status, why, hold, release, cancel.")
 
 SiteOption = Annotated[str | None, typer.Option("--site", help="Only this site.")]
-Ids = Annotated[list[int] | None, typer.Option("--id", help="Number of a wish.")]
+Ids = Annotated[list[int] | None, typer.Option("--id", help="Number of a subscription.")]
 Files = Annotated[list[str] | None, typer.Option("--file", help="LFN or glob.")]
 Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="Dataset or glob.")]
 Blocks = Annotated[list[str] | None, typer.Option("--block", help="dataset#block, or a glob of these.")]
@@ -36,8 +36,10 @@ Sites = Annotated[list[str] | None, typer.Option("--site", help="Where the file 
 Actions = Annotated[list[str] | None, typer.Option("--action", help="copy or delete.")]
 States = Annotated[list[str] | None, typer.Option("--state", help="new, inbatch, retry or held.")]
 HoldReasons = Annotated[list[str] | None, typer.Option("--hold-reason", help="As `dynamo transfers status` has it.")]
-Origins = Annotated[list[str] | None, typer.Option("--origin", help="Who wished: dealer, detox, 'request 7', …; glob.")]
-Why = Annotated[str, typer.Option("--reason", help="Why; it is kept with the wishes.")]
+Origins = Annotated[
+    list[str] | None, typer.Option("--origin", help="Who subscribed: dealer, detox, 'request 7', …; glob.")
+]
+Why = Annotated[str, typer.Option("--reason", help="Why; it is kept with the subscriptions.")]
 By = Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be touched.")]
@@ -55,25 +57,27 @@ def status_(
     hours: Annotated[int, typer.Option(min=0, help="How far back to look for ended attempts.")] = 24,
     as_json: bool = JsonOption,
 ) -> None:
-    """Files and bytes that are wished for, what is under way, and what ended lately with an example of the errors."""
+    """Files and bytes that are subscribed, what is under way, and what ended lately with an example of the errors."""
     db, now = database(), datetime.now(UTC)
     if site is not None:
         _check_site(db, site)
-    wishes, batches = status.counts(db, site), status.under_way(db, site)
+    subscriptions, batches = status.counts(db, site), status.under_way(db, site)
     ended = status.ended(db, now - timedelta(hours=hours), site)
     if as_json:
-        print_json({"wishes": wishes.to_dicts(), "under_way": batches.to_dicts(), "ended": ended.to_dicts()})
+        print_json(
+            {"subscriptions": subscriptions.to_dicts(), "under_way": batches.to_dicts(), "ended": ended.to_dicts()}
+        )
     else:
-        view.print_status(wishes, batches, ended, now=now, hours=hours)
+        view.print_status(subscriptions, batches, ended, now=now, hours=hours)
 
 
 @app.command("why")
 def why_(
-    what: Annotated[str, typer.Argument(metavar="LFN|ID", help="A file, or the number of a wish.")],
+    what: Annotated[str, typer.Argument(metavar="LFN|ID", help="A file, or the number of a subscription.")],
     site: SiteOption = None,
     as_json: bool = JsonOption,
 ) -> None:
-    """Where a file or a wish stands and why, every attempt with its error, and which sites the file can be read at."""
+    """Where a file or subscription stands and why, every attempt with its error, and where the file can be read."""
     db, rules, fts = database(), _rules(), settings().fts
     monitor = fts.monitor_url or (f"{fts.url}/jobs/" if fts.url else None)
     if what.startswith("/"):
@@ -84,12 +88,12 @@ def why_(
             view.print_file(file, monitor)
         return
     if not what.isdecimal():
-        raise InventoryError(f"{what!r} is neither an LFN, which begins with a slash, nor the number of a wish")
+        raise InventoryError(f"{what!r} is neither an LFN, which begins with a slash, nor the number of a subscription")
     explained = why(db, int(what), rules)
     if as_json:
-        print_json(view.wish_document(explained, monitor))
+        print_json(view.subscription_document(explained, monitor))
     else:
-        view.print_wish(explained, monitor)
+        view.print_subscription(explained, monitor)
 
 
 @app.command()
@@ -109,7 +113,7 @@ def hold(
     dry_run: DryRun = False,
     as_json: bool = JsonOption,
 ) -> None:
-    """Hold wishes until `dynamo transfers release` frees them; what runs at FTS is cancelled by the next run."""
+    """Hold subscriptions until `dynamo transfers release` frees them; what runs at FTS is cancelled by the next run."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, states, hold_reasons, origins)
     _act("hold", chosen, lambda db: operate.hold(db, chosen, by=_by(by), reason=reason), yes, dry_run, as_json)
 
@@ -130,7 +134,7 @@ def release(
     dry_run: DryRun = False,
     as_json: bool = JsonOption,
 ) -> None:
-    """Free held wishes, whatever held them; sources that failed count as untried."""
+    """Free held subscriptions, whatever held them; sources that failed count as untried."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, None, hold_reasons, origins)
     _act("release", chosen, lambda db: operate.release(db, chosen, by=_by(by), reason=reason), yes, dry_run, as_json)
 
@@ -174,7 +178,7 @@ def cancel(
     dry_run: DryRun = False,
     as_json: bool = JsonOption,
 ) -> None:
-    """Withdraw wishes. Copies that a group's block replica lacks only with --disown: they would be wished for again."""
+    """Withdraw subscriptions. Copies that a group's replica lacks only with --disown: they would come again."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, states, hold_reasons, origins)
 
     def act(db: Database) -> Touched:

@@ -1,4 +1,4 @@
-"""How transfers are told: figures, one file, one wish, what a move touches."""
+"""How transfers are told: figures, one file, one subscription, what a move touches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, Subscrip
 from dynamo_ops.inventory.subscription.operate import Move, Touched
 from dynamo_ops.query.explanation import Explanation, FileExplanation
 
-WISHES = {
+SUBSCRIPTIONS = {
     "action": "action",
     "state": "state",
     "hold_reason": "held by",
@@ -45,7 +45,7 @@ ENDED = {
 }
 SOURCES = {"site": "site", "storage_type": "storage", "status": "status", "because": "now"}
 ATTEMPTS = {
-    "subscription_id": "wish",
+    "subscription_id": "id",
     "batch_id": "batch",
     "source": "from",
     "state": "outcome",
@@ -59,54 +59,61 @@ BY_HAND = {"operator", "refused", "all_failed"}
 
 
 def print_status(
-    wishes: pl.DataFrame, under_way: pl.DataFrame, ended: pl.DataFrame, *, now: datetime, hours: int
+    subscriptions: pl.DataFrame, under_way: pl.DataFrame, ended: pl.DataFrame, *, now: datetime, hours: int
 ) -> None:
-    """Three tables: wishes, batches, attempts that ended."""
+    """Three tables: subscriptions, batches, attempts that ended."""
     staging = pl.when("is_staging").then(pl.lit("tape")).when(pl.col("backend") != "deletion").then(pl.lit("disk"))
-    print_table(_with_age(wishes, now), "Active wishes", {**WISHES, "age": "oldest"})
+    print_table(_with_age(subscriptions, now), "Active subscriptions", {**SUBSCRIPTIONS, "age": "oldest"})
     print_table(_with_age(under_way.with_columns(staging=staging), now), "Under way", UNDER_WAY)
     print_table(ended, f"Ended in the last {hours} h", ENDED, wrap=["example"])
 
 
 def print_file(file: FileExplanation, monitor_url: str | None) -> None:
-    """One file: where it is, and what is wished for it where."""
+    """One file: where it is, and what is subscribed where."""
     typer.echo(f"{file.lfn}\n{file.dataset}#{file.block}, {size(file.size_bytes)}\n")
     _print_sources(file.sources, "Sites that have it")
-    if not file.wishes:
-        typer.echo("nothing is wished for it, or was")
-    for wish in file.wishes:
-        _print_state(wish, monitor_url)
-        _print_attempts(wish.attempts)
-        if any(source["num_failed"] for source in wish.sources):
-            _print_sources(wish.sources, f"Sites that have it, for wish {wish.subscription_id}")
+    if not file.subscriptions:
+        typer.echo("no site is subscribed to it, or was")
+    for subscription in file.subscriptions:
+        _print_state(subscription, monitor_url)
+        _print_attempts(subscription.attempts)
+        if any(source["num_failed"] for source in subscription.sources):
+            _print_sources(subscription.sources, f"Sites that have it, for subscription {subscription.subscription_id}")
 
 
-def print_wish(wish: Explanation, monitor_url: str | None) -> None:
-    """One wish, its attempts, and where the file can be read."""
-    typer.echo(f"{wish.lfn}, {size(wish.size_bytes)}")
-    _print_state(wish, monitor_url)
-    _print_attempts(wish.attempts)
-    if wish.action == SubscriptionAction.COPY:
-        _print_sources(wish.sources, "Sites that have it")
+def print_subscription(subscription: Explanation, monitor_url: str | None) -> None:
+    """One subscription, its attempts, and where the file can be read."""
+    typer.echo(f"{subscription.lfn}, {size(subscription.size_bytes)}")
+    _print_state(subscription, monitor_url)
+    _print_attempts(subscription.attempts)
+    if subscription.action == SubscriptionAction.COPY:
+        _print_sources(subscription.sources, "Sites that have it")
 
 
-def _print_state(wish: Explanation, monitor_url: str | None) -> None:
-    is_copy = wish.action == SubscriptionAction.COPY
-    action = f"copy to {wish.site}" if is_copy else f"deletion at {wish.site}"
-    typer.echo(f"wish {wish.subscription_id}, {action}: {wish.because}")
-    since = cell("updated_at", wish.updated_at)
-    typer.echo(f"  wished by {wish.origin} ({wish.activity}), {cell('created_at', wish.created_at)}; so since {since}")
-    if wish.note and wish.hold_reason != HoldReason.OPERATOR and wish.state != SubscriptionState.CANCELLED:
-        typer.echo(f"  note of {wish.note}")
+def _print_state(subscription: Explanation, monitor_url: str | None) -> None:
+    is_copy = subscription.action == SubscriptionAction.COPY
+    action = f"copy to {subscription.site}" if is_copy else f"deletion at {subscription.site}"
+    typer.echo(f"subscription {subscription.subscription_id}, {action}: {subscription.because}")
+    since = cell("updated_at", subscription.updated_at)
+    typer.echo(
+        f"  subscribed by {subscription.origin} ({subscription.activity}), "
+        f"{cell('created_at', subscription.created_at)}; so since {since}"
+    )
+    if (
+        subscription.note
+        and subscription.hold_reason != HoldReason.OPERATOR
+        and subscription.state != SubscriptionState.CANCELLED
+    ):
+        typer.echo(f"  note of {subscription.note}")
     url = (
-        _job_url(wish.attempts[0] if wish.attempts else {}, monitor_url)
-        if wish.state == SubscriptionState.INBATCH
+        _job_url(subscription.attempts[0] if subscription.attempts else {}, monitor_url)
+        if subscription.state == SubscriptionState.INBATCH
         else None
     )
     if url:
         typer.echo(f"  {url}")
-    if wish.state == SubscriptionState.HELD and wish.hold_reason in BY_HAND:
-        typer.echo(f"  by hand: dynamo transfers release --id {wish.subscription_id}")
+    if subscription.state == SubscriptionState.HELD and subscription.hold_reason in BY_HAND:
+        typer.echo(f"  by hand: dynamo transfers release --id {subscription.subscription_id}")
 
 
 def _print_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
@@ -144,7 +151,7 @@ def _print_sources(sources: Sequence[Mapping[str, Any]], title: str) -> None:
 
 def print_touched(move: Move, touched: Touched) -> None:
     """What a move is about, before it is made."""
-    print_table(touched.rows, f"To be {DONE[move]}", WISHES)
+    print_table(touched.rows, f"To be {DONE[move]}", SUBSCRIPTIONS)
     if touched.num_more_files:
         typer.echo(f"not selected themselves: {touched.num_more_files:,} of these, the rest of blocks to be disowned")
 
@@ -187,15 +194,18 @@ def touched_document(move: Move, touched: Touched, *, dry_run: bool) -> dict[str
     }
 
 
-def wish_document(wish: Explanation, monitor_url: str | None) -> dict[str, Any]:
-    """One wish for programs; attempts with the page of their FTS job."""
-    attempts = [{**attempt, "url": _job_url(attempt, monitor_url)} for attempt in wish.attempts]
-    return {**asdict(wish), "attempts": attempts}
+def subscription_document(subscription: Explanation, monitor_url: str | None) -> dict[str, Any]:
+    """One subscription for programs; attempts with the page of their FTS job."""
+    attempts = [{**attempt, "url": _job_url(attempt, monitor_url)} for attempt in subscription.attempts]
+    return {**asdict(subscription), "attempts": attempts}
 
 
 def file_document(file: FileExplanation, monitor_url: str | None) -> dict[str, Any]:
     """One file for programs."""
-    return {**asdict(file), "wishes": [wish_document(wish, monitor_url) for wish in file.wishes]}
+    return {
+        **asdict(file),
+        "subscriptions": [subscription_document(subscription, monitor_url) for subscription in file.subscriptions],
+    }
 
 
 def _job_url(attempt: Mapping[str, Any], monitor_url: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """The inventory's list for one site, one SELECT streamed to Parquet: every file that could rightly be there.
 
-``is_present``: the inventory says it is there. ``is_pending``: its block has a wish at the site, is incomplete there,
-or is due there since its dataset grows there; such files count neither as missing nor as orphans.
+``is_present``: the inventory says it is there. ``is_pending``: its block has a subscription at the site, is incomplete
+there, or is due there since its dataset grows there; such files count neither as missing nor as orphans.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ARROW = pa.schema(
 )
 
 LIST_SQL = f"""
-    WITH wished AS (
+    WITH subscribed AS (
       SELECT DISTINCT f.block_id FROM subscriptions s JOIN files f ON f.id = s.file_id
       WHERE s.site_id = $1 AND s.state IN {ACTIVE}),
     due AS (
@@ -46,13 +46,13 @@ LIST_SQL = f"""
     here AS (
       SELECT block_id, site_id, is_complete FROM block_replicas WHERE site_id = $1),
     concerned AS (
-      SELECT block_id FROM here UNION SELECT block_id FROM wished UNION SELECT block_id FROM due)
+      SELECT block_id FROM here UNION SELECT block_id FROM subscribed UNION SELECT block_id FROM due)
     SELECT f.id AS file_id, f.lfn, f.size_bytes,
            coalesce({is_present_by_join("h", "p")}, false) AS is_present,
            (w.block_id IS NOT NULL OR h.is_complete IS NOT TRUE) AS is_pending
     FROM concerned c JOIN files f ON f.block_id = c.block_id
     LEFT JOIN here h ON h.block_id = c.block_id
-    LEFT JOIN wished w ON w.block_id = c.block_id
+    LEFT JOIN subscribed w ON w.block_id = c.block_id
     {listed_join("f.id", "h", "p")}
 """
 

@@ -1,4 +1,4 @@
-"""Findings → orphans deleted, missing files wished for again. Every finding is judged once more before it is acted on.
+"""Findings → orphans deleted, missing files subscribed again. Every finding is judged once more before it is acted on.
 
 Between listing and repair may lie days and a person's approval: what the inventory says now decides.
 """
@@ -116,7 +116,7 @@ def _claim(db: Database, check_id: int) -> int:
 
 
 def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int, int]:
-    """Missing files leave the replica and are wished for again, if another site has them; else they are lost: a person
+    """Missing files leave the replica and are subscribed again, if another site has them; else they are lost: a person
     must decide, nothing is changed. One transaction. Returns (resubscribed, lost, skipped).
     """
     params = {"check": check_id, "site": site_id}

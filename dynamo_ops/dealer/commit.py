@@ -1,5 +1,5 @@
-"""A Dealer plan becomes replicas-to-be and wishes: in one transaction, guarded by the plan's state, re-checked at the
-end.
+"""A Dealer plan becomes replicas-to-be and subscriptions: in one transaction, guarded by the plan's state, re-checked
+at the end.
 
 Block replicas are made empty and incomplete; files arrive by the room ``transfer``.
 """
@@ -163,9 +163,9 @@ def _apply(connection: Connection, plan_id: int) -> CommitSummary:
     num_datasets = dataset_replica.claim(connection, DATASET_CLAIMS)
     num_owned = block_replica.own(connection, "SELECT block_id, site_id, group_id FROM wanted WHERE left_out IS NULL")
     num_made = block_replica.make(connection, BLOCK_CLAIMS)
-    num_wished = 0
+    num_subscribed = 0
     for activity, condition in (("request", IS_REQUESTED), ("rebalancing", "true")):
-        wishes = subscribe_blocks(
+        subscriptions = subscribe_blocks(
             connection,
             SubscriptionAction.COPY,
             f"SELECT w.block_id, w.site_id FROM wanted w WHERE w.left_out IS NULL AND {condition}",
@@ -173,7 +173,7 @@ def _apply(connection: Connection, plan_id: int) -> CommitSummary:
             activity=activity,
             plan_id=plan_id,
         )
-        num_wished += wishes.num_created
+        num_subscribed += subscriptions.num_created
     size = connection.execute(
         text("""
         SELECT coalesce(sum(f.size_bytes), 0)::bigint FROM subscriptions s JOIN files f ON f.id = s.file_id
@@ -184,4 +184,4 @@ def _apply(connection: Connection, plan_id: int) -> CommitSummary:
         text("SELECT left_out, count(*) FROM wanted WHERE left_out IS NOT NULL GROUP BY left_out")
     )
     left_out = {str(reason_count[0]): int(reason_count[1]) for reason_count in reasons}
-    return CommitSummary(num_made, num_owned, num_datasets, num_wished, int(size), left_out)
+    return CommitSummary(num_made, num_owned, num_datasets, num_subscribed, int(size), left_out)

@@ -74,7 +74,7 @@ def dataset_history(database: Database, dataset: str, *, since: datetime, site: 
 
 def cycle_history(database: Database, partition: str, *, since: datetime) -> pl.DataFrame:
     """The Dealer's cycles of a partition, newest first, refused ones too: plan_id, planned_for_at, state, num_copies,
-    num_files, copied_bytes (wished for), num_rejected, num_left_out, by, refused_because."""
+    num_files, copied_bytes (to be), num_rejected, num_left_out, by, refused_because."""
     return database.frame(CYCLES_SQL, (partition, since.isoformat()))
 
 

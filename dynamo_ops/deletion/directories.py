@@ -32,7 +32,7 @@ def clean_directories(db: Database, batch_ids: Sequence[int], open_storage: Site
 
 
 def directories_due(connection: Connection, site_id: int) -> set[str]:
-    """LFN directories at a site into which some copy is wished or may still be written."""
+    """LFN directories at a site into which a copy may be, or still be, written."""
     return set(
         connection.execute(
             text(f"""

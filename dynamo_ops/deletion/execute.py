@@ -61,7 +61,7 @@ def execute_batch(
 ) -> DeletionSummary:
     """Delete the files of one batch and apply each chunk of outcomes. ``open_storage``: site id → storage.
 
-    A file wished for again since the batch was planned is left alone. Run again, it goes on where it was; while another
+    A file whose deletion was withdrawn since is left alone. Run again, it goes on where it was; while another
     task is at the batch it does nothing. Raises SettingsError when the site has no usable storage, RetryableRemoteError
     when what an earlier run may have begun cannot be looked at; failures of single files are recorded, not raised.
     """
@@ -95,9 +95,9 @@ def _finish(db: Database, batch_id: int) -> None:
 
 
 def _look_after(db: Database, batch_id: int, size: int, storage: Storage) -> list[tuple[int, DeletionOutcome]]:
-    """Outcomes of deletions that an earlier run made and could not record, whose wishes were withdrawn since.
+    """Outcomes of deletions that an earlier run made and could not record, whose subscriptions were withdrawn since.
 
-    That run was killed in its last chunk, the first ``size`` deletions still planned. Those of them still wished for
+    That run was killed in its last chunk, the first ``size`` deletions still planned. Those of them still subscribed
     are made again; the others must not be, but the file may be gone all the same, and the inventory must know.
     """
     with db.begin() as connection:
@@ -127,7 +127,7 @@ def _site_of(db: Database, batch_id: int) -> int:
 
 
 def _next_chunk(db: Database, batch_id: int, size: int) -> list[Any]:
-    """Planned deletions still wished for. Those withdrawn meanwhile are dropped: no attempt was made at them, or the
+    """Planned deletions still subscribed. Those withdrawn meanwhile are dropped: no attempt was made at them, or the
     file is there all the same."""
     with db.begin() as connection:
         connection.execute(
@@ -148,17 +148,17 @@ def _next_chunk(db: Database, batch_id: int, size: int) -> list[Any]:
 
 
 def outcome_rows(outcomes: Sequence[tuple[int, DeletionOutcome]]) -> pl.DataFrame:
-    """Outcomes with the states that follow from the tables: of the deletion, and of a wish that is in the batch."""
+    """Outcomes with the states that follow from the tables, for the deletion and for a subscription in the batch."""
     rows = []
     for deletion_id, outcome in outcomes:
         observation = outcome.observation
-        wish = SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, DELETION_OUTCOMES[observation]]
+        subscription = SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, DELETION_OUTCOMES[observation]]
         rows.append(
             (
                 deletion_id,
                 observation.value,
                 DELETION_MOVES[DeletionState.PLANNED, observation].value,
-                wish.value,
+                subscription.value,
                 outcome.reason or None,
                 observation != DeletionObservation.REFUSED if outcome.reason else None,
             )
@@ -170,7 +170,7 @@ def outcome_rows(outcomes: Sequence[tuple[int, DeletionOutcome]]) -> pl.DataFram
             "deletion_id": pl.Int64,
             "observation": pl.String,
             "state": pl.String,
-            "wish_state": pl.String,
+            "subscription_state": pl.String,
             "reason": pl.String,
             "is_recoverable": pl.Boolean,
         },
@@ -184,12 +184,12 @@ def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, 
     with db.begin() as connection:
         connection.execute(
             text("""
-            CREATE TEMPORARY TABLE outcomes (deletion_id bigint, observation text, state text, wish_state text,
+            CREATE TEMPORARY TABLE outcomes (deletion_id bigint, observation text, state text, subscription_state text,
               reason text, is_recoverable boolean) ON COMMIT DROP""")
         )
         insert_frame(connection, "outcomes", outcome_rows(outcomes))
         _move(connection, limits)
-        # Truth before wish: what is gone leaves the replica, also if it was wished for again in the meantime.
+        # What is gone leaves the replica first, also if a copy of it was subscribed in the meantime.
         connection.execute(
             text(f"""
             CREATE TEMPORARY TABLE changed ON COMMIT DROP AS SELECT s.file_id, s.site_id
@@ -216,7 +216,7 @@ def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, 
 
 
 def _move(connection: Connection, limits: DeletionLimits) -> None:
-    """Attempts and wishes. Who was refused or unheard too often is held, for a person: see ``DeletionLimits``."""
+    """Attempts and subscriptions. What was refused or unheard too often is held for a person: ``DeletionLimits``."""
     connection.execute(
         text(f"""
         UPDATE deletions d SET state = o.state, reason = o.reason, is_recoverable = o.is_recoverable,
@@ -226,13 +226,13 @@ def _move(connection: Connection, limits: DeletionLimits) -> None:
     connection.execute(
         text(f"""
         UPDATE subscriptions s SET updated_at = now(), last_error = o.reason,
-          state = CASE WHEN {_IS_GIVEN_UP} THEN :held ELSE o.wish_state END,
+          state = CASE WHEN {_IS_GIVEN_UP} THEN :held ELSE o.subscription_state END,
           hold_reason = CASE WHEN {_IS_GIVEN_UP}
                              THEN CASE WHEN o.observation = :refused THEN '{HoldReason.REFUSED}'
                                ELSE '{HoldReason.ALL_FAILED}' END END
         FROM outcomes o JOIN deletions d ON d.id = o.deletion_id
         WHERE s.id = d.subscription_id AND (s.state = '{SubscriptionState.INBATCH}'
-          OR s.state = '{SubscriptionState.HELD}' AND o.wish_state = :done)"""),
+          OR s.state = '{SubscriptionState.HELD}' AND o.subscription_state = :done)"""),
         {
             "done": SUBSCRIPTION_MOVES[SubscriptionState.HELD, SubscriptionEvent.FULFILLED].value,
             "failed": SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.ATTEMPT_FAILED].value,
@@ -244,7 +244,7 @@ def _move(connection: Connection, limits: DeletionLimits) -> None:
     )
 
 
-_IS_GIVEN_UP = """(o.wish_state = :failed AND s.num_attempts >=
+_IS_GIVEN_UP = """(o.subscription_state = :failed AND s.num_attempts >=
     CASE WHEN o.observation = :refused THEN :max_refusals ELSE :max_attempts END)"""
 
 

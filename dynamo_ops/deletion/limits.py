@@ -13,7 +13,7 @@ from dynamo_ops.inventory.subscription.backoff import Backoff
 class DeletionLimits:
     """Limits of one cycle of deletions. ``files_per_chunk``: outcomes recorded in one transaction.
 
-    A wish is held for a person after ``max_refusals`` attempts if the storage refuses (``refused``), after
+    A subscription is held for a person after ``max_refusals`` attempts if the storage refuses (``refused``), after
     ``max_attempts`` if it cannot serve (``all_failed``): with the backoff that is some hours, and some days.
     """
 

@@ -19,7 +19,7 @@ from dynamo_ops.inventory.subscription.backoff import is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 
 # Oldest first at each ready site. A file waits while FTS may be writing it there, or reading it from there, and while
-# it is the last source of a copy that is wished for elsewhere.
+# it is the last source of a copy that another site is subscribed to.
 QUEUE_SQL = f"""
     CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
     WITH taken AS (
@@ -38,14 +38,14 @@ QUEUE_SQL = f"""
 
 @dataclass(frozen=True)
 class RecoverDeletionsSummary:
-    """``unfinished``: batches of an earlier run still to be executed. ``num_freed``: wishes that were in no batch."""
+    """``unfinished``: batches of an earlier run still to be executed. ``num_freed``: subscriptions in no batch."""
 
     unfinished: list[int]
     num_freed: int
 
 
 def recover_deletions(db: Database) -> RecoverDeletionsSummary:
-    """Find batches that an earlier run planned and did not finish, and free wishes stuck in no batch."""
+    """Find batches that an earlier run planned and did not finish, and free subscriptions stuck in no batch."""
     with db.begin() as connection:
         freed = connection.execute(
             text(f"""
@@ -63,7 +63,7 @@ def recover_deletions(db: Database) -> RecoverDeletionsSummary:
 
 
 def plan_deletions(db: Database, limits: DeletionLimits = DEFAULT_DELETION_LIMITS) -> list[int]:
-    """Take queued delete wishes into batches, each of one site. Returns the new batches' ids."""
+    """Take queued delete subscriptions into batches, each of one site. Returns the new batches' ids."""
     with db.begin() as connection:
         _take(connection, limits)
         cut = connection.execute(

@@ -1,4 +1,4 @@
-"""A Detox plan becomes wishes: in one transaction, guarded by the plan's state, after a last look at what has changed.
+"""A Detox plan becomes subscriptions: in one transaction, guarded by the plan's state, after a last look.
 
 Nothing is deleted here. Block replicas that the plan deletes go to the null group, and their files get deletion
 subscriptions; the storages are asked later, by ``deletion.execute``.

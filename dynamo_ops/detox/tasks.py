@@ -135,7 +135,7 @@ def _attributes_of(database: Database, settings: Settings, plan: StoredPlan) -> 
 
 
 def _with_pending(database: Database, deletions: pl.DataFrame) -> pl.DataFrame:
-    """``deletions`` whose ``is_last_source`` knows of the copies that are wished for now."""
+    """``deletions`` whose ``is_last_source`` knows of the copies that are subscribed now."""
     alone = deletions.filter("is_alone")
     if alone.is_empty():
         return deletions

@@ -37,7 +37,7 @@ class JobSettings:
     ``retries``: extra attempts inside FTS, of recoverable failures only. ``priority``: 1 (low) to 5; ``priorities``:
     of jobs for these activities.
     ``bring_online_seconds`` / ``pin_seconds``: how long a tape may take to stage, and how long the disk copy is held.
-    ``max_time_in_queue_hours``: FTS gives up on what it could not start by then; the wish is retried by us.
+    ``max_time_in_queue_hours``: FTS gives up on what it could not start by then; the subscription is retried by us.
     """
 
     overwrite: bool = True

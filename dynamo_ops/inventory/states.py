@@ -15,7 +15,7 @@ from dynamo_ops.database.words import Words
 
 
 class SubscriptionState(StrEnum):
-    """A wish. Active, and so in the way of an opposite wish: new, inbatch, retry, held."""
+    """A subscription. Active, and so in the way of an opposite subscription: new, inbatch, retry, held."""
 
     NEW = "new"
     INBATCH = "inbatch"
@@ -26,14 +26,14 @@ class SubscriptionState(StrEnum):
 
 
 class SubscriptionAction(StrEnum):
-    """What is wished for: the file shall be at the site, or vanish from it."""
+    """What is subscribed: the file shall be at the site, or vanish from it."""
 
     COPY = "copy"
     DELETE = "delete"
 
 
 class HoldReason(StrEnum):
-    """Why nothing is tried for a wish. ``refused`` and ``operator`` are released by a person only."""
+    """Why nothing is tried for a subscription. ``refused`` and ``operator`` are released by a person only."""
 
     NO_SOURCE = "no_source"
     ALL_FAILED = "all_failed"
@@ -43,7 +43,7 @@ class HoldReason(StrEnum):
 
 
 class SubscriptionEvent(StrEnum):
-    """What can happen to a wish."""
+    """What can happen to a subscription."""
 
     BATCHED = "batched"
     FULFILLED = "fulfilled"
@@ -147,7 +147,7 @@ SUBSCRIPTION_MOVES: Mapping[tuple[SubscriptionState, SubscriptionEvent], Subscri
     (_S.INBATCH, _E.WITHDRAWN): _S.CANCELLED,
     (_S.RETRY, _E.WITHDRAWN): _S.CANCELLED,
     (_S.HELD, _E.WITHDRAWN): _S.CANCELLED,
-    # A wish withdrawn while its batch was out stays withdrawn, whatever the batch brings.
+    # A subscription withdrawn while its batch was out stays withdrawn, whatever the batch brings.
     (_S.CANCELLED, _E.FULFILLED): _S.CANCELLED,
     (_S.CANCELLED, _E.ATTEMPT_FAILED): _S.CANCELLED,
     (_S.CANCELLED, _E.HOLD): _S.CANCELLED,
@@ -194,7 +194,7 @@ BATCH_MOVES: Mapping[tuple[BatchState, BatchEvent], BatchState] = {
     (_B.CANCELLED, _X.ABANDONED): _B.CANCELLED,
 }
 
-# What the end of an attempt means for the wish behind it. After too many failed deletions it is HOLD.
+# What the end of an attempt means for the subscription behind it. After too many failed deletions it is HOLD.
 TRANSFER_OUTCOMES: Mapping[TransferState, SubscriptionEvent] = {
     _T.DONE: _E.FULFILLED,
     _T.FAILED: _E.ATTEMPT_FAILED,

@@ -1,4 +1,4 @@
-"""Why a file is where it is, and why a wish stands where it stands: in a sentence, with attempts and sources."""
+"""Why a file is where it is, and a subscription stands where it stands: in a sentence, with attempts and sources."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAX_ATTEMPTS = 100
 OF_FILE = f"""(
     SELECT * FROM subscriptions WHERE file_id = :file AND state IN {ACTIVE}
     UNION ALL SELECT * FROM subscriptions WHERE file_id = :file AND state IN {CLOSED})"""
-"""Every wish for the file ever made: two halves, since each has an index of its own."""
+"""Every subscription for the file ever made: two halves, since each has an index of its own."""
 _LIVE = {state.value for state in LIVE_TRANSFERS}
 
 
@@ -52,11 +52,11 @@ DEFAULT_RULES = QueueRules()
 
 @dataclass(frozen=True)
 class Explanation:
-    """One wish. ``because``: why it stands where it stands.
+    """One subscription. ``because``: why it stands where it stands.
 
-    ``attempts``, newest first, those of earlier wishes for the same here included: subscription_id, batch_id, backend,
-    job_id, source, state, reason, is_recoverable, started_at, finished_at. ``sources``, of a copy: as of
-    ``FileExplanation``, with num_failed and last_error of this wish.
+    ``attempts``, newest first, those of earlier subscriptions for the same here included: subscription_id, batch_id,
+    backend, job_id, source, state, reason, is_recoverable, started_at, finished_at. ``sources``, of a copy: as of
+    ``FileExplanation``, with num_failed and last_error of this subscription.
     """
 
     subscription_id: int
@@ -80,7 +80,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class FileExplanation:
-    """One file. ``wishes``: at each site the active one, or the last. ``sources``: the sites that have it: site,
+    """One file. ``subscriptions``: at each site the active one, or the last. ``sources``: the sites that have it: site,
     storage_type, status, is_usable (for copies, now), because."""
 
     lfn: str
@@ -88,17 +88,17 @@ class FileExplanation:
     block: str
     size_bytes: int
     sources: list[dict[str, Any]]
-    wishes: list[Explanation]
+    subscriptions: list[Explanation]
 
 
 def why(db: Database, subscription_id: int, rules: QueueRules = DEFAULT_RULES) -> Explanation:
-    """Why a wish stands where it stands; ``InventoryError`` when there is none with this id."""
+    """Why a subscription stands where it stands; ``InventoryError`` when there is none with this id."""
     with db.begin() as connection:
         return _explain(connection, subscription_id, rules)
 
 
 def why_file(db: Database, lfn: str, site: str | None = None, rules: QueueRules = DEFAULT_RULES) -> FileExplanation:
-    """Where a file is and what is wished for it, at ``site`` (a name or glob) or anywhere. InventoryError: unknown."""
+    """Where a file is and its subscriptions, at ``site`` (a name or glob) or anywhere. InventoryError: unknown."""
     with db.begin() as connection:
         file = connection.execute(
             text("""
@@ -110,7 +110,7 @@ def why_file(db: Database, lfn: str, site: str | None = None, rules: QueueRules 
         if file is None:
             raise InventoryError(f"there is no file {lfn}", lfn=lfn)
         sites = None if site is None else [known.id for known in find_sites(connection, [site])]
-        wishes = connection.execute(
+        subscriptions = connection.execute(
             text(f"""
             SELECT DISTINCT ON (s.site_id) s.id FROM {OF_FILE} s
             WHERE (CAST(:sites AS smallint[]) IS NULL OR s.site_id = ANY(:sites))
@@ -123,12 +123,12 @@ def why_file(db: Database, lfn: str, site: str | None = None, rules: QueueRules 
             file.block,
             file.size_bytes,
             _sources(connection, file.id, None, None),
-            [_explain(connection, wish, rules) for wish in list(wishes)],
+            [_explain(connection, subscription, rules) for subscription in list(subscriptions)],
         )
 
 
 def _explain(connection: Connection, subscription_id: int, rules: QueueRules) -> Explanation:
-    wish = connection.execute(
+    subscription = connection.execute(
         text(f"""
         SELECT s.id AS subscription_id, f.lfn, f.size_bytes, d.name AS site, s.action, s.state, s.hold_reason,
                s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.created_at, s.updated_at, s.file_id,
@@ -137,20 +137,20 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id WHERE s.id = :id"""),
         {"id": subscription_id},
     ).one_or_none()
-    if wish is None:
+    if subscription is None:
         raise InventoryError(f"there is no subscription {subscription_id}", subscription_id=subscription_id)
-    attempts = _attempts(connection, wish)
+    attempts = _attempts(connection, subscription)
     sources = (
-        _sources(connection, wish.file_id, subscription_id, wish.site_id)
-        if wish.action == SubscriptionAction.COPY
+        _sources(connection, subscription.file_id, subscription_id, subscription.site_id)
+        if subscription.action == SubscriptionAction.COPY
         else []
     )
-    told = {name: value for name, value in wish._mapping.items() if name in Explanation.__dataclass_fields__}
-    because = _because(connection, wish, attempts, sources, rules)
+    told = {name: value for name, value in subscription._mapping.items() if name in Explanation.__dataclass_fields__}
+    because = _because(connection, subscription, attempts, sources, rules)
     return Explanation(**told, because=because, attempts=attempts, sources=sources)
 
 
-def _attempts(connection: Connection, wish: Any) -> list[dict[str, Any]]:
+def _attempts(connection: Connection, subscription: Any) -> list[dict[str, Any]]:
     rows = connection.execute(
         text(f"""
         SELECT s.id AS subscription_id, t.batch_id, b.backend, CASE WHEN b.backend = '{Backend.FTS}'
@@ -164,7 +164,12 @@ def _attempts(connection: Connection, wish: Any) -> list[dict[str, Any]]:
         FROM {OF_FILE} s JOIN deletions x ON x.subscription_id = s.id
         WHERE s.site_id = :site AND s.action = :action
         ORDER BY 1 DESC, 2 DESC LIMIT :limit"""),
-        {"file": wish.file_id, "site": wish.site_id, "action": wish.action, "limit": MAX_ATTEMPTS},
+        {
+            "file": subscription.file_id,
+            "site": subscription.site_id,
+            "action": subscription.action,
+            "limit": MAX_ATTEMPTS,
+        },
     )
     return [dict(row) for row in rows.mappings()]
 
@@ -191,11 +196,11 @@ def _sources(
                    ORDER BY t.id DESC))[1] AS is_refused,
                  (array_agg(t.reason ORDER BY t.id DESC) FILTER (WHERE t.state = '{TransferState.FAILED}'))[1]
                    AS last_error
-          FROM transfers t WHERE t.subscription_id = :wish
+          FROM transfers t WHERE t.subscription_id = :subscription
             AND (t.source_site_id = r.site_id OR r.site_id = ANY(t.other_source_site_ids))) past ON true
         WHERE f.id = :file AND {is_present_by_join("r", "p")} AND r.site_id IS DISTINCT FROM :but
         ORDER BY 4 DESC, o.status <> '{SiteStatus.READY}', o.storage_type = '{StorageType.MSS}', o.name"""),
-        {"wish": subscription_id, "file": file_id, "but": but_site_id},
+        {"subscription": subscription_id, "file": file_id, "but": but_site_id},
     ).mappings()
     return [_judged(row) for row in rows]
 
@@ -220,56 +225,63 @@ def _judged(row: Any) -> dict[str, Any]:
 
 def _because(
     connection: Connection,
-    wish: Any,
+    subscription: Any,
     attempts: Sequence[dict[str, Any]],
     sources: list[dict[str, Any]],
     rules: QueueRules,
 ) -> str:
-    if wish.state == SubscriptionState.HELD:
-        return _why_held(wish, sources)
-    if wish.state == SubscriptionState.INBATCH:
-        return _why_in_batch(wish, attempts)
-    if wish.state == SubscriptionState.DONE:
-        return f"done: the file {'is there' if wish.action == SubscriptionAction.COPY else 'is gone'}"
-    if wish.state == SubscriptionState.CANCELLED:
-        return "withdrawn" + (f" by {wish.note}" if wish.note else ": something else was wished for, or asked anew")
-    return _why_queued(connection, wish, rules)
+    if subscription.state == SubscriptionState.HELD:
+        return _why_held(subscription, sources)
+    if subscription.state == SubscriptionState.INBATCH:
+        return _why_in_batch(subscription, attempts)
+    if subscription.state == SubscriptionState.DONE:
+        return f"done: the file {'is there' if subscription.action == SubscriptionAction.COPY else 'is gone'}"
+    if subscription.state == SubscriptionState.CANCELLED:
+        return "withdrawn" + (
+            f" by {subscription.note}" if subscription.note else ": the opposite was subscribed, or it was made anew"
+        )
+    return _why_queued(connection, subscription, rules)
 
 
-def _why_held(wish: Any, sources: Sequence[dict[str, Any]]) -> str:
-    where = f"{wish.site} ({_why_not_writable(wish)})"
-    if wish.hold_reason == HoldReason.NO_SOURCE:
+def _why_held(subscription: Any, sources: Sequence[dict[str, Any]]) -> str:
+    where = f"{subscription.site} ({_why_not_writable(subscription)})"
+    if subscription.hold_reason == HoldReason.NO_SOURCE:
         if sources:
             return f"held: no site had the file; now {sources[0]['site']} has: the next run releases it"
         return "held: no site has the file; released by itself as soon as one has it"
-    if wish.hold_reason == HoldReason.SITE_UNAVAILABLE:
-        if not wish.is_writable:
+    if subscription.hold_reason == HoldReason.SITE_UNAVAILABLE:
+        if not subscription.is_writable:
             return f"held: nothing can be written or deleted at {where}; released by itself when it is back"
-        if wish.action == SubscriptionAction.COPY and not any(source["is_usable"] for source in sources):
+        if subscription.action == SubscriptionAction.COPY and not any(source["is_usable"] for source in sources):
             return "held: no site that has the file can be read now; released by itself when one is back"
         return "held: a site was not available; it is again: the next run releases it"
-    if wish.hold_reason == HoldReason.ALL_FAILED and wish.action == SubscriptionAction.DELETE:
-        return f"held: given up after {wish.num_attempts} attempts ({wish.last_error}); released by hand only"
-    if wish.hold_reason == HoldReason.ALL_FAILED:
+    if subscription.hold_reason == HoldReason.ALL_FAILED and subscription.action == SubscriptionAction.DELETE:
+        return (
+            f"held: given up after {subscription.num_attempts} attempts ({subscription.last_error}); "
+            "released by hand only"
+        )
+    if subscription.hold_reason == HoldReason.ALL_FAILED:
         return (
             "held: the last attempt from each site that has the file failed for good; released by itself when another "
             "site has it, or by hand once what failed is mended"
         )
-    if wish.hold_reason == HoldReason.OPERATOR:
-        return f"held by hand ({wish.note}); released by hand only"
-    return f"held: refused ({wish.last_error}); released by hand only, once that is mended"
+    if subscription.hold_reason == HoldReason.OPERATOR:
+        return f"held by hand ({subscription.note}); released by hand only"
+    return f"held: refused ({subscription.last_error}); released by hand only, once that is mended"
 
 
-def _why_not_writable(wish: Any) -> str:
-    return "in a downtime" if wish.site_status == SiteStatus.READY else f"its status is {wish.site_status}"
+def _why_not_writable(subscription: Any) -> str:
+    return (
+        "in a downtime" if subscription.site_status == SiteStatus.READY else f"its status is {subscription.site_status}"
+    )
 
 
-def _why_in_batch(wish: Any, attempts: Sequence[dict[str, Any]]) -> str:
-    live = [a for a in attempts if a["subscription_id"] == wish.subscription_id and a["state"] in _LIVE]
+def _why_in_batch(subscription: Any, attempts: Sequence[dict[str, Any]]) -> str:
+    live = [a for a in attempts if a["subscription_id"] == subscription.subscription_id and a["state"] in _LIVE]
     if not live:
         return "in no batch any more: the next run queues it again"
     found = live[0]
-    if wish.action == SubscriptionAction.DELETE:
+    if subscription.action == SubscriptionAction.DELETE:
         return f"being deleted, in deletion batch {found['batch_id']}"
     if found["backend"] == Backend.DIRECT:
         return f"being copied from {found['source']} by Dynamo itself, in batch {found['batch_id']}"
@@ -282,40 +294,46 @@ def _why_in_batch(wish: Any, attempts: Sequence[dict[str, Any]]) -> str:
     return told[found["state"]].format(**found)
 
 
-def _why_queued(connection: Connection, wish: Any, rules: QueueRules) -> str:
-    if not wish.is_writable:
-        return f"queued; the next run holds it: {wish.site} is not available ({_why_not_writable(wish)})"
-    if _is_busy(connection, wish):
-        return "queued: it waits for what an earlier wish began with the same file there"
-    if wish.is_last_source:
-        return "queued: it waits, since the file is the last source of a copy that is wished for elsewhere"
-    until = _paused_until(wish, rules)
-    if until is not None and until > wish.now:
-        return f"failed ({wish.last_error}); to be tried again from {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC on"
-    place, number = _place(connection, wish, rules)
-    kind = "copies to" if wish.action == SubscriptionAction.COPY else "deletions at"
-    return f"queued: number {place:,} of {number:,} {kind} {wish.site} that wait"
+def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) -> str:
+    if not subscription.is_writable:
+        return (
+            f"queued; the next run holds it: {subscription.site} is not available ({_why_not_writable(subscription)})"
+        )
+    if _is_busy(connection, subscription):
+        return "queued: it waits for what an earlier subscription began with the same file there"
+    if subscription.is_last_source:
+        return "queued: it waits, since the file is the last source of a copy that another site is subscribed to"
+    until = _paused_until(subscription, rules)
+    if until is not None and until > subscription.now:
+        return (
+            f"failed ({subscription.last_error}); to be tried again from {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC on"
+        )
+    place, number = _place(connection, subscription, rules)
+    kind = "copies to" if subscription.action == SubscriptionAction.COPY else "deletions at"
+    return f"queued: number {place:,} of {number:,} {kind} {subscription.site} that wait"
 
 
-def _paused_until(wish: Any, rules: QueueRules) -> datetime | None:
-    limits = rules.transfers if wish.action == SubscriptionAction.COPY else rules.deletions
-    return limits.pauses.until(wish.num_attempts, wish.updated_at)
+def _paused_until(subscription: Any, rules: QueueRules) -> datetime | None:
+    limits = rules.transfers if subscription.action == SubscriptionAction.COPY else rules.deletions
+    return limits.pauses.until(subscription.num_attempts, subscription.updated_at)
 
 
-def _is_busy(connection: Connection, wish: Any) -> bool:
-    """Whether another task has the file in its hands at that site, for whatever wish."""
-    is_copy = wish.action == SubscriptionAction.COPY
+def _is_busy(connection: Connection, subscription: Any) -> bool:
+    """Whether another task has the file in its hands at that site, for whatever subscription."""
+    is_copy = subscription.action == SubscriptionAction.COPY
     at = "site_id = :site" if is_copy else "(site_id = :site OR source_site_id = :site)"
     tables = f"SELECT FROM {OPEN_TRANSFERS} t WHERE file_id = :file AND {at}"
     if is_copy:
         tables += f" UNION ALL SELECT FROM {OPEN_DELETIONS} d WHERE file_id = :file AND site_id = :site"
     return bool(
-        connection.execute(text(f"SELECT EXISTS ({tables})"), {"file": wish.file_id, "site": wish.site_id}).scalar_one()
+        connection.execute(
+            text(f"SELECT EXISTS ({tables})"), {"file": subscription.file_id, "site": subscription.site_id}
+        ).scalar_one()
     )
 
 
-def _place(connection: Connection, wish: Any, rules: QueueRules) -> tuple[int, int]:
-    """Its place among the queued wishes of its kind at its site, from 1, and their number."""
+def _place(connection: Connection, subscription: Any, rules: QueueRules) -> tuple[int, int]:
+    """Its place among the queued subscriptions of its kind at its site, from 1, and their number."""
     row = connection.execute(
         text(f"""
         WITH queued AS (
@@ -328,9 +346,9 @@ def _place(connection: Connection, wish: Any, rules: QueueRules) -> tuple[int, i
         {
             "activities": list(rules.head_starts),
             "seconds": [head_start.total_seconds() for head_start in rules.head_starts.values()],
-            "action": wish.action,
-            "site": wish.site_id,
-            "id": wish.subscription_id,
+            "action": subscription.action,
+            "site": subscription.site_id,
+            "id": subscription.subscription_id,
         },
     ).one()
     return int(row[0]), int(row[1])

@@ -1,4 +1,4 @@
-"""Where the wishes stand, in figures for reports and pages. Reads only. Single files and wishes: ``explanation``."""
+"""Where the subscriptions stand, in figures for reports and pages. Reads only. Single ones: ``explanation``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Explanation", "counts", "ended", "held", "under_way", "why"]
 
 
 def counts(db: Database, site: str | None = None) -> pl.DataFrame:
-    """Files and bytes of active wishes: one row per action, state, hold_reason and site; oldest first told by age.
+    """Files and bytes of active subscriptions: a row per action, state, hold_reason and site; the oldest first.
 
     Columns: action, state, hold_reason, site, num_files, size_bytes, oldest_at.
     """
@@ -84,7 +84,7 @@ def ended(db: Database, since: datetime, site: str | None = None) -> pl.DataFram
 
 
 def held(db: Database, *, hold_reason: str | None = None, site: str | None = None) -> pl.DataFrame:
-    """Held wishes, oldest first, one row each: what an operator looks at before ``operate.release``.
+    """Held subscriptions, oldest first, one row each: what an operator looks at before ``operate.release``.
 
     Columns: subscription_id, action, lfn, site, hold_reason, last_error, note, num_attempts, created_at.
     """

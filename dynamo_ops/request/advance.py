@@ -51,7 +51,7 @@ def advance(database: Database) -> AdvanceSummary:
 
 
 def _load(connection: Connection) -> None:
-    """``queued``: actions under way; ``wishes``: (copy request, dataset) with ``is_whole``, ``num_asked`` blocks,
+    """``queued``: actions under way; ``demands``: (copy request, dataset) with ``is_whole``, ``num_asked`` blocks,
     ``set_number``; ``set_sites``: the sites of each set; ``held``: what groups own where of those datasets."""
     for statement in TABLES:
         connection.execute(text(statement))
@@ -77,7 +77,7 @@ TABLES = (
        SELECT row_number() OVER () AS number, s.sites FROM (
            SELECT DISTINCT sites FROM requests WHERE kind = '{RequestKind.COPY}' AND state IN {OPEN_REQUESTS}) s""",
     "CREATE TEMPORARY TABLE set_sites (number bigint, site_id smallint) ON COMMIT DROP",
-    f"""CREATE TEMPORARY TABLE wishes ON COMMIT DROP AS
+    f"""CREATE TEMPORARY TABLE demands ON COMMIT DROP AS
        SELECT i.request_id, i.dataset_id, r.group_id, r.num_copies, s.number AS set_number,
               bool_or(i.block_id IS NULL) AS is_whole, count(i.block_id) AS num_asked,
               d.status IN {NEVER_COPIED} AS is_gone, d.status, d.name AS dataset, false AS is_met
@@ -85,7 +85,7 @@ TABLES = (
            JOIN datasets d ON d.id = i.dataset_id
        WHERE r.kind = '{RequestKind.COPY}' AND r.state IN {OPEN_REQUESTS}
        GROUP BY i.request_id, i.dataset_id, r.group_id, r.num_copies, s.number, d.status, d.name""",
-    "ANALYZE wishes",
+    "ANALYZE demands",
 )
 
 HOLDINGS = (
@@ -94,7 +94,7 @@ HOLDINGS = (
     # rest is worth counting blocks for.
     """CREATE TEMPORARY TABLE pending ON COMMIT DROP AS
        SELECT DISTINCT dataset_id, site_id, group_id FROM block_replicas
-       WHERE NOT is_complete AND dataset_id IN (SELECT dataset_id FROM wishes UNION SELECT dataset_id FROM queued)""",
+       WHERE NOT is_complete AND dataset_id IN (SELECT dataset_id FROM demands UNION SELECT dataset_id FROM queued)""",
     "ANALYZE pending",
     f"""DELETE FROM queued q USING pending p, datasets d
        WHERE q.kind = '{RequestKind.COPY}' AND q.block_id IS NULL AND p.dataset_id = q.dataset_id
@@ -104,7 +104,7 @@ HOLDINGS = (
        SELECT c.dataset_id, c.site_id FROM (
            SELECT w.dataset_id, r.site_id, w.num_copies, s.num_sites,
                   count(*) OVER (PARTITION BY w.request_id, w.dataset_id) AS num_whole
-           FROM wishes w JOIN dataset_replicas r USING (dataset_id)
+           FROM demands w JOIN dataset_replicas r USING (dataset_id)
                JOIN set_sites t ON t.number = w.set_number AND t.site_id = r.site_id
                JOIN (SELECT number, count(*) AS num_sites FROM set_sites GROUP BY number) s ON s.number = w.set_number
            WHERE w.is_whole AND NOT w.is_gone AND NOT EXISTS (
@@ -123,17 +123,17 @@ HOLDINGS = (
     "ANALYZE num_blocks",
     """CREATE TEMPORARY TABLE sites_met ON COMMIT DROP AS
        SELECT w.request_id, w.dataset_id, h.site_id
-       FROM wishes w JOIN held h USING (dataset_id, group_id) JOIN num_blocks n USING (dataset_id)
+       FROM demands w JOIN held h USING (dataset_id, group_id) JOIN num_blocks n USING (dataset_id)
            JOIN set_sites s ON s.number = w.set_number AND s.site_id = h.site_id
        WHERE w.is_whole AND NOT w.is_gone AND h.num_complete = n.num_blocks
        UNION ALL
        SELECT w.request_id, w.dataset_id, c.site_id
-       FROM wishes w JOIN request_items i USING (request_id, dataset_id)
+       FROM demands w JOIN request_items i USING (request_id, dataset_id)
            JOIN block_replicas c ON c.block_id = i.block_id AND c.is_complete AND c.group_id = w.group_id
            JOIN set_sites s ON s.number = w.set_number AND s.site_id = c.site_id
        WHERE NOT w.is_whole AND NOT w.is_gone
        GROUP BY w.request_id, w.dataset_id, c.site_id, w.num_asked HAVING count(*) = w.num_asked""",
-    """UPDATE wishes w SET is_met = true
+    """UPDATE demands w SET is_met = true
        FROM (SELECT request_id, dataset_id, count(*) AS num_sites FROM sites_met GROUP BY request_id, dataset_id) m,
             (SELECT number, count(*) AS num_sites FROM set_sites GROUP BY number) s
        WHERE m.request_id = w.request_id AND m.dataset_id = w.dataset_id AND s.number = w.set_number
@@ -175,7 +175,7 @@ FAILED = (
 
 REJECTED = f"""
     SELECT request_id, string_agg(dataset || ' is ' || status, '; ' ORDER BY dataset) AS because
-    FROM wishes WHERE request_id IN (SELECT request_id FROM wishes WHERE is_gone)
+    FROM demands WHERE request_id IN (SELECT request_id FROM demands WHERE is_gone)
     GROUP BY request_id HAVING bool_and(is_gone)
     UNION ALL
     SELECT r.id, '{ALL_CLAIMED}' FROM requests r
@@ -185,7 +185,7 @@ REJECTED = f"""
 COMPLETED = f"""
     SELECT request_id, 'but for ' || string_agg(dataset || ', which is ' || status, '; ' ORDER BY dataset)
                FILTER (WHERE is_gone) AS because
-    FROM wishes WHERE request_id IN (SELECT request_id FROM wishes WHERE is_met)
+    FROM demands WHERE request_id IN (SELECT request_id FROM demands WHERE is_met)
     GROUP BY request_id HAVING bool_and(is_met OR is_gone)
     UNION ALL
     SELECT r.id, NULL FROM requests r

@@ -1,4 +1,4 @@
-"""A request is taken back: what was wished only for it is withdrawn, what is there already stays."""
+"""A request is taken back: what was subscribed for it alone is withdrawn, what is there already stays."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ WITHDRAWABLE = subscription_sources(SubscriptionEvent.WITHDRAWN)
 
 @dataclass(frozen=True)
 class CancelSummary:
-    """What became of a cancelled request. ``num_wishes``: file wishes withdrawn; ``num_kept``: actions whose copies go
-    on, since somebody else asks for them too; ``num_given_back``: block replicas that have their owner again;
-    ``num_unowned``: incomplete block replicas that nobody wishes for now, Detox cleans them up; ``num_removed``: those
-    that had no file yet."""
+    """What became of a cancelled request. ``num_subscriptions``: file subscriptions withdrawn; ``num_kept``: actions
+    whose copies go on, since somebody else asks for them too; ``num_given_back``: block replicas that have their owner
+    again; ``num_unowned``: incomplete block replicas that nothing completes now, Detox cleans up; ``num_removed``:
+    those that had no file yet."""
 
     kind: str
-    num_wishes: int
+    num_subscriptions: int
     num_kept: int
     num_given_back: int
     num_unowned: int
@@ -44,12 +44,11 @@ class CancelSummary:
 def cancel(database: Database, request_id: int, *, by: str, reason: str) -> CancelSummary:
     """Take back an open request. Raises InventoryError when it is closed, unknown, or no reason is given.
 
-    Copies: wishes for the blocks of its unfinished actions are withdrawn, unless another open request or another Dealer
-    plan asks for them too. What is complete stays, with its owner; incomplete block replicas that lose their last wish
-    go to the null group, so that nothing fills them up again, and are cleaned up as all that nobody owns (those without
-    a file vanish at once). Deletions:
-    the wishes not done yet are withdrawn, and what is left of the block replicas gets its group, and its growth, back;
-    files that are gone already are copied again.
+    Copies: subscriptions for the blocks of its unfinished actions are withdrawn, unless another open request or another
+    Dealer plan asks for them too. What is complete stays, with its owner; incomplete block replicas that lose their
+    last subscription go to the null group, so that nothing fills them up again, and are cleaned up as all that nobody
+    owns (those without a file vanish at once). Deletions: the subscriptions not done yet are withdrawn, and what is
+    left of the block replicas gets its group, and its growth, back; files that are gone already are copied again.
     """
     if not reason.strip():
         raise InventoryError(f"request {request_id}: say why it is cancelled (reason is empty)", request_id=request_id)
@@ -130,16 +129,16 @@ def _withdraw_copies(connection: Connection) -> CancelSummary:
     connection.execute(text(REPLICAS))
     connection.execute(text("ANALYZE replicas"))
     unfinished = "SELECT block_id, site_id FROM replicas WHERE NOT is_complete AND NOT is_shared"
-    wishes = _withdraw_wishes(connection, SubscriptionAction.COPY, unfinished, ["dealer", "resubscribe"])
-    connection.execute(text(STILL_WISHED))
-    connection.execute(text("ANALYZE still_wished"))
+    subscriptions = _withdraw_subscriptions(connection, SubscriptionAction.COPY, unfinished, ["dealer", "resubscribe"])
+    connection.execute(text(STILL_SUBSCRIBED))
+    connection.execute(text("ANALYZE still_subscribed"))
     unowned = block_replica.disown(connection, FORSAKEN, only_incomplete=True)
     dataset_replica.stop_growing(connection, FULLY_WITHDRAWN)
     removed = drop_empty(connection, FORSAKEN).num_block_replicas
     dataset_replica.drop_hollow(connection, "SELECT DISTINCT dataset_id, site_id FROM withdrawn")
     kept = connection.execute(text(KEPT)).scalar_one()
     _cancel_actions(connection)
-    return CancelSummary(RequestKind.COPY, wishes, int(kept), 0, unowned - removed, removed)
+    return CancelSummary(RequestKind.COPY, subscriptions, int(kept), 0, unowned - removed, removed)
 
 
 OF_ACTION = """c.dataset_id = a.dataset_id AND c.site_id = a.site_id
@@ -164,18 +163,20 @@ REPLICAS = f"""
     FROM withdrawn a JOIN block_replicas c ON {OF_ACTION}
     GROUP BY c.block_id, c.dataset_id, c.site_id, c.is_complete, c.group_id, a.group_id"""
 """Shared: another open request asks for the block there, or a plugin of the Dealer for its own reasons (by a plan
-since, or by the one whose wishes stand)."""
+since, or by the one whose subscriptions stand)."""
 
-STILL_WISHED = f"""
-    CREATE TEMPORARY TABLE still_wished ON COMMIT DROP AS
+STILL_SUBSCRIBED = f"""
+    CREATE TEMPORARY TABLE still_subscribed ON COMMIT DROP AS
     SELECT DISTINCT b.block_id, b.site_id FROM files_back b
     JOIN subscriptions s ON s.file_id = b.file_id AND s.site_id = b.site_id AND s.state IN {ACTIVE}"""
 
-HAS_NO_WISH = "NOT EXISTS (SELECT FROM still_wished w WHERE w.block_id = r.block_id AND w.site_id = r.site_id)"
+HAS_NO_SUBSCRIPTION = (
+    "NOT EXISTS (SELECT FROM still_subscribed w WHERE w.block_id = r.block_id AND w.site_id = r.site_id)"
+)
 
 FORSAKEN = f"""
     SELECT r.block_id, r.site_id FROM replicas r
-    WHERE NOT r.is_complete AND NOT r.is_shared AND r.is_ours AND {HAS_NO_WISH}"""
+    WHERE NOT r.is_complete AND NOT r.is_shared AND r.is_ours AND {HAS_NO_SUBSCRIPTION}"""
 """Block replicas that were wanted for this request only, and are not complete."""
 
 FULLY_WITHDRAWN = f"""
@@ -196,7 +197,7 @@ KEPT = """
 
 
 def _give_back(connection: Connection, request_id: int) -> CancelSummary:
-    wishes = _withdraw_wishes(
+    subscriptions = _withdraw_subscriptions(
         connection, SubscriptionAction.DELETE, "SELECT block_id, site_id FROM withdrawn", [f"request {request_id}"]
     )
     num_given_back = block_replica.hand_over(
@@ -206,13 +207,13 @@ def _give_back(connection: Connection, request_id: int) -> CancelSummary:
     )
     dataset_replica.grow_again(connection, "SELECT dataset_id, site_id FROM withdrawn WHERE was_growing")
     _cancel_actions(connection)
-    return CancelSummary(RequestKind.DELETION, wishes, 0, num_given_back, 0, 0)
+    return CancelSummary(RequestKind.DELETION, subscriptions, 0, num_given_back, 0, 0)
 
 
-def _withdraw_wishes(connection: Connection, action: str, blocks_sql: str, origins: list[str]) -> int:
-    """Cancel the wishes of these origins for the files of the (block_id, site_id) of ``blocks_sql``; their number.
+def _withdraw_subscriptions(connection: Connection, action: str, blocks_sql: str, origins: list[str]) -> int:
+    """Cancel what these origins subscribed for the files of the (block_id, site_id) of ``blocks_sql``; how many.
 
-    The table has a key, since the statistics of young wishes lag behind: without it the planner compares all with all.
+    The table has a key, since the statistics of young rows lag behind: without it the planner compares all with all.
     """
     connection.execute(
         text("""

@@ -1,4 +1,4 @@
-"""Deletion requests: decided at once, block replica by block replica; what may go is wished away as Detox does it."""
+"""Deletion requests: decided at once, block replica by block replica; what may go is let go as by Detox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queued copy wishes → batches: taken fairly, given a source, cut, and recorded before anything is asked of anybody."""
+"""Queued copy subscriptions → batches: taken fairly, given a source, cut, recorded before anybody is asked."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from dynamo_ops.transfer.choice import choose_sources
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 from dynamo_ops.transfer.source_choice import DirectRule, Routes, read_candidates, read_in_flight, read_queue
 
-# Nothing that is still being copied there or deleted there. A wish of an urgent activity counts as older than it is, by
-# the head start: it goes first, and yet nothing waits for ever. Destinations in turn.
+# Nothing that is still being copied there or deleted there. A subscription of an urgent activity counts as older than
+# it is, by the head start: it goes first, and yet nothing waits for ever. Destinations in turn.
 QUEUE_SQL = f"""
     CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
     WITH head_starts AS (
@@ -46,7 +46,7 @@ QUEUE_SQL = f"""
            (extract(epoch FROM w.created_at) * 1000000)::bigint AS created_us, w.activity, w.turn
     FROM waiting w JOIN files f ON f.id = w.file_id
 """
-# A wish that somebody is withdrawing at this moment is left to them.
+# A subscription that somebody is withdrawing at this moment is left to them.
 CLAIM_SQL = f"""
     WITH free AS (
       SELECT s.id FROM subscriptions s JOIN chosen c ON c.subscription_id = s.id WHERE s.state IN {QUEUED}
@@ -93,7 +93,7 @@ def plan_batches(
     limits: TransferLimits = DEFAULT_TRANSFER_LIMITS,
     rules: PlanRules = DEFAULT_RULES,
 ) -> PlannedBatches:
-    """Take queued copy wishes and record the batches that serve them, in one transaction.
+    """Take queued copy subscriptions and record the batches that serve them, in one transaction.
 
     ``identity``: who we are to FTS; None: there is no FTS, only direct copies. Run again after a kill it takes up what
     is still queued; batches recorded before are found by ``recover``. One plans at a time, so that the limits hold.
@@ -109,13 +109,15 @@ def plan_batches(
         _refuse(connection, unreachable)
         chosen = choose_sources(candidates, read_in_flight(connection), limits)
         chosen = _claim(connection, chosen)
-        wishes = queue.select("subscription_id", "block_id", "size_bytes", "num_attempts", "created_us", "activity")
-        transfers = make_batches(chosen.join(wishes, on="subscription_id"), limits)
+        subscriptions = queue.select(
+            "subscription_id", "block_id", "size_bytes", "num_attempts", "created_us", "activity"
+        )
+        transfers = make_batches(chosen.join(subscriptions, on="subscription_id"), limits)
         return _record(connection, transfers, identity)
 
 
 def make_batches(chosen: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
-    """Cut wishes with their sources into batches: the rows of ``chosen`` with ``batch`` (0, 1, …) and ``file_index``.
+    """Cut subscriptions with sources into batches: the rows of ``chosen`` with ``batch`` (0, 1, …) and ``file_index``.
 
     A batch has one destination, one activity and one backend. What must be staged goes apart, by tape site, and there
     block by block, since the files of a block lie together on tape. A file with several sources is a batch of its own
@@ -181,7 +183,7 @@ def _refuse(connection: Connection, subscription_ids: list[int]) -> None:
 
 
 def _claim(connection: Connection, chosen: pl.DataFrame) -> pl.DataFrame:
-    """Put the chosen wishes into a batch; those of them that could be."""
+    """Put the chosen subscriptions into a batch; those of them that could be."""
     connection.execute(text("CREATE TEMPORARY TABLE chosen (subscription_id bigint) ON COMMIT DROP"))
     connection.execute(text("CREATE TEMPORARY TABLE claimed (subscription_id bigint) ON COMMIT DROP"))
     insert_frame(connection, "chosen", chosen.select("subscription_id"))
@@ -224,7 +226,7 @@ def _record(connection: Connection, transfers: pl.DataFrame, identity: FtsIdenti
 
 
 def _job(rows: pl.DataFrame, identity: FtsIdentity | None) -> dict[str, Any]:
-    """One row of ``transfer_batches``. The age of the oldest wish tells one inventory from another at the same FTS."""
+    """One row of ``transfer_batches``. The age of its oldest tells one inventory from another at the same FTS."""
     attempts = rows.select("subscription_id", pl.col("num_attempts") + 1).iter_rows()
     sid = choose_sid(attempts, salt=str(rows["created_us"].min()))
     is_direct = bool(rows["is_direct"][0])

@@ -1,11 +1,11 @@
-"""From which site each wished file is copied, and which wishes must wait since a site or a link is full. Pure, columns.
+"""From which site each file is copied, and which subscriptions wait since a site or a link is full. Pure, columns.
 
 Order of the sources: ready before morgue; disk before tape; a file that stays before one that is to be deleted; never
 failed before failed. Among equals a weighted draw spreads the copies, the less loaded a source and its link the
-likelier; the draw is a hash of the wish, its attempt and the site, so that it can be repeated.
+likelier; the draw is a hash of the subscription, its attempt and the site, so that it can be repeated.
 
-Order of the wishes: destinations in turn, each its oldest first (``turn``). A wish whose best source is full takes the
-next best; where all are full, it waits, and is in nobody's way.
+Order of the subscriptions: destinations in turn, each its oldest first (``turn``). A subscription whose best source is
+full takes the next best; where all are full, it waits, and is in nobody's way.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CANDIDATES = {
     "is_direct": pl.Boolean,
     "num_failed": pl.Int32,
 }
-"""One row per wish and site that it can be copied from. ``is_direct``: we copy ourselves between these two sites."""
+"""One row per subscription and site that it can be copied from. ``is_direct``: we copy it ourselves."""
 
 IN_FLIGHT = {
     "source_site_id": pl.Int16,
@@ -48,7 +48,7 @@ CHOSEN = {
     "other_source_site_ids": pl.List(pl.Int16),
 }
 
-MAX_ROUNDS = 8  # of giving wishes their next best source; who is not served then waits for the next cycle
+MAX_ROUNDS = 8  # of giving subscriptions their next best source; who is not served then waits for the next cycle
 MAX_OTHER_SOURCES = 3
 _LINK = ("source_site_id", "site_id")
 
@@ -63,7 +63,7 @@ class _Bound:
 
 
 def choose_sources(candidates: pl.DataFrame, in_flight: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
-    """One row (``CHOSEN``) per wish that is to be copied now, within all limits, with its source.
+    """One row (``CHOSEN``) per subscription that is to be copied now, within all limits, with its source.
 
     ``candidates`` (``CANDIDATES``): usable ones only. ``in_flight`` (``IN_FLIGHT``) counts against the limits.
     """
@@ -83,16 +83,17 @@ def choose_sources(candidates: pl.DataFrame, in_flight: pl.DataFrame, limits: Tr
 
 
 def _in_order(candidates: pl.DataFrame, in_flight: pl.DataFrame) -> pl.DataFrame:
-    """The candidates, each wish's best first."""
+    """The candidates, each subscription's best first."""
     by_source = in_flight.group_by("source_site_id").agg(from_source=pl.col("num_files").sum())
     on_link = in_flight.select(*_LINK, on_link="num_files")
     load = pl.col("from_source").fill_null(0) + pl.col("on_link").fill_null(0)
     seed = pl.col("subscription_id") * 1_000_003 + pl.col("num_attempts") * 50_021 + pl.col("source_site_id")
     uniform = ((seed.hash(20_061) % 1_000_003).cast(pl.Float64) + 0.5) / 1_000_003
-    # An exponential variate with rate 1 / (wishes + load): the smallest wins, with probability ∝ its rate. The number
-    # of wishes steadies the draw: an idle site does not take all of them. Squeezed below 1: it decides among equals.
-    num_wishes = max(1, candidates["subscription_id"].n_unique())
-    draw = -uniform.log() * (1 + load / num_wishes)
+    # An exponential variate with rate 1 / (subscriptions + load): the smallest wins, with probability ∝ its rate. The
+    # number of subscriptions steadies the draw: an idle site does not take all of them. Squeezed below 1: it decides
+    # among equals.
+    num_subscriptions = max(1, candidates["subscription_id"].n_unique())
+    draw = -uniform.log() * (1 + load / num_subscriptions)
     rank = pl.col("is_last_resort").cast(pl.Int32) * 4 + pl.col("is_tape").cast(pl.Int32) * 2
     rank += pl.col("is_doomed").cast(pl.Int32)
     return (
@@ -153,7 +154,7 @@ def _with_room(
 
 
 def _with_others(taken: pl.DataFrame, candidates: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
-    """``other_source_site_ids``: for wishes that failed repeatedly, the other disk sources, best first.
+    """``other_source_site_ids``: for subscriptions that failed repeatedly, the other disk sources, best first.
 
     Such a file costs FTS a job of its own (FTS_CONTRACT §3), so only where it helps, and only so many of them.
     """

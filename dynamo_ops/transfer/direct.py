@@ -40,7 +40,7 @@ from dynamo_ops.transfer.observe import apply_observations
 
 log = logging.getLogger(__name__)
 
-WITHDRAWN = "no longer wished for"
+WITHDRAWN = "no longer subscribed"
 _ENDABLE = moved_by(BATCH_MOVES, BatchEvent.ENDED)
 
 
@@ -62,7 +62,7 @@ class DirectSummary:
     """``outcome``: finished; busy (another task is at this batch); ended (it was finished or cancelled before).
 
     ``num_done`` files are at the destination; ``num_found`` of them were there already, whole and right.
-    ``num_cancelled`` were not copied: no longer wished for, or a site is not available any more.
+    ``num_cancelled`` were not copied: no longer subscribed, or a site is not available any more.
     """
 
     batch_id: int

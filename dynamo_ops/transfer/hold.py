@@ -1,4 +1,4 @@
-"""Which wishes can be worked on now: fulfilled ones are closed, hopeless ones held with a reason, others released.
+"""Which subscriptions can be worked on now: fulfilled ones are closed, hopeless ones held, others released.
 
 Hold reasons (SEMANTICS §6): ``no_source`` no replica anywhere has the file; ``site_unavailable`` the destination is not
 ready or in a downtime, or no site that has the file can be read (``sites``); ``all_failed`` the last attempt from each
@@ -42,19 +42,19 @@ class HoldSummary:
 
 
 def hold_and_release(db: Database) -> HoldSummary:
-    """Judge every queued and every automatically held wish anew, copies and deletions, in one transaction."""
+    """Judge every queued and every automatically held subscription anew, copies and deletions, in one transaction."""
     with db.begin() as connection:
         fulfilled = _close_fulfilled(connection)
         _judge_copies(connection)
         _judge_deletions(connection)
         held = _hold(connection)
         released = _release(connection)
-        connection.execute(text("DROP TABLE verdicts, wishes, easy"))
+        connection.execute(text("DROP TABLE verdicts, waiting, easy"))
     return HoldSummary(fulfilled, held, released)
 
 
 def _close_fulfilled(connection: Connection) -> int:
-    """Copy wishes for files that the inventory has at the site, unless a deletion of them is still out."""
+    """Copy subscriptions for files that the inventory has at the site, unless a deletion of them is still out."""
     return connection.execute(
         text(f"""
         UPDATE subscriptions s SET state = '{SubscriptionState.DONE}', hold_reason = NULL, updated_at = now()
@@ -67,35 +67,35 @@ def _close_fulfilled(connection: Connection) -> int:
     ).rowcount
 
 
-# The sources from which the last attempt at a wish failed for good.
+# The sources from which the last attempt at a subscription failed for good.
 REFUSED_SOURCES = f"""(SELECT subscription_id, source_site_id FROM (
     SELECT DISTINCT ON (t.subscription_id, t.source_site_id)
       t.subscription_id, t.source_site_id, t.state, t.is_recoverable
-    FROM {PAST_SOURCES} t JOIN wishes w ON w.id = t.subscription_id AND w.num_attempts > 0
+    FROM {PAST_SOURCES} t JOIN waiting w ON w.id = t.subscription_id AND w.num_attempts > 0
     ORDER BY t.subscription_id, t.source_site_id, t.id DESC) last
     WHERE last.state = '{TransferState.FAILED}' AND last.is_recoverable = false)"""
 
 
 def _judge_copies(connection: Connection) -> None:
-    """``verdicts``: one row per copy wish that is queued or held by us, with the reason to hold it or null.
+    """``verdicts``: one row per copy subscription that is queued or held by us, with the reason to hold it or null.
 
-    Most wishes were never tried, and their whole block is readable somewhere: these are judged once a block.
+    Most subscriptions were never tried, and their whole block is readable somewhere: these are judged once a block.
     """
     connection.execute(
         text(f"""
-        CREATE TEMPORARY TABLE wishes ON COMMIT DROP AS
+        CREATE TEMPORARY TABLE waiting ON COMMIT DROP AS
         SELECT s.id, s.file_id, s.site_id, f.block_id, s.num_attempts
         FROM subscriptions s JOIN files f ON f.id = s.file_id
         WHERE s.action = '{SubscriptionAction.COPY}' AND (s.state IN {QUEUED}
           OR s.state = '{SubscriptionState.HELD}' AND s.hold_reason IN {AUTOMATIC_HOLDS})
         """)
     )
-    connection.execute(text("ANALYZE wishes"))
+    connection.execute(text("ANALYZE waiting"))
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE easy ON COMMIT DROP AS
         SELECT p.block_id, p.site_id, p.site_id IN {WRITABLE} AS is_writable
-        FROM (SELECT DISTINCT block_id, site_id FROM wishes WHERE num_attempts = 0) p
+        FROM (SELECT DISTINCT block_id, site_id FROM waiting WHERE num_attempts = 0) p
         WHERE EXISTS (SELECT FROM block_replicas r WHERE r.block_id = p.block_id AND r.site_id <> p.site_id
                       AND r.is_complete AND r.site_id IN {READABLE})""")
     )
@@ -104,11 +104,11 @@ def _judge_copies(connection: Connection) -> None:
         text(f"""
         CREATE TEMPORARY TABLE verdicts ON COMMIT DROP AS
         SELECT w.id, CASE WHEN NOT e.is_writable THEN '{HoldReason.SITE_UNAVAILABLE}' END AS reason
-        FROM wishes w JOIN easy e USING (block_id, site_id) WHERE w.num_attempts = 0""")
+        FROM waiting w JOIN easy e USING (block_id, site_id) WHERE w.num_attempts = 0""")
     )
     connection.execute(
         text("""
-        DELETE FROM wishes w USING easy e
+        DELETE FROM waiting w USING easy e
         WHERE w.num_attempts = 0 AND e.block_id = w.block_id AND e.site_id = w.site_id""")
     )
     connection.execute(text(JUDGE_SQL))
@@ -121,7 +121,7 @@ JUDGE_SQL = f"""
     holders AS (
       SELECT w.id, count(*) AS num_holders, count(o.id) AS num_readable,
              count(o.id) FILTER (WHERE x.subscription_id IS NULL) AS num_usable
-      FROM wishes w JOIN block_replicas r ON r.block_id = w.block_id AND r.site_id <> w.site_id
+      FROM waiting w JOIN block_replicas r ON r.block_id = w.block_id AND r.site_id <> w.site_id
       LEFT JOIN readable o ON o.id = r.site_id
       {listed_join("w.file_id", "r", "p")}
       LEFT JOIN refused x ON x.subscription_id = w.id AND x.source_site_id = r.site_id
@@ -129,7 +129,7 @@ JUDGE_SQL = f"""
     SELECT w.id, CASE WHEN h.id IS NULL THEN '{HoldReason.NO_SOURCE}'
                       WHEN w.site_id NOT IN {WRITABLE} OR h.num_readable = 0 THEN '{HoldReason.SITE_UNAVAILABLE}'
                       WHEN h.num_usable = 0 THEN '{HoldReason.ALL_FAILED}' END AS reason
-    FROM wishes w LEFT JOIN holders h ON h.id = w.id"""
+    FROM waiting w LEFT JOIN holders h ON h.id = w.id"""
 
 
 def _judge_deletions(connection: Connection) -> None:

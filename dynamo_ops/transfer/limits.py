@@ -15,7 +15,7 @@ class TransferLimits:
 
     ``files_in_flight``: in all. ``files_to_site``, ``files_from_site``, ``files_per_link``: to a destination, from a
     source, from one to the other. ``files_staging_per_site``: tape files not online yet, of a tape site.
-    ``look_ahead``: queued wishes looked at in a cycle, so that a full link is not in the way of others.
+    ``look_ahead``: queued subscriptions looked at in a cycle, so that a full link is not in the way of others.
     ``multi_source_after``: failed attempts after which FTS is given several sources of a file at once, in a job of its
     own; of such jobs at most ``multi_source_per_cycle``. ``files_per_direct_batch``: files that one task copies itself.
     ``protocols``: of FTS's jobs, in order of preference; source and destination must share one. ``backoff``: pause

@@ -1,4 +1,4 @@
-"""Poll FTS and make its answers true in the inventory: transfer → wish → block replica, set-wise, job by job."""
+"""Poll FTS and make its answers true in the inventory: transfer → subscription → block replica, job by job."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def apply_observations(
     lost_jobs: Sequence[str] = (),
     ended_jobs: Sequence[str] = (),
 ) -> ObserveSummary:
-    """Move transfers, wishes and replicas by what was seen of single files (``OBSERVATIONS``), however it was seen.
+    """Move transfers, subscriptions, replicas by what was seen of single files (``OBSERVATIONS``), however seen.
 
     ``lost_jobs``: ids of jobs of which nothing is known any more; their live transfers have failed. So have those of
     ``ended_jobs`` of which nothing was seen.
@@ -147,7 +147,7 @@ def apply_observations(
     _add_lost(connection, list(lost_jobs), "FTS does not know the job")
     _add_lost(connection, list(ended_jobs), "FTS's job has ended, and does not list the file")
     _move_transfers(connection)
-    _move_wishes(connection)
+    _move_subscriptions(connection)
     change = _add_to_replicas(connection)
     counts = {
         state: (count, size)
@@ -171,8 +171,8 @@ def moves_frame() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["state", "observation", "next_state"], orient="row")
 
 
-def wish_moves_frame() -> pl.DataFrame:
-    """What the end of a transfer does to a wish, as rows (transfer state, wish state, next wish state)."""
+def subscription_moves_frame() -> pl.DataFrame:
+    """What the end of a transfer does to a subscription: rows (transfer state, its state, its next state)."""
     rows = [
         (ended.value, state.value, after.value)
         for ended, event in TRANSFER_OUTCOMES.items()
@@ -246,21 +246,21 @@ def _move_transfers(connection: Connection) -> None:
     connection.execute(text("ANALYZE moved"))
 
 
-def _move_wishes(connection: Connection) -> None:
+def _move_subscriptions(connection: Connection) -> None:
     connection.execute(
         text(f"""
         UPDATE subscriptions s SET state = m.next_state, updated_at = now(),
           hold_reason = CASE WHEN m.next_state = '{SubscriptionState.HELD}' THEN s.hold_reason END,
           last_error = CASE WHEN m.next_state = '{SubscriptionState.DONE}' THEN NULL
             ELSE coalesce(v.reason, v.state) END
-        FROM moved v, ({_values(wish_moves_frame())}) AS m (transfer_state, state, next_state)
+        FROM moved v, ({_values(subscription_moves_frame())}) AS m (transfer_state, state, next_state)
         WHERE s.id = v.subscription_id AND m.transfer_state = v.state AND m.state = s.state
           AND s.action = '{SubscriptionAction.COPY}'""")
     )
 
 
 def _add_to_replicas(connection: Connection) -> replicas.ReplicaChange:
-    """Files that arrived, also those no longer wished for: they are on disk, and a deletion will look for them."""
+    """Files that arrived, also those no longer subscribed: they are on disk, and a deletion will look for them."""
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE changed ON COMMIT DROP AS

@@ -28,7 +28,7 @@ from dynamo_ops.transfer.submit import close_batch, mark_submitted
 class RecoverSummary:
     """``unsubmitted``: batch ids recorded but unknown to FTS, to be submitted now. ``num_found``: had been submitted.
 
-    ``num_freed``: wishes that were in no live batch. ``num_cancelled_jobs``: jobs that nobody wishes any more.
+    ``num_freed``: subscriptions in no live batch. ``num_cancelled_jobs``: jobs of which nothing is subscribed any more.
     """
 
     unsubmitted: list[int] = field(default_factory=list)
@@ -38,7 +38,7 @@ class RecoverSummary:
 
 
 def recover(db: Database, client: FtsClient | None) -> RecoverSummary:
-    """Find the fate of every batch that was recorded but not known to be submitted; free wishes stuck in no batch.
+    """Find the fate of every batch recorded but not known to be submitted; free subscriptions stuck in no batch.
 
     First task of a transfer cycle. Another run may be submitting some of these batches at this moment: ``submit_batch``
     sees to it that one task at a time does, and FTS takes an id once. ``client``: None where there is no FTS.
@@ -81,8 +81,8 @@ def unfinished_direct(db: Database) -> list[int]:
 
 
 def abandon_direct(db: Database) -> int:
-    """Close planned batches of direct copies where there are no direct copies any more; their wishes are queued again.
-    Returns how many batches; one that a task is still at is left to it."""
+    """Close planned batches of direct copies where there are no direct copies any more; their subscriptions are queued
+    again. Returns how many batches; one that a task is still at is left to it."""
     closed = 0
     for batch_id in unfinished_direct(db):
         with alone(db, f"direct batch {batch_id}") as lock:
@@ -93,7 +93,7 @@ def abandon_direct(db: Database) -> int:
 
 
 def abandon_fts(db: Database) -> int:
-    """Where there is no FTS any more: close the batches that it never got; their wishes are queued again. How many.
+    """Where there is no FTS any more: close the batches it never got; their subscriptions are queued again. How many.
 
     SettingsError while jobs are open there: nobody could say what became of their files.
     """
@@ -131,7 +131,7 @@ def staging_batches(db: Database, batch_ids: Sequence[int]) -> list[int]:
 
 
 def cancel_unwanted(db: Database, client: FtsClient) -> int:
-    """Cancel the FTS jobs of which no file is wished for any more. What they copied until then is observed as ever."""
+    """Cancel the FTS jobs of which no file is subscribed any more. What they copied until then is observed as ever."""
     with db.begin() as connection:
         job_ids = (
             connection.execute(

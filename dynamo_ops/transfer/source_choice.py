@@ -1,4 +1,4 @@
-"""Where the files that are wished for can be copied from: read set-wise, put together in columns.
+"""Where the files that are subscribed can be copied from: read set-wise, put together in columns.
 
 Sources are complete holders at ready sites that are not in a downtime. Sites in the morgue are being emptied: what only
 they can give is read there, as a last resort. Sites in the waitroom come back, and of unknown ones nothing is known:
@@ -39,8 +39,8 @@ QUEUE = {
     "activity": pl.String,
     "turn": pl.Int64,
 }
-"""The temporary table ``queue``: wishes that could be copied now. ``created_us``: unix microseconds. ``turn``: place
-among the wishes of the destination, from 1."""
+"""The temporary table ``queue``: subscriptions that could be copied now. ``created_us``: unix microseconds. ``turn``:
+place among the subscriptions of the destination, from 1."""
 
 HOLDERS_SQL = f"""
     SELECT r.block_id, r.site_id FROM block_replicas r
@@ -111,18 +111,18 @@ def read_in_flight(connection: Connection) -> pl.DataFrame:
 
 
 def read_candidates(connection: Connection, queue: pl.DataFrame, routes: Routes) -> tuple[pl.DataFrame, list[int]]:
-    """Usable sources of the wishes in ``queue`` (``CANDIDATES``), and the wishes of which no source can be reached.
+    """Usable sources of the subscriptions in ``queue`` (``CANDIDATES``), and those of which no source can be reached.
 
     The latter share no protocol with any site that has the file: a person must look at them.
     """
     pair = {"file_id": pl.Int64, "source_site_id": pl.Int16}
     whole = select_frame(connection, HOLDERS_SQL, {"block_id": pl.Int64, "source_site_id": pl.Int16})
     partial = select_frame(connection, PARTIAL_SQL, pair)
-    wishes = queue.select("subscription_id", "file_id", "block_id", "site_id", "turn", "num_attempts")
+    subscriptions = queue.select("subscription_id", "file_id", "block_id", "site_id", "turn", "num_attempts")
     held = pl.concat(
         [
-            wishes.join(whole, on="block_id"),
-            wishes.join(partial, on="file_id").select(*wishes.columns, "source_site_id"),
+            subscriptions.join(whole, on="block_id"),
+            subscriptions.join(partial, on="file_id").select(*subscriptions.columns, "source_site_id"),
         ]
     )
     held = held.filter(pl.col("source_site_id") != pl.col("site_id")).join(

@@ -32,10 +32,10 @@ SETTLED = "interval '10 minutes'"
 
 @dataclass(frozen=True)
 class SubmitSummary:
-    """``outcome``: submitted; found (an earlier submit had gone through); refused (wishes held); unwanted (all
-    withdrawn or refused before, or a site is not available now: its wishes are queued again); waiting (the same, but a
-    killed task may just have submitted it: a later run will see); busy (another task is at it); ended (the batch is
-    finished or cancelled already).
+    """``outcome``: submitted; found (an earlier submit had gone through); refused (subscriptions held); unwanted (all
+    withdrawn or refused before, or a site is not available now: its subscriptions are queued again); waiting (the same,
+    but a killed task may just have submitted it: a later run will see); busy (another task is at it); ended (the batch
+    is finished or cancelled already).
 
     ``text``: FTS's own words when it refused.
     """
@@ -72,11 +72,11 @@ def submit_batch(
 ) -> SubmitSummary:
     """Have FTS take one recorded batch, once, however often this is run and by how many.
 
-    Files that are not wished for any more are left out, and nothing is sent for a site in a downtime; but what a killed
+    Files that are no longer subscribed are left out, and nothing is sent for a site in a downtime; but what a killed
     task may just have sent is sent as it was. ``endpoints``: of all sites, where the caller has read them.
 
     Raises RetryableRemoteError (FTS does not have the job: run again) and CredentialError; both leave it planned. A
-    document that FTS refuses is not retried: its wishes are held as ``refused``, with FTS's words.
+    document that FTS refuses is not retried: its subscriptions are held as ``refused``, with FTS's words.
     """
     with alone(db, f"transfer batch {batch_id}") as lock:
         if lock is None:
@@ -88,7 +88,7 @@ def submit_batch(
         if refused:
             _hold(db, refused)
         withdrawn = {
-            row.transfer_id for row in batch.rows if row.wish_state != SubscriptionState.INBATCH
+            row.transfer_id for row in batch.rows if row.subscription_state != SubscriptionState.INBATCH
         } - refused.keys()
         if (withdrawn or not files or not batch.is_available) and client.find_job(str(batch.job_id)) is None:
             wanted = [file for file in files if file.transfer_id not in withdrawn]
@@ -105,7 +105,7 @@ def _let_go(db: Database, batch: _Batch) -> SubmitSummary:
     """Nothing is to be sent, and FTS has nothing."""
     if not batch.is_settled:
         return _summary(batch, [], "waiting")
-    why = "the wishes were withdrawn or refused before the submit"
+    why = "the subscriptions were withdrawn or refused before the submit"
     close_batch(db, batch.id, why if batch.is_available else "a site of this batch is not available now")
     return _summary(batch, [], "unwanted")
 
@@ -171,7 +171,7 @@ def _read(db: Database, batch_id: int) -> _Batch:
         rows = connection.execute(
             text(f"""
             SELECT t.id AS transfer_id, t.subscription_id, t.source_site_id, t.other_source_site_ids, f.lfn,
-                   f.size_bytes, f.adler32, s.state AS wish_state
+                   f.size_bytes, f.adler32, s.state AS subscription_state
             FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
             WHERE t.batch_id = :id AND t.state NOT IN ('{TransferState.FAILED}', '{TransferState.CANCELLED}')
               ORDER BY t.file_index"""),
@@ -242,7 +242,7 @@ def _drop(db: Database, transfer_ids: set[int]) -> None:
             connection.execute(
                 text(f"""
                 UPDATE transfers SET state = '{TransferState.CANCELLED}', finished_at = now(),
-                  reason = 'not wished for any more, or held, before the submit' WHERE id = ANY(:ids)"""),
+                  reason = 'no longer subscribed, or held, before the submit' WHERE id = ANY(:ids)"""),
                 {"ids": list(transfer_ids)},
             )
 
@@ -290,7 +290,7 @@ def _give_up(db: Database, batch: _Batch, error: PermanentRemoteError) -> None:
 
 
 def close_batch(db: Database, batch_id: int, reason: str) -> None:
-    """A batch that was never submitted is cancelled; wishes still in it are queued again."""
+    """A batch that was never submitted is cancelled; subscriptions still in it are queued again."""
     with db.begin() as connection:
         connection.execute(
             text(f"""

@@ -43,7 +43,7 @@ def plan_rules(settings: Settings) -> PlanRules:
 
 
 def recover(database: Database, settings: Settings) -> dict[str, Any]:
-    """Finish what killed runs left; take in jobs that have ended, give up those that hang; wish again for what
+    """Finish what killed runs left; take in jobs that have ended, give up those that hang; subscribe again what
     incomplete replicas lack."""
     if not plan_rules(settings).direct:
         recovery.abandon_direct(database)
@@ -57,12 +57,12 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
             staging = copying + timedelta(seconds=settings.fts.bring_online_s)
             found["num_stuck_jobs"] = recovery.cancel_stuck(database, client, copying, staging)
             found["observed"] = asdict(observe.observe_and_apply(database, client, patience=PATIENCE))
-    wished = subscribe.resubscribe_incomplete(database)
-    return {**found, "wished_again": wished.num_created}
+    subscribed = subscribe.resubscribe_incomplete(database)
+    return {**found, "subscribed_again": subscribed.num_created}
 
 
 def hold_and_release(database: Database) -> dict[str, Any]:
-    """Park the wishes that cannot be served now, free those that can be again."""
+    """Park the subscriptions that cannot be served now, free those that can be again."""
     return asdict(hold.hold_and_release(database))
 
 

@@ -12,7 +12,7 @@ POPULARITY = Asset("dynamo://popularity", group="dynamo")
 """A day of accesses is in, ranks are computed anew."""
 
 SUBSCRIPTIONS = Asset("dynamo://subscriptions", group="dynamo")
-"""There are new wishes: files to be copied or deleted."""
+"""There are new subscriptions: files to be copied or deleted."""
 
 REPLICAS = Asset("dynamo://inventory/replicas", group="dynamo")
 """Files have arrived or gone: replicas are as the storages have them."""

@@ -39,8 +39,8 @@ def bad_day(database: Database) -> Inventory:
     for site in ("T2_A", "T2_B", "T2_C", "T2_D"):
         inventory.site(site)
     lfns = inventory.block("b1", 6)
-    inventory.wish("copy", lfns[:4], "T2_A")
-    inventory.wish("delete", lfns[4:], "T2_B")
+    inventory.subscription("copy", lfns[:4], "T2_A")
+    inventory.subscription("delete", lfns[4:], "T2_B")
     for at in MOMENTS:
         for statement in HAPPENED:
             inventory.rows(statement.replace("{at}", f"timestamptz '{at}'"))

@@ -29,7 +29,7 @@ UNUSUAL = [
     "consistency of T2_B: 2,000 orphans, more than max_orphan allows (100)",
     "lost, no other copy exists: 2 files (2.00 kB) at T2_A, T2_B",
     "vanished from dbs: 2 blocks (2.00 MB)",
-    "2 wishes held: no_source",
+    "2 subscriptions held: no_source",
     "plans refused: detox of physics",
     "copies: 1 of 4 attempts failed, most at T2_A",
 ]

@@ -1,4 +1,4 @@
-"""One small installation in one grid: what is wished for, the tasks that bring it about, and what must hold at the end.
+"""One small installation in one grid: what is subscribed, the tasks that bring it about, and what must hold at the end.
 
 Every scene has a database and LFNs of its own; the grid is shared. Jobs and files of other scenes are left out by name.
 """
@@ -39,11 +39,13 @@ class Scene:
     name: str = field(default_factory=lambda: f"k{uuid.uuid4().hex[:10]}")
     expected: dict[tuple[str, str], bytes] = field(default_factory=dict)
     gone: set[tuple[str, str]] = field(default_factory=set)
-    expected_wishes: dict[tuple[str, str, str], str] = field(default_factory=dict)  # where they do not end as done
+    expected_subscriptions: dict[tuple[str, str, str], str] = field(
+        default_factory=dict
+    )  # where they do not end as done
     errors: list[str] = field(default_factory=list)
     _contents: dict[str, bytes] = field(default_factory=dict)
 
-    # -- what there is, and what is wished for ---------------------------------------------------------------------
+    # -- what there is, and what is subscribed ---------------------------------------------------------------------
 
     def block(self, short: str, *sites: str, num_files: int = 3) -> list[str]:
         """A block of real files, complete at these sites; its LFNs."""
@@ -65,20 +67,20 @@ class Scene:
         return self.inventory.files_of[f"{self.name}-{short}"]
 
     def copy(self, lfns: list[str], site: str) -> None:
-        self.inventory.wish("copy", lfns, site)
+        self.inventory.subscription("copy", lfns, site)
         self.expected |= {(site, lfn): self._contents[lfn] for lfn in lfns}
 
     def delete(self, lfns: list[str], site: str) -> None:
-        self.inventory.wish("delete", lfns, site)
+        self.inventory.subscription("delete", lfns, site)
         for lfn in lfns:
             self.expected.pop((site, lfn), None)
         self.gone |= {(site, lfn) for lfn in lfns}
 
     def never(self, lfns: list[str], site: str, state: str) -> None:
-        """These copies will not come about; their wishes end in ``state``."""
+        """These copies will not come about; their subscriptions end in ``state``."""
         for lfn in lfns:
             self.expected.pop((site, lfn), None)
-            self.expected_wishes["copy", lfn, site] = state
+            self.expected_subscriptions["copy", lfn, site] = state
 
     def path(self, site: str, lfn: str) -> Path:
         return Path(self.grid.endpoints["sites"][site]["root"] + lfn)
@@ -111,7 +113,7 @@ class Scene:
             return self.hands.run_to_the_end(self.errors.append, most_cycles)
         except AssertionError as error:
             raise AssertionError(
-                f"{error}: {self.inventory.wishes()}, {self.own_jobs()}, {self.errors[-3:]}"
+                f"{error}: {self.inventory.subscriptions()}, {self.own_jobs()}, {self.errors[-3:]}"
             ) from error
 
     def await_fts(self) -> None:
@@ -145,7 +147,7 @@ class Scene:
 
     def problems(self) -> list[str]:
         """What is wrong, in words; empty when all is well."""
-        return [*self._wrong_files(), *self._wrong_wishes(), *self._wrong_jobs(), *self._wrong_inventory()]
+        return [*self._wrong_files(), *self._wrong_subscriptions(), *self._wrong_jobs(), *self._wrong_inventory()]
 
     def stored(self) -> dict[tuple[str, str], int]:
         """(site, LFN) → bytes on disk, by looking into the directories."""
@@ -174,11 +176,11 @@ class Scene:
         emptied = {self.path(site, lfn).parent for site, lfn in self.gone}
         return found + [f"{path}: empty directory" for path in emptied if path.exists() and not any(path.iterdir())]
 
-    def _wrong_wishes(self) -> list[str]:
+    def _wrong_subscriptions(self) -> list[str]:
         return [
-            f"wish {key}: {state}"
-            for key, state in self.inventory.wishes().items()
-            if state != self.expected_wishes.get(key, "done")
+            f"subscription {key}: {state}"
+            for key, state in self.inventory.subscriptions().items()
+            if state != self.expected_subscriptions.get(key, "done")
         ]
 
     def _wrong_jobs(self) -> list[str]:

@@ -46,7 +46,7 @@ def stocked(airflow: None, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterat
         yield house
 
 
-def wish(house: House, action: str, site: str) -> int:
+def subscription(house: House, action: str, site: str) -> int:
     with house.database.begin() as connection:
         return subscribe(
             connection,
@@ -60,7 +60,7 @@ def wish(house: House, action: str, site: str) -> int:
 
 @pytest.mark.parametrize(("dag_id", "point"), POINTS, ids=[f"{dag_id}: {point}" for dag_id, point in POINTS])
 def test_killed_and_cleared(stocked: House, dag_id: str, point: str) -> None:
-    number = wish(stocked, "copy" if dag_id == "transfers" else "delete", "T2_CC")
+    number = subscription(stocked, "copy" if dag_id == "transfers" else "delete", "T2_CC")
     before = stocked.prove().differences
     killed = subprocess.run(
         [sys.executable, "-m", "tests.chaos.dag_worker", dag_id, MOMENT.isoformat(), point],

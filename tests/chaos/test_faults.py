@@ -35,7 +35,7 @@ def run(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Scene]:
         WHERE coalesce(s.last_error, t.reason) IS NOT NULL ORDER BY t.id LIMIT 1""")
     text = said[0][0] if said else (scene.errors[0] if scene.errors else "")
     title = "faults"
-    TABLES.setdefault(title, [("fault", "wishes in the end", "attempts", "what was said")]).append(
+    TABLES.setdefault(title, [("fault", "subscriptions in the end", "attempts", "what was said")]).append(
         (
             request.node.name.removeprefix("test_").replace("_", " "),
             ", ".join(f"{count} {state}" for state, count in states),
@@ -121,12 +121,12 @@ def test_all_sources_are_tried_in_one_job_after_failures(run: Scene) -> None:
 
 
 def test_some_copies_are_refused_for_good(run: Scene) -> None:
-    """Each source is tried once a file; where both refuse, the wish is held with FTS's words."""
+    """Each source is tried once a file; where both refuse, the subscription is held with FTS's words."""
     lfns = run.block("disk", "T2_A", "T2_C", num_files=30)
     run.copy(lfns, "T2_B")
     run.grid.fault(fts={"refuse_fraction": 0.4})
     run.run_to_the_end()
-    held = [lfn for (_, lfn, _), state in run.inventory.wishes().items() if state == "held/all_failed"]
+    held = [lfn for (_, lfn, _), state in run.inventory.subscriptions().items() if state == "held/all_failed"]
     assert 0 < len(held) < len(lfns)
     assert all("TRANSFER [13]" in last_error(run, lfn) for lfn in held)
     assert all(len(sources_tried(run, lfn)) == len(set(sources_tried(run, lfn))) for lfn in lfns)
@@ -247,10 +247,10 @@ def test_a_slow_link_does_not_hold_up_others(run: Scene) -> None:
 
     def fast_ones_are_done() -> bool:
         observe.observe_and_apply(run.db, run.client)
-        return all(run.inventory.wishes()["copy", lfn, "T2_C"] == "done" for lfn in fast)
+        return all(run.inventory.subscriptions()["copy", lfn, "T2_C"] == "done" for lfn in fast)
 
     wait_for(fast_ones_are_done)
-    assert {run.inventory.wishes()["copy", lfn, "T2_B"] for lfn in slow} == {"inbatch"}
+    assert {run.inventory.subscriptions()["copy", lfn, "T2_B"] for lfn in slow} == {"inbatch"}
     run.run_to_the_end()
     assert run.problems() == []
 
@@ -265,7 +265,7 @@ def test_the_destination_is_full(run: Scene) -> None:
     run.grid.fault(sites={"T2_B": {"full": True}})
     for _ in range(3):
         run.cycle()
-    assert set(run.inventory.wishes().values()) == {"retry"}
+    assert set(run.inventory.subscriptions().values()) == {"retry"}
     assert all("507" in last_error(run, lfn) and "No space left" in last_error(run, lfn) for lfn in lfns)
     run.grid.heal()
     run.run_to_the_end()
@@ -281,7 +281,7 @@ def test_one_of_two_sources_has_vanished(run: Scene) -> None:
     run.run_to_the_end()
     assert {problem.split(": ")[-1] for problem in run.problems()} == {"in the inventory, not on disk"}  # at T2_A
     assert all(sources_tried(run, lfn) in (["T2_C"], ["T2_A", "T2_C"]) for lfn in lfns)
-    assert set(run.inventory.wishes().values()) == {"done"}
+    assert set(run.inventory.subscriptions().values()) == {"done"}
 
 
 def test_the_only_source_has_vanished(run: Scene) -> None:
@@ -298,7 +298,7 @@ def test_the_only_source_has_vanished(run: Scene) -> None:
 
 
 def test_a_source_is_corrupt(run: Scene) -> None:
-    """Not asked twice; the other source is taken, or the wish held with the two checksums."""
+    """Not asked twice; the other source is taken, or the subscription held with the two checksums."""
     both, one = run.block("both", "T2_A", "T2_C"), run.block("one", "T2_A", num_files=1)
     for lfn in (*both, *one):
         run.path("T2_A", lfn).write_bytes(run.expected["T2_A", lfn][::-1])
@@ -340,7 +340,7 @@ def test_a_storage_is_down(run: Scene) -> None:
     run.delete(run.block("gone", "T2_A", "T2_C"), "T2_C")
     run.grid.fault(sites={"T2_C": {"down": True}})
     run.cycle()
-    states = {(action, site): state for (action, _, site), state in run.inventory.wishes().items()}
+    states = {(action, site): state for (action, _, site), state in run.inventory.subscriptions().items()}
     assert states == {("copy", "T2_B"): "done", ("delete", "T2_C"): "retry"}
     run.grid.heal()
     run.run_to_the_end()

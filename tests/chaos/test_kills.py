@@ -25,7 +25,7 @@ pytestmark = pytest.mark.chaos
 POSTED = "after POST /jobs, answer not used"
 
 
-def wish(scene: Scene) -> None:
+def subscription(scene: Scene) -> None:
     """Copies from disk and from tape, one without any source, one that is there already, and a deletion."""
     scene.copy(scene.block("disk", "T2_A"), "T2_B")
     scene.copy(scene.block("tape", "T1_TAPE", num_files=2), "T2_B")
@@ -37,7 +37,7 @@ def wish(scene: Scene) -> None:
     scene.block("kept", "T2_C", num_files=1)
 
 
-def wish_directly(scene: Scene) -> None:
+def subscription_directly(scene: Scene) -> None:
     """Copies between sites where there is no FTS."""
     scene.copy(scene.block("direct", "T2_A", num_files=3), "T2_D")
 
@@ -47,18 +47,18 @@ def batches(scene: Scene, condition: str = "true") -> list[int]:
 
 
 def queued(scene: Scene, worker: Worker) -> list[int]:
-    wish(scene)
+    subscription(scene)
     return []
 
 
 def judged(scene: Scene, worker: Worker) -> list[int]:
-    wish(scene)
+    subscription(scene)
     hold.hold_and_release(scene.db)
     return []
 
 
 def planned(scene: Scene, worker: Worker) -> list[int]:
-    wish(scene)
+    subscription(scene)
     scene.plan()
     return batches(scene, "NOT is_staging")
 
@@ -74,14 +74,14 @@ def planned_but_credential_expired(scene: Scene, worker: Worker) -> list[int]:
 
 
 def planned_direct(scene: Scene, worker: Worker) -> list[int]:
-    wish_directly(scene)
+    subscription_directly(scene)
     hold.hold_and_release(scene.db)
     return scene.hands.plan_batches().direct
 
 
 def left_behind(scene: Scene, worker: Worker) -> list[int]:
-    """A submit killed before it was recorded, a batch never submitted, and a job that nobody wishes any more."""
-    wish(scene)
+    """A submit killed before it was recorded, a batch never submitted, and a job that nobody subscribes any more."""
+    subscription(scene)
     unwanted = scene.block("unwanted", "T2_A")
     scene.copy(unwanted, "T2_C")
     scene.plan()
@@ -115,7 +115,7 @@ def hanging(scene: Scene, worker: Worker) -> list[int]:
 
 
 def deletions_planned(scene: Scene, worker: Worker) -> list[int]:
-    wish(scene)
+    subscription(scene)
     return queue.plan_deletions(scene.db, DELETIONS)
 
 
@@ -249,8 +249,8 @@ def test_chosen_point(scene: Scene, worker: Worker, name: str, point: str) -> No
     assert kill(scene, worker, name, point) == []
 
 
-def test_deleted_but_not_recorded_and_wished_for_again(scene: Scene, worker: Worker) -> None:
-    """The inventory still has the files when the new wish is looked at: it must not take the wish for fulfilled."""
+def test_deleted_but_not_recorded_and_subscribed_for_again(scene: Scene, worker: Worker) -> None:
+    """The inventory still has the files when the new subscription is looked at: it is not fulfilled."""
     stage = STAGES["execute_batch"]
     ids = stage.prepare(scene, worker)
     point = "after DELETE at the storage, answer not used (2)"
@@ -258,13 +258,13 @@ def test_deleted_but_not_recorded_and_wished_for_again(scene: Scene, worker: Wor
     gone = scene.files_of("gone")
     scene.copy(gone, "T2_C")
     scene.gone.clear()
-    scene.expected_wishes |= {("delete", lfn, "T2_C"): "cancelled" for lfn in gone}
+    scene.expected_subscriptions |= {("delete", lfn, "T2_C"): "cancelled" for lfn in gone}
     scene.run_to_the_end()
     assert scene.problems() == []
 
 
 def test_copied_but_not_recorded_and_withdrawn(scene: Scene, worker: Worker) -> None:
-    """What the killed task had copied is on disk: it is in the inventory, too, whatever is wished for now."""
+    """What the killed task had copied is on disk: it is in the inventory, too, whatever is subscribed now."""
     stage = STAGES["execute_direct"]
     ids = stage.prepare(scene, worker)
     point = "after MOVE at the storage, answer not used"
@@ -280,7 +280,7 @@ def test_copied_but_not_recorded_and_withdrawn(scene: Scene, worker: Worker) -> 
 
 def test_what_is_wrong_is_seen(scene: Scene, worker: Worker) -> None:
     """The checks of all tests here, turned on themselves: each kind of damage is told."""
-    wish(scene)
+    subscription(scene)
     scene.run_to_the_end()
     assert scene.problems() == []
     rows = scene.inventory.rows

@@ -60,14 +60,14 @@ def test_two_runs_at_once(scene: Scene, worker: Worker, second_worker: Worker, s
     scene.run_to_the_end()
     clean_up(scene)
     problems = scene.problems()
-    TABLES.setdefault(TITLE, [("wishes", "seed", "died", "in the end")]).append(
+    TABLES.setdefault(TITLE, [("subscriptions", "seed", "died", "in the end")]).append(
         ("stand", str(seed), str(died), "; ".join(problems) or "all well")
     )
     assert problems == []
 
 
 def change_minds(scene: Scene, chance: random.Random, lfns: list[str], site: str) -> None:
-    """Wish these files to the site, or away from it; or, sometimes, nothing of some copies any more."""
+    """Subscription these files to the site, or away from it; or, sometimes, nothing of some copies any more."""
     kind = chance.choice(("copy", "copy", "delete", "delete", "withdraw" if site == "T2_B" else "copy"))
     if kind == "withdraw":
         rows = scene.inventory.rows(
@@ -88,7 +88,7 @@ def change_minds(scene: Scene, chance: random.Random, lfns: list[str], site: str
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 21))])
 def test_minds_are_changed_meanwhile(scene: Scene, worker: Worker, second_worker: Worker, seed: int) -> None:
-    """Files are wished to a site and away again at any moment: in the end the last wish is true of each."""
+    """Files are subscribed to a site and away again at any moment: in the end the last subscription is true of each."""
     chance = random.Random(seed)
     toggled = scene.block("toggled", "T2_A", num_files=15)
     scene.copy(toggled, "T2_B")
@@ -109,7 +109,7 @@ def test_minds_are_changed_meanwhile(scene: Scene, worker: Worker, second_worker
         for problem in scene.problems()
         if "copied" not in problem and not problem.endswith(": cancelled")  # both come of changed minds
     ]
-    TABLES.setdefault(TITLE, [("wishes", "seed", "died", "in the end")]).append(
+    TABLES.setdefault(TITLE, [("subscriptions", "seed", "died", "in the end")]).append(
         ("change", str(seed), str(died), "; ".join(problems) or "all well")
     )
     assert problems == []

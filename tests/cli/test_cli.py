@@ -181,10 +181,10 @@ def test_detox_of_an_unknown_partition_is_told_in_a_line(stock: Inventory, fails
     assert "nothing.txt" in fails("detox", "plan", "nothing")
 
 
-def test_transfers_tell_how_wishes_stand(stock: Inventory) -> None:
-    stock.wish("copy", stock.files_of["b1"], "T2_B")
+def test_transfers_tell_how_subscriptions_stand(stock: Inventory) -> None:
+    stock.subscription("copy", stock.files_of["b1"], "T2_B")
     shown = dynamo("transfers", "status").output
-    assert "Active wishes" in shown
+    assert "Active subscriptions" in shown
     assert "T2_B" in shown
 
 

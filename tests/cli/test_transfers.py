@@ -26,7 +26,7 @@ JOB = "00000000-0000-0000-0000-000000000001"
 
 @pytest.fixture
 def stock(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Inventory]:
-    """The installation's inventory: b1 of three files is complete at T2_A and wished for at T2_B."""
+    """The installation's inventory: b1 of three files is complete at T2_A and subscribed at T2_B."""
     monkeypatch.setenv("DYNAMO_DB_URL", database.url)
     monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
     monkeypatch.setenv("DYNAMO_FTS__MONITOR_URL", "https://fts.test/#/job/")
@@ -36,13 +36,13 @@ def stock(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         inventory.site(site)
     inventory.block("b1", 3)
     inventory.replica("b1", "T2_A")
-    inventory.wish("copy", inventory.files_of["b1"], "T2_B", origin="dealer")
+    inventory.subscription("copy", inventory.files_of["b1"], "T2_B", origin="dealer")
     yield inventory
     settings.cache_clear()
 
 
 def failed(stock: Inventory, reason: str = "SOURCE [2] gone") -> None:
-    """An attempt at the first wish that failed for good, and one at the second that runs."""
+    """An attempt at the first subscription that failed for good, and one at the second that runs."""
     stock.rows(
         """WITH b AS (INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, state)
            VALUES ('s', CAST(:job AS uuid), :d, false, 'submitted') RETURNING id)
@@ -65,16 +65,16 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in dynamo("transfers", command, "--help").output
 
 
-def test_status_tells_wishes_batches_and_errors(stock: Inventory) -> None:
+def test_status_tells_subscriptions_batches_and_errors(stock: Inventory) -> None:
     failed(stock)
     shown = dynamo("transfers", "status").output
-    assert "Active wishes" in shown
+    assert "Active subscriptions" in shown
     assert "all_failed" in shown
     assert "Under way" in shown
     assert "Ended in the last 24 h" in shown
     assert "SOURCE [2] gone" in shown
     document = json.loads(dynamo("transfers", "status", "--site", "T2_B", "--hours", "1", "--json").output)
-    assert [(row["state"], row["num_files"]) for row in document["wishes"]] == [
+    assert [(row["state"], row["num_files"]) for row in document["subscriptions"]] == [
         ("held", 1),
         ("inbatch", 1),
         ("new", 1),
@@ -82,14 +82,14 @@ def test_status_tells_wishes_batches_and_errors(stock: Inventory) -> None:
     assert [(row["backend"], row["state"]) for row in document["under_way"]] == [("fts", "active"), ("fts", "failed")]
     assert document["ended"][0]["example"] == "SOURCE [2] gone"
     nothing = dynamo("transfers", "status", "--site", "T2_A", "--hours", "0").output
-    assert nothing == "Active wishes: none\n\nUnder way: none\n\nEnded in the last 0 h: none\n\n"
+    assert nothing == "Active subscriptions: none\n\nUnder way: none\n\nEnded in the last 0 h: none\n\n"
 
 
-def test_why_of_a_wish(stock: Inventory) -> None:
+def test_why_of_a_subscription(stock: Inventory) -> None:
     failed(stock)
     shown = dynamo("transfers", "why", "1").output
-    assert shown.startswith(f"{LFN}, 1.00 kB\nwish 1, copy to T2_B: held: the last attempt from each site")
-    assert "wished by dealer (default), " in shown
+    assert shown.startswith(f"{LFN}, 1.00 kB\nsubscription 1, copy to T2_B: held: the last attempt from each site")
+    assert "subscribed by dealer (default), " in shown
     assert "by hand: dynamo transfers release --id 1\n" in shown
     assert "in vain" in shown
     assert "the last attempt from there failed for good: SOURCE [2] gone" in shown
@@ -105,15 +105,17 @@ def test_why_of_a_file(stock: Inventory) -> None:
     shown = dynamo("transfers", "why", LFN).output
     assert shown.startswith(f"{LFN}\n/A/B-v1/AOD#b1, 1.00 kB\n")
     assert "can be read" in shown
-    assert "wish 1, copy to T2_B: queued: number 1 of 3 copies to T2_B that wait" in shown
+    assert "subscription 1, copy to T2_B: queued: number 1 of 3 copies to T2_B that wait" in shown
     document = json.loads(dynamo("transfers", "why", LFN, "--site", "T2_B", "--json").output)
-    assert [(wish["site"], wish["state"]) for wish in document["wishes"]] == [("T2_B", "new")]
+    assert [(subscription["site"], subscription["state"]) for subscription in document["subscriptions"]] == [
+        ("T2_B", "new")
+    ]
     failed(stock)
     shown = dynamo("transfers", "why", LFN).output
-    assert "Sites that have it, for wish 1" in shown
+    assert "Sites that have it, for subscription 1" in shown
     assert "the last attempt from there failed for good: SOURCE [2] gone" in shown
     shown = dynamo("transfers", "why", LFN, "--site", "T2_A").output
-    assert shown.endswith("nothing is wished for it, or was\n")
+    assert shown.endswith("no site is subscribed to it, or was\n")
 
 
 def test_hold_asks_and_release_frees(stock: Inventory) -> None:
@@ -121,9 +123,9 @@ def test_hold_asks_and_release_frees(stock: Inventory) -> None:
     refused = CliRunner().invoke(main.app, asked, input="n\n")
     assert refused.exit_code == 1
     assert "Hold 2 files, 2.00 kB? [y/N]" in refused.output
-    assert set(stock.wishes().values()) == {"new"}
+    assert set(stock.subscriptions().values()) == {"new"}
     assert dynamo(*asked, stdin="y\n").output.endswith("held: 2 files, 2.00 kB\n")
-    assert sorted(stock.wishes().values()) == ["held/operator", "held/operator", "new"]
+    assert sorted(stock.subscriptions().values()) == ["held/operator", "held/operator", "new"]
     shown = dynamo("transfers", "why", LFN).output
     assert f"held by hand ({ME}: broken disk); released by hand only" in shown
     told = dynamo("transfers", "release", "--hold-reason", "operator", "--by", "bob", "--yes").output
@@ -136,7 +138,7 @@ def test_a_dry_run_changes_nothing(stock: Inventory) -> None:
     told = dynamo("transfers", "cancel", "--dataset", "/A/*", "--reason", "x", "--dry-run").output
     assert "To be cancelled" in told
     assert told.endswith("would be cancelled: 3 files, 3.00 kB\n")
-    assert set(stock.wishes().values()) == {"new"}
+    assert set(stock.subscriptions().values()) == {"new"}
 
 
 def test_retry_as_json(stock: Inventory) -> None:
@@ -146,7 +148,7 @@ def test_retry_as_json(stock: Inventory) -> None:
         "retry", False, 1, SIZE,
     )  # fmt: skip
     assert document["rows"][0]["hold_reason"] == "all_failed"
-    assert stock.wishes()["copy", LFN, "T2_B"] == "new"
+    assert stock.subscriptions()["copy", LFN, "T2_B"] == "new"
 
 
 def test_cancel_tells_what_becomes_of_replicas(stock: Inventory, fails: Callable[..., str]) -> None:
@@ -162,7 +164,7 @@ def test_cancel_tells_what_becomes_of_replicas(stock: Inventory, fails: Callable
 
 def test_cancelled_deletions_leave_files_of_nobody(stock: Inventory) -> None:
     stock.rows("UPDATE block_replicas SET group_id = NULL")
-    stock.wish("delete", [LFN], "T2_A")
+    stock.subscription("delete", [LFN], "T2_A")
     told = dynamo("transfers", "cancel", "--action", "delete", "--reason", "x", "--yes").output
     assert told.endswith(
         "cancelled: 1 file, 1.00 kB\n"
@@ -177,7 +179,7 @@ def test_nothing_to_do_is_no_question(stock: Inventory) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("hold", "--reason", "x"), "say which wishes"),
+        (("hold", "--reason", "x"), "say which subscriptions"),
         (("cancel", "--site", "T2_b", "--reason", "x"), "there is no site 'T2_b'. Did you mean T2_B"),
         (("cancel", "--id", "1", "--reason", " "), "cancel: say why"),
         (("why", "b1"), "neither an LFN"),

@@ -69,13 +69,13 @@ def test_cycle(world: World, tmp_path: Path) -> None:
     assert not orphan.parent.parent.exists()
     assert not unmerged.exists()
     assert young.exists()
-    assert world.inventory.wishes() == {}
+    assert world.inventory.subscriptions() == {}
 
     second = check(world, "week2", tmp_path)
     assert (second.num_missing_seen, second.num_missing_found, second.num_orphan) == (0, 2, 0)
     done = mend(world, second)
     assert (done.num_resubscribed, done.num_lost) == (1, 1)
-    assert world.inventory.wishes() == {("copy", "/store/b1/f0", "T2_A"): "new"}
+    assert world.inventory.subscriptions() == {("copy", "/store/b1/f0", "T2_A"): "new"}
     assert world.inventory.rows("SELECT origin FROM subscriptions") == [("consistency",)]
     assert world.inventory.replica_state("b1", "T2_A")[0] is False  # type: ignore[index]
     assert world.inventory.replica_state("b2", "T2_A")[0] is True  # type: ignore[index]  # lost: nothing is changed
@@ -114,7 +114,7 @@ def test_missing_that_came_back_is_forgotten(world: World, tmp_path: Path) -> No
 
 
 def test_the_inventory_overtakes_a_finding(world: World, tmp_path: Path) -> None:
-    """Between listing and repair a copy arrived and a deletion was wished for."""
+    """Between listing and repair a copy arrived and a deletion was subscribed."""
     contents = world.block("b1", "T2_A", "T2_B")
     world.block("b2", "T2_B")
     world.pocket.path("T2_A", "/store/b1/f0").unlink()
@@ -123,7 +123,7 @@ def test_the_inventory_overtakes_a_finding(world: World, tmp_path: Path) -> None
     summary = check(world, "r2", tmp_path)
     assert (summary.num_missing_found, summary.num_orphan) == (1, 1)
     world.inventory.replica("b2", "T2_A", present=["/store/b2/f0"])
-    world.inventory.wish("delete", list(contents), "T2_A")
+    world.inventory.subscription("delete", list(contents), "T2_A")
     done = mend(world, summary)
     assert (done.num_skipped, done.num_deleted, done.num_resubscribed) == (2, 0, 0)
     assert arrived.exists()
@@ -188,14 +188,14 @@ def test_start_twice_is_one_check(world: World, tmp_path: Path) -> None:
 def test_inventory_list(inventory: Inventory, tmp_path: Path) -> None:
     inventory.site("T2_A")
     inventory.site("T2_B")
-    for name in ("complete", "wished", "partial", "coming", "elsewhere"):
+    for name in ("complete", "subscribed", "partial", "coming", "elsewhere"):
         inventory.block(name, 2)
     inventory.replica("complete", "T2_A")
-    inventory.replica("wished", "T2_A")
+    inventory.replica("subscribed", "T2_A")
     inventory.replica("partial", "T2_A", present=["/store/partial/f0"])
     inventory.replica("elsewhere", "T2_B")
-    inventory.wish("delete", ["/store/wished/f0"], "T2_A")
-    inventory.wish("copy", ["/store/coming/f0"], "T2_A")
+    inventory.subscription("delete", ["/store/subscribed/f0"], "T2_A")
+    inventory.subscription("copy", ["/store/coming/f0"], "T2_A")
     listed = write_inventory_list(inventory.db, inventory.site_ids["T2_A"], tmp_path / "x" / "list.parquet")
     rows = pl.read_parquet(listed.path).sort("lfn").select("lfn", "is_present", "is_pending").rows()
     assert listed.num_files == 5
@@ -206,8 +206,8 @@ def test_inventory_list(inventory: Inventory, tmp_path: Path) -> None:
         ("/store/complete/f1", True, False),
         ("/store/partial/f0", True, True),
         ("/store/partial/f1", False, True),
-        ("/store/wished/f0", True, True),
-        ("/store/wished/f1", True, True),
+        ("/store/subscribed/f0", True, True),
+        ("/store/subscribed/f1", True, True),
     ]
 
 

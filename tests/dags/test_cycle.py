@@ -40,7 +40,7 @@ class Cycle:
     runs: dict[str, Run] = field(default_factory=dict)
     proofs: dict[str, Proof] = field(default_factory=dict)
     findings: dict[str, list[tuple[str, str, int]]] = field(default_factory=dict)
-    wishes: dict[tuple[str, str], int] = field(default_factory=dict)
+    subscriptions: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def run(self, dag_id: str, name: str = "", **given: object) -> None:
         self.runs[name or dag_id] = self.house.run(dag_id, **given)  # type: ignore[arg-type]
@@ -90,7 +90,7 @@ def cycle(airflow: None, postgres: EmbeddedPostgres, tmp_path_factory: pytest.Te
         cycle.check_sites("first look")
         for dag_id in ("detox_physics", "detox_express", "dealer_physics", "dealer_express"):
             cycle.run(dag_id)
-        cycle.wishes = {
+        cycle.subscriptions = {
             (action, origin): number
             for action, origin, number in house.rows("SELECT action, origin, count(*) FROM subscriptions GROUP BY 1, 2")
         }
@@ -126,7 +126,7 @@ def test_detox_deletes_the_least_popular_data_at_the_full_site_only(cycle: Cycle
         JOIN sites x ON x.id = s.site_id JOIN files f ON f.id = s.file_id
         JOIN blocks b ON b.id = f.block_id JOIN datasets d ON d.id = b.dataset_id WHERE s.action = 'delete'""")
     assert deleted == [("T2_BB", UNPOPULAR)]
-    assert cycle.wishes["delete", "detox"] == 15
+    assert cycle.subscriptions["delete", "detox"] == 15
     assert cycle.house.rows(
         """
         SELECT count(*) FROM block_replicas r JOIN sites s ON s.id = r.site_id JOIN datasets d ON d.id = r.dataset_id
@@ -136,7 +136,7 @@ def test_detox_deletes_the_least_popular_data_at_the_full_site_only(cycle: Cycle
 
 
 def test_requests_are_served_from_tape_and_from_disk_and_completed(cycle: Cycle) -> None:
-    assert cycle.wishes["copy", "dealer"] == 6 + 4
+    assert cycle.subscriptions["copy", "dealer"] == 6 + 4
     served = cycle.house.rows("""
         SELECT d.name, x.name, count(*) FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
         JOIN sites x ON x.id = t.source_site_id JOIN files f ON f.id = s.file_id JOIN blocks b ON b.id = f.block_id
@@ -166,7 +166,7 @@ def test_the_storages_differed_from_the_inventory_and_do_no_more(cycle: Cycle) -
     assert after.num_files == cycle.proofs["before"].num_files + 10 + 2 - 15
 
 
-def test_no_wish_is_left(cycle: Cycle) -> None:
+def test_no_subscription_is_left(cycle: Cycle) -> None:
     assert cycle.house.rows("SELECT DISTINCT state FROM subscriptions") == [("done",)]
 
 

@@ -14,7 +14,7 @@ from tests.dags.house import House
 
 PLANS = "SELECT state, approved_by FROM plans WHERE kind = 'detox'"
 REFUSALS = "SELECT state, refused_by, refused_because, refused_at IS NOT NULL FROM plans WHERE kind = 'detox'"
-WISHES = "SELECT count(*) FROM subscriptions"
+SUBSCRIPTIONS = "SELECT count(*) FROM subscriptions"
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_dry_run_plans_and_commits_nothing(house: House) -> None:
     assert run.states("dry_run_ends") == {"success": 1}
     assert run.states("commit") == run.states("approval") == run.states("refused") == {"skipped": 1}
     assert house.rows(PLANS) == [("approved", "gate")]
-    assert house.rows(WISHES) == [(0,)]
+    assert house.rows(SUBSCRIPTIONS) == [(0,)]
 
 
 def test_small_plans_go_through_without_a_person(house: House) -> None:
@@ -91,7 +91,7 @@ def test_small_plans_go_through_without_a_person(house: House) -> None:
     assert run.state == "success"
     assert run.states("approval") == {"skipped": 1}
     assert house.rows(PLANS) == [("committed", "gate")]
-    assert house.rows(WISHES)[0][0] > 0
+    assert house.rows(SUBSCRIPTIONS)[0][0] > 0
 
 
 def test_a_run_that_an_asset_starts_has_no_interval_and_decides_for_its_own_time(house: House) -> None:
@@ -111,7 +111,7 @@ def test_a_big_plan_is_shown_to_a_person_and_committed_after_a_yes(asks_for_appr
     assert "T2_BB" in asked[0]
     assert run.states("refused") == {"skipped": 1}
     assert asks_for_approval.rows(PLANS) == [("committed", "Ada in Airflow")]
-    assert asks_for_approval.rows(WISHES)[0][0] > 0
+    assert asks_for_approval.rows(SUBSCRIPTIONS)[0][0] > 0
     ((asked_at, committed_at),) = asks_for_approval.rows("SELECT approved_at, committed_at FROM plans")
     assert asked_at < committed_at
 
@@ -132,14 +132,14 @@ def test_a_no_commits_nothing_and_refuses_the_plan(
     assert run.states("commit") == {"skipped": 1}
     assert run.states("refused") == {"success": 1}
     assert asks_for_approval.rows(REFUSALS) == [("refused", by, because, True)]
-    assert asks_for_approval.rows(WISHES) == [(0,)]
+    assert asks_for_approval.rows(SUBSCRIPTIONS) == [(0,)]
 
 
 def test_an_approval_that_was_jumped_over_is_no_approval(asks_for_approval: House) -> None:
     run = asks_for_approval.run("detox_physics", mark_success_pattern="approval")
     assert run.failed == {"commit"}
     assert "only an approved plan can be committed" in asks_for_approval.last_mail_text()
-    assert asks_for_approval.rows(WISHES) == [(0,)]
+    assert asks_for_approval.rows(SUBSCRIPTIONS) == [(0,)]
 
 
 def test_a_plan_that_deletes_too_much_is_refused_and_not_committed(house: House) -> None:
@@ -152,7 +152,7 @@ def test_a_plan_that_deletes_too_much_is_refused_and_not_committed(house: House)
     assert run.states("commit") == {"upstream_failed": 1}
     assert house.rows(PLANS) == [("refused", None)]
     assert [row[1] for row in house.rows(REFUSALS)] == ["gate"]
-    assert house.rows(WISHES) == [(0,)]
+    assert house.rows(SUBSCRIPTIONS) == [(0,)]
     assert "Nothing was changed" in house.last_mail_text()
 
 
@@ -163,7 +163,7 @@ def test_days_of_accesses_that_lack_stop_the_plan_until_they_are_backfilled(hous
         SELECT current_date - back, 'accesses', 'accesses', 0, 0, now() FROM unnest(ARRAY[1, 3]) AS back""")
     run = house.run("detox_physics")
     assert run.failed == {"gate"}
-    assert house.rows(WISHES) == [(0,)]
+    assert house.rows(SUBSCRIPTIONS) == [(0,)]
     assert "more than 0 days of accesses lack (backfill popularity_aggregation)" in house.last_mail_text()
     house.rows("""
         INSERT INTO aggregated_days (day, source, kind, num_told, most_told, aggregated_at)

@@ -31,8 +31,8 @@ def change_settings(house: House, **changes: dict[str, object]) -> None:
     house.read_settings_again()
 
 
-def wish_for(house: House, site: str) -> int:
-    """Wish for the files of a dataset at a site that has none of them."""
+def subscription_for(house: House, site: str) -> int:
+    """Subscription for the files of a dataset at a site that has none of them."""
     with house.database.begin() as connection:
         return subscribe(
             connection,
@@ -46,7 +46,7 @@ def wish_for(house: House, site: str) -> int:
 
 @pytest.mark.parametrize("has_fts", [True, False], ids=["for some pairs", "no FTS at all"])
 def test_copies_without_fts(stocked: House, has_fts: bool) -> None:
-    number = wish_for(stocked, "T2_CC")
+    number = subscription_for(stocked, "T2_CC")
     if has_fts:
         change_settings(stocked, transfers={"direct": [{"destinations": ["T2_CC"]}]})
         assert stocked.run("transfers").state == "success"  # plans; the next copies, since copies do not wait for FTS
@@ -63,7 +63,7 @@ def test_copies_without_fts(stocked: House, has_fts: bool) -> None:
 
 
 def test_a_run_leaves_jobs_that_take_too_long_to_the_next(stocked: House) -> None:
-    number = wish_for(stocked, "T2_CC")
+    number = subscription_for(stocked, "T2_CC")
     stocked.grid.fault(fts={"paused": True})
     change_settings(stocked, fts={"timeout_h": 2 / 3600})
     first = stocked.run("transfers")

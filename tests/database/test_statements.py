@@ -64,7 +64,7 @@ EXAMPLES: Examples = {
     "dynamo_ops.quality.suites.sites": {"thresholds": SiteThresholds()},
     "dynamo_ops.quality.validation:_keep_rows": [{"name": name, "query": query} for name, query in PREPARED.items()],
     "dynamo_ops.query.explanation:_is_busy": [
-        {"wish": SimpleNamespace(action=action)} for action in SubscriptionAction
+        {"subscription": SimpleNamespace(action=action)} for action in SubscriptionAction
     ],
     "dynamo_ops.request.deletable:refuse_what_must_stay": {"group": (1, "physics"), "allow_tape": False},
 }

@@ -1,4 +1,4 @@
-"""From an approved Dealer plan to replicas-to-be and wishes, on a real database: once, all or nothing."""
+"""From an approved Dealer plan to replicas-to-be and subscriptions, on a real database: once, all or nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Stock(Inventory):
         run_key: str = "run",
         follows: Any = ...,
     ) -> int:
-        """A stored plan that makes these block copies for ``group`` (ops). ``requests``: whose wish they are;
+        """A stored plan that makes these block copies for ``group`` (ops). ``requests``: whose subscription they are;
         ``follows``: the plan that had been committed when the inventory was read."""
         owner = self.group_id if group is None else group
         sites = sorted({site for _, site in copies})
@@ -141,12 +141,12 @@ def done(stock: Stock, plan_id: int) -> CommitSummary:
     return summary
 
 
-def test_copies_begin_empty_and_incomplete_with_a_wish_for_each_file(stock: Stock) -> None:
+def test_copies_begin_empty_and_incomplete_with_a_subscription_for_each_file(stock: Stock) -> None:
     summary = done(stock, stock.plan(("b1", "T2_B")))
     assert summary == CommitSummary(1, 0, 1, 3, 3 * SIZE, {})
     assert stock.replica_state("b1", "T2_B") == (False, 0, 0)
     assert stock.owner("b1", "T2_B") == "ops"
-    assert stock.wishes() == {("copy", lfn, "T2_B"): "new" for lfn in stock.files_of["b1"]}
+    assert stock.subscriptions() == {("copy", lfn, "T2_B"): "new" for lfn in stock.files_of["b1"]}
     assert stock.dataset_replica("T2_B") == (False, None)
     assert stock.replica_state("b1", "T2_A") == (True, 3 * SIZE, 0)
 
@@ -166,15 +166,15 @@ def test_what_was_not_approved_is_not_committed(stock: Stock, approved: bool) ->
         plan_store.refuse(stock.db, plan, "too full")
     with pytest.raises(PlanError, match="refused: too full" if approved else "is planned"):
         commit(stock.db, plan)
-    assert stock.wishes() == {}
+    assert stock.subscriptions() == {}
 
 
-def test_only_what_is_missing_is_wished_for(stock: Stock) -> None:
+def test_only_what_is_missing_is_subscribed_for(stock: Stock) -> None:
     here = stock.files_of["b1"]
     stock.replica("b1", "T2_B", present=here[:2])
     summary = done(stock, stock.plan(("b1", "T2_B")))
     assert (summary.num_block_replicas, summary.num_files, summary.size_bytes) == (0, 1, SIZE)
-    assert set(stock.wishes()) == {("copy", here[2], "T2_B")}
+    assert set(stock.subscriptions()) == {("copy", here[2], "T2_B")}
     assert stock.replica_state("b1", "T2_B") == (False, 2 * SIZE, 2)
 
 
@@ -182,20 +182,20 @@ def test_what_is_there_already_only_changes_its_owner(stock: Stock) -> None:
     summary = done(stock, stock.plan(("b1", "T2_A"), group=stock.users))
     assert summary == CommitSummary(0, 1, 0, 0, 0, {})
     assert (stock.owner("b1", "T2_A"), stock.owner("b2", "T2_A")) == ("users", "ops")
-    assert stock.wishes() == {}
+    assert stock.subscriptions() == {}
 
 
 def test_what_is_about_to_be_deleted_there_is_kept_after_all(stock: Stock) -> None:
-    stock.wish("delete", stock.files_of["b1"], "T2_A")
+    stock.subscription("delete", stock.files_of["b1"], "T2_A")
     stock.rows("UPDATE block_replicas SET group_id = NULL WHERE block_id = :b", b=stock.block_ids["b1"])
     done(stock, stock.plan(("b1", "T2_A")))
     assert stock.owner("b1", "T2_A") == "ops"
-    states = stock.wishes()
+    states = stock.subscriptions()
     assert {states["delete", lfn, "T2_A"] for lfn in stock.files_of["b1"]} == {"cancelled"}
 
 
-def test_a_wish_that_stands_already_is_not_made_twice(stock: Stock) -> None:
-    stock.wish("copy", stock.files_of["b1"][:1], "T2_B")
+def test_a_subscription_that_stands_already_is_not_made_twice(stock: Stock) -> None:
+    stock.subscription("copy", stock.files_of["b1"][:1], "T2_B")
     assert done(stock, stock.plan(("b1", "T2_B"))).num_files == 2
     assert stock.scalar("SELECT count(*) FROM subscriptions") == 3
 
@@ -240,7 +240,7 @@ def test_a_site_that_is_not_ready_any_more_gets_nothing(stock: Stock, event: str
     assert summary.left_out == {reason: 1}
     assert (stock.owner("b1", "T2_B"), stock.owner("b1", "T2_C")) == ("no replica", "ops")
     assert stock.dataset_replica("T2_B") is None
-    assert {site for _, _, site in stock.wishes()} == {"T2_C"}
+    assert {site for _, _, site in stock.subscriptions()} == {"T2_C"}
 
 
 @pytest.mark.parametrize("status", ["invalid", "deprecated", "deleted", "unknown", "ignored"])
@@ -248,7 +248,7 @@ def test_a_dataset_that_is_not_valid_any_more_is_not_copied(stock: Stock, status
     plan = stock.plan(("b1", "T2_B"))
     stock.rows("UPDATE datasets SET status = :s", s=status)
     assert done(stock, plan).left_out == {"the dataset is not valid any more": 1}
-    assert stock.wishes() == {}
+    assert stock.subscriptions() == {}
 
 
 def test_a_block_that_is_gone_is_not_copied(stock: Stock) -> None:
@@ -303,11 +303,11 @@ def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_aga
 
 def test_copies_whose_sources_are_being_deleted_are_left_out(stock: Stock) -> None:
     plan = stock.plan(("b1", "T2_B"), ("b2", "T2_B"))
-    stock.wish("delete", stock.files_of["b1"], "T2_A")
+    stock.subscription("delete", stock.files_of["b1"], "T2_A")
     stock.rows("UPDATE block_replicas SET group_id = NULL WHERE block_id = :b", b=stock.block_ids["b1"])
     summary = done(stock, plan)
     assert summary.left_out == {"its sources are gone or being deleted": 1}
-    assert {lfn for _, lfn, site in stock.wishes() if site == "T2_B"} == set(stock.files_of["b2"])
+    assert {lfn for _, lfn, site in stock.subscriptions() if site == "T2_B"} == set(stock.files_of["b2"])
 
 
 def test_a_plan_that_was_overtaken_by_another_is_not_committed(stock: Stock) -> None:
@@ -342,7 +342,7 @@ def test_what_was_taken_back_in_between_is_not_copied(stock: Stock) -> None:
     plan = stock.plan(("b1", "T2_B"), ("b2", "T2_B"), requests=(asked,), growing=True)
     cancel(stock.db, asked, by="ada", reason="by mistake")
     assert done(stock, plan).left_out == {"the requests that asked for it were closed": 2}
-    assert (stock.wishes(), stock.dataset_replica("T2_B")) == ({}, None)
+    assert (stock.subscriptions(), stock.dataset_replica("T2_B")) == ({}, None)
 
 
 def test_what_another_request_still_asks_for_is_copied(stock: Stock) -> None:

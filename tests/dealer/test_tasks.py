@@ -88,11 +88,11 @@ def test_propose_decide_gate_commit(house: House) -> None:
     summary = plan_store.load(house.db, plan).summary
     assert (summary["num_copies"], summary["copied_bytes"]) == (1, 2 * SIZE)
     assert summary["copies_by_plugin"] == {"requests": 1}
-    assert house.wishes() == {}
+    assert house.subscriptions() == {}
     house.gate(plan)
-    assert (house.wishes(), house.request_state()) == ({}, "new")
+    assert (house.subscriptions(), house.request_state()) == ({}, "new")
     assert steps.commit_plan(house.db, plan)["num_files"] == 2
-    assert {(action, site) for action, _, site in house.wishes()} == {("copy", "T2_B")}
+    assert {(action, site) for action, _, site in house.subscriptions()} == {("copy", "T2_B")}
     assert house.request_state() == "activated"
 
 
@@ -104,11 +104,11 @@ def test_every_task_again_changes_nothing(house: House) -> None:
     house.gate(plan)
     house.gate(plan)
     first = steps.commit_plan(house.db, plan)
-    wishes = house.wishes()
+    subscriptions = house.subscriptions()
     assert steps.commit_plan(house.db, plan) == first
     house.gate(plan)
     assert house.plan(proposals) == plan
-    assert house.wishes() == wishes
+    assert house.subscriptions() == subscriptions
 
 
 def test_the_next_cycle_asks_for_nothing_more(house: House) -> None:
@@ -130,7 +130,7 @@ def test_a_request_is_activated_with_its_copies_or_not_at_all(house: House, monk
         patch.setattr(copy_request, "record_plan", killed)
         with pytest.raises(KeyboardInterrupt):
             steps.commit_plan(house.db, plan)
-    assert (house.request_state(), house.wishes()) == ("new", {})
+    assert (house.request_state(), house.subscriptions()) == ("new", {})
     steps.commit_plan(house.db, plan)
     assert house.request_state() == "activated"
 
@@ -189,7 +189,7 @@ def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
     house.gates()
     with pytest.raises(PlanError, match="is refused"):
         steps.commit_plan(house.db, plan)
-    assert (house.wishes(), house.request_state()) == ({}, "new")
+    assert (house.subscriptions(), house.request_state()) == ({}, "new")
 
 
 def test_draws_are_those_of_the_run(house: House) -> None:

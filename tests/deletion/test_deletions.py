@@ -59,12 +59,12 @@ def stock(inventory: Inventory) -> Inventory:
     inventory.block("b1", 3)
     for site in ("T2_A", "T2_B"):
         inventory.replica("b1", site)
-    inventory.wish("delete", inventory.files_of["b1"], "T2_B")
+    inventory.subscription("delete", inventory.files_of["b1"], "T2_B")
     return inventory
 
 
 @pytest.mark.parametrize(
-    ("observation", "wish", "replica"),
+    ("observation", "subscription", "replica"),
     [
         (Seen.DELETED, "done", None),
         (Seen.NOT_FOUND, "done", None),
@@ -73,16 +73,16 @@ def stock(inventory: Inventory) -> Inventory:
     ],
     ids=lambda value: value.value if isinstance(value, Seen) else "",
 )
-def test_outcome(stock: Inventory, observation: Seen, wish: str, replica: object) -> None:
+def test_outcome(stock: Inventory, observation: Seen, subscription: str, replica: object) -> None:
     (batch,) = plan_deletions(stock.db)
     execute_batch(stock.db, batch, Answers(observation))  # type: ignore[arg-type]
-    assert set(stock.wishes().values()) == {wish}
+    assert set(stock.subscriptions().values()) == {subscription}
     assert stock.replica_state("b1", "T2_B") == replica
     assert stock.scalar("SELECT state FROM deletion_batches") == "finished"
 
 
 @pytest.mark.parametrize(
-    ("observation", "attempts", "wish"),
+    ("observation", "attempts", "subscription"),
     [
         (Seen.REFUSED, 2, "retry"),
         (Seen.REFUSED, 3, "held/refused"),
@@ -91,12 +91,14 @@ def test_outcome(stock: Inventory, observation: Seen, wish: str, replica: object
         (Seen.DELETED, 10, "done"),
     ],
 )
-def test_who_fails_too_often_is_left_to_a_person(stock: Inventory, observation: Seen, attempts: int, wish: str) -> None:
+def test_who_fails_too_often_is_left_to_a_person(
+    stock: Inventory, observation: Seen, attempts: int, subscription: str
+) -> None:
     stock.rows("UPDATE subscriptions SET num_attempts = :n", n=attempts - 1)
     (batch,) = plan_deletions(stock.db, DeletionLimits(backoff=timedelta(0)))
     execute_batch(stock.db, batch, Answers(observation))  # type: ignore[arg-type]
     hold_and_release(stock.db)  # does not release it
-    assert set(stock.wishes().values()) == {wish}
+    assert set(stock.subscriptions().values()) == {subscription}
 
 
 def test_chunks_and_batches(stock: Inventory) -> None:
@@ -113,27 +115,27 @@ def test_chunks_and_batches(stock: Inventory) -> None:
 
 
 def test_limits_per_cycle_and_site(stock: Inventory) -> None:
-    stock.wish("delete", stock.files_of["b1"], "T2_A")
+    stock.subscription("delete", stock.files_of["b1"], "T2_A")
     plan_deletions(stock.db, DeletionLimits(files_per_cycle=5, files_per_site=2))
     assert stock.scalar("SELECT count(*) FROM deletions") == 4
 
 
-def test_wish_withdrawn_before_the_batch_runs(stock: Inventory) -> None:
+def test_subscription_withdrawn_before_the_batch_runs(stock: Inventory) -> None:
     (batch,) = plan_deletions(stock.db)
-    stock.wish("copy", stock.files_of["b1"], "T2_B")
+    stock.subscription("copy", stock.files_of["b1"], "T2_B")
     storage = Answers()
     execute_batch(stock.db, batch, storage)  # type: ignore[arg-type]
     assert storage.asked == []
     assert stock.replica_state("b1", "T2_B") == (True, 3 * SIZE, 0)
 
 
-def test_wish_withdrawn_while_the_storage_deletes(stock: Inventory) -> None:
-    """The files are gone, so the replica says so, and the copy wishes stand to bring them back."""
+def test_subscription_withdrawn_while_the_storage_deletes(stock: Inventory) -> None:
+    """The files are gone, so the replica says so, and the copy subscriptions stand to bring them back."""
     (batch,) = plan_deletions(stock.db)
-    storage = Answers(before=lambda: stock.wish("copy", stock.files_of["b1"], "T2_B"))
+    storage = Answers(before=lambda: stock.subscription("copy", stock.files_of["b1"], "T2_B"))
     execute_batch(stock.db, batch, storage)  # type: ignore[arg-type]
     assert stock.replica_state("b1", "T2_B") == (False, 0, 0)
-    assert {state for (action, *_), state in stock.wishes().items() if action == "copy"} == {"new"}
+    assert {state for (action, *_), state in stock.subscriptions().items() if action == "copy"} == {"new"}
 
 
 def test_killed_between_storage_and_record(stock: Inventory) -> None:
@@ -148,16 +150,16 @@ def test_killed_between_storage_and_record(stock: Inventory) -> None:
     assert execute_batch(stock.db, batch, Answers(Seen.NOT_FOUND)).num_gone == 3  # type: ignore[arg-type]
 
 
-def test_killed_between_storage_and_record_and_wished_for_again(stock: Inventory) -> None:
+def test_killed_between_storage_and_record_and_subscribed_for_again(stock: Inventory) -> None:
     """What the killed run had deleted is found gone, though it must not be deleted any more; the rest stays."""
     (batch,) = plan_deletions(stock.db)
     lfns = stock.files_of["b1"]
-    stock.wish("copy", lfns, "T2_B")
+    stock.subscription("copy", lfns, "T2_B")
     storage = Answers(gone=lfns[:2])
     assert execute_batch(stock.db, batch, storage).num_gone == 2  # type: ignore[arg-type]
     assert storage.asked == []
     assert stock.replica_state("b1", "T2_B") == (False, SIZE, 1)
-    assert {state for (action, *_), state in stock.wishes().items() if action == "copy"} == {"new"}
+    assert {state for (action, *_), state in stock.subscriptions().items() if action == "copy"} == {"new"}
 
 
 def test_one_task_at_a_batch(stock: Inventory) -> None:
@@ -168,7 +170,7 @@ def test_one_task_at_a_batch(stock: Inventory) -> None:
     assert [summary.num_deleted for summary in second] == [0]
 
 
-def test_stuck_wishes_are_freed(stock: Inventory) -> None:
+def test_stuck_subscriptions_are_freed(stock: Inventory) -> None:
     stock.rows("UPDATE subscriptions SET state = 'inbatch'")
     assert recover_deletions(stock.db).num_freed == 3
 
@@ -194,7 +196,7 @@ def test_stuck_wishes_are_freed(stock: Inventory) -> None:
         "the copy goes on when a person says so",
     ],
 )
-def test_last_source_of_a_wished_copy_waits(
+def test_last_source_of_a_subscribed_copy_waits(
     inventory: Inventory, other: bool, doomed: bool, held: str | None, goes: bool
 ) -> None:
     for site in ("T2_A", "T2_B", "T2_C"):
@@ -203,14 +205,14 @@ def test_last_source_of_a_wished_copy_waits(
     inventory.replica("b1", "T2_A")
     if other:
         inventory.replica("b1", "T2_C")
-    inventory.wish("copy", lfns, "T2_B")
+    inventory.subscription("copy", lfns, "T2_B")
     if held:
         inventory.rows("UPDATE subscriptions SET state = 'held', hold_reason = :reason", reason=held)
-    inventory.wish("delete", lfns, "T2_A")
+    inventory.subscription("delete", lfns, "T2_A")
     if doomed:
-        inventory.wish("delete", lfns, "T2_C")
+        inventory.subscription("delete", lfns, "T2_C")
     plan_deletions(inventory.db)
-    assert (inventory.wishes()["delete", lfns[0], "T2_A"] == "inbatch") is goes
+    assert (inventory.subscriptions()["delete", lfns[0], "T2_A"] == "inbatch") is goes
 
 
 def test_source_of_a_running_copy_is_not_deleted(inventory: Inventory, identity: FtsIdentity) -> None:
@@ -220,12 +222,12 @@ def test_source_of_a_running_copy_is_not_deleted(inventory: Inventory, identity:
     inventory.site("T2_B")
     lfns = inventory.block("b1", 2)
     inventory.replica("b1", "T2_A")
-    inventory.wish("copy", lfns[:1], "T2_B")
+    inventory.subscription("copy", lfns[:1], "T2_B")
     plan_batches(inventory.db, identity)
-    inventory.wish("delete", lfns, "T2_A")
+    inventory.subscription("delete", lfns, "T2_A")
     plan_deletions(inventory.db)
-    assert inventory.wishes()["delete", lfns[0], "T2_A"] == "new"
-    assert inventory.wishes()["delete", lfns[1], "T2_A"] == "inbatch"
+    assert inventory.subscriptions()["delete", lfns[0], "T2_A"] == "new"
+    assert inventory.subscriptions()["delete", lfns[1], "T2_A"] == "inbatch"
 
 
 def test_directories_into_which_a_copy_is_due_are_left(stock: Inventory) -> None:
@@ -234,7 +236,7 @@ def test_directories_into_which_a_copy_is_due_are_left(stock: Inventory) -> None
     execute_batch(stock.db, batch, storage)  # type: ignore[arg-type]
     assert clean_directories(stock.db, [batch], storage) == 1  # type: ignore[arg-type]
     assert storage.directories == ["/store/b1"]
-    stock.wish("copy", stock.files_of["b1"][:1], "T2_B")
+    stock.subscription("copy", stock.files_of["b1"][:1], "T2_B")
     with stock.db.begin() as connection:
         assert directories_due(connection, stock.site_ids["T2_B"]) == {"/store/b1"}
     assert clean_directories(stock.db, [batch], storage) == 0  # type: ignore[arg-type]
@@ -246,13 +248,13 @@ def test_the_batches_of_a_site_go_together(inventory: Inventory) -> None:
     inventory.block("b1", 3)
     for site in ("T2_A", "T2_B"):
         inventory.replica("b1", site)
-        inventory.wish("delete", inventory.files_of["b1"], site)
+        inventory.subscription("delete", inventory.files_of["b1"], site)
     batches = plan_deletions(inventory.db, DeletionLimits(files_per_batch=2))
     lots = by_site(inventory.db, batches)
     assert sorted(map(len, lots)) == [2, 2]
     summaries = [execute_batch(inventory.db, batch, Answers()) for batch in lots[0]]  # type: ignore[arg-type]
     assert (total(summaries).num_deleted, total(summaries).bytes_deleted) == (3, 3 * SIZE)
-    ended = {site for (_, _, site), state in inventory.wishes().items() if state == "done"}
+    ended = {site for (_, _, site), state in inventory.subscriptions().items() if state == "done"}
     assert len(ended) == 1
 
 
@@ -260,7 +262,7 @@ def test_a_deletion_that_is_held_while_it_is_made_is_done(stock: Inventory) -> N
     (batch,) = plan_deletions(stock.db)
     held = "UPDATE subscriptions SET state = 'held', hold_reason = 'operator'"
     execute_batch(stock.db, batch, Answers(before=lambda: stock.rows(held)))  # type: ignore[arg-type]
-    assert set(stock.wishes().values()) == {"done"}
+    assert set(stock.subscriptions().values()) == {"done"}
     assert stock.replica_state("b1", "T2_B") is None
 
 

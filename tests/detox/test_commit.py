@@ -1,4 +1,4 @@
-"""From an approved Detox plan to wishes, on a real database: once, all or nothing, and only what is still as
+"""From an approved Detox plan to subscriptions, on a real database: once, all or nothing, and only what is still as
 planned."""
 
 from __future__ import annotations
@@ -169,12 +169,12 @@ def done(stock: Stock, plan_id: int, **options: Any) -> CommitSummary:
     return summary
 
 
-def test_what_is_deleted_goes_to_the_null_group_and_its_files_get_wishes(stock: Stock) -> None:
+def test_what_is_deleted_goes_to_the_null_group_and_its_files_get_subscriptions(stock: Stock) -> None:
     summary = done(stock, stock.plan(("b1", "T2_A")))
     assert summary == CommitSummary(1, 0, 3, 3 * SIZE, 0, {})
     assert stock.owner("b1", "T2_A") is None
     assert (stock.owner("b1", "T2_B"), stock.owner("b2", "T2_A")) == ("ops", "ops")
-    assert stock.wishes() == {("delete", lfn, "T2_A"): "new" for lfn in stock.files_of["b1"]}
+    assert stock.subscriptions() == {("delete", lfn, "T2_A"): "new" for lfn in stock.files_of["b1"]}
     assert stock.replica_state("b1", "T2_A") == (True, 3 * SIZE, 0)  # nothing is gone before the storage was asked
 
 
@@ -206,7 +206,7 @@ def test_a_plan_that_was_not_approved_is_not_committed(stock: Stock) -> None:
     with pytest.raises(PlanError, match="is planned; only an approved plan") as error:
         commit(stock.db, plan)
     assert error.value.facts == {"plan_id": plan, "state": "planned"}
-    assert stock.wishes() == {}
+    assert stock.subscriptions() == {}
 
 
 def test_a_refused_plan_is_not_committed_and_the_reason_is_told(stock: Stock) -> None:
@@ -214,7 +214,7 @@ def test_a_refused_plan_is_not_committed_and_the_reason_is_told(stock: Stock) ->
     plan_store.refuse(stock.db, plan, "too much")
     with pytest.raises(PlanError, match="is refused: too much"):
         commit(stock.db, plan)
-    assert stock.wishes() == {}
+    assert stock.subscriptions() == {}
 
 
 def test_a_plan_that_does_not_exist_is_told(stock: Stock) -> None:
@@ -277,12 +277,12 @@ def sees_a_copy_that_a_rule_counts_condemned(stock: Stock) -> None:
 
 def becomes_the_only_source(stock: Stock) -> None:
     loses_a_file_of_the_other_copy(stock)
-    stock.wish("copy", stock.files_of["b1"][:1], "T2_B")
+    stock.subscription("copy", stock.files_of["b1"][:1], "T2_B")
 
 
 def becomes_the_only_source_that_stays(stock: Stock) -> None:
     sees_the_other_copy_condemned(stock)
-    stock.wish("copy", stock.files_of["b1"], "T2_C")
+    stock.subscription("copy", stock.files_of["b1"], "T2_C")
 
 
 @pytest.mark.parametrize(
@@ -312,8 +312,8 @@ def test_what_is_no_longer_as_planned_stays_and_the_rest_goes(
     assert summary.left_out == {reason: 1}
     assert (summary.num_block_replicas, summary.num_files) == (1, 3)
     assert stock.owner("b1", "T2_A") == owner
-    assert [key for key in stock.wishes() if key[0] == "delete" and "b1" in key[1]] == []
-    assert len([key for key in stock.wishes() if key[0] == "delete" and "b2" in key[1]]) == 3
+    assert [key for key in stock.subscriptions() if key[0] == "delete" and "b1" in key[1]] == []
+    assert len([key for key in stock.subscriptions() if key[0] == "delete" and "b2" in key[1]]) == 3
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_what_concerns_the_whole_dataset_keeps_all_of_it(
     event(stock)
     assert done(stock, plan).left_out == {reason: 2}
     assert stock.owner("b1", "T2_A") == "ops"
-    assert stock.wishes() == {}
+    assert stock.subscriptions() == {}
 
 
 def test_a_copy_goes_that_a_rule_can_spare(stock: Stock) -> None:
@@ -364,7 +364,7 @@ def a_lock_elsewhere(stock: Stock) -> None:
 
 
 def a_copy_that_has_another_source(stock: Stock) -> None:
-    stock.wish("copy", stock.files_of["b1"], "T2_C")
+    stock.subscription("copy", stock.files_of["b1"], "T2_C")
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_what_does_not_concern_it_does_not_keep_it(stock: Stock, event: Callable
 def test_both_copies_of_a_block_in_one_plan_are_both_kept(stock: Stock) -> None:
     summary = done(stock, stock.plan(("b1", "T2_A"), ("b1", "T2_B")))
     assert summary.left_out == {"it is the last copy": 2}
-    assert stock.wishes() == {}
+    assert stock.subscriptions() == {}
 
 
 def test_a_copy_that_stays_for_another_reason_lets_the_other_go(stock: Stock) -> None:
@@ -409,17 +409,17 @@ def test_only_the_files_that_are_there_are_deleted(stock: Stock) -> None:
     stock.replica("b3", "T2_B")
     stock.replica("b3", "T2_A", present=here[:2])
     assert done(stock, stock.plan(("b3", "T2_A"))).num_files == 2
-    assert set(stock.wishes()) == {("delete", lfn, "T2_A") for lfn in here[:2]}
+    assert set(stock.subscriptions()) == {("delete", lfn, "T2_A") for lfn in here[:2]}
 
 
 def test_copies_to_what_is_deleted_are_called_off(stock: Stock) -> None:
     here = stock.block("b3", 3)
     stock.replica("b3", "T2_B")
     stock.replica("b3", "T2_A", present=here[:2])
-    stock.wish("copy", here[2:], "T2_A")
+    stock.subscription("copy", here[2:], "T2_A")
     done(stock, stock.plan(("b3", "T2_A")))
-    assert stock.wishes()["copy", here[2], "T2_A"] == "cancelled"
-    assert stock.wishes()["delete", here[2], "T2_A"] == "new"  # it may have arrived by now
+    assert stock.subscriptions()["copy", here[2], "T2_A"] == "cancelled"
+    assert stock.subscriptions()["delete", here[2], "T2_A"] == "new"  # it may have arrived by now
 
 
 def test_a_replica_without_any_file_vanishes_at_once_and_its_dataset_replica_with_it(stock: Stock) -> None:
@@ -430,7 +430,7 @@ def test_a_replica_without_any_file_vanishes_at_once_and_its_dataset_replica_wit
     done(stock, stock.plan(("b3", "T2_C"), whole=True))
     assert stock.replica_state("b3", "T2_C") is None
     assert stock.is_growing("T2_C") is None
-    assert stock.wishes() == {}
+    assert stock.subscriptions() == {}
 
 
 def test_a_dataset_replica_deleted_whole_stops_growing(stock: Stock) -> None:
@@ -452,7 +452,7 @@ def test_blocks_handed_over_change_their_owner_and_stay(stock: Stock) -> None:
     summary = done(stock, stock.plan(("b1", "T2_A"), reowned={("b2", "T2_A"): stock.users}))
     assert summary.num_reowned == 1
     assert stock.owner("b2", "T2_A") == "users"
-    assert [key for key in stock.wishes() if "b2" in key[1]] == []
+    assert [key for key in stock.subscriptions() if "b2" in key[1]] == []
 
 
 def test_a_block_that_has_lost_its_owner_meanwhile_is_not_handed_over(stock: Stock) -> None:
@@ -537,7 +537,7 @@ def test_a_commit_whose_connection_dies_at_any_statement_is_undone_and_gives_the
     assert len(killed) == number > 20  # at each of its statements; then it went through
     assert killed[-1] == "COMMIT"
     assert (stock.owner("b2", "T2_A"), stock.owner("b1", "T2_A"), stock.owner("b2", "T2_B")) == (None, "ops", "users")
-    assert len(stock.wishes()) == 3
+    assert len(stock.subscriptions()) == 3
     assert stock.rows("SELECT decision, num_blocks FROM detox_history ORDER BY 1") == [
         ("delete", 1),
         ("left_out", 1),
@@ -566,7 +566,7 @@ def test_two_commits_at_once_commit_once(stock: Stock) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: commit(Database(stock.db.url), plan), range(4)))
     assert len([summary for summary in found if summary]) == 1
-    assert len(stock.wishes()) == 3
+    assert len(stock.subscriptions()) == 3
 
 
 def test_a_partition_is_committed_by_one_at_a_time(stock: Stock) -> None:

@@ -92,11 +92,11 @@ def test_plan_gate_commit(house: House) -> None:
     assert stored.summary["num_deletions"] == 2
     assert stored.summary["deleted_bytes"] == 4 * SIZE
     assert stored.summary["triggered_sites"] == ["T2_A"]
-    assert (house.state(plan), house.wishes()) == ("planned", {})
+    assert (house.state(plan), house.subscriptions()) == ("planned", {})
     house.gate(plan)
-    assert (house.state(plan), house.wishes()) == ("approved", {})
+    assert (house.state(plan), house.subscriptions()) == ("approved", {})
     assert house.commit(plan)["num_files"] == 4
-    assert {(action, site) for action, _, site in house.wishes()} == {("delete", "T2_A")}
+    assert {(action, site) for action, _, site in house.subscriptions()} == {("delete", "T2_A")}
 
 
 def test_every_task_again_changes_nothing(house: House) -> None:
@@ -105,11 +105,11 @@ def test_every_task_again_changes_nothing(house: House) -> None:
     house.gate(plan)
     house.gate(plan)
     first = house.commit(plan)
-    wishes = house.wishes()
+    subscriptions = house.subscriptions()
     assert house.commit(plan) == first
     house.gate(plan)
     assert house.plan() == plan
-    assert (house.state(plan), house.wishes()) == ("committed", wishes)
+    assert (house.state(plan), house.subscriptions()) == ("committed", subscriptions)
 
 
 def test_a_commit_that_a_person_approved_can_be_run_again(house: House) -> None:
@@ -136,7 +136,7 @@ def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
     house.gates()
     with pytest.raises(PlanError, match="is refused"):
         house.commit(plan, approved_by="Ada in Airflow")
-    assert house.wishes() == {}
+    assert house.subscriptions() == {}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_last_copy_goes_only_where_somebody_says_so(
     else:
         with pytest.raises(GateError, match="the last copy anywhere"):
             house.gate(plan)
-    assert bool(house.wishes()) is is_deleted
+    assert bool(house.subscriptions()) is is_deleted
 
 
 def test_what_an_enforcer_rule_needs_stays_whatever_the_policy_says(house: House) -> None:
@@ -183,10 +183,10 @@ def test_what_an_enforcer_rule_needs_stays_whatever_the_policy_says(house: House
     assert house.commit(plan)["left_out"] == {"an enforcer rule needs it": 2}
 
 
-def test_the_only_source_of_a_copy_that_is_wished_for_stays_whatever_the_policy_says(house: House) -> None:
+def test_the_only_source_of_a_copy_that_is_subscribed_for_stays_whatever_the_policy_says(house: House) -> None:
     house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
     house.gates(last_copies="always")
-    house.wish("copy", house.files_of["b1"][:1], "T2_B")
+    house.subscription("copy", house.files_of["b1"][:1], "T2_B")
     plan = house.plan()
     with pytest.raises(GateError, match=r"the only source of a pending copy.* in 1 block replica: /A/B-v1/AOD#b1 T2_A"):
         house.gate(plan)
@@ -202,7 +202,7 @@ def test_an_old_plan_must_be_made_again(house: House) -> None:
     house.rows("UPDATE plans SET created_at = now() - interval '49 hours'")
     with pytest.raises(PlanError, match=r"more than 48 hours ago .*: plan again"):
         house.commit(plan)
-    assert (house.state(plan), house.wishes()) == ("refused", {})
+    assert (house.state(plan), house.subscriptions()) == ("refused", {})
     house.gates(max_plan_age_h=72)
     plan = house.plan()
     house.gate(plan)
@@ -235,7 +235,7 @@ def test_a_no_is_recorded_and_final(house: House) -> None:
     assert (stored.state, stored.refused_by, stored.refused_at) == ("refused", "Ada in Airflow", at)
     with pytest.raises(PlanError, match="cannot become approved"):
         house.commit(plan, approved_by="Bob in Airflow")
-    assert house.wishes() == {}
+    assert house.subscriptions() == {}
 
 
 def test_no_answer_is_a_no_of_nobody(house: House) -> None:

@@ -1,4 +1,4 @@
-"""Small inventories for tests: sites, blocks with files, replicas, wishes."""
+"""Small inventories for tests: sites, blocks with files, replicas, subscriptions."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Inventory:
     def scalar(self, sql: str, **params: Any) -> Any:
         return self.rows(sql, **params)[0][0]
 
-    def wishes(self) -> dict[tuple[str, str, str], str]:
-        """(action, lfn, site) → state, with the hold reason behind a slash; the newest wish of each."""
+    def subscriptions(self) -> dict[tuple[str, str, str], str]:
+        """(action, lfn, site) → state, with the hold reason behind a slash; the newest subscription of each."""
         rows = self.rows("""
             SELECT s.action, f.lfn, d.name, s.state || coalesce('/' || s.hold_reason, '')
             FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id ORDER BY s.id""")
@@ -141,8 +141,8 @@ class Inventory:
                 f=self.file_ids[lfn],
             )
 
-    def wish(self, action: str, lfns: Sequence[str], site: str, origin: str = "test") -> Any:
-        """Make wishes for these files at a site; the summary."""
+    def subscription(self, action: str, lfns: Sequence[str], site: str, origin: str = "test") -> Any:
+        """Make subscriptions for these files at a site; the summary."""
         with self.db.begin() as connection:
             return subscribe(
                 connection,

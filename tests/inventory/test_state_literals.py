@@ -224,7 +224,7 @@ def test_every_other_word_still_stands_there() -> None:
     [
         "sql = \"SELECT id FROM transfers WHERE state = 'done'\"",
         'sql = f"""\n    UPDATE requests SET {x},\n      state = \'new\'"""',
-        "is_held = wish.state == 'held'",
+        "is_held = subscription.state == 'held'",
         "is_open = state not in ('new', other)",
         "pl.col('state').is_in(['held', 'x'])",
         "match kind:\n    case 'copy':\n        pass",

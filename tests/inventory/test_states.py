@@ -70,7 +70,7 @@ def test_ended_transfers_stay(state: TransferState, seen: TransferObservation) -
     assert next_state(state, seen) == state
 
 
-def test_every_end_of_an_attempt_is_told_to_the_wish() -> None:
+def test_every_end_of_an_attempt_is_told_to_the_subscription() -> None:
     assert set(states.TRANSFER_OUTCOMES) == set(states.ENDED_TRANSFERS)
     assert set(states.DELETION_OUTCOMES) == set(DeletionObservation)
 
@@ -78,7 +78,7 @@ def test_every_end_of_an_attempt_is_told_to_the_wish() -> None:
 def test_sql_moves_are_the_table() -> None:
     for state, seen, after in observe.moves_frame().iter_rows():
         assert next_state(TransferState(state), TransferObservation(seen)).value == after
-    for ended, state, after in observe.wish_moves_frame().iter_rows():
+    for ended, state, after in observe.subscription_moves_frame().iter_rows():
         event = states.TRANSFER_OUTCOMES[TransferState(ended)]
         assert next_state(SubscriptionState(state), event).value == after
 

@@ -1,4 +1,4 @@
-"""Where wishes stand in figures, and why, in a sentence."""
+"""Where subscriptions stand in figures, and why, in a sentence."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ JOB = "00000000-0000-0000-0000-000000000001"
 
 @pytest.fixture
 def stock(inventory: Inventory) -> Inventory:
-    """b1 of three files is complete at T2_A and wished for at T2_B."""
+    """b1 of three files is complete at T2_A and subscribed at T2_B."""
     for name in ("T2_A", "T2_B", "T2_C"):
         inventory.site(name)
     inventory.site("T1_Tape", storage_type="mss")
     inventory.block("b1", 3)
     inventory.replica("b1", "T2_A")
-    inventory.wish("copy", inventory.files_of["b1"], "T2_B")
+    inventory.subscription("copy", inventory.files_of["b1"], "T2_B")
     return inventory
 
 
-def attempt(stock: Inventory, state: str = "failed", wish: int = 1, **given: Any) -> None:
-    """An attempt at a wish to T2_B; it ended unless ``state`` is a live one, in which the wish is in the batch."""
+def attempt(stock: Inventory, state: str = "failed", subscription: int = 1, **given: Any) -> None:
+    """An attempt at a subscription to T2_B; it ended unless ``state`` is a live one: then it is in the batch."""
     values = {"source": "T2_A", "backend": "fts", "staging": False, "recoverable": None, "reason": None, **given}
     live = state in ("planned", "submitted", "staging", "active")
     number = stock.scalar("SELECT count(*) + 1 FROM transfer_batches")
@@ -43,13 +43,14 @@ def attempt(stock: Inventory, state: str = "failed", wish: int = 1, **given: Any
         VALUES (:sid, CAST(:job AS uuid), :d, :staging, :batch_state, :backend) RETURNING id)
         INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, is_recoverable, reason,
                                size_bytes, finished_at)
-        SELECT b.id, :wish, 0, :s, :state, :recoverable, :reason, 1000, CASE WHEN NOT :live THEN now() END FROM b""",
+        SELECT b.id, :subscription, 0, :s, :state, :recoverable, :reason, 1000, CASE WHEN NOT :live THEN now() END
+        FROM b""",
         sid=str(number),
         job=f"{JOB[:-1]}{number}",
         d=stock.site_ids["T2_B"],
         s=stock.site_ids[values.pop("source")],
         batch_state="submitted" if live else "finished",
-        wish=wish,
+        subscription=subscription,
         state=state,
         live=live,
         **values,
@@ -59,19 +60,19 @@ def attempt(stock: Inventory, state: str = "failed", wish: int = 1, **given: Any
         WHERE id = :w""",
         s="inbatch" if live else "retry",
         e=values["reason"],
-        w=wish,
+        w=subscription,
     )
 
 
-def told(stock: Inventory, wish: int = 1, **rules: Any) -> str:
-    return why(stock.db, wish, QueueRules(**rules)).because
+def told(stock: Inventory, subscription: int = 1, **rules: Any) -> str:
+    return why(stock.db, subscription, QueueRules(**rules)).because
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
 
 
 def test_counts_of_a_site(stock: Inventory) -> None:
-    stock.wish("delete", [LFN], "T2_A")
+    stock.subscription("delete", [LFN], "T2_A")
     assert status.counts(stock.db).select("action", "state", "site", "num_files", "size_bytes").rows() == [
         ("copy", "new", "T2_B", 3, 3 * SIZE),
         ("delete", "new", "T2_A", 1, SIZE),
@@ -84,7 +85,7 @@ def test_what_is_under_way(stock: Inventory) -> None:
     attempt(stock, "staging", 1, staging=True)
     attempt(stock, "active", 2)
     attempt(stock, "failed", 3)
-    stock.wish("delete", [LFN], "T2_A")
+    stock.subscription("delete", [LFN], "T2_A")
     stock.rows("""WITH b AS (INSERT INTO deletion_batches (site_id) VALUES (1) RETURNING id)
                   INSERT INTO deletions (batch_id, subscription_id, size_bytes) SELECT id, 4, 7 FROM b""")
     found = status.under_way(stock.db)
@@ -119,7 +120,7 @@ def test_queued_with_its_place(stock: Inventory) -> None:
     assert told(stock, 2) == "queued: number 2 of 3 copies to T2_B that wait"
     stock.rows("UPDATE subscriptions SET activity = 'recovery' WHERE id = 3")
     assert "number 1 of 3" in told(stock, 3, head_starts={"recovery": timedelta(hours=1)})
-    stock.wish("delete", stock.files_of["b1"], "T2_A")
+    stock.subscription("delete", stock.files_of["b1"], "T2_A")
     stock.rows("UPDATE subscriptions SET state = 'done' WHERE id < 4")
     assert told(stock, 4) == "queued: number 1 of 3 deletions at T2_A that wait"
 
@@ -133,16 +134,16 @@ def test_failed_and_waiting_for_its_turn(stock: Inventory) -> None:
     )
 
 
-def test_what_queued_wishes_wait_for(stock: Inventory) -> None:
+def test_what_queued_subscriptions_wait_for(stock: Inventory) -> None:
     attempt(stock, "active")
     operate.hold(stock.db, Selection(ids=[1]), by="ada", reason="x")
     operate.release(stock.db, Selection(ids=[1]), by="ada")
-    assert told(stock, 4) == "queued: it waits for what an earlier wish began with the same file there"
-    stock.wish("delete", [LFN], "T2_A")
-    assert told(stock, 5) == "queued: it waits for what an earlier wish began with the same file there"
+    assert told(stock, 4) == "queued: it waits for what an earlier subscription began with the same file there"
+    stock.subscription("delete", [LFN], "T2_A")
+    assert told(stock, 5) == "queued: it waits for what an earlier subscription began with the same file there"
     stock.rows("UPDATE transfers SET state = 'failed'")
     assert told(stock, 5) == (
-        "queued: it waits, since the file is the last source of a copy that is wished for elsewhere"
+        "queued: it waits, since the file is the last source of a copy that is subscribed elsewhere"
     )
     drain(stock.db, "T2_B", by="ada", reason="x")
     assert told(stock, 2) == "queued; the next run holds it: T2_B is not available (in a downtime)"
@@ -181,7 +182,7 @@ def test_held_since_all_failed(stock: Inventory) -> None:
 
 
 def test_a_deletion_given_up(stock: Inventory) -> None:
-    stock.wish("delete", [LFN], "T2_A")
+    stock.subscription("delete", [LFN], "T2_A")
     stock.rows(
         "UPDATE subscriptions SET state = 'held', hold_reason = 'all_failed', num_attempts = 10, last_error = '503'"
     )
@@ -226,15 +227,15 @@ def test_other_ends(stock: Inventory) -> None:
     assert told(stock) == "done: the file is there"
     operate.cancel(stock.db, Selection(ids=[2]), by="ada", reason="wrong site")
     assert told(stock, 2) == "withdrawn by ada: wrong site"
-    stock.wish("delete", stock.files_of["b1"], "T2_B")
-    assert told(stock, 3) == "withdrawn: something else was wished for, or asked anew"
+    stock.subscription("delete", stock.files_of["b1"], "T2_B")
+    assert told(stock, 3) == "withdrawn: the opposite was subscribed, or it was made anew"
     stock.rows("""WITH b AS (INSERT INTO deletion_batches (site_id) VALUES (2) RETURNING id)
                   INSERT INTO deletions (batch_id, subscription_id, size_bytes) SELECT id, 4, 7 FROM b""")
     stock.rows("UPDATE subscriptions SET state = 'inbatch' WHERE id = 4")
     assert told(stock, 4) == "being deleted, in deletion batch 1"
 
 
-def test_attempts_of_earlier_wishes_are_told(stock: Inventory) -> None:
+def test_attempts_of_earlier_subscriptions_are_told(stock: Inventory) -> None:
     attempt(stock, reason="first")
     attempt(stock, reason="second")
     operate.retry(stock.db, Selection(ids=[1]), by="ada")
@@ -246,7 +247,7 @@ def test_attempts_of_earlier_wishes_are_told(stock: Inventory) -> None:
 def test_a_file_at_all_sites(stock: Inventory) -> None:
     stock.replica("b1", "T1_Tape")
     stock.replica("b1", "T2_C", present=[LFN])
-    stock.wish("delete", [LFN], "T2_C")
+    stock.subscription("delete", [LFN], "T2_C")
     stock.rows("UPDATE sites SET status = 'morgue' WHERE name = 'T2_A'")
     found = why_file(stock.db, LFN)
     assert isinstance(found, FileExplanation)
@@ -256,19 +257,22 @@ def test_a_file_at_all_sites(stock: Inventory) -> None:
         ("T1_Tape", True, "can be read, from tape"),
         ("T2_A", True, "can be read as a last resort: the site is in the morgue"),
     ]
-    assert [(wish.site, wish.action) for wish in found.wishes] == [("T2_B", "copy"), ("T2_C", "delete")]
-    (only,) = why_file(stock.db, LFN, "T2_B").wishes
+    assert [(subscription.site, subscription.action) for subscription in found.subscriptions] == [
+        ("T2_B", "copy"),
+        ("T2_C", "delete"),
+    ]
+    (only,) = why_file(stock.db, LFN, "T2_B").subscriptions
     assert isinstance(only, Explanation)
     assert only.subscription_id == 1
-    assert why_file(stock.db, LFN, "T2_A").wishes == []
+    assert why_file(stock.db, LFN, "T2_A").subscriptions == []
 
 
-def test_the_active_wish_speaks_for_a_site(stock: Inventory) -> None:
+def test_the_active_subscription_speaks_for_a_site(stock: Inventory) -> None:
     stock.rows("UPDATE subscriptions SET state = 'done'")
-    stock.wish("copy", [LFN], "T2_B")
-    assert [wish.subscription_id for wish in why_file(stock.db, LFN).wishes] == [4]
+    stock.subscription("copy", [LFN], "T2_B")
+    assert [subscription.subscription_id for subscription in why_file(stock.db, LFN).subscriptions] == [4]
     stock.rows("UPDATE subscriptions SET state = 'cancelled' WHERE id = 4")
-    assert [wish.state for wish in why_file(stock.db, LFN).wishes] == ["cancelled"]
+    assert [subscription.state for subscription in why_file(stock.db, LFN).subscriptions] == ["cancelled"]
 
 
 def test_what_is_not_known(stock: Inventory) -> None:

@@ -138,11 +138,11 @@ class Stock(Inventory):
         )
 
     def arrive(self, site: str, *lfns: str) -> None:
-        """These files are at the site now, and their copy wishes done."""
+        """These files are at the site now, and their copy subscriptions done."""
         self._moved(site, lfns, "copy")
 
     def vanish(self, site: str, *lfns: str) -> None:
-        """These files are gone from the site, and their delete wishes done."""
+        """These files are gone from the site, and their delete subscriptions done."""
         self._moved(site, lfns, "delete")
 
     def _moved(self, site: str, lfns: tuple[str, ...], action: str) -> None:
@@ -231,7 +231,7 @@ class Stock(Inventory):
         return bool(found[0][0]) if found else None
 
     def active(self, action: str, site: str) -> int:
-        """Number of active wishes."""
+        """Number of active subscriptions."""
         return int(
             self.scalar(
                 """SELECT count(*) FROM subscriptions WHERE action = :a AND site_id = :s

@@ -1,4 +1,4 @@
-"""A request taken back: what was wished only for it is withdrawn, what is there stays."""
+"""A request taken back: what was subscribed only for it is withdrawn, what is there stays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_new_request_is_cancelled_with_who_and_why(asked: Stock) -> None:
     assert row == [("cancelled", "bob", "a mistake", True)]
 
 
-def test_copies_that_have_not_begun_vanish_with_their_wishes(asked: Stock) -> None:
+def test_copies_that_have_not_begun_vanish_with_their_subscriptions(asked: Stock) -> None:
     request = asked.ask()
     asked.dealt(request, (None, "T2_C"))
     assert taken_back(asked, request) == CancelSummary("copy", 6, 0, 0, 0, 2)
@@ -59,19 +59,19 @@ def test_of_two_requests_the_last_to_be_cancelled_ends_the_copies(asked: Stock) 
     first, second = asked.ask(), asked.ask(f"{DATASET}#b1")
     asked.dealt(first, (None, "T2_C"))
     asked.dealt(second, ("b1", "T2_C"))
-    assert taken_back(asked, first).num_wishes == 3
+    assert taken_back(asked, first).num_subscriptions == 3
     assert (asked.owner("b1", "T2_C"), asked.owner("b2", "T2_C")) == ("ops", "no replica")
-    assert taken_back(asked, second).num_wishes == 3
+    assert taken_back(asked, second).num_subscriptions == 3
     assert asked.owner("b1", "T2_C") == "no replica"
 
 
-def test_an_old_copy_of_the_dealer_that_is_over_does_not_keep_the_wishes(asked: Stock) -> None:
+def test_an_old_copy_of_the_dealer_that_is_over_does_not_keep_the_subscriptions(asked: Stock) -> None:
     asked.dealt(0, (None, "T2_C"), plugin="enforcer")
     asked.rows("DELETE FROM block_replicas WHERE site_id = :s", s=asked.site_ids["T2_C"])
     asked.rows("UPDATE subscriptions SET state = 'done'")
     request = asked.ask()
     asked.dealt(request, (None, "T2_C"))
-    assert taken_back(asked, request).num_wishes == 6
+    assert taken_back(asked, request).num_subscriptions == 6
 
 
 def test_a_cancelled_request_is_not_served_by_a_plan_made_before(asked: Stock) -> None:

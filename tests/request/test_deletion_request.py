@@ -25,13 +25,13 @@ def reasons(answer: DeletionAnswer) -> dict[tuple[str, str], str | None]:
     return {row[:2]: row[2] for row in answer.verdicts.select("item", "site", "reason").iter_rows()}
 
 
-def test_what_may_go_loses_its_owner_and_gets_wishes(asked: Stock) -> None:
+def test_what_may_go_loses_its_owner_and_gets_subscriptions(asked: Stock) -> None:
     answer = asked.delete()
     assert answer.request_id is not None
     assert answer.verdicts.rows() == [(DATASET, "T2_A", "queued", None, 2, 6 * SIZE)]
     assert (answer.state, answer.accepted_bytes) == ("activated", 6 * SIZE)
     assert (asked.owner("b1", "T2_A"), asked.owner("b1", "T2_B")) == (None, "ops")
-    assert asked.wishes() == {("delete", lfn, "T2_A"): "new" for lfn in asked.files}
+    assert asked.subscriptions() == {("delete", lfn, "T2_A"): "new" for lfn in asked.files}
     assert asked.scalar("SELECT DISTINCT origin FROM subscriptions") == f"request {answer.request_id}"
     assert asked.actions(answer.request_id) == {("b1", "T2_A"): "queued", ("b2", "T2_A"): "queued"}
     row = asked.rows("SELECT kind, state, reason, requested_by, created_at FROM requests")
@@ -91,7 +91,7 @@ def incomplete_a(stock: Stock) -> None:
 
 def only_source(stock: Stock) -> None:
     drop_b(stock)
-    stock.wish("copy", stock.files, "T2_C")
+    stock.subscription("copy", stock.files, "T2_C")
 
 
 def custodial(stock: Stock) -> None:
@@ -100,7 +100,7 @@ def custodial(stock: Stock) -> None:
 
 def being_deleted(stock: Stock) -> None:
     stock.rows("UPDATE block_replicas SET group_id = NULL WHERE site_id = :s", s=stock.site_ids["T2_A"])
-    stock.wish("delete", stock.files, "T2_A")
+    stock.subscription("delete", stock.files, "T2_A")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def being_deleted(stock: Stock) -> None:
         pytest.param(disown_b, {}, LAST, id="the other is nobody's"),
         pytest.param(incomplete_a, {}, LAST, id="incomplete, but all there is"),
         pytest.param(incomplete_b, {}, SOURCE, id="the other waits for it"),
-        pytest.param(only_source, {}, SOURCE, id="a wish elsewhere waits for it"),
+        pytest.param(only_source, {}, SOURCE, id="a subscription elsewhere waits for it"),
         pytest.param(custodial, {}, "it is custodial", id="custodial"),
         pytest.param(being_deleted, {}, "it is being deleted already", id="being deleted"),
         pytest.param(
@@ -174,10 +174,10 @@ def test_a_glob_is_silent_about_sites_that_do_not_have_it(asked: Stock) -> None:
 
 def test_a_replica_without_files_is_gone_at_once(asked: Stock) -> None:
     asked.replica("b1", "T2_C", present=[])
-    asked.wish("copy", asked.files_of["b1"], "T2_C")
+    asked.subscription("copy", asked.files_of["b1"], "T2_C")
     answer = asked.delete(f"{DATASET}#b1", sites=("T2_C",))
     assert answer.accepted.height == 1
-    assert asked.wishes()["copy", asked.files_of["b1"][0], "T2_C"] == "cancelled"
+    assert asked.subscriptions()["copy", asked.files_of["b1"][0], "T2_C"] == "cancelled"
 
 
 # -- what the policy said ----------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def main() -> None:
     for lfn, content in contents.items():
         here.put(lfn, content)
 
-    inventory.wish("copy", list(contents), "T3_B")
+    inventory.subscription("copy", list(contents), "T3_B")
     transfers.plan_transfer_batches(database, installation)
     copied = transfers.copy_directly(database, installation)
 
@@ -88,7 +88,7 @@ def main() -> None:
     consistency.list_storage(database, check, site_storages(database, installation), rules)
     compared = consistency.compare_lists(database, check, rules)
 
-    inventory.wish("delete", list(contents), "T3_A")
+    inventory.subscription("delete", list(contents), "T3_A")
     (lot,) = deletions.plan_deletion_batches(database, installation)
     deleted = deletions.delete(database, installation, lot)
     print(

@@ -20,7 +20,7 @@ from tests.inventory.factory import Inventory
 
 
 def chosen(*rows: tuple[int, int, int, str]) -> pl.DataFrame:
-    """(wish, destination, source, kind: disk, tape, direct or several) in order of age; two wishes a block."""
+    """(subscription, destination, source, kind: disk, tape, direct or several) in order of age; two a block."""
     return pl.DataFrame(
         [
             {
@@ -88,7 +88,7 @@ def three(inventory: Inventory) -> Inventory:
 def test_ids_are_recorded_before_any_submit(three: Inventory, identity: FtsIdentity) -> None:
     lfns = three.block("b1", 3)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     (batch,) = plan_batches(three.db, identity, TransferLimits()).all
     ((sid, job_id, state, is_staging),) = three.rows(
         "SELECT sid, job_id, state, is_staging FROM transfer_batches WHERE id = :b", b=batch
@@ -105,8 +105,8 @@ def test_ids_are_recorded_before_any_submit(three: Inventory, identity: FtsIdent
 def test_limits(three: Inventory, identity: FtsIdentity) -> None:
     lfns = three.block("b1", 10)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
-    three.wish("copy", lfns[:4], "T2_C")
+    three.subscription("copy", lfns, "T2_B")
+    three.subscription("copy", lfns[:4], "T2_C")
     limits = TransferLimits(files_per_job=3, files_per_cycle=6, files_to_site=4)
     plan_batches(three.db, identity, limits)
     by_site = dict(
@@ -129,19 +129,19 @@ def test_limits(three: Inventory, identity: FtsIdentity) -> None:
 def test_oldest_first(three: Inventory, identity: FtsIdentity) -> None:
     lfns = three.block("b1", 3)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     three.rows(
         "UPDATE subscriptions SET created_at = now() - interval '1 day' WHERE file_id = :f", f=three.file_ids[lfns[2]]
     )
     plan_batches(three.db, identity, TransferLimits(files_per_cycle=1))
-    assert three.wishes()["copy", lfns[2], "T2_B"] == "inbatch"
+    assert three.subscriptions()["copy", lfns[2], "T2_B"] == "inbatch"
 
 
 @pytest.mark.parametrize(("minutes", "taken"), [(9, 0), (11, 1)], ids=["too early", "time"])
 def test_backoff_doubles(three: Inventory, identity: FtsIdentity, minutes: int, taken: int) -> None:
     lfns = three.block("b1", 1)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     three.rows(
         "UPDATE subscriptions SET state = 'retry', num_attempts = 2, updated_at = now() - :m * interval '1 minute'",
         m=minutes,
@@ -152,9 +152,9 @@ def test_backoff_doubles(three: Inventory, identity: FtsIdentity, minutes: int, 
 def test_incomplete_source_gives_only_what_it_has(three: Inventory, identity: FtsIdentity) -> None:
     lfns = three.block("b1", 2)
     three.replica("b1", "T2_A", present=lfns[:1])
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     plan_batches(three.db, identity)
-    assert three.wishes() == {("copy", lfns[0], "T2_B"): "inbatch", ("copy", lfns[1], "T2_B"): "new"}
+    assert three.subscriptions() == {("copy", lfns[0], "T2_B"): "inbatch", ("copy", lfns[1], "T2_B"): "new"}
 
 
 def test_waits_while_the_file_is_being_deleted_there(three: Inventory, identity: FtsIdentity) -> None:
@@ -163,9 +163,9 @@ def test_waits_while_the_file_is_being_deleted_there(three: Inventory, identity:
     lfns = three.block("b1", 1)
     three.replica("b1", "T2_A")
     three.replica("b1", "T2_B")
-    three.wish("delete", lfns, "T2_B")
+    three.subscription("delete", lfns, "T2_B")
     plan_deletions(three.db)
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     assert plan_batches(three.db, identity).all == []
 
 
@@ -173,9 +173,9 @@ def test_no_protocol_in_common_is_held(three: Inventory, identity: FtsIdentity) 
     lfns = three.block("b1", 1)
     three.replica("b1", "T2_A")
     three.rows("UPDATE site_endpoints SET protocol = 'root' WHERE site_id = :s", s=three.site_ids["T2_A"])
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     assert plan_batches(three.db, identity).all == []
-    assert three.wishes() == {("copy", lfns[0], "T2_B"): "held/refused"}
+    assert three.subscriptions() == {("copy", lfns[0], "T2_B"): "held/refused"}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_site_in_the_morgue_is_read_as_a_last_resort(
     for site, status in statuses.items():
         three.replica("b1", site)
         three.rows("UPDATE sites SET status = :st WHERE name = :n", st=status, n=site)
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     plan_batches(three.db, identity, TransferLimits())
     used = {row[0] for row in three.rows("SELECT s.name FROM transfers t JOIN sites s ON s.id = t.source_site_id")}
     assert used == ({source} if source else set())
@@ -203,7 +203,7 @@ def test_a_site_in_the_morgue_is_read_as_a_last_resort(
 def test_an_urgent_activity_goes_first_and_yet_nothing_waits_for_ever(three: Inventory, identity: FtsIdentity) -> None:
     lfns = three.block("b1", 3)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     ages = {lfns[0]: ("rebalancing", 30), lfns[1]: ("request", 1), lfns[2]: ("rebalancing", 20)}
     for lfn, (activity, hours) in ages.items():
         three.rows(
@@ -216,7 +216,9 @@ def test_an_urgent_activity_goes_first_and_yet_nothing_waits_for_ever(three: Inv
     taken = []
     for _ in lfns:
         plan_batches(three.db, identity, TransferLimits(files_per_cycle=1), rules)
-        taken += [lfn for (_, lfn, _), state in three.wishes().items() if state == "inbatch" and lfn not in taken]
+        taken += [
+            lfn for (_, lfn, _), state in three.subscriptions().items() if state == "inbatch" and lfn not in taken
+        ]
     assert taken == [lfns[0], lfns[1], lfns[2]]  # 30 h before 1 h + 24 h before 20 h
     assert three.rows("SELECT activity FROM transfer_batches ORDER BY id") == [
         ("rebalancing",),
@@ -236,7 +238,7 @@ def test_nothing_is_planned_from_or_to_a_site_in_downtime(
 ) -> None:
     lfns = three.block("b1", 1)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     three.rows(
         """INSERT INTO site_downtimes (site_id, begins_at, ends_at, reason, created_by)
         VALUES (:s, now() + CAST(:b AS interval), now() + CAST(:e AS interval), 'power cut', 'ada')""",
@@ -246,17 +248,17 @@ def test_nothing_is_planned_from_or_to_a_site_in_downtime(
     )
     assert plan_batches(three.db, identity).num_files == (0 if is_out else 1)
     hold_and_release(three.db)
-    assert three.wishes()["copy", lfns[0], "T2_B"] == ("held/site_unavailable" if is_out else "inbatch")
+    assert three.subscriptions()["copy", lfns[0], "T2_B"] == ("held/site_unavailable" if is_out else "inbatch")
     three.rows("UPDATE site_downtimes SET begins_at = now() - interval '3 hours', ends_at = now()")
     hold_and_release(three.db)
-    assert three.wishes()["copy", lfns[0], "T2_B"] == ("retry" if is_out else "inbatch")
+    assert three.subscriptions()["copy", lfns[0], "T2_B"] == ("retry" if is_out else "inbatch")
 
 
 def test_between_some_sites_dynamo_copies_itself(three: Inventory, identity: FtsIdentity) -> None:
     lfns = three.block("b1", 4)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
-    three.wish("copy", lfns, "T2_C")
+    three.subscription("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_C")
     rules = PlanRules(direct=(DirectRule(("T2_*",), ("*", "!T2_C")),), direct_protocols=("davs",))
     planned = plan_batches(three.db, identity, TransferLimits(files_per_direct_batch=3), rules)
     assert (len(planned.disk), len(planned.direct)) == (1, 2)
@@ -270,38 +272,38 @@ def test_between_some_sites_dynamo_copies_itself(three: Inventory, identity: Fts
 def test_without_fts_only_direct_copies_are_planned(three: Inventory) -> None:
     lfns = three.block("b1", 1)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
-    three.wish("copy", lfns, "T2_C")
+    three.subscription("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_C")
     rules = PlanRules(direct=(DirectRule(("*",), ("T2_B",)),), direct_protocols=("davs",))
     assert len(plan_batches(three.db, None, rules=rules).direct) == 1
-    assert three.wishes() == {("copy", lfns[0], "T2_B"): "inbatch", ("copy", lfns[0], "T2_C"): "held/refused"}
+    assert three.subscriptions() == {("copy", lfns[0], "T2_B"): "inbatch", ("copy", lfns[0], "T2_C"): "held/refused"}
 
 
 def test_no_direct_copy_from_tape(three: Inventory, identity: FtsIdentity) -> None:
     three.site("T1_TAPE", "mss")
     lfns = three.block("b1", 1)
     three.replica("b1", "T1_TAPE")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     planned = plan_batches(three.db, identity, rules=PlanRules(direct=(DirectRule(),), direct_protocols=("davs",)))
     assert (len(planned.tape), planned.direct) == (1, [])
 
 
-def test_a_wish_that_is_being_withdrawn_is_left_alone(three: Inventory, identity: FtsIdentity) -> None:
+def test_a_subscription_that_is_being_withdrawn_is_left_alone(three: Inventory, identity: FtsIdentity) -> None:
     lfns = three.block("b1", 2)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     with three.db.begin() as connection:  # not committed while the other plans
         connection.execute(
             text("UPDATE subscriptions SET state = 'cancelled' WHERE file_id = :f"), {"f": three.file_ids[lfns[0]]}
         )
         assert plan_batches(three.db, identity).num_files == 1
-    assert sorted(three.wishes().values()) == ["cancelled", "inbatch"]
+    assert sorted(three.subscriptions().values()) == ["cancelled", "inbatch"]
 
 
 def test_runs_that_plan_at_the_same_time_keep_the_limits_together(three: Inventory, identity: FtsIdentity) -> None:
     lfns = three.block("b1", 40)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     with ThreadPoolExecutor(4) as threads:
         planned = list(
             threads.map(lambda _: plan_batches(three.db, identity, TransferLimits(files_to_site=15)), range(4))
@@ -313,7 +315,7 @@ def test_several_sources_are_recorded_for_what_failed_repeatedly(three: Inventor
     lfns = three.block("b1", 1)
     three.replica("b1", "T2_A")
     three.replica("b1", "T2_C")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     three.rows(
         "UPDATE subscriptions SET state = 'retry', num_attempts = 2, updated_at = now() - interval '1 day'",
     )
@@ -326,7 +328,7 @@ def test_several_sources_are_recorded_for_what_failed_repeatedly(three: Inventor
     three.rows("UPDATE subscriptions SET state = 'retry', updated_at = now() - interval '1 day'")
     assert plan_batches(three.db, identity).num_files == 0
     hold_and_release(three.db)
-    assert three.wishes() == {("copy", lfns[0], "T2_B"): "held/all_failed"}
+    assert three.subscriptions() == {("copy", lfns[0], "T2_B"): "held/all_failed"}
 
 
 def test_batches_of_direct_copies_are_given_up_where_there_are_none_any_more(
@@ -334,10 +336,10 @@ def test_batches_of_direct_copies_are_given_up_where_there_are_none_any_more(
 ) -> None:
     lfns = three.block("b1", 2)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     (batch,) = plan_batches(three.db, None, rules=PlanRules(direct=(DirectRule(),), direct_protocols=("davs",))).direct
     with alone(three.db, f"direct batch {batch}"):  # a task is at it
         assert abandon_direct(three.db) == 0
     assert abandon_direct(three.db) == 1
-    assert set(three.wishes().values()) == {"retry"}
+    assert set(three.subscriptions().values()) == {"retry"}
     assert three.rows("SELECT state FROM transfer_batches") == [("cancelled",)]

@@ -117,7 +117,7 @@ class DiskUpload:
 
 
 class Lab:
-    """T2_A and T2_C have the files of b1, T2_B wishes for them; one batch of direct copies is planned."""
+    """T2_A and T2_C have the files of b1, T2_B subscriptions for them; one batch of direct copies is planned."""
 
     def __init__(self, inventory: Inventory, root: Path, num_files: int = 4) -> None:
         self.inventory, self.db = inventory, inventory.db
@@ -132,11 +132,11 @@ class Lab:
         for lfn, data in self.contents.items():
             self.source.put(lfn, data)
             self.other.put(lfn, data)
-        inventory.wish("copy", list(self.contents), "T2_B")
+        inventory.subscription("copy", list(self.contents), "T2_B")
         self.batch = self.plan()
 
     def plan(self, source: str = "T2_A") -> int:
-        """Put the queued wishes into one batch of direct copies."""
+        """Put the queued subscriptions into one batch of direct copies."""
         batch = self.inventory.scalar(
             """INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, backend)
             VALUES (gen_random_uuid()::text, gen_random_uuid(), :d, false, 'direct') RETURNING id""",
@@ -194,7 +194,7 @@ def test_files_are_copied_and_the_inventory_knows(lab: Lab) -> None:
     assert summary == DirectSummary(lab.batch, "finished", num_done=4, bytes_done=size)
     assert lab.arrived() == lab.contents
     assert lab.inventory.replica_state("b1", "T2_B") == (True, size, 0)
-    assert set(lab.inventory.wishes().values()) == {"done"}
+    assert set(lab.inventory.subscriptions().values()) == {"done"}
     assert lab.batch_state() == "finished"
     assert lab.inventory.scalar("SELECT count(*) FROM transfers WHERE started_at <= finished_at") == 4
     assert lab.run().outcome == "ended"
@@ -279,7 +279,7 @@ def test_one_file_fails_the_others_are_copied(
     state, told, recoverable = lab.attempts()[0]
     assert (state, recoverable) == ("failed", is_recoverable)
     assert told.startswith(reason)
-    assert lab.inventory.wishes()["copy", "/store/b1/f0", "T2_B"] == "retry"
+    assert lab.inventory.subscriptions()["copy", "/store/b1/f0", "T2_B"] == "retry"
     assert lab.inventory.replica_state("b1", "T2_B") == (False, 301 + 302 + 303, 3)
 
 
@@ -355,15 +355,15 @@ def test_a_storage_that_tells_no_sizes_will_do(lab: Lab, adler: bool) -> None:
     assert lab.arrived() == lab.contents
 
 
-def test_no_longer_wished_for_is_not_copied(lab: Lab) -> None:
+def test_no_longer_subscribed_for_is_not_copied(lab: Lab) -> None:
     operate.cancel(lab.db, Selection(files=["/store/b1/f0"]), by="ada", reason="x")
     operate.hold(lab.db, Selection(files=["/store/b1/f1"]), by="ada", reason="x")
     summary = lab.run()
     assert (summary.num_done, summary.num_cancelled) == (2, 2)
     assert set(lab.arrived()) == {"/store/b1/f2", "/store/b1/f3"}
-    assert [attempt[:2] for attempt in lab.attempts()[:2]] == [("cancelled", "no longer wished for")] * 2
+    assert [attempt[:2] for attempt in lab.attempts()[:2]] == [("cancelled", "no longer subscribed")] * 2
     hold_and_release(lab.db)
-    assert sorted(lab.inventory.wishes().values()) == ["cancelled", "done", "done", "held/operator"]
+    assert sorted(lab.inventory.subscriptions().values()) == ["cancelled", "done", "done", "held/operator"]
     assert lab.batch_state() == "finished"
 
 
@@ -372,7 +372,7 @@ def test_in_a_downtime_nothing_new_is_begun(lab: Lab, site: str, side: str) -> N
     drain(lab.db, site, by="ada", reason="x")
     assert lab.run().num_cancelled == 4
     assert {reason for _, reason, _ in lab.attempts()} == {f"{side} {site} is not available any more"}
-    assert set(lab.inventory.wishes().values()) == {"retry"}
+    assert set(lab.inventory.subscriptions().values()) == {"retry"}
 
 
 def test_a_killed_task_is_run_again_and_copies_only_the_rest(lab: Lab) -> None:
@@ -498,14 +498,14 @@ def test_killed_with_9_and_run_again(lab: Lab, tmp_path: Path, what: str, lfn: s
     assert summary.outcome == "finished"
     assert lab.arrived() == lab.contents
     assert sorted(lab.destination.finished.read_text().split()) == sorted(lab.contents)
-    assert set(lab.inventory.wishes().values()) == {"done"}
+    assert set(lab.inventory.subscriptions().values()) == {"done"}
     assert not list(lab.destination.root.rglob(".*"))
     assert lab.inventory.replica_state("b1", "T2_B") == (True, sum(map(len, lab.contents.values())), 0)
 
 
 def test_over_webdav(world: World) -> None:
     contents = world.block("b1", "T2_A", num_files=3)
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     lfn = next(iter(contents))
     world.inventory.rows(
         """INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, backend)

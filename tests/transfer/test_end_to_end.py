@@ -1,4 +1,4 @@
-"""Whole cycles on the pocket grid: wishes in, bytes where they should be, the inventory true."""
+"""Whole cycles on the pocket grid: subscriptions in, bytes where they should be, the inventory true."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def follow(world: World) -> observe.ObserveSummary:
 
 def test_copy(world: World) -> None:
     contents = world.block("b1", "T2_A")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     batches = plan(world)
     submitted = [submit.submit_batch(world.inventory.db, world.client, batch) for batch in batches]
     summary = follow(world)
@@ -49,12 +49,12 @@ def test_copy(world: World) -> None:
     assert summary.bytes_done == sum(map(len, contents.values()))
     assert {lfn: world.pocket.path("T2_B", lfn).read_bytes() for lfn in contents} == contents
     assert world.inventory.replica_state("b1", "T2_B") == (True, summary.bytes_done, 0)
-    assert set(world.inventory.wishes().values()) == {"done"}
+    assert set(world.inventory.subscriptions().values()) == {"done"}
 
 
 def test_copy_from_tape_is_staged_first(world: World) -> None:
     contents = world.block("b1", "T1_TAPE")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     (batch,) = plan(world)
     submit.submit_batch(world.inventory.db, world.client, batch)
     assert observe.open_batch_job_ids(world.inventory.db, staging=True)
@@ -67,12 +67,12 @@ def test_bad_source_then_good_source(world: World) -> None:
     contents = world.block("b1", "T2_A")
     lfn = "/store/b1/f0"
     world.pocket.path("T2_A", lfn).unlink()
-    world.inventory.wish("copy", [lfn], "T2_B")
+    world.inventory.subscription("copy", [lfn], "T2_B")
     submit.submit_batch(world.inventory.db, world.client, plan(world)[0])
     assert follow(world).num_failed == 1
-    assert world.inventory.wishes() == {("copy", lfn, "T2_B"): "retry"}
+    assert world.inventory.subscriptions() == {("copy", lfn, "T2_B"): "retry"}
     assert plan(world) == []
-    assert world.inventory.wishes() == {("copy", lfn, "T2_B"): "held/all_failed"}
+    assert world.inventory.subscriptions() == {("copy", lfn, "T2_B"): "held/all_failed"}
     explanation = why(world.inventory.db, world.inventory.scalar("SELECT id FROM subscriptions"))
     assert (explanation.attempts[0]["source"], explanation.attempts[0]["is_recoverable"]) == ("T2_A", False)
     assert "SOURCE [2]" in explanation.attempts[0]["reason"]
@@ -89,7 +89,7 @@ def test_wrong_size_is_not_done(world: World) -> None:
     contents = world.block("b1", "T2_A", num_files=1)
     (lfn,) = contents
     world.inventory.rows("UPDATE files SET size_bytes = size_bytes + 1, adler32 = NULL")
-    world.inventory.wish("copy", [lfn], "T2_B")
+    world.inventory.subscription("copy", [lfn], "T2_B")
     submit.submit_batch(world.inventory.db, world.client, plan(world)[0])
     summary = follow(world)
     assert (summary.num_done, summary.num_failed) == (0, 1)
@@ -100,7 +100,7 @@ def test_wrong_size_is_not_done(world: World) -> None:
 @pytest.mark.chaos
 def test_lost_submit_reply_makes_one_job(world: World) -> None:
     contents = world.block("b1", "T2_A")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     (batch,) = plan(world)
     world.client.ensure_delegation()
     world.pocket.grid.fault(fts={"lost_reply": 1})
@@ -113,7 +113,7 @@ def test_lost_submit_reply_makes_one_job(world: World) -> None:
 @pytest.mark.chaos
 def test_lost_submit_leaves_the_batch_planned(world: World) -> None:
     contents = world.block("b1", "T2_A")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     (batch,) = plan(world)
     world.client.ensure_delegation()
     world.pocket.grid.fault(fts={"lost_submit": 1})
@@ -127,7 +127,7 @@ def test_lost_submit_leaves_the_batch_planned(world: World) -> None:
 @pytest.mark.chaos
 def test_killed_between_submit_and_record(world: World) -> None:
     contents = world.block("b1", "T2_A")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     (batch,) = plan(world)
     submit.submit_batch(world.inventory.db, world.client, batch)
     world.inventory.rows("UPDATE transfer_batches SET state = 'planned', submitted_at = NULL")
@@ -140,7 +140,7 @@ def test_killed_between_submit_and_record(world: World) -> None:
 @pytest.mark.chaos
 def test_killed_between_record_and_submit(world: World) -> None:
     contents = world.block("b1", "T2_A")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     (batch,) = plan(world)
     assert recovery.recover(world.inventory.db, world.client).unsubmitted == [batch]
     assert plan(world) == []
@@ -151,7 +151,7 @@ def test_killed_between_record_and_submit(world: World) -> None:
 @pytest.mark.chaos
 def test_job_in_the_archive_is_read_there(world: World) -> None:
     contents = world.block("b1", "T2_A")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     submit.submit_batch(world.inventory.db, world.client, plan(world)[0])
     (job_id,) = observe.open_batch_job_ids(world.inventory.db)
     deadline = time.monotonic() + PATIENCE_S
@@ -165,18 +165,18 @@ def test_job_in_the_archive_is_read_there(world: World) -> None:
 @pytest.mark.chaos
 def test_job_that_fts_forgot_goes_back_to_the_queue(world: World) -> None:
     contents = world.block("b1", "T2_A")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     (batch,) = plan(world)
     world.inventory.rows("UPDATE transfer_batches SET state = 'submitted'")
     world.inventory.rows("UPDATE transfers SET state = 'submitted'")
     summary = observe.observe_and_apply(world.inventory.db, world.client, [batch])
     assert (summary.num_lost_jobs, summary.num_failed, summary.num_open_jobs) == (1, 3, 0)
-    assert set(world.inventory.wishes().values()) == {"retry"}
+    assert set(world.inventory.subscriptions().values()) == {"retry"}
 
 
 def test_expired_delegation_is_renewed(world: World) -> None:
     contents = world.block("b1", "T2_A")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     (batch,) = plan(world)
     world.pocket.grid.fault(fts={"no_delegation": True})
     with pytest.raises(CredentialError, match="419"):
@@ -185,23 +185,23 @@ def test_expired_delegation_is_renewed(world: World) -> None:
     assert submit.submit_batch(world.inventory.db, world.client, batch).outcome == "submitted"
 
 
-def test_refused_document_holds_its_wishes(world: World) -> None:
+def test_refused_document_holds_its_subscriptions(world: World) -> None:
     contents = world.block("b1", "T2_A", num_files=1)
     world.inventory.rows(
         "UPDATE site_endpoints SET prefix = 'nonsense' WHERE site_id = :s", s=world.inventory.site_ids["T2_B"]
     )
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     submitted = submit.submit_batch(world.inventory.db, world.client, plan(world)[0])
     assert submitted.outcome == "refused"
-    assert set(world.inventory.wishes().values()) == {"held/refused"}
+    assert set(world.inventory.subscriptions().values()) == {"held/refused"}
 
 
-def test_withdrawn_wishes_cancel_their_job(world: World) -> None:
+def test_withdrawn_subscriptions_cancel_their_job(world: World) -> None:
     contents = world.block("b1", "T2_A")
     world.pocket.grid.fault(fts={"paused": True})
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     submit.submit_batch(world.inventory.db, world.client, plan(world)[0])
-    world.inventory.wish("delete", list(contents), "T2_B")
+    world.inventory.subscription("delete", list(contents), "T2_B")
     assert queue.plan_deletions(world.inventory.db) == []  # not while FTS may write
     assert recovery.recover(world.inventory.db, world.client).num_cancelled_jobs == 1
     assert follow(world).num_cancelled == 3
@@ -210,7 +210,7 @@ def test_withdrawn_wishes_cancel_their_job(world: World) -> None:
 
 def test_poll_from_the_triggerer(world: World) -> None:
     contents = world.block("b1", "T1_TAPE")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     submit.submit_batch(world.inventory.db, world.client, plan(world)[0])
     (job_id,) = observe.open_batch_job_ids(world.inventory.db)
     e = world.pocket.grid.endpoints
@@ -233,7 +233,7 @@ def test_delete(world: World) -> None:
     contents = world.block("b1", "T2_A", "T2_B")
     kept = world.block("b2", "T2_B")
     world.pocket.path("T2_B", "/store/b1/f0").unlink()
-    world.inventory.wish("delete", list(contents), "T2_B")
+    world.inventory.subscription("delete", list(contents), "T2_B")
     (batch,) = queue.plan_deletions(world.inventory.db)
     summary = execute.execute_batch(world.inventory.db, batch, world.open_storage)
     assert (summary.num_deleted, summary.num_gone, summary.num_failed) == (2, 1, 0)
@@ -244,13 +244,13 @@ def test_delete(world: World) -> None:
     assert all(world.pocket.path("T2_A", lfn).exists() for lfn in contents)
     assert world.inventory.replica_state("b1", "T2_B") is None
     assert world.inventory.replica_state("b1", "T2_A") is not None
-    assert set(world.inventory.wishes().values()) == {"done"}
+    assert set(world.inventory.subscriptions().values()) == {"done"}
 
 
 @pytest.mark.chaos
 def test_killed_deletion_goes_on_where_it_was(world: World) -> None:
     contents = world.block("b1", "T2_A", "T2_B")
-    world.inventory.wish("delete", list(contents), "T2_B")
+    world.inventory.subscription("delete", list(contents), "T2_B")
     (batch,) = queue.plan_deletions(world.inventory.db)
     world.pocket.path("T2_B", "/store/b1/f0").unlink()  # deleted, but the task was killed before it recorded that
     assert queue.recover_deletions(world.inventory.db).unfinished == [batch]
@@ -262,18 +262,18 @@ def test_killed_deletion_goes_on_where_it_was(world: World) -> None:
 def test_read_only_storage_holds_deletions(world: World) -> None:
     contents = world.block("b1", "T2_B")
     world.pocket.grid.fault(sites={"T2_B": {"read_only": True}})
-    world.inventory.wish("delete", list(contents), "T2_B")
+    world.inventory.subscription("delete", list(contents), "T2_B")
     for attempt in range(1, 4):
         (batch,) = queue.plan_deletions(world.inventory.db, DeletionLimits(backoff=timedelta(0)))
         assert execute.execute_batch(world.inventory.db, batch, world.open_storage).num_refused == 3
-        assert set(world.inventory.wishes().values()) == {"retry" if attempt < 3 else "held/refused"}
+        assert set(world.inventory.subscriptions().values()) == {"retry" if attempt < 3 else "held/refused"}
     assert world.inventory.replica_state("b1", "T2_B") is not None
 
 
 @pytest.mark.chaos
 def test_job_is_sent_once_though_the_connection_breaks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = world.block("b1", "T2_A")
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     (batch,) = plan(world)
     world.client.ensure_delegation()
     sent: list[str] = []

@@ -26,7 +26,7 @@ def batch(inventory: Inventory, identity: FtsIdentity) -> Inventory:
     inventory.site("T2_B")
     inventory.block("b1", 3)
     inventory.replica("b1", "T2_A")
-    inventory.wish("copy", inventory.files_of["b1"], "T2_B")
+    inventory.subscription("copy", inventory.files_of["b1"], "T2_B")
     plan_batches(inventory.db, identity, TransferLimits())
     inventory.rows("UPDATE transfer_batches SET state = 'submitted'")
     inventory.rows("UPDATE transfers SET state = 'submitted'")
@@ -61,7 +61,7 @@ def transfer_states(inventory: Inventory) -> list[str]:
 def test_under_way(batch: Inventory) -> None:
     assert tell(batch, "STARTED", "SUBMITTED", "ACTIVE").num_open_jobs == 1
     assert transfer_states(batch) == ["staging", "submitted", "active"]
-    assert set(batch.wishes().values()) == {"inbatch"}
+    assert set(batch.subscriptions().values()) == {"inbatch"}
 
 
 def test_done_and_failed(batch: Inventory) -> None:
@@ -72,7 +72,7 @@ def test_done_and_failed(batch: Inventory) -> None:
     summary = tell(batch, "FINISHED", failure, "FINISHED", job_state="FINISHEDDIRTY")
     assert (summary.num_done, summary.bytes_done, summary.num_failed, summary.num_open_jobs) == (2, 2 * SIZE, 1, 0)
     assert batch.replica_state("b1", "T2_B") == (False, 2 * SIZE, 2)
-    assert sorted(batch.wishes().values()) == ["done", "done", "retry"]
+    assert sorted(batch.subscriptions().values()) == ["done", "done", "retry"]
     assert batch.rows("SELECT reason, is_recoverable, finished_at FROM transfers WHERE state = 'failed'") == [
         ("SOURCE [2] No such file", False, datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC))
     ]
@@ -101,9 +101,9 @@ def test_size_is_compared_by_us(batch: Inventory, size: int | None) -> None:
     assert batch.rows("SELECT is_recoverable FROM transfers WHERE state = 'failed'") == [(False,)]
 
 
-def test_unknown_job_frees_its_wishes(batch: Inventory) -> None:
+def test_unknown_job_frees_its_subscriptions(batch: Inventory) -> None:
     assert tell(batch, http_status=404) == ObserveSummary(num_failed=3, num_lost_jobs=1)
-    assert set(batch.wishes().values()) == {"retry"}
+    assert set(batch.subscriptions().values()) == {"retry"}
 
 
 def test_job_that_is_not_shown_changes_nothing(batch: Inventory) -> None:
@@ -114,14 +114,14 @@ def test_job_that_is_not_shown_changes_nothing(batch: Inventory) -> None:
 
 def test_cancelled_at_fts_is_tried_again(batch: Inventory) -> None:
     assert tell(batch, *["CANCELED"] * 3, job_state="CANCELED").num_cancelled == 3
-    assert set(batch.wishes().values()) == {"retry"}
+    assert set(batch.subscriptions().values()) == {"retry"}
 
 
-def test_arrived_though_no_longer_wished_for(batch: Inventory) -> None:
-    batch.wish("delete", batch.files_of["b1"], "T2_B")
+def test_arrived_though_no_longer_subscribed_for(batch: Inventory) -> None:
+    batch.subscription("delete", batch.files_of["b1"], "T2_B")
     tell(batch, *["FINISHED"] * 3, job_state="FINISHED")
     assert batch.replica_state("b1", "T2_B") == (True, 3 * SIZE, 0)
-    assert set(batch.wishes().values()) == {"cancelled", "new"}
+    assert set(batch.subscriptions().values()) == {"cancelled", "new"}
     assert counts(batch.db).select("action", "state", "site", "num_files", "size_bytes").rows() == [
         ("delete", "new", "T2_B", 3, 3 * SIZE)
     ]
@@ -171,4 +171,4 @@ def test_an_ended_job_leaves_no_file_under_way(batch: Inventory) -> None:
     tell(batch, "FINISHED", "SHELVED", job_state="FINISHEDDIRTY")
     assert transfer_states(batch) == ["done", "cancelled", "failed"]
     assert batch.rows("SELECT state FROM transfer_batches") == [("finished",)]
-    assert sorted(batch.wishes().values()) == ["done", "retry", "retry"]
+    assert sorted(batch.subscriptions().values()) == ["done", "retry", "retry"]

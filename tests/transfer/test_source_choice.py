@@ -24,8 +24,8 @@ PLAIN = {
 }
 
 
-def candidate(wish: int, source: int, **values: Any) -> dict[str, Any]:
-    return PLAIN | {"subscription_id": wish, "source_site_id": source, "turn": wish} | values
+def candidate(subscription: int, source: int, **values: Any) -> dict[str, Any]:
+    return PLAIN | {"subscription_id": subscription, "source_site_id": source, "turn": subscription} | values
 
 
 def choose(
@@ -63,25 +63,29 @@ def sources(chosen: pl.DataFrame) -> dict[int, int]:
     ],
 )
 def test_preference(worse: dict[str, Any], better: dict[str, Any]) -> None:
-    for wish in range(20):
-        assert sources(choose(candidate(wish, 1, **worse), candidate(wish, 2, **better))) == {wish: 2}
+    for subscription in range(20):
+        assert sources(choose(candidate(subscription, 1, **worse), candidate(subscription, 2, **better))) == {
+            subscription: 2
+        }
 
 
 def test_row_order_does_not_matter() -> None:
-    rows = [candidate(wish, site) for wish in range(50) for site in (1, 2, 3)]
+    rows = [candidate(subscription, site) for subscription in range(50) for site in (1, 2, 3)]
     assert choose(*rows).equals(choose(*reversed(rows)))
 
 
 def test_another_attempt_draws_anew() -> None:
     first, second = (
-        sources(choose(*[candidate(wish, site, num_attempts=n) for wish in range(50) for site in (1, 2, 3)]))
+        sources(
+            choose(*[candidate(subscription, site, num_attempts=n) for subscription in range(50) for site in (1, 2, 3)])
+        )
         for n in (0, 1)
     )
     assert first != second
 
 
 def test_copies_are_spread_and_the_busy_site_gets_fewer() -> None:
-    rows = [candidate(wish, site) for wish in range(3000) for site in (1, 2, 3)]
+    rows = [candidate(subscription, site) for subscription in range(3000) for site in (1, 2, 3)]
     chosen = list(sources(choose(*rows, in_flight={(3, 8): (6000, 0)})).values())
     counts = {site: chosen.count(site) for site in (1, 2, 3)}
     assert counts[1] == pytest.approx(1285, rel=0.1)  # rates 1 : 1 : 1/3
@@ -114,28 +118,34 @@ def test_a_busy_link_gets_fewer_than_another_from_the_same_site() -> None:
 def test_limits_count_what_is_under_way(
     limits: dict[str, int], in_flight: dict[tuple[int, int], tuple[int, int]], expected: int
 ) -> None:
-    chosen = choose(*[candidate(wish, 1) for wish in range(20)], in_flight=in_flight, **limits)
+    chosen = choose(*[candidate(subscription, 1) for subscription in range(20)], in_flight=in_flight, **limits)
     assert sorted(chosen["subscription_id"]) == list(range(expected))  # the oldest
 
 
 def test_tapes_are_bounded_by_what_is_not_online_yet() -> None:
-    rows = [candidate(wish, 1, is_tape=True) for wish in range(10)] + [candidate(wish, 2) for wish in range(10, 15)]
+    rows = [candidate(subscription, 1, is_tape=True) for subscription in range(10)] + [
+        candidate(subscription, 2) for subscription in range(10, 15)
+    ]
     flying = {(1, 8): (100, 6)}  # 94 of them are online
     chosen = choose(*rows, in_flight=flying, files_staging_per_site=9)
     assert sorted(chosen["subscription_id"]) == [0, 1, 2, *range(10, 15)]
 
 
 def test_a_full_link_is_in_nobodys_way() -> None:
-    stuck = [candidate(wish, 1) for wish in range(100)]
-    others = [candidate(100 + wish, 2) for wish in range(5)]
+    stuck = [candidate(subscription, 1) for subscription in range(100)]
+    others = [candidate(100 + subscription, 2) for subscription in range(5)]
     chosen = choose(*stuck, *others, files_per_link=10)
     assert sorted(chosen["subscription_id"]) == [*range(10), *range(100, 105)]
 
 
 def test_where_the_best_source_is_full_the_next_best_serves() -> None:
-    rows = [row for wish in range(30) for row in (candidate(wish, 1), candidate(wish, 2, num_failed=1))]
+    rows = [
+        row
+        for subscription in range(30)
+        for row in (candidate(subscription, 1), candidate(subscription, 2, num_failed=1))
+    ]
     chosen = sources(choose(*rows, files_from_site=20))
-    assert [chosen[wish] for wish in range(30)] == [1] * 20 + [2] * 10
+    assert [chosen[subscription] for subscription in range(30)] == [1] * 20 + [2] * 10
 
 
 def test_destinations_take_turns() -> None:
@@ -155,7 +165,7 @@ def test_several_sources_only_for_what_failed_repeatedly() -> None:
 
 
 def test_jobs_with_several_sources_are_bounded() -> None:
-    rows = [candidate(wish, site, num_attempts=3) for wish in range(10) for site in (1, 2)]
+    rows = [candidate(subscription, site, num_attempts=3) for subscription in range(10) for site in (1, 2)]
     assert choose(*rows, multi_source_per_cycle=4)["other_source_site_ids"].count() == 4
 
 

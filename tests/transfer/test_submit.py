@@ -63,10 +63,10 @@ def three(inventory: Inventory) -> Inventory:
 
 
 def planned(three: Inventory, identity: FtsIdentity, num_files: int = 3, **limits: Any) -> tuple[list[str], list[int]]:
-    """LFNs wished from T2_A to T2_B, and the batches recorded for them."""
+    """LFNs subscribed from T2_A to T2_B, and the batches recorded for them."""
     lfns = three.block("b1", num_files)
     three.replica("b1", "T2_A")
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     return lfns, plan_batches(three.db, identity, TransferLimits(**limits)).all
 
 
@@ -79,21 +79,21 @@ def tried(three: Inventory, minutes: int | None) -> None:
     three.rows("UPDATE transfer_batches SET submitted_at = now() - :m * interval '1 minute'", m=minutes)
 
 
-def test_what_is_not_wished_for_any_more_is_not_sent(three: Inventory, identity: FtsIdentity) -> None:
+def test_what_is_not_subscribed_for_any_more_is_not_sent(three: Inventory, identity: FtsIdentity) -> None:
     (gone, on_hold, wanted), (batch,) = planned(three, identity)
-    three.wish("delete", [gone], "T2_B")
+    three.subscription("delete", [gone], "T2_B")
     hold(three.db, Selection(files=(on_hold,)), by="ada", reason="later")
     fts = Fts()
     assert send(three, fts, batch) == "submitted"
     assert fts.sent() == [wanted]
     states = three.rows("SELECT state FROM transfers ORDER BY file_index")
     assert states == [("cancelled",), ("cancelled",), ("submitted",)]
-    assert three.wishes()["copy", on_hold, "T2_B"] == "held/operator"
+    assert three.subscriptions()["copy", on_hold, "T2_B"] == "held/operator"
 
 
 def test_what_fts_has_already_is_not_taken_back_here(three: Inventory, identity: FtsIdentity) -> None:
     (gone, *_), (batch,) = planned(three, identity)
-    three.wish("delete", [gone], "T2_B")
+    three.subscription("delete", [gone], "T2_B")
     fts = Fts(str(three.scalar("SELECT job_id FROM transfer_batches")))
     assert send(three, fts, batch) == "found"
     assert len(fts.sent()) == 3
@@ -110,7 +110,7 @@ def test_a_batch_that_nobody_wants_is_closed_once_no_submit_can_be_on_its_way(
 ) -> None:
     lfns, (batch,) = planned(three, identity)
     three.rows("UPDATE transfer_batches SET created_at = now() - interval '1 day'")
-    three.wish("delete", lfns, "T2_B")
+    three.subscription("delete", lfns, "T2_B")
     tried(three, minutes)
     fts = Fts()
     assert send(three, fts, batch) == outcome
@@ -121,7 +121,7 @@ def test_a_batch_that_nobody_wants_is_closed_once_no_submit_can_be_on_its_way(
 def test_what_may_be_on_its_way_is_sent_as_it_was(three: Inventory, identity: FtsIdentity) -> None:
     """The killed task's job has the id of ours: the files of both are what is seen afterwards."""
     (gone, *_), (batch,) = planned(three, identity)
-    three.wish("delete", [gone], "T2_B")
+    three.subscription("delete", [gone], "T2_B")
     tried(three, 1)
     fts = Fts()
     assert send(three, fts, batch) == "submitted"
@@ -149,9 +149,9 @@ def test_nothing_is_sent_for_a_site_in_a_downtime(three: Inventory, identity: Ft
     fts = Fts()
     assert send(three, fts, batch) == "unwanted"
     assert fts.jobs == []
-    assert {three.wishes()["copy", lfn, "T2_B"] for lfn in lfns} == {"retry"}
+    assert {three.subscriptions()["copy", lfn, "T2_B"] for lfn in lfns} == {"retry"}
     hold_and_release(three.db)
-    assert {three.wishes()["copy", lfn, "T2_B"] for lfn in lfns} == {"held/site_unavailable"}
+    assert {three.subscriptions()["copy", lfn, "T2_B"] for lfn in lfns} == {"held/site_unavailable"}
 
 
 def test_one_task_at_a_batch(three: Inventory, identity: FtsIdentity) -> None:
@@ -168,7 +168,7 @@ def test_only_sources_that_are_sent_are_recorded(three: Inventory, identity: Fts
     three.site("T2_D")
     for site in ("T2_A", "T2_C", "T2_D"):
         three.replica("b1", site)
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     three.rows("UPDATE subscriptions SET state = 'retry', num_attempts = 2, updated_at = now() - interval '1 day'")
     plan_batches(three.db, identity)
     ((batch, first, others),) = three.rows("SELECT batch_id, source_site_id, other_source_site_ids FROM transfers")
@@ -238,10 +238,10 @@ def test_no_protocol_in_common_is_no_verdict_while_a_site_is_out(three: Inventor
     for site in ("T2_A", "T2_C"):
         three.replica("b1", site)
     three.rows("UPDATE site_endpoints SET protocol = 'root' WHERE site_id = :s", s=three.site_ids["T2_C"])
-    three.wish("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_B")
     three.rows(DOWNTIME, s=three.site_ids["T2_A"])
     rules = PlanRules(head_starts={"default": timedelta(hours=1)})
     assert plan_batches(three.db, identity, rules=rules).num_files == 0
-    assert three.wishes() == {("copy", lfns[0], "T2_B"): "new"}
+    assert three.subscriptions() == {("copy", lfns[0], "T2_B"): "new"}
     three.rows("UPDATE site_downtimes SET ends_at = now()")
     assert plan_batches(three.db, identity, rules=rules).num_files == 1

@@ -34,7 +34,7 @@ def cycle(world: XrootdWorld) -> observe.ObserveSummary:
 
 
 def run(world: XrootdWorld) -> int:
-    """Cycles until no wish is queued, and how many copies were done: a server may crash under one, and be back."""
+    """Cycles until nothing is queued, and how many copies were done: a server may crash under one, and be back."""
     num_done = 0
     for _ in range(MOST_CYCLES):
         num_done += cycle(world).num_done
@@ -45,19 +45,19 @@ def run(world: XrootdWorld) -> int:
 
 def test_copy(xworld: XrootdWorld) -> None:
     contents = xworld.block("b1", "T2_A", num_files=60)
-    xworld.inventory.wish("copy", list(contents), "T2_B")
+    xworld.inventory.subscription("copy", list(contents), "T2_B")
     assert run(xworld) == 60
     assert {lfn: xworld.servers["T2_B"].path(lfn).read_bytes() for lfn in contents} == contents
-    assert set(xworld.inventory.wishes().values()) == {"done"}
+    assert set(xworld.inventory.subscriptions().values()) == {"done"}
     xworld.assert_inventory_is_storage()
 
 
 def test_copy_both_ways_and_delete_at_the_source(xworld: XrootdWorld) -> None:
     there, back = xworld.block("b1", "T2_A", num_files=20), xworld.block("b2", "T2_B", num_files=20)
-    xworld.inventory.wish("copy", list(there), "T2_B")
-    xworld.inventory.wish("copy", list(back), "T2_A")
+    xworld.inventory.subscription("copy", list(there), "T2_B")
+    xworld.inventory.subscription("copy", list(back), "T2_A")
     assert run(xworld) == 40
-    xworld.inventory.wish("delete", list(there), "T2_A")
+    xworld.inventory.subscription("delete", list(there), "T2_A")
     batches = queue.plan_deletions(xworld.inventory.db)
     for batch in batches:
         execute.execute_batch(xworld.inventory.db, batch, xworld.open_storage)
@@ -73,7 +73,7 @@ def test_failures_leave_the_inventory_true(xworld: XrootdWorld) -> None:
     source.path(lost).unlink()
     source.path(changed).write_bytes(bytes(len(contents[changed])))
     source.path(cut).write_bytes(contents[cut][:-1])
-    xworld.inventory.wish("copy", list(contents), "T2_B")
+    xworld.inventory.subscription("copy", list(contents), "T2_B")
     assert run(xworld) == 3
     reasons = dict(
         xworld.inventory.rows(
@@ -92,7 +92,7 @@ def test_staging_from_tape(xworld: XrootdWorld) -> None:
     tape = xworld.servers["T1_TAPE"]
     log_before = len(tape.tape_log())
     assert all(tape.is_nearline(lfn) for lfn in contents)
-    xworld.inventory.wish("copy", list(contents), "T2_B")
+    xworld.inventory.subscription("copy", list(contents), "T2_B")
     assert run(xworld) == 30
     assert {lfn: xworld.servers["T2_B"].path(lfn).read_bytes() for lfn in contents} == contents
     asked = [line.split(" ", 1) for line in tape.tape_log()[log_before:]]
@@ -110,7 +110,7 @@ def test_file_that_is_not_on_tape(xworld: XrootdWorld) -> None:
     contents = xworld.block("b1", "T1_TAPE", num_files=3)
     lost, *_ = contents
     xworld.servers["T1_TAPE"].path(lost).unlink()
-    xworld.inventory.wish("copy", list(contents), "T2_B")
+    xworld.inventory.subscription("copy", list(contents), "T2_B")
     assert run(xworld) == 2
     reason = xworld.inventory.scalar("SELECT last_error FROM subscriptions WHERE state <> 'done'")
     assert "STAGING [2]" in reason

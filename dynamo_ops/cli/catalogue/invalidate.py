@@ -98,7 +98,7 @@ def _print(summary: invalidation.InvalidationSummary) -> None:
         typer.echo("nothing to do")
         return
     typer.echo(f"leaves the inventory: {_counts(summary)}")
-    print_table(summary.sites, "Left on the storages as orphans; wishes withdrawn", ORPHANED)
+    print_table(summary.sites, "Left on the storages as orphans; subscriptions withdrawn", ORPHANED)
     tape = int(summary.sites.filter(storage_type=StorageType.MSS)["size_bytes"].sum())
     custodial = int(summary.sites["custodial_bytes"].sum())
     if tape or custodial:

@@ -122,7 +122,7 @@ def _show_unique(db: Database, *, groups: bool, users: bool, as_json: bool) -> N
 
 
 def _amount(text: str) -> int:
-    """Bytes; -1 for unlimited. Of negative numbers only -1 is taken: another one is a slip more likely than a wish."""
+    """Bytes; -1 for unlimited. Of negative numbers only -1 is taken: another one is more likely a slip than meant."""
     if text.strip().lower() in ("unlimited", "-1"):
         return quota.UNLIMITED
     try:

@@ -178,7 +178,7 @@ def commit(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: bool = JsonOption,
 ) -> None:
-    """Commit a stored plan: gate, ask, make replicas-to-be and the wishes for their files."""
+    """Commit a stored plan: gate, ask, make replicas-to-be and subscribe their files."""
     from dynamo_ops.dealer import record
     from dynamo_ops.dealer import tasks as steps
 

@@ -193,7 +193,7 @@ def commit(
     plan_id: PlanId,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Commit a stored plan: gate, ask (your yes approves what needs a person's approval), make the deletion wishes."""
+    """Commit a stored plan: gate, ask (your yes approves what needs a person's approval), subscribe the deletions."""
     from dynamo_ops.detox import tasks as steps
     from dynamo_ops.detox.report import stored
 

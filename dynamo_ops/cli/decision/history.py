@@ -34,7 +34,7 @@ DEALER_CYCLES = {
     "planned_for_at": "planned for",
     "state": "state",
     "num_copies": "copies",
-    "num_files": "files\nwished",
+    "num_files": "files\nsubscribed",
     "copied_bytes": "size",
     "num_rejected": "rejected\nproposals",
     "num_left_out": "left out\nby commit",

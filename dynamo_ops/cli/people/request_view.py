@@ -127,10 +127,10 @@ def answer_document(answer: DeletionAnswer) -> dict[str, Any]:
 
 def print_cancelled(request_id: int, summary: CancelSummary) -> None:
     """What a cancel withdrew, and what goes on all the same."""
-    wishes = count(summary.num_wishes, "file") + (
-        " no longer wished for" if summary.kind == RequestKind.COPY else " not deleted"
+    subscriptions = count(summary.num_subscriptions, "file") + (
+        " no longer subscribed" if summary.kind == RequestKind.COPY else " not deleted"
     )
-    typer.echo(f"{summary.kind} request {request_id} is cancelled: {wishes}")
+    typer.echo(f"{summary.kind} request {request_id} is cancelled: {subscriptions}")
     if summary.num_given_back:
         typer.echo(f"{_with_verb(summary.num_given_back, 'has its owner', 'have their owner')} again")
     if summary.num_removed:

@@ -1,4 +1,4 @@
-"""What is wished for at file level, and what was asked of other services for it (SEMANTICS §6).
+"""The subscriptions of files, and what was asked of other services for it (SEMANTICS §6).
 
 A batch is the unit of one outside call. It is stored, with the id it will have there, before the call is made.
 """
@@ -22,7 +22,7 @@ BACKENDS = ("fts", "direct")
 
 
 class Subscription(Base):
-    """A wish: this file shall be at (copy), or vanish from (delete), this site. At most one active one for both.
+    """A subscription: this file shall be at (copy), or vanish from (delete), this site. At most one of them is active.
 
     ``activity``: what it is for, and so how urgent it is (settings ``transfers.activities``). ``note``: who held,
     released or withdrew it by hand, and why.
@@ -94,9 +94,9 @@ class Transfer(Base):
     """One file of one batch: an attempt at a copy subscription from one source site.
 
     ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job). No foreign
-    keys: the transaction that writes the rows has just written the batch and claimed the wishes, a wish only goes with
-    its transfers (``inventory.catalogue.removal``), and checking them costs a third of the time in which a million
-    files are planned.
+    keys: the transaction that writes the rows has just written the batch and claimed the subscriptions, a subscription
+    only goes with its transfers (``inventory.catalogue.removal``), and checking them costs a third of the time in which
+    a million files are planned.
     """
 
     __tablename__ = "transfers"

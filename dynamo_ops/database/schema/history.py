@@ -49,8 +49,8 @@ class DetoxDecision(Base):
 
 
 class DetoxSiteState(Base):
-    """A target site in a committed plan. ``quota_bytes`` null: unknown. ``deleted_bytes``: what the commit wished away,
-    the other figures are the plan's."""
+    """A target site in a committed plan. ``quota_bytes`` null: unknown. ``deleted_bytes``: what the commit subscribed
+    for deletion, the other figures are the plan's."""
 
     __tablename__ = "detox_site_states"
     __table_args__ = (Index("ix_detox_site_states_site_id", "site_id", "plan_id"),)

@@ -26,7 +26,7 @@ CANCELLED = "state = 'cancelled'"
 
 
 class Request(Base):
-    """A wish of a person for copies of items over ``sites`` (names or globs), or for their deletion there.
+    """What a person asks for: copies of items over ``sites`` (names or globs), or for their deletion there.
 
     ``num_copies``: 0 one at each of the sites; null for a deletion. ``group_id``: who will own the copies; for a
     deletion, whose replicas are meant (null: anybody's). ``digest``: the same for the same items, sites, copies and

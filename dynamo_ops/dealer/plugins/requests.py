@@ -15,7 +15,7 @@ from dynamo_ops.dealer.engine.plugin import ProposalContext
 from dynamo_ops.dealer.plugins.proposal import as_proposals, size_texts
 from dynamo_ops.inventory.frames import NULL_GROUP, InventoryFrames
 
-WISH = ["request_id", "dataset"]
+DEMAND = ["request_id", "dataset"]
 """What one request asks of one dataset."""
 
 
@@ -52,13 +52,13 @@ class RequestsPlugin:
         engine draws."""
         asked = _items(frames, context.copy_requests)
         sites = _sites(frames, context.copy_requests)
-        wishes, blocks = self._wishes(frames, asked)
-        wishes = self._judged(frames, wishes, sites)
-        open_wishes = wishes.filter(pl.col("refused").is_null())
-        present = self._present(frames, open_wishes, blocks).join(sites, on=["request_id", "site_id"])
-        counted = present.group_by(WISH).agg(num_owned=(pl.col("kind") == "owned").sum().cast(pl.Int64))
+        demands, blocks = self._demands(frames, asked)
+        demands = self._judged(frames, demands, sites)
+        open_demands = demands.filter(pl.col("refused").is_null())
+        present = self._present(frames, open_demands, blocks).join(sites, on=["request_id", "site_id"])
+        counted = present.group_by(DEMAND).agg(num_owned=(pl.col("kind") == "owned").sum().cast(pl.Int64))
         lacking = (
-            open_wishes.join(counted, on=WISH, how="left")
+            open_demands.join(counted, on=DEMAND, how="left")
             .with_columns(pl.col("num_owned").fill_null(0))
             .with_columns(missing=pl.col("num_copies") - pl.col("num_owned"))
             .filter((pl.col("num_copies") == 0) | (pl.col("missing") > 0))
@@ -67,13 +67,13 @@ class RequestsPlugin:
         at_each = _at_each_site(lacking.filter(pl.col("num_copies") == 0), present, sites)
         changes, drawn = _some_sites(lacking.filter(pl.col("num_copies") > 0), present, sites)
         known_blocks = pl.when(pl.col("unknown").is_null()).then("block_ids")
-        refused = wishes.filter(pl.col("refused").is_not_null()).select(*WISH, "dataset_id", known_blocks, "refused")
+        refused = demands.filter(pl.col("refused").is_not_null()).select(*DEMAND, "dataset_id", known_blocks, "refused")
         parts = [refused.with_columns(place=pl.lit(0)), at_each, changes, drawn]
         proposals = pl.concat(parts, how="diagonal_relaxed")
-        return as_proposals(proposals.sort(*WISH, "place", "site", nulls_last=True, maintain_order=True))
+        return as_proposals(proposals.sort(*DEMAND, "place", "site", nulls_last=True, maintain_order=True))
 
-    def _wishes(self, frames: InventoryFrames, items: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The wishes, with ``num_blocks``, ``size_bytes`` and ``block_ids`` (null: the whole dataset) of what they ask
+    def _demands(self, frames: InventoryFrames, items: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The demands, with ``num_blocks``, ``size_bytes`` and ``block_ids`` (null: the whole dataset) of what they ask
         and the first ``unknown`` name; and the blocks of those that are not for whole datasets."""
         wanted = items["dataset_id"].unique().implode()
         dataset_sizes = (
@@ -83,8 +83,8 @@ class RequestsPlugin:
         )
         name = pl.format("unknown block {}#{}", "dataset", "block")
         is_unknown = pl.col("block").is_not_null() & pl.col("block_id").is_null()
-        wishes = (
-            items.group_by(WISH)
+        demands = (
+            items.group_by(DEMAND)
             .agg(
                 pl.col("dataset_id", "num_copies", "group", "sites").first(),
                 is_named=pl.col("block").is_null().any(),
@@ -95,26 +95,26 @@ class RequestsPlugin:
             .with_columns(pl.col("num_known", "known_bytes").fill_null(0))
         )
         share = self.settings.block_request_max * pl.col("num_known")
-        wishes = wishes.with_columns(is_whole=pl.col("is_named") | (pl.col("num_named") > share))
-        parts = wishes.filter(~pl.col("is_whole")).select(WISH)
-        blocks = items.filter(pl.col("block_id").is_not_null()).join(parts, on=WISH).unique([*WISH, "block_id"])
-        of_parts = blocks.group_by(WISH).agg(
+        demands = demands.with_columns(is_whole=pl.col("is_named") | (pl.col("num_named") > share))
+        parts = demands.filter(~pl.col("is_whole")).select(DEMAND)
+        blocks = items.filter(pl.col("block_id").is_not_null()).join(parts, on=DEMAND).unique([*DEMAND, "block_id"])
+        of_parts = blocks.group_by(DEMAND).agg(
             block_ids=pl.col("block_id").sort(),
             num_blocks=pl.len().cast(pl.Int64),
             size_bytes=pl.col("block_bytes").sum(),
         )
-        wishes = wishes.join(of_parts, on=WISH, how="left").with_columns(
+        demands = demands.join(of_parts, on=DEMAND, how="left").with_columns(
             num_blocks=pl.when("is_whole").then("num_known").otherwise(pl.col("num_blocks").fill_null(0)),
             size_bytes=pl.when("is_whole").then("known_bytes").otherwise(pl.col("size_bytes").fill_null(0)),
         )
-        return wishes, blocks.select(*WISH, "block_id")
+        return demands, blocks.select(*DEMAND, "block_id")
 
-    def _judged(self, frames: InventoryFrames, wishes: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
-        """``wishes`` with ``group_id`` and ``refused``: why they are never answered, null if they are."""
+    def _judged(self, frames: InventoryFrames, demands: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
+        """``demands`` with ``group_id`` and ``refused``: why they are never answered, null if they are."""
         limit = self.settings.max_size
         sited = sites.select("request_id", has_sites=pl.lit(True)).unique()
         globs = pl.col("sites").list.join(" ")
-        joined = wishes.join(frames.groups.select("group", "group_id"), on="group", how="left").join(
+        joined = demands.join(frames.groups.select("group", "group_id"), on="group", how="left").join(
             sited, on="request_id", how="left"
         )
         is_large = pl.lit(False) if limit is None else pl.col("size_bytes") > limit * TB
@@ -133,30 +133,30 @@ class RequestsPlugin:
             .then(large)
         )
 
-    def _present(self, frames: InventoryFrames, wishes: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
+    def _present(self, frames: InventoryFrames, demands: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
         """The sites that have all blocks asked for, complete or on the way: ``request_id``, ``dataset``, ``site_id``
         and ``kind``: owned by the group, takeable by it, or foreign."""
         taken = [*self.settings.overwritten_groups, NULL_GROUP]
         takeable = frames.groups.filter(pl.col("group").is_in(taken))["group_id"].implode()
-        wanted = wishes.select(*WISH, "dataset_id", "num_blocks", wanted_by="group_id")
+        wanted = demands.select(*DEMAND, "dataset_id", "num_blocks", wanted_by="group_id")
         replicas = frames.block_replicas.filter(
             pl.col("dataset_id").is_in(wanted["dataset_id"].unique().implode())
         ).select("block_id", "dataset_id", "site_id", "group_id")
-        whole = wanted.join(wishes.filter("is_whole").select(WISH), on=WISH, how="semi")
+        whole = wanted.join(demands.filter("is_whole").select(DEMAND), on=DEMAND, how="semi")
         of_datasets = replicas.group_by("dataset_id", "site_id", "group_id").agg(here=pl.len().cast(pl.Int64))
-        parts = blocks.join(wanted, on=WISH).join(replicas.drop("dataset_id"), on="block_id")
-        of_blocks = parts.group_by(*WISH, "num_blocks", "wanted_by", "site_id", "group_id").agg(
+        parts = blocks.join(wanted, on=DEMAND).join(replicas.drop("dataset_id"), on="block_id")
+        of_blocks = parts.group_by(*DEMAND, "num_blocks", "wanted_by", "site_id", "group_id").agg(
             here=pl.len().cast(pl.Int64)
         )
-        columns = [*WISH, "num_blocks", "wanted_by", "site_id", "group_id", "here"]
+        columns = [*DEMAND, "num_blocks", "wanted_by", "site_id", "group_id", "here"]
         holdings = pl.concat([whole.join(of_datasets, on="dataset_id").select(columns), of_blocks.select(columns)])
         is_ours = pl.col("group_id").eq_missing(pl.col("wanted_by"))
         may_take = is_ours | pl.col("group_id").is_null() | pl.col("group_id").is_in(takeable)
-        kinds = holdings.group_by(*WISH, "site_id").agg(
+        kinds = holdings.group_by(*DEMAND, "site_id").agg(
             all_here=pl.col("here").sum() == pl.col("num_blocks").first(), owned=is_ours.all(), may=may_take.all()
         )
         kind = pl.when("owned").then(pl.lit("owned")).when("may").then(pl.lit("takeable")).otherwise(pl.lit("foreign"))
-        return kinds.filter("all_here").select(*WISH, "site_id", kind=kind)
+        return kinds.filter("all_here").select(*DEMAND, "site_id", kind=kind)
 
 
 def _items(frames: InventoryFrames, requests: pl.DataFrame) -> pl.DataFrame:
@@ -205,50 +205,50 @@ def _reason() -> pl.Expr:
     )
 
 
-def _at_each_site(wishes: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
+def _at_each_site(demands: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
     """A proposal for each site that has no copy of the group's, unless it is another owner's."""
-    there = present.filter(pl.col("kind") != "takeable").select(*WISH, "site_id")
+    there = present.filter(pl.col("kind") != "takeable").select(*DEMAND, "site_id")
     return (
-        wishes.join(sites, on="request_id")
-        .join(there, on=[*WISH, "site_id"], how="anti")
-        .select(*WISH, "dataset_id", "block_ids", "group_id", "reason", "site_id", "site", place=pl.lit(1))
+        demands.join(sites, on="request_id")
+        .join(there, on=[*DEMAND, "site_id"], how="anti")
+        .select(*DEMAND, "dataset_id", "block_ids", "group_id", "reason", "site_id", "site", place=pl.lit(1))
     )
 
 
-def _some_sites(wishes: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _some_sites(demands: pl.DataFrame, present: pl.DataFrame, sites: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Changes of owner, as many as are missing, by site name; and draws among the sites without a copy for the rest.
 
     Where no such site is left there is one draw among none, so that people see why they wait.
     """
     taken = (
-        wishes.join(present.filter(pl.col("kind") == "takeable"), on=WISH)
-        .sort(*WISH, "site")
-        .filter(pl.int_range(pl.len()).over(WISH) < pl.col("missing"))
+        demands.join(present.filter(pl.col("kind") == "takeable"), on=DEMAND)
+        .sort(*DEMAND, "site")
+        .filter(pl.int_range(pl.len()).over(DEMAND) < pl.col("missing"))
     )
     rest = (
-        wishes.join(taken.group_by(WISH).agg(num_taken=pl.len().cast(pl.Int64)), on=WISH, how="left")
+        demands.join(taken.group_by(DEMAND).agg(num_taken=pl.len().cast(pl.Int64)), on=DEMAND, how="left")
         .with_columns(missing=pl.col("missing") - pl.col("num_taken").fill_null(0))
         .filter(pl.col("missing") > 0)
     )
     free = (
-        rest.select(WISH)
+        rest.select(DEMAND)
         .join(sites, on="request_id")
-        .join(present.select(*WISH, "site_id"), on=[*WISH, "site_id"], how="anti")
-        .sort(*WISH, "site")
-        .group_by(WISH, maintain_order=True)
+        .join(present.select(*DEMAND, "site_id"), on=[*DEMAND, "site_id"], how="anti")
+        .sort(*DEMAND, "site")
+        .group_by(DEMAND, maintain_order=True)
         .agg(candidate_site_ids="site_id")
     )
     num_free = pl.col("candidate_site_ids").list.len().cast(pl.Int64)
     wait_reason = pl.format("{}; the other sites asked for have it for other groups", "reason")
     draws = (
-        rest.join(free, on=WISH, how="left")
+        rest.join(free, on=DEMAND, how="left")
         .with_columns(pl.col("candidate_site_ids").fill_null([]))
         .with_columns(
             number=pl.max_horizontal(pl.min_horizontal("missing", num_free), 1),
             reason=pl.when(num_free > 0).then("reason").otherwise(wait_reason),
         )
     )
-    columns = [*WISH, "dataset_id", "block_ids", "group_id", "reason"]
+    columns = [*DEMAND, "dataset_id", "block_ids", "group_id", "reason"]
     repeated = draws.select(
         *columns, "candidate_site_ids", place=pl.lit(2), n=pl.int_ranges(0, pl.col("number"))
     ).explode("n", empty_as_null=False)

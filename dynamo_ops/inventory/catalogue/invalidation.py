@@ -52,8 +52,8 @@ class InvalidationSummary:
 
     ``num_known``: names that were declared invalid before, and are no more work. ``sites``: what stays on the storages
     as orphans, a row a site (columns ``ORPHANED``): block replicas, files and bytes, of these the bytes in custodial
-    block replicas, and the files that no other site has; active copy and delete wishes that go. ``requests``: open
-    requests that name any of it: ``id``, ``kind``, ``requested_by``, ``is_closed`` (it named nothing else).
+    block replicas, and the files that no other site has; active copy and delete subscriptions that go. ``requests``:
+    open requests that name any of it: ``id``, ``kind``, ``requested_by``, ``is_closed`` (it named nothing else).
     """
 
     num_datasets: int
@@ -280,7 +280,7 @@ _LOCKABLE = f"""
 
 _UNDER_WAY = f"""
     SELECT format('%ss[%s]', w.kind, w.place) AS path,
-           format('%s of its files are being %s at %s; cancel these wishes (dynamo transfers cancel), or wait until'
+           format('%s of its files are being %s at %s; cancel that (dynamo transfers cancel), or wait until'
                   ' they are done, and invalidate again', count(*),
                   CASE w.action WHEN '{SubscriptionAction.COPY}' THEN 'copied' ELSE 'deleted' END, w.site) AS message
     FROM (SELECT f.kind, f.place, s.action, d.name AS site
@@ -313,7 +313,7 @@ _BY_SITE = f"""
                coalesce(sum(size_bytes) FILTER (WHERE num_sites = 1), 0)::bigint AS only_bytes
         FROM orphaned_files JOIN (SELECT file_id, count(*) AS num_sites FROM orphaned_files GROUP BY 1) AS n
             USING (file_id) GROUP BY 1),
-    wishes AS (
+    outstanding AS (
         SELECT s.site_id, count(*) FILTER (WHERE s.action = '{SubscriptionAction.COPY}') AS num_copies,
                count(*) FILTER (WHERE s.action = '{SubscriptionAction.DELETE}') AS num_deletions
         FROM doomed_files AS f JOIN subscriptions AS s ON s.file_id = f.file_id
@@ -322,7 +322,7 @@ _BY_SITE = f"""
     SELECT d.name, d.storage_type, coalesce(f.num_block_replicas, 0), coalesce(f.num_files, 0),
            coalesce(f.size_bytes, 0), coalesce(f.custodial_bytes, 0), coalesce(f.num_only_files, 0),
            coalesce(f.only_bytes, 0), coalesce(w.num_copies, 0), coalesce(w.num_deletions, 0)
-    FROM sites AS d LEFT JOIN files_there AS f ON f.site_id = d.id LEFT JOIN wishes AS w ON w.site_id = d.id
+    FROM sites AS d LEFT JOIN files_there AS f ON f.site_id = d.id LEFT JOIN outstanding AS w ON w.site_id = d.id
     WHERE f.site_id IS NOT NULL OR w.site_id IS NOT NULL ORDER BY d.name"""
 
 _REQUESTS = f"""

@@ -28,7 +28,7 @@ def remove_doomed(connection: Connection, *, by: str, because: str) -> None:
     for what goes.
     """
     parameters = {"by": by, "because": because}
-    _run(connection, *_LEFT_BEHIND, *_WISHES)
+    _run(connection, *_LEFT_BEHIND, *_SUBSCRIPTIONS)
     replica_removal.remove_doomed(connection)
     _run(connection, *_REMOVE, *_COUNT_AGAIN)
     replica_removal.settle_shrunk(connection)
@@ -50,14 +50,14 @@ _LEFT_BEHIND = (
     "ANALYZE shrunk_blocks",
 )
 
-_WISHES = (
-    """CREATE TEMPORARY TABLE doomed_wishes ON COMMIT DROP AS
+_SUBSCRIPTIONS = (
+    """CREATE TEMPORARY TABLE doomed_subscriptions ON COMMIT DROP AS
        SELECT s.id FROM subscriptions AS s WHERE s.file_id IN (SELECT file_id FROM doomed_files)""",
-    "ANALYZE doomed_wishes",
-    "DELETE FROM deletions AS d USING doomed_wishes AS w WHERE d.subscription_id = w.id",
-    "DELETE FROM transfers AS t USING doomed_wishes AS w WHERE t.subscription_id = w.id",
-    "DELETE FROM subscriptions AS s USING doomed_wishes AS w WHERE s.id = w.id",
-    "DROP TABLE doomed_wishes",
+    "ANALYZE doomed_subscriptions",
+    "DELETE FROM deletions AS d USING doomed_subscriptions AS w WHERE d.subscription_id = w.id",
+    "DELETE FROM transfers AS t USING doomed_subscriptions AS w WHERE t.subscription_id = w.id",
+    "DELETE FROM subscriptions AS s USING doomed_subscriptions AS w WHERE s.id = w.id",
+    "DROP TABLE doomed_subscriptions",
 )
 
 _VANISHED = (

@@ -1,7 +1,7 @@
 """Downtimes of sites: said by a person, from then to then or until resumed; kept as history.
 
-While one lasts nothing new is copied to or from the site, or deleted there (``sites``); what runs ends. Wishes that
-wait for it are held as site_unavailable by the next run of transfers, and come back by themselves when it is over.
+While one lasts nothing new is copied to or from the site, or deleted there (``sites``); what runs ends. Subscriptions
+that wait for it are held as site_unavailable by the next run of transfers, and come back by themselves when it is over.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def site_states(db: Database) -> pl.DataFrame:
     Columns: site, storage_type, status, told_status (by its source; null: nobody tells), told_since (null: as long as
     it is known), said_by (who gave it another status by hand, or null), said_because, said_until (null: until taken
     back), is_readable, is_writable, downtime (the reasons of those that last, or null), downtime_until (null: no
-    downtime, or until resumed), num_copies_to, bytes_to (active copy wishes), num_held (of these), num_copies_from,
-    bytes_from (being copied from there now), num_deletions (active delete wishes).
+    downtime, or until resumed), num_copies_to, bytes_to (active copy subscriptions), num_held (of these),
+    num_copies_from, bytes_from (being copied from there now), num_deletions (active delete subscriptions).
     """
     return db.frame(
         f"""
@@ -129,7 +129,7 @@ def site_states(db: Database) -> pl.DataFrame:
           SELECT site_id, string_agg(reason, '; ' ORDER BY id) AS reasons,
                  CASE WHEN bool_and(ends_at IS NOT NULL) THEN max(ends_at) END AS until
           FROM site_downtimes WHERE begins_at <= now() AND (ends_at IS NULL OR ends_at > now()) GROUP BY site_id),
-        wishes AS (
+        outstanding AS (
           SELECT s.site_id, count(*) FILTER (WHERE s.action = '{SubscriptionAction.COPY}') AS num_copies,
                  sum(f.size_bytes) FILTER (WHERE s.action = '{SubscriptionAction.COPY}')::bigint AS bytes,
                  count(*) FILTER (WHERE s.action = '{SubscriptionAction.COPY}'
@@ -151,7 +151,7 @@ def site_states(db: Database) -> pl.DataFrame:
                coalesce(w.num_copies, 0) AS num_copies_to, coalesce(w.bytes, 0) AS bytes_to,
                coalesce(w.num_held, 0) AS num_held, coalesce(r.num_files, 0) AS num_copies_from,
                coalesce(r.bytes, 0) AS bytes_from, coalesce(w.num_deletions, 0) AS num_deletions
-        FROM sites d LEFT JOIN lasting l ON l.site_id = d.id LEFT JOIN wishes w ON w.site_id = d.id
+        FROM sites d LEFT JOIN lasting l ON l.site_id = d.id LEFT JOIN outstanding w ON w.site_id = d.id
         LEFT JOIN reads r ON r.site_id = d.id LEFT JOIN site_sources t ON t.site_id = d.id
         LEFT JOIN (SELECT DISTINCT ON (site_id) * FROM site_overrides o WHERE {OVERRIDE_IN_FORCE}
                    ORDER BY site_id, id DESC) o ON o.site_id = d.id

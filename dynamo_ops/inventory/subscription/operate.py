@@ -1,7 +1,7 @@
-"""The operator's hands on wishes: hold, release, retry, cancel. Set-wise; a million wishes are a few statements.
+"""The operator's hands on subscriptions: hold, release, retry, cancel. Set-wise: a million are a few statements.
 
-What is under way is not waited for: a wish held or cancelled while a copy of it runs has its job cancelled by the next
-run of transfers once nobody wishes for any file of it; a file that arrives all the same is recorded as there.
+What is under way is not waited for: a subscription held or cancelled while a copy of it runs has its job cancelled by
+the next run of transfers once nobody subscribes any file of it; a file that arrives all the same is recorded as there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dynamo_ops.inventory.subscription.subscribe import reopen
 
 Move = Literal["hold", "release", "retry", "cancel"]
 
-# Which wishes each move may touch. Only an operator frees what an operator holds, and what was refused.
+# Which subscriptions each move may touch. Only an operator frees what an operator holds, and what was refused.
 ALLOWED: Mapping[str, str] = {
     "hold": f"""s.state IN {sources_of(SubscriptionEvent.HOLD)}
                 OR s.state = '{SubscriptionState.HELD}' AND s.hold_reason <> '{HoldReason.OPERATOR}'""",
@@ -53,7 +53,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Touched:
-    """Wishes that a move is about. ``rows``: files and bytes by action, state before, hold reason before, and site.
+    """Subscriptions that a move is about. ``rows``: files and bytes by action, former state, former hold reason, site.
 
     Of a cancel: ``num_more_files`` of them were not selected themselves, but belong to block replicas that are
     disowned; ``num_disowned`` block replicas lose their group, ``num_removed`` of these had no file and vanish;
@@ -87,7 +87,7 @@ def look(db: Database, move: Move, selection: Selection, *, disown: bool = False
 
 
 def hold(db: Database, selection: Selection, *, by: str, reason: str) -> Touched:
-    """Hold wishes, queued or under way, until an operator releases them. InventoryError without a reason."""
+    """Hold subscriptions, queued or under way, until an operator releases them. InventoryError without a reason."""
     note = _note("hold", by, reason, is_needed=True)
     with db.begin() as connection:
         take(connection, selection, ALLOWED["hold"], lock=True)
@@ -102,7 +102,7 @@ def hold(db: Database, selection: Selection, *, by: str, reason: str) -> Touched
 
 
 def release(db: Database, selection: Selection, *, by: str, reason: str = "") -> Touched:
-    """Free held wishes, whatever held them: each is closed and made anew, so that failed sources count as untried.
+    """Free held subscriptions, whatever held them: each is closed and made anew: failed sources count as untried.
 
     They keep their place in the queue. What cannot be served still is held again by the next run of transfers.
     """
@@ -110,15 +110,15 @@ def release(db: Database, selection: Selection, *, by: str, reason: str = "") ->
 
 
 def retry(db: Database, selection: Selection, *, by: str, reason: str = "") -> Touched:
-    """Have wishes tried again now, without their pause: failed ones, and those held by no_source, all_failed or
+    """Have subscriptions tried again now, without their pause: failed ones, and those held by no_source, all_failed or
     site_unavailable. As ``release`` otherwise."""
     return _reopen(db, "retry", selection, by, reason)
 
 
 def cancel(db: Database, selection: Selection, *, by: str, reason: str, disown: bool = False) -> Touched:
-    """Withdraw wishes. InventoryError without a reason.
+    """Withdraw subscriptions. InventoryError without a reason.
 
-    A copy that an incomplete block replica of some group lacks would be wished for again (``resubscribe_incomplete``).
+    A copy that an incomplete block replica of some group lacks would be subscribed again (``resubscribe_incomplete``).
     Such a cancel is refused, unless ``disown``: then all copies of the block to that site are withdrawn, and the block
     replica belongs to nobody; without a file it vanishes. A deletion cancelled keeps its file; the block replica goes
     on belonging to nobody.
@@ -154,7 +154,7 @@ def _reopen(db: Database, move: Move, selection: Selection, by: str, reason: str
 def _note(move: Move, by: str, reason: str, *, is_needed: bool) -> str:
     reason = reason.strip()
     if is_needed and not reason:
-        raise InventoryError(f"{move}: say why (reason is empty); it is kept with every wish")
+        raise InventoryError(f"{move}: say why (reason is empty); it is kept with every subscription")
     return f"{by}: {reason}" if reason else by
 
 
@@ -183,7 +183,7 @@ def _prepare_cancel(connection: Connection, *, disown: bool) -> Touched:
     if replicas and not disown:
         raise InventoryError(
             f"{files} of these copies are wanted by {replicas} incomplete block replicas that a group owns: they would "
-            "be wished for again. Cancel the request or the rule that asks for them, hold them, or disown the block "
+            "be subscribed again. Cancel the request or the rule that asks for them, hold them, or disown the block "
             "replicas as well (--disown)",
             num_files=int(files),
             num_block_replicas=int(replicas),

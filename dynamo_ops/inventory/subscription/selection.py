@@ -1,4 +1,4 @@
-"""Which active wishes an operator means: by number, file, dataset, block, site, action, state, hold reason, origin.
+"""Which active subscriptions an operator means: by file, dataset, block, site, action, state, reason, origin, number.
 
 All SQL is about ``s`` (subscriptions) and ``f`` (its file). A name that means nothing is an error: a slip of the pen
 must not pass for "there is nothing to do".
@@ -26,7 +26,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Selection:
-    """The active wishes that meet every part that is given; of a part, one of its values. Nothing given: an error.
+    """The active subscriptions that meet every part that is given; of a part, one of its values. None given: an error.
 
     ``files`` (LFNs), ``datasets``, ``blocks`` (dataset#block), ``sites``, ``origins``: names, or globs over the whole
     name (``*`` crosses ``/``). ``actions``: copy, delete. ``states``: new, inbatch, retry, held.
@@ -46,7 +46,7 @@ class Selection:
 def take(connection: Connection, selection: Selection, allowed_sql: str, *, lock: bool) -> None:
     """Make ``selected`` for the transaction: id, file_id, site_id, block_id, action, state, hold_reason, size_bytes.
 
-    ``allowed_sql``: what else must hold of ``s``. ``lock``: nobody else moves these wishes until the end of the
+    ``allowed_sql``: what else must hold of ``s``. ``lock``: nobody else moves these subscriptions until the end of the
     transaction. Raises InventoryError when nothing is given, or a name means nothing.
     """
     conditions, params = _conditions(connection, selection)
@@ -67,7 +67,9 @@ def _conditions(connection: Connection, selection: Selection) -> tuple[list[str]
     given = {field.name: list(getattr(selection, field.name)) for field in fields(selection)}
     given = {name: values for name, values in given.items() if values}
     if not given:
-        raise InventoryError("say which wishes: by id, file, dataset, block, site, action, state, hold reason, origin")
+        raise InventoryError(
+            "say which subscriptions: by id, file, dataset, block, site, action, state, hold reason, origin"
+        )
     for name, choices in CHOICES.items():
         for value in given.get(name, []):
             if value not in choices:

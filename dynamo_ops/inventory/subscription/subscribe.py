@@ -1,4 +1,4 @@
-"""Wishes: a file shall be at a site (copy) or vanish from it (delete). Set-wise; one active wish a (file, site).
+"""Subscriptions: a file shall be at a site (copy) or vanish from it (delete). Set-wise; one active a (file, site).
 
 The callers are the commits of Detox and Dealer, growing datasets, consistency repairs and people.
 """
@@ -20,7 +20,7 @@ _WITHDRAWABLE = sources_of(SubscriptionEvent.WITHDRAWN)
 
 @dataclass(frozen=True)
 class SubscribeSummary:
-    """``num_created`` new wishes; ``num_withdrawn`` opposite ones cancelled; ``num_standing`` were wished already."""
+    """``num_created`` new ones; ``num_withdrawn`` opposite ones cancelled; ``num_standing`` were there already."""
 
     num_created: int
     num_withdrawn: int
@@ -37,35 +37,37 @@ def subscribe(
     plan_id: int | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> SubscribeSummary:
-    """Make a wish for every (file_id, site_id) of ``wanted_sql``: a SELECT of these two columns, or a table's name.
+    """Make one for every (file_id, site_id) of ``wanted_sql``: a SELECT of these two columns, or a table's name.
 
-    An active wish of the other kind for the same file and site is cancelled. One that already stands is left as it is,
-    whoever made it. ``origin``: who wishes (``detox``, ``dealer``, ``consistency``, a user's name), for the reports.
-    ``activity``: what copies are for, which says how urgent they are (settings ``transfers.activities``).
+    An active subscription of the other kind for the same file and site is cancelled. One that already stands is left as
+    it is, whoever made it. ``origin``: who subscribes (``detox``, ``dealer``, ``consistency``, a user's name), for the
+    reports. ``activity``: what copies are for, which says how urgent they are (settings ``transfers.activities``).
     """
     source = wanted_sql if " " in wanted_sql.strip() else f"SELECT file_id, site_id FROM {wanted_sql}"
     connection.execute(
-        text(f"CREATE TEMPORARY TABLE wished ON COMMIT DROP AS SELECT DISTINCT w.file_id, w.site_id FROM ({source}) w"),
+        text(
+            f"CREATE TEMPORARY TABLE to_subscribe ON COMMIT DROP AS SELECT DISTINCT w.file_id, w.site_id FROM ({source}) w"
+        ),
         dict(params or {}),
     )
-    connection.execute(text("ANALYZE wished"))
+    connection.execute(text("ANALYZE to_subscribe"))
     withdrawn = connection.execute(
         text(f"""
         UPDATE subscriptions s SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL, updated_at = now()
-        FROM wished w WHERE s.file_id = w.file_id AND s.site_id = w.site_id
+        FROM to_subscribe w WHERE s.file_id = w.file_id AND s.site_id = w.site_id
           AND s.action <> :action AND s.state IN {_WITHDRAWABLE}"""),
         {"action": action},
     ).rowcount
     created = connection.execute(
         text(f"""
         INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id)
-        SELECT file_id, site_id, :action, :origin, :activity, :plan_id FROM wished ORDER BY file_id, site_id
+        SELECT file_id, site_id, :action, :origin, :activity, :plan_id FROM to_subscribe ORDER BY file_id, site_id
         ON CONFLICT (file_id, site_id) WHERE state IN {ACTIVE} DO NOTHING"""),
         {"action": action, "origin": origin, "activity": activity, "plan_id": plan_id},
     ).rowcount
-    wished = connection.execute(text("SELECT count(*) FROM wished")).scalar_one()
-    connection.execute(text("DROP TABLE wished"))
-    return SubscribeSummary(created, withdrawn, wished - created)
+    num_wanted = connection.execute(text("SELECT count(*) FROM to_subscribe")).scalar_one()
+    connection.execute(text("DROP TABLE to_subscribe"))
+    return SubscribeSummary(created, withdrawn, num_wanted - created)
 
 
 def subscribe_blocks(
@@ -78,10 +80,11 @@ def subscribe_blocks(
     plan_id: int | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> SubscribeSummary:
-    """A wish for the files of every (block_id, site_id) of ``blocks_sql``.
+    """A subscription for the files of every (block_id, site_id) of ``blocks_sql``.
 
     copy: the files that the site lacks, and those there that were to be deleted, which withdraws that. delete: the
-    files that are there; those not there yet, but wished for, are wished away too, which cancels their copies.
+    files that are there; those not there yet, but to be copied, are to be deleted too, which cancels their
+    copies.
     """
     source = blocks_sql if " " in blocks_sql.strip() else f"SELECT block_id, site_id FROM {blocks_sql}"
     is_copy = action == SubscriptionAction.COPY
@@ -98,7 +101,7 @@ def subscribe_blocks(
 
 
 def resubscribe_incomplete(db: Database) -> SubscribeSummary:
-    """Give owned incomplete block replicas without any active wish their copy wishes back (SEMANTICS §6).
+    """Give owned incomplete block replicas without active subscription their copies back (SEMANTICS §6).
 
     Replicas of the null group are being deleted or were never claimed: they get none.
     """
@@ -111,8 +114,8 @@ def resubscribe_incomplete(db: Database) -> SubscribeSummary:
         return subscribe_blocks(connection, SubscriptionAction.COPY, lacking, origin="resubscribe", activity="recovery")
 
 
-def reopen(connection: Connection, wishes: str, note: str | None = None) -> int:
-    """Close the held and failed wishes of the table ``wishes`` (id) and make each anew, as if never tried. How many.
+def reopen(connection: Connection, table: str, note: str | None = None) -> int:
+    """Close the held and failed subscriptions of ``table`` (id) and make each anew, as if never tried. How many.
 
     They keep who made them and when, so their place in the queue, and how urgent they are. ``note``: who did it, why.
     """
@@ -122,7 +125,7 @@ def reopen(connection: Connection, wishes: str, note: str | None = None) -> int:
           UPDATE subscriptions s
           SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL, updated_at = now(),
             note = coalesce(:note, s.note)
-          FROM {wishes} x WHERE s.id = x.id AND s.state IN ('{SubscriptionState.HELD}', '{SubscriptionState.RETRY}')
+          FROM {table} x WHERE s.id = x.id AND s.state IN ('{SubscriptionState.HELD}', '{SubscriptionState.RETRY}')
           RETURNING s.file_id, s.site_id, s.action, s.origin, s.activity, s.plan_id, s.created_at, s.note)
         INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id, created_at, note)
         SELECT * FROM closed ORDER BY created_at, file_id, site_id"""),

@@ -7,9 +7,9 @@ from dynamo_ops.inventory.states import LIVE_TRANSFERS, OPEN_BATCHES, BatchState
 OPEN_DELETIONS = f"""(SELECT w.file_id, w.site_id FROM deletion_batches b JOIN deletions d ON d.batch_id = b.id
     JOIN subscriptions w ON w.id = d.subscription_id WHERE b.state = '{BatchState.PLANNED}'
       AND d.state = '{DeletionState.PLANNED}')"""
-"""Deletions handed out and not yet answered, whether or not they are still wished for."""
+"""Deletions handed out and not yet answered, whether or not they are still subscribed."""
 
 OPEN_TRANSFERS = f"""(SELECT w.file_id, w.site_id, t.source_site_id, t.other_source_site_ids
     FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id JOIN subscriptions w ON w.id = t.subscription_id
     WHERE b.state IN {OPEN_BATCHES} AND t.state IN {LIVE_TRANSFERS})"""
-"""Copies that FTS may be making at this moment, whether or not they are still wished for."""
+"""Copies that FTS may be making at this moment, whether or not they are still subscribed."""

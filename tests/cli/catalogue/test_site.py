@@ -55,7 +55,7 @@ def test_from_then_to_then_by_another(stock: Inventory) -> None:
 
 
 def test_sites_as_json(stock: Inventory) -> None:
-    stock.wish("copy", stock.files_of["b1"], "T2_B")
+    stock.subscription("copy", stock.files_of["b1"], "T2_B")
     found = {row["site"]: row for row in json.loads(dynamo("site", "list", "--json").output)}
     assert (found["T2_B"]["num_copies_to"], found["T2_B"]["is_writable"]) == (2, True)
 

@@ -104,7 +104,7 @@ def test_a_plan_says_what_would_be_copied_and_changes_nothing(house: House) -> N
         "warning: undertaker works on what Detox protects, and no Detox plan of all is committed: it proposed nothing",
     ):
         assert words in " ".join(found.split()), found
-    assert house.wishes() == {}
+    assert house.subscriptions() == {}
     document = json.loads(dynamo("plan", "all", "--seed", "5", "--json"))
     proposed = {row["plugin"]: row["num_proposals"] for row in document["plugins"]}
     assert proposed == {"enforcer": 2, "requests": 1, "undertaker": 0}
@@ -136,7 +136,7 @@ def test_store_show_commit_and_history(house: House) -> None:
     assert f"plan {plan} of all is committed" in done
     assert "1 block replica to be filled with 2 files (2.00 kB)" in done
     assert "was committed before" in dynamo("commit", plan, "--yes")
-    assert {site for _, _, site in house.wishes()} == {"T2_B"}
+    assert {site for _, _, site in house.subscriptions()} == {"T2_B"}
     told = CliRunner().invoke(main.app, ["history", "dataset", DATASET])
     assert "What Detox and Dealer did" in told.output
     assert "T2_B" in told.output
@@ -170,7 +170,7 @@ def test_a_refused_plan_can_never_be_committed(house: House) -> None:
     plan = house.store()
     assert f"plan {plan} of all is refused: not today" in dynamo("refuse", plan, "--reason", "not today")
     assert f"plan {plan} (dealer of all) is refused: not today" in refused("commit", plan, "--yes")
-    assert house.wishes() == {}
+    assert house.subscriptions() == {}
 
 
 @pytest.mark.parametrize(

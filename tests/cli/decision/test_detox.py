@@ -141,7 +141,7 @@ def test_a_plan_is_tried_without_a_trace(house: House) -> None:
     )
     assert (at_b["quota_bytes"], at_b["protected_fraction"], at_b["deleted_bytes"]) == (-1, None, 0)
     assert house.scalar("SELECT count(*) FROM plans") == 0
-    assert house.wishes() == {}
+    assert house.subscriptions() == {}
 
 
 def test_a_plan_for_people_has_units_lines_and_one_sentence(house: House) -> None:
@@ -311,7 +311,7 @@ def test_a_stored_plan_says_what_to_do_next_and_is_shown(house: House) -> None:
     assert f"stored as plan {plan_id}; nothing is deleted yet" in shown
     assert f"dynamo detox show {plan_id}" in shown
     assert f"dynamo detox commit {plan_id}" in shown
-    assert house.wishes() == {}
+    assert house.subscriptions() == {}
     read = dynamo("show", plan_id)
     assert f"plan {plan_id} of all: planned, made for " in read
     assert f"(cli-{ME}-" in read
@@ -396,15 +396,15 @@ def test_commit_gates_asks_and_commits_once(house: House) -> None:
     assert asked.exit_code == 1
     assert "would delete 2 block replicas" in asked.stdout
     assert "nothing was committed; the plan stays approved" in asked.stdout
-    assert house.wishes() == {}
+    assert house.subscriptions() == {}
     shown = dynamo("commit", plan_id, stdin="y\n")
     assert "deletion is asked for 2 block replicas (4 files, 4.00 kB), 1 dataset replica as a whole;" in shown
-    wishes = house.wishes()
-    assert {(action, site) for action, _, site in wishes} == {("delete", "T2_A")}
+    subscriptions = house.subscriptions()
+    assert {(action, site) for action, _, site in subscriptions} == {("delete", "T2_A")}
     again = dynamo("commit", plan_id, "--yes")
     assert f"plan {plan_id} was committed before; nothing was done now" in again
     assert "2 block replicas (4 files, 4.00 kB)" in again
-    assert house.wishes() == wishes
+    assert house.subscriptions() == subscriptions
     read = document("show", plan_id)
     assert (read["state"], read["approved_by"]) == ("committed", "gate")
     assert read["committed_at"]
@@ -437,7 +437,7 @@ def test_a_plan_that_the_gate_refuses_is_never_committed(house: House, fails: Ca
     assert "partition 'all'" in fails("commit", plan_id, "--yes")
     house.gates()
     assert f"plan {plan_id} of all was refused by gate: " in fails("commit", plan_id, "--yes")
-    assert house.wishes() == {}
+    assert house.subscriptions() == {}
     assert "refused by gate" in dynamo("show", plan_id)
 
 

@@ -108,10 +108,10 @@ def test_a_copy_that_goes_on_for_others_is_told_when_it_is_cancelled(stock: Stoc
         stock.dealt(request, (None, "T2_C"))
     told = dynamo("request", "cancel", "1", "--reason", "x").output
     assert told == (
-        "copy request 1 is cancelled: 0 files no longer wished for\n1 copy goes on: somebody else asks for the same\n"
+        "copy request 1 is cancelled: 0 files no longer subscribed\n1 copy goes on: somebody else asks for the same\n"
     )
     told = json.loads(dynamo("request", "cancel", "2", "--reason", "x", "--json").output)
-    assert (told["request_id"], told["num_wishes"], told["num_removed"]) == (2, 6, 2)
+    assert (told["request_id"], told["num_subscriptions"], told["num_removed"]) == (2, 6, 2)
 
 
 def test_requests_are_listed_by_what_is_asked(stock: Stock) -> None:

@@ -160,7 +160,7 @@ class PluginConformance:
         assert [name for name in before if not before[name].equals(after[name])] == []
         assert settings == dict(self.settings)
 
-    def test_an_empty_inventory_has_no_accepted_wish(self) -> None:
+    def test_an_empty_inventory_has_no_accepted_subscription(self) -> None:
         frames = make_frames()
         empty = replace(
             frames, block_replicas=frames.block_replicas.clear(), dataset_replicas=frames.dataset_replicas.clear()

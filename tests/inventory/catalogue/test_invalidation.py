@@ -126,8 +126,8 @@ def test_a_block_goes_with_its_files_and_replicas(stock: Inventory) -> None:
 
 def fill_all(stock: Inventory) -> None:
     """A row of everything that can name the dataset, its blocks or files."""
-    stock.wish("delete", ["/store/b1/f0"], "T2_A")
-    stock.wish("copy", ["/store/b2/f1"], "T2_B")
+    stock.subscription("delete", ["/store/b1/f0"], "T2_A")
+    stock.subscription("copy", ["/store/b2/f1"], "T2_B")
     done = stock.scalar("SELECT id FROM subscriptions WHERE action = 'delete'")
     stock.rows("UPDATE subscriptions SET state = 'done' WHERE id = :id", id=done)
     site = stock.site_ids["T2_A"]
@@ -167,8 +167,8 @@ def test_a_dataset_goes_with_everything_that_names_it(stock: Inventory) -> None:
 
 
 def test_what_it_would_orphan_is_told_by_site(stock: Inventory) -> None:
-    stock.wish("delete", ["/store/b1/f0"], "T2_A")
-    stock.wish("copy", ["/store/b2/f1"], "T2_B")
+    stock.subscription("delete", ["/store/b1/f0"], "T2_A")
+    stock.subscription("copy", ["/store/b2/f1"], "T2_B")
     before = inventory_counts(stock.db)
     summary = invalidate(stock.db, {"datasets": [DATASET]}, reason="lost", by="ada", dry_run=True)
     assert inventory_counts(stock.db) == before
@@ -270,7 +270,7 @@ def test_a_lock_on_something_else_is_no_hindrance(shared: Inventory, item: str) 
 
 
 UNDER_WAY = {
-    "being copied": ("copy", "inbatch", "2 of its files are being copied at T2_B; cancel these wishes"),
+    "being copied": ("copy", "inbatch", "2 of its files are being copied at T2_B; cancel these subscriptions"),
     "withdrawn, but its job runs": ("copy", "cancelled", "2 of its files are being copied at T2_B"),
     "being deleted": ("delete", "inbatch", "1 of its files are being deleted at T2_B"),
 }
@@ -279,7 +279,7 @@ UNDER_WAY = {
 @pytest.mark.parametrize(("action", "state", "told"), UNDER_WAY.values(), ids=UNDER_WAY.keys())
 def test_what_is_under_way_is_waited_for(shared: Inventory, action: Any, state: str, told: str) -> None:
     lfns = ["/store/b1/f0", "/store/b1/f1"] if action == "copy" else ["/store/b2/f0"]
-    shared.wish(action, lfns, "T2_B")
+    shared.subscription(action, lfns, "T2_B")
     shared.rows("UPDATE subscriptions SET state = :s", s=state)
     if action == "copy":
         shared.rows(
@@ -399,7 +399,7 @@ def test_no_source_brings_it_back(database: Database) -> None:
     assert database.frame("SELECT count(*) AS n FROM vanished").item() == 0
 
 
-def test_a_wish_that_is_being_made_meanwhile_goes_too(stock: Inventory) -> None:
+def test_a_subscription_that_is_being_made_meanwhile_goes_too(stock: Inventory) -> None:
     with ThreadPoolExecutor(1) as thread:
         with stock.db.begin() as connection:
             connection.execute(

@@ -234,16 +234,17 @@ def test_what_is_told_twice_is_merged_once(database: Database) -> None:
         assert dataset_rows(database) == [("/A/B-v1/C", "valid", False, 10, 1, 1)]
 
 
-def test_what_a_merge_adds_is_wished_for_by_the_next_recovery(database: Database) -> None:
+def test_what_a_merge_adds_is_subscribed_for_by_the_next_recovery(database: Database) -> None:
     """A new block of a growing replica, and a new file of a block that was complete."""
     first_merge(database)
     place(database, growing=True)
     more = [file("/a/4", in_block="b2"), file("/a/5", in_block="b3")]
     merge(database, [dataset()], [*BLOCKS, block("b3")], [*FILES, *more], run_key="next", since=T0)
     assert resubscribe_incomplete(database).num_created == 2
-    wishes = """SELECT f.lfn, t.name AS site, s.action FROM subscriptions AS s JOIN files AS f ON f.id = s.file_id
+    subscriptions = """SELECT f.lfn, t.name AS site, s.action FROM subscriptions AS s
+    JOIN files AS f ON f.id = s.file_id
                 JOIN sites AS t ON t.id = s.site_id ORDER BY f.lfn"""
-    assert database.frame(wishes).rows() == [("/a/4", "T2_X", "copy"), ("/a/5", "T2_X", "copy")]
+    assert database.frame(subscriptions).rows() == [("/a/4", "T2_X", "copy"), ("/a/5", "T2_X", "copy")]
     merge_metadata(database, "next", "dbs", UNTIL)
     assert resubscribe_incomplete(database).num_created == 0
 

@@ -67,7 +67,7 @@ def test_a_file_of_no_bytes_is_a_file(stock: Inventory) -> None:
 @pytest.mark.parametrize("state", ["new", "inbatch", "retry", "held"])
 def test_it_waits_for_what_is_subscribed(stock: Inventory, action: str, state: str) -> None:
     stock.replica("b", "T2_A", present=[])
-    stock.wish(action, ["/store/b/f0"], "T2_A")
+    stock.subscription(action, ["/store/b/f0"], "T2_A")
     reason = "'no_source'" if state == "held" else "NULL"
     stock.rows(f"UPDATE subscriptions SET state = :state, hold_reason = {reason}", state=state)
     assert drop(stock) == Dropped()
@@ -76,14 +76,14 @@ def test_it_waits_for_what_is_subscribed(stock: Inventory, action: str, state: s
 @pytest.mark.parametrize("state", ["done", "cancelled"])
 def test_what_is_over_is_not_waited_for(stock: Inventory, state: str) -> None:
     stock.replica("b", "T2_A", present=[])
-    stock.wish("copy", ["/store/b/f0"], "T2_A")
+    stock.subscription("copy", ["/store/b/f0"], "T2_A")
     stock.rows("UPDATE subscriptions SET state = :state", state=state)
     assert drop(stock) == Dropped(1, 1)
 
 
 def test_what_is_subscribed_at_another_site_does_not_matter(stock: Inventory) -> None:
     stock.replica("b", "T2_A", present=[])
-    stock.wish("copy", ["/store/b/f0"], "T2_B")
+    stock.subscription("copy", ["/store/b/f0"], "T2_B")
     assert drop(stock) == Dropped(1, 1)
 
 

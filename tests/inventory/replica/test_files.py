@@ -69,7 +69,7 @@ def test_dataset_replica_stays(stock: Inventory, growing: bool) -> None:
 
 def test_empty_replica_with_a_copy_pending_stays(stock: Inventory) -> None:
     stock.replica("b1", "T2_A", present=stock.files_of["b1"][:1])
-    stock.wish("copy", stock.files_of["b1"][1:2], "T2_A")
+    stock.subscription("copy", stock.files_of["b1"][1:2], "T2_A")
     change(stock, "remove", stock.files_of["b1"][:1])
     assert stock.replica_state("b1", "T2_A") == (False, 0, 0)
 

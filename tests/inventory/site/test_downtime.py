@@ -18,18 +18,18 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def stock(inventory: Inventory) -> Inventory:
-    """b1 of two files is complete at T2_A and wished for at T2_B."""
+    """b1 of two files is complete at T2_A and subscribed at T2_B."""
     inventory.site("T2_A")
     inventory.site("T2_B")
     inventory.block("b1", 2)
     inventory.replica("b1", "T2_A")
-    inventory.wish("copy", inventory.files_of["b1"], "T2_B")
+    inventory.subscription("copy", inventory.files_of["b1"], "T2_B")
     return inventory
 
 
 def state(stock: Inventory) -> set[str]:
     hold_and_release(stock.db)
-    return set(stock.wishes().values())
+    return set(stock.subscriptions().values())
 
 
 def now() -> datetime:
@@ -112,7 +112,7 @@ def test_what_cannot_be_a_downtime(stock: Inventory, given: dict[str, object], m
 
 def test_sites_are_told_with_what_waits_there(stock: Inventory) -> None:
     stock.rows("UPDATE subscriptions SET state = 'held', hold_reason = 'no_source' WHERE id = 1")
-    stock.wish("delete", stock.files_of["b1"], "T2_A")
+    stock.subscription("delete", stock.files_of["b1"], "T2_A")
     stock.rows("""WITH b AS (INSERT INTO transfer_batches (sid, job_id, site_id, is_staging)
                   VALUES ('x', gen_random_uuid(), 2, false) RETURNING id)
                   INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, size_bytes)

@@ -43,7 +43,7 @@ def owned(stock: Inventory) -> list[str]:
 def test_what_is_let_go_is_nobodys_and_its_files_are_to_be_deleted(stock: Inventory) -> None:
     assert release(stock, "b") == LetGo(num_files=2, num_dataset_replicas=0)
     assert owned(stock) == ["c"]
-    assert stock.wishes() == {("delete", f"/store/b/f{n}", "T2_A"): "new" for n in (0, 1)}
+    assert stock.subscriptions() == {("delete", f"/store/b/f{n}", "T2_A"): "new" for n in (0, 1)}
 
 
 def test_growth_goes_on_while_something_owned_stays(stock: Inventory) -> None:
@@ -72,12 +72,12 @@ def test_what_holds_no_file_goes_at_once_and_the_dataset_replica_with_the_last(s
     assert stock.rows("SELECT s.name FROM dataset_replicas r JOIN sites s ON s.id = r.site_id") == [("T2_A",)]
 
 
-def test_a_copy_under_way_is_wished_away_and_the_replica_waits_for_that(stock: Inventory) -> None:
+def test_a_copy_under_way_is_subscribed_away_and_the_replica_waits_for_that(stock: Inventory) -> None:
     stock.site("T2_B")
     stock.block("d")
     stock.replica("d", "T2_B", present=[])
-    stock.wish("copy", ["/store/d/f0"], "T2_B")
+    stock.subscription("copy", ["/store/d/f0"], "T2_B")
     release(stock, "d")
-    assert stock.wishes()["copy", "/store/d/f0", "T2_B"] == "cancelled"
-    assert stock.wishes()["delete", "/store/d/f0", "T2_B"] == "new"
+    assert stock.subscriptions()["copy", "/store/d/f0", "T2_B"] == "cancelled"
+    assert stock.subscriptions()["delete", "/store/d/f0", "T2_B"] == "new"
     assert stock.replica_state("d", "T2_B") == (False, 0, 0)

@@ -1,4 +1,4 @@
-"""The operator's hands: which wishes are meant, what becomes of them, and that it stays so."""
+"""The operator's hands: which subscriptions are meant, what becomes of them, and that it stays so."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ BY: Any = {"by": "ada", "reason": "broken disk"}
 
 @pytest.fixture
 def stock(inventory: Inventory) -> Inventory:
-    """Blocks b1 (3 files) and b2 (2), complete at T2_A; wished for at T2_B (b1) and T2_C (b2)."""
+    """Blocks b1 (3 files) and b2 (2), complete at T2_A; subscribed at T2_B (b1) and T2_C (b2)."""
     for name in ("T2_A", "T2_B", "T2_C"):
         inventory.site(name)
     for block, site, number in (("b1", "T2_B", 3), ("b2", "T2_C", 2)):
         inventory.block(block, number)
         inventory.replica(block, "T2_A")
-        inventory.wish("copy", inventory.files_of[block], site, origin="dealer" if block == "b1" else "request 7")
+        inventory.subscription(
+            "copy", inventory.files_of[block], site, origin="dealer" if block == "b1" else "request 7"
+        )
     return inventory
 
 
 def states(stock: Inventory, block: str) -> set[str]:
     lfns = set(stock.files_of[block])
-    return {state for (_, lfn, _), state in stock.wishes().items() if lfn in lfns}
+    return {state for (_, lfn, _), state in stock.subscriptions().items() if lfn in lfns}
 
 
 def set_state(stock: Inventory, state: str, reason: str | None = None) -> None:
@@ -81,7 +83,7 @@ def test_who_is_meant(stock: Inventory) -> None:
 
 
 MEANINGLESS: list[tuple[dict[str, Any], str]] = [
-    ({}, "say which wishes"),
+    ({}, "say which subscriptions"),
     ({"sites": ["T2_b"]}, "there is no site 'T2_b'. Did you mean T2_B"),
     ({"sites": ["T1_*"]}, r"no site matches 'T1_\*"),
     ({"files": ["/store/b1/f9"]}, "there is no file /store/b1/f9"),
@@ -149,13 +151,13 @@ def test_a_held_file_that_arrives_all_the_same_is_done(stock: Inventory) -> None
     assert states(stock, "b1") == {"done"}
 
 
-def test_a_hold_keeps_replicas_from_being_wished_for_again(stock: Inventory) -> None:
+def test_a_hold_keeps_replicas_from_being_subscribed_for_again(stock: Inventory) -> None:
     stock.replica("b1", "T2_B", present=[])
     operate.hold(stock.db, Selection(sites=["T2_B"]), **BY)
     assert resubscribe_incomplete(stock.db).num_created == 0
 
 
-def test_release_makes_wishes_anew_and_keeps_their_place(stock: Inventory) -> None:
+def test_release_makes_subscriptions_anew_and_keeps_their_place(stock: Inventory) -> None:
     stock.rows("""UPDATE subscriptions SET state = 'held', hold_reason = 'refused', num_attempts = 3,
                   activity = 'recovery', created_at = '2026-01-01T00:00Z'""")
     assert operate.release(stock.db, Selection(files=["/store/b1/f0"]), by="bob", reason="mended").num_files == 1
@@ -186,7 +188,7 @@ def test_retry_is_for_what_failed_or_we_held(stock: Inventory, state: str, reaso
     assert stock.scalar("SELECT count(*) FROM subscriptions WHERE state = 'new' AND num_attempts = 0") == number
 
 
-def test_cancelled_wishes_without_a_replica_stay_cancelled(stock: Inventory) -> None:
+def test_cancelled_subscriptions_without_a_replica_stay_cancelled(stock: Inventory) -> None:
     assert operate.cancel(stock.db, Selection(sites=["T2_B"]), **BY).num_files == 3
     resubscribe_incomplete(stock.db)
     assert (states(stock, "b1"), states(stock, "b2")) == ({"cancelled"}, {"new"})
@@ -225,7 +227,7 @@ def test_disowning_cancels_the_whole_block_for_good(stock: Inventory, present: i
 
 def test_a_cancelled_deletion_keeps_the_file_for_nobody(stock: Inventory) -> None:
     stock.replica("b1", "T2_C", owned=False)
-    stock.wish("delete", stock.files_of["b1"], "T2_C")
+    stock.subscription("delete", stock.files_of["b1"], "T2_C")
     touched = operate.cancel(stock.db, Selection(actions=["delete"]), **BY)
     assert (touched.num_files, touched.num_unowned, touched.num_disowned) == (3, 1, 0)
     assert resubscribe_incomplete(stock.db).num_created == 0
@@ -267,20 +269,20 @@ def submit(world: World) -> None:
         submit_batch(world.inventory.db, world.client, batch)
 
 
-def test_a_job_of_held_wishes_is_cancelled_and_made_again_when_they_are_released(world: World) -> None:
+def test_a_job_of_held_subscriptions_is_cancelled_and_made_again_when_they_are_released(world: World) -> None:
     contents = world.block("b1", "T1_TAPE", num_files=2)
-    world.inventory.wish("copy", list(contents), "T2_B")
+    world.inventory.subscription("copy", list(contents), "T2_B")
     submit(world)
     db, selected = world.inventory.db, Selection(sites=["T2_B"])
     assert operate.hold(db, selected, **BY).rows["state"].to_list() == ["inbatch"]
     assert recovery.recover(db, world.client).num_cancelled_jobs == 1
     follow(world)
-    assert set(world.inventory.wishes().values()) == {"held/operator"}
+    assert set(world.inventory.subscriptions().values()) == {"held/operator"}
     assert world.inventory.rows("SELECT DISTINCT state FROM transfers") == [("cancelled",)]
     operate.release(db, selected, by="ada")
     submit(world)
     follow(world)
-    assert set(world.inventory.wishes().values()) == {"done"}
+    assert set(world.inventory.subscriptions().values()) == {"done"}
     assert {lfn: world.pocket.path("T2_B", lfn).read_bytes() for lfn in contents} == contents
 
 
@@ -307,7 +309,7 @@ def test_a_deletion_taken_back_in_time_is_not_made(world: World, move: str) -> N
     contents = world.block("b1", "T2_A", "T2_B", num_files=2)
     first, second = contents
     db = world.inventory.db
-    world.inventory.wish("delete", list(contents), "T2_B")
+    world.inventory.subscription("delete", list(contents), "T2_B")
     (batch,) = queue.plan_deletions(db)
     getattr(operate, move)(db, Selection(files=[first]), **BY)
     assert execute.execute_batch(db, batch, world.open_storage).num_deleted == 1

@@ -1,4 +1,4 @@
-"""Wishes: one active for a file at a site, the newer kind wins."""
+"""Subscriptions: one active for a file at a site, the newer kind wins."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def blocks(inventory: Inventory, action: str, site: str) -> SubscribeSummary:
 
 def test_twice_is_once(stock: Inventory) -> None:
     lfns = stock.files_of["b1"]
-    assert stock.wish("copy", lfns, "T2_B") == SubscribeSummary(3, 0, 0)
-    assert stock.wish("copy", lfns, "T2_B") == SubscribeSummary(0, 0, 3)
+    assert stock.subscription("copy", lfns, "T2_B") == SubscribeSummary(3, 0, 0)
+    assert stock.subscription("copy", lfns, "T2_B") == SubscribeSummary(0, 0, 3)
     assert stock.scalar("SELECT count(*) FROM subscriptions") == 3
 
 
-def test_opposite_wish_cancels(stock: Inventory) -> None:
+def test_opposite_subscription_cancels(stock: Inventory) -> None:
     lfns = stock.files_of["b1"]
-    stock.wish("copy", lfns, "T2_B")
-    assert stock.wish("delete", lfns[:1], "T2_B") == SubscribeSummary(1, 1, 0)
-    assert stock.wishes()["copy", lfns[0], "T2_B"] == "cancelled"
-    assert stock.wishes()["delete", lfns[0], "T2_B"] == "new"
-    assert stock.wishes()["copy", lfns[1], "T2_B"] == "new"
+    stock.subscription("copy", lfns, "T2_B")
+    assert stock.subscription("delete", lfns[:1], "T2_B") == SubscribeSummary(1, 1, 0)
+    assert stock.subscriptions()["copy", lfns[0], "T2_B"] == "cancelled"
+    assert stock.subscriptions()["delete", lfns[0], "T2_B"] == "new"
+    assert stock.subscriptions()["copy", lfns[1], "T2_B"] == "new"
 
 
-def test_after_the_end_a_new_wish_is_made(stock: Inventory) -> None:
-    stock.wish("copy", stock.files_of["b1"], "T2_B")
+def test_after_the_end_a_new_subscription_is_made(stock: Inventory) -> None:
+    stock.subscription("copy", stock.files_of["b1"], "T2_B")
     stock.rows("UPDATE subscriptions SET state = 'done'")
-    assert stock.wish("copy", stock.files_of["b1"], "T2_B").num_created == 3
+    assert stock.subscription("copy", stock.files_of["b1"], "T2_B").num_created == 3
 
 
 def test_the_same_twice_is_subscribed_once(stock: Inventory) -> None:
@@ -62,7 +62,7 @@ def test_the_same_twice_is_subscribed_once(stock: Inventory) -> None:
     assert stock.rows("SELECT origin, plan_id FROM subscriptions") == [("dealer", None)]
 
 
-def test_block_copy_wishes_for_what_is_lacking(stock: Inventory) -> None:
+def test_block_copy_subscriptions_for_what_is_lacking(stock: Inventory) -> None:
     stock.replica("b1", "T2_B", present=stock.files_of["b1"][:1])
     assert blocks(stock, "copy", "T2_B").num_created == 2
 
@@ -76,19 +76,19 @@ def test_block_copy_withdraws_a_deletion_under_way(stock: Inventory) -> None:
 def test_block_delete_takes_what_is_there_and_what_is_coming(stock: Inventory) -> None:
     lfns = stock.files_of["b1"]
     stock.replica("b1", "T2_B", present=lfns[:1])
-    stock.wish("copy", lfns[1:2], "T2_B")
+    stock.subscription("copy", lfns[1:2], "T2_B")
     assert blocks(stock, "delete", "T2_B") == SubscribeSummary(2, 1, 0)
 
 
 @pytest.mark.parametrize(
-    ("owned", "wished", "created"),
+    ("owned", "subscribed", "created"),
     [(True, False, 2), (True, True, 0), (False, False, 0)],
     ids=["owned, nothing pending", "something pending", "null group"],
 )
-def test_resubscribe_incomplete(stock: Inventory, owned: bool, wished: bool, created: int) -> None:
+def test_resubscribe_incomplete(stock: Inventory, owned: bool, subscribed: bool, created: int) -> None:
     lfns = stock.files_of["b1"]
     stock.replica("b1", "T2_B", present=lfns[:1], owned=owned)
     stock.replica("b1", "T2_A")
-    if wished:
-        stock.wish("copy", lfns[2:], "T2_B")
+    if subscribed:
+        stock.subscription("copy", lfns[2:], "T2_B")
     assert resubscribe_incomplete(stock.db).num_created == created

@@ -167,7 +167,7 @@ _UNKNOWN_FILES = f"""
 _BEING_DELETED = f"""
     SELECT CASE WHEN w.place IS NULL THEN format('dataset_replicas[%s]', w.replica)
                 ELSE format('dataset_replicas[%s].blocks[%s]', w.replica, w.place) END AS path,
-           format('block ''%s'' at ''%s'' is being deleted (%s files wished away by %s): wait, or cancel that first',
+           format('block ''%s'' at ''%s'' is being deleted (%s files, by %s): wait, or cancel that first',
                   d.name || '#' || b.name, s.name, x.num_files, x.origins) AS message
     FROM wanted_copies AS w
     JOIN (SELECT f.block_id, x.site_id, count(*) AS num_files,
