@@ -143,7 +143,7 @@ def test_what_queued_subscriptions_wait_for(stock: Inventory) -> None:
     assert told(stock, 5) == "queued: it waits for what an earlier subscription began with the same file there"
     stock.rows("UPDATE transfers SET state = 'failed'")
     assert told(stock, 5) == (
-        "queued: it waits, since the file is the last source of a copy that is subscribed elsewhere"
+        "queued: it waits, since the file is the last source of a copy that another site is subscribed to"
     )
     drain(stock.db, "T2_B", by="ada", reason="x")
     assert told(stock, 2) == "queued; the next run holds it: T2_B is not available (in a downtime)"

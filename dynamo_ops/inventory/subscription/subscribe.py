@@ -45,9 +45,9 @@ def subscribe(
     """
     source = wanted_sql if " " in wanted_sql.strip() else f"SELECT file_id, site_id FROM {wanted_sql}"
     connection.execute(
-        text(
-            f"CREATE TEMPORARY TABLE to_subscribe ON COMMIT DROP AS SELECT DISTINCT w.file_id, w.site_id FROM ({source}) w"
-        ),
+        text(f"""
+        CREATE TEMPORARY TABLE to_subscribe ON COMMIT DROP AS
+        SELECT DISTINCT file_id, site_id FROM ({source}) AS asked"""),
         dict(params or {}),
     )
     connection.execute(text("ANALYZE to_subscribe"))

@@ -270,7 +270,7 @@ def test_a_lock_on_something_else_is_no_hindrance(shared: Inventory, item: str) 
 
 
 UNDER_WAY = {
-    "being copied": ("copy", "inbatch", "2 of its files are being copied at T2_B; cancel these subscriptions"),
+    "being copied": ("copy", "inbatch", "2 of its files are being copied at T2_B; cancel that"),
     "withdrawn, but its job runs": ("copy", "cancelled", "2 of its files are being copied at T2_B"),
     "being deleted": ("delete", "inbatch", "1 of its files are being deleted at T2_B"),
 }
