@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,6 +150,18 @@ def test_a_room_says_what_lives_there_and_what_may_be_called(name: str) -> None:
     tree = ast.parse(face.read_text())
     assert ast.get_docstring(tree)
     assert name == "database.schema" or tree.body[1:] == []
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_a_face_names_every_module_of_its_room_and_none_that_is_not_there(name: str) -> None:
+    folder = ROOT / "dynamo_ops" / name.replace(".", "/")
+    face = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    modules = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")}
+    assert {module for module in modules if not re.search(rf"\b{module}\b", face)} <= {
+        module for module in modules if module.endswith("_view")
+    }
+    called = set(re.findall(r"Call: ``(\w+)[.`]", face)) | set(re.findall(r"``(\w+)`` \(", face))
+    assert called <= modules | {path.name for path in folder.iterdir()}
 
 
 def undocumented(path: Path) -> Iterator[str]:

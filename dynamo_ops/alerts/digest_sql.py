@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynamo_ops.alerts.alert import UNTOLD, AlertKind
-from dynamo_ops.consistency.states import NOT_REPAIRABLE, FindingKind, FindingState
+from dynamo_ops.inventory.checks import NOT_REPAIRABLE, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.states import DONE_DELETIONS, DeletionState, SubscriptionState, TransferState
 

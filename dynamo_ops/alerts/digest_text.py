@@ -14,7 +14,7 @@ from dynamo_ops.alerts.digest import Digest, Section
 from dynamo_ops.alerts.message import Message, count, moment
 from dynamo_ops.alerts.template import one_line, render
 from dynamo_ops.base.units import size_text
-from dynamo_ops.consistency.states import CheckState
+from dynamo_ops.inventory.checks import CheckState
 from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.plan.states import PlanKind, PlanState
 

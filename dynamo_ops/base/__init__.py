@@ -2,6 +2,6 @@
 
 Call: the tree in ``errors`` (raise ours, never another library's), ``settings.settings()``, ``units.size_text``,
 ``times.parse_time``, ``glob`` (the one reading of shell globs, for Python, Polars and PostgreSQL), ``text.near``
-(the names that somebody may have meant). The one way out to HTTP: ``session.RemoteSession``, ``remote.kind_of_status``
-and ``kind_of_failure`` (what an answer means), ``redirect`` (where a call may be sent on), ``tls.Credentials``.
+(the names that somebody may have meant). The one way out to HTTP: ``session.RemoteSession``, ``remote`` (which
+error an answer or a failure is), ``redirect`` (where a call may be sent on), ``tls.Credentials``.
 """

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from dynamo_ops.consistency.settings import SiteRules
+from dynamo_ops.inventory.checks import FindingKind
 
 FINDINGS = {
     "kind": pl.String,
@@ -23,56 +24,68 @@ FINDINGS = {
 class Comparison:
     """``findings`` (``FINDINGS``): one row a file, by kind and LFN.
 
-    missing: state ``seen`` the first time, ``found`` the second; orphan and unmanaged: ``found``.
-    ``num_wrong_size``: files at both places with different sizes (not repaired).
+    missing and wrong_size (at both places, not alike): state ``seen`` the first time, ``found`` the second; orphan and
+    unmanaged: ``found``.
     ``num_expected``: files that should be there; ``num_stored``: files that are, both outside ignored directories.
     """
 
     findings: pl.DataFrame
     num_expected: int
     num_stored: int
-    num_wrong_size: int
 
 
 def compare(
     inventory: pl.LazyFrame,
     storage: pl.LazyFrame,
-    previous_missing: pl.DataFrame,
+    previous: pl.DataFrame,
     rules: SiteRules,
     listed_at: datetime,
 ) -> Comparison:
     """What differs between the inventory's list and the storage's.
 
-    ``previous_missing`` (``lfn``): missing in the last check of this site, seen or found. ``listed_at``: when the
+    ``previous`` (``kind``, ``lfn``): missing or wrong in the last check of this site. ``listed_at``: when the
     storage listing began, against which the age of files is measured; a file without a time counts as new.
     """
     pattern = rules.ignore_pattern()
     listed = _inside(inventory, rules.prefixes)
     expected = _not_ignored(listed, pattern).filter("is_present").collect()
     stored = _not_ignored(_inside(storage, rules.prefixes), pattern).unique("lfn").collect()
-    missing = _missing(expected, stored, previous_missing)
+    missing = _missing(expected, stored, previous)
+    wrong = _wrong_sizes(expected, stored, previous, listed_at - rules.ignore_age)
     loose = stored.join(listed.select("lfn").collect(), on="lfn", how="anti")
     unmanaged = _unmanaged(loose, rules, listed_at)
     orphans = _orphans(loose, rules, listed_at)
-    sizes = expected.join(stored, on="lfn").filter(pl.col("size_bytes") != pl.col("size_bytes_right"))
     return Comparison(
-        findings=pl.concat([missing, orphans, unmanaged]).sort("kind", "lfn"),
+        findings=pl.concat([missing, wrong, orphans, unmanaged]).sort("kind", "lfn"),
         num_expected=expected.height,
         num_stored=stored.height,
-        num_wrong_size=sizes.height,
     )
 
 
 def _missing(expected: pl.DataFrame, stored: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
     """Not on storage, though nothing is pending for them. Counted when missing in the previous check too."""
     absent = expected.filter(~pl.col("is_pending")).join(stored, on="lfn", how="anti")
-    again = previous.select("lfn").unique().with_columns(again=True)
-    return _findings(
-        absent.join(again, on="lfn", how="left").with_columns(
-            state=pl.when("again").then(pl.lit("found")).otherwise(pl.lit("seen"))
-        ),
-        "missing",
+    return _findings(_confirmed(absent, previous, FindingKind.MISSING), FindingKind.MISSING)
+
+
+def _wrong_sizes(
+    expected: pl.DataFrame, stored: pl.DataFrame, previous: pl.DataFrame, before: datetime
+) -> pl.DataFrame:
+    """At both places, not alike, and not being written: nothing is pending, and it is older than ``before``."""
+    both = expected.filter(~pl.col("is_pending")).join(stored, on="lfn", suffix="_stored")
+    wrong = both.filter(
+        pl.col("size_bytes") != pl.col("size_bytes_stored"), (pl.col("modified_at") < before).fill_null(True)
     )
+    why = pl.format("the storage has {} bytes", "size_bytes_stored")
+    confirmed = _confirmed(wrong, previous, FindingKind.WRONG_SIZE)
+    return _findings(confirmed, FindingKind.WRONG_SIZE).with_columns(reason=confirmed.select(why).to_series())
+
+
+def _confirmed(files: pl.DataFrame, previous: pl.DataFrame, kind: FindingKind) -> pl.DataFrame:
+    """With ``state``: found when the previous check said the same of the file, else seen."""
+    again = previous.filter(pl.col("kind") == kind.value).select("lfn").unique().with_columns(again=True)
+    state = pl.when("again").then(pl.lit("found")).otherwise(pl.lit("seen"))
+    return files.join(again, on="lfn", how="left", maintain_order="left").with_columns(state=state)
 
 
 def _orphans(loose: pl.DataFrame, rules: SiteRules, listed_at: datetime) -> pl.DataFrame:

@@ -12,11 +12,19 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import PlanError
-from dynamo_ops.consistency.states import REPAIRABLE_CHECKS, UNKNOWN_TO_INVENTORY, CheckState, FindingKind, FindingState
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.directories import directories_due, with_parents
+from dynamo_ops.inventory.checks import (
+    DOUBTS,
+    JUDGED_CHECKS,
+    UNKNOWN_TO_INVENTORY,
+    CheckState,
+    FindingKind,
+    FindingState,
+)
+from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica import files as replicas
-from dynamo_ops.inventory.replica.copies import is_present
+from dynamo_ops.inventory.replica.copies import is_last_copy, is_present
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 from dynamo_ops.storage.protocol import Storage
@@ -54,12 +62,13 @@ KNOWN_HERE = f"""EXISTS (
                  WHERE b.id = f.block_id AND d.site_id = :site AND d.is_growing)))"""
 
 
-# One row per missing file: repair it, report it lost, or leave it since the inventory has changed since the check.
+# One row per file that is missing or of a wrong size: repair it from a good copy, report it lost, leave it to a person
+# since it lies on tape, where nothing is overwritten, or leave it since the inventory has changed since the check.
 JUDGE_SQL = f"""
     CREATE TEMPORARY TABLE judged ON COMMIT DROP AS
     WITH missing AS (
-      SELECT x.id, x.file_id, f.block_id FROM consistency_findings x JOIN files f ON f.id = x.file_id
-      WHERE x.check_id = :check AND x.kind = '{FindingKind.MISSING}' AND x.state = '{FindingState.FOUND}'),
+      SELECT x.id, x.file_id, x.kind, f.block_id FROM consistency_findings x JOIN files f ON f.id = x.file_id
+      WHERE x.check_id = :check AND x.kind IN {DOUBTS} AND x.state = '{FindingState.FOUND}'),
     holders AS (
       SELECT m.id, r.site_id FROM missing m JOIN block_replicas r ON r.block_id = m.block_id
       WHERE {is_present("m.file_id", "r")})
@@ -67,7 +76,9 @@ JUDGE_SQL = f"""
       WHEN NOT EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id = :site) THEN 'skip'
       WHEN EXISTS (SELECT FROM subscriptions s WHERE s.file_id = m.file_id AND s.site_id = :site
                    AND s.state IN {ACTIVE}) THEN 'skip'
-      WHEN EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id <> :site) THEN 'repair'
+      WHEN m.kind = '{FindingKind.WRONG_SIZE}' AND :site IN (SELECT id FROM sites
+                   WHERE storage_type = '{StorageType.MSS}') THEN 'tape'
+      WHEN NOT {is_last_copy("m.file_id", ":site")} THEN 'repair'
       ELSE '{FindingState.LOST}' END AS verdict
     FROM missing m"""
 
@@ -104,7 +115,7 @@ def _claim(db: Database, check_id: int) -> int:
         row = connection.execute(
             text("SELECT site_id, state, refused_because FROM consistency_checks WHERE id = :id"), {"id": check_id}
         ).one_or_none()
-    if row is None or row.state not in REPAIRABLE_CHECKS:
+    if row is None or row.state not in JUDGED_CHECKS:
         state = row.state if row else "unknown"
         raise PlanError(
             f"consistency check {check_id} is {state}, not compared"
@@ -116,7 +127,7 @@ def _claim(db: Database, check_id: int) -> int:
 
 
 def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int, int]:
-    """Missing files leave the replica and are subscribed again, if another site has them; else they are lost: a person
+    """Missing and wrong files leave the replica and are subscribed again, if there is a good copy; else a person
     must decide, nothing is changed. One transaction. Returns (resubscribed, lost, skipped).
     """
     params = {"check": check_id, "site": site_id}
@@ -140,7 +151,7 @@ def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int
         _settle_missing(connection)
         rows = connection.execute(text("SELECT verdict, count(*) FROM judged GROUP BY verdict"))
         counts = {str(verdict): int(number) for verdict, number in rows}
-    return counts.get("repair", 0), counts.get("lost", 0), counts.get("skip", 0)
+    return counts.get("repair", 0), counts.get("lost", 0), counts.get("skip", 0) + counts.get("tape", 0)
 
 
 def _settle_missing(connection: Connection) -> None:
@@ -150,6 +161,7 @@ def _settle_missing(connection: Connection) -> None:
           state = CASE j.verdict WHEN 'repair' THEN '{FindingState.REPAIRED}'
             WHEN '{FindingState.LOST}' THEN '{FindingState.LOST}' ELSE '{FindingState.FAILED}' END,
           reason = CASE j.verdict WHEN 'repair' THEN 'copied again' WHEN '{FindingState.LOST}' THEN 'no other copy'
+                   WHEN 'tape' THEN 'on tape nothing is overwritten: a person must decide'
                    ELSE 'the inventory has changed since the check' END
         FROM judged j WHERE x.id = j.id""")
     )

@@ -23,9 +23,9 @@ from dynamo_ops.consistency.breakers import refusal
 from dynamo_ops.consistency.compare import Comparison, compare
 from dynamo_ops.consistency.inventory_list import InventoryList, write_inventory_list
 from dynamo_ops.consistency.settings import SiteRules, load_settings
-from dynamo_ops.consistency.states import COMPARED_CHECKS, CheckState, FindingKind
 from dynamo_ops.consistency.storage_list import StorageList, read_list, write_storage_list
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, CheckState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.lookup import all_sites, find_site, find_sites
 from dynamo_ops.storage.registry import SiteStorage
@@ -143,7 +143,7 @@ def compare_lists(db: Database, check_id: int, rules: SiteRules) -> CompareSumma
     comparison = compare(
         read_list(folder / "inventory.parquet"),
         read_list(folder / "storage.parquet"),
-        previous_missing(db, check_id),
+        previous_findings(db, check_id),
         rules,
         check.storage_listed_at,
     )
@@ -175,11 +175,12 @@ def summarise(database: Database, run_key: str) -> dict[str, Any]:
     return dict(rows.iter_rows())
 
 
-def previous_missing(db: Database, check_id: int) -> pl.DataFrame:
-    """The LFNs missing in the last check of the same site that came to a comparison; none before the first."""
+def previous_findings(db: Database, check_id: int) -> pl.DataFrame:
+    """``kind`` and ``lfn`` of what was missing or of a wrong size in the last check of the same site that came to a
+    comparison; none before the first."""
     return db.frame(
         f"""
-        SELECT x.lfn FROM consistency_findings x WHERE x.kind = '{FindingKind.MISSING}' AND x.check_id = (
+        SELECT x.kind, x.lfn FROM consistency_findings x WHERE x.kind IN {DOUBTS} AND x.check_id = (
           SELECT p.id FROM consistency_checks c JOIN consistency_checks p ON p.site_id = c.site_id
           WHERE c.id = $1 AND p.id <> c.id AND p.state IN {COMPARED_CHECKS}
             AND p.storage_listed_at < c.inventory_read_at
@@ -242,7 +243,7 @@ def _summary(check: Any, comparison: Comparison, refused: str | None) -> Compare
         num_missing_found=of("missing", "found")[0],
         num_orphan=of("orphan", "found")[0],
         num_unmanaged=of("unmanaged", "found")[0],
-        num_wrong_size=comparison.num_wrong_size,
+        num_wrong_size=of("wrong_size", "seen")[0] + of("wrong_size", "found")[0],
         bytes_missing=of("missing", "seen")[1] + of("missing", "found")[1],
         bytes_orphan=of("orphan", "found")[1],
         refused_because=refused,

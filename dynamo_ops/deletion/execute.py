@@ -8,8 +8,7 @@ is a success.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import polars as pl
 from sqlalchemy import Connection, text
@@ -17,6 +16,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import alone
+from dynamo_ops.deletion import claim
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.states import (
@@ -37,7 +37,10 @@ from dynamo_ops.storage.registry import SiteStorage
 
 @dataclass(frozen=True)
 class DeletionSummary:
-    """One batch: files deleted, found gone already, failed for now, refused for good (held); bytes that went."""
+    """One batch: files deleted, found gone already, failed for now, refused for good (held); bytes that went.
+
+    ``num_left_out``: files that must stay after all (``claim.REASONS``); they are queued again.
+    """
 
     batch_id: int
     site_id: int
@@ -47,6 +50,7 @@ class DeletionSummary:
     num_refused: int = 0
     bytes_deleted: int = 0
     num_replicas_removed: int = 0
+    num_left_out: int = 0
 
 
 def total(summaries: Sequence[DeletionSummary]) -> DeletionSummary:
@@ -61,7 +65,8 @@ def execute_batch(
 ) -> DeletionSummary:
     """Delete the files of one batch and apply each chunk of outcomes. ``open_storage``: site id → storage.
 
-    A file whose deletion was withdrawn since is left alone. Run again, it goes on where it was; while another
+    Each chunk is judged once more before the storage is asked (``claim``); a file whose deletion was withdrawn is left
+    alone. Run again, it goes on where it was; while another
     task is at the batch it does nothing. Raises SettingsError when the site has no usable storage, RetryableRemoteError
     when what an earlier run may have begun cannot be looked at; failures of single files are recorded, not raised.
     """
@@ -72,12 +77,13 @@ def execute_batch(
             return total
         storage = open_storage(site_id)
         try:
-            total = _add(total, _record(db, limits, _look_after(db, batch_id, limits.files_per_chunk, storage)))
-            while chunk := _next_chunk(db, batch_id, limits.files_per_chunk):
-                by_lfn = {row.lfn: row.deletion_id for row in chunk}
+            total = _add(total, _settle_begun(db, limits, storage, claim.withdrawn_claims(db, batch_id)))
+            while chunk := claim.claim_chunk(db, batch_id, limits.files_per_chunk):
+                total = _add(total, {"num_left_out": chunk.num_left_out})
+                total = _add(total, _settle_begun(db, limits, storage, chunk.begun))
                 lock.execute(text("SELECT 1"))
-                outcomes = storage.delete(list(by_lfn))
-                total = _add(total, _record(db, limits, [(by_lfn[o.lfn], o) for o in outcomes]))
+                outcomes = storage.delete(list(chunk.claimed)) if chunk.claimed else []
+                total = _add(total, _record(db, limits, [(chunk.claimed[o.lfn], o) for o in outcomes]))
         finally:
             storage.close()
         _finish(db, batch_id)
@@ -85,35 +91,28 @@ def execute_batch(
 
 
 def _finish(db: Database, batch_id: int) -> None:
+    """The batch is over when nothing of it is planned; what a downtime keeps from being deleted stays in it."""
     with db.begin() as connection:
         connection.execute(
             text(f"""
             UPDATE deletion_batches SET state = '{BatchState.FINISHED}', finished_at = now()
-            WHERE id = :id AND state = '{BatchState.PLANNED}'"""),
+            WHERE id = :id AND state = '{BatchState.PLANNED}' AND NOT EXISTS (
+              SELECT FROM deletions WHERE batch_id = :id AND state = '{DeletionState.PLANNED}')"""),
             {"id": batch_id},
         )
 
 
-def _look_after(db: Database, batch_id: int, size: int, storage: Storage) -> list[tuple[int, DeletionOutcome]]:
-    """Outcomes of deletions that an earlier run made and could not record, whose subscriptions were withdrawn since.
-
-    That run was killed in its last chunk, the first ``size`` deletions still planned. Those of them still subscribed
-    are made again; the others must not be, but the file may be gone all the same, and the inventory must know.
-    """
-    with db.begin() as connection:
-        rows = connection.execute(
-            text(f"""
-            SELECT d.id, f.lfn FROM (SELECT id, subscription_id FROM deletions
-              WHERE batch_id = :id AND state = '{DeletionState.PLANNED}' ORDER BY id LIMIT :size) d
-            JOIN subscriptions s ON s.id = d.subscription_id JOIN files f ON f.id = s.file_id
-            WHERE s.state <> '{SubscriptionState.INBATCH}' ORDER BY d.id"""),
-            {"id": batch_id, "size": size},
-        ).all()
-    return [
-        (deletion_id, DeletionOutcome(lfn, DeletionObservation.NOT_FOUND))
-        for deletion_id, lfn in rows
-        if storage.stat(lfn) is None
-    ]
+def _settle_begun(db: Database, limits: DeletionLimits, storage: Storage, begun: dict[str, int]) -> dict[str, int]:
+    """Files that a killed run may have deleted and that must stay: those that are gone are recorded as such, the claims
+    of the others are released. The counts to add to the summary."""
+    gone = [(number, lfn) for lfn, number in begun.items() if storage.stat(lfn) is None]
+    counts = _record(
+        db, limits, [(number, DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)) for number, lfn in gone]
+    )
+    there = sorted(set(begun.values()) - {number for number, _ in gone})
+    if there:
+        claim.release(db, there)
+    return counts | {"num_left_out": len(there)}
 
 
 def _site_of(db: Database, batch_id: int) -> int:
@@ -124,27 +123,6 @@ def _site_of(db: Database, batch_id: int) -> int:
     if site_id is None:
         raise InventoryError(f"there is no deletion batch {batch_id}", batch_id=batch_id)
     return int(site_id)
-
-
-def _next_chunk(db: Database, batch_id: int, size: int) -> list[Any]:
-    """Planned deletions still subscribed. Those withdrawn meanwhile are dropped: no attempt was made at them, or the
-    file is there all the same."""
-    with db.begin() as connection:
-        connection.execute(
-            text(f"""
-            DELETE FROM deletions d USING subscriptions s WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}'
-              AND s.id = d.subscription_id AND s.state <> '{SubscriptionState.INBATCH}'"""),
-            {"id": batch_id},
-        )
-        return list(
-            connection.execute(
-                text(f"""
-            SELECT d.id AS deletion_id, f.lfn FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id
-            JOIN files f ON f.id = s.file_id WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}'
-            ORDER BY d.id LIMIT :size"""),
-                {"id": batch_id, "size": size},
-            )
-        )
 
 
 def outcome_rows(outcomes: Sequence[tuple[int, DeletionOutcome]]) -> pl.DataFrame:
@@ -249,6 +227,4 @@ _IS_GIVEN_UP = """(o.subscription_state = :failed AND s.num_attempts >=
 
 
 def _add(total: DeletionSummary, counts: dict[str, int]) -> DeletionSummary:
-    return DeletionSummary(
-        total.batch_id, total.site_id, **{name: getattr(total, name) + number for name, number in counts.items()}
-    )
+    return replace(total, **{name: getattr(total, name) + number for name, number in counts.items()})

@@ -71,7 +71,7 @@ def commit(database: Database, plan_id: int, *, last_copies: LastCopies = "never
         _load(connection, plan, deletions)
         recheck(connection, deletions, last_copies)
         connection.execute(text("ANALYZE doomed"))
-        summary = _apply(connection, plan)
+        summary = _apply(connection, plan, last_copies)
         record_plan(connection, plan)
         mark_committed(connection, plan, asdict(summary))
         return summary
@@ -96,11 +96,14 @@ def _table(connection: Connection, name: str, columns: dict[str, str], rows: pl.
     connection.execute(text(f"ANALYZE {name}"))
 
 
-GOING = "(SELECT block_id, dataset_id, site_id FROM doomed WHERE left_out IS NULL)"
+GOING = "(SELECT block_id, dataset_id, site_id, is_last_copy_allowed FROM doomed WHERE left_out IS NULL)"
+MAY_BE_LAST = {"never": "false", "delete_lines": "let_go.is_last_copy_allowed", "always": "true"}
+"""Which deletions may take the last copies of their files, by ``last_copies`` of the gates: the executor asks again."""
 
 
-def _apply(connection: Connection, plan: StoredPlan) -> CommitSummary:
-    gone = let_go(connection, GOING, origin="detox", plan_id=plan.id)
+def _apply(connection: Connection, plan: StoredPlan, last_copies: LastCopies) -> CommitSummary:
+    may_be_last = MAY_BE_LAST[last_copies]
+    gone = let_go(connection, GOING, origin="detox", plan_id=plan.id, last_allowed=may_be_last)
     num_reowned = _reown(connection)
     number, size = connection.execute(
         text("SELECT count(*), coalesce(sum(size_bytes), 0)::bigint FROM doomed WHERE left_out IS NULL")

@@ -247,7 +247,6 @@ def moved_by(moves: Mapping[tuple[Any, Any], Any], event: StrEnum) -> Words[Any]
 
 # Of subscriptions.
 ACTIVE = Words((_S.NEW, _S.INBATCH, _S.RETRY, _S.HELD))
-UNHELD = Words((_S.NEW, _S.INBATCH, _S.RETRY))
 QUEUED = Words((_S.NEW, _S.RETRY))
 CLOSED = Words((_S.DONE, _S.CANCELLED))
 AUTOMATIC_HOLDS = Words((HoldReason.NO_SOURCE, HoldReason.SITE_UNAVAILABLE, HoldReason.ALL_FAILED))

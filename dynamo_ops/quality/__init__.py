@@ -1,5 +1,6 @@
-"""Gates: nothing that a source told, and no plan, has an effect before its expectations hold.
+"""Gates: nothing that a source reported, and no plan, has an effect before its expectations hold.
 
-The expectations are run by Great Expectations; what each means, and what it says when it fails, is written in
-``suites``, one module a gate; how much is too much is in ``gates.yaml`` (``thresholds``).
+A new check: its module of ``suites`` (one a gate), and its limit in ``thresholds`` (file ``gates.yaml`` of the
+configuration). ``checks`` say what a check is; ``validation`` and ``expectation`` put them to Great Expectations;
+``results``, ``figures`` and ``data_docs`` keep what came of it. Consistency has breakers of its own.
 """

@@ -1,5 +1,5 @@
 """Reads that CLI, pages and reports share. Nothing here changes anything.
 
-Call: ``status`` (subscriptions in figures), ``explanation.why`` and ``why_file`` (why a subscription stands where it
+Call: ``status`` (subscriptions in figures), ``explanation`` (why a subscription stands where it
 stands, and where a file is).
 """

@@ -11,7 +11,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.replica.empty import drop_empty
-from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction, SubscriptionEvent, SubscriptionState
+from dynamo_ops.inventory.states import ACTIVE, DeletionState, SubscriptionAction, SubscriptionEvent, SubscriptionState
 from dynamo_ops.inventory.states import sources_of as subscription_sources
 from dynamo_ops.request.states import (
     OPEN_REQUESTS,
@@ -31,7 +31,8 @@ class CancelSummary:
     """What became of a cancelled request. ``num_subscriptions``: file subscriptions withdrawn; ``num_kept``: actions
     whose copies go on, since somebody else asks for them too; ``num_given_back``: block replicas that have their owner
     again; ``num_unowned``: incomplete block replicas that nothing completes now, Detox cleans up; ``num_removed``:
-    those that had no file yet."""
+    those that had no file yet; ``num_too_late``: files whose deletion the storage has been asked for already.
+    """
 
     kind: str
     num_subscriptions: int
@@ -39,6 +40,7 @@ class CancelSummary:
     num_given_back: int
     num_unowned: int
     num_removed: int
+    num_too_late: int = 0
 
 
 def cancel(database: Database, request_id: int, *, by: str, reason: str) -> CancelSummary:
@@ -200,6 +202,7 @@ def _give_back(connection: Connection, request_id: int) -> CancelSummary:
     subscriptions = _withdraw_subscriptions(
         connection, SubscriptionAction.DELETE, "SELECT block_id, site_id FROM withdrawn", [f"request {request_id}"]
     )
+    num_too_late: int = connection.execute(text(TOO_LATE)).scalar_one()
     num_given_back = block_replica.hand_over(
         connection,
         """SELECT block_id, site_id, CAST(NULL AS smallint) AS from_group_id, from_group_id AS group_id FROM withdrawn
@@ -207,7 +210,15 @@ def _give_back(connection: Connection, request_id: int) -> CancelSummary:
     )
     dataset_replica.grow_again(connection, "SELECT dataset_id, site_id FROM withdrawn WHERE was_growing")
     _cancel_actions(connection)
-    return CancelSummary(RequestKind.DELETION, subscriptions, 0, num_given_back, 0, 0)
+    return CancelSummary(RequestKind.DELETION, subscriptions - num_too_late, 0, num_given_back, 0, 0, num_too_late)
+
+
+TOO_LATE = f"""
+    SELECT count(DISTINCT s.id) FROM files_back b
+    JOIN subscriptions s ON s.file_id = b.file_id AND s.site_id = b.site_id
+    JOIN deletions d ON d.subscription_id = s.id
+    WHERE d.state = '{DeletionState.PLANNED}' AND d.claimed_at IS NOT NULL"""
+"""Files that an executor had claimed before the request was cancelled."""
 
 
 def _withdraw_subscriptions(connection: Connection, action: str, blocks_sql: str, origins: list[str]) -> int:

@@ -13,13 +13,14 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import insert_frame, select_frame
 from dynamo_ops.inventory.kinds import StorageType
-from dynamo_ops.inventory.replica.copies import is_block_doomed
+from dynamo_ops.inventory.replica.copies import is_block_doomed, is_present
 from dynamo_ops.inventory.replica.doomed import (
     IS_LAST_SOURCE,
     LAST_COPY,
     LAST_SOURCE,
     LOCKED,
     find_alone,
+    find_poor,
     leave_out,
 )
 from dynamo_ops.lock.coverage import KEYS
@@ -52,19 +53,33 @@ def load_doomed(connection: Connection, site_ids: Sequence[int]) -> None:
     connection.execute(text("ANALYZE doomed"))
 
 
-def refuse_what_must_stay(connection: Connection, *, group: tuple[int, str] | None, allow_tape: bool) -> None:
+def refuse_what_must_stay(
+    connection: Connection, *, group: tuple[int, str] | None, allow_tape: bool, allow_last: bool
+) -> int:
     """Mark in ``doomed.left_out`` what must not be deleted. ``group``: only replicas of this group (id, name) are
-    meant."""
+    meant. Returns in how many files it has the last copies, which ``allow_last`` lets go (SEMANTICS §10)."""
     for reason, condition, parameters in _simple_checks(group, allow_tape=allow_tape):
         connection.execute(
             text(f"UPDATE doomed d SET left_out = {reason} WHERE left_out IS NULL AND {condition}"), parameters
         )
     _refuse_locked(connection)
     connection.execute(text(PROTECTED))
+    find_poor(connection)
     find_alone(connection)
     leave_out(connection, LAST_SOURCE, IS_LAST_SOURCE)
     find_alone(connection)
-    leave_out(connection, LAST_COPY, "d.size_bytes > 0 AND d.block_id IN (SELECT block_id FROM alone)")
+    num_files: int = connection.execute(text(f"SELECT count(*) FROM {LAST_FILES}")).scalar_one()
+    if not allow_last:
+        leave_out(connection, LAST_COPY, IS_LAST)
+    return num_files
+
+
+IS_LAST = "d.size_bytes > 0 AND d.block_id IN (SELECT block_id FROM alone)"
+
+LAST_FILES = f"""(
+    SELECT DISTINCT f.id FROM doomed d JOIN files f ON f.block_id = d.block_id
+    JOIN block_replicas r ON r.block_id = d.block_id AND r.site_id = d.site_id
+    WHERE d.left_out IS NULL AND {IS_LAST} AND {is_present("f.id", "r")}) AS last_files"""
 
 
 def _simple_checks(group: tuple[int, str] | None, *, allow_tape: bool) -> list[tuple[str, str, dict[str, object]]]:

@@ -28,6 +28,7 @@ from dynamo_ops.request.registry import (
 from dynamo_ops.request.states import ActionState, RequestKind, RequestState
 
 GOING = "(SELECT block_id, dataset_id, site_id FROM doomed WHERE left_out IS NULL)"
+MAY_BE_LAST = "let_go.block_id IN (SELECT block_id FROM alone)"
 NOTHING = "nothing may be deleted: "
 SHOWN_REASONS = 3
 VERDICTS = {
@@ -45,12 +46,14 @@ class DeletionAnswer:
 
     ``verdicts``: one row for each item, site and reason: ``item``, ``site``, ``state`` (queued or refused),
     ``reason`` (null: accepted), ``num_blocks`` (block replicas; 0: it is not there), ``size_bytes`` (on disk); by
-    item, site, state and reason. What an open request asked before, and got, is not repeated.
+    item, site, state and reason. What an open request asked before, and got, is not repeated. ``num_last_files``: of
+    so many files the last good copies are asked for.
     """
 
     request_id: int | None
     state: str
     verdicts: pl.DataFrame
+    num_last_files: int = 0
 
     @property
     def accepted(self) -> pl.DataFrame:
@@ -78,12 +81,14 @@ def request_deletion(
     now: datetime,
     group: str | None = None,
     allow_tape: bool = False,
+    allow_last: int = 0,
     limits: RequestSettings | None = None,
     dry_run: bool = False,
 ) -> DeletionAnswer:
     """Have ``items`` (a dataset or dataset#block, or several) deleted at ``sites`` (names or globs).
 
-    ``group``: only block replicas of this owner. ``allow_tape``: also at tape sites, and custodial replicas. What may
+    ``group``: only block replicas of this owner. ``allow_tape``: also at tape sites, and custodial replicas.
+    ``allow_last``: so many files may lose their last copy (SEMANTICS §10); InventoryError if it would be more. What may
     go does so as by a Detox commit; what must stay is refused, each with its reason; if that is all, the request is
     rejected. The same open request asked again is counted, and what it did not get is looked at once more.
     ``dry_run``: only say what would happen. Raises InventoryError when something is unknown, no reason is given, or
@@ -104,14 +109,15 @@ def request_deletion(
         hold(connection, Lock.REQUESTS)
         same = same_open_request(connection, asked)
         _leave_out_what_is_under_way(connection, same)
-        refuse_what_must_stay(connection, group=owner, allow_tape=allow_tape)
+        num_last = refuse_what_must_stay(connection, group=owner, allow_tape=allow_tape, allow_last=allow_last > 0)
+        _check_last(num_last, allow_last, names)
         verdicts = _verdicts(connection, asked_items, matching)
         accepted = int(verdicts.filter(pl.col("reason").is_null())["size_bytes"].sum())
         check_size(accepted, f"deletion of {' '.join(names[:3])}", limits)
         is_any = same is not None or verdicts["reason"].has_nulls()
         state = RequestState.ACTIVATED if is_any else RequestState.REJECTED
         if dry_run:
-            return DeletionAnswer(None, str(state), _named(verdicts, asked_items, matching))
+            return DeletionAnswer(None, str(state), _named(verdicts, asked_items, matching), num_last)
         if same is None:
             check_open_requests(connection, by, limits)
             request_id = insert_request(connection, asked)
@@ -120,8 +126,17 @@ def request_deletion(
             count_again(connection, same, by, now)
         _record(connection, request_id, verdicts, asked_items)
         _set_state(connection, request_id, state, verdicts)
-        let_go(connection, GOING, origin=f"request {request_id}")
-        return DeletionAnswer(request_id, str(state), _named(verdicts, asked_items, matching))
+        let_go(connection, GOING, origin=f"request {request_id}", last_allowed=MAY_BE_LAST if allow_last else "false")
+        return DeletionAnswer(request_id, str(state), _named(verdicts, asked_items, matching), num_last)
+
+
+def _check_last(number: int, allowed: int, names: Sequence[str]) -> None:
+    if allowed and number > allowed:
+        raise InventoryError(
+            f"deletion of {' '.join(names[:3])}: {number:,} files would lose their last copy, not {allowed:,}. "
+            f"If that is meant, say --allow-last {number}",
+            items=list(names),
+        )
 
 
 def _leave_out_what_is_under_way(connection: Connection, request_id: int | None) -> None:

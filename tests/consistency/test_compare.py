@@ -37,11 +37,14 @@ def run(
     storage: list[dict[str, Any]],
     previous: list[str] | None = None,
     rules: SiteRules = RULES,
+    kind: str = "missing",
 ) -> Comparison:
     return compare(
         pl.LazyFrame(inventory, schema=INVENTORY_FILES),
         pl.LazyFrame(storage, schema=STORED_FILES),
-        pl.DataFrame({"lfn": previous or []}, schema={"lfn": pl.String}),
+        pl.DataFrame(
+            {"kind": [kind] * len(previous or []), "lfn": previous or []}, schema={"kind": pl.String, "lfn": pl.String}
+        ),
         rules,
         LISTED,
     )
@@ -100,9 +103,35 @@ def test_finding(inventory: list[Any], storage: list[Any], previous: list[str], 
     assert found(run(inventory, storage, previous)) == expected
 
 
-def test_sizes_are_counted_only() -> None:
-    comparison = run([known("/store/a", size=10)], [stored("/store/a", size=9)])
-    assert (found(comparison), comparison.num_wrong_size) == ([], 1)
+@pytest.mark.parametrize(
+    ("inventory", "storage", "previous", "state"),
+    [
+        (known("/store/a", size=10), stored("/store/a", size=0), [], "seen"),
+        (known("/store/a", size=10), stored("/store/a", size=11), ["/store/a"], "found"),
+        (known("/store/a", size=10, pending=True), stored("/store/a", size=0), ["/store/a"], None),
+        (known("/store/a", size=10), stored("/store/a", size=0, days=1), ["/store/a"], None),
+        (known("/store/a", size=10, present=False), stored("/store/a", size=0), ["/store/a"], None),
+        (known("/store/local/a", size=10), stored("/store/local/a", size=0), ["/store/local/a"], None),
+    ],
+    ids=["no bytes", "again", "being written", "young", "not there by the inventory", "ignored"],
+)
+def test_wrong_size(inventory: Any, storage: Any, previous: list[str], state: str | None) -> None:
+    comparison = run([inventory], [storage], previous, kind="wrong_size")
+    assert found(comparison) == ([("wrong_size", state, inventory["lfn"])] if state else [])
+
+
+def test_a_file_that_was_missing_before_is_not_wrong_twice() -> None:
+    comparison = run([known("/store/a", size=10)], [stored("/store/a", size=3)], ["/store/a"])
+    (finding,) = comparison.findings.rows(named=True)
+    assert (finding["state"], finding["size_bytes"], finding["reason"]) == ("seen", 10, "the storage has 3 bytes")
+
+
+def test_wrong_sizes_count_with_missing_files() -> None:
+    inventory = [known(f"/store/{n}") for n in range(9)]
+    comparison = run(inventory, [stored(f"/store/{n}", size=9 if n < 2 else 10) for n in range(8)])
+    assert refusal(comparison, SiteRules(max_missing=3)) is None
+    refused = "3 files missing or of a wrong size, more than max_missing allows (2)"
+    assert refusal(comparison, SiteRules(max_missing=2)) == refused
 
 
 def test_row_order_and_duplicates_do_not_matter() -> None:

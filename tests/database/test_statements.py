@@ -66,7 +66,11 @@ EXAMPLES: Examples = {
     "dynamo_ops.query.explanation:_is_busy": [
         {"subscription": SimpleNamespace(action=action)} for action in SubscriptionAction
     ],
-    "dynamo_ops.request.deletable:refuse_what_must_stay": {"group": (1, "physics"), "allow_tape": False},
+    "dynamo_ops.request.deletable:refuse_what_must_stay": {
+        "group": (1, "physics"),
+        "allow_tape": False,
+        "allow_last": False,
+    },
 }
 
 TYPES = {

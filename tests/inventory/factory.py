@@ -10,7 +10,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame
-from dynamo_ops.inventory.states import ACTIVE
+from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 
 SIZE = 1000
@@ -141,15 +141,17 @@ class Inventory:
                 f=self.file_ids[lfn],
             )
 
-    def subscription(self, action: str, lfns: Sequence[str], site: str, origin: str = "test") -> Any:
-        """Make subscriptions for these files at a site; the summary."""
+    def subscription(
+        self, action: str, lfns: Sequence[str], site: str, origin: str = "test", *, is_last_allowed: bool = True
+    ) -> Any:
+        """Make subscriptions for these files at a site; the summary. Deletions may take last copies unless told."""
         with self.db.begin() as connection:
             return subscribe(
                 connection,
-                action,
-                "SELECT id AS file_id, CAST(:site AS smallint) AS site_id FROM files "  # type: ignore[arg-type]
-                "WHERE lfn = ANY(:lfns)",
+                SubscriptionAction(action),
+                "SELECT id AS file_id, CAST(:site AS smallint) AS site_id FROM files WHERE lfn = ANY(:lfns)",
                 origin=origin,
+                is_last_allowed=is_last_allowed and action == "delete",
                 params={"site": self.site_ids[site], "lfns": list(lfns)},
             )
 

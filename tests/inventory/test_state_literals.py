@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import CheckConstraint
 
 from dynamo_ops.alerts.alert import AlertKind
-from dynamo_ops.consistency.states import CheckState, FindingKind, FindingState
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.schema import Base, file_operations
 from dynamo_ops.database.schema import request as requests
 from dynamo_ops.database.words import Words
 from dynamo_ops.inventory import states
+from dynamo_ops.inventory.checks import CheckState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import (
     USE_KINDS,
     CatalogueKind,
@@ -119,7 +119,7 @@ def test_words_are_a_tuple_that_formats_as_sql() -> None:
     assert Words((RequestState.NEW,)) == (RequestState.NEW,)
 
 
-ENUM_MODULES = ("inventory.states", "inventory.kinds", "request.states", "plan.states", "consistency.states",
+ENUM_MODULES = ("inventory.states", "inventory.kinds", "request.states", "plan.states", "inventory.checks",
                 "quality.results", "alerts.alert")  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.deletion.claim import claim_chunk
+from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.inventory.subscription.subscribe import resubscribe_incomplete
 from dynamo_ops.request.advance import advance
 from dynamo_ops.request.cancel import CancelSummary, cancel
@@ -126,3 +128,10 @@ def test_a_reason_must_be_given_and_the_request_must_be_there(asked: Stock) -> N
         cancel(asked.db, asked.ask(), by="bob", reason=" ")
     with pytest.raises(InventoryError, match="there is no request 4711"):
         cancel(asked.db, 4711, by="bob", reason="x")
+
+
+def test_it_is_too_late_for_files_that_the_storage_was_asked_for(asked: Stock) -> None:
+    request = asked.delete().request_id
+    (batch,) = plan_deletions(asked.db)
+    assert claim_chunk(asked.db, batch, 2) is not None
+    assert taken_back(asked, request) == CancelSummary("deletion", 4, 0, 2, 0, 0, 2)

@@ -325,3 +325,47 @@ def test_verdicts_have_their_columns_when_there_is_nothing_to_say(asked: Stock) 
     assert again.verdicts.is_empty()
     assert again.verdicts.schema["size_bytes"] == pl.Int64
     assert again.state == "activated"
+
+
+def test_a_person_who_names_their_number_lets_last_copies_go(asked: Stock) -> None:
+    drop_b(asked)
+    tried = asked.delete(dry_run=True)
+    assert (set(tried.verdicts["reason"]), tried.num_last_files) == ({LAST}, 6)
+    with pytest.raises(InventoryError, match=r"6 files would lose their last copy, not 5\. .*--allow-last 6"):
+        asked.delete(allow_last=5)
+    assert asked.subscriptions() == {}
+    assert asked.delete(allow_last=6).refused.is_empty()
+    assert asked.scalar("SELECT bool_and(is_last_allowed) FROM subscriptions") is True
+
+
+def test_what_is_not_the_last_copy_gets_no_permission_to_be(asked: Stock) -> None:
+    asked.rows(
+        "DELETE FROM block_replicas WHERE site_id = :s AND block_id = :b",
+        s=asked.site_ids["T2_B"],
+        b=asked.block_ids["b1"],
+    )
+    asked.delete(allow_last=3)
+    allowed = asked.rows("""SELECT b.name, bool_and(s.is_last_allowed), bool_or(s.is_last_allowed) FROM subscriptions s
+        JOIN files f ON f.id = s.file_id JOIN blocks b ON b.id = f.block_id GROUP BY 1 ORDER BY 1""")
+    assert [tuple(row) for row in allowed] == [("b1", True, True), ("b2", False, False)]
+
+
+POOR = {
+    "in the waitroom": "UPDATE sites SET status = 'waitroom' WHERE id = :s",
+    "in the morgue": "UPDATE sites SET status = 'morgue' WHERE id = :s",
+    "unknown": "UPDATE sites SET status = 'unknown' WHERE id = :s",
+    "its last check was refused": """INSERT INTO consistency_checks (run_key, site_id, state)
+        VALUES ('x', :s, 'refused')""",
+    "missed there": """WITH judged AS (INSERT INTO consistency_checks (run_key, site_id, state)
+            VALUES ('x', :s, 'compared') RETURNING id)
+        INSERT INTO consistency_findings (check_id, kind, state, lfn, size_bytes, file_id)
+        SELECT judged.id, 'missing', 'seen', f.lfn, 1, f.id FROM judged, files f""",
+    "being deleted": """INSERT INTO subscriptions (file_id, site_id, action, origin)
+        SELECT f.id, :s, 'delete', 'test' FROM files f""",
+}
+
+
+@pytest.mark.parametrize("poor", POOR.values(), ids=POOR)
+def test_a_copy_that_is_none_lets_no_other_go(asked: Stock, poor: str) -> None:
+    asked.rows(poor, s=asked.site_ids["T2_B"])
+    assert reasons(asked.delete()) == {(DATASET, "T2_A"): LAST}

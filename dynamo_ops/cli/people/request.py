@@ -59,6 +59,10 @@ def delete(
     allow_tape: Annotated[
         bool, typer.Option("--allow-tape", help="Also at tape sites, and what is custodial.")
     ] = False,
+    allow_last: Annotated[
+        int,
+        typer.Option("--allow-last", min=0, help="So many files may lose their last copy: --dry-run says how many."),
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     as_json: bool = JsonOption,
 ) -> None:
@@ -72,6 +76,7 @@ def delete(
         now=datetime.now(UTC),
         group=group,
         allow_tape=allow_tape,
+        allow_last=allow_last,
         limits=settings().requests,
         dry_run=dry_run,
     )

@@ -11,6 +11,7 @@ import typer
 
 from dynamo_ops.cli.terminal.output import size
 from dynamo_ops.cli.terminal.tables import cell, count, moment, print_table
+from dynamo_ops.inventory.replica.doomed import LAST_COPY
 from dynamo_ops.request.cancel import CancelSummary
 from dynamo_ops.request.deletion_request import DeletionAnswer
 from dynamo_ops.request.registry import RequestDetails
@@ -107,6 +108,8 @@ def print_answer(answer: DeletionAnswer) -> None:
     print_table(answer.verdicts, "Deletion", VERDICTS, wrap=["item", "reason"])
     accepted = f"{count(_blocks(answer.accepted), 'block replica')}, {size(answer.accepted_bytes)}"
     refused = f"{count(_blocks(answer.refused), 'block replica')}, {size(int(answer.refused['size_bytes'].sum()))}"
+    if LAST_COPY in answer.refused["reason"]:
+        typer.echo(f"last copies of {count(answer.num_last_files, 'file')}: they go only with --allow-last NUMBER")
     if answer.request_id is None:
         typer.echo(f"would be deleted: {accepted}; must stay: {refused}. Nothing was changed")
     elif answer.state == RequestState.REJECTED:
@@ -121,6 +124,7 @@ def answer_document(answer: DeletionAnswer) -> dict[str, Any]:
         "request_id": answer.request_id,
         "state": answer.state,
         "accepted_bytes": answer.accepted_bytes,
+        "num_last_files": answer.num_last_files,
         "verdicts": answer.verdicts.to_dicts(),
     }
 
@@ -131,6 +135,11 @@ def print_cancelled(request_id: int, summary: CancelSummary) -> None:
         " no longer subscribed" if summary.kind == RequestKind.COPY else " not deleted"
     )
     typer.echo(f"{summary.kind} request {request_id} is cancelled: {subscriptions}")
+    if summary.num_too_late:
+        late = count(summary.num_too_late, "file")
+        typer.echo(
+            f"too late for {late}: the storage has been asked. What is gone is copied again if another site has it"
+        )
     if summary.num_given_back:
         typer.echo(f"{_with_verb(summary.num_given_back, 'has its owner', 'have their owner')} again")
     if summary.num_removed:

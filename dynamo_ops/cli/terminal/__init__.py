@@ -1,1 +1,1 @@
-"""What every command shares: where output goes, tables and JSON, progress, options, documents from files."""
+"""What every command shares: where output goes, tables, JSON, progress, options, documents (``document``)."""

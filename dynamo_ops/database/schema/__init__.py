@@ -1,5 +1,9 @@
 """All tables, as SQLAlchemy 2 models: one metadata, one migration history.
 
+``catalogue`` (sites, groups, datasets, blocks, files), ``replica`` (what is where, quotas, locks), ``knowledge``
+(origin, vanished, invalid), ``staging``, ``file_operations`` (subscriptions, transfers, deletions), ``plan``,
+``request``, ``popularity``, ``consistency``, ``quality``, ``quota`` (its changes); ``base`` is what they share.
+
 Conventions: sizes are bigint bytes (``*_bytes``), times are timestamptz in UTC (``*_at``), states and kinds are text
 under a CHECK, ids are integers handed out by PostgreSQL. Nothing reads or writes single rows through the ORM on a hot
 path; the models name the columns for set-based SQL and for the migrations.

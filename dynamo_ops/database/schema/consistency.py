@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, SmallInteger, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
@@ -35,17 +35,19 @@ class ConsistencyCheck(Base):
 
 
 class ConsistencyFinding(Base):
-    """One file that differs. missing: in the inventory only; orphan: on storage only; unmanaged: expired by age.
+    """One file that differs. missing: in the inventory only; wrong_size: at both, not alike; orphan: on storage only;
+    unmanaged: expired by age. ``size_bytes``: as it should be, or as the storage has it if the inventory does not.
 
-    state: ``seen`` (missing for the first time: not yet counted), ``found`` (to be repaired), ``repaired``, ``lost``
-    (missing, and no other copy exists), ``failed``.
+    state: ``seen`` (for the first time: not yet counted), ``found`` (to be repaired), ``repaired``, ``lost`` (no
+    other copy is good), ``failed``.
     """
 
     __tablename__ = "consistency_findings"
     __table_args__ = (
-        one_of("kind", "missing", "orphan", "unmanaged"),
+        one_of("kind", "missing", "wrong_size", "orphan", "unmanaged"),
         one_of("state", "seen", "found", "repaired", "lost", "failed"),
         Index("ix_consistency_findings_check_id", "check_id", "kind"),
+        Index("ix_consistency_findings_file_id", "file_id", postgresql_where=text("file_id IS NOT NULL")),
     )
 
     id: Mapped[bigint_key]

@@ -25,7 +25,8 @@ class Subscription(Base):
     """A subscription: this file shall be at (copy), or vanish from (delete), this site. At most one of them is active.
 
     ``activity``: what it is for, and so how urgent it is (settings ``transfers.activities``). ``note``: who held,
-    released or withdrew it by hand, and why.
+    released or withdrew it by hand, and why. ``is_last_allowed``: a deletion that may take the last
+    copy (SEMANTICS §10).
     """
 
     __tablename__ = "subscriptions"
@@ -59,6 +60,7 @@ class Subscription(Base):
     num_attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     last_error: Mapped[str | None]
     note: Mapped[str | None]
+    is_last_allowed: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[created]
     updated_at: Mapped[created]
 
@@ -139,7 +141,11 @@ class DeletionBatch(Base):
 
 
 class Deletion(Base):
-    """One file of one deletion batch: an attempt at a delete subscription. ``gone``: it was not there any more."""
+    """One file of one deletion batch: an attempt at a delete subscription. ``gone``: it was not there any more.
+
+    ``claimed_at``: it was judged, and from then on the storage may have been asked. A claim that is not answered counts
+    as a deletion, whatever becomes of the subscription.
+    """
 
     __tablename__ = "deletions"
     __table_args__ = (
@@ -157,6 +163,7 @@ class Deletion(Base):
     is_recoverable: Mapped[bool | None]
     reason: Mapped[str | None]
     size_bytes: Mapped[int]
+    claimed_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
 

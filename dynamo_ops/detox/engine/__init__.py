@@ -1,5 +1,5 @@
 """The decisions of one Detox cycle: frames, policy and ``now`` in, a plan out. Pure.
 
-Call: ``plan.plan_deletions``. ``cycle`` is the loop of SEMANTICS §3, ``state`` what it changes, ``handover`` §3.4,
-``evidence`` what explains a decision later.
+Call: ``plan.plan_deletions``. ``cycle`` is the loop of SEMANTICS §3, ``state`` what it changes, ``site_condition`` On,
+When and Until, ``handover`` §3.4, ``evidence`` what explains a decision later.
 """

@@ -1,6 +1,7 @@
-"""Replicas: the only writer of ``dataset_replicas``, ``block_replicas`` and ``block_replica_files``, and the one answer
-to "what is a copy?" (SEMANTICS §1, §10).
+"""Replicas: the only writer of their tables, and the one answer to "what is a copy?" (SEMANTICS §1, §10).
 
-Call: ``owner`` (claim, disown, leave, drop what is empty), ``files`` (files arrive and leave), ``grown`` (blocks that
-gained files), ``copies`` (present, complete, last copy, last source), ``removal`` (with what was declared invalid).
+A module a table writes it: ``dataset_replica``, ``block_replica``, ``present_file``. Acts: ``files`` (arrive, leave),
+``grown`` (blocks that gained files), ``declared`` (by a person), ``empty`` (what is empty goes), ``removal`` (with
+what was declared invalid). Questions: ``copies`` (present, doomed, good, last copy, last source; SQL), ``staying``
+(the same on frames), ``doomed`` (of what a decision is about to delete).
 """

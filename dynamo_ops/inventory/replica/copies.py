@@ -1,4 +1,4 @@
-"""The only definition of present, doomed, staying, last copy and last source (SEMANTICS §1, §10), as SQL.
+"""The only definition of present, doomed, doubtful, good, last copy and last source (SEMANTICS §1, §10), as SQL.
 
 Fragments for other rooms' statements; each says which columns it needs. Nobody else asks the replica tables whether a
 file is there.
@@ -6,7 +6,19 @@ file is there.
 
 from __future__ import annotations
 
-from dynamo_ops.inventory.states import ACTIVE, UNHELD, HoldReason, SubscriptionAction, SubscriptionState
+from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, JUDGED_CHECKS, CheckState, FindingState
+from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.states import ACTIVE, DeletionState, SubscriptionAction
+
+NEWEST_CHECKS = """(SELECT DISTINCT ON (site_id) id FROM consistency_checks
+    WHERE state IN {states} ORDER BY site_id, started_at DESC, id DESC)"""
+"""Ids of each site's newest check that came to one of these ``states``."""
+
+SURE_SITES = f"""(SELECT id FROM sites WHERE status = '{SiteStatus.READY}' AND id NOT IN (
+    SELECT refused.site_id FROM consistency_checks AS refused WHERE refused.state = '{CheckState.REFUSED}'
+        AND refused.id IN {NEWEST_CHECKS.format(states=COMPARED_CHECKS)}))"""
+"""Ids of the sites whose copies may be the reason why another goes. Not those that are distant (in the waitroom or the
+morgue, or with a check that was refused as a whole), nor those of unknown status. A downtime changes nothing."""
 
 
 def is_present(file_id: str, replica: str) -> str:
@@ -35,19 +47,61 @@ def has_no_file(replica: str) -> str:
         WHERE listed.block_id = {replica}.block_id AND listed.site_id = {replica}.site_id)"""
 
 
+def is_open_deletion(subscription: str) -> str:
+    """The subscription is a deletion that is not done: active; or withdrawn after an executor had claimed the file and
+    before the storage's answer is recorded."""
+    return f"""({subscription}.action = '{SubscriptionAction.DELETE}' AND ({subscription}.state IN {ACTIVE} OR EXISTS (
+        SELECT FROM deletions AS claim WHERE claim.subscription_id = {subscription}.id
+            AND claim.state = '{DeletionState.PLANNED}' AND claim.claimed_at IS NOT NULL)))"""
+
+
+DOOMED_FILES = f"""(
+    SELECT deletion.file_id, deletion.site_id FROM subscriptions AS deletion
+    WHERE deletion.action = '{SubscriptionAction.DELETE}' AND deletion.state IN {ACTIVE}
+    UNION ALL
+    SELECT withdrawn.file_id, withdrawn.site_id
+    FROM deletions AS claim JOIN subscriptions AS withdrawn ON withdrawn.id = claim.subscription_id
+    WHERE claim.state = '{DeletionState.PLANNED}' AND claim.claimed_at IS NOT NULL)"""
+"""(file_id, site_id) of all open deletions, some twice: ``is_open_deletion`` as a set."""
+
+
 def is_doomed(file_id: str, site_id: str) -> str:
-    """A deletion of the file at the site is subscribed and not done: as good as gone."""
+    """A deletion of the file at the site is open: as good as gone."""
     return f"""EXISTS (SELECT FROM subscriptions AS deletion WHERE deletion.file_id = {file_id}
-        AND deletion.site_id = {site_id} AND deletion.action = '{SubscriptionAction.DELETE}'
-          AND deletion.state IN {ACTIVE})"""
+        AND deletion.site_id = {site_id} AND {is_open_deletion("deletion")})"""
 
 
 def is_block_doomed(block_id: str, site_id: str) -> str:
-    """A deletion of some file of the block at the site is subscribed and not done."""
+    """A deletion of some file of the block at the site is open."""
     return f"""EXISTS (SELECT FROM files AS file JOIN subscriptions AS deletion ON deletion.file_id = file.id
-        AND deletion.site_id = {site_id} AND deletion.action = '{SubscriptionAction.DELETE}'
-          AND deletion.state IN {ACTIVE}
+        AND deletion.site_id = {site_id} AND {is_open_deletion("deletion")}
         WHERE file.block_id = {block_id})"""
+
+
+IS_DOUBT = f"""(doubt.kind IN {DOUBTS} AND doubt.state <> '{FindingState.REPAIRED}'
+    AND doubt.check_id IN {NEWEST_CHECKS.format(states=JUDGED_CHECKS)})"""
+
+DOUBTED_FILES = f"""(SELECT doubt.file_id, judged.site_id FROM consistency_findings AS doubt
+    JOIN consistency_checks AS judged ON judged.id = doubt.check_id WHERE {IS_DOUBT})"""
+"""(file_id, site_id) of all doubted files: ``is_doubted`` as a set."""
+
+
+def is_doubted(file_id: str, site_id: str) -> str:
+    """The newest check that judged files by name found this one missing there, or of another size, be it for the first
+    time; and nothing was done about it yet."""
+    return f"""EXISTS (SELECT FROM consistency_findings AS doubt JOIN consistency_checks AS judged
+        ON judged.id = doubt.check_id AND judged.site_id = {site_id}
+        WHERE doubt.file_id = {file_id} AND {IS_DOUBT})"""
+
+
+def is_last_copy(file_id: str, site_id: str) -> str:
+    """No other site has a good copy of the file: present, not doomed, not doubted, at a site to be sure of. Whole
+    blocks answer without a look at what is listed."""
+    return f"""NOT EXISTS (
+        SELECT FROM files AS file JOIN block_replicas AS other
+            ON other.block_id = file.block_id AND other.site_id <> {site_id} AND other.site_id IN {SURE_SITES}
+        WHERE file.id = {file_id} AND {is_present("file.id", "other")}
+          AND NOT {is_doomed("file.id", "other.site_id")} AND NOT {is_doubted("file.id", "other.site_id")})"""
 
 
 def is_block_awaited(block_id: str, site_id: str) -> str:
@@ -65,14 +119,8 @@ def is_awaited_elsewhere(block_id: str, site_id: str) -> str:
 
 
 def is_last_source(file_id: str, site_id: str) -> str:
-    """A copy of the file to another site is subscribed and may be made, and no other site has the file for good."""
+    """A copy of the file to another site is subscribed, in whatever state, and no other site has a good copy."""
     return f"""(EXISTS (
         SELECT FROM subscriptions AS copy WHERE copy.file_id = {file_id} AND copy.site_id <> {site_id}
-          AND copy.action = '{SubscriptionAction.COPY}' AND (copy.state IN {UNHELD}
-            OR copy.state = '{SubscriptionState.HELD}'
-              AND copy.hold_reason IN ('{HoldReason.SITE_UNAVAILABLE}', '{HoldReason.OPERATOR}')))
-      AND NOT EXISTS (
-        SELECT FROM files AS file JOIN block_replicas AS other
-            ON other.block_id = file.block_id AND other.site_id <> {site_id}
-        WHERE file.id = {file_id} AND {is_present("file.id", "other")}
-          AND NOT {is_doomed("file.id", "other.site_id")}))"""
+          AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE})
+      AND {is_last_copy(file_id, site_id)})"""

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.inventory.replica.copies import is_awaited_elsewhere
+from dynamo_ops.inventory.replica.copies import DOOMED_FILES, DOUBTED_FILES, SURE_SITES, is_awaited_elsewhere
 
-STAYS = """(o.group_id IS NOT NULL AND NOT EXISTS (
+WAITS = """(o.group_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM doomed x WHERE x.block_id = o.block_id AND x.site_id = o.site_id AND x.left_out IS NULL))"""
 """The block replica ``o`` is owned, and nothing of this decision takes it away."""
+
+STAYS = f"""({WAITS} AND o.site_id IN {SURE_SITES}
+      AND NOT EXISTS (SELECT FROM poor WHERE poor.block_id = o.block_id AND poor.site_id = o.site_id))"""
+"""And it is good besides: a reason why others may go. Needs ``poor``."""
 
 IS_AWAITED_ELSEWHERE = is_awaited_elsewhere("d.block_id", "d.site_id")
 """A copy of the block of ``d`` to another site is still pending."""
@@ -20,7 +24,7 @@ IS_AWAITED_ELSEWHERE = is_awaited_elsewhere("d.block_id", "d.site_id")
 IS_LAST_SOURCE = f"""
         d.block_id IN (SELECT block_id FROM alone) AND ({IS_AWAITED_ELSEWHERE}
             OR EXISTS (SELECT FROM block_replicas o WHERE o.block_id = d.block_id AND o.site_id <> d.site_id
-                       AND NOT o.is_complete AND {STAYS}))"""
+                       AND NOT o.is_complete AND {WAITS}))"""
 """Needs ``alone``: nothing complete stays, and somebody waits for the block of ``d``."""
 
 LOCKED = "it is locked"
@@ -33,6 +37,21 @@ def leave_out(connection: Connection, reason: str, condition: str) -> None:
     connection.execute(
         text(f"UPDATE doomed d SET left_out = :reason WHERE left_out IS NULL AND {condition}"), {"reason": reason}
     )
+
+
+def find_poor(connection: Connection) -> None:
+    """Make ``poor`` (block_id, site_id): replicas of the blocks of ``doomed`` of which a deletion is open, or a file is
+    doubted. They are no copies, whoever owns them."""
+    connection.execute(
+        text(f"""
+        CREATE TEMPORARY TABLE poor ON COMMIT DROP AS
+        SELECT f.block_id, s.site_id FROM {DOOMED_FILES} s JOIN files f ON f.id = s.file_id
+        WHERE f.block_id IN (SELECT block_id FROM doomed)
+        UNION
+        SELECT f.block_id, q.site_id FROM {DOUBTED_FILES} q JOIN files f ON f.id = q.file_id
+        WHERE f.block_id IN (SELECT block_id FROM doomed)""")
+    )
+    connection.execute(text("ANALYZE poor"))
 
 
 def find_alone(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """Subscriptions: this file shall be at (copy), or vanish from (delete), this site. The only room that makes or ends
 them for a reason of its own; executors move them along by ``inventory.states``.
 
-Call: ``subscribe`` (make them; what is opposite is cancelled), ``operate`` (hold, release, retry, cancel by a person),
-``selection`` (which ones a person means), ``under_way`` (what is in an executor's hands).
+Call: ``subscribe`` (make them; what is opposite is cancelled), ``let_go`` (replicas that are to be deleted),
+``operate`` (hold, release, retry, cancel by a person), ``selection`` (which ones a person means), ``backoff`` (how long
+a failed one waits: the one formula, for queues and for ``why``), ``under_way`` (what is in an executor's hands).
 """

@@ -20,16 +20,29 @@ class LetGo:
     num_dataset_replicas: int
 
 
-def let_go(connection: Connection, replicas: str, *, origin: str, plan_id: int | None = None) -> LetGo:
+def let_go(
+    connection: Connection, replicas: str, *, origin: str, plan_id: int | None = None, last_allowed: str = "false"
+) -> LetGo:
     """The block replicas of the table ``replicas`` (block_id, dataset_id, site_id; a SELECT in brackets will do) belong
-    to nobody, and deletions of their files are subscribed; the storages are asked later.
+    to nobody, and deletions of their files are subscribed; the storages are asked later. ``last_allowed``: SQL of a row
+    of ``replicas``, called let_go: the last copies of its files may go too (SEMANTICS §10).
 
     A dataset replica of which nothing that is owned stays gets no new blocks any more (SEMANTICS §3.5). What held no
     file yet goes now: nothing is to be asked of the storage.
     """
     pairs = f"SELECT block_id, site_id FROM {replicas} AS let_go"
     block_replica.disown(connection, pairs)
-    subscribed = subscribe_blocks(connection, SubscriptionAction.DELETE, pairs, origin=origin, plan_id=plan_id)
+    num_files = 0
+    for is_allowed, which in ((False, f"({last_allowed}) IS NOT TRUE"), (True, f"({last_allowed}) IS TRUE")):
+        subscribed = subscribe_blocks(
+            connection,
+            SubscriptionAction.DELETE,
+            f"{pairs} WHERE {which}",
+            origin=origin,
+            plan_id=plan_id,
+            is_last_allowed=is_allowed,
+        )
+        num_files += subscribed.num_created
     stopped = dataset_replica.stop_growing(
         connection,
         f"""SELECT DISTINCT dataset_id, site_id FROM {replicas} AS let_go WHERE NOT EXISTS (
@@ -37,4 +50,4 @@ def let_go(connection: Connection, replicas: str, *, origin: str, plan_id: int |
                     AND owned.site_id = let_go.site_id AND owned.group_id IS NOT NULL)""",
     )
     drop_empty(connection, pairs)
-    return LetGo(subscribed.num_created, stopped)
+    return LetGo(num_files, stopped)

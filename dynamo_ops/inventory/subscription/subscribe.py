@@ -35,6 +35,7 @@ def subscribe(
     origin: str,
     activity: str = "default",
     plan_id: int | None = None,
+    is_last_allowed: bool = False,
     params: Mapping[str, Any] | None = None,
 ) -> SubscribeSummary:
     """Make one for every (file_id, site_id) of ``wanted_sql``: a SELECT of these two columns, or a table's name.
@@ -42,6 +43,7 @@ def subscribe(
     An active subscription of the other kind for the same file and site is cancelled. One that already stands is left as
     it is, whoever made it. ``origin``: who subscribes (``detox``, ``dealer``, ``consistency``, a user's name), for the
     reports. ``activity``: what copies are for, which says how urgent they are (settings ``transfers.activities``).
+    ``is_last_allowed``: deletions may take the last copy (SEMANTICS §10); one that stands already gets this permission.
     """
     source = wanted_sql if " " in wanted_sql.strip() else f"SELECT file_id, site_id FROM {wanted_sql}"
     connection.execute(
@@ -60,11 +62,25 @@ def subscribe(
     ).rowcount
     created = connection.execute(
         text(f"""
-        INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id)
-        SELECT file_id, site_id, :action, :origin, :activity, :plan_id FROM to_subscribe ORDER BY file_id, site_id
+        INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id, is_last_allowed)
+        SELECT file_id, site_id, :action, :origin, :activity, :plan_id, :is_last_allowed FROM to_subscribe
+        ORDER BY file_id, site_id
         ON CONFLICT (file_id, site_id) WHERE state IN {ACTIVE} DO NOTHING"""),
-        {"action": action, "origin": origin, "activity": activity, "plan_id": plan_id},
+        {
+            "action": action,
+            "origin": origin,
+            "activity": activity,
+            "plan_id": plan_id,
+            "is_last_allowed": is_last_allowed,
+        },
     ).rowcount
+    if is_last_allowed:
+        connection.execute(
+            text(f"""
+            UPDATE subscriptions s SET is_last_allowed = true
+            FROM to_subscribe w WHERE s.file_id = w.file_id AND s.site_id = w.site_id
+              AND s.action = '{SubscriptionAction.DELETE}' AND s.state IN {ACTIVE} AND NOT s.is_last_allowed""")
+        )
     num_wanted = connection.execute(text("SELECT count(*) FROM to_subscribe")).scalar_one()
     connection.execute(text("DROP TABLE to_subscribe"))
     return SubscribeSummary(created, withdrawn, num_wanted - created)
@@ -78,6 +94,7 @@ def subscribe_blocks(
     origin: str,
     activity: str = "default",
     plan_id: int | None = None,
+    is_last_allowed: bool = False,
     params: Mapping[str, Any] | None = None,
 ) -> SubscribeSummary:
     """A subscription for the files of every (block_id, site_id) of ``blocks_sql``.
@@ -97,7 +114,16 @@ def subscribe_blocks(
     wanted = (
         f"SELECT f.id AS file_id, b.site_id FROM ({source}) b JOIN files f ON f.block_id = b.block_id WHERE {condition}"
     )
-    return subscribe(connection, action, wanted, origin=origin, activity=activity, plan_id=plan_id, params=params)
+    return subscribe(
+        connection,
+        action,
+        wanted,
+        origin=origin,
+        activity=activity,
+        plan_id=plan_id,
+        is_last_allowed=is_last_allowed,
+        params=params,
+    )
 
 
 def resubscribe_incomplete(db: Database) -> SubscribeSummary:
@@ -126,8 +152,10 @@ def reopen(connection: Connection, table: str, note: str | None = None) -> int:
           SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL, updated_at = now(),
             note = coalesce(:note, s.note)
           FROM {table} x WHERE s.id = x.id AND s.state IN ('{SubscriptionState.HELD}', '{SubscriptionState.RETRY}')
-          RETURNING s.file_id, s.site_id, s.action, s.origin, s.activity, s.plan_id, s.created_at, s.note)
-        INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id, created_at, note)
+          RETURNING s.file_id, s.site_id, s.action, s.origin, s.activity, s.plan_id, s.is_last_allowed, s.created_at,
+            s.note)
+        INSERT INTO subscriptions (file_id, site_id, action, origin, activity, plan_id, is_last_allowed, created_at,
+          note)
         SELECT * FROM closed ORDER BY created_at, file_id, site_id"""),
         {"note": note},
     ).rowcount

@@ -1,1 +1,3 @@
-"""What the gates expect, one module for each kind of data."""
+"""What the gates expect, one module for each kind of data: ``sites``, ``metadata``, ``files``, ``listing`` (of files as
+a whole), ``accesses``, ``freshness``, ``plans``. ``rows``: pieces of SQL that several use.
+"""

@@ -1,5 +1,6 @@
-"""Datasets, blocks, files and site status from DBS, files, and any HTTP JSON service.
+"""Datasets, blocks, files and site status, each backend an entry point (``dynamo_ops.metadata_sources``,
+``dynamo_ops.site_sources``) under one conformance suite. Docs: docs/sources.md.
 
-Each backend is an entry point (``dynamo_ops.metadata_sources``, ``dynamo_ops.site_sources``) under one conformance
-suite. Docs: docs/sources.md.
+``dbs``, ``files``, ``json_service`` (with ``json_mapping``), ``site_status``; ``tables`` and
+``parts`` help.
 """

@@ -17,15 +17,17 @@ class CheckState(StrEnum):
 
 
 class FindingKind(StrEnum):
-    """missing: in the inventory only; orphan: on storage only; unmanaged: expired by age."""
+    """missing: in the inventory only; wrong_size: at both, of different size; orphan: on storage only; unmanaged: too
+    old."""
 
     MISSING = "missing"
+    WRONG_SIZE = "wrong_size"
     ORPHAN = "orphan"
     UNMANAGED = "unmanaged"
 
 
 class FindingState(StrEnum):
-    """``seen``: missing for the first time, not yet counted; ``found``: to be repaired; ``lost``: no other copy."""
+    """``seen``: for the first time, not yet counted; ``found``: to be repaired; ``lost``: no other copy."""
 
     SEEN = "seen"
     FOUND = "found"
@@ -35,6 +37,9 @@ class FindingState(StrEnum):
 
 
 COMPARED_CHECKS = Words((CheckState.COMPARED, CheckState.REFUSED, CheckState.REPAIRED))
-REPAIRABLE_CHECKS = Words((CheckState.COMPARED, CheckState.REPAIRED))
+JUDGED_CHECKS = Words((CheckState.COMPARED, CheckState.REPAIRED))
+"""They have judged each file by name, and may be repaired. A refused one doubts no file, but the site."""
+DOUBTS = Words((FindingKind.MISSING, FindingKind.WRONG_SIZE))
+"""Findings of files that the inventory has at the site."""
 UNKNOWN_TO_INVENTORY = Words((FindingKind.ORPHAN, FindingKind.UNMANAGED))
 NOT_REPAIRABLE = Words((FindingState.SEEN, FindingState.LOST))

@@ -1,0 +1,152 @@
+"""The last moment before a storage is asked: files of a batch are judged again and claimed (SEMANTICS §10).
+
+What was true at the commit may be so no longer: another copy was lost, a lock was set, somebody copies from here. A
+claim is committed before the first request is sent, and counts as a deletion until its outcome is recorded, also when
+the subscription is withdrawn or the task is killed in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from dynamo_ops.database.connection import Database, insert_frame, select_frame
+from dynamo_ops.inventory.replica.copies import is_last_copy, is_last_source
+from dynamo_ops.inventory.replica.doomed import LAST_COPY, LAST_SOURCE, LOCKED
+from dynamo_ops.inventory.site.usable import WRITABLE
+from dynamo_ops.inventory.states import SUBSCRIPTION_MOVES, DeletionState, SubscriptionEvent, SubscriptionState
+from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
+from dynamo_ops.lock.coverage import KEYS
+from dynamo_ops.lock.rows import locked_rows
+
+BEING_COPIED = "it is being copied there, or from there"
+
+LEFT_ALONE = SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.ATTEMPT_FAILED]
+"""What becomes of a subscription whose file must stay for now: it is tried again after a pause."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Deletions by LFN. ``claimed``: to be made now. ``begun``: they must not be made, but a killed run may have
+    made them. ``num_left_out``: files left alone, those not included."""
+
+    claimed: dict[str, int]
+    begun: dict[str, int]
+    num_left_out: int
+
+
+def claim_chunk(database: Database, batch_id: int, size: int) -> Chunk | None:
+    """Judge the next ``size`` planned deletions of a batch and claim those that may be made, in one transaction.
+
+    The others go back into the queue with the reason (``last_error``). None: nothing is left to do in this batch now,
+    since all is done, or since the site takes no deletions at the moment (downtime, status).
+    """
+    with database.begin() as connection:
+        _drop_withdrawn(connection, batch_id)
+        connection.execute(text(CHUNK_SQL), {"id": batch_id, "size": size})
+        connection.execute(text("ANALYZE chunk"))
+        _judge(connection)
+        connection.execute(
+            text("""
+            UPDATE deletions d SET claimed_at = now() FROM chunk c WHERE d.id = c.deletion_id AND c.left_out IS NULL""")
+        )
+        _leave_alone(connection, "SELECT deletion_id, left_out FROM chunk WHERE left_out IS NOT NULL AND NOT is_begun")
+        rows = connection.execute(
+            text("SELECT lfn, deletion_id, left_out IS NULL AS is_claimed, is_begun FROM chunk ORDER BY deletion_id")
+        ).all()
+    if not rows:
+        return None
+    return Chunk(
+        claimed={row.lfn: row.deletion_id for row in rows if row.is_claimed},
+        begun={row.lfn: row.deletion_id for row in rows if not row.is_claimed and row.is_begun},
+        num_left_out=sum(not row.is_claimed and not row.is_begun for row in rows),
+    )
+
+
+def withdrawn_claims(database: Database, batch_id: int) -> dict[str, int]:
+    """Deletions by LFN that a killed run may have made, and whose subscriptions were withdrawn since."""
+    with database.begin() as connection:
+        rows = connection.execute(
+            text(f"""
+            SELECT f.lfn, d.id FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id
+            JOIN files f ON f.id = s.file_id
+            WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}' AND d.claimed_at IS NOT NULL
+              AND s.state <> '{SubscriptionState.INBATCH}' ORDER BY d.id"""),
+            {"id": batch_id},
+        )
+        return {row.lfn: row.id for row in rows}
+
+
+def release(database: Database, deletion_ids: Sequence[int]) -> None:
+    """Claims of files that are there all the same and must stay. The claim is no more; a subscription that is still in
+    the batch is queued again."""
+    with database.begin() as connection:
+        ids = pl.DataFrame({"deletion_id": deletion_ids}, schema={"deletion_id": pl.Int64})
+        connection.execute(text("CREATE TEMPORARY TABLE released (deletion_id bigint) ON COMMIT DROP"))
+        insert_frame(connection, "released", ids)
+        _leave_alone(connection, "SELECT deletion_id, CAST('a file that must stay' AS text) AS left_out FROM released")
+
+
+CHUNK_SQL = f"""
+    CREATE TEMPORARY TABLE chunk ON COMMIT DROP AS
+    SELECT d.id AS deletion_id, d.claimed_at IS NOT NULL AS is_begun, s.file_id, s.site_id, s.is_last_allowed,
+           f.lfn, f.block_id, b.dataset_id, NULL::text AS left_out
+    FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id JOIN files f ON f.id = s.file_id
+    JOIN blocks b ON b.id = f.block_id
+    WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}' AND s.state = '{SubscriptionState.INBATCH}'
+      AND s.site_id IN {WRITABLE}
+    ORDER BY d.id LIMIT :size FOR UPDATE OF s"""
+"""Withdrawing one of these waits for the claim, or comes before it."""
+
+IS_BEING_COPIED = f"""EXISTS (SELECT FROM {OPEN_TRANSFERS} t WHERE t.file_id = c.file_id AND (t.site_id = c.site_id
+    OR t.source_site_id = c.site_id OR c.site_id = ANY(t.other_source_site_ids)))"""
+
+REASONS = {
+    BEING_COPIED: IS_BEING_COPIED,
+    LOCKED: "(c.block_id, c.site_id) IN (SELECT block_id, site_id FROM now_locked)",
+    LAST_SOURCE: is_last_source("c.file_id", "c.site_id"),
+    LAST_COPY: f"NOT c.is_last_allowed AND {is_last_copy('c.file_id', 'c.site_id')}",
+}
+"""Why a file ``c`` of ``chunk`` stays after all."""
+
+
+def _judge(connection: Connection) -> None:
+    replicas = select_frame(
+        connection,
+        """SELECT DISTINCT c.dataset_id, c.block_id, c.site_id, r.group_id
+           FROM chunk c LEFT JOIN block_replicas r USING (block_id, site_id)""",
+        dict.fromkeys(KEYS, pl.Int64),
+    )
+    locked_replicas = locked_rows(connection, "chunk", replicas)
+    connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
+    insert_frame(connection, "now_locked", locked_replicas)
+    for reason, condition in REASONS.items():
+        connection.execute(
+            text(f"UPDATE chunk c SET left_out = :reason WHERE left_out IS NULL AND {condition}"), {"reason": reason}
+        )
+
+
+def _leave_alone(connection: Connection, deletions: str) -> None:
+    """No attempt is made at ``deletions`` (deletion_id, left_out): they go, their subscriptions wait for a run."""
+    connection.execute(
+        text(f"""
+        WITH alone AS (
+          DELETE FROM deletions d USING ({deletions}) AS c WHERE d.id = c.deletion_id
+          RETURNING d.subscription_id, c.left_out)
+        UPDATE subscriptions s SET state = '{LEFT_ALONE}', last_error = 'not deleted: ' || a.left_out,
+          updated_at = now()
+        FROM alone a WHERE s.id = a.subscription_id AND s.state = '{SubscriptionState.INBATCH}'""")
+    )
+
+
+def _drop_withdrawn(connection: Connection, batch_id: int) -> None:
+    """Deletions that were withdrawn before anything was asked for them are no attempts."""
+    connection.execute(
+        text(f"""
+        DELETE FROM deletions d USING subscriptions s WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}'
+          AND d.claimed_at IS NULL AND s.id = d.subscription_id AND s.state <> '{SubscriptionState.INBATCH}'"""),
+        {"id": batch_id},
+    )

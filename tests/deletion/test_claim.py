@@ -1,0 +1,222 @@
+"""Each chunk of deletions is judged again before the storage is asked (SEMANTICS §10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dynamo_ops.deletion.execute import execute_batch
+from dynamo_ops.deletion.limits import DeletionLimits
+from dynamo_ops.deletion.queue import plan_deletions, recover_deletions
+from dynamo_ops.inventory.states import DeletionObservation as Seen
+from dynamo_ops.lock.store import add_lock
+from tests.deletion.test_deletions import Answers
+from tests.inventory.factory import Inventory
+
+BLOCK = "/A/B-v1/AOD#b1"
+ONE_BY_ONE = DeletionLimits(files_per_chunk=1)
+
+
+@pytest.fixture
+def stock(inventory: Inventory) -> Inventory:
+    """b1 (two files) complete at T2_A and T2_B; deleted at T2_A, in a batch that is planned. Not as last copies."""
+    for site in ("T2_A", "T2_B", "T2_C"):
+        inventory.site(site)
+    inventory.block("b1", 2)
+    for site in ("T2_A", "T2_B"):
+        inventory.replica("b1", site)
+    inventory.subscription("delete", inventory.files_of["b1"], "T2_A", is_last_allowed=False)
+    return inventory
+
+
+def executed(stock: Inventory, meanwhile: Callable[[Inventory], object], **options: Any) -> tuple[list[str], set[str]]:
+    """The LFNs that the storage was asked to delete, when ``meanwhile`` came after the batch was planned; and the
+    reasons of what was left."""
+    (batch,) = plan_deletions(stock.db)
+    meanwhile(stock)
+    storage = Answers(**options)
+    summary = execute_batch(stock.db, batch, storage)  # type: ignore[arg-type]
+    reasons = stock.rows("SELECT last_error FROM subscriptions WHERE action = 'delete' AND state = 'retry'")
+    asked = [lfn for chunk in storage.asked for lfn in chunk]
+    assert summary.num_left_out == len(reasons)
+    return asked, {row[0] for row in reasons}
+
+
+def check(stock: Inventory, site: str, state: str, lfns: list[str], kind: str = "missing") -> None:
+    """A check of the site that ended in ``state`` with these findings."""
+    number = stock.scalar(
+        """INSERT INTO consistency_checks (run_key, site_id, state, started_at)
+           VALUES (gen_random_uuid()::text, :site, :state, clock_timestamp()) RETURNING id""",
+        site=stock.site_ids[site],
+        state=state,
+    )
+    for lfn in lfns:
+        stock.rows(
+            """INSERT INTO consistency_findings (check_id, kind, state, lfn, size_bytes, file_id)
+               VALUES (:check, :kind, 'seen', :lfn, 0, :file)""",
+            check=number,
+            kind=kind,
+            lfn=lfn,
+            file=stock.file_ids[lfn],
+        )
+
+
+def status(site: str, status: str) -> Callable[[Inventory], object]:
+    return lambda stock: stock.rows("UPDATE sites SET status = :status WHERE name = :name", name=site, status=status)
+
+
+LAST = "not deleted: it is the last copy"
+MEANWHILE: dict[str, tuple[Callable[[Inventory], object], str | None]] = {
+    "nothing": (lambda _: None, None),
+    "the other site lost it": (
+        lambda stock: stock.rows("DELETE FROM block_replicas WHERE site_id = :b", b=stock.site_ids["T2_B"]),
+        LAST,
+    ),
+    "the other copy is to be deleted": (
+        lambda stock: stock.subscription("delete", stock.files_of["b1"], "T2_B"),
+        LAST,
+    ),
+    "a check misses it there": (lambda stock: check(stock, "T2_B", "compared", stock.files_of["b1"]), LAST),
+    "a check finds it broken there": (
+        lambda stock: check(stock, "T2_B", "compared", stock.files_of["b1"], "wrong_size"),
+        LAST,
+    ),
+    "the check there is refused": (lambda stock: check(stock, "T2_B", "refused", []), LAST),
+    "the next check found it again": (
+        lambda stock: [check(stock, "T2_B", "compared", lfns) for lfns in (stock.files_of["b1"], [])],
+        None,
+    ),
+    "the next check is refused": (
+        lambda stock: [check(stock, "T2_B", state, []) for state in ("compared", "refused")],
+        LAST,
+    ),
+    "the next check passes": (
+        lambda stock: [check(stock, "T2_B", state, []) for state in ("refused", "repaired")],
+        None,
+    ),
+    "the other site is in the waitroom": (status("T2_B", "waitroom"), LAST),
+    "the other site is in the morgue": (status("T2_B", "morgue"), LAST),
+    "the other site is unknown": (status("T2_B", "unknown"), LAST),
+    "it is locked": (
+        lambda stock: add_lock(stock.db, BLOCK, sites="T2_A", reason="mine", by="ada", now=datetime.now(UTC)),
+        "not deleted: it is locked",
+    ),
+}
+
+
+@pytest.mark.parametrize(("meanwhile", "reason"), MEANWHILE.values(), ids=MEANWHILE)
+def test_what_became_known_since_the_batch_was_planned(
+    stock: Inventory, meanwhile: Callable[[Inventory], object], reason: str | None
+) -> None:
+    asked, reasons = executed(stock, meanwhile)
+    assert (asked, reasons) == (([], {reason}) if reason else (stock.files_of["b1"], set()))
+
+
+def test_only_the_files_that_are_the_last_stay(stock: Inventory) -> None:
+    first, second = stock.files_of["b1"]
+    asked, reasons = executed(stock, lambda _: check(stock, "T2_B", "compared", [first]))
+    assert (asked, reasons) == ([second], {LAST})
+
+
+def test_the_last_copy_goes_where_that_was_allowed(stock: Inventory) -> None:
+    def allowed(stock: Inventory) -> None:
+        stock.subscription("delete", stock.files_of["b1"], "T2_A")
+        status("T2_B", "morgue")(stock)
+
+    assert executed(stock, allowed) == (stock.files_of["b1"], set())
+
+
+@pytest.mark.parametrize("held", [None, "all_failed", "refused", "no_source", "site_unavailable", "operator"])
+def test_the_last_source_stays_whatever_was_allowed(stock: Inventory, held: str | None) -> None:
+    def waited_for(stock: Inventory) -> None:
+        stock.rows("UPDATE subscriptions SET is_last_allowed = true")
+        stock.rows("DELETE FROM block_replicas WHERE site_id = :b", b=stock.site_ids["T2_B"])
+        stock.subscription("copy", stock.files_of["b1"], "T2_C")
+        if held:
+            stock.rows(
+                "UPDATE subscriptions SET state = 'held', hold_reason = :reason WHERE action = 'copy'", reason=held
+            )
+
+    asked, reasons = executed(stock, waited_for)
+    assert (asked, reasons) == ([], {"not deleted: it is the only source of a copy that is still pending"})
+
+
+def test_a_file_that_fts_reads_stays(stock: Inventory) -> None:
+    def read(stock: Inventory) -> None:
+        stock.subscription("copy", stock.files_of["b1"][:1], "T2_C")
+        stock.rows(
+            """WITH batch AS (INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, backend, activity, state)
+                   VALUES (repeat('a', 32), gen_random_uuid(), :c, false, 'fts', 'default', 'submitted') RETURNING id)
+               INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, size_bytes, state)
+               SELECT batch.id, s.id, 0, :a, 1, 'active' FROM batch, subscriptions s WHERE s.action = 'copy'""",
+            a=stock.site_ids["T2_A"],
+            c=stock.site_ids["T2_C"],
+        )
+
+    asked, reasons = executed(stock, read)
+    assert (asked, reasons) == (stock.files_of["b1"][1:], {"not deleted: it is being copied there, or from there"})
+
+
+def test_two_sites_do_not_delete_each_other_s_last_copy(stock: Inventory) -> None:
+    stock.subscription("delete", stock.files_of["b1"], "T2_B", is_last_allowed=False)
+    for batch in plan_deletions(stock.db):
+        storage = Answers()
+        assert execute_batch(stock.db, batch, storage).num_left_out == 2  # type: ignore[arg-type]
+        assert storage.asked == []
+
+
+def test_what_is_claimed_is_no_copy_though_it_was_withdrawn(stock: Inventory) -> None:
+    """T2_A's files are being deleted while that is cancelled: until the storage's answer is recorded, T2_B's stay."""
+    stock.subscription("delete", stock.files_of["b1"], "T2_B", is_last_allowed=False)
+    stock.rows("UPDATE subscriptions SET state = 'cancelled' WHERE site_id = :b", b=stock.site_ids["T2_B"])
+    at_other: list[int] = []
+
+    def meanwhile() -> None:
+        stock.rows("UPDATE subscriptions SET state = 'cancelled' WHERE site_id = :a", a=stock.site_ids["T2_A"])
+        stock.subscription("delete", stock.files_of["b1"], "T2_B", is_last_allowed=False)
+        (batch,) = plan_deletions(stock.db)
+        at_other.append(execute_batch(stock.db, batch, Answers()).num_left_out)  # type: ignore[arg-type]
+
+    (batch,) = plan_deletions(stock.db)
+    execute_batch(stock.db, batch, Answers(before=meanwhile))  # type: ignore[arg-type]
+    assert at_other == [2]
+
+
+def test_a_killed_claim_is_judged_again(stock: Inventory) -> None:
+    """The storage had deleted one of two when the task was killed; then the other copy was lost."""
+    (batch,) = plan_deletions(stock.db)
+
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute_batch(stock.db, batch, Answers(before=kill))  # type: ignore[arg-type]
+    status("T2_B", "waitroom")(stock)
+    first, second = stock.files_of["b1"]
+    storage = Answers(gone=[first])
+    summary = execute_batch(stock.db, batch, storage)  # type: ignore[arg-type]
+    assert (storage.asked, summary.num_gone, summary.num_left_out) == ([], 1, 1)
+    assert stock.subscriptions()["delete", first, "T2_A"] == "done"
+    assert stock.subscriptions()["delete", second, "T2_A"] == "retry"
+    assert stock.scalar("SELECT count(*) FROM deletions WHERE state = 'planned'") == 0
+
+
+def test_a_downtime_ends_a_batch_between_its_chunks(stock: Inventory) -> None:
+    (batch,) = plan_deletions(stock.db)
+
+    def downtime() -> None:
+        stock.rows(
+            """INSERT INTO site_downtimes (site_id, begins_at, reason, created_by)
+               VALUES (:a, now() - interval '1 second', 'power', 'ada')""",
+            a=stock.site_ids["T2_A"],
+        )
+
+    storage = Answers(before=downtime)
+    assert execute_batch(stock.db, batch, storage, ONE_BY_ONE).num_deleted == 1  # type: ignore[arg-type]
+    assert recover_deletions(stock.db).unfinished == []
+    stock.rows("UPDATE site_downtimes SET ends_at = :end", end=datetime.now(UTC) - timedelta(milliseconds=1))
+    assert recover_deletions(stock.db).unfinished == [batch]
+    assert execute_batch(stock.db, batch, Answers(Seen.DELETED)).num_deleted == 1  # type: ignore[arg-type]
