@@ -80,6 +80,7 @@ def check(site: str) -> None:
             database(),
             check_id,
             site_storages(database(), settings()),
+            max_age=rules.max_age,
             repair_missing=rules.repair_missing,
             delete_orphans=rules.delete_orphans,
             clean_directories=rules.clean_directories,
@@ -98,9 +99,11 @@ def check(site: str) -> None:
 ### Site consistency
 For each site: read the inventory's list **first**, then list the storage, then compare. A file missing on storage
 counts
-only when it was missing in the previous check too. More missing or orphan files than the limits of `consistency.yaml`:
-nothing is done at that site and the run turns red. Otherwise orphans are deleted and missing files get copy
-subscriptions; a missing file without another copy is reported as lost. Unmanaged areas are cleaned by age only.
+only when it was missing in the previous check too, one of another size likewise. More missing or orphan files than the
+limits of `consistency.yaml`: nothing is done at that site and the run turns red, and until a check passes no copy
+elsewhere is deleted because of what is there. Otherwise orphans are deleted and missing and wrong files copied again;
+one without another copy is reported as lost. Unmanaged areas are cleaned by age only. A check older than `max_age`
+repairs nothing: to clear an old task is safe.
 """,
 )
 def site_consistency() -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.consistency.settings import MAX_AGE
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.directories import directories_due, with_parents
 from dynamo_ops.inventory.checks import (
@@ -24,7 +26,7 @@ from dynamo_ops.inventory.checks import (
 )
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica import files as replicas
-from dynamo_ops.inventory.replica.copies import is_last_copy, is_present
+from dynamo_ops.inventory.replica.copies import is_doubted, is_present
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 from dynamo_ops.storage.protocol import Storage
@@ -62,8 +64,9 @@ KNOWN_HERE = f"""EXISTS (
                  WHERE b.id = f.block_id AND d.site_id = :site AND d.is_growing)))"""
 
 
-# One row per file that is missing or of a wrong size: repair it from a good copy, report it lost, leave it to a person
-# since it lies on tape, where nothing is overwritten, or leave it since the inventory has changed since the check.
+# One row per file that is missing or of a wrong size: repair it from a copy that no check doubts (one that is to be
+# deleted will do: it stays as the last source), report it lost, leave it to a person since it lies on tape, where
+# nothing is overwritten, or leave it since the inventory has changed since the check.
 JUDGE_SQL = f"""
     CREATE TEMPORARY TABLE judged ON COMMIT DROP AS
     WITH missing AS (
@@ -78,7 +81,8 @@ JUDGE_SQL = f"""
                    AND s.state IN {ACTIVE}) THEN 'skip'
       WHEN m.kind = '{FindingKind.WRONG_SIZE}' AND :site IN (SELECT id FROM sites
                    WHERE storage_type = '{StorageType.MSS}') THEN 'tape'
-      WHEN NOT {is_last_copy("m.file_id", ":site")} THEN 'repair'
+      WHEN EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id <> :site
+                   AND NOT {is_doubted("m.file_id", "h.site_id")}) THEN 'repair'
       ELSE '{FindingState.LOST}' END AS verdict
     FROM missing m"""
 
@@ -88,15 +92,17 @@ def repair(
     check_id: int,
     open_storage: SiteStorage,
     *,
+    max_age: timedelta = MAX_AGE,
     repair_missing: bool = True,
     delete_orphans: bool = True,
     clean_directories: bool = True,
 ) -> RepairSummary:
     """Act on the ``found`` findings of a compared check. Safe to run again after a kill: what was done stays done.
 
-    ``PlanError`` unless the check is ``compared`` (a refused one is never repaired).
+    ``PlanError`` unless the check is ``compared`` (a refused one is never repaired), and when its storage was listed
+    longer than ``max_age`` ago: to clear an old red task does no harm.
     """
-    site_id = _claim(db, check_id)
+    site_id = _claim(db, check_id, max_age)
     resubscribed, lost, skipped = _repair_missing(db, check_id, site_id) if repair_missing else (0, 0, 0)
     deleted: dict[str, int] = {}
     if delete_orphans:
@@ -110,10 +116,14 @@ def repair(
     return RepairSummary(check_id, resubscribed, lost, num_skipped=skipped + deleted.pop("skipped", 0), **deleted)
 
 
-def _claim(db: Database, check_id: int) -> int:
+def _claim(db: Database, check_id: int, max_age: timedelta) -> int:
     with db.begin() as connection:
         row = connection.execute(
-            text("SELECT site_id, state, refused_because FROM consistency_checks WHERE id = :id"), {"id": check_id}
+            text("""
+            SELECT site_id, state, refused_because, storage_listed_at,
+                   storage_listed_at < now() - CAST(:max_age AS interval) AS is_old
+            FROM consistency_checks WHERE id = :id"""),
+            {"id": check_id, "max_age": max_age},
         ).one_or_none()
     if row is None or row.state not in JUDGED_CHECKS:
         state = row.state if row else "unknown"
@@ -122,6 +132,14 @@ def _claim(db: Database, check_id: int) -> int:
             + (f": {row.refused_because}" if row and row.refused_because else ""),
             plan_id=check_id,
             state=state,
+        )
+    if row.is_old and row.state != CheckState.REPAIRED:
+        raise PlanError(
+            f"consistency check {check_id} listed the storage at "
+            f"{row.storage_listed_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, longer ago than max_age of consistency.yaml "
+            f"({max_age}): nothing is repaired. Run the check anew",
+            plan_id=check_id,
+            state=row.state,
         )
     return int(row.site_id)
 

@@ -17,6 +17,10 @@ from dynamo_ops.base.errors import SettingsError
 Threshold = Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
 
 
+MAX_AGE = timedelta(days=2)
+"""A check whose storage was listed longer ago repairs nothing, unless the settings say otherwise."""
+
+
 class UnmanagedArea(BaseModel):
     """An LFN directory in which files belong to nobody and are deleted once they are older than ``max_age``."""
 
@@ -37,7 +41,8 @@ class SiteRules(BaseModel):
     ``prefixes``: LFN directories to list. ``ignore``: LFN directories (or regular expressions, when they start with
     ``^``) left out of the comparison. ``ignore_age``: files younger than this, by the storage's clock, are no orphans.
     ``max_missing`` / ``max_orphan``: more than this, a count or a fraction of the files that should be (are) there, and
-    nothing is done. ``repair_missing`` / ``delete_orphans``: false reports only.
+    nothing is done. ``max_age``: a check whose storage was listed longer ago repairs nothing. ``repair_missing`` /
+    ``delete_orphans``: false reports only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +50,7 @@ class SiteRules(BaseModel):
     prefixes: tuple[str, ...] = ("/store",)
     ignore: tuple[str, ...] = ()
     ignore_age: timedelta = timedelta(days=2)
+    max_age: timedelta = MAX_AGE
     max_missing: Threshold = 0.01
     max_orphan: Threshold = 0.05
     unmanaged: tuple[UnmanagedArea, ...] = ()

@@ -1,6 +1,7 @@
 """Queued delete subscriptions become batches, each of one site; what a killed run left is found again.
 
-A file waits while FTS may be writing or reading it there, and while it is the last source of a copy to elsewhere.
+A file waits while FTS may be writing or reading it there, and while it must stay (SEMANTICS §10): it is the last source
+of a copy to elsewhere, or the last copy and that was not allowed.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
-from dynamo_ops.inventory.replica.copies import is_last_source
+from dynamo_ops.inventory.replica.copies import must_stay
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.backoff import is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 
-# Oldest first at each ready site. A file waits while FTS may be writing it there, or reading it from there, and while
-# it is the last source of a copy that another site is subscribed to.
+# Oldest first at each ready site. What waits does not use up the limits.
 QUEUE_SQL = f"""
     CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
     WITH taken AS (
@@ -29,7 +29,7 @@ QUEUE_SQL = f"""
         WHERE s.action = '{SubscriptionAction.DELETE}' AND s.site_id = d.id AND s.state IN {QUEUED}
           AND {is_over("s")}
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
-          AND NOT {is_last_source("s.file_id", "s.site_id")}
+          AND NOT {must_stay("s")}
         ORDER BY s.created_at, s.id LIMIT :per_site FOR UPDATE OF s SKIP LOCKED) q
       WHERE d.id IN {WRITABLE})
     SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle

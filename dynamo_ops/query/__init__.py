@@ -1,4 +1,4 @@
-"""Reads that CLI, pages and reports share. Nothing here changes anything.
+"""Reads that the CLI and reports share, and REST and pages will. Nothing here changes anything.
 
 Call: ``status`` (subscriptions in figures), ``explanation`` (why a subscription stands where it
 stands, and where a file is).

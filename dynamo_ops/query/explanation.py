@@ -13,7 +13,7 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
-from dynamo_ops.inventory.replica.copies import is_doomed, is_last_source, is_present_by_join, listed_join
+from dynamo_ops.inventory.replica.copies import is_doomed, is_last_source, is_present_by_join, listed_join, must_stay
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import (
@@ -133,7 +133,9 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
         SELECT s.id AS subscription_id, f.lfn, f.size_bytes, d.name AS site, s.action, s.state, s.hold_reason,
                s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.created_at, s.updated_at, s.file_id,
                s.site_id, s.site_id IN {WRITABLE} AS is_writable, d.status AS site_status, now() AS now,
-               s.action = '{SubscriptionAction.DELETE}' AND {is_last_source("s.file_id", "s.site_id")} AS is_last_source
+               s.action = '{SubscriptionAction.DELETE}' AND {is_last_source("s.file_id", "s.site_id")}
+                 AS is_last_source,
+               s.action = '{SubscriptionAction.DELETE}' AND {must_stay("s")} AS must_stay
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id WHERE s.id = :id"""),
         {"id": subscription_id},
     ).one_or_none()
@@ -303,6 +305,8 @@ def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) ->
         return "queued: it waits for what an earlier subscription began with the same file there"
     if subscription.is_last_source:
         return "queued: it waits, since the file is the last source of a copy that another site is subscribed to"
+    if subscription.must_stay:
+        return "queued: it waits, since it is the last good copy of the file, and nobody allowed that to go"
     until = _paused_until(subscription, rules)
     if until is not None and until > subscription.now:
         return (

@@ -16,6 +16,7 @@ from dynamo_ops.consistency.inventory_list import write_inventory_list
 from dynamo_ops.consistency.repair import RepairSummary, repair
 from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
 from dynamo_ops.consistency.tasks import CompareSummary, compare_lists, list_inventory, list_storage, start_check
+from dynamo_ops.deletion.queue import plan_deletions
 from tests.inventory.factory import Inventory
 from tests.world import World
 
@@ -127,6 +128,66 @@ def test_the_inventory_overtakes_a_finding(world: World, tmp_path: Path) -> None
     done = mend(world, summary)
     assert (done.num_skipped, done.num_deleted, done.num_resubscribed) == (2, 0, 0)
     assert arrived.exists()
+
+
+def broken(world: World, site: str, lfn: str, data: bytes) -> None:
+    path = world.pocket.path(site, lfn)
+    path.write_bytes(data)
+    os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"much longer than it should be, and full of other bytes"], ids=["empty", "longer"]
+)
+def test_a_file_of_another_size_is_confirmed_and_copied_again(world: World, tmp_path: Path, data: bytes) -> None:
+    lfns = list(world.block("b1", "T2_A", "T2_B"))
+    broken(world, "T2_A", lfns[0], data)
+    first = check(world, "r1", tmp_path)
+    assert (first.num_wrong_size, mend(world, first).num_resubscribed) == (1, 0)
+    world.inventory.subscription("delete", lfns, "T2_B", is_last_allowed=False)
+    planned = {lfn for _, lfn, _ in planned_deletions(world)}
+    assert planned == set(lfns[1:])  # the only good copy of the first one stays, from the first sight on
+    second = check(world, "r2", tmp_path)
+    assert findings(world, second.check_id) == {lfns[0]: "wrong_size/found"}
+    assert mend(world, second).num_resubscribed == 1
+    assert world.inventory.subscriptions()["copy", lfns[0], "T2_A"] == "new"
+    assert findings(world, second.check_id) == {lfns[0]: "wrong_size/repaired"}
+
+
+def planned_deletions(world: World) -> list[Any]:
+    plan_deletions(world.inventory.db)
+    return [key for key, state in world.inventory.subscriptions().items() if key[0] == "delete" and state == "inbatch"]
+
+
+def test_nothing_is_overwritten_on_tape(world: World, tmp_path: Path) -> None:
+    (lfn, *_) = world.block("b1", "T2_A", "T2_B")
+    broken(world, "T2_A", lfn, b"")
+    world.inventory.rows("UPDATE sites SET storage_type = 'mss' WHERE name = 'T2_A'")
+    check(world, "r1", tmp_path)
+    second = check(world, "r2", tmp_path)
+    assert (mend(world, second).num_resubscribed, world.inventory.subscriptions()) == (0, {})
+    reason = world.inventory.scalar("SELECT reason FROM consistency_findings WHERE check_id = :c", c=second.check_id)
+    assert reason == "on tape nothing is overwritten: a person must decide"
+
+
+def test_what_both_sites_have_wrong_is_copied_from_neither(world: World, tmp_path: Path) -> None:
+    (lfn, *_) = world.block("b1", "T2_A", "T2_B")
+    for site in ("T2_A", "T2_B"):
+        broken(world, site, lfn, b"")
+    for run in ("r1", "r2"):
+        checks = [check(world, run, tmp_path / site, site=site) for site in ("T2_A", "T2_B")]
+    assert [mend(world, summary).num_lost for summary in checks] == [1, 1]
+    assert world.inventory.subscriptions() == {}
+
+
+def test_an_old_check_repairs_nothing(world: World, tmp_path: Path) -> None:
+    world.block("b1", "T2_A")
+    orphan = plant(world, "/store/x")
+    summary = check(world, "r", tmp_path)
+    world.inventory.rows("UPDATE consistency_checks SET storage_listed_at = storage_listed_at - interval '3 days'")
+    with pytest.raises(PlanError, match=r"longer ago than max_age of consistency.yaml \(2 days, 0:00:00\)"):
+        mend(world, summary)
+    assert orphan.exists()
 
 
 def test_repair_twice_is_once(world: World, tmp_path: Path) -> None:

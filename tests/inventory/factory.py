@@ -141,6 +141,14 @@ class Inventory:
                 f=self.file_ids[lfn],
             )
 
+    def wish(self, action: str, lfns: Sequence[str], site: str, origin: str = "test") -> Any:
+        """As ``subscription``, by its old name, which cases of others use. No deletion may take a last copy."""
+        return self.subscription(action, lfns, site, origin, is_last_allowed=False)
+
+    def wishes(self) -> dict[tuple[str, str, str], str]:
+        """As ``subscriptions``, by its old name."""
+        return self.subscriptions()
+
     def subscription(
         self, action: str, lfns: Sequence[str], site: str, origin: str = "test", *, is_last_allowed: bool = True
     ) -> Any:

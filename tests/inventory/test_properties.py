@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from dynamo_ops.database.connection import Database
 from tests import ROOT
@@ -120,3 +123,45 @@ except InventoryError as error:
 """,
     )
     assert "datasets[0].num_lumis: must be a number, got 'many'" in read
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "datasets.csv",
+            (
+                "dataset,status,last_update_at,num_lumis,is_embargoed\n/A/B-v1/C,valid,2026-01-01,7.5,true\n"
+                "/A/B-v2/C,valid,2026-01-01,,\n"
+            ),
+        ),
+        (
+            "datasets.jsonl",
+            (
+                '{"dataset": "/A/B-v1/C", "status": "valid", "last_update_at": "2026-01-01", "num_lumis": 7.5, '
+                '"is_embargoed": true}\n{"dataset": "/A/B-v2/C", "status": "valid", "last_update_at": "2026-01-01"}\n'
+            ),
+        ),
+        ("datasets.csv", "dataset,status,last_update_at\n/A/B-v1/C,valid,2026-01-01\n"),
+    ],
+    ids=["CSV", "JSON lines", "a drop that does not know it"],
+)
+def test_a_drop_of_files_reports_it(database: Database, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    read = run(
+        database,
+        f"""
+from dynamo_ops.base.settings import SourceSettings, Tls
+from dynamo_ops.inventory.catalogue.merge import merge_metadata
+from dynamo_ops.inventory.staging import pull
+from dynamo_ops.sources.loader import metadata_source
+from tests.inventory.told import accept
+source = metadata_source(SourceSettings(name="dbs", type="files", options={{"path": {str(tmp_path)!r}}}), Tls())
+pull.stage_datasets(db, "run", "dbs", source.datasets(None, UNTIL), 100)
+accept(db, "run", "dbs")
+merge_metadata(db, "run", "dbs", UNTIL)
+"""
+        + REPORT,
+    )
+    told = {"/A/B-v1/C is_embargoed": 1.0, "/A/B-v1/C num_lumis": 7.5}
+    assert read["values"] == (told if "lumis" in text else {})

@@ -118,9 +118,20 @@ def is_awaited_elsewhere(block_id: str, site_id: str) -> str:
         WHERE file.block_id = {block_id})"""
 
 
-def is_last_source(file_id: str, site_id: str) -> str:
-    """A copy of the file to another site is subscribed, in whatever state, and no other site has a good copy."""
-    return f"""(EXISTS (
+def is_pending_elsewhere(file_id: str, site_id: str) -> str:
+    """A copy of the file to another site is subscribed, in whatever state: a person may release it yet."""
+    return f"""EXISTS (
         SELECT FROM subscriptions AS copy WHERE copy.file_id = {file_id} AND copy.site_id <> {site_id}
-          AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE})
-      AND {is_last_copy(file_id, site_id)})"""
+          AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE})"""
+
+
+def is_last_source(file_id: str, site_id: str) -> str:
+    """A copy of the file to another site is pending, and no other site has a good copy."""
+    return f"({is_pending_elsewhere(file_id, site_id)} AND {is_last_copy(file_id, site_id)})"
+
+
+def must_stay(deletion: str) -> str:
+    """The file of the subscription ``deletion`` is the last source, or the last copy without permission."""
+    file_id, site_id = f"{deletion}.file_id", f"{deletion}.site_id"
+    return f"""({is_last_copy(file_id, site_id)}
+        AND (NOT {deletion}.is_last_allowed OR {is_pending_elsewhere(file_id, site_id)}))"""

@@ -16,7 +16,7 @@ from dynamo_ops.sources.metadata.parts import joined
 from dynamo_ops.sources.metadata.tables import MAY_LACK, STATUSES, TABLES, changed_in, with_open
 from dynamo_ops.sources.reading.columns import MISSING, Column, Times, adler32_digits
 from dynamo_ops.sources.reading.drop import Drop, Found
-from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
+from dynamo_ops.sources.source import BLOCKS, FILES, Details
 
 
 class FilesOptions(Strict):
@@ -59,7 +59,7 @@ class FilesSource:
     def datasets(self, since: datetime | None, until: datetime) -> pl.DataFrame:
         """Datasets last changed in [since, until]; one without a time is always among them. One without ``is_open`` is
         open while it is in production."""
-        datasets = pl.concat([pl.DataFrame(schema=dict(DATASETS)), *self._frames("datasets")])
+        datasets = pl.concat([pl.DataFrame(schema=dict(TABLES["datasets"])), *self._frames("datasets")])
         return with_open(changed_in(datasets, since, until))
 
     def count_datasets(self) -> int:

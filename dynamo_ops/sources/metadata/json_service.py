@@ -19,7 +19,7 @@ from dynamo_ops.sources.metadata.tables import TABLES, changed_in, with_open
 from dynamo_ops.sources.reading.columns import MISSING, adler32_digits, from_values
 from dynamo_ops.sources.reading.http import HttpJson
 from dynamo_ops.sources.reading.records import Fault
-from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
+from dynamo_ops.sources.source import BLOCKS, FILES, Details
 
 FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 LAST = datetime(3000, 1, 1, tzinfo=UTC)
@@ -102,7 +102,7 @@ class JsonSource:
         """All pages of the list of datasets that the service gives for the interval."""
         times = {"since": self._options.time(since or FIRST), "until": self._options.time(until)}
         page: _Page | None = self._start("datasets", times, "")
-        frames = [pl.DataFrame(schema=dict(DATASETS))]
+        frames = [pl.DataFrame(schema=dict(TABLES["datasets"]))]
         while page is not None:
             frame, page = self._page(page)
             frames.append(frame)

@@ -118,7 +118,12 @@ def adler32_digits(name: str = "adler32") -> pl.Expr:
     )
 
 
-_EXPECTED: dict[Any, str] = {pl.String: "a text", pl.Int64: "a whole number", pl.Boolean: "true or false"}
+_EXPECTED: dict[Any, str] = {
+    pl.String: "a text",
+    pl.Int64: "a whole number",
+    pl.Float64: "a number",
+    pl.Boolean: "true or false",
+}
 _TIMES: dict[str, str] = {
     "iso": "an ISO 8601 time",
     "unix": "a time in unix seconds",
@@ -164,6 +169,9 @@ def _converted(series: pl.Series, column: Column, text: bool) -> pl.Series | Non
         return series if series.dtype == pl.String else None
     if column.dtype == pl.Int64:
         return _whole(series.str.strip_chars() if text else series, text)
+    if column.dtype == pl.Float64:
+        number = series.str.strip_chars() if text else series
+        return number.cast(pl.Float64, strict=False) if text or series.dtype.is_numeric() else None
     if column.dtype == pl.Boolean:
         return _flags(series, text)
     raise AssertionError(column.dtype)

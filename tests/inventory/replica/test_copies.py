@@ -19,6 +19,7 @@ from dynamo_ops.inventory.replica.copies import (
     is_doubted,
     is_last_copy,
     is_last_source,
+    must_stay,
 )
 from tests.inventory.factory import Inventory
 
@@ -188,8 +189,12 @@ def check(stock: Inventory, site: str, state: str) -> int:
 QUESTIONS = f"""
     SELECT f.id, s.name, {is_doomed("f.id", "s.id")}, {is_doubted("f.id", "s.id")},
            {is_last_copy("f.id", "s.id")}, {is_last_source("f.id", "s.id")},
-           (f.id, s.id) IN {DOOMED_FILES}, (f.id, s.id) IN {DOUBTED_FILES}
-    FROM files f CROSS JOIN sites s WHERE f.id > 0"""
+           (f.id, s.id) IN {DOOMED_FILES}, (f.id, s.id) IN {DOUBTED_FILES}, {must_stay("forbidden")},
+           {must_stay("allowed")}
+    FROM files f CROSS JOIN sites s
+    CROSS JOIN LATERAL (SELECT f.id AS file_id, s.id AS site_id, false AS is_last_allowed) forbidden
+    CROSS JOIN LATERAL (SELECT f.id AS file_id, s.id AS site_id, true AS is_last_allowed) allowed
+    WHERE f.id > 0"""
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -208,7 +213,13 @@ def test_sql_and_words_say_the_same(database: Database, seed: int) -> None:
             "last copy": last_copy(world, sites, name),
             "last source": last_source(world, sites, name),
         }
-        assert answers == [*words.values(), words["doomed"], words["doubted"]], (seed, name, place, world, sites)
+        assert answers == [
+            *words.values(),
+            words["doomed"],
+            words["doubted"],
+            words["last copy"],
+            words["last source"],
+        ], (seed, name, place, world, sites)
         for question, answer in words.items():
             seen.setdefault(question, set()).add(answer)
     assert seen["doomed"] == seen["last copy"] == seen["last source"] == {True, False}
