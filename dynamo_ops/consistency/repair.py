@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.consistency.settings import MAX_AGE
 from dynamo_ops.database.connection import Database
+from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.deletion.directories import directories_due, with_parents
 from dynamo_ops.inventory.checks import (
     DOUBTS,
@@ -27,6 +28,7 @@ from dynamo_ops.inventory.checks import (
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.replica.copies import is_doubted, is_present
+from dynamo_ops.inventory.site.shared import others_on_storage
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 from dynamo_ops.storage.protocol import Storage
@@ -189,7 +191,7 @@ def _delete_loose(
     db: Database, check_id: int, site_id: int, open_storage: SiteStorage, clean_directories: bool
 ) -> dict[str, int]:
     """Delete orphans and expired unmanaged files, chunk by chunk; then the directories that this left empty."""
-    skipped = _skip_known(db, check_id, site_id)
+    skipped = _skip_known(db, check_id, site_id) + _skip_shared(db, check_id, site_id)
     totals = {"num_deleted": 0, "bytes_deleted": 0, "num_failed": 0}
     storage = open_storage(site_id)
     try:
@@ -214,15 +216,37 @@ def _skip_known(db: Database, check_id: int, site_id: int) -> int:
         ).rowcount
 
 
-def _next_chunk(db: Database, check_id: int, site_id: int) -> Sequence[Any]:
-    """The next findings to delete, once more without what the inventory knows by now."""
+def _skip_shared(db: Database, check_id: int, site_id: int) -> int:
+    """Where another site has the same storage, its files look like orphans."""
     with db.begin() as connection:
+        others = others_on_storage(connection, site_id)
+        if not others:
+            return 0
         return connection.execute(
             text(f"""
-            SELECT x.id, x.lfn, x.size_bytes FROM consistency_findings x
-            WHERE x.check_id = :check AND x.kind IN {UNKNOWN_TO_INVENTORY} AND x.state = '{FindingState.FOUND}'
-              AND NOT {KNOWN_HERE}
-            ORDER BY x.lfn LIMIT :size"""),
+            UPDATE consistency_findings SET state = '{FindingState.FAILED}', reason = :reason
+            WHERE check_id = :check AND kind IN {UNKNOWN_TO_INVENTORY} AND state = '{FindingState.FOUND}'"""),
+            {
+                "check": check_id,
+                "reason": f"nothing is deleted: {', '.join(others)} has the same storage, or a part of it",
+            },
+        ).rowcount
+
+
+def _next_chunk(db: Database, check_id: int, site_id: int) -> Sequence[Any]:
+    """The next findings to delete, judged once more and claimed: who says from now on that one of these files is there
+    (``dynamo inject``) is refused. An injection that has begun is waited for."""
+    with db.begin() as connection:
+        hold(connection, Lock.INVENTORY, shared=True)
+        return connection.execute(
+            text(f"""
+            WITH chunk AS (
+              SELECT x.id FROM consistency_findings x
+              WHERE x.check_id = :check AND x.kind IN {UNKNOWN_TO_INVENTORY} AND x.state = '{FindingState.FOUND}'
+                AND NOT {KNOWN_HERE}
+              ORDER BY x.lfn LIMIT :size)
+            UPDATE consistency_findings x SET claimed_at = now() FROM chunk WHERE x.id = chunk.id
+            RETURNING x.id, x.lfn, x.size_bytes"""),
             {"check": check_id, "site": site_id, "size": FILES_PER_CHUNK},
         ).all()
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.inventory.replica.copies import is_last_copy, is_last_source
 from dynamo_ops.inventory.replica.doomed import LAST_COPY, LAST_SOURCE, LOCKED
+from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import SUBSCRIPTION_MOVES, DeletionState, SubscriptionEvent, SubscriptionState
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
@@ -42,7 +43,8 @@ def claim_chunk(database: Database, batch_id: int, size: int) -> Chunk | None:
     """Judge the next ``size`` planned deletions of a batch and claim those that may be made, in one transaction.
 
     The others go back into the queue with the reason (``last_error``). None: nothing is left to do in this batch now,
-    since all is done, or since the site takes no deletions at the moment (downtime, status).
+    since all is done, or since the site takes no deletions at the moment (downtime, status,
+    a storage that another site has too).
     """
     with database.begin() as connection:
         _drop_withdrawn(connection, batch_id)
@@ -97,7 +99,7 @@ CHUNK_SQL = f"""
     FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id JOIN files f ON f.id = s.file_id
     JOIN blocks b ON b.id = f.block_id
     WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}' AND s.state = '{SubscriptionState.INBATCH}'
-      AND s.site_id IN {WRITABLE}
+      AND s.site_id IN {WRITABLE} AND s.site_id NOT IN {SHARED_STORAGE}
     ORDER BY d.id LIMIT :size FOR UPDATE OF s"""
 """Withdrawing one of these waits for the claim, or comes before it."""
 

@@ -15,6 +15,7 @@ from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.replica.copies import is_doomed, is_last_source, is_present_by_join, listed_join, must_stay
 from dynamo_ops.inventory.site.lookup import find_sites
+from dynamo_ops.inventory.site.shared import others_on_storage
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import (
     ACTIVE,
@@ -300,6 +301,12 @@ def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) ->
     if not subscription.is_writable:
         return (
             f"queued; the next run holds it: {subscription.site} is not available ({_why_not_writable(subscription)})"
+        )
+    others = others_on_storage(connection, subscription.site_id)
+    if others and subscription.action == SubscriptionAction.DELETE:
+        return (
+            f"queued: it waits, since {', '.join(others)} has the same storage as {subscription.site}, or a part of it "
+            "(prefixes that are equal or lie in each other)"
         )
     if _is_busy(connection, subscription):
         return "queued: it waits for what an earlier subscription began with the same file there"

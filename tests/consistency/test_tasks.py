@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dynamo_ops.consistency.repair import RepairSummary, repair
 from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
 from dynamo_ops.consistency.tasks import CompareSummary, compare_lists, list_inventory, list_storage, start_check
 from dynamo_ops.deletion.queue import plan_deletions
+from dynamo_ops.inventory.catalogue.injection.inject import inject
 from tests.inventory.factory import Inventory
 from tests.world import World
 
@@ -188,6 +190,68 @@ def test_an_old_check_repairs_nothing(world: World, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"longer ago than max_age of consistency.yaml \(2 days, 0:00:00\)"):
         mend(world, summary)
     assert orphan.exists()
+
+
+class During:
+    """A storage of which somebody does something else while it deletes."""
+
+    def __init__(self, storage: Any, act: Callable[[], object]) -> None:
+        self.storage, self.act = storage, act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.storage, name)
+
+    def delete(self, lfns: Any) -> Any:
+        self.act()
+        return self.storage.delete(lfns)
+
+
+LATE = {
+    "datasets": [
+        {"name": "/Late/X-v1/RAW", "blocks": [{"name": "b1", "files": [{"lfn": "/store/x", "size_bytes": 5}]}]}
+    ],
+    "dataset_replicas": [{"dataset": "/Late/X-v1/RAW", "site": "T2_A"}],
+}
+
+
+def test_what_is_injected_while_a_repair_deletes_it_is_refused(world: World, tmp_path: Path) -> None:
+    """It would be in the inventory and gone."""
+    world.block("b1", "T2_A")
+    plant(world, "/store/x")
+    summary = check(world, "r", tmp_path)
+    refused: list[str] = []
+
+    def late() -> None:
+        with pytest.raises(InventoryError) as caught:
+            inject(world.inventory.db, LATE)
+        refused.append(str(caught.value))
+
+    done = repair(world.inventory.db, summary.check_id, lambda site: During(world.open_storage(site), late))
+    assert (done.num_deleted, len(refused)) == (1, 1)
+    assert "dataset_replicas[0]: '/store/x' at 'T2_A' is being deleted at this moment" in refused[0]
+    assert inject(world.inventory.db, LATE).block_replicas.new == 1  # afterwards it is the person's word
+
+
+def test_no_orphan_goes_where_another_site_has_the_same_storage(world: World, tmp_path: Path) -> None:
+    world.block("b1", "T2_A")
+    orphan = plant(world, "/store/x")
+    summary = check(world, "r", tmp_path)
+    world.inventory.rows(
+        """UPDATE site_endpoints AS e SET prefix = a.prefix || '/deeper' FROM site_endpoints AS a
+        WHERE a.site_id = :a AND e.site_id = :b AND a.protocol = e.protocol""",
+        a=world.inventory.site_ids["T2_A"],
+        b=world.inventory.site_ids["T2_B"],
+    )
+    done = mend(world, summary)
+    assert (done.num_deleted, done.num_skipped, orphan.exists()) == (0, 1, True)
+
+
+def test_what_was_injected_before_stays(world: World, tmp_path: Path) -> None:
+    world.block("b1", "T2_A")
+    orphan = plant(world, "/store/x")
+    summary = check(world, "r", tmp_path)
+    inject(world.inventory.db, LATE)
+    assert (mend(world, summary).num_deleted, orphan.exists()) == (0, True)
 
 
 def test_repair_twice_is_once(world: World, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ class ConsistencyFinding(Base):
 
     state: ``seen`` (for the first time: not yet counted), ``found`` (to be repaired), ``repaired``, ``lost`` (no
     other copy is good), ``failed``.
+    ``claimed_at``: the repair has judged it, and from then on the storage may have been asked to delete it.
     """
 
     __tablename__ = "consistency_findings"
@@ -47,6 +48,11 @@ class ConsistencyFinding(Base):
         one_of("kind", "missing", "wrong_size", "orphan", "unmanaged"),
         one_of("state", "seen", "found", "repaired", "lost", "failed"),
         Index("ix_consistency_findings_check_id", "check_id", "kind"),
+        Index(
+            "ix_consistency_findings_claimed",
+            "check_id",
+            postgresql_where=text("claimed_at IS NOT NULL AND state = 'found'"),
+        ),
         Index("ix_consistency_findings_file_id", "file_id", postgresql_where=text("file_id IS NOT NULL")),
     )
 
@@ -58,3 +64,4 @@ class ConsistencyFinding(Base):
     size_bytes: Mapped[int]
     file_id: Mapped[int | None]
     reason: Mapped[str | None]
+    claimed_at: Mapped[datetime | None]

@@ -25,6 +25,11 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f(KIND), 'consistency_findings', "kind IN ('missing', 'wrong_size', 'orphan', 'unmanaged')"
     )
+    op.add_column('consistency_findings', sa.Column('claimed_at', sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        'ix_consistency_findings_claimed', 'consistency_findings', ['check_id'],
+        postgresql_where=sa.text("claimed_at IS NOT NULL AND state = 'found'"),
+    )
     op.create_index(
         'ix_consistency_findings_file_id', 'consistency_findings', ['file_id'],
         postgresql_where=sa.text('file_id IS NOT NULL'),
@@ -33,6 +38,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index('ix_consistency_findings_file_id', 'consistency_findings')
+    op.drop_index('ix_consistency_findings_claimed', 'consistency_findings')
+    op.drop_column('consistency_findings', 'claimed_at')
     op.execute("DELETE FROM consistency_findings WHERE kind = 'wrong_size'")
     op.drop_constraint(op.f(KIND), 'consistency_findings')
     op.create_check_constraint(op.f(KIND), 'consistency_findings', "kind IN ('missing', 'orphan', 'unmanaged')")

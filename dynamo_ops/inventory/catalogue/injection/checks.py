@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.inventory.catalogue.faults import Faults, near_block, near_dataset, near_of, near_site
 from dynamo_ops.inventory.catalogue.injection.writes import DIFFERENT_ENDPOINTS
+from dynamo_ops.inventory.checks import FindingState
 from dynamo_ops.inventory.kinds import CatalogueKind
 from dynamo_ops.inventory.site.status import NO_SOURCE
 from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
@@ -31,6 +32,7 @@ def check_replicas(connection: Connection, faults: Faults) -> None:
     faults.query(connection, _UNKNOWN_BLOCKS, _block_hint)
     faults.query(connection, _UNKNOWN_FILES)
     faults.query(connection, _BEING_DELETED)
+    faults.query(connection, _ORPHAN_BEING_DELETED)
 
 
 def check_quotas(connection: Connection, faults: Faults, partitions: Collection[str] | None) -> None:
@@ -178,3 +180,14 @@ _BEING_DELETED = f"""
     JOIN blocks AS b ON b.id = w.block_id JOIN datasets AS d ON d.id = w.dataset_id JOIN sites AS s ON s.id = w.site_id
     ORDER BY w.replica, w.place, b.name"""
 """Whole dataset replicas name each block of theirs."""
+
+_ORPHAN_BEING_DELETED = f"""
+    SELECT CASE WHEN w.place IS NULL THEN format('dataset_replicas[%s]', w.replica)
+                ELSE format('dataset_replicas[%s].blocks[%s]', w.replica, w.place) END AS path,
+           format('''%s'' at ''%s'' is being deleted at this moment, since the inventory did not know it: '
+                  'wait some minutes, and look whether it is still there', x.lfn, s.name) AS message
+    FROM consistency_findings AS x JOIN consistency_checks AS k ON k.id = x.check_id JOIN sites AS s ON s.id = k.site_id
+    JOIN files AS f ON md5(f.lfn)::uuid = md5(x.lfn)::uuid AND f.lfn = x.lfn
+    JOIN wanted_copies AS w ON w.block_id = f.block_id AND w.site_id = k.site_id
+    WHERE x.state = '{FindingState.FOUND}' AND x.claimed_at > now() - interval '1 day' ORDER BY x.lfn"""
+"""The repair of a check has claimed it. A claim of yesterday is of a task that died: what it asked for has happened."""
