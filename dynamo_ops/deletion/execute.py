@@ -66,9 +66,9 @@ def execute_batch(
     """Delete the files of one batch and apply each chunk of outcomes. ``open_storage``: site id → storage.
 
     Each chunk is judged once more before the storage is asked (``claim``); a file whose deletion was withdrawn is left
-    alone. Run again, it goes on where it was; while another
-    task is at the batch it does nothing. Raises SettingsError when the site has no usable storage, RetryableRemoteError
-    when what an earlier run may have begun cannot be looked at; failures of single files are recorded, not raised.
+    alone. Run again, it goes on where it was; while another task is at the batch it does nothing. Raises SettingsError
+    when the site has no usable storage, RetryableRemoteError when what an earlier run may have begun cannot be looked
+    at; failures of single files are recorded, not raised.
     """
     site_id = _site_of(db, batch_id)
     total = DeletionSummary(batch_id, site_id)
