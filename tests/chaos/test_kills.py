@@ -233,6 +233,8 @@ CHOSEN = {
     "cancel_stuck": ("DELETE /jobs/… sent, no answer yet",),
     "plan_deletions": ("before COMMIT of UPDATE subscriptions", "after COMMIT of UPDATE subscriptions"),
     "execute_batch": (
+        "before COMMIT of DELETE FROM deletions",
+        "after COMMIT of DELETE FROM deletions",
         "before DELETE at the storage",
         "DELETE at the storage sent, no answer yet",
         "after DELETE at the storage, answer not used (2)",
