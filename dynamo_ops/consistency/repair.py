@@ -104,7 +104,7 @@ def repair(
     ``PlanError`` unless the check is ``compared`` (a refused one is never repaired), and when its storage was listed
     longer than ``max_age`` ago: to clear an old red task does no harm.
     """
-    site_id = _claim(db, check_id, max_age)
+    site_id = _site_to_repair(db, check_id, max_age)
     resubscribed, lost, skipped = _repair_missing(db, check_id, site_id) if repair_missing else (0, 0, 0)
     deleted: dict[str, int] = {}
     if delete_orphans:
@@ -118,7 +118,7 @@ def repair(
     return RepairSummary(check_id, resubscribed, lost, num_skipped=skipped + deleted.pop("skipped", 0), **deleted)
 
 
-def _claim(db: Database, check_id: int, max_age: timedelta) -> int:
+def _site_to_repair(db: Database, check_id: int, max_age: timedelta) -> int:
     with db.begin() as connection:
         row = connection.execute(
             text("""

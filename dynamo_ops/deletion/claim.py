@@ -56,22 +56,24 @@ def claim_chunk(database: Database, batch_id: int, size: int) -> Chunk | None:
             UPDATE deletions d SET claimed_at = now() FROM chunk c WHERE d.id = c.deletion_id AND c.left_out IS NULL""")
         )
         _leave_alone(connection, "SELECT deletion_id, left_out FROM chunk WHERE left_out IS NOT NULL AND NOT is_begun")
-        rows = connection.execute(
+        judged = connection.execute(
             text("SELECT lfn, deletion_id, left_out IS NULL AS is_claimed, is_begun FROM chunk ORDER BY deletion_id")
         ).all()
-    if not rows:
+    if not judged:
         return None
     return Chunk(
-        claimed={row.lfn: row.deletion_id for row in rows if row.is_claimed},
-        begun={row.lfn: row.deletion_id for row in rows if not row.is_claimed and row.is_begun},
-        num_left_out=sum(not row.is_claimed and not row.is_begun for row in rows),
+        claimed={deletion.lfn: deletion.deletion_id for deletion in judged if deletion.is_claimed},
+        begun={
+            deletion.lfn: deletion.deletion_id for deletion in judged if not deletion.is_claimed and deletion.is_begun
+        },
+        num_left_out=sum(not deletion.is_claimed and not deletion.is_begun for deletion in judged),
     )
 
 
 def withdrawn_claims(database: Database, batch_id: int) -> dict[str, int]:
     """Deletions by LFN that a killed run may have made, and whose subscriptions were withdrawn since."""
     with database.begin() as connection:
-        rows = connection.execute(
+        withdrawn = connection.execute(
             text(f"""
             SELECT f.lfn, d.id FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id
             JOIN files f ON f.id = s.file_id
@@ -79,7 +81,7 @@ def withdrawn_claims(database: Database, batch_id: int) -> dict[str, int]:
               AND s.state <> '{SubscriptionState.INBATCH}' ORDER BY d.id"""),
             {"id": batch_id},
         )
-        return {row.lfn: row.id for row in rows}
+        return {deletion.lfn: deletion.id for deletion in withdrawn}
 
 
 def release(database: Database, deletion_ids: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ from dynamo_ops.inventory.replica.doomed import (
     LOCKED,
     STAYS,
     find_alone,
-    find_poor,
+    find_not_good,
     leave_out,
 )
 from dynamo_ops.lock.rows import locked_rows
@@ -40,7 +40,7 @@ NEEDED = "an enforcer rule needs it"
 
 def recheck(connection: Connection, deletions: pl.DataFrame, last_copies: LastCopies) -> None:
     """Mark in ``doomed.left_out``, with the reason, what must be kept after all. ``deletions``: rows of ``doomed``."""
-    find_poor(connection)
+    find_not_good(connection)
     for reason, condition in CHANGED.items():
         leave_out(connection, reason, condition)
     _leave_out_locked(connection, deletions)

@@ -20,7 +20,7 @@ from dynamo_ops.inventory.replica.doomed import (
     LAST_SOURCE,
     LOCKED,
     find_alone,
-    find_poor,
+    find_not_good,
     leave_out,
 )
 from dynamo_ops.lock.coverage import KEYS
@@ -64,7 +64,7 @@ def refuse_what_must_stay(
         )
     _refuse_locked(connection)
     connection.execute(text(PROTECTED))
-    find_poor(connection)
+    find_not_good(connection)
     find_alone(connection)
     leave_out(connection, LAST_SOURCE, IS_LAST_SOURCE)
     find_alone(connection)

@@ -163,5 +163,5 @@ merge_metadata(db, "run", "dbs", UNTIL)
 """
         + REPORT,
     )
-    told = {"/A/B-v1/C is_embargoed": 1.0, "/A/B-v1/C num_lumis": 7.5}
-    assert read["values"] == (told if "lumis" in text else {})
+    reported = {"/A/B-v1/C is_embargoed": 1.0, "/A/B-v1/C num_lumis": 7.5}
+    assert read["values"] == (reported if "lumis" in text else {})

@@ -6,17 +6,21 @@ file is there.
 
 from __future__ import annotations
 
+from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, JUDGED_CHECKS, CheckState, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.states import ACTIVE, DeletionState, SubscriptionAction
 
-NEWEST_CHECKS = """(SELECT DISTINCT ON (site_id) id FROM consistency_checks
-    WHERE state IN {states} ORDER BY site_id, started_at DESC, id DESC)"""
-"""Ids of each site's newest check that came to one of these ``states``."""
 
-SURE_SITES = f"""(SELECT id FROM sites WHERE status = '{SiteStatus.READY}' AND id NOT IN (
-    SELECT refused.site_id FROM consistency_checks AS refused WHERE refused.state = '{CheckState.REFUSED}'
-        AND refused.id IN {NEWEST_CHECKS.format(states=COMPARED_CHECKS)}))"""
+def _newest_check(column: str, site_id: str, states: Words[CheckState]) -> str:
+    """``column`` of the newest check of the site that came to one of ``states``: one look into an index, since this is
+    asked file by file."""
+    return f"""(SELECT newest.{column} FROM consistency_checks AS newest WHERE newest.site_id = {site_id}
+        AND newest.state IN {states} ORDER BY newest.started_at DESC, newest.id DESC LIMIT 1)"""
+
+
+SURE_SITES = f"""(SELECT sure.id FROM sites AS sure WHERE sure.status = '{SiteStatus.READY}'
+    AND {_newest_check("state", "sure.id", COMPARED_CHECKS)} IS DISTINCT FROM '{CheckState.REFUSED}')"""
 """Ids of the sites whose copies may be the reason why another goes. Not those that are distant (in the waitroom or the
 morgue, or with a check that was refused as a whole), nor those of unknown status. A downtime changes nothing."""
 
@@ -78,20 +82,19 @@ def is_block_doomed(block_id: str, site_id: str) -> str:
         WHERE file.block_id = {block_id})"""
 
 
-IS_DOUBT = f"""(doubt.kind IN {DOUBTS} AND doubt.state <> '{FindingState.REPAIRED}'
-    AND doubt.check_id IN {NEWEST_CHECKS.format(states=JUDGED_CHECKS)})"""
+IS_DOUBT = f"doubt.kind IN {DOUBTS} AND doubt.state <> '{FindingState.REPAIRED}'"
 
 DOUBTED_FILES = f"""(SELECT doubt.file_id, judged.site_id FROM consistency_findings AS doubt
-    JOIN consistency_checks AS judged ON judged.id = doubt.check_id WHERE {IS_DOUBT})"""
+    JOIN (SELECT DISTINCT ON (site_id) id, site_id FROM consistency_checks WHERE state IN {JUDGED_CHECKS}
+          ORDER BY site_id, started_at DESC, id DESC) AS judged ON judged.id = doubt.check_id WHERE {IS_DOUBT})"""
 """(file_id, site_id) of all doubted files: ``is_doubted`` as a set."""
 
 
 def is_doubted(file_id: str, site_id: str) -> str:
     """The newest check that judged files by name found this one missing there, or of another size, be it for the first
     time; and nothing was done about it yet."""
-    return f"""EXISTS (SELECT FROM consistency_findings AS doubt JOIN consistency_checks AS judged
-        ON judged.id = doubt.check_id AND judged.site_id = {site_id}
-        WHERE doubt.file_id = {file_id} AND {IS_DOUBT})"""
+    return f"""EXISTS (SELECT FROM consistency_findings AS doubt WHERE doubt.file_id = {file_id} AND {IS_DOUBT}
+        AND doubt.check_id = {_newest_check("id", site_id, JUDGED_CHECKS)})"""
 
 
 def is_last_copy(file_id: str, site_id: str) -> str:

@@ -15,8 +15,8 @@ WAITS = """(o.group_id IS NOT NULL AND NOT EXISTS (
 """The block replica ``o`` is owned, and nothing of this decision takes it away."""
 
 STAYS = f"""({WAITS} AND o.site_id IN {SURE_SITES}
-      AND NOT EXISTS (SELECT FROM poor WHERE poor.block_id = o.block_id AND poor.site_id = o.site_id))"""
-"""And it is good besides: a reason why others may go. Needs ``poor``."""
+      AND NOT EXISTS (SELECT FROM not_good WHERE not_good.block_id = o.block_id AND not_good.site_id = o.site_id))"""
+"""And it is good besides: a reason why others may go. Needs ``not_good``."""
 
 IS_AWAITED_ELSEWHERE = is_awaited_elsewhere("d.block_id", "d.site_id")
 """A copy of the block of ``d`` to another site is still pending."""
@@ -39,19 +39,19 @@ def leave_out(connection: Connection, reason: str, condition: str) -> None:
     )
 
 
-def find_poor(connection: Connection) -> None:
-    """Make ``poor`` (block_id, site_id): replicas of the blocks of ``doomed`` of which a deletion is open, or a file is
-    doubted. They are no copies, whoever owns them."""
+def find_not_good(connection: Connection) -> None:
+    """Make ``not_good`` (block_id, site_id): replicas of the blocks of ``doomed`` of which a deletion is open, or a file
+    is doubted. They are no copies, whoever owns them."""
     connection.execute(
         text(f"""
-        CREATE TEMPORARY TABLE poor ON COMMIT DROP AS
+        CREATE TEMPORARY TABLE not_good ON COMMIT DROP AS
         SELECT f.block_id, s.site_id FROM {DOOMED_FILES} s JOIN files f ON f.id = s.file_id
         WHERE f.block_id IN (SELECT block_id FROM doomed)
         UNION
         SELECT f.block_id, q.site_id FROM {DOUBTED_FILES} q JOIN files f ON f.id = q.file_id
         WHERE f.block_id IN (SELECT block_id FROM doomed)""")
     )
-    connection.execute(text("ANALYZE poor"))
+    connection.execute(text("ANALYZE not_good"))
 
 
 def find_alone(connection: Connection) -> None:

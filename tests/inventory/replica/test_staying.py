@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.read import read_inventory
-from dynamo_ops.inventory.replica.doomed import IS_LAST_SOURCE, find_alone, find_poor
+from dynamo_ops.inventory.replica.doomed import IS_LAST_SOURCE, find_alone, find_not_good
 from dynamo_ops.inventory.replica.staying import awaited_blocks, complete_blocks, staying_replicas
 from tests.inventory.factory import Inventory
 
@@ -90,7 +90,7 @@ def test_sql_and_frames_and_words_say_the_same(database: Database, seed: int) ->
     with database.begin() as connection:
         connection.execute(text("CREATE TEMPORARY TABLE doomed (block_id bigint, site_id smallint, left_out text)"))
         insert_frame(connection, "doomed", deleted)
-        find_poor(connection)
+        find_not_good(connection)
         find_alone(connection)
         in_sql = connection.execute(text("SELECT block_id FROM alone")).scalars()
         assert {names[block] for block in in_sql} == alone_by_words(copies)
