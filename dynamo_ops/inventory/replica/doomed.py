@@ -40,8 +40,8 @@ def leave_out(connection: Connection, reason: str, condition: str) -> None:
 
 
 def find_not_good(connection: Connection) -> None:
-    """Make ``not_good`` (block_id, site_id): replicas of the blocks of ``doomed`` of which a deletion is open, or a file
-    is doubted. They are no copies, whoever owns them."""
+    """Make ``not_good`` (block_id, site_id): replicas of the blocks of ``doomed`` with an open deletion, or with a file
+    that is doubted. They are no copies, whoever owns them."""
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE not_good ON COMMIT DROP AS
