@@ -30,7 +30,7 @@ from dynamo_ops.dealer.engine.plugin import (
 from dynamo_ops.dealer.proposals import AGAIN, read_proposals, store_proposals
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames, empty
-from dynamo_ops.inventory.read import read_inventory
+from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DealerInputs, PlanInputs, dealer_source, read_dealer_inputs
 from dynamo_ops.plan.record import inputs_of

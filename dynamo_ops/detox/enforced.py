@@ -8,6 +8,7 @@ import polars as pl
 
 from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
+from dynamo_ops.inventory.replica.good import without_doomed
 from dynamo_ops.plan.states import Decision
 from dynamo_ops.policy.evaluation.evaluate import Evaluator
 from dynamo_ops.policy.evaluation.image import Image, lay_out, tape_placeholders
@@ -32,6 +33,7 @@ def enforced_copies(plan: DeletionPlan, frames: InventoryFrames, rules: Sequence
     completeness and owner; the rule applies to datasets with a replica at a source site that meets one of its
     conditions, as the image was before the plan. ``is_left``: not every block replica of it in the image is deleted.
     """
+    frames = without_doomed(frames)
     protecting = [rule for rule in rules if rule.is_protecting]
     touched = plan.deletions["dataset_id"].unique()
     if not protecting or touched.is_empty():

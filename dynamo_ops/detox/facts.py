@@ -6,7 +6,7 @@ import polars as pl
 
 from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.inventory.replica.staying import awaited_blocks, complete_blocks, staying_replicas
+from dynamo_ops.inventory.replica.good import KEYS, awaited_elsewhere, blocks_with_good, without_doomed
 from dynamo_ops.lock.coverage import locked_expr
 
 REPLICA = ["dataset_id", "site_id"]
@@ -16,32 +16,36 @@ def deletion_facts(plan: DeletionPlan, frames: InventoryFrames, enforced: pl.Dat
     """One row per block replica that the plan deletes: its names, owner, bytes and line, and in addition
 
     ``dataset_status``: when planned; ``whole_dataset``: the plan deletes every block replica that the dataset has at
-    the site; ``is_locked``: a lock in force covers it; ``is_alone``: no complete replica of the block is left anywhere
-    that is owned and not deleted by this plan; ``is_last_copy``: it is alone and has bytes; ``is_last_copy_allowed``:
-    and a Delete line asked for it knowing that (one that becomes the last copy only after planning is not meant);
-    ``is_last_source``: it is alone while some owned replica of the block is still incomplete elsewhere;
+    the site; ``is_locked``: a lock in force covers it; ``is_alone``: no good copy of the block is left anywhere that is
+    not deleted by this plan; ``is_last_copy``: it is alone and has bytes; ``is_last_copy_allowed``: and a Delete line
+    asked for it knowing that (one that becomes the last copy only after planning is not meant); ``is_last_source``: it
+    is alone while somebody waits for the block at another site;
     ``is_enforcer_needed``: at a destination of a protecting rule, with fewer copies left than the rule asks for.
     ``enforced``: the frame of ``detox.enforced.enforced_copies``.
     """
     deleted = plan.deletions.select(
         "dataset_id", "dataset", "site_id", "site", "block_id", "block", "group_id", "line", "size_bytes"
     )
-    staying = staying_replicas(frames.block_replicas, deleted)
+    deleted, frames = _with_stored_size(deleted, frames), without_doomed(frames)
+    with_good = blocks_with_good(frames, deleted)
+    awaited = awaited_elsewhere(frames, deleted).with_columns(is_awaited=pl.lit(True))
     needed = needed_copies(enforced).select(*REPLICA, is_enforcer_needed=pl.lit(True))
     status = frames.datasets.select("dataset_id", dataset_status="status")
     return (
         deleted.join(_whole(deleted, frames), on=REPLICA, how="left", maintain_order="left")
         .join(needed, on=REPLICA, how="left", maintain_order="left")
         .join(status, on="dataset_id", how="left", maintain_order="left")
+        .join(awaited, on=KEYS, how="left", maintain_order="left")
         .with_columns(
-            pl.col("whole_dataset", "is_enforcer_needed").fill_null(False),
+            pl.col("whole_dataset", "is_enforcer_needed", "is_awaited").fill_null(False),
             is_locked=locked_expr(frames),
-            is_alone=~pl.col("block_id").is_in(complete_blocks(staying).implode()),
+            is_alone=~pl.col("block_id").is_in(with_good.implode()),
         )
         .with_columns(
             is_last_copy=pl.col("is_alone") & (pl.col("size_bytes") > 0),
-            is_last_source=pl.col("is_alone") & pl.col("block_id").is_in(awaited_blocks(staying).implode()),
+            is_last_source=pl.col("is_alone") & pl.col("is_awaited"),
         )
+        .drop("is_awaited")
         .with_columns(is_last_copy_allowed=pl.col("is_last_copy") & pl.col("line").is_in(_delete_lines(plan).implode()))
     )
 
@@ -79,6 +83,14 @@ def replica_decisions(plan: DeletionPlan) -> pl.DataFrame:
 def _delete_lines(plan: DeletionPlan) -> pl.Series:
     """The policy lines that delete whatever happens (Delete, DeleteBlock), by number."""
     return plan.policy_lines.filter(pl.col("verb") == "Delete")["line"]
+
+
+def _with_stored_size(deleted: pl.DataFrame, frames: InventoryFrames) -> pl.DataFrame:
+    """``deleted`` with the bytes that the inventory has of them: those of doomed files too, which a commit compares."""
+    if frames.doomed_files.is_empty():
+        return deleted
+    stored = frames.block_replicas.join(deleted, on=KEYS, how="semi").select(*KEYS, "size_bytes")
+    return deleted.drop("size_bytes").join(stored, on=KEYS, how="left", maintain_order="left")
 
 
 def _whole(deleted: pl.DataFrame, frames: InventoryFrames) -> pl.DataFrame:

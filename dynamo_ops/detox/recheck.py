@@ -12,6 +12,8 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import insert_frame, select_frame
+from dynamo_ops.detox.engine.guard import NEEDED
+from dynamo_ops.inventory.replica.copies import is_block_doomed
 from dynamo_ops.inventory.replica.doomed import (
     IS_AWAITED_ELSEWHERE,
     IS_LAST_SOURCE,
@@ -35,7 +37,6 @@ CHANGED: Mapping[str, str] = {
     "the dataset's status has changed since it was planned": """
         EXISTS (SELECT FROM datasets a WHERE a.id = d.dataset_id AND a.status IS DISTINCT FROM d.dataset_status)""",
 }
-NEEDED = "an enforcer rule needs it"
 
 
 def recheck(connection: Connection, deletions: pl.DataFrame, last_copies: LastCopies) -> None:
@@ -68,7 +69,7 @@ def _leave_out_needed(connection: Connection) -> None:
         text(f"""
         WITH there AS (
             SELECT DISTINCT o.dataset_id, o.site_id FROM block_replicas o JOIN enforced e USING (dataset_id, site_id)
-            WHERE e.is_left AND {STAYS}),
+            WHERE e.is_left AND {STAYS} AND NOT {is_block_doomed("o.block_id", "o.site_id")}),
         few AS (
             SELECT e.rule, e.dataset_id FROM enforced e LEFT JOIN there t USING (dataset_id, site_id)
             GROUP BY e.rule, e.dataset_id, e.num_copies HAVING count(t.site_id) < e.num_copies),

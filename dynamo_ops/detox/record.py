@@ -15,7 +15,7 @@ from dynamo_ops.detox.engine.evidence import NAMES as EVIDENCE
 from dynamo_ops.detox.engine.evidence import PREFIX
 from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.inventory.replica.staying import complete_blocks, staying_replicas
+from dynamo_ops.inventory.replica.good import blocks_with_good
 from dynamo_ops.plan.record import scan
 from dynamo_ops.policy.language.enforcement import EnforcerRule, rules_text
 
@@ -29,7 +29,7 @@ class PlanRecord:
 
     ``decisions``, ``site_states``, ``policy_lines`` and ``warnings`` are those of ``DeletionPlan``. ``deletions``: one
     row per block replica that is deleted, at least dataset, site, block, size_bytes, is_last_copy (it has bytes, and no
-    complete, owned replica of the block is left anywhere). Big frames are lazy: of a stored plan only the columns and
+    good copy of the block is left anywhere). Big frames are lazy: of a stored plan only the columns and
     rows asked for are read.
     ``groups``: group_id, group. Ids mean nothing outside the plan; names do. ``evidence``: frames of ``Evidence`` by
     name, none for a plan that was stored without; ``rules_text``: the enforcer rules that it was made under.
@@ -75,10 +75,9 @@ def new_record(
 
 
 def _deletions(plan: DeletionPlan, frames: InventoryFrames) -> pl.DataFrame:
-    """As the gate judges them: the last copy is the last complete one that is owned, and not deleted itself."""
+    """As the gate judges them: a last copy has bytes, and no good copy of its block stays."""
     deleted = plan.deletions
-    staying = complete_blocks(staying_replicas(frames.block_replicas, deleted))
-    is_last = (pl.col("size_bytes") > 0) & ~pl.col("block_id").is_in(staying.implode())
+    is_last = (pl.col("size_bytes") > 0) & ~pl.col("block_id").is_in(blocks_with_good(frames, deleted).implode())
     return deleted.with_columns(is_last_copy=is_last)
 
 
@@ -118,8 +117,8 @@ def read_folder(folder: Path) -> PlanRecord:
         partition=partition,
         now=now,
         policy_text=policy_text,
-        decisions=scan(where, "decisions"),
-        site_states=scan(where, "site_states").collect(),
+        decisions=scan_decisions(where),
+        site_states=scan_site_states(where),
         policy_lines=scan(where, "policy_lines").collect(),
         deletions=scan(where, "deletions"),
         groups=scan(where, "groups").collect(),
@@ -127,6 +126,20 @@ def read_folder(folder: Path) -> PlanRecord:
         evidence=scan_evidence(where),
         rules_text=rules,
     )
+
+
+def scan_decisions(location: str) -> pl.LazyFrame:
+    """The plan's decisions; nothing is set aside in one that was stored when nothing was."""
+    return _with_column(scan(location, "decisions"), "set_aside", pl.lit(None, dtype=pl.String))
+
+
+def scan_site_states(location: str) -> pl.DataFrame:
+    """The plan's sites before and after, likewise."""
+    return _with_column(scan(location, "site_states"), "set_aside_bytes", pl.lit(0, dtype=pl.Int64)).collect()
+
+
+def _with_column(frame: pl.LazyFrame, name: str, otherwise: pl.Expr) -> pl.LazyFrame:
+    return frame if name in frame.collect_schema() else frame.with_columns(otherwise.alias(name))
 
 
 def scan_evidence(location: str) -> Mapping[str, pl.LazyFrame]:

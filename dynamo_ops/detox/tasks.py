@@ -14,11 +14,11 @@ from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox.commit import commit
 from dynamo_ops.detox.enforced import enforced_copies
-from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
+from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions, set_aside_amounts
 from dynamo_ops.detox.facts import deletion_facts, handover_facts, replica_decisions
 from dynamo_ops.detox.recheck import pending_sources
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.inventory.read import read_inventory
+from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs, read_detox_inputs
 from dynamo_ops.plan.record import inputs_of
@@ -46,6 +46,7 @@ def make_plan(frames: InventoryFrames, inputs: DetoxInputs) -> DeletionPlan:
         enforcer_rules=inputs.enforcer_rules(),
         protected_sites=protected_sites(inputs.protected_sites, frames),
         attribute_max_age=inputs.attribute_max_age,
+        last_copies=inputs.last_copies,
     )
 
 
@@ -117,6 +118,7 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
             partition=plan.partition,
             num_image_replicas=plan.summary["num_image_replicas"],
             num_image_replicas_before=_image_before(database, plan.partition, plan_id),
+            set_aside_bytes=sum(amount["size_bytes"] for amount in plan.summary.get("set_aside", ())),
             age_h=_age(plan) / timedelta(hours=1),
             docs=read_thresholds(settings).data_docs,
         )
@@ -217,6 +219,7 @@ def _summary(plan: DeletionPlan, facts: pl.DataFrame) -> dict[str, Any]:
         "decisions": decided,
         "num_deletions": facts.height,
         "deleted_bytes": int(facts["size_bytes"].sum()),
+        "set_aside": set_aside_amounts(plan.decisions).to_dicts(),
         "triggered_sites": plan.site_states.filter("is_triggered")["site"].to_list(),
         "warnings": list(plan.warnings),
     }

@@ -22,7 +22,7 @@ from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
 from dynamo_ops.policy.language.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.language.source import read_source
 from dynamo_ops.policy.partition import Partitions, load_partitions
-from dynamo_ops.quality.thresholds import detox_limits
+from dynamo_ops.quality.thresholds import LastCopies, detox_limits
 
 DUMP_FILES = ("case.json", "sites.csv", "datasets.csv", "blocks.csv", "block_replicas.csv")
 """Without these no folder is an inventory; the others may be absent."""
@@ -42,6 +42,7 @@ class TrialInputs:
     protected_sites: tuple[str, ...] = ()
     deletion_per_iteration: float = 0.01
     attribute_max_age: timedelta = timedelta(days=7)
+    last_copies: LastCopies | None = None
 
 
 def dump_now(folder: Path) -> datetime:
@@ -106,7 +107,7 @@ def installation_inputs(
         if enforcer
         else read_rules(settings, partition, now)
     )
-    max_age = timedelta(hours=detox_limits(settings, partition).attribute_max_age_h)
+    limits = detox_limits(settings, partition)
     return TrialInputs(
         frames,
         defined,
@@ -114,7 +115,8 @@ def installation_inputs(
         rules=rules,
         protected_sites=protected_sites(settings.detox.protected_sites, frames),
         deletion_per_iteration=settings.detox.deletion_per_iteration,
-        attribute_max_age=max_age,
+        attribute_max_age=timedelta(hours=limits.attribute_max_age_h),
+        last_copies=limits.last_copies,
     )
 
 
@@ -170,6 +172,7 @@ def decide(
         enforcer_rules=inputs.rules,
         protected_sites=inputs.protected_sites,
         attribute_max_age=inputs.attribute_max_age,
+        last_copies=inputs.last_copies,
     )
 
 

@@ -1,7 +1,7 @@
 """The inventory of one moment as Polars frames: what the pure decision functions of Detox and Dealer take.
 
-Read from PostgreSQL (``inventory.read``) or from a folder in the golden format (``inventory.folder``). Ids are those of
-the inventory, or row numbers for a folder; names are unique. Times are ``Datetime('us', 'UTC')``, sizes bytes.
+Read from PostgreSQL (``inventory.replica.read``) or from a folder in the golden format (``inventory.folder``). Ids are
+those of the inventory, or row numbers for a folder; names are unique. Times are ``Datetime('us', 'UTC')``, sizes bytes.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ LOCKS: Schema = {"item": pl.String, "sites": pl.String, "groups": pl.String}
 ATTRIBUTE_VALUES: Schema = {"dataset_id": pl.Int64, "name": pl.String, "value": pl.Float64}
 ATTRIBUTES: Schema = {"name": pl.String, "produced_at": UTC}
 PARTIAL_FILES: Schema = {"block_id": pl.Int64, "site_id": pl.Int64, "file_id": pl.Int64}
+DOOMED_FILES: Schema = {**PARTIAL_FILES, "size_bytes": pl.Int64}
+DOUBTED_FILES: Schema = PARTIAL_FILES
+AWAITED: Schema = {"block_id": pl.Int64, "site_id": pl.Int64}
+REFUSED_SITES: Schema = {"site_id": pl.Int64}
 
 NULL_GROUP = "None"
 """What policies and locks call the group of what is being deleted or was never claimed."""
@@ -77,6 +81,11 @@ class InventoryFrames:
     ``locks``: those in force. ``attribute_values``: long, one row per (dataset, attribute) that has a value; times are
     unix seconds, booleans 0/1. ``attributes``: which attributes were produced at all, and when. ``partial_files``:
     files present of incomplete block replicas (the Dealer's sources); no row: none is known to be there.
+
+    What is known against copies (SEMANTICS §10; ``inventory.replica.good`` asks): ``doomed_files``: present, with an
+    open deletion; ``doubted_files``: present, and missed or found of another size by the newest check that judged them;
+    ``refused_sites``: whose last check was refused as a whole. ``awaited``: blocks of which a file is to be copied to
+    the site.
     """
 
     sites: pl.DataFrame
@@ -90,6 +99,10 @@ class InventoryFrames:
     attribute_values: pl.DataFrame = field(default_factory=lambda: empty(ATTRIBUTE_VALUES))
     attributes: pl.DataFrame = field(default_factory=lambda: empty(ATTRIBUTES))
     partial_files: pl.DataFrame = field(default_factory=lambda: empty(PARTIAL_FILES))
+    doomed_files: pl.DataFrame = field(default_factory=lambda: empty(DOOMED_FILES))
+    doubted_files: pl.DataFrame = field(default_factory=lambda: empty(DOUBTED_FILES))
+    refused_sites: pl.DataFrame = field(default_factory=lambda: empty(REFUSED_SITES))
+    awaited: pl.DataFrame = field(default_factory=lambda: empty(AWAITED))
 
 
 def group_table(frames: InventoryFrames) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from dynamo_ops.policy.files import partitions_source, policy_source, rules_sour
 from dynamo_ops.policy.language.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.language.source import SourceText, read_source
 from dynamo_ops.policy.partition import Partitions, load_partitions
-from dynamo_ops.quality.thresholds import detox_limits, read_thresholds
+from dynamo_ops.quality.thresholds import LastCopies, detox_limits, read_thresholds
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -68,11 +68,13 @@ class PlanInputs(Strict):
 
 
 class DetoxInputs(PlanInputs):
-    """What a plan of Detox is made of. ``deletion_per_iteration``, ``protected_sites``: as in ``DetoxSettings``."""
+    """What a plan of Detox is made of. ``deletion_per_iteration``, ``protected_sites``: as in ``DetoxSettings``;
+    ``last_copies``: as in ``gates.yaml`` (null: a plan of before, in which nothing is set aside)."""
 
     kind: Literal["detox"] = "detox"
     deletion_per_iteration: float
     protected_sites: tuple[str, ...]
+    last_copies: LastCopies | None = None
 
 
 class DealerInputs(PlanInputs):
@@ -90,15 +92,17 @@ def read_detox_inputs(
     settings: Settings, partition: str, now: datetime, *, policy: SourceText | None = None
 ) -> DetoxInputs:
     """What the installation says now; ``policy``: another one than the installed. PolicyError, SettingsError."""
+    limits = detox_limits(settings, partition)
     return DetoxInputs(
         partition=partition,
         now=now,
         policy=policy or policy_source(settings, partition),
         partitions=partitions_source(settings),
         rules=rules_source(settings, partition),
-        attribute_max_age_h=detox_limits(settings, partition).attribute_max_age_h,
+        attribute_max_age_h=limits.attribute_max_age_h,
         deletion_per_iteration=settings.detox.deletion_per_iteration,
         protected_sites=tuple(settings.detox.protected_sites),
+        last_copies=limits.last_copies,
     )
 
 

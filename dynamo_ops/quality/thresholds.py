@@ -99,6 +99,7 @@ DetoxCheck = Literal[
     "site_fraction",
     "volume",
     "image_shrunken",
+    "set_aside",
     "plan_age",
 ]
 FreshnessCheck = Literal["metadata_stale", "popularity_stale", "popularity_gap"]
@@ -203,6 +204,7 @@ class FreshnessThresholds(Strict):
 
 class DetoxThresholds(Strict):
     """What one plan may delete. ``max_site_fraction``: of a quota. ``max_image_shrink_fraction``: of block replicas.
+    ``max_set_aside_fraction``: more of what the policy would delete must stay, and the gate warns (SEMANTICS §10).
 
     ``last_copies``: whether the last copy of a block may go. never; delete_lines: where a Delete or DeleteBlock line
     asks for it and it was the last copy already when planned; always.
@@ -216,6 +218,7 @@ class DetoxThresholds(Strict):
     max_site_bytes: int = Field(1_000_000_000_000_000, ge=0)
     max_volume_bytes: int = Field(10_000_000_000_000_000, ge=0)
     max_image_shrink_fraction: Fraction = 0.3
+    max_set_aside_fraction: Fraction = 0.2
     last_copies: LastCopies = "never"
     approval_above_bytes: int = Field(1_000_000_000_000_000, ge=0)
     max_plan_age_h: float = Field(48, gt=0)

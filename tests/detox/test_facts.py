@@ -50,11 +50,12 @@ def deleting(frames: InventoryFrames, *rows: tuple[str, str, str], line: int = 0
         delete_order=pl.lit(1),
         is_placeholder=pl.lit(False),
         new_group_id=None,
+        set_aside=None,
     )
     kept = (
         named.join(wanted, on=["dataset", "block", "site"], how="anti")
         .with_columns(decision=pl.lit("keep"), line=pl.lit(0), is_placeholder=pl.lit(False))
-        .with_columns(delete_order=None, new_group_id=None)
+        .with_columns(delete_order=None, new_group_id=None, set_aside=None)
     )
     return DeletionPlan(
         "physics",
@@ -98,10 +99,45 @@ def test_deleting_both_copies_deletes_the_last_one() -> None:
     assert {row["is_last_copy"] for row in found.values()} == {True}
 
 
-def test_a_copy_that_nobody_owns_does_not_count() -> None:
+def test_a_copy_counts_whoever_owns_it() -> None:
     frames = inventory()
     frames = changed(frames, pl.when(at("T2_B", frames)).then(None).otherwise(pl.col("group_id")).alias("group_id"))
-    assert facts(frames, (A, "b0", "T2_A"))[A, "b0", "T2_A"]["is_last_copy"] is True
+    assert facts(frames, (A, "b0", "T2_A"))[A, "b0", "T2_A"]["is_last_copy"] is False
+
+
+@pytest.mark.parametrize("what", ["doomed", "doubted", "refused", "waitroom", "morgue", "unknown"])
+def test_a_copy_that_is_not_good_does_not_count(what: str) -> None:
+    """The first block's at T2_B (id 0 at site 1), one of its two files; or all that T2_B has."""
+    file = pl.DataFrame({"block_id": [0], "site_id": [1], "file_id": [7], "size_bytes": [50]})
+    frames = inventory()
+    if what in ("doomed", "doubted"):
+        frames = replace(frames, **{f"{what}_files": file})
+    elif what == "refused":
+        frames = replace(frames, refused_sites=pl.DataFrame({"site_id": [1]}))
+    else:
+        status = pl.when(at("T2_B", frames)).then(pl.lit(what)).otherwise("status")
+        frames = replace(frames, sites=frames.sites.with_columns(status=status))
+    found = facts(frames, (A, "b0", "T2_A"), (A, "b1", "T2_A"))
+    lost = {block: found[A, block, "T2_A"]["is_last_copy"] for block in ("b0", "b1")}
+    assert lost == {"b0": True, "b1": what not in ("doomed", "doubted")}
+
+
+def test_a_copy_that_is_subscribed_elsewhere_waits_for_its_last_source() -> None:
+    """Of the first block, to T2_C (site 2); the second has another good copy."""
+    frames = replace(inventory(), awaited=pl.DataFrame({"block_id": [0, 1], "site_id": [2, 2]}))
+    found = facts(frames, (A, "b0", "T2_A"), (A, "b0", "T2_B"), (A, "b1", "T2_A"))
+    assert {key[1:]: row["is_last_source"] for key, row in found.items()} == {
+        ("b0", "T2_A"): True,
+        ("b0", "T2_B"): True,
+        ("b1", "T2_A"): False,
+    }
+
+
+def test_bytes_are_those_of_the_inventory_with_what_is_doomed() -> None:
+    """A commit compares them."""
+    file = pl.DataFrame({"block_id": [0], "site_id": [0], "file_id": [7], "size_bytes": [50]})
+    frames = replace(inventory(), doomed_files=file)
+    assert facts(frames, (A, "b0", "T2_A"))[A, "b0", "T2_A"]["size_bytes"] == 100
 
 
 def test_an_incomplete_copy_does_not_count_and_waits_for_its_source() -> None:

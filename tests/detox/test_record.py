@@ -70,10 +70,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_last_copies_are_those_that_the_gate_judges() -> None:
-    """X goes with both replicas; Y stays at T2_B; the other holder of Z, without owner, does not count."""
+    """X goes with both replicas; Y stays at T2_B, whoever owns it; the check of T2_C, with the other Z, was refused."""
     frames = small_inventory(
-        [("/X", "T2_A"), ("/X", "T2_B"), ("/Y", "T2_A"), ("/Y", "T2_B"), ("/Z", "T2_A"), ("/Z", "T2_B", "")]
+        [("/X", "T2_A"), ("/X", "T2_B"), ("/Y", "T2_A"), ("/Y", "T2_B", ""), ("/Z", "T2_A"), ("/Z", "T2_C")]
     )
+    frames = replace(frames, refused_sites=pl.DataFrame({"site_id": [2]}))
     policy = f"{POLICY}Delete dataset.name == /X\nDelete site.name == T2_A\nProtect\n"
     plan = plan_deletions(
         frames, load_policy(policy, now=NOW), load_partitions(PARTITIONS, now=NOW), now=NOW, partition="Disk"

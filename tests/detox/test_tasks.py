@@ -77,6 +77,11 @@ class House(Inventory):
     def commit(self, plan_id: int, **by: str) -> dict[str, Any]:
         return steps.commit_plan(self.db, self.settings, plan_id, **by)
 
+    def set_aside(self, plan_id: int) -> list[tuple[str, str, int, int]]:
+        """Site, reason, block replicas, bytes."""
+        amounts = plan_store.load(self.db, plan_id).summary["set_aside"]
+        return [(a["site"], a["set_aside"], a["num_block_replicas"], a["size_bytes"]) for a in amounts]
+
     def state(self, plan_id: int) -> str:
         return plan_store.load(self.db, plan_id).state
 
@@ -157,28 +162,24 @@ def test_a_last_copy_goes_only_where_somebody_says_so(
     house.policy(policy)
     house.gates(**gates)
     plan = house.plan()
-    if is_deleted:
-        house.gate(plan)
-        assert house.commit(plan)["num_block_replicas"] == 2
-    else:
-        with pytest.raises(GateError, match="the last copy anywhere"):
-            house.gate(plan)
+    house.gate(plan)
+    assert house.commit(plan)["num_block_replicas"] == (2 if is_deleted else 0)
     assert bool(house.subscriptions()) is is_deleted
+    set_aside = [("T2_A", "it is the last copy", 2, 4 * SIZE)]
+    assert house.set_aside(plan) == ([] if is_deleted else set_aside)
 
 
 def test_what_an_enforcer_rule_needs_stays_whatever_the_policy_says(house: House) -> None:
     rules = house.settings.config_dir / "enforcer"
     rules.mkdir()
     (rules / "all.yaml").write_text(RULE)
-    plan = house.plan()
-    with pytest.raises(GateError, match=r"needed by an enforcer rule .*2 block replicas: /A/B-v1/AOD#b1 T2_A"):
-        house.gate(plan)
+    assert house.set_aside(house.plan("first")) == [("T2_A", "an enforcer rule needs it", 2, 4 * SIZE)]
     (rules / "all.yaml").write_text(RULE.replace("num_copies: 2", "num_copies: 1"))
     plan = house.plan()
     house.gate(plan)
-    house.rows("UPDATE block_replicas SET group_id = NULL WHERE site_id = :s", s=house.site_ids["T2_B"])
     house.site("T2_C")
     for block in ("b1", "b2"):
+        house.subscription("delete", house.files_of[block], "T2_B")
         house.replica(block, "T2_C")  # a copy, but not one that the plan's image had
     assert house.commit(plan)["left_out"] == {"an enforcer rule needs it": 2}
 
@@ -188,8 +189,42 @@ def test_the_only_source_of_a_copy_that_is_subscribed_for_stays_whatever_the_pol
     house.gates(last_copies="always")
     house.subscription("copy", house.files_of["b1"][:1], "T2_B")
     plan = house.plan()
+    reason = "it is the only source of a copy that is still pending"
+    assert house.set_aside(plan) == [("T2_A", reason, 1, 2 * SIZE)]
+    house.gate(plan)
+    assert house.commit(plan)["num_block_replicas"] == 1
+
+
+def test_the_gate_refuses_what_the_planner_let_through(house: House) -> None:
+    """The last copy of b1 since the plan was made, to which a copy is subscribed since."""
+    house.gates(last_copies="always")
+    plan = house.plan()
+    house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
+    frame = plan_store.load(house.db, plan).frame("deletions").with_columns(is_alone=pl.lit(True))
+    frame.write_parquet(Path(plan_store.load(house.db, plan).location) / "deletions.parquet")
+    house.subscription("copy", house.files_of["b1"][:1], "T2_B")
     with pytest.raises(GateError, match=r"the only source of a pending copy.* in 1 block replica: /A/B-v1/AOD#b1 T2_A"):
         house.gate(plan)
+
+
+def test_what_must_stay_gives_its_turn_to_the_next(house: House) -> None:
+    """b1 is the last copy: b2 goes instead, the gate warns, `explain` and the warnings say why."""
+    house.rows("DELETE FROM block_replicas WHERE site_id = :s", s=house.site_ids["T2_B"])
+    house.replica("b2", "T2_B")
+    plan = house.plan()
+    house.gate(plan)
+    stored = plan_store.load(house.db, plan)
+    assert any(
+        "1 block replicas" in warning and "it is the last copy" in warning for warning in stored.summary["warnings"]
+    )
+    record = stored_plans.read_record(house.db, load_story(house.db, plan, "detox"))
+    reasons = explain_record(record, dataset="/A/B-v1/AOD", site="T2_A").reasons
+    assert any("set aside, although" in reason and "it is the last copy" in reason for reason in reasons)
+    assert house.rows("SELECT is_success, is_blocking FROM gate_results WHERE expectation LIKE 'set_aside%'") == [
+        (False, False)
+    ]
+    assert house.commit(plan)["num_block_replicas"] == 1
+    assert {lfn for _, lfn, _ in house.subscriptions()} == set(house.files_of["b2"])
 
 
 def test_an_old_plan_must_be_made_again(house: House) -> None:

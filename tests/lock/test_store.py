@@ -10,7 +10,7 @@ import pytest
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.read import read_inventory
+from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.lock.store import (
     NewLock,
     add_lock,

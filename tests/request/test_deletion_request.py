@@ -73,8 +73,9 @@ def drop_b(stock: Stock) -> None:
     stock.rows("DELETE FROM block_replicas WHERE site_id = :s", s=stock.site_ids["T2_B"])
 
 
-def disown_b(stock: Stock) -> None:
+def condemn_b(stock: Stock) -> None:
     stock.rows("UPDATE block_replicas SET group_id = NULL WHERE site_id = :s", s=stock.site_ids["T2_B"])
+    stock.subscription("delete", stock.files, "T2_B")
 
 
 def incomplete_b(stock: Stock) -> None:
@@ -108,7 +109,7 @@ def being_deleted(stock: Stock) -> None:
     [
         pytest.param(lock, {}, LOCKED, id="locked"),
         pytest.param(drop_b, {}, LAST, id="no other replica"),
-        pytest.param(disown_b, {}, LAST, id="the other is nobody's"),
+        pytest.param(condemn_b, {}, LAST, id="the other is being deleted"),
         pytest.param(incomplete_a, {}, LAST, id="incomplete, but all there is"),
         pytest.param(incomplete_b, {}, SOURCE, id="the other waits for it"),
         pytest.param(only_source, {}, SOURCE, id="a subscription elsewhere waits for it"),
@@ -206,6 +207,11 @@ def test_what_the_policy_protected_last_stays(
     assert reasons(asked.delete()) == {(DATASET, "T2_A"): reason}
 
 
+def test_a_copy_that_nobody_owns_is_a_copy(asked: Stock) -> None:
+    asked.rows("UPDATE block_replicas SET group_id = NULL WHERE site_id = :s", s=asked.site_ids["T2_B"])
+    assert reasons(asked.delete()) == {(DATASET, "T2_A"): None}
+
+
 def test_each_partition_has_its_say(asked: Stock) -> None:
     asked.detox_said("T2_A", ("protect", 3))
     asked.detox_said("T2_A", ("keep", 0), partition="express")
@@ -217,11 +223,10 @@ def test_each_partition_has_its_say(asked: Stock) -> None:
 
 def test_asked_again_it_is_counted_and_the_refused_looked_at_once_more(asked: Stock) -> None:
     asked.replica("b1", "T2_C")
-    other = {"b": asked.block_ids["b2"], "s": asked.site_ids["T2_B"]}
-    asked.rows("UPDATE block_replicas SET group_id = NULL WHERE (block_id, site_id) = (:b, :s)", **other)
+    asked.subscription("delete", asked.files_of["b2"], "T2_B")
     first = asked.delete()
     assert first.verdicts["reason"].to_list() == [None, LAST]
-    asked.own("b2", "T2_B", asked.group_id)
+    asked.rows("UPDATE subscriptions SET state = 'cancelled' WHERE site_id = :s", s=asked.site_ids["T2_B"])
     again = asked.delete(by="bob")
     assert again.request_id == first.request_id
     assert again.verdicts.select("item", "site", "state", "num_blocks").rows() == [(DATASET, "T2_A", "queued", 1)]
@@ -299,7 +304,9 @@ def test_it_waits_for_a_detox_commit_and_sees_what_that_took(asked: Stock) -> No
             pass
         assert not answers
         detox.execute(
-            text("UPDATE block_replicas SET group_id = NULL WHERE site_id = :s"), {"s": asked.site_ids["T2_B"]}
+            text("""INSERT INTO subscriptions (file_id, site_id, action, origin)
+                    SELECT id, :s, 'delete', 'detox' FROM files"""),
+            {"s": asked.site_ids["T2_B"]},
         )
     waiting.join()
     assert set(answers[0].verdicts["reason"]) == {LAST}

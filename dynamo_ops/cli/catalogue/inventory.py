@@ -11,8 +11,8 @@ import typer
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.cli.terminal.output import JsonOption, database, show, size
-from dynamo_ops.inventory import read
 from dynamo_ops.inventory.catalogue.vanished import KINDS, vanished
+from dynamo_ops.inventory.replica import read
 
 app = typer.Typer(no_args_is_help=True, help="What the inventory knows.")
 

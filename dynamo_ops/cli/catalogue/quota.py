@@ -20,7 +20,7 @@ from dynamo_ops.cli.terminal.output import JsonOption, database, size
 from dynamo_ops.cli.terminal.progress import step
 from dynamo_ops.cli.terminal.tables import count
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.read import read_inventory
+from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.inventory.site import quota
 from dynamo_ops.inventory.site.lookup import all_sites, find_sites
 from dynamo_ops.policy.files import read_partitions

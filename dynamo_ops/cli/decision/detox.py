@@ -242,7 +242,7 @@ def _inputs(
     with step("reading the inventory", quiet=quiet):
         if inventory:
             return trial.dump_inputs(inventory, now=now, partitions=partitions, enforcer=enforcer)
-        from dynamo_ops.inventory.read import read_inventory
+        from dynamo_ops.inventory.replica.read import read_inventory
 
         frames = read_inventory(database())
         return trial.installation_inputs(frames, settings(), partition, now, partitions=partitions, enforcer=enforcer)

@@ -34,6 +34,7 @@ SITES = {
     "occupancy_after": "occupancy\nafter",
     "protected_fraction": "protected\nof quota",
     "deleted_bytes": "deleted",
+    "set_aside_bytes": "set\naside",
 }
 ORDER = {
     "delete_order": "no.",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dynamo_ops.detox.engine.guard import Aside, Guard
 from dynamo_ops.detox.engine.handover import Handover, handed_over
 from dynamo_ops.detox.engine.site_condition import SiteConditions
 from dynamo_ops.detox.engine.state import State, Verdict
@@ -40,7 +41,8 @@ class Units:
 class Cycle:
     """One cycle on ``state``. ``run`` works until every block replica of the image has its decision.
 
-    ``partition``: the conditions of its leaves; a block that changes owner stays if one of them takes it.
+    ``partition``: the conditions of its leaves; a block that changes owner stays if one of them takes it. ``guard``:
+    what it lets not go is set aside; None: the policy alone decides.
     """
 
     def __init__(
@@ -50,13 +52,20 @@ class Cycle:
         rules: Sequence[EnforcerRule],
         deletion_per_iteration: float,
         partition: Sequence[CheckedCondition],
+        guard: Guard | None = None,
     ) -> None:
         self.state = state
+        self.guard = guard
         self.policy = policy
         self.step_fraction = deletion_per_iteration
         self.partition = tuple(partition)
         self.evaluator = Evaluator(
-            state.image, lines=policy.lines, order=policy.order, rules=rules, selections=self.partition
+            state.image,
+            lines=policy.lines,
+            order=policy.order,
+            rules=rules,
+            selections=self.partition,
+            is_guarding=guard is not None,
         )
         lines = [policy.default, *policy.lines]
         self.verdict_of_line = np.array([VERDICT_OF[line.verb] for line in lines], dtype=np.int8)
@@ -88,6 +97,7 @@ class Cycle:
             deleted = self._delete_everywhere(sites) if self.policy.is_static else self._delete_somewhere(sites)
             touched = distinct(np.concatenate((deleted, hidden)))
             passes += 1
+        self._note_passed_over_everywhere()
 
     def _iterate(self, touched: Indices) -> None:
         """Evaluate, work off Delete lines, label what is final, end triggers."""
@@ -110,10 +120,26 @@ class Cycle:
         decided = verdicts.rows
         new_verdicts = self.verdict_of_line[verdicts.lines]
         new_verdicts[(new_verdicts == Verdict.DELETE) & state.is_fixed[decided]] = Verdict.KEEP
+        if self.guard:
+            state.is_needed[verdicts.replicas] = verdicts.is_needed
+            self._set_aside(self.guard, decided, new_verdicts)
         state.set_verdicts(decided, new_verdicts)
         state.line[decided] = verdicts.lines
         state.is_partial[decided] = verdicts.is_partial
         self._note_order(verdicts.replicas, verdicts.order_keys)
+
+    def _set_aside(self, guard: Guard, rows: Indices, verdicts: npt.NDArray[np.int8]) -> None:
+        """Note of the rows that could go why they must not. What a Delete line takes is kept for it (in
+        ``verdicts``)."""
+        state = self.state
+        by_line = verdicts == Verdict.DELETE
+        is_needed = state.is_needed[state.image.replica[rows]]
+        reasons = guard.reasons(rows, by_delete_line=by_line, is_needed=is_needed)
+        reasons[~by_line & (verdicts != Verdict.KEEP)] = Aside.NONE
+        state.aside[rows] = reasons
+        kept = by_line & (reasons != Aside.NONE)
+        verdicts[kept] = Verdict.KEEP
+        state.is_passed_over[rows] = kept | (state.is_passed_over[rows] & (verdicts == Verdict.KEEP))
 
     def _note_order(self, replicas: Small, keys: npt.NDArray[np.float64]) -> None:
         """Store the order keys; where one has changed, the queue of the site is sorted again."""
@@ -190,7 +216,7 @@ class Cycle:
         """Rows that may be deleted where deletion is triggered."""
         state = self.state
         may_go = state.is_left[rows] & ~state.is_hidden[rows] & ~state.is_fixed[rows]
-        return np.asarray(may_go & (state.verdict[rows] == Verdict.KEEP))
+        return np.asarray(may_go & (state.verdict[rows] == Verdict.KEEP) & (state.aside[rows] == Aside.NONE))
 
     def _note_dismissed(self, datasets: Indices) -> None:
         """Bring ``has_dismissed``, ``num_dismissed`` and ``is_live`` up to date for the replicas of these datasets."""
@@ -213,7 +239,21 @@ class Cycle:
 
     def _delete_everywhere(self, sites: Indices) -> Indices:
         """Delete at every site without step limit (Algo Static); the datasets touched."""
-        return np.concatenate([self._delete_at(int(site), limited=False) for site in sites])
+        touched = []
+        for site in sites:
+            touched.append(self._delete_at(int(site), limited=False))
+            if self.guard:
+                self._set_aside_again(self.guard, touched[-1])
+        return np.concatenate(touched)
+
+    def _set_aside_again(self, guard: Guard, datasets: Indices) -> None:
+        """Copies of these datasets have gone, and no line is to be tried again: what of the others must stay now?"""
+        rows = self.state.left_rows(datasets)
+        if len(rows):
+            view = self.evaluator.whole(rows, self.state.group[rows])
+            self.state.is_needed[view.replicas] = view.is_needed
+            self._set_aside(guard, rows, self.state.verdict[rows])
+            self._note_dismissed(datasets)
 
     def _queue(self, site: int) -> Indices:
         """The replicas of a site that may still be deleted, in Order, then by name of the dataset."""
@@ -283,9 +323,25 @@ class Cycle:
             if count < len(replicas) or size >= len(queue):
                 break
             size *= 4
+        self._note_passed_over(head if count == len(replicas) else head[: np.argmax(head == replicas[count])])
         self.queues[site] = np.concatenate((head[state.is_live[head]], queue[size:]))
         self._delete(Units(rows[of < count], of[of < count]), hide=False)
         return distinct(state.image.dataset_of_replica[replicas[:count]].astype(np.int64))
+
+    def _note_passed_over(self, replicas: Indices) -> None:
+        """Of these replicas, whose turn it was, what was set aside would have gone."""
+        if self.guard:
+            rows = self.state.rows_of_replicas(np.sort(replicas))
+            self._pass_over(rows)
+
+    def _note_passed_over_everywhere(self) -> None:
+        """At sites that are still triggered everything had its turn."""
+        if self.guard and self.state.is_triggered.any():
+            self._pass_over(np.flatnonzero(self.state.is_left & self.state.is_triggered[self.state.image.site]))
+
+    def _pass_over(self, rows: Indices) -> None:
+        state = self.state
+        state.is_passed_over[rows] |= (state.aside[rows] != Aside.NONE) & (state.verdict[rows] == Verdict.KEEP)
 
     def _how_many(self, site: int, units: Units, handover: Handover, number: int, *, limited: bool) -> int:
         """How many units go: before each one, Until and the step limit are looked at."""
@@ -312,6 +368,8 @@ class Cycle:
         number: Small = np.asarray(self.last_deletion + 1 + of, dtype=np.int32)
         self.last_deletion += int(of.max()) + 1 if len(of) else 0
         gone = rows[~handover.is_kept]
+        if self.guard:
+            self.guard.note_gone(gone)
         state.delete_order[gone] = number[~handover.is_kept]
         state.remove(gone)
         state.verdict[gone] = Verdict.DELETE

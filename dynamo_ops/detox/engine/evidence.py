@@ -18,7 +18,8 @@ class Evidence:
     """Frames that belong to a plan's decisions.
 
     ``block_replicas``: one row per block replica of the image: ``dataset_id``, ``site_id``, ``block_id``,
-    ``is_complete``, ``last_update_at``, ``is_locked``. ``handovers``: each change of owner, with ``delete_order`` (its
+    ``is_complete``, ``is_sound`` (plans stored before there was doubt have it not: all that is complete is sound),
+    ``last_update_at``, ``is_locked``. ``handovers``: each change of owner, with ``delete_order`` (its
     place among the deletions), ``group_id`` (the new owner) and ``leaves_image``. ``datasets``, ``sites``, ``groups``:
     the tables of ``policy.evaluation.image``, with all attributes that the policy asks for.
     """
@@ -56,6 +57,7 @@ class Evidence:
             index_of(block_replicas["group_id"], self.groups["group_id"]).alias("group"),
             "size_bytes",
             "is_complete",
+            pl.col("is_sound" if "is_sound" in block_replicas.columns else "is_complete").alias("is_sound"),
             pl.col("last_update_at").dt.epoch("us").alias("last_update"),
             "is_locked",
             "is_placeholder",

@@ -10,15 +10,19 @@ import numpy as np
 import polars as pl
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.units import size_text
 from dynamo_ops.detox.engine.cycle import Cycle
 from dynamo_ops.detox.engine.evidence import Evidence
+from dynamo_ops.detox.engine.guard import Guard
 from dynamo_ops.detox.engine.state import State, load_state
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.replica.good import without_doomed
 from dynamo_ops.plan.states import Decision
 from dynamo_ops.policy.evaluation.attributes import require_attributes
 from dynamo_ops.policy.language.check import CheckedPolicy
 from dynamo_ops.policy.language.enforcement import EnforcerRule
 from dynamo_ops.policy.partition import Partitions
+from dynamo_ops.quality.thresholds import LastCopies
 
 DECISIONS = {
     "dataset_id": pl.Int64,
@@ -34,6 +38,7 @@ DECISIONS = {
     "size_bytes": pl.Int64,
     "delete_order": pl.Int32,
     "is_placeholder": pl.Boolean,
+    "set_aside": pl.String,
 }
 SITE_STATES = {
     "site_id": pl.Int64,
@@ -45,6 +50,7 @@ SITE_STATES = {
     "occupancy_before": pl.Float64,
     "occupancy_after": pl.Float64,
     "protected_bytes": pl.Int64,
+    "set_aside_bytes": pl.Int64,
 }
 POLICY_LINES = {"line": pl.Int32, "text": pl.String, "source_line": pl.Int32, "verb": pl.String}
 
@@ -59,7 +65,8 @@ class DeletionPlan:
     replica that is handed over and not deleted, whatever its decision: the commit changes its owner. ``line`` counts
     policy lines from 1, 0 the default. ``delete_order`` numbers the deletions of the cycle from 1 (all block
     replicas of one deletion share it), null if not deleted. ``is_placeholder``: a zero-size stand-in for an empty
-    tape replica, no row of the inventory; never deleted.
+    tape replica, no row of the inventory; never deleted. ``set_aside``: why it is kept although it was its turn
+    (``guard.WORDS``; null for all others).
 
     ``site_states``: one row per target site, by name. ``quota_bytes`` null unknown, 0 nothing may be there, negative
     unlimited; occupancy accordingly null, infinite or 0. ``is_triggered``: a When line held at the start.
@@ -100,13 +107,16 @@ def plan_deletions(
     enforcer_rules: Sequence[EnforcerRule] = (),
     protected_sites: Sequence[str] = (),
     attribute_max_age: timedelta = timedelta(days=7),
+    last_copies: LastCopies | None = None,
 ) -> DeletionPlan:
     """The plan of one cycle under ``policy``, which was checked at the same ``now``.
 
     ``partition`` is needed when the policy names none, and must agree with the policy otherwise.
     ``deletion_per_iteration`` is a fraction of a site's quota. PlanError when an attribute that the policy asks for
-    was not produced at all, or longer than ``attribute_max_age`` ago.
+    was not produced at all, or longer than ``attribute_max_age`` ago. ``last_copies``: as in ``gates.yaml``, and what
+    a gate would refuse is set aside (SEMANTICS §10); None: the policy alone decides.
     """
+    frames = without_doomed(frames)
     name = _partition_name(policy, partition)
     if now != policy.now:
         raise PlanError(
@@ -121,7 +131,8 @@ def plan_deletions(
     require_attributes(frames, asked, now=now, max_age=attribute_max_age)
     state = load_state(frames, policy, partitions, name, attributes=sorted(asked), protected_sites=protected_sites)
     leaves = [partitions.conditions[leaf] for leaf in partitions.leaves(name)]
-    Cycle(state, policy, enforcer_rules, deletion_per_iteration, leaves).run()
+    guard = Guard(frames, state.image, last_copies) if last_copies else None
+    Cycle(state, policy, enforcer_rules, deletion_per_iteration, leaves, guard).run()
     return _plan(frames, state, policy, name)
 
 
@@ -142,6 +153,8 @@ def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partitio
     site_states = state.site_states().select(pl.col(name).cast(dtype) for name, dtype in SITE_STATES.items())
     unknown = site_states.filter(pl.col("quota_bytes").is_null())["site"].to_list()
     warnings += [f"{site} has no quota for {partition}: nothing is deleted there" for site in unknown]
+    decisions = state.decisions(frames.blocks).select(pl.col(name).cast(dtype) for name, dtype in DECISIONS.items())
+    warnings += _set_aside_texts(decisions)
     matched = set(np.unique(state.line).tolist())
     idle = [
         str(line.source_line)
@@ -155,12 +168,30 @@ def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partitio
     return DeletionPlan(
         partition=partition,
         now=policy.now,
-        decisions=state.decisions(frames.blocks).select(pl.col(name).cast(dtype) for name, dtype in DECISIONS.items()),
+        decisions=decisions,
         site_states=site_states,
         policy_lines=policy_lines(policy),
         warnings=tuple(warnings),
         evidence=state.evidence(),
     )
+
+
+def set_aside_amounts(decisions: pl.DataFrame) -> pl.DataFrame:
+    """``site``, ``set_aside`` (the reason), ``num_block_replicas``, ``size_bytes``: what was set aside, by both."""
+    aside = decisions.filter(pl.col("set_aside").is_not_null())
+    return (
+        aside.group_by("site", "set_aside")
+        .agg(num_block_replicas=pl.len(), size_bytes=pl.col("size_bytes").sum())
+        .sort("site", "set_aside")
+    )
+
+
+def _set_aside_texts(decisions: pl.DataFrame) -> list[str]:
+    """Site by site and reason by reason how much was set aside."""
+    return [
+        f"{site}: {number:,} block replicas, {size_text(size)}, are set aside although it was their turn: {reason}"
+        for site, reason, number, size in set_aside_amounts(decisions).iter_rows()
+    ]
 
 
 def policy_lines(policy: CheckedPolicy) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from dynamo_ops.detox.engine.evidence import Evidence
+from dynamo_ops.detox.engine.guard import WORDS, Aside
 from dynamo_ops.detox.engine.site_condition import SiteConditions, occupancy
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.evaluation.attributes import site_table
@@ -36,7 +37,9 @@ class State:
 
     By row: ``is_left`` (still in the image), ``is_hidden`` (handed over by a Delete line in this iteration; their
     numbers are in ``hidden``), ``group``, ``verdict``, ``line``, ``is_partial``, ``delete_order`` (0 not deleted),
-    ``is_fixed`` (may not be deleted: placeholder, or the site's quota is unknown). By replica: ``is_final``,
+    ``is_fixed`` (may not be deleted: placeholder, or the site's quota is unknown), ``aside`` (why it must stay, by
+    ``guard.Aside``) and ``is_passed_over`` (and it would have gone otherwise). By replica: ``is_final``, ``is_needed``
+    (a rule needs it; known with a guard only),
     ``is_live`` (something of it is left, and it is not final), ``has_dismissed`` (blocks that a Dismiss line took and
     that may go), ``order_keys`` (keys × replicas). By site:
     ``bytes_left``, ``protected_bytes``, ``num_dismissed`` (replicas that have dismissed blocks), ``is_triggered``;
@@ -61,6 +64,9 @@ class State:
         self.line: Small = np.zeros(num_rows, dtype=np.int32)
         self.is_partial: Flags = np.zeros(num_rows, dtype=np.bool_)
         self.delete_order: Small = np.zeros(num_rows, dtype=np.int32)
+        self.aside: npt.NDArray[np.int8] = np.zeros(num_rows, dtype=np.int8)
+        self.is_passed_over: Flags = np.zeros(num_rows, dtype=np.bool_)
+        self.is_needed: Flags = np.zeros(num_replicas, dtype=np.bool_)
         self.is_final: Flags = np.zeros(num_replicas, dtype=np.bool_)
         self.is_live: Flags = np.ones(num_replicas, dtype=np.bool_)
         self.has_dismissed: Flags = np.zeros(num_replicas, dtype=np.bool_)
@@ -131,6 +137,7 @@ class State:
                 "site_id": image.sites["site_id"].gather(site),
                 "block_id": image.block_id,
                 "is_complete": image.is_complete,
+                "is_sound": image.is_sound,
                 "last_update_at": pl.Series(image.last_update).cast(pl.Datetime("us", "UTC")),
                 "is_locked": image.is_locked,
             }
@@ -166,14 +173,26 @@ class State:
             pl.Series("size_bytes", image.size_bytes),
             pl.when(order > 0).then(order).alias("delete_order"),
             pl.Series("is_placeholder", image.is_placeholder),
+            self._set_aside(),
         )
         return frame.join(blocks.select("block_id", "block"), on="block_id", how="left", maintain_order="left")
+
+    def _set_aside(self) -> pl.Series:
+        """By row: why it is not deleted although it was its turn; null otherwise."""
+        reasons = pl.Series("set_aside", WORDS, dtype=pl.String)
+        return reasons.gather(pl.Series(np.where(self._is_set_aside, self.aside, Aside.NONE)))
+
+    @property
+    def _is_set_aside(self) -> Flags:
+        return np.asarray(self.is_passed_over & self.is_left & (self.verdict == Verdict.KEEP))
 
     def site_states(self) -> pl.DataFrame:
         """Target sites before and after."""
         index = np.flatnonzero(self.is_target)
         quota, has_quota = self.quota[index], self.has_quota[index]
         before, after = self.bytes_before[index], self.bytes_left[index]
+        aside = np.flatnonzero(self._is_set_aside)
+        set_aside_bytes = self.by_site(aside, self.image.size_bytes[aside])
         return self.image.sites[index].select(
             "site_id",
             "site",
@@ -182,6 +201,7 @@ class State:
             pl.Series("bytes_before", before),
             pl.Series("bytes_after", after),
             pl.Series("protected_bytes", self.protected_bytes[index]),
+            pl.Series("set_aside_bytes", set_aside_bytes[index]),
             pl.Series("occupancy_before", occupancy(before, quota, has_quota)).fill_nan(None),
             pl.Series("occupancy_after", occupancy(after, quota, has_quota)).fill_nan(None),
         )

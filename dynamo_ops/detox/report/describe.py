@@ -34,9 +34,9 @@ class PlanOverview:
     num_block_replicas, size_bytes. ``sites``: one row per target site, by name: site, quota_bytes (null unknown, 0
     nothing may be there, negative unlimited), is_triggered, bytes_before, bytes_after, occupancy_before,
     occupancy_after (fractions; null unknown, infinite where the quota is 0), protected_fraction (of the quota; null
-    where it is not above 0), deleted_bytes. ``image``, ``deleted``: everything, and what is deleted.
+    where it is not above 0), deleted_bytes, set_aside_bytes. ``image``, ``deleted``: everything, and what is deleted.
     ``num_handovers``: block replicas that change owner. ``num_last_copy_datasets``: datasets of which a block has no
-    complete, owned replica left anywhere.
+    good copy left anywhere.
     """
 
     image: Amount
@@ -197,6 +197,7 @@ def _sites(deleted: pl.DataFrame, states: pl.DataFrame) -> pl.DataFrame:
             "occupancy_after",
             "protected_fraction",
             "deleted_bytes",
+            "set_aside_bytes",
         )
     )
 

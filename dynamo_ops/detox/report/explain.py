@@ -298,11 +298,11 @@ def _moment_text(order: int, is_found: bool, decisions: pl.DataFrame) -> str:
 
 
 def _reasons(mine: pl.DataFrame, state: pl.DataFrame, policy: CheckedPolicy, order: str) -> list[str]:
-    """One sentence for each (decision, line, deletion) of the replica."""
+    """One sentence for each (decision, line, deletion, reason why it was set aside) of the replica."""
     lines = {line.number: line for line in (policy.default, *policy.lines)}
     sentences = []
-    for decision, number, delete_order, count in (
-        mine.group_by("decision", "line", "delete_order", maintain_order=True).len().iter_rows()
+    for decision, number, delete_order, set_aside, count in (
+        mine.group_by("decision", "line", "delete_order", "set_aside", maintain_order=True).len().iter_rows()
     ):
         line = lines[number]
         subject = "the replica" if count == mine.height else f"{count} of its {mine.height} block replicas"
@@ -311,7 +311,12 @@ def _reasons(mine: pl.DataFrame, state: pl.DataFrame, policy: CheckedPolicy, ord
             if number
             else f"the default ({line.text})"
         )
-        sentences.append(f"{subject}: {_because(decision, line, line_text, state, policy, order, delete_order)}")
+        because = (
+            f"set aside, although {line_text} lets it go and it was its turn: {set_aside}"
+            if set_aside
+            else _because(decision, line, line_text, state, policy, order, delete_order)
+        )
+        sentences.append(f"{subject}: {because}")
     return sentences
 
 

@@ -9,7 +9,7 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import tasks as steps
-from dynamo_ops.detox.record import PlanRecord, scan_evidence
+from dynamo_ops.detox.record import PlanRecord, scan_decisions, scan_evidence, scan_site_states
 from dynamo_ops.plan.inputs import PlanInputs
 from dynamo_ops.plan.record import PlanStory, load_story, scan
 from dynamo_ops.plan.states import PlanKind, PlanState
@@ -28,8 +28,8 @@ def read_record(database: Database, story: PlanStory) -> PlanRecord:
         partition=plan.partition,
         now=plan.planned_for_at,
         policy_text=inputs.policy.text if inputs else story.policy_text,
-        decisions=scan(plan.location, "decisions"),
-        site_states=scan(plan.location, "site_states").collect(),
+        decisions=scan_decisions(plan.location),
+        site_states=scan_site_states(plan.location),
         policy_lines=scan(plan.location, "policy_lines").collect(),
         deletions=scan(plan.location, "deletions"),
         groups=database.frame('SELECT id::bigint AS group_id, name AS "group" FROM groups'),

@@ -2,6 +2,7 @@
 
 A module a table writes it: ``dataset_replica``, ``block_replica``, ``present_file``. Acts: ``files`` (arrive, leave),
 ``grown`` (blocks that gained files), ``declared`` (by a person), ``empty`` (what is empty goes), ``removal`` (with
-what was declared invalid). Questions: ``copies`` (present, doomed, good, last copy, last source; SQL), ``staying``
-(the same on frames), ``doomed`` (of what a decision is about to delete).
+what was declared invalid). Questions: ``copies`` (present, doomed, good, last copy, last source; SQL), ``good`` (the
+same on frames, by block), ``doomed`` (of what a decision is about to delete). ``read``: the whole inventory of one
+moment as frames, for decisions.
 """

@@ -19,8 +19,12 @@ def _newest_check(column: str, site_id: str, states: Words[CheckState]) -> str:
         AND newest.state IN {states} ORDER BY newest.started_at DESC, newest.id DESC LIMIT 1)"""
 
 
+REFUSED_SITES = f"""(SELECT refused.id FROM sites AS refused
+    WHERE {_newest_check("state", "refused.id", COMPARED_CHECKS)} = '{CheckState.REFUSED}')"""
+"""Ids of the sites whose last check was refused as a whole: they count as distant."""
+
 SURE_SITES = f"""(SELECT sure.id FROM sites AS sure WHERE sure.status = '{SiteStatus.READY}'
-    AND {_newest_check("state", "sure.id", COMPARED_CHECKS)} IS DISTINCT FROM '{CheckState.REFUSED}')"""
+    AND sure.id NOT IN {REFUSED_SITES})"""
 """Ids of the sites whose copies may be the reason why another goes. Not those that are distant (in the waitroom or the
 morgue, or with a check that was refused as a whole), nor those of unknown status. A downtime changes nothing."""
 
@@ -119,6 +123,22 @@ def is_awaited_elsewhere(block_id: str, site_id: str) -> str:
     return f"""EXISTS (SELECT FROM files AS file JOIN subscriptions AS copy ON copy.file_id = file.id
         AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE} AND copy.site_id <> {site_id}
         WHERE file.block_id = {block_id})"""
+
+
+def present_among(files: str) -> str:
+    """(block_id, site_id, file_id, size_bytes) of those of ``files`` (a query of file_id, site_id) that are there."""
+    return f"""SELECT replica.block_id, replica.site_id, file.id AS file_id, file.size_bytes
+        FROM (SELECT DISTINCT file_id, site_id FROM {files} AS asked) AS named
+        JOIN files AS file ON file.id = named.file_id
+        JOIN block_replicas AS replica ON replica.block_id = file.block_id AND replica.site_id = named.site_id
+        {listed_join("file.id", "replica", "listed")}
+        WHERE {is_present_by_join("replica", "listed")}"""
+
+
+AWAITED_BLOCKS = f"""SELECT DISTINCT file.block_id, copy.site_id
+    FROM subscriptions AS copy JOIN files AS file ON file.id = copy.file_id
+    WHERE copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE}"""
+"""(block_id, site_id): a copy of some file of the block to the site is subscribed and not done."""
 
 
 def is_pending_elsewhere(file_id: str, site_id: str) -> str:

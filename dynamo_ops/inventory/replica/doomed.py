@@ -10,13 +10,13 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES, DOUBTED_FILES, SURE_SITES, is_awaited_elsewhere
 
-WAITS = """(o.group_id IS NOT NULL AND NOT EXISTS (
-        SELECT FROM doomed x WHERE x.block_id = o.block_id AND x.site_id = o.site_id AND x.left_out IS NULL))"""
-"""The block replica ``o`` is owned, and nothing of this decision takes it away."""
+STAYS = """NOT EXISTS (
+        SELECT FROM doomed x WHERE x.block_id = o.block_id AND x.site_id = o.site_id AND x.left_out IS NULL)"""
+"""Nothing of this decision takes the block replica ``o`` away."""
 
-STAYS = f"""({WAITS} AND o.site_id IN {SURE_SITES}
+IS_GOOD = f"""(o.site_id IN {SURE_SITES}
       AND NOT EXISTS (SELECT FROM not_good WHERE not_good.block_id = o.block_id AND not_good.site_id = o.site_id))"""
-"""And it is good besides: a reason why others may go. Needs ``not_good``."""
+"""What the block replica ``o`` has is good, whoever owns it: a reason why others may go. Needs ``not_good``."""
 
 IS_AWAITED_ELSEWHERE = is_awaited_elsewhere("d.block_id", "d.site_id")
 """A copy of the block of ``d`` to another site is still pending."""
@@ -24,8 +24,9 @@ IS_AWAITED_ELSEWHERE = is_awaited_elsewhere("d.block_id", "d.site_id")
 IS_LAST_SOURCE = f"""
         d.block_id IN (SELECT block_id FROM alone) AND ({IS_AWAITED_ELSEWHERE}
             OR EXISTS (SELECT FROM block_replicas o WHERE o.block_id = d.block_id AND o.site_id <> d.site_id
-                       AND NOT o.is_complete AND {WAITS}))"""
-"""Needs ``alone``: nothing complete stays, and somebody waits for the block of ``d``."""
+                       AND NOT o.is_complete AND o.group_id IS NOT NULL AND {STAYS}))"""
+"""Needs ``alone``: nothing good stays, and somebody waits for the block of ``d``: a copy is subscribed, or an owned
+replica is incomplete."""
 
 LOCKED = "it is locked"
 LAST_SOURCE = "it is the only source of a copy that is still pending"
@@ -55,13 +56,14 @@ def find_not_good(connection: Connection) -> None:
 
 
 def find_alone(connection: Connection) -> None:
-    """Make ``alone`` (block_id): blocks of which no complete replica stays anywhere, as things stand now."""
+    """Make ``alone`` (block_id): blocks of which no good copy stays anywhere, as things stand now."""
     connection.execute(text("DROP TABLE IF EXISTS alone"))
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE alone ON COMMIT DROP AS
         SELECT block_id FROM doomed WHERE left_out IS NULL
         EXCEPT
-        SELECT o.block_id FROM block_replicas o JOIN doomed d USING (block_id) WHERE o.is_complete AND {STAYS}""")
+        SELECT o.block_id FROM block_replicas o JOIN doomed d USING (block_id)
+        WHERE o.is_complete AND {STAYS} AND {IS_GOOD}""")
     )
     connection.execute(text("ANALYZE alone"))

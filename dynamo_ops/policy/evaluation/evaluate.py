@@ -29,19 +29,25 @@ class Verdicts:
     """The outcome of one evaluation.
 
     By open block replica: ``rows`` (of the image, ascending), ``lines`` (0 default), ``is_partial`` (a Block line that
-    took only some of the blocks that were left). By dataset replica: ``replicas`` (ascending) and ``order_keys`` (keys
-    × replicas), of the whole replica, so that ascending is what is deleted first.
+    took only some of the blocks that were left). By dataset replica: ``replicas`` (ascending), ``is_needed`` (by a
+    rule that applied at first) and ``order_keys`` (keys × replicas), of the whole replica, so that ascending is what is
+    deleted first.
     """
 
     rows: Indices
     lines: Small
     is_partial: Flags
     replicas: Small
+    is_needed: Flags
     order_keys: npt.NDArray[np.float64]
 
 
 class Evaluator:
-    """Evaluates lines, enforcer rules and order of one policy on one image. ``selections``: further conditions."""
+    """Evaluates lines, enforcer rules and order of one policy on one image. ``selections``: further conditions.
+
+    ``is_guarding``: what rules need is asked even if no line does; a rule that applies to a dataset in the whole image
+    still does when its sources have gone.
+    """
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class Evaluator:
         order: Sequence[CheckedOrderKey] = (),
         rules: Sequence[EnforcerRule] = (),
         selections: Sequence[CheckedCondition] = (),
+        is_guarding: bool = False,
     ) -> None:
         self.image = image
         self.lines = [(line, line.condition) for line in lines if line.condition is not None]
@@ -58,11 +65,12 @@ class Evaluator:
         self.is_block_line[[line.number for line, _ in self.lines if line.is_block]] = True
         asked = {variable.name for _, c in self.lines for variable in c.variables()}
         asked |= {key.variable.name for key in order}
-        self.rules = [rule for rule in rules if rule.is_protecting] if ENFORCED in asked else []
+        self.rules = [rule for rule in rules if rule.is_protecting] if is_guarding or ENFORCED in asked else []
         conditions = [condition for _, condition in self.lines]
         conditions += [c for rule in self.rules for c in (*rule.destinations, *rule.sources, *rule.replicas)]
         self.predicates = Predicates(image, [*conditions, *selections])
         self.order = [OrderKey(image, key) for key in order]
+        self.first_asking = self._asking_at_first() if is_guarding and image.num_rows else []
 
     def evaluate(self, rows: Indices, group: Small, is_open: Flags) -> Verdicts:
         """Decide the open block replicas among ``rows``: all that is left of some datasets, ascending.
@@ -72,17 +80,19 @@ class Evaluator:
         lines, is_partial = np.zeros(len(rows), dtype=np.int32), np.zeros(len(rows), dtype=np.bool_)
         if not len(rows):
             none = np.empty(0, dtype=np.int32)
-            return Verdicts(rows, lines, is_partial, none, np.empty((len(self.order), 0)))
+            return Verdicts(rows, lines, is_partial, none, is_partial, np.empty((len(self.order), 0)))
         whole = self.whole(rows, group)
         self._decide(whole, is_open, lines, is_partial)
         keys = np.array([key.values(whole) for key in self.order]).reshape(len(self.order), len(whole.replicas))
-        return Verdicts(rows[is_open], lines[is_open], is_partial[is_open], whole.replicas, keys)
+        return Verdicts(rows[is_open], lines[is_open], is_partial[is_open], whole.replicas, whole.is_needed, keys)
 
     def whole(self, rows: Indices, group: Small) -> View:
         """The view of whole replicas, with what enforcer rules say of them."""
         view = View(self.image, rows, group)
         if self.rules:
             view.is_enforced = self._enforced(view)
+        for rule, is_asking in zip(self.rules, self.first_asking, strict=False):
+            view.is_needed |= self._few_at_destination(view, rule) & is_asking[view.dataset]
         return view
 
     def first_lines(self, view: View, start: int | Small = 1) -> Small:
@@ -177,11 +187,24 @@ class Evaluator:
         """Replicas at destinations of a rule, when no more copies are there than it asks for."""
         protected = np.zeros(len(view.replicas), dtype=np.bool_)
         for rule in self.rules:
-            at_destination = self._any(view, rule.destinations)
-            at_source = self._any(view, rule.sources) & self._any(view, rule.replicas)
-            few = view.over_dataset(at_destination) <= rule.num_copies
-            protected |= at_destination & few & (view.over_dataset(at_source) > 0)
+            protected |= self._few_at_destination(view, rule) & (view.over_dataset(self._asks(view, rule)) > 0)
         return protected
+
+    def _few_at_destination(self, view: View, rule: EnforcerRule) -> Flags:
+        at_destination = self._any(view, rule.destinations)
+        return np.asarray(at_destination & (view.over_dataset(at_destination) <= rule.num_copies))
+
+    def _asks(self, view: View, rule: EnforcerRule) -> Flags:
+        """Replicas for which the rule applies to their dataset."""
+        return self._any(view, rule.sources) & self._any(view, rule.replicas)
+
+    def _asking_at_first(self) -> list[Flags]:
+        """By rule the datasets that it applies to, in the whole image."""
+        view = View(self.image, np.arange(self.image.num_rows), self.image.group)
+        is_asking = np.zeros((len(self.rules), self.image.datasets.height), dtype=np.bool_)
+        for number, rule in enumerate(self.rules):
+            is_asking[number, view.dataset[self._asks(view, rule)]] = True
+        return list(is_asking)
 
     def _any(self, view: View, conditions: Sequence[CheckedCondition]) -> Flags:
         is_met = np.zeros(len(view.replicas), dtype=np.bool_)

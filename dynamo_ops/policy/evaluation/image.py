@@ -13,6 +13,7 @@ import polars as pl
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.inventory.frames import InventoryFrames, group_table
+from dynamo_ops.inventory.replica.good import doubtful_replicas, is_unknown_site
 from dynamo_ops.lock.coverage import locked_expr
 from dynamo_ops.policy.evaluation.attributes import EPOCH, dataset_table, site_table
 
@@ -31,7 +32,8 @@ class Image:
     ``sites``, ``groups`` (the null group last), ``datasets`` (those of the image): tables of ``attributes``, by name.
 
     By block replica, in the order of dataset, site, block id: ``block_id``; ``replica``, ``dataset``, ``site``,
-    ``group`` (indices); ``size_bytes`` on disk; ``is_complete``; ``last_update`` (microseconds since 1970, UTC);
+    ``group`` (indices); ``size_bytes`` on disk; ``is_complete``; ``is_sound`` (complete, and none of its files is
+    doubtful: what counts where copies are counted for others); ``last_update`` (microseconds since 1970, UTC);
     ``is_locked``; ``is_placeholder``. By dataset replica, in the same order: ``dataset_of_replica``,
     ``site_of_replica``, ``first_row`` (one more entry: rows of replica ``r`` are ``first_row[r]`` to
     ``first_row[r + 1]``). By dataset: ``first_replica``, likewise.
@@ -47,6 +49,7 @@ class Image:
     group: Small
     size_bytes: Indices
     is_complete: Flags
+    is_sound: Flags
     last_update: Indices
     is_locked: Flags
     is_placeholder: Flags
@@ -74,6 +77,11 @@ class Image:
     def is_tape(self) -> Flags:
         """By site: a tape site."""
         return np.asarray(self.sites["is_tape"].to_numpy())
+
+    @cached_property
+    def is_all_sound(self) -> bool:
+        """Nothing complete is doubtful."""
+        return np.array_equal(self.is_sound, self.is_complete)
 
     @cached_property
     def num_blocks(self) -> Indices:
@@ -182,6 +190,8 @@ def _rows(
     datasets: pl.DataFrame,
 ) -> pl.DataFrame:
     """The columns of the image by block replica, sorted."""
+    doubtful = doubtful_replicas(frames)
+    is_doubtful = pl.struct("block_id", "site_id").is_in(doubtful.to_struct().implode()) | is_unknown_site(frames)
     placeholder = pl.col("is_placeholder") if "is_placeholder" in block_replicas.columns else pl.lit(False)
     columns = block_replicas.select(
         "block_id",
@@ -190,6 +200,7 @@ def _rows(
         index_of(block_replicas["group_id"], groups["group_id"]).alias("group"),
         "size_bytes",
         "is_complete",
+        (pl.col("is_complete") & ~is_doubtful).alias("is_sound"),
         pl.col("last_update_at").fill_null(EPOCH).dt.epoch("us").alias("last_update"),
         locked_expr(frames).alias("is_locked"),
         placeholder.alias("is_placeholder"),

@@ -29,7 +29,8 @@ class Copies:
 @dataclass(frozen=True)
 class BlockCopies:
     """By block replica, of its block: complete replicas in the image; complete here and at a tape site; complete here,
-    incomplete elsewhere and not complete at another ready disk site."""
+    incomplete elsewhere and not complete at another ready disk site. What is not sound elsewhere counts as incomplete,
+    and nowhere as a copy on tape."""
 
     num_complete: Indices
     is_on_tape: Flags
@@ -38,8 +39,8 @@ class BlockCopies:
 
 @dataclass(frozen=True)
 class _FullOwners:
-    """Owners of the full replicas: (dataset, group) as one key, ascending; the replica, and whether it is on a ready
-    disk."""
+    """Owners of the sound full replicas: (dataset, group) as one key, ascending; the replica, and whether it is on a
+    ready disk."""
 
     keys: Indices
     replicas: Indices
@@ -48,6 +49,8 @@ class _FullOwners:
 
 class View:
     """Some block replicas, and the dataset replicas that they make up.
+
+    A replica counts itself as it is stored; what it counts of the others must be sound (SEMANTICS §10).
 
     ``rows``: row numbers of the image, ascending; not empty. ``group``: their owners now. Without ``whole`` it is the
     view of whole replicas: all block replicas left of some datasets. With it, a view of what remains of some replicas
@@ -76,6 +79,7 @@ class View:
         self.dataset: Small = image.dataset_of_replica[self.replicas]
         self.site: Small = image.site_of_replica[self.replicas]
         self.is_enforced: Flags = np.zeros(len(self.replicas), dtype=np.bool_)
+        self.is_needed: Flags = np.zeros(len(self.replicas), dtype=np.bool_)
 
     def _take(self, column: Values) -> Values:
         return column if len(self.rows) == self.image.num_rows else column[self.rows]
@@ -98,6 +102,11 @@ class View:
         return self._take(self.image.is_complete)
 
     @cached_property
+    def is_sound(self) -> Flags:
+        """Complete, and no file is doubtful."""
+        return self._take(self.image.is_sound)
+
+    @cached_property
     def size_bytes(self) -> Indices:
         """Bytes on disk."""
         return self._take(self.image.size_bytes)
@@ -111,15 +120,16 @@ class View:
             return BlockCopies(copies.num_complete[at], copies.is_on_tape[at], copies.is_last_source[at])
         block, number = self._blocks()
         site = self._take(self.image.site)
-        complete, disk = self.is_complete, self.image.is_ready_disk[site]
+        complete, sound, disk = self.is_complete, self.is_sound, self.image.is_ready_disk[site]
 
         def count(flags: Flags) -> Indices:
             return np.bincount(block[flags], minlength=number)[block]
 
-        num_complete = count(complete)
-        on_tape = complete & (count(complete & self.image.is_tape[site]) > 0)
-        elsewhere = count(complete & disk) - disk
-        return BlockCopies(num_complete, on_tape, complete & (count(~complete) > 0) & (elsewhere == 0))
+        num_complete = count(sound) + (complete & ~sound)
+        on_tape = complete & (count(sound & self.image.is_tape[site]) > 0)
+        waiting_elsewhere = count(~sound) - ~sound
+        sound_elsewhere = count(sound & disk) - (sound & disk)
+        return BlockCopies(num_complete, on_tape, complete & (waiting_elsewhere > 0) & (sound_elsewhere == 0))
 
     def _blocks(self) -> tuple[Indices, int]:
         """Each row's block, numbered from 0 over the datasets of this view; and how many numbers there are."""
@@ -157,6 +167,13 @@ class View:
         return np.asarray(self.is_complete_replica & (num_rows == self.image.num_blocks[self.dataset]))
 
     @cached_property
+    def is_sound_full(self) -> Flags:
+        """Full, and sound."""
+        if self.image.is_all_sound:
+            return self.is_full
+        return np.asarray(self.is_full & np.logical_and.reduceat(self.is_sound, self.starts))
+
+    @cached_property
     def dataset_starts(self) -> Indices:
         """Where in ``replicas`` each dataset begins."""
         is_first = np.ones(len(self.dataset), dtype=np.bool_)
@@ -180,20 +197,26 @@ class View:
 
     @cached_property
     def copies(self) -> Copies:
-        """This replica with its remaining rows, the others whole."""
+        """This replica with its remaining rows, as it is stored; the others whole, if they are sound."""
+        whole, at = self.whole, self.in_whole
         disk, tape = self.image.is_ready_disk[self.site], self.image.is_tape[self.site]
-        if self.whole is self:
-            num_tape = self.over_dataset(self.is_full & tape)
-            on_tape = np.where(num_tape > 0, 2, self.over_dataset(tape) > 0)
-            return Copies(
-                self.over_dataset(self.is_full & disk), self.over_dataset(self.is_full), on_tape.astype(np.int32)
-            )
-        at, whole_copies = self.in_whole, self.whole.copies
-        change = self.is_full.astype(np.int64) - self.whole.is_full[at]
-        num_tape = self.whole.over_dataset(self.whole.is_full & self.image.is_tape[self.whole.site])[at] + change * tape
-        on_tape = np.where(num_tape > 0, 2, whole_copies.on_tape[at] > 0)
-        return Copies(
-            whole_copies.num_disk[at] + change * disk, whole_copies.num_all[at] + change, on_tape.astype(np.int32)
+        num_disk, num_all, num_tape, has_tape = whole._sound_copies
+        change = self.is_full.astype(np.int64) - whole.is_sound_full[at]
+        is_tape_change = self.is_sound_full.astype(np.int64) - whole.is_sound_full[at]
+        on_tape = np.where(num_tape[at] + is_tape_change * tape > 0, 2, has_tape[at])
+        return Copies(num_disk[at] + change * disk, num_all[at] + change, on_tape.astype(np.int32))
+
+    @cached_property
+    def _sound_copies(self) -> tuple[Indices, Indices, Indices, Indices]:
+        """By replica, of its dataset: sound full replicas at ready disk sites, at all sites, at tape sites; and
+        whether any replica is on tape."""
+        disk, tape = self.image.is_ready_disk[self.site], self.image.is_tape[self.site]
+        full = self.is_sound_full
+        return (
+            self.over_dataset(full & disk),
+            self.over_dataset(full),
+            self.over_dataset(full & tape),
+            (self.over_dataset(tape) > 0).astype(np.int64),
         )
 
     # Copies that share an owner.
@@ -211,7 +234,7 @@ class View:
         own = replica[is_single]
         disk[own] = full.disk_before[last[is_single]] - full.disk_before[first[is_single]]
         elsewhere[own] = (last - first)[is_single]
-        self_full = self.whole.is_full[self.in_whole]
+        self_full = self.whole.is_sound_full[self.in_whole]
         on_disk = self.image.is_ready_disk[self.site]
         elsewhere -= (number == 1) & self_full
         disk -= (number == 1) & self_full & on_disk
@@ -243,7 +266,7 @@ class View:
     @cached_property
     def _full_owners(self) -> _FullOwners:
         replica, key = self._owners()
-        is_full = self.is_full[replica]
+        is_full = self.is_sound_full[replica]
         replica, key = replica[is_full], key[is_full]
         order = np.argsort(key, kind="stable")
         disk = self.image.is_ready_disk[self.site[replica[order]]]

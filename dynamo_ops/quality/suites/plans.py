@@ -26,6 +26,7 @@ def check_detox_plan(
     partition: str,
     num_image_replicas: int,
     num_image_replicas_before: int | None = None,
+    set_aside_bytes: int = 0,
     age_h: float | None = None,
     docs: DataDocs | None = None,
 ) -> GateReport:
@@ -35,14 +36,17 @@ def check_detox_plan(
     is_last_copy_allowed (a Delete line asks for it), is_last_source, is_enforcer_needed.
     ``sites``: one row a site: site, quota_bytes (0: to be emptied, negative: unlimited, null: unknown), deleted_bytes.
     ``num_image_replicas``: block replicas in the image of this plan, and of the partition's plan before (None: none).
+    ``set_aside_bytes``: what the policy would have deleted beside it, and must stay; too much of it only warns.
     ``age_h``: hours since the plan was made; null, unknown, is too old.
     """
     checks = [
         *_deletion_checks(deletions, thresholds),
         *_site_volume_checks(sites, thresholds),
         *_whole_plan_checks(sites, partition, num_image_replicas, num_image_replicas_before, age_h, thresholds),
+        _set_aside_check(sites, partition, set_aside_bytes, thresholds),
     ]
-    return run_gate(db, "detox", f"partition {partition!r}", run_key, checks, thresholds.warn_only, docs=docs)
+    warn_only = thresholds.warn_only | {"set_aside"}
+    return run_gate(db, "detox", f"partition {partition!r}", run_key, checks, warn_only, docs=docs)
 
 
 def check_dealer_plan(
@@ -238,6 +242,28 @@ def _whole_plan_checks(
         ),
         _plan_age_check(plan, thresholds.max_plan_age_h),
     ]
+
+
+def _set_aside_check(
+    sites: pl.DataFrame, partition: str, set_aside_bytes: int, thresholds: DetoxThresholds
+) -> FrameCheck:
+    meant = int(sites["deleted_bytes"].sum()) + set_aside_bytes
+    plan = pl.DataFrame(
+        {
+            "partition": [partition],
+            "set_aside_bytes": [set_aside_bytes],
+            "set_aside_fraction": [set_aside_bytes / meant if meant else 0.0],
+        }
+    )
+    return FrameCheck(
+        "set_aside",
+        f"more than {thresholds.max_set_aside_fraction:.0%} of what the policy would delete must stay",
+        "plan",
+        plan,
+        "set_aside_fraction",
+        ("partition", "set_aside_bytes"),
+        highest=thresholds.max_set_aside_fraction,
+    )
 
 
 def _over_quota() -> pl.Expr:

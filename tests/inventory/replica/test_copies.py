@@ -1,7 +1,9 @@
-"""What a copy is, in SQL and in plain Python written from SEMANTICS §10 alone: the same in random small worlds."""
+"""What a copy is, in SQL, on frames and in plain Python written from SEMANTICS §10 alone: the same in random small
+worlds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -12,6 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.inventory.replica.copies import (
     DOOMED_FILES,
     DOUBTED_FILES,
@@ -21,6 +24,14 @@ from dynamo_ops.inventory.replica.copies import (
     is_last_source,
     must_stay,
 )
+from dynamo_ops.inventory.replica.good import (
+    awaited_elsewhere,
+    blocks_with_good,
+    covered_blocks,
+    good_replicas,
+    without_doomed,
+)
+from dynamo_ops.inventory.replica.read import read_inventory
 from tests.inventory.factory import Inventory
 
 SITES = ("T2_A", "T2_B", "T2_C", "T2_D")
@@ -116,6 +127,24 @@ def last_source(world: World, sites: dict[str, Site], here: str) -> bool:
     return last_copy(world, sites, here) and any(place.copy in ACTIVE for place in others)
 
 
+def whole_block_good(place: Place, site: Site) -> bool:
+    """The block has a second file, of which nothing is known but that it is where the block is complete."""
+    return place.presence == "whole" and good(place, site)
+
+
+def left(place: Place) -> int:
+    """How many files of the block are there when the open deletions are done."""
+    num_present = {"whole": 2, "listed": 1}.get(place.presence, 0)
+    return num_present - (place.is_present and doomed(place))
+
+
+def covered(world: World, sites: dict[str, Site]) -> bool:
+    """The files at all sites together make up the block; unknown sites, doomed and doubtful ones are not counted."""
+    known = [(place, sites[name]) for name, place in world.places.items() if sites[name].status != "unknown"]
+    has_file = any(place.is_present and not doomed(place) and not doubted(place, site) for place, site in known)
+    return has_file and any(place.presence == "whole" for place, _ in known)
+
+
 # --- the same in the database ---
 
 
@@ -198,7 +227,7 @@ QUESTIONS = f"""
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_sql_and_words_say_the_same(database: Database, seed: int) -> None:
+def test_sql_frames_and_words_say_the_same(database: Database, seed: int) -> None:
     draw = Random(seed)
     sites = random_sites(draw)
     worlds = [random_world(draw) for _ in range(WORLDS_A_SEED)]
@@ -223,3 +252,44 @@ def test_sql_and_words_say_the_same(database: Database, seed: int) -> None:
         for question, answer in words.items():
             seen.setdefault(question, set()).add(answer)
     assert seen["doomed"] == seen["last copy"] == seen["last source"] == {True, False}
+    check_frames(read_inventory(database), stock, sites, worlds)
+
+
+def check_frames(frames: InventoryFrames, stock: Inventory, sites: dict[str, Site], worlds: list[World]) -> None:
+    """A block has the number of its world."""
+    names = {number: name for name, number in stock.site_ids.items()}
+    pairs = [(number, name) for number in range(1, len(worlds) + 1) for name in SITES]
+
+    def in_words(holds: Callable[[World, str], bool]) -> set[tuple[int, str]]:
+        return {(number, name) for number, name in pairs if holds(worlds[number - 1], name)}
+
+    def on_frames(found: pl.DataFrame) -> set[tuple[int, str]]:
+        return {(block, names[site]) for block, site in found.select("block_id", "site_id").iter_rows()}
+
+    def is_good(world: World, name: str) -> bool:
+        return whole_block_good(world.places[name], sites[name])
+
+    assert on_frames(good_replicas(frames)) == in_words(is_good)
+    seen = without_doomed(frames).block_replicas
+    assert on_frames(seen.filter("is_complete")) == in_words(lambda world, name: left(world.places[name]) == 2)
+    assert on_frames(frames.block_replicas) - on_frames(seen) == in_words(
+        lambda world, name: world.places[name].presence == "listed" and left(world.places[name]) == 0
+    )
+    every = pl.DataFrame(
+        [(number, stock.site_ids[name]) for number, name in pairs if name in ("T2_A", "T2_B")],
+        schema={"block_id": pl.Int64, "site_id": pl.Int64},
+        orient="row",
+    )
+    assert {number for number, _ in pairs} - set(blocks_with_good(frames, every)) == {
+        number
+        for number, world in enumerate(worlds, start=1)
+        if not any(is_good(world, name) for name in ("T2_C", "T2_D"))
+    }
+    assert on_frames(awaited_elsewhere(frames, every)) == in_words(
+        lambda world, name: (
+            name in ("T2_A", "T2_B") and any(world.places[other].copy in ACTIVE for other in ("T2_C", "T2_D"))
+        )
+    )
+    assert set(covered_blocks(frames, frames.blocks["block_id"])) == {
+        number for number, world in enumerate(worlds, start=1) if covered(world, sites)
+    }

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from dynamo_ops.database.connection import Database, insert_frame
-from dynamo_ops.inventory.read import read_inventory
 from dynamo_ops.inventory.replica.doomed import IS_LAST_SOURCE, find_alone, find_not_good
-from dynamo_ops.inventory.replica.staying import awaited_blocks, complete_blocks, staying_replicas
+from dynamo_ops.inventory.replica.good import awaited_elsewhere, blocks_with_good
+from dynamo_ops.inventory.replica.read import read_inventory
 from tests.inventory.factory import Inventory
 
 SITES = ("T2_A", "T2_B", "T2_C")
@@ -40,8 +40,8 @@ def random_copies(seed: int) -> list[Copy]:
 
 
 def alone_by_words(copies: list[Copy]) -> set[str]:
-    """Blocks that lose a replica and of which no complete one stays that somebody owns."""
-    staying = {copy.block for copy in copies if copy.is_owned and copy.is_complete and not copy.is_deleted}
+    """Blocks that lose a replica and of which no complete one stays, whoever owns it."""
+    staying = {copy.block for copy in copies if copy.is_complete and not copy.is_deleted}
     return {copy.block for copy in copies if copy.is_deleted} - staying
 
 
@@ -81,9 +81,9 @@ def test_sql_and_frames_and_words_say_the_same(database: Database, seed: int) ->
     names = {number: name for name, number in stock.block_ids.items()}
     sites = {number: name for name, number in stock.site_ids.items()}
 
-    staying = staying_replicas(read_inventory(database).block_replicas, deleted)
-    alone = deleted.filter(~pl.col("block_id").is_in(complete_blocks(staying).implode()))
-    waiting = alone.filter(pl.col("block_id").is_in(awaited_blocks(staying).implode()))
+    frames = read_inventory(database)
+    alone = deleted.filter(~pl.col("block_id").is_in(blocks_with_good(frames, deleted).implode()))
+    waiting = alone.join(awaited_elsewhere(frames, deleted), on=["block_id", "site_id"], how="semi")
     assert {names[block] for block in alone["block_id"]} == alone_by_words(copies)
     assert {(names[block], sites[site]) for block, site in waiting.iter_rows()} == last_sources_by_words(copies)
 

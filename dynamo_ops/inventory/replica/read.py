@@ -9,6 +9,13 @@ import polars as pl
 from dynamo_ops.database.connection import Database, Snapshot
 from dynamo_ops.inventory import frames
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
+from dynamo_ops.inventory.replica.copies import (
+    AWAITED_BLOCKS,
+    DOOMED_FILES,
+    DOUBTED_FILES,
+    REFUSED_SITES,
+    present_among,
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,10 @@ _QUERIES: dict[str, tuple[str, Schema]] = {
         frames.ATTRIBUTES,
     ),
     "partial_files": ("SELECT block_id, site_id, file_id FROM block_replica_files", frames.PARTIAL_FILES),
+    "doomed_files": (present_among(DOOMED_FILES), frames.DOOMED_FILES),
+    "doubted_files": (present_among(DOUBTED_FILES), frames.DOUBTED_FILES),
+    "refused_sites": (f"SELECT refused.id AS site_id FROM {REFUSED_SITES} AS refused", frames.REFUSED_SITES),
+    "awaited": (AWAITED_BLOCKS, frames.AWAITED),
 }
 
 _OCCUPANCY = """

@@ -11,7 +11,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory import frames
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.inventory.read import read_inventory, summary
+from dynamo_ops.inventory.replica.read import read_inventory, summary
 from tests.inventory.told import block, dataset, file, merge, site, sync_sites
 
 SCHEMAS = {
@@ -26,6 +26,10 @@ SCHEMAS = {
     "attribute_values": frames.ATTRIBUTE_VALUES,
     "attributes": frames.ATTRIBUTES,
     "partial_files": frames.PARTIAL_FILES,
+    "doomed_files": frames.DOOMED_FILES,
+    "doubted_files": frames.DOUBTED_FILES,
+    "refused_sites": frames.REFUSED_SITES,
+    "awaited": frames.AWAITED,
 }
 
 
@@ -72,6 +76,10 @@ def test_what_was_written_is_read(filled: Database) -> None:
         "attribute_values": 0,
         "attributes": 0,
         "partial_files": 1,
+        "doomed_files": 0,
+        "doubted_files": 0,
+        "refused_sites": 0,
+        "awaited": 0,
     }
     replicas = inventory.block_replicas.join(inventory.blocks.select("block_id", "block"), on="block_id").sort("block")
     assert replicas.select("block", "size_bytes", "is_complete").rows() == [
