@@ -14,6 +14,7 @@ import polars as pl
 
 from dynamo_ops.dealer.engine.site import Flags, Ints
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
+from dynamo_ops.inventory.replica.good import counted, covered_blocks
 
 VALID = ("valid", "production")
 MIXED = -2
@@ -47,7 +48,8 @@ class Items:
     By item: ``blocks`` (ids, ascending) and ``block_sizes`` (full sizes); ``size``: their sum; ``has_source``: some
     block has a replica; ``is_covered``: the files present anywhere together make up every block; ``is_valid``: the
     dataset is. ``complete_sites`` (ids of sites that have all of it complete) and ``complete_owners`` (a group,
-    NULL_OWNER, MIXED). ``replicas``: block replicas of all these blocks.
+    NULL_OWNER, MIXED). ``replicas``: block replicas of all these blocks. What is doomed or doubtful counts nowhere
+    (SEMANTICS §10).
     """
 
     rows: pl.DataFrame
@@ -106,14 +108,16 @@ def load_items(frames: InventoryFrames, proposals: pl.DataFrame, *, default_grou
     )
     total = asked.height
     blocks = _blocks(frames, asked)
-    replicas = frames.block_replicas.filter(pl.col("block_id").is_in(blocks["block_id"].unique().implode())).select(
-        "block_id", "site_id", "group_id", "is_complete"
+    replicas = (
+        counted(frames)
+        .block_replicas.filter(pl.col("block_id").is_in(blocks["block_id"].unique().implode()))
+        .select("block_id", "site_id", "group_id", "is_complete")
     )
     there = blocks.select("item", "block_id").join(replicas, on="block_id")
     complete = _complete_at(blocks, there)
     starts = _starts(complete["item"], total)
     valid = frames.datasets.filter(pl.col("status").str.to_lowercase().is_in(list(VALID)))["dataset_id"]
-    covered = blocks["block_id"].is_in(_covered(frames, blocks["block_id"]).implode())
+    covered = blocks["block_id"].is_in(covered_blocks(frames, blocks["block_id"]).implode())
     block_starts = _starts(blocks["item"], total)
     return Items(
         rows=numbered_proposals,
@@ -157,17 +161,6 @@ def _blocks(frames: InventoryFrames, asked: pl.DataFrame) -> pl.DataFrame:
     )
     columns = ["item", "block_id", "size_bytes"]
     return pl.concat([whole.select(columns), parts.select(columns)]).sort("item", "block_id")
-
-
-def _covered(frames: InventoryFrames, block_ids: pl.Series) -> pl.Series:
-    """Blocks that have a complete replica, or all of whose files are at some site, or that have no file."""
-    wanted = block_ids.unique().implode()
-    of_these = pl.col("block_id").is_in(wanted)
-    complete = frames.block_replicas.filter(of_these & pl.col("is_complete"))["block_id"].unique()
-    present = frames.partial_files.filter(of_these).group_by("block_id").agg(present=pl.col("file_id").n_unique())
-    counted = frames.blocks.filter(of_these).select("block_id", "num_files").join(present, on="block_id", how="left")
-    enough = counted.filter(pl.col("present").fill_null(0) >= pl.col("num_files"))["block_id"]
-    return pl.concat([complete, enough]).unique()
 
 
 def _complete_at(blocks: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from importlib.metadata import entry_points
 from random import Random
 from typing import Any, Protocol, cast
@@ -19,6 +20,7 @@ from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.text import near
 from dynamo_ops.dealer.engine.config import DealerConfig
 from dynamo_ops.inventory.frames import InventoryFrames, Schema, empty
+from dynamo_ops.inventory.replica.good import counted
 from dynamo_ops.policy.evaluation.attributes import require_attributes
 from dynamo_ops.policy.language.enforcement import EnforcerRule
 from dynamo_ops.policy.partition import Partitions
@@ -123,7 +125,10 @@ WITH_PLUGIN: Schema = {"plugin": pl.String, **PROPOSALS}
 
 @dataclass(frozen=True)
 class ProposalInputs:
-    """What a cycle's plugins work on: see ``ProposalContext``. ``attribute_max_age``: older attributes are refused."""
+    """What a cycle's plugins work on: see ``ProposalContext``. ``attribute_max_age``: older attributes are refused.
+
+    ``frames``: the inventory, for what is full and what can be read; ``seen``: the copies in it that count.
+    """
 
     frames: InventoryFrames
     partitions: Partitions
@@ -132,6 +137,11 @@ class ProposalInputs:
     enforcer_rules: Sequence[EnforcerRule] = ()
     detox: DetoxCycle | None = None
     attribute_max_age: timedelta = timedelta(days=7)
+
+    @cached_property
+    def seen(self) -> InventoryFrames:
+        """What plugins see: nothing that is doomed, and nothing doubtful as complete (SEMANTICS §10)."""
+        return counted(self.frames)
 
     def context(self, config: DealerConfig, plugin: str, seed: int) -> ProposalContext:
         """What one plugin may look at."""
@@ -160,7 +170,7 @@ def propose(plugin: Plugin, name: str, inputs: ProposalInputs, config: DealerCon
     or is stale."""
     require_attributes(inputs.frames, plugin.attributes(), now=inputs.now, max_age=inputs.attribute_max_age)
     with config.named():
-        proposed = plugin.propose(inputs.frames, inputs.context(config, name, seed))
+        proposed = plugin.propose(inputs.seen, inputs.context(config, name, seed))
     return proposed.select(pl.lit(name).alias("plugin"), *(pl.col(c).cast(kind) for c, kind in PROPOSALS.items()))
 
 

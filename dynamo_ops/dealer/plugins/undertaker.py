@@ -14,6 +14,7 @@ from dynamo_ops.dealer.plugins.names import site_ids
 from dynamo_ops.dealer.plugins.proposal import REPLICA, as_proposals, count_texts, replica_items, size_texts
 from dynamo_ops.inventory.frames import InventoryFrames, empty
 from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.replica.good import doubtful_replicas
 from dynamo_ops.plan.states import Decision
 
 KEY = "plugins.undertaker"
@@ -29,8 +30,8 @@ class UndertakerSettings(BaseModel):
 
 class UndertakerPlugin:
     """For each replica that the last Detox cycle protected at a bad site (not ready, or named in the settings): its
-    blocks that have no block replica at any other site but bad ones (SEMANTICS §4). An incomplete replica elsewhere, or
-    one on tape, counts: it is there or on its way."""
+    blocks that have no block replica at any other site but bad ones (SEMANTICS §4, §10). An incomplete replica
+    elsewhere, or one on tape, counts: it is there or on its way."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = checked_settings(UndertakerSettings, settings, file="", below=KEY)
@@ -76,9 +77,11 @@ def _reason() -> pl.Expr:
 
 
 def _last_blocks(frames: InventoryFrames, decisions: pl.DataFrame, bad_sites: pl.Series) -> pl.DataFrame:
-    """Block replicas of protected dataset replicas at bad sites, whose block has none at any other site."""
+    """Block replicas of protected dataset replicas at bad sites, whose block has none at any other site. One with a
+    doubtful file there is none: what is doubted may not be there, and the bad site will go."""
     is_at_bad = pl.col("site_id").is_in(bad_sites.implode())
     protected = decisions.filter((pl.col("decision") == Decision.PROTECT) & is_at_bad).select(REPLICA).unique()
     there = frames.block_replicas.filter(is_at_bad).join(protected, on=REPLICA, how="semi")
     elsewhere = frames.block_replicas.filter(~is_at_bad & pl.col("block_id").is_in(there["block_id"].implode()))
+    elsewhere = elsewhere.join(doubtful_replicas(frames), on=["block_id", "site_id"], how="anti")
     return there.join(elsewhere, on="block_id", how="anti")

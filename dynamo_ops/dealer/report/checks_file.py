@@ -80,7 +80,7 @@ def _asked(plugins: Mapping[str, Plugin], inputs: ProposalInputs, config: Dealer
     for name, plugin in sorted(plugins.items()):
         if name == ENFORCER and isinstance(plugin, EnforcerPlugin):
             context = inputs.context(config, name, seed)
-            possible = possible_requests(inputs.frames, context, plugin.rules(context))
+            possible = possible_requests(inputs.seen, context, plugin.rules(context))
             named = possible.select("dataset_id", "site_id", plugin=pl.lit(name))
             parts.append(pl.concat([empty(WITH_PLUGIN), named], how="diagonal_relaxed"))
         else:
@@ -131,7 +131,7 @@ def _requests(
     for name, plugin in plugins.items():
         if name == ENFORCER and isinstance(plugin, EnforcerPlugin):
             context = inputs.context(config, name, seed)
-            tables[f"requests_{name}"] = enforcer_table(inputs.frames, context, plugin.rules(context))
+            tables[f"requests_{name}"] = enforcer_table(inputs.seen, context, plugin.rules(context))
         else:
             tables[f"requests_{name}"] = names.filter(pl.col("plugin") == name).select(COLUMNS).sort("request")
     return tables

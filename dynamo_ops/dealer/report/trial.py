@@ -126,4 +126,4 @@ def report_rules(inputs: ProposalInputs, config: DealerConfig) -> EnforcerReport
         reason = f"the dealer configuration of {config.partition} does not name the plugin enforcer"
         raise SettingsError(reason, file="", key="plugins.enforcer", reason=reason)
     context = inputs.context(config, "enforcer", 0)
-    return enforcer_report(inputs.frames, context, plugin.rules(context))
+    return enforcer_report(inputs.seen, context, plugin.rules(context))

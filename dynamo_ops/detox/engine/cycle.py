@@ -132,14 +132,14 @@ class Cycle:
         """Note of the rows that could go why they must not. What a Delete line takes is kept for it (in
         ``verdicts``)."""
         state = self.state
-        by_line = verdicts == Verdict.DELETE
-        is_needed = state.is_needed[state.image.replica[rows]]
-        reasons = guard.reasons(rows, by_delete_line=by_line, is_needed=is_needed)
-        reasons[~by_line & (verdicts != Verdict.KEEP)] = Aside.NONE
-        state.aside[rows] = reasons
-        kept = by_line & (reasons != Aside.NONE)
+        state.aside[rows] = Aside.NONE
+        going = np.flatnonzero((verdicts == Verdict.KEEP) | (verdicts == Verdict.DELETE))
+        at, by_line = rows[going], verdicts[going] == Verdict.DELETE
+        is_needed = state.is_needed[state.image.replica[at]]
+        state.aside[at] = reasons = guard.reasons(at, by_delete_line=by_line, is_needed=is_needed)
+        kept = going[by_line & (reasons != Aside.NONE)]
         verdicts[kept] = Verdict.KEEP
-        state.is_passed_over[rows] = kept | (state.is_passed_over[rows] & (verdicts == Verdict.KEEP))
+        state.is_passed_over[rows[kept]] = True
 
     def _note_order(self, replicas: Small, keys: npt.NDArray[np.float64]) -> None:
         """Store the order keys; where one has changed, the queue of the site is sorted again."""

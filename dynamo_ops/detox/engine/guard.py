@@ -57,21 +57,18 @@ class Guard:
 
     def reasons(self, rows: Indices, *, by_delete_line: Flags, is_needed: Flags) -> Codes:
         """Of each row why it must stay (``Aside``), as things stand. ``by_delete_line``: a Delete line takes it."""
-        image, block = self.image, self._block[rows]
-        is_alone = self._num_good[block] - self._is_good[rows] <= 0
-        is_awaited = self._num_waiting[block] - self._is_waiting[rows] > 0
-        may_be_last = {
-            "never": np.zeros(len(rows), dtype=np.bool_),
-            "delete_lines": by_delete_line,
-            "always": np.ones(len(rows), dtype=np.bool_),
-        }[self.last_copies]
-        cases = (
-            (image.is_locked[rows], Aside.LOCKED),
-            (is_needed, Aside.NEEDED),
-            (is_alone & is_awaited, Aside.LAST_SOURCE),
-            (is_alone & ~may_be_last & (image.size_bytes[rows] > 0), Aside.LAST_COPY),
-        )
-        return np.select([holds for holds, _ in cases], [reason for _, reason in cases], Aside.NONE).astype(np.int8)
+        reasons = np.zeros(len(rows), dtype=np.int8)
+        alone = np.flatnonzero(self._num_good[self._block[rows]] <= self._is_good[rows])
+        if len(alone):
+            at = rows[alone]
+            is_lost = self.image.size_bytes[at] > 0
+            if self.last_copies != "never":
+                is_lost &= ~by_delete_line[alone] & (self.last_copies == "delete_lines")
+            is_awaited = self._num_waiting[self._block[at]] > self._is_waiting[at]
+            reasons[alone] = np.where(is_awaited, Aside.LAST_SOURCE, np.where(is_lost, Aside.LAST_COPY, Aside.NONE))
+        reasons[is_needed] = Aside.NEEDED
+        reasons[self.image.is_locked[rows]] = Aside.LOCKED
+        return reasons
 
     def note_gone(self, rows: Indices) -> None:
         """These rows are deleted now."""

@@ -184,7 +184,8 @@ class State:
 
     @property
     def _is_set_aside(self) -> Flags:
-        return np.asarray(self.is_passed_over & self.is_left & (self.verdict == Verdict.KEEP))
+        is_aside = self.is_passed_over & (self.aside != Aside.NONE)
+        return np.asarray(is_aside & self.is_left & (self.verdict == Verdict.KEEP))
 
     def site_states(self) -> pl.DataFrame:
         """Target sites before and after."""

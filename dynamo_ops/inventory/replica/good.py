@@ -48,6 +48,20 @@ def without_doomed(frames: InventoryFrames) -> InventoryFrames:
     )
 
 
+def counted(frames: InventoryFrames) -> InventoryFrames:
+    """The inventory as copies are counted by the Dealer: without what is doomed, and what is doubtful is not complete.
+
+    Bytes stay those on disk. ``covered_blocks`` wants the frames before.
+    """
+    seen = without_doomed(frames)
+    doubtful = doubtful_replicas(seen)
+    is_doubtful = is_unknown_site(seen)
+    if doubtful.height:
+        is_doubtful |= pl.struct(KEYS).is_in(doubtful.to_struct().implode())
+    replicas = seen.block_replicas.with_columns(pl.col("is_complete") & ~is_doubtful)
+    return replace(seen, block_replicas=replicas)
+
+
 def doubtful_replicas(frames: InventoryFrames) -> pl.DataFrame:
     """``block_id``, ``site_id`` of block replicas with a doubtful file, each once. A site of unknown status has no
     other; those are left out here: ask for its status."""

@@ -190,8 +190,10 @@ def _rows(
     datasets: pl.DataFrame,
 ) -> pl.DataFrame:
     """The columns of the image by block replica, sorted."""
-    doubtful = doubtful_replicas(frames)
-    is_doubtful = pl.struct("block_id", "site_id").is_in(doubtful.to_struct().implode()) | is_unknown_site(frames)
+    is_doubtful = is_unknown_site(frames)
+    if frames.doubted_files.height:
+        doubtful = doubtful_replicas(frames).to_struct().implode()
+        is_doubtful |= pl.struct("block_id", "site_id").is_in(doubtful)
     placeholder = pl.col("is_placeholder") if "is_placeholder" in block_replicas.columns else pl.lit(False)
     columns = block_replicas.select(
         "block_id",
