@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from dynamo_ops.base.glob import glob_matches
 from dynamo_ops.base.text import near
+from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.policy.language.check import CheckedCondition, CheckedLine, CheckedPolicy, CheckedPredicate
 from dynamo_ops.policy.language.regex import python_regex, rust_regex
 from dynamo_ops.policy.language.source import Position
@@ -32,6 +33,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "percent": ("warning", "An occupancy is a fraction of the quota: 90 % is 0.9."),
     "slow-regex": ("note", "A regular expression uses what only Python's engine knows; it may take long."),
     "tape-exposed": ("warning", "On takes tape sites, and no line sets them aside by the site alone."),
+    "tape-not-ready": ("warning", "A line asks for copies on tape, and On takes tape sites that are not ready."),
     "tape-unseen": ("note", "A line asks for copies on tape, but On takes no tape site: they are not seen."),
     "unguarded-delete": ("warning", "A Delete line asks neither for a status nor for another copy."),
     "unknown-group": ("warning", "The inventory has no such group."),
@@ -183,7 +185,7 @@ class _Linter:
 
     def may_take(self, storage_type: str) -> bool:
         """Whether an On line may take a site of this type, as far as the text says."""
-        asked = _is_of_type(storage_type)
+        asked = _site_is("site.storage_type", storage_type)
         return any(not exclude_each_other([*on.predicates, asked], self.now) for on in self.policy.targets)
 
     def tape(self) -> Iterator[Finding]:
@@ -195,10 +197,20 @@ class _Linter:
             if name in WITH_TAPE and not sees_tape:
                 effect = "finds nothing there" if name in ON_TAPE else "counts no copy there"
                 yield _finding("tape-unseen", predicate.at, f"no On line takes a tape site: {name} {effect}")
+            elif name in ON_TAPE and self.takes_tape_that_is_not_ready():
+                message = f"On takes tape sites that are not ready: {name} counts what nobody can read there"
+                yield _finding("tape-not-ready", predicate.at, message)
         if takes_tape and not any(map(_sets_sites_aside, self.policy.lines)) and self.policy.default.verb != "Ignore":
             at = self.policy.targets[0].predicates[0].at
             message = "tape sites are targets; a line like 'Ignore site.storage_type == MSS' is missing"
             yield _finding("tape-exposed", at, message)
+
+    def takes_tape_that_is_not_ready(self) -> bool:
+        """An On line that names tape sites may take one in the waitroom, say."""
+        others = [status.value.upper() for status in SiteStatus if status != SiteStatus.READY]
+        not_ready = [_site_is("site.status", status) for status in others]
+        on_tape = [on for on in self.policy.targets if _names_tape(on)]
+        return any(not exclude_each_other([*on.predicates, asked], self.now) for on in on_tape for asked in not_ready)
 
     def watermarks(self) -> Iterator[Finding]:
         for condition in (*self.policy.triggers, *self.policy.stops):
@@ -287,9 +299,9 @@ def _is_guard(predicate: CheckedPredicate) -> bool:
     return predicate.variable.name in STATES and predicate.operator != "not"
 
 
-def _is_of_type(storage_type: str) -> CheckedPredicate:
-    variable = next(variable for variable in BUILT_IN if variable.name == "site.storage_type")
-    return CheckedPredicate(variable, "==", (storage_type,), Position(1, 1), (storage_type,))
+def _site_is(name: str, value: str) -> CheckedPredicate:
+    variable = next(variable for variable in BUILT_IN if variable.name == name)
+    return CheckedPredicate(variable, "==", (value,), Position(1, 1), (value,))
 
 
 def _fulfils(site: KnownSite, predicate: CheckedPredicate) -> bool:

@@ -258,6 +258,7 @@ def test_a_broken_folder_names_what_is_wrong(tmp_path: Path, fails: Callable[...
 
 
 def test_what_if_tells_only_what_differs(house: House) -> None:
+    house.gates(last_copies="always")
     new = house.file("new.txt", f"Delete site.name == T2_B\n{TAIL}")
     old = house.file("old.txt", f"Protect dataset.name == /A/*\n{TAIL}")
     csv_file = house.folder / "differing.csv"

@@ -202,6 +202,22 @@ def test_watermarks(head: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("", ["tape-not-ready"]),
+        (" and site.status == READY", []),
+        (" and site.status in [READY WAITROOM]", ["tape-not-ready"]),
+        (" and site.status != UNKNOWN", ["tape-not-ready"]),
+    ],
+)
+def test_who_asks_for_tape_copies_names_tapes_that_are_ready(status: str, expected: list[str]) -> None:
+    head = HEAD.replace("When", f"On site.storage_type == MSS{status}\nWhen", 1)
+    line = "Ignore site.storage_type == MSS\nProtect dataset.on_tape != FULL"
+    assert codes(line, head) == expected
+    assert codes(line.replace("dataset.on_tape != FULL", "dataset.num_full_copy < 2"), head) == []
+
+
+@pytest.mark.parametrize(
     ("on", "sites", "expected"),
     [
         pytest.param("site.storage_type == MSS", None, ["no-disk", "tape-exposed"], id="tape only"),
