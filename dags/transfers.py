@@ -83,7 +83,7 @@ def transfers() -> None:
     apply(FtsTransferSensor(task_id="wait_for_copies", job_ids=jobs, of_kind="disk").output)
     online = FtsStagingSensor(task_id="wait_for_tape", job_ids=jobs, of_kind="tape")
     apply_staged(FtsTransferSensor(task_id="wait_for_staged_copies", job_ids=online.output).output)
-    if settings().fts.url is None:
+    if not settings().fts.named_servers:
         lots >> direct_copies()
     elif settings().transfers.direct:
         direct_copies()  # of what earlier runs planned: they do not wait for FTS

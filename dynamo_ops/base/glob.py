@@ -35,6 +35,15 @@ def glob_matches(value: str, text: str) -> bool:
     return fnmatchcase(value, text) if is_glob(text) else value == text
 
 
+def is_named(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a list of globs names it: each adds what it matches, ``!glob`` takes it away, later ones win."""
+    named = False
+    for pattern in patterns:
+        if fnmatchcase(name, pattern.removeprefix("!")):
+            named = not pattern.startswith("!")
+    return named
+
+
 def parts(glob: str) -> Iterator[Part]:
     """The pieces of a glob, in order."""
     at = 0

@@ -17,7 +17,7 @@ from ssl import get_default_verify_paths
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dynamo_ops.base.errors import SettingsError
@@ -65,13 +65,37 @@ class SourceSettings(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class LinkSettings(Strict):
+    """Links: pairs of sites, from one to the other. Globs; ``!pattern`` excludes, later win."""
+
+    sources: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+    destinations: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+
+
+class FtsServerSettings(LinkSettings):
+    """One of several FTS 3 servers, and the links that it takes. ``monitor_url``: an address to which the id of a job
+    is appended; without it the page of the server itself."""
+
+    url: str = Field(min_length=1)
+    monitor_url: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _without_slash(cls, url: str) -> str:
+        """One spelling: batches know their server by it."""
+        return url.rstrip("/")
+
+
 class FtsSettings(Strict):
-    """The FTS 3 server and how it is asked. ``token_file``: a bearer token (read anew at each use) instead of ``tls``'s
-    certificate; FTS stages no tapes for tokens. ``url`` null: there is no FTS, all copies are direct. ``timeout_h``:
-    how long a run waits for its jobs before it leaves them to the next runs. ``stuck_after_h``: a job that still copies
-    that long after its submit is cancelled and tried anew (one that stages: ``bring_online_s`` later)."""
+    """The FTS 3 servers and how they are asked. ``url``, ``monitor_url``: the one server of every link; or ``servers``:
+    several, of which the first that names a link takes it. ``url`` null and no ``servers``: there is no FTS, all copies
+    are direct. ``token_file``: a bearer token (read anew at each use) instead of ``tls``'s certificate; FTS stages no
+    tapes for tokens. ``timeout_h``: how long a run waits for its jobs before it leaves them to the next runs.
+    ``stuck_after_h``: a job that still copies that long after its submit is cancelled and tried anew (one that stages:
+    ``bring_online_s`` later)."""
 
     url: str | None = "https://localhost:8446"
+    servers: list[FtsServerSettings] = Field(default_factory=list)
     token_file: Path | None = None
     monitor_url: str | None = None
     poll_interval_s: float = Field(30, gt=0)
@@ -81,6 +105,23 @@ class FtsSettings(Strict):
     bring_online_s: int = Field(28_800, ge=1)
     retries: int = Field(2, ge=0)
     retry_delay_s: int = Field(60, ge=0)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> FtsSettings:
+        given = self.model_fields_set & {name for name in ("url", "monitor_url") if getattr(self, name) is not None}
+        if self.servers and given:
+            beside = " and ".join(sorted(given, reverse=True))
+            raise ValueError(
+                f"{beside} beside servers: both name FTS servers; name all in servers, or one by url without servers"
+            )
+        return self
+
+    @property
+    def named_servers(self) -> list[FtsServerSettings]:
+        """The servers, whichever form they are given in; none: there is no FTS."""
+        if self.servers or self.url is None:
+            return self.servers
+        return [FtsServerSettings(url=self.url, monitor_url=self.monitor_url)]
 
 
 class ActivitySettings(Strict):
@@ -99,17 +140,11 @@ ACTIVITIES: dict[str, ActivitySettings] = {
 """Repairs (consistency, replicas that lack files), users' requests, everything else that the Dealer places."""
 
 
-class DirectSettings(Strict):
-    """Pairs of sites between which Dynamo copies by itself, without FTS. Globs; ``!pattern`` excludes, later win."""
-
-    sources: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
-    destinations: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
-
-
 class TransferSettings(Strict):
     """How many files may be under way at once: in all, to a site, from a site, on a link (from one site to another),
     and in staging at a tape site. ``backoff_s``: pause before a file's second attempt, doubled with each more.
-    ``direct_files_at_once``: by one task of direct copies, of which a run has ``direct_tasks`` at most."""
+    ``direct``: links that Dynamo copies by itself, without FTS. ``direct_files_at_once``: by one task of direct copies,
+    of which a run has ``direct_tasks`` at most."""
 
     files_per_cycle: int = Field(50_000, ge=1)
     files_in_flight: int = Field(200_000, ge=1)
@@ -120,7 +155,7 @@ class TransferSettings(Strict):
     files_per_staging_job: int = Field(1_000, ge=1, le=5000)
     backoff_s: float = Field(300, ge=0)
     activities: dict[str, ActivitySettings] = Field(default_factory=lambda: dict(ACTIVITIES))
-    direct: list[DirectSettings] = Field(default_factory=list)
+    direct: list[LinkSettings] = Field(default_factory=list)
     direct_files_at_once: int = Field(4, ge=1, le=64)
     direct_tasks: int = Field(8, ge=1, le=64)
 
@@ -271,7 +306,7 @@ class Settings(BaseSettings):
     popularity: PopularitySettings = PopularitySettings()
     site_status: SiteStatusSettings = SiteStatusSettings()
     tls: Tls = Tls()
-    fts: FtsSettings = FtsSettings()
+    fts: FtsSettings = Field(default_factory=FtsSettings)  # a default value would count as given, ``url`` too
     transfers: TransferSettings = TransferSettings()
     detox: DetoxSettings = DetoxSettings()
     deletion: DeletionSettings = DeletionSettings()

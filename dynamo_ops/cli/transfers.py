@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from dynamo_ops.cli.terminal.output import JsonOption, database
 from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import deletion_limits
+from dynamo_ops.fts.servers import job_page
 from dynamo_ops.inventory.site.lookup import find_site
 from dynamo_ops.inventory.subscription import operate
 from dynamo_ops.inventory.subscription.operate import Move, Touched
@@ -78,22 +80,21 @@ def why_(
     as_json: bool = JsonOption,
 ) -> None:
     """Where a file or subscription stands and why, every attempt with its error, and where the file can be read."""
-    db, rules, fts = database(), _rules(), settings().fts
-    monitor = fts.monitor_url or (f"{fts.url}/jobs/" if fts.url else None)
+    db, rules, page = database(), _rules(), partial(job_page, settings().fts)
     if what.startswith("/"):
         file = why_file(db, what, site, rules)
         if as_json:
-            print_json(view.file_document(file, monitor))
+            print_json(view.file_document(file, page))
         else:
-            view.print_file(file, monitor)
+            view.print_file(file, page)
         return
     if not what.isdecimal():
         raise InventoryError(f"{what!r} is neither an LFN, which begins with a slash, nor the number of a subscription")
     explained = why(db, int(what), rules)
     if as_json:
-        print_json(view.subscription_document(explained, monitor))
+        print_json(view.subscription_document(explained, page))
     else:
-        view.print_subscription(explained, monitor)
+        view.print_subscription(explained, page)
 
 
 @app.command()

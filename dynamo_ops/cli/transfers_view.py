@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,8 @@ from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, Subscrip
 from dynamo_ops.inventory.subscription.operate import Move, Touched
 from dynamo_ops.query.explanation import Explanation, FileExplanation
 
+JobPage = Callable[[str | None, str], str | None]
+"""The page of a job, by the server that is recorded with its batch, and its id."""
 SUBSCRIPTIONS = {
     "action": "action",
     "state": "state",
@@ -68,29 +70,29 @@ def print_status(
     print_table(ended, f"Ended in the last {hours} h", ENDED, wrap=["example"])
 
 
-def print_file(file: FileExplanation, monitor_url: str | None) -> None:
+def print_file(file: FileExplanation, page: JobPage) -> None:
     """One file: where it is, and what is subscribed where."""
     typer.echo(f"{file.lfn}\n{file.dataset}#{file.block}, {size(file.size_bytes)}\n")
     _print_sources(file.sources, "Sites that have it")
     if not file.subscriptions:
         typer.echo("no site is subscribed to it, or was")
     for subscription in file.subscriptions:
-        _print_state(subscription, monitor_url)
+        _print_state(subscription, page)
         _print_attempts(subscription.attempts)
         if any(source["num_failed"] for source in subscription.sources):
             _print_sources(subscription.sources, f"Sites that have it, for subscription {subscription.subscription_id}")
 
 
-def print_subscription(subscription: Explanation, monitor_url: str | None) -> None:
+def print_subscription(subscription: Explanation, page: JobPage) -> None:
     """One subscription, its attempts, and where the file can be read."""
     typer.echo(f"{subscription.lfn}, {size(subscription.size_bytes)}")
-    _print_state(subscription, monitor_url)
+    _print_state(subscription, page)
     _print_attempts(subscription.attempts)
     if subscription.action == SubscriptionAction.COPY:
         _print_sources(subscription.sources, "Sites that have it")
 
 
-def _print_state(subscription: Explanation, monitor_url: str | None) -> None:
+def _print_state(subscription: Explanation, page: JobPage) -> None:
     is_copy = subscription.action == SubscriptionAction.COPY
     action = f"copy to {subscription.site}" if is_copy else f"deletion at {subscription.site}"
     typer.echo(f"subscription {subscription.subscription_id}, {action}: {subscription.because}")
@@ -106,7 +108,7 @@ def _print_state(subscription: Explanation, monitor_url: str | None) -> None:
     ):
         typer.echo(f"  note of {subscription.note}")
     url = (
-        _job_url(subscription.attempts[0] if subscription.attempts else {}, monitor_url)
+        _job_url(subscription.attempts[0] if subscription.attempts else {}, page)
         if subscription.state == SubscriptionState.INBATCH
         else None
     )
@@ -194,22 +196,22 @@ def touched_document(move: Move, touched: Touched, *, dry_run: bool) -> dict[str
     }
 
 
-def subscription_document(subscription: Explanation, monitor_url: str | None) -> dict[str, Any]:
+def subscription_document(subscription: Explanation, page: JobPage) -> dict[str, Any]:
     """One subscription for programs; attempts with the page of their FTS job."""
-    attempts = [{**attempt, "url": _job_url(attempt, monitor_url)} for attempt in subscription.attempts]
+    attempts = [{**attempt, "url": _job_url(attempt, page)} for attempt in subscription.attempts]
     return {**asdict(subscription), "attempts": attempts}
 
 
-def file_document(file: FileExplanation, monitor_url: str | None) -> dict[str, Any]:
+def file_document(file: FileExplanation, page: JobPage) -> dict[str, Any]:
     """One file for programs."""
     return {
         **asdict(file),
-        "subscriptions": [subscription_document(subscription, monitor_url) for subscription in file.subscriptions],
+        "subscriptions": [subscription_document(subscription, page) for subscription in file.subscriptions],
     }
 
 
-def _job_url(attempt: Mapping[str, Any], monitor_url: str | None) -> str | None:
-    return f"{monitor_url}{attempt['job_id']}" if monitor_url and attempt.get("job_id") else None
+def _job_url(attempt: Mapping[str, Any], page: JobPage) -> str | None:
+    return page(attempt["server"], attempt["job_id"]) if attempt.get("job_id") else None
 
 
 def _with_age(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:

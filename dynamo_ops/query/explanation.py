@@ -56,8 +56,9 @@ class Explanation:
     """One subscription. ``because``: why it stands where it stands.
 
     ``attempts``, newest first, those of earlier subscriptions for the same here included: subscription_id, batch_id,
-    backend, job_id, source, state, reason, is_recoverable, started_at, finished_at. ``sources``, of a copy: as of
-    ``FileExplanation``, with num_failed and last_error of this subscription.
+    backend, server (the address of its FTS, where it is recorded), job_id, source, state, reason, is_recoverable,
+    started_at, finished_at. ``sources``, of a copy: as of ``FileExplanation``, with num_failed and last_error of this
+    subscription.
     """
 
     subscription_id: int
@@ -156,14 +157,14 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
 def _attempts(connection: Connection, subscription: Any) -> list[dict[str, Any]]:
     rows = connection.execute(
         text(f"""
-        SELECT s.id AS subscription_id, t.batch_id, b.backend, CASE WHEN b.backend = '{Backend.FTS}'
+        SELECT s.id AS subscription_id, t.batch_id, b.backend, b.server, CASE WHEN b.backend = '{Backend.FTS}'
           THEN b.job_id::text END
                AS job_id, o.name AS source, t.state, t.reason, t.is_recoverable, t.started_at, t.finished_at
         FROM {OF_FILE} s JOIN transfers t ON t.subscription_id = s.id
         JOIN transfer_batches b ON b.id = t.batch_id JOIN sites o ON o.id = t.source_site_id
         WHERE s.site_id = :site AND s.action = :action
         UNION ALL
-        SELECT s.id, x.batch_id, 'deletion', NULL, NULL, x.state, x.reason, x.is_recoverable, NULL, x.finished_at
+        SELECT s.id, x.batch_id, 'deletion', NULL, NULL, NULL, x.state, x.reason, x.is_recoverable, NULL, x.finished_at
         FROM {OF_FILE} s JOIN deletions x ON x.subscription_id = s.id
         WHERE s.site_id = :site AND s.action = :action
         ORDER BY 1 DESC, 2 DESC LIMIT :limit"""),

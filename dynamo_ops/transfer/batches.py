@@ -15,6 +15,7 @@ from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.fts.job import choose_sid
+from dynamo_ops.fts.servers import FtsLinks, links_of
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import QUEUED, Backend, HoldReason, SubscriptionAction, SubscriptionState
@@ -89,16 +90,18 @@ class PlannedBatches:
 
 def plan_batches(
     db: Database,
-    identity: FtsIdentity | None,
+    identity: FtsIdentity | FtsLinks | None,
     limits: TransferLimits = DEFAULT_TRANSFER_LIMITS,
     rules: PlanRules = DEFAULT_RULES,
 ) -> PlannedBatches:
     """Take queued copy subscriptions and record the batches that serve them, in one transaction.
 
-    ``identity``: who we are to FTS; None: there is no FTS, only direct copies. Run again after a kill it takes up what
-    is still queued; batches recorded before are found by ``recover``. One plans at a time, so that the limits hold.
+    ``identity``: who we are to FTS, where several servers are to each; None: there is no FTS, only direct copies. Run
+    again after a kill it takes up what is still queued; batches recorded before are found by ``recover``. One plans at
+    a time, so that the limits hold.
     """
-    routes = Routes(limits.protocols if identity else (), rules.direct, rules.direct_protocols)
+    fts = links_of(identity)
+    routes = Routes(limits.protocols, fts, rules.direct, rules.direct_protocols)
     with db.begin() as connection:
         hold(connection, Lock.TRANSFER_PLAN)
         _make_queue(connection, limits, rules)
@@ -113,17 +116,18 @@ def plan_batches(
             "subscription_id", "block_id", "size_bytes", "num_attempts", "created_us", "activity"
         )
         transfers = make_batches(chosen.join(subscriptions, on="subscription_id"), limits)
-        return _record(connection, transfers, identity)
+        return _record(connection, transfers, fts)
 
 
 def make_batches(chosen: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
     """Cut subscriptions with sources into batches: the rows of ``chosen`` with ``batch`` (0, 1, …) and ``file_index``.
 
-    A batch has one destination, one activity and one backend. What must be staged goes apart, by tape site, and there
-    block by block, since the files of a block lie together on tape. A file with several sources is a batch of its own
-    (FTS_CONTRACT §3). Batches are numbered by destination in turn, so that the first ones serve every destination.
+    A batch has one destination, one activity, one backend and one FTS server. What must be staged goes apart, by tape
+    site, and there block by block, since the files of a block lie together on tape. A file with several sources is a
+    batch of its own (FTS_CONTRACT §3). Batches are numbered by destination in turn, so that the first ones serve every
+    destination.
     """
-    group = ["site_id", "activity", "is_direct", "is_tape", "apart"]
+    group = ["site_id", "activity", "is_direct", "server", "is_tape", "apart"]
     size = (
         pl.when("is_direct").then(limits.files_per_direct_batch)
         .when("is_tape").then(limits.files_per_staging_job)
@@ -172,7 +176,8 @@ def _refuse(connection: Connection, subscription_ids: list[int]) -> None:
             text(f"""
             UPDATE subscriptions s SET state = '{SubscriptionState.HELD}',
               hold_reason = '{HoldReason.REFUSED}', updated_at = now(),
-                last_error = 'no site that has the file shares a transfer protocol with the destination'
+                last_error = 'no site that has the file shares a transfer protocol with the destination, '
+                  'or no FTS server takes the link'
             FROM files f
             WHERE s.id = ANY(:ids) AND s.state IN {QUEUED} AND f.id = s.file_id AND NOT EXISTS (
               SELECT FROM block_replicas r
@@ -194,9 +199,9 @@ def _claim(connection: Connection, chosen: pl.DataFrame) -> pl.DataFrame:
     return chosen.join(claimed, on="subscription_id", how="semi")
 
 
-def _record(connection: Connection, transfers: pl.DataFrame, identity: FtsIdentity | None) -> PlannedBatches:
+def _record(connection: Connection, transfers: pl.DataFrame, fts: FtsLinks) -> PlannedBatches:
     """Store batches and their transfers. ``sid`` and job id are fixed here, before any submit."""
-    jobs = [_job(rows, identity) for _, rows in transfers.group_by("batch", maintain_order=True)]
+    jobs = [_job(rows, fts) for _, rows in transfers.group_by("batch", maintain_order=True)]
     if not jobs:
         return PlannedBatches()
     ids = (
@@ -207,7 +212,7 @@ def _record(connection: Connection, transfers: pl.DataFrame, identity: FtsIdenti
         .scalars()
         .all()
     )
-    batches = pl.DataFrame(jobs).with_columns(id=pl.Series(ids, dtype=pl.Int64))
+    batches = pl.DataFrame(jobs, schema_overrides={"server": pl.String}).with_columns(id=pl.Series(ids, dtype=pl.Int64))
     insert_frame(connection, "transfer_batches", batches)
     others = pl.col("other_source_site_ids").cast(pl.List(pl.String)).list.join(",")
     numbered = transfers.with_columns(
@@ -225,16 +230,17 @@ def _record(connection: Connection, transfers: pl.DataFrame, identity: FtsIdenti
     )
 
 
-def _job(rows: pl.DataFrame, identity: FtsIdentity | None) -> dict[str, Any]:
+def _job(rows: pl.DataFrame, fts: FtsLinks) -> dict[str, Any]:
     """One row of ``transfer_batches``. The age of its oldest tells one inventory from another at the same FTS."""
     attempts = rows.select("subscription_id", pl.col("num_attempts") + 1).iter_rows()
     sid = choose_sid(attempts, salt=str(rows["created_us"].min()))
-    is_direct = bool(rows["is_direct"][0])
+    is_direct, server = bool(rows["is_direct"][0]), rows["server"][0]
     return {
         "sid": sid,
-        "job_id": str(uuid.UUID(sid[:32]) if is_direct or identity is None else identity.job_id(sid)),
+        "job_id": str(uuid.UUID(sid[:32]) if is_direct else fts.identities[server].job_id(sid)),
         "site_id": rows["site_id"][0],
         "is_staging": rows["is_tape"][0],
         "backend": Backend.DIRECT if is_direct else Backend.FTS,
+        "server": server,
         "activity": rows["activity"][0],
     }

@@ -27,8 +27,10 @@ CANDIDATES = {
     "is_doomed": pl.Boolean,
     "is_direct": pl.Boolean,
     "num_failed": pl.Int32,
+    "server": pl.String,
 }
-"""One row per subscription and site that it can be copied from. ``is_direct``: we copy it ourselves."""
+"""One row per subscription and site that it can be copied from. ``is_direct``: we copy it ourselves. ``server``: the
+address of the FTS that does; null: of the only one, or none."""
 
 IN_FLIGHT = {
     "source_site_id": pl.Int16,
@@ -45,6 +47,7 @@ CHOSEN = {
     "source_site_id": pl.Int16,
     "is_tape": pl.Boolean,
     "is_direct": pl.Boolean,
+    "server": pl.String,
     "other_source_site_ids": pl.List(pl.Int16),
 }
 
@@ -154,18 +157,20 @@ def _with_room(
 
 
 def _with_others(taken: pl.DataFrame, candidates: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
-    """``other_source_site_ids``: for subscriptions that failed repeatedly, the other disk sources, best first.
+    """``other_source_site_ids``: for subscriptions that failed repeatedly, the other disk sources, best first, whose
+    links the same FTS server takes.
 
     Such a file costs FTS a job of its own (FTS_CONTRACT §3), so only where it helps, and only so many of them.
     """
     stubborn = (
         taken.filter((pl.col("num_attempts") >= limits.multi_source_after) & ~pl.col("is_tape") & ~pl.col("is_direct"))
         .head(limits.multi_source_per_cycle)
-        .select("subscription_id", chosen="source_site_id")
+        .select("subscription_id", chosen="source_site_id", chosen_server="server")
     )
     others = (
         candidates.join(stubborn, on="subscription_id", maintain_order="left")
         .filter(~pl.col("is_tape") & ~pl.col("is_direct") & (pl.col("source_site_id") != pl.col("chosen")))
+        .filter(pl.col("server").eq_missing(pl.col("chosen_server")))
         .group_by("subscription_id", maintain_order=True)
         .agg(other_source_site_ids=pl.col("source_site_id").head(MAX_OTHER_SOURCES))
     )

@@ -6,12 +6,15 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import add
 
 import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.fts.client import FtsClient, JobStatus
+from dynamo_ops.fts.servers import FtsServers, servers_of
 from dynamo_ops.inventory import states
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.states import (
@@ -25,6 +28,7 @@ from dynamo_ops.inventory.states import (
     TransferState,
 )
 from dynamo_ops.transfer.observations import BAD_ARRIVAL, OBSERVATIONS, read_observations
+from dynamo_ops.transfer.servers import by_server
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +85,7 @@ def open_batch_job_ids(
 
 def observe_and_apply(
     db: Database,
-    client: FtsClient,
+    client: FtsClient | FtsServers,
     batch_ids: Sequence[int] | None = None,
     now: datetime | None = None,
     *,
@@ -89,35 +93,46 @@ def observe_and_apply(
 ) -> ObserveSummary:
     """Ask FTS for all submitted batches (or those given) and apply what it says. Safe to repeat at any time.
 
-    Each answer of FTS is applied in one transaction; killed between two, the next run applies the rest. ``patience``:
-    jobs submitted less long ago are only looked into once they have ended, since telling all their files costs FTS.
+    ``client``: of the only server, or the servers, of which each is asked for its own. Each answer of FTS is applied in
+    one transaction; killed between two, the next run applies the rest. ``patience``: jobs submitted less long ago are
+    only looked into once they have ended, since telling all their files costs FTS.
     """
-    summary = ObserveSummary()
     moment = now or datetime.now(UTC)
-    for job_ids in _chunks(_worth_a_look(db, client, batch_ids, moment - patience), JOBS_PER_POLL):
-        statuses = client.job_statuses(job_ids)
-        with db.begin() as connection:
-            summary += apply(connection, list(statuses.values()), moment)
+    summaries = [ObserveSummary()]
+
+    def look(server: FtsClient, jobs: Sequence[tuple[str, bool]]) -> None:
+        for job_ids in _chunks(_worth_a_look(server, jobs), JOBS_PER_POLL):
+            statuses = server.job_statuses(job_ids)
+            with db.begin() as connection:
+                summaries.append(apply(connection, list(statuses.values()), moment))
+
+    servers_of(client).each(_open_jobs(db, batch_ids, moment - patience), look)
+    summary = reduce(add, summaries)
     return replace(summary, num_open_jobs=len(open_batch_job_ids(db, batch_ids)))
 
 
-def _worth_a_look(db: Database, client: FtsClient, batch_ids: Sequence[int] | None, young_since: datetime) -> list[str]:
-    """The open jobs, without those that were submitted since and still run."""
-    job_ids = open_batch_job_ids(db, batch_ids)
+def _open_jobs(
+    db: Database, batch_ids: Sequence[int] | None, young_since: datetime
+) -> dict[str | None, list[tuple[str, bool]]]:
+    """The open jobs by server, each with whether it was submitted since."""
     with db.begin() as connection:
-        young = {
-            str(job_id)
-            for job_id in connection.execute(
-                text(
-                    f"""SELECT job_id FROM transfer_batches
-                        WHERE state = '{BatchState.SUBMITTED}' AND submitted_at > :since"""
-                ),
-                {"since": young_since},
-            ).scalars()
-        }
-    asked = client.job_statuses([job_id for job_id in job_ids if job_id in young], fields=())
+        return by_server(
+            (server, (str(job_id), is_young))
+            for server, job_id, is_young in connection.execute(
+                text(f"""
+                SELECT server, job_id, coalesce(submitted_at > :since, false) FROM transfer_batches
+                WHERE state = '{BatchState.SUBMITTED}' AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(:ids))
+                ORDER BY id"""),
+                {"ids": None if batch_ids is None else list(batch_ids), "since": young_since},
+            )
+        )
+
+
+def _worth_a_look(server: FtsClient, jobs: Sequence[tuple[str, bool]]) -> list[str]:
+    """The jobs without the young ones that still run."""
+    asked = server.job_statuses([job_id for job_id, is_young in jobs if is_young], fields=())
     running = {job_id for job_id, status in asked.items() if status.is_known and not status.is_ended}
-    return [job_id for job_id in job_ids if job_id not in running]
+    return [job_id for job_id, _ in jobs if job_id not in running]
 
 
 def apply(connection: Connection, statuses: Sequence[JobStatus], now: datetime) -> ObserveSummary:

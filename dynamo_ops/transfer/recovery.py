@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import UUID
+from typing import Any
 
 from sqlalchemy import text
 
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
-from dynamo_ops.fts.client import FtsClient
+from dynamo_ops.fts.client import FtsClient, JobStatus
+from dynamo_ops.fts.servers import FtsServers, servers_of
 from dynamo_ops.inventory.states import (
     LIVE_TRANSFERS,
     OPEN_BATCHES,
@@ -21,12 +22,14 @@ from dynamo_ops.inventory.states import (
     SubscriptionAction,
     SubscriptionState,
 )
+from dynamo_ops.transfer.servers import by_server
 from dynamo_ops.transfer.submit import close_batch, mark_submitted
 
 
 @dataclass(frozen=True)
 class RecoverSummary:
-    """``unsubmitted``: batch ids recorded but unknown to FTS, to be submitted now. ``num_found``: had been submitted.
+    """``unsubmitted``: batch ids recorded but unknown to FTS, to be submitted now; not those of a server that is ill.
+    ``num_found``: had been submitted.
 
     ``num_freed``: subscriptions in no live batch. ``num_cancelled_jobs``: jobs of which nothing is subscribed any more.
     """
@@ -37,24 +40,34 @@ class RecoverSummary:
     num_cancelled_jobs: int = 0
 
 
-def recover(db: Database, client: FtsClient | None) -> RecoverSummary:
+def recover(db: Database, client: FtsClient | FtsServers | None) -> RecoverSummary:
     """Find the fate of every batch recorded but not known to be submitted; free subscriptions stuck in no batch.
 
     First task of a transfer cycle. Another run may be submitting some of these batches at this moment: ``submit_batch``
-    sees to it that one task at a time does, and FTS takes an id once. ``client``: None where there is no FTS.
+    sees to it that one task at a time does, and FTS takes an id once. ``client``: of the only server, or the servers,
+    of which each is asked for its own; None where there is no FTS.
     """
     with db.begin() as connection:
-        planned = {
-            str(job_id): batch_id
-            for batch_id, job_id in connection.execute(
+        planned = by_server(
+            (server, (batch_id, str(job_id)))
+            for server, batch_id, job_id in connection.execute(
                 text(
-                    f"""SELECT id, job_id FROM transfer_batches
+                    f"""SELECT server, id, job_id FROM transfer_batches
                         WHERE state = '{BatchState.PLANNED}' AND backend = '{Backend.FTS}' ORDER BY id"""
                 )
             )
-        }
-    statuses = client.job_statuses(list(planned), fields=()) if client and planned else {}
-    found = {planned[job_id]: job_id for job_id, status in statuses.items() if status.is_known}
+        )
+    servers = servers_of(client) if client else None
+    found: dict[int, str] = {}
+    unsubmitted = [] if servers else [batch_id for share in planned.values() for batch_id, _ in share]
+
+    def look_up(server: FtsClient, batches: Sequence[tuple[int, str]]) -> None:
+        statuses = server.job_statuses([job_id for _, job_id in batches], fields=())
+        found.update((batch_id, job_id) for batch_id, job_id in batches if statuses[job_id].is_known)
+        unsubmitted.extend(batch_id for batch_id, job_id in batches if not statuses[job_id].is_known)
+
+    if servers:
+        servers.each(planned, look_up)
     with db.begin() as connection:
         if found:
             mark_submitted(connection, found)
@@ -64,8 +77,7 @@ def recover(db: Database, client: FtsClient | None) -> RecoverSummary:
             WHERE s.action = '{SubscriptionAction.COPY}' AND s.state = '{SubscriptionState.INBATCH}' AND NOT EXISTS (
               SELECT FROM transfers t WHERE t.subscription_id = s.id AND t.state IN {LIVE_TRANSFERS})""")
         ).rowcount
-    unsubmitted = [batch_id for batch_id in planned.values() if batch_id not in found]
-    return RecoverSummary(unsubmitted, len(found), freed, cancel_unwanted(db, client) if client else 0)
+    return RecoverSummary(sorted(unsubmitted), len(found), freed, cancel_unwanted(db, servers) if servers else 0)
 
 
 def unfinished_direct(db: Database) -> list[int]:
@@ -130,24 +142,23 @@ def staging_batches(db: Database, batch_ids: Sequence[int]) -> list[int]:
         return list(rows.scalars())
 
 
-def cancel_unwanted(db: Database, client: FtsClient) -> int:
+def cancel_unwanted(db: Database, client: FtsClient | FtsServers) -> int:
     """Cancel the FTS jobs of which no file is subscribed any more. What they copied until then is observed as ever."""
     with db.begin() as connection:
-        job_ids = (
+        jobs = by_server(
             connection.execute(
                 text(f"""
-            SELECT b.job_id FROM transfer_batches b WHERE b.state = '{BatchState.SUBMITTED}' AND NOT EXISTS (
+            SELECT b.server, b.job_id FROM transfer_batches b WHERE b.state = '{BatchState.SUBMITTED}' AND NOT EXISTS (
               SELECT FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
-              WHERE t.batch_id = b.id AND s.state = '{SubscriptionState.INBATCH}' AND t.state IN {LIVE_TRANSFERS})""")
+              WHERE t.batch_id = b.id AND s.state = '{SubscriptionState.INBATCH}' AND t.state IN {LIVE_TRANSFERS})
+            ORDER BY b.id""")
             )
-            .scalars()
-            .all()
         )
-    return _cancel(client, job_ids)
+    return _cancel(client, jobs)
 
 
 def cancel_stuck(
-    db: Database, client: FtsClient, submitted_longer_than: timedelta, staging_longer_than: timedelta
+    db: Database, client: FtsClient | FtsServers, submitted_longer_than: timedelta, staging_longer_than: timedelta
 ) -> int:
     """Cancel the FTS jobs that were submitted so long ago and still have not ended; returns how many were running.
 
@@ -156,21 +167,22 @@ def cancel_stuck(
     what it did not is tried again, in another job: both follow from the next look at it.
     """
     with db.begin() as connection:
-        job_ids = (
+        jobs = by_server(
             connection.execute(
                 text(f"""
-            SELECT job_id FROM transfer_batches WHERE state = '{BatchState.SUBMITTED}' AND backend = '{Backend.FTS}'
+            SELECT server, job_id FROM transfer_batches
+            WHERE state = '{BatchState.SUBMITTED}' AND backend = '{Backend.FTS}'
               AND submitted_at < now() - CASE WHEN is_staging THEN CAST(:staging AS interval)
                                               ELSE CAST(:copying AS interval) END ORDER BY id"""),
                 {"copying": submitted_longer_than, "staging": staging_longer_than},
             )
-            .scalars()
-            .all()
         )
-    return _cancel(client, job_ids)
+    return _cancel(client, jobs)
 
 
-def _cancel(client: FtsClient, job_ids: Sequence[UUID]) -> int:
-    """Cancel these jobs. Returns how many had not ended; FTS says 304 of the others, 404 of those it does not know."""
-    answers = client.cancel([str(job_id) for job_id in job_ids])
+def _cancel(client: FtsClient | FtsServers, jobs: Mapping[str | None, Sequence[Any]]) -> int:
+    """Cancel these jobs, each at its server. Returns how many had not ended; FTS says 304 of the others, 404 of those
+    it does not know."""
+    answers: dict[str, JobStatus] = {}
+    servers_of(client).each(jobs, lambda server, job_ids: answers.update(server.cancel(map(str, job_ids))))
     return sum(answer.http_status == 200 for answer in answers.values())

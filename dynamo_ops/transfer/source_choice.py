@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.glob import is_named
 from dynamo_ops.database.connection import select_frame
+from dynamo_ops.fts.servers import FtsLinks
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.site.usable import READABLE
 from dynamo_ops.inventory.states import (
@@ -77,25 +78,26 @@ IN_FLIGHT_SQL = f"""
 
 @dataclass(frozen=True)
 class DirectRule:
-    """Pairs of sites between which Dynamo copies by itself. Globs on names; ``!glob`` excludes, later ones win."""
+    """Pairs of sites between which Dynamo copies by itself. Globs on names (``glob.is_named``)."""
 
     sources: tuple[str, ...] = ("*",)
     destinations: tuple[str, ...] = ("*",)
 
     def holds(self, source: str, destination: str) -> bool:
         """Whether the rule names this pair."""
-        return _named(source, self.sources) and _named(destination, self.destinations)
+        return is_named(source, self.sources) and is_named(destination, self.destinations)
 
 
 @dataclass(frozen=True)
 class Routes:
     """Which pairs of sites copies can take, and how.
 
-    ``protocols``: those that FTS may use; source and destination must share one; empty: there is no FTS.
+    ``protocols``: those that FTS may use; source and destination must share one. ``fts``: which server takes a pair.
     ``direct``: pairs that Dynamo copies itself, where both have one of ``direct_protocols``.
     """
 
     protocols: Sequence[str]
+    fts: FtsLinks
     direct: Sequence[DirectRule] = ()
     direct_protocols: Collection[str] = ()
 
@@ -113,7 +115,8 @@ def read_in_flight(connection: Connection) -> pl.DataFrame:
 def read_candidates(connection: Connection, queue: pl.DataFrame, routes: Routes) -> tuple[pl.DataFrame, list[int]]:
     """Usable sources of the subscriptions in ``queue`` (``CANDIDATES``), and those of which no source can be reached.
 
-    The latter share no protocol with any site that has the file: a person must look at them.
+    The latter share no protocol with any site that has the file, or no server takes the link: a person must look at
+    them. Where the server does not answer now, they are neither.
     """
     pair = {"file_id": pl.Int64, "source_site_id": pl.Int16}
     whole = select_frame(connection, HOLDERS_SQL, {"block_id": pl.Int64, "source_site_id": pl.Int16})
@@ -130,7 +133,7 @@ def read_candidates(connection: Connection, queue: pl.DataFrame, routes: Routes)
     )
     reach = held.group_by("subscription_id").agg(pl.col("is_reachable").any())
     unreachable = reach.filter(~pl.col("is_reachable"))["subscription_id"].sort().to_list()
-    usable = held.filter("is_reachable").drop("is_reachable", "block_id")
+    usable = held.filter("is_reachable", "is_served").drop("is_reachable", "is_served", "block_id")
     return _with_history(connection, usable, queue, pair).select(list(CANDIDATES)), unreachable
 
 
@@ -160,7 +163,8 @@ def _with_history(
 
 
 def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
-    """Every pair of sites: source_site_id, site_id, is_reachable, is_direct, is_tape, is_last_resort (of the source).
+    """Every pair of sites: source_site_id, site_id, is_reachable, is_direct, is_tape, is_last_resort (of the source),
+    server (the address of the FTS that takes it), is_served (it answers now).
 
     Tapes are staged by FTS only: no direct copy from them.
     """
@@ -173,12 +177,15 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
     for source, source_name, is_tape, is_last_resort, offered in sites:
         for site, name, _, _, taken in sites:
             is_direct = not is_tape and any(rule.holds(source_name, name) for rule in routes.direct)
+            server = None if is_direct else routes.fts.server(source_name, name)
             if is_direct:
                 here, there = set(routes.direct_protocols) & set(offered), set(routes.direct_protocols) & set(taken)
                 is_reachable = bool(here and there)
             else:
-                is_reachable = bool(set(routes.protocols) & set(offered) & set(taken))
-            rows.append((source, site, is_reachable, is_direct, is_tape, is_last_resort))
+                is_reachable = server is not None and bool(set(routes.protocols) & set(offered) & set(taken))
+            address = server.address if server else None
+            is_served = server is None or address in routes.fts.identities
+            rows.append((source, site, is_reachable, is_direct, is_tape, is_last_resort, address, is_served))
     return pl.DataFrame(
         rows,
         orient="row",
@@ -189,13 +196,7 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
             "is_direct": pl.Boolean,
             "is_tape": pl.Boolean,
             "is_last_resort": pl.Boolean,
+            "server": pl.String,
+            "is_served": pl.Boolean,
         },
     )
-
-
-def _named(name: str, patterns: Sequence[str]) -> bool:
-    named = False
-    for pattern in patterns:
-        if fnmatchcase(name, pattern.removeprefix("!")):
-            named = not pattern.startswith("!")
-    return named

@@ -69,11 +69,14 @@ def submit_batch(
     settings: JobSettings = DEFAULT_JOB_SETTINGS,
     limits: TransferLimits = DEFAULT_TRANSFER_LIMITS,
     endpoints: SiteEndpoints | None = None,
+    *,
+    may_send: bool = True,
 ) -> SubmitSummary:
     """Have FTS take one recorded batch, once, however often this is run and by how many.
 
     Files that are no longer subscribed are left out, and nothing is sent for a site in a downtime; but what a killed
-    task may just have sent is sent as it was. ``endpoints``: of all sites, where the caller has read them.
+    task may just have sent is sent as it was. ``endpoints``: of all sites, where the caller has read them. ``may_send``
+    false: its server is to get no more jobs, and what it has not got is queued again, for another.
 
     Raises RetryableRemoteError (FTS does not have the job: run again) and CredentialError; both leave it planned. A
     document that FTS refuses is not retried: its subscriptions are held as ``refused``, with FTS's words.
@@ -90,10 +93,11 @@ def submit_batch(
         withdrawn = {
             row.transfer_id for row in batch.rows if row.subscription_state != SubscriptionState.INBATCH
         } - refused.keys()
-        if (withdrawn or not files or not batch.is_available) and client.find_job(str(batch.job_id)) is None:
+        is_possible = batch.is_available and may_send
+        if (withdrawn or not files or not is_possible) and client.find_job(str(batch.job_id)) is None:
             wanted = [file for file in files if file.transfer_id not in withdrawn]
-            if not wanted or not batch.is_available:
-                return _let_go(db, batch)
+            if not wanted or not is_possible:
+                return _let_go(db, batch, may_send=may_send)
             if batch.is_settled:
                 _drop(db, withdrawn)
                 files = wanted
@@ -101,12 +105,16 @@ def submit_batch(
         return _send(db, client, batch, files, settings)
 
 
-def _let_go(db: Database, batch: _Batch) -> SubmitSummary:
+def _let_go(db: Database, batch: _Batch, *, may_send: bool) -> SubmitSummary:
     """Nothing is to be sent, and FTS has nothing."""
     if not batch.is_settled:
         return _summary(batch, [], "waiting")
     why = "the subscriptions were withdrawn or refused before the submit"
-    close_batch(db, batch.id, why if batch.is_available else "a site of this batch is not available now")
+    if not batch.is_available:
+        why = "a site of this batch is not available now"
+    elif not may_send:
+        why = "its FTS server is not in the settings any more"
+    close_batch(db, batch.id, why)
     return _summary(batch, [], "unwanted")
 
 

@@ -13,8 +13,8 @@ from dynamo_ops.base.errors import DynamoError, RemoteError, SettingsError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
-from dynamo_ops.fts.connect import fts_client
 from dynamo_ops.fts.job import JobSettings
+from dynamo_ops.fts.servers import FtsServers, fts_servers
 from dynamo_ops.inventory.subscription import subscribe
 from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.registry import served
@@ -22,6 +22,7 @@ from dynamo_ops.transfer import batches, direct, hold, observe, recovery
 from dynamo_ops.transfer.batches import PlanRules
 from dynamo_ops.transfer.direct import DirectLimits
 from dynamo_ops.transfer.limits import transfer_limits
+from dynamo_ops.transfer.servers import adopt, batches_by_server
 from dynamo_ops.transfer.source_choice import DirectRule
 from dynamo_ops.transfer.submit import all_endpoints, submit_batch
 
@@ -37,7 +38,7 @@ def plan_rules(settings: Settings) -> PlanRules:
     rules = tuple(DirectRule(tuple(rule.sources), tuple(rule.destinations)) for rule in given.direct)
     return PlanRules(
         head_starts={name: timedelta(hours=activity.head_start_h) for name, activity in given.activities.items()},
-        direct=(DirectRule(),) if settings.fts.url is None else rules,
+        direct=rules if settings.fts.named_servers else (DirectRule(),),
         direct_protocols=served(settings.protocols.own),
     )
 
@@ -47,16 +48,18 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
     incomplete replicas lack."""
     if not plan_rules(settings).direct:
         recovery.abandon_direct(database)
-    if settings.fts.url is None:
+    if not settings.fts.named_servers:
         recovery.abandon_fts(database)
-    with fts_client(settings) as client:
-        recovered = recovery.recover(database, client)
+    with fts_servers(settings) as servers:
+        if servers:
+            adopt(database, servers.addresses[0])
+        recovered = recovery.recover(database, servers)
         found: dict[str, Any] = {"recovered": asdict(recovered), "observed": None, "num_stuck_jobs": 0}
-        if client:
+        if servers:
             copying = timedelta(hours=settings.fts.stuck_after_h)
             staging = copying + timedelta(seconds=settings.fts.bring_online_s)
-            found["num_stuck_jobs"] = recovery.cancel_stuck(database, client, copying, staging)
-            found["observed"] = asdict(observe.observe_and_apply(database, client, patience=PATIENCE))
+            found["num_stuck_jobs"] = recovery.cancel_stuck(database, servers, copying, staging)
+            found["observed"] = _observed(database, servers)
     subscribed = subscribe.resubscribe_incomplete(database)
     return {**found, "subscribed_again": subscribed.num_created}
 
@@ -68,12 +71,11 @@ def hold_and_release(database: Database) -> dict[str, Any]:
 
 def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: Sequence[int] = ()) -> list[list[int]]:
     """Lots of FTS jobs, one for each submitting task: those that an earlier run recorded and did not submit, and new
-    ones. A lot reads from disk only, or from tape only. Batches of direct copies are recorded only."""
-    with fts_client(settings) as client:
-        if client:
-            client.ensure_delegation()
-        identity = client.whoami() if client else None
-        planned = batches.plan_batches(database, identity, transfer_limits(settings), plan_rules(settings))
+    ones. A lot reads from disk only, or from tape only, and is for one server. Batches of direct copies are recorded
+    only."""
+    with fts_servers(settings) as servers:
+        links = servers.links() if servers else None
+        planned = batches.plan_batches(database, links, transfer_limits(settings), plan_rules(settings))
     log.info(
         "%d files, %s, in %d jobs from disk, %d from tape, %d direct copies of ours",
         planned.num_files,
@@ -84,32 +86,42 @@ def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: S
     )
     tapes = recovery.staging_batches(database, unsubmitted)
     disks = [batch for batch in unsubmitted if batch not in tapes]
-    return [*_lots([*disks, *planned.disk]), *_lots([*tapes, *planned.tape])]
+    return [*_lots(database, [*disks, *planned.disk]), *_lots(database, [*tapes, *planned.tape])]
 
 
 def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> dict[str, list[str]]:
     """Submit a lot of batches; the ids of their jobs, of ``disk`` and of ``tape``. Run again, it goes on where it was.
 
-    One that FTS does not take keeps none of the others back; an error of the gravest kind names them, at the end.
+    One that FTS does not take keeps none of the others back; an error of the gravest kind names them, at the end. Where
+    other servers work, those of one that is away wait for a later run.
     """
     job, limits = job_settings(settings), transfer_limits(settings)
     endpoints = all_endpoints(database, limits)
     tapes = set(recovery.staging_batches(database, batch_ids))
     jobs: dict[str, list[str]] = {"disk": [], "tape": []}
     failed: dict[int, RemoteError] = {}
-    with fts_client(settings) as client:
-        if client is None:
-            raise SettingsError("fts.url is null, but there are batches for FTS", key="fts.url", reason="no FTS")
-        for batch_id in batch_ids:
-            try:
-                summary = submit_batch(database, client, batch_id, job, limits, endpoints)
-            except RemoteError as error:
-                log.warning("batch %d: %s", batch_id, error.message)
-                failed[batch_id] = error
-                continue
+    away: set[str] = set()
+    with fts_servers(settings) as servers:
+        if servers is None:
+            raise SettingsError("there is no FTS, but there are batches for it", key="fts.url", reason="no FTS")
+
+        def send(server: str | None, batch_id: int) -> None:
+            may_send = server is None or server in servers.addresses
+            client = servers.client(server)
+            summary = submit_batch(database, client, batch_id, job, limits, endpoints, may_send=may_send)
             if summary.outcome in {"submitted", "found"}:
                 jobs["tape" if batch_id in tapes else "disk"].append(summary.job_id)
-    if failed:
+
+        for server, share in batches_by_server(database, batch_ids).items():
+            for batch_id in share:
+                try:
+                    send(server, batch_id)
+                except RemoteError as error:
+                    log.warning("batch %d: %s", batch_id, error.message)
+                    failed[batch_id] = error
+                    away.add(servers.address(server))
+        is_served = not away.issuperset(servers.addresses) and all(error.retryable for error in failed.values())
+    if failed and not is_served:
         worst = min(failed.values(), key=lambda error: error.retryable)
         message = f"{len(failed)} of {len(batch_ids)} batches are not submitted, {sorted(failed)}: {worst.message}"
         raise type(worst)(message, **worst.facts)
@@ -159,9 +171,19 @@ def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
 
 def apply_transfers(database: Database, settings: Settings) -> dict[str, Any]:
     """Take in the results of all jobs that have ended, whoever waited for them."""
-    with fts_client(settings) as client:
-        return asdict(observe.observe_and_apply(database, client, patience=PATIENCE)) if client else {}
+    with fts_servers(settings) as servers:
+        return _observed(database, servers) if servers else {}
 
 
-def _lots(batch_ids: Sequence[int]) -> list[list[int]]:
-    return [list(batch_ids[n : n + BATCHES_PER_LOT]) for n in range(0, len(batch_ids), BATCHES_PER_LOT)]
+def _observed(database: Database, servers: FtsServers) -> dict[str, Any]:
+    """What came of all jobs that have ended; ``ill``: by address, what those servers said that could not be asked."""
+    summary = observe.observe_and_apply(database, servers, patience=PATIENCE)
+    return {**asdict(summary), "ill": {address: error.message for address, error in servers.ill.items()}}
+
+
+def _lots(database: Database, batch_ids: Sequence[int]) -> list[list[int]]:
+    return [
+        share[n : n + BATCHES_PER_LOT]
+        for share in batches_by_server(database, batch_ids).values()
+        for n in range(0, len(share), BATCHES_PER_LOT)
+    ]

@@ -20,17 +20,22 @@ def jobs_of(given: Any, kind: str | None = None) -> list[str]:
 
 
 class FtsJobsLink(BaseOperatorLink):
-    """To the first FTS job that the task waited for, in FTS's own monitor where the settings name one."""
+    """To the first FTS job that the task waited for, in the monitor of its server where the settings name one."""
 
     name = "FTS job"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """The address, worked out at the end of the task; empty if it waited for no job."""
+        from dynamo_airflow.defaults import database
         from dynamo_ops.base.settings import settings
+        from dynamo_ops.fts.servers import job_page
+        from dynamo_ops.transfer.servers import jobs_by_server
 
         del ti_key
         given = operator.job_ids  # what mapped tasks returned comes as a sequence of its own kind
         is_rendered = isinstance(given, Sequence) and not isinstance(given, str)
         jobs = jobs_of(given, operator.of_kind) if is_rendered else []
-        fts = settings().fts
-        return f"{fts.monitor_url or f'{fts.url}/jobs/'}{jobs[0]}" if jobs else ""
+        if not jobs:
+            return ""
+        ((server, (job_id,)),) = jobs_by_server(database(), jobs[:1]).items()
+        return job_page(settings().fts, server, job_id) or ""

@@ -19,7 +19,7 @@ class FtsJobsSensor(BaseSensorOperator):
     which only those ``of_kind`` (``disk`` or ``tape``). Returns them, for the task that applies the results.
 
     After ``fts.timeout_h`` it waits no longer: the jobs go on, and later runs take their results in.
-    PermanentRemoteError when FTS refuses to be asked.
+    PermanentRemoteError when FTS (where there are several: each of them) refuses to be asked.
     """
 
     wait_for = "finished"
@@ -41,12 +41,11 @@ class FtsJobsSensor(BaseSensorOperator):
         self.log.info("waiting until %d FTS jobs are %s", len(job_ids), self.wait_for)
         self.defer(
             trigger=FtsJobsTrigger(
-                url=str(fts.url),
+                jobs=_by_address(job_ids),
                 ca=tls.authorities,
                 cert=_text(tls.cert),
                 key=_text(tls.key),
                 token_file=_text(fts.token_file),
-                job_ids=job_ids,
                 wait_for=self.wait_for,
                 poll_interval_s=fts.poll_interval_s,
                 deadline=time.time() + fts.timeout_h * 3600,
@@ -58,7 +57,7 @@ class FtsJobsSensor(BaseSensorOperator):
     def resume(self, context: Context, event: dict[str, Any]) -> list[str]:  # noqa: ARG002
         """The trigger's event: done, out of time, or an error with its message."""
         if event["status"] == "error":
-            raise PermanentRemoteError(event["message"], service="fts", url=settings().fts.url)
+            raise PermanentRemoteError(event["message"], service="fts")
         if event["status"] == "timeout":
             self.log.warning("%s: left to the next runs", event["message"])
         else:
@@ -75,6 +74,18 @@ class FtsStagingSensor(FtsJobsSensor):
 
 class FtsTransferSensor(FtsJobsSensor):
     """Waits until all jobs are over, well or badly."""
+
+
+def _by_address(job_ids: list[str]) -> dict[str, list[str]]:
+    """The jobs by the address of the server that has them."""
+    from dynamo_airflow.defaults import database
+    from dynamo_ops.fts.servers import address_of
+    from dynamo_ops.transfer.servers import jobs_by_server
+
+    addresses: dict[str, list[str]] = {}
+    for server, share in jobs_by_server(database(), job_ids).items():
+        addresses.setdefault(address_of(settings().fts, server), []).extend(share)
+    return addresses
 
 
 def _text(path: Any) -> str | None:

@@ -10,10 +10,36 @@ from typing import Any
 import pytest
 
 from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.base.settings import settings
+from dynamo_ops.database.connection import Database
+from tests.inventory.factory import Inventory
 from tests.plugins.conftest import FTS
 
 JOBS = ["11111111-1111-1111-1111-111111111111", "", "22222222-2222-2222-2222-222222222222"]
 ASKED = [job for job in JOBS if job]
+OTHER = "https://other.example.org:8446"
+
+
+@pytest.fixture
+def inventory(configured: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Inventory:
+    """What the installation's database has: nothing."""
+    monkeypatch.setenv("DYNAMO_DB_URL", database.url)
+    settings.cache_clear()
+    return Inventory(database)
+
+
+@pytest.fixture
+def at_other(inventory: Inventory) -> Inventory:
+    """A batch with the second job, at another server than that of the settings."""
+    inventory.site("T2_B")
+    inventory.rows(
+        """INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, state, server)
+           VALUES ('s', CAST(:job AS uuid), :site, false, 'submitted', :server)""",
+        job=ASKED[1],
+        site=inventory.site_ids["T2_B"],
+        server=OTHER,
+    )
+    return inventory
 
 
 def sensor(kind: str, job_ids: Any) -> Any:
@@ -31,7 +57,7 @@ def test_without_a_job_there_is_nothing_to_wait_for(configured: Path, kind: str,
 
 
 @pytest.mark.parametrize(("kind", "wait_for"), [("FtsStagingSensor", "staged"), ("FtsTransferSensor", "finished")])
-def test_a_job_is_waited_for_in_the_triggerer(configured: Path, kind: str, wait_for: str) -> None:
+def test_a_job_is_waited_for_in_the_triggerer(inventory: Inventory, kind: str, wait_for: str) -> None:
     from airflow.sdk.exceptions import TaskDeferred
 
     before = time.time()
@@ -42,12 +68,11 @@ def test_a_job_is_waited_for_in_the_triggerer(configured: Path, kind: str, wait_
     assert deferred.value.method_name == "resume"
     assert 2 * 3600 <= deadline - before < 2 * 3600 + 60
     assert given == {
-        "url": FTS,
+        "jobs": {FTS: ASKED},
         "ca": "/tls/ca.pem",
         "cert": "/tls/cert.pem",
         "key": "/tls/key.pem",
         "token_file": None,
-        "job_ids": ASKED,
         "wait_for": wait_for,
         "poll_interval_s": 3.0,
     }
@@ -88,7 +113,22 @@ def test_a_refusal_is_an_error_that_is_not_retried(configured: Path) -> None:
         pytest.param("{{ not rendered }}", "", id="not rendered"),
     ],
 )
-def test_a_button_leads_to_the_job(configured: Path, job_ids: Any, address: str) -> None:
+def test_a_button_leads_to_the_job(inventory: Inventory, job_ids: Any, address: str) -> None:
     from dynamo_airflow.links import FtsJobsLink
 
     assert FtsJobsLink().get_link(sensor("FtsTransferSensor", job_ids), ti_key=None) == address
+
+
+def test_each_server_is_asked_for_its_own_jobs(at_other: Inventory) -> None:
+    from airflow.sdk.exceptions import TaskDeferred
+
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor("FtsTransferSensor", JOBS).execute({})
+    assert deferred.value.trigger.serialize()[1]["jobs"] == {FTS: [ASKED[0]], OTHER: [ASKED[1]]}
+
+
+def test_the_button_leads_to_the_server_of_the_job(at_other: Inventory) -> None:
+    from dynamo_airflow.links import FtsJobsLink
+
+    page = FtsJobsLink().get_link(sensor("FtsTransferSensor", [ASKED[1]]), ti_key=None)
+    assert page == f"{OTHER}/jobs/{ASKED[1]}"

@@ -15,18 +15,18 @@ from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, Retrya
 from dynamo_ops.fts import watch
 
 JOBS = ["11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"]
+FTS, OTHER = "https://fts:8446", "https://other:8446"
 FAR = 4_000_000_000.0
 Answer = dict[str, bool] | Exception
 
 
 def arguments(**changes: Any) -> dict[str, Any]:
     return {
-        "url": "https://fts:8446",
+        "jobs": {FTS: JOBS},
         "ca": "/ca.pem",
         "cert": "/cert.pem",
         "key": None,
         "token_file": None,
-        "job_ids": JOBS,
         "wait_for": "finished",
         "poll_interval_s": 0.01,
         "deadline": FAR,
@@ -134,7 +134,7 @@ def test_done(
     assert events(make(wait_for=wait_for)) == [{"status": "done", "message": f"2 jobs {wait_for}", "open_jobs": 0}]
     assert len(asked) == calls
     assert asked[0] == {
-        "url": "https://fts:8446",
+        "url": FTS,
         "ca": "/ca.pem",
         "cert": "/cert.pem",
         "key": None,
@@ -166,3 +166,57 @@ def test_a_refusal_ends_the_wait_with_its_message(
 def test_the_last_answer_is_looked_at_even_when_time_is_over(make: Callable[..., Any], fts: Callable[..., Any]) -> None:
     fts(ENDED)
     assert events(make(deadline=time.time() - 100))[0]["status"] == "done"
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Two servers, each of which gives its answers one after the other, the last for ever."""
+
+    def answers(**given: list[Answer]) -> None:
+        left = {FTS: list(given["fts"]), OTHER: list(given["other"])}
+
+        async def poll(url: str, *, job_ids: list[str], **_: Any) -> dict[str, Any]:
+            answer = left[url].pop(0) if len(left[url]) > 1 else left[url][0]
+            if isinstance(answer, Exception):
+                raise answer
+            return {job: {"is_staging": False, "is_ended": False, **answer} for job in job_ids}
+
+        monkeypatch.setattr(watch, "poll", poll)
+
+    return answers
+
+
+REFUSED = CredentialError("FTS says no")
+
+
+@pytest.mark.parametrize(
+    ("fts", "other"),
+    [
+        pytest.param([ACTIVE, ENDED], [ENDED], id="the one, then the other"),
+        pytest.param([ENDED], [AWAY, AWAY, ENDED], id="one was away"),
+        pytest.param([ENDED], [REFUSED, ENDED], id="one refused for a while"),
+    ],
+)
+def test_the_jobs_of_all_servers_are_waited_for(
+    make: Callable[..., Any], two: Callable[..., None], fts: list[Answer], other: list[Answer]
+) -> None:
+    two(fts=fts, other=other)
+    trigger = make(jobs={FTS: JOBS[:1], OTHER: JOBS[1:]})
+    assert events(trigger) == [{"status": "done", "message": "2 jobs finished", "open_jobs": 0}]
+
+
+@pytest.mark.parametrize("answer", [AWAY, REFUSED], ids=["away", "refuses"])
+def test_an_ill_server_is_more_waiting_until_the_deadline(
+    make: Callable[..., Any], two: Callable[..., None], answer: Answer
+) -> None:
+    two(fts=[ENDED], other=[answer])
+    trigger = make(jobs={FTS: JOBS[:1], OTHER: JOBS[1:]}, deadline=time.time() + 0.05)
+    assert events(trigger) == [
+        {"status": "timeout", "message": "1 of 2 FTS jobs are not finished in time", "open_jobs": 1}
+    ]
+
+
+def test_when_every_server_refuses_the_wait_is_over(make: Callable[..., Any], two: Callable[..., None]) -> None:
+    two(fts=[REFUSED], other=[PermanentRemoteError("nor here")])
+    (event,) = events(make(jobs={FTS: JOBS[:1], OTHER: JOBS[1:]}))
+    assert (event["status"], event["message"]) == ("error", "FTS says no")

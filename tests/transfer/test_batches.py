@@ -19,7 +19,7 @@ from dynamo_ops.transfer.source_choice import DirectRule
 from tests.inventory.factory import Inventory
 
 
-def chosen(*rows: tuple[int, int, int, str]) -> pl.DataFrame:
+def chosen(*rows: tuple[int, int, int, str], server: str | None = None) -> pl.DataFrame:
     """(subscription, destination, source, kind: disk, tape, direct or several) in order of age; two a block."""
     return pl.DataFrame(
         [
@@ -29,6 +29,7 @@ def chosen(*rows: tuple[int, int, int, str]) -> pl.DataFrame:
                 "source_site_id": s,
                 "is_tape": kind == "tape",
                 "is_direct": kind == "direct",
+                "server": server,
                 "other_source_site_ids": [77] if kind == "several" else None,
                 "turn": n,
                 "block_id": w % 2,
@@ -39,7 +40,7 @@ def chosen(*rows: tuple[int, int, int, str]) -> pl.DataFrame:
             }
             for n, (w, d, s, kind) in enumerate(rows)
         ],
-        schema_overrides={"other_source_site_ids": pl.List(pl.Int16)},
+        schema_overrides={"other_source_site_ids": pl.List(pl.Int16), "server": pl.String},
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from dynamo_ops.base.errors import CredentialError, RemoteError, RetryableRemoteError, SettingsError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.locks import alone
+from dynamo_ops.fts import servers
 from dynamo_ops.fts.client import JobStatus, Submitted
 from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.inventory.subscription.operate import hold
@@ -34,10 +35,7 @@ class Fts:
         self.jobs: list[Mapping[str, Any]] = []
         self.answer = answer
 
-    def __enter__(self) -> Fts:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Nothing is open."""
 
     def submit(self, job: Mapping[str, Any], job_id: str) -> Submitted:
@@ -187,7 +185,7 @@ def lot(three: Inventory, identity: FtsIdentity, monkeypatch: pytest.MonkeyPatch
     _, batches = planned(three, identity, files_per_job=1)
 
     def submit(fts: Fts) -> Any:
-        monkeypatch.setattr(steps, "fts_client", lambda _: fts)
+        monkeypatch.setattr(servers, "_open", lambda _, __: fts)
         return steps.submit(three.db, Settings(), batches)
 
     return submit

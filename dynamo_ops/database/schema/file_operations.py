@@ -68,7 +68,8 @@ class Subscription(Base):
 class TransferBatch(Base):
     """One FTS job, or with backend ``direct`` the copies of one task of ours.
 
-    ``sid`` and ``job_id`` are chosen and stored before the submit (FTS_CONTRACT §5). ``submitted_at``: when the last
+    ``sid``, ``job_id`` and ``server`` (the address of the FTS) are chosen and stored before the submit (FTS_CONTRACT
+    §5). ``server`` null: a direct batch, or one recorded when there was but one server. ``submitted_at``: when the last
     submit began; while the batch is ``planned`` nobody knows what came of it.
     """
 
@@ -85,6 +86,7 @@ class TransferBatch(Base):
     site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
     is_staging: Mapped[bool]
     backend: Mapped[str] = mapped_column(Text, server_default="fts")
+    server: Mapped[str | None]
     activity: Mapped[str] = mapped_column(Text, server_default="default")
     state: Mapped[str] = mapped_column(Text, server_default="planned")
     created_at: Mapped[created]
