@@ -1,4 +1,4 @@
-"""Globs that include others."""
+"""Globs that include others, and lists of globs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_ops.base.glob import glob_includes, glob_matches, literal_start
+from dynamo_ops.base.glob import glob_includes, glob_matches, is_named, literal_start
 
 GLOBS = st.text("ab*?", min_size=1, max_size=5)
 
@@ -39,3 +39,12 @@ def test_inclusion(wide: str, narrow: str, included: bool) -> None:
 @pytest.mark.parametrize(("glob", "start"), [("/a*b", "/a"), ("*", ""), ("T2_[AB]*", "T2_"), ("/a", "/a")])
 def test_what_all_begin_with(glob: str, start: str) -> None:
     assert literal_start(glob) == start
+
+
+@pytest.mark.parametrize(
+    ("patterns", "named"),
+    [([], False), (["T2_*"], True), (["T2_*", "!T2_A"], False), (["!T2_A", "T2_*"], True), (["T1_*"], False)],
+    ids=["nothing", "a glob", "but this one", "later ones win", "others"],
+)
+def test_a_list_of_globs(patterns: list[str], named: bool) -> None:
+    assert is_named("T2_A", patterns) is named

@@ -212,6 +212,43 @@ def test_authorities_are_those_of_the_setting_or_the_systems(monkeypatch: pytest
         _ = Tls().authorities
 
 
+@pytest.mark.parametrize(
+    ("fts", "expected"),
+    [
+        pytest.param({}, [("https://localhost:8446", None)], id="as shipped"),
+        pytest.param({"url": "https://a:1/", "monitor_url": "m"}, [("https://a:1", "m")], id="one, in short"),
+        pytest.param(
+            {"servers": [{"url": "https://a:1/", "monitor_url": "m"}, {"url": "https://b:1"}]},
+            [("https://a:1", "m"), ("https://b:1", None)],
+            id="several",
+        ),
+        pytest.param({"url": None, "servers": [{"url": "https://a:1"}]}, [("https://a:1", None)], id="none in short"),
+        pytest.param({"url": "https://a:1", "servers": []}, [("https://a:1", None)], id="no several"),
+        pytest.param({"url": None}, [], id="no FTS"),
+    ],
+)
+def test_the_servers_of_fts(tmp_path: Path, fts: dict[str, Any], expected: list[tuple[str, str | None]]) -> None:
+    named = read_settings(written(tmp_path, {"fts": fts})).fts.named_servers
+    assert [(server.url, server.monitor_url) for server in named] == expected
+    assert all((server.sources, server.destinations) == (["*"], ["*"]) for server in named)
+
+
+@pytest.mark.parametrize("beside", [{"url": "https://usr:SECRET@a:1"}, {"monitor_url": "https://m"}], ids=str)
+def test_servers_are_named_in_one_form(tmp_path: Path, beside: dict[str, str]) -> None:
+    (name,) = beside
+    with pytest.raises(SettingsError, match=f"{name} beside servers: both name FTS servers") as error:
+        read_settings(written(tmp_path, {"fts": {"servers": [{"url": "https://b:1"}], "retries": 1, **beside}}))
+    assert error.value.key == "fts"
+    assert "SECRET" not in str(error.value)
+
+
+def test_servers_of_fts_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNAMO_FTS__SERVERS", '[{"url": "https://a:1", "sources": ["T1_*"]}]')
+    assert read_settings(written(tmp_path, {"fts": {"retries": 3}})).fts.named_servers[0].sources == ["T1_*"]
+    with pytest.raises(SettingsError, match="url beside servers"):
+        read_settings(written(tmp_path, {"fts": {"url": "https://b:1"}}))
+
+
 def test_settings_cannot_be_changed_in_passing() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().home = Path("/elsewhere")  # type: ignore[misc]

@@ -79,6 +79,12 @@ def test_make_batches(rows: list[tuple[int, int, int, str]], expected: list[list
         assert job["file_index"].to_list() == list(range(job.height))
 
 
+def test_a_batch_is_for_one_server() -> None:
+    rows = [(1, 5, 1, "disk"), (2, 5, 2, "disk"), (3, 5, 1, "disk")]
+    both = pl.concat([chosen(*rows[:2], server="https://one"), chosen(rows[2], server="https://two")])
+    assert members(make_batches(both, TransferLimits())) == [[1, 2], [3]]
+
+
 @pytest.fixture
 def three(inventory: Inventory) -> Inventory:
     for name in ("T2_A", "T2_B", "T2_C"):
