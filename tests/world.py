@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.protocol import Storage, StorageOptions
 from dynamo_ops.storage.webdav import WebDavStorage
-from simgrid.grid import Grid
+from simgrid.faults import Faults
+from simgrid.fts.service import Fts
+from simgrid.fts.store import JobStore
+from simgrid.grid import HOST, Grid
 from simgrid.scenario import parse_scenario
 from tests.inventory.factory import Inventory
 
@@ -69,6 +73,25 @@ def pocket(tmp_path: Path) -> Iterator[PocketGrid]:
     with Grid(parse_scenario(SCENARIO), tmp_path / "grid") as grid:
         e = grid.endpoints
         yield PocketGrid(grid, StorageOptions(ca=e["ca"], cert=e["user_cert"], key=e["user_key"], threads=4))
+
+
+@dataclass
+class SecondFts:
+    """Another FTS over the storages of a grid, with faults of its own."""
+
+    url: str
+    faults: Faults
+    store: JobStore
+
+
+@contextmanager
+def second_fts(grid: Grid) -> Iterator[SecondFts]:
+    faults = Faults(grid.scenario.faults, [site.name for site in grid.scenario.sites], grid.scenario.seed)
+    fts = Fts(grid.scenario, grid.directory / "second-fts", grid.credentials, faults)
+    try:
+        yield SecondFts(f"https://{HOST}:{grid._serve(fts.rest, HOST, 99).port}", faults, fts.store)
+    finally:
+        fts.close()
 
 
 @dataclass

@@ -11,6 +11,7 @@ import yaml
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 from tests.dags.house import House, fresh_database, open_house
+from tests.world import second_fts
 
 UNPOPULAR = "/Muons/Run2025B-v1/AOD"
 """Complete at T1_AA_Disk, not at T2_CC."""
@@ -31,7 +32,7 @@ def change_settings(house: House, **changes: dict[str, object]) -> None:
     house.read_settings_again()
 
 
-def subscription_for(house: House, site: str) -> int:
+def subscription_for(house: House, site: str, dataset: str = UNPOPULAR) -> int:
     """Subscription for the files of a dataset at a site that has none of them."""
     with house.database.begin() as connection:
         return subscribe(
@@ -40,7 +41,7 @@ def subscription_for(house: House, site: str) -> int:
             """SELECT f.id AS file_id, s.id AS site_id FROM datasets d JOIN blocks b ON b.dataset_id = d.id
             JOIN files f ON f.block_id = b.id, sites s WHERE d.name = :dataset AND s.name = :site""",
             origin="test",
-            params={"dataset": UNPOPULAR, "site": site},
+            params={"dataset": dataset, "site": site},
         ).num_created
 
 
@@ -59,6 +60,21 @@ def test_copies_without_fts(stocked: House, has_fts: bool) -> None:
         SELECT b.backend, t.state, count(*) FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id
         GROUP BY 1, 2""")
     assert copies == [("direct", "done", number)]
+    assert stocked.rows("SELECT state, count(*) FROM subscriptions GROUP BY 1") == [("done", number)]
+
+
+def test_copies_by_two_servers(stocked: House) -> None:
+    number = subscription_for(stocked, "T2_CC") + subscription_for(stocked, "T2_BB", "/Jets/Run2025B-v2/RAW")
+    with second_fts(stocked.grid) as second:
+        first = stocked.grid.endpoints["fts"]
+        servers = [{"url": second.url, "destinations": ["T2_CC"]}, {"url": first}]
+        change_settings(stocked, fts={"url": None, "servers": servers})
+        run = stocked.run("transfers")
+        assert run.state == "success", stocked.last_mail_text()
+        assert run.states("wait_for_copies") == {"success": 1}
+        assert len(second.store.jobs) == 1
+    batches = dict(stocked.rows("SELECT server, count(*) FROM transfer_batches GROUP BY 1"))
+    assert batches == {first: 1, second.url: 1}
     assert stocked.rows("SELECT state, count(*) FROM subscriptions GROUP BY 1") == [("done", number)]
 
 
