@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, SettingsError
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import transfers_view as view
 from dynamo_ops.cli.terminal.output import JsonOption, database
-from dynamo_ops.cli.terminal.tables import print_json
+from dynamo_ops.cli.terminal.tables import count, print_json
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import deletion_limits
 from dynamo_ops.fts.servers import job_page
@@ -24,6 +24,7 @@ from dynamo_ops.inventory.subscription.operate import Move, Touched
 from dynamo_ops.inventory.subscription.selection import Selection
 from dynamo_ops.query import status
 from dynamo_ops.query.explanation import QueueRules, why, why_file
+from dynamo_ops.transfer import recovery
 from dynamo_ops.transfer.limits import transfer_limits
 from dynamo_ops.transfer.tasks import plan_rules
 
@@ -186,6 +187,31 @@ def cancel(
         return operate.cancel(db, chosen, by=_by(by), reason=reason, disown=disown)
 
     _act("cancel", chosen, act, yes, dry_run, as_json, disown=disown)
+
+
+@app.command()
+def readdress(
+    former: Annotated[str, typer.Argument(help="Address of an FTS server that dynamo.yaml names no longer.")],
+    address: Annotated[str, typer.Argument(help="Address of one that it names.")],
+    yes: Yes = False,
+) -> None:
+    """Ask another FTS server for the open jobs of one that has moved, or is gone for good. What the other does not know
+    is lost, and copied again."""
+    former, address = former.rstrip("/"), address.rstrip("/")
+    named = [server.url for server in settings().fts.named_servers]
+    if former in named or address not in named:
+        wrong = f"{former} is still" if former in named else f"{address} is not"
+        raise SettingsError(
+            f"{wrong} a server of dynamo.yaml ({', '.join(named) or 'it names none'}): name there those that shall be "
+            "asked from now on, then readdress",
+            key="fts.servers",
+            reason="former and new server",
+        )
+    db = database()
+    if not yes:
+        typer.confirm(f"Ask {address} for all jobs that are open at {former}?", abort=True, err=True)
+    num_jobs = recovery.readdress(db, former, address)
+    typer.echo(f"{count(num_jobs, 'job')}: asked for at {address} from the next run on")
 
 
 def _selection(*parts: list[int] | list[str] | None) -> Selection:

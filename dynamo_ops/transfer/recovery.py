@@ -123,11 +123,39 @@ def abandon_fts(db: Database) -> int:
             key="fts.url",
             reason="jobs are open",
         )
+    return _close(db, [batch_id for batch_id, _ in rows], "there is no FTS any more")
+
+
+def readdress(db: Database, former: str, address: str) -> int:
+    """Ask ``address`` from now on for the jobs open at ``former``, a server that the settings name no longer: it has
+    moved, or is gone for good, and then its jobs are lost. What it was not sent yet is queued again. Returns how many
+    jobs.
+    """
+    with db.begin() as connection:
+        num_jobs = connection.execute(
+            text(f"""
+            UPDATE transfer_batches SET server = :address
+            WHERE server = :former AND state = '{BatchState.SUBMITTED}'"""),
+            {"former": former, "address": address},
+        ).rowcount
+        unsubmitted = connection.execute(
+            text(
+                f"SELECT id FROM transfer_batches WHERE server = :former AND state = '{BatchState.PLANNED}' ORDER BY id"
+            ),
+            {"former": former},
+        ).scalars()
+        batch_ids = list(unsubmitted)
+    _close(db, batch_ids, "its FTS server is gone")
+    return num_jobs
+
+
+def _close(db: Database, batch_ids: Sequence[int], reason: str) -> int:
+    """Close batches that no server gets; how many. One that a task is still at is left to it."""
     closed = 0
-    for batch_id, _ in rows:
+    for batch_id in batch_ids:
         with alone(db, f"transfer batch {batch_id}") as lock:
             if lock is not None:
-                close_batch(db, batch_id, "there is no FTS any more")
+                close_batch(db, batch_id, reason)
                 closed += 1
     return closed
 

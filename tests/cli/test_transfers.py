@@ -60,7 +60,7 @@ def failed(stock: Inventory, reason: str = "SOURCE [2] gone") -> None:
                   WHERE id = 1""")
 
 
-@pytest.mark.parametrize("command", ["status", "why", "hold", "release", "retry", "cancel"])
+@pytest.mark.parametrize("command", ["status", "why", "hold", "release", "retry", "cancel", "readdress"])
 def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in dynamo("transfers", command, "--help").output
 
@@ -99,6 +99,34 @@ def test_why_of_a_subscription(stock: Inventory) -> None:
     document = json.loads(dynamo("transfers", "why", "2", "--json").output)
     assert document["attempts"][0]["url"] == f"https://fts.test/#/job/{JOB}"
     assert "no attempt so far" in dynamo("transfers", "why", "3").output
+
+
+def test_a_job_is_shown_at_its_own_server(stock: Inventory) -> None:
+    failed(stock)
+    stock.rows("UPDATE transfer_batches SET server = 'https://other:8446'")
+    assert f"  https://other:8446/jobs/{JOB}\n" in dynamo("transfers", "why", "2").output
+
+
+def test_the_jobs_of_a_server_that_is_gone(stock: Inventory) -> None:
+    failed(stock)
+    stock.rows("UPDATE transfer_batches SET server = 'https://other:8446'")
+    shown = dynamo("transfers", "readdress", "https://other:8446/", "https://fts.example.org:8446", "--yes").output
+    assert shown == "1 job: asked for at https://fts.example.org:8446 from the next run on\n"
+    assert stock.rows("SELECT server FROM transfer_batches") == [("https://fts.example.org:8446",)]
+
+
+@pytest.mark.parametrize(
+    ("former", "address", "message"),
+    [
+        ("https://fts.example.org:8446", "https://other", "still a server"),
+        ("https://other", "https://new", "not a server"),
+    ],
+    ids=["in use", "not named"],
+)
+def test_only_a_server_that_is_not_named_is_gone(
+    stock: Inventory, fails: Callable[..., str], former: str, address: str, message: str
+) -> None:
+    assert message in fails("transfers", "readdress", former, address, "--yes")
 
 
 def test_why_of_a_file(stock: Inventory) -> None:

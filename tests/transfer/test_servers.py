@@ -23,7 +23,7 @@ from dynamo_ops.transfer.batches import PlannedBatches, plan_batches
 from dynamo_ops.transfer.hold import hold_and_release
 from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.observe import observe_and_apply
-from dynamo_ops.transfer.recovery import cancel_stuck, recover
+from dynamo_ops.transfer.recovery import cancel_stuck, readdress, recover
 from dynamo_ops.transfer.servers import adopt, batches_by_server, jobs_by_server
 from tests.inventory.factory import SIZE, Inventory
 
@@ -261,6 +261,24 @@ def test_a_server_that_the_settings_name_no_longer_gets_no_new_job(
     steps.submit(three.db, only_one, recover(three.db, asked(two, FtsServer(ONE))).unsubmitted)
     assert (len(two[ONE].jobs), len(two[TWO].jobs)) == (1, 0)
     assert places(three) == states
+
+
+def test_a_server_that_is_gone_for_good(three: Inventory, two: dict[str, Server]) -> None:
+    """While nobody says so its files wait: nothing is known of them."""
+    submitted(three, two)
+    lfns = three.block("b2", 1)
+    three.replica("b2", "T2_A")
+    three.subscription("copy", lfns, "T2_C")
+    assert plan(three, two).num_files == 1
+    two[TWO].error = AWAY
+    only_one = Settings.model_validate({"fts": {"url": ONE}})
+    steps.recover(three.db, only_one)
+    assert set(three.subscriptions().values()) == {"inbatch"}
+    assert readdress(three.db, TWO, ONE) == 1
+    found = steps.recover(three.db, only_one)["observed"]
+    assert (found["num_lost_jobs"], found["ill"]) == (1, {})
+    of_c = {state for (_, _, site), state in three.subscriptions().items() if site == "T2_C"}
+    assert of_c == {"retry"}
 
 
 def test_jobs_by_their_server(three: Inventory, two: dict[str, Server]) -> None:
