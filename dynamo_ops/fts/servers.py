@@ -100,7 +100,7 @@ class FtsServers:
 
     def put_aside(self, address: str | None, error: RemoteError) -> None:
         """Ask this server no more. An error of our own database, met between two questions, is raised."""
-        if error.facts.get("service") == "postgresql":
+        if _is_of_database(error):
             raise error
         self.ill[self.address(address)] = error
         log.warning("FTS %s is left alone for now, and what it has waits: %s", address, error.message)
@@ -109,6 +109,13 @@ class FtsServers:
         """The gravest error, when no server of the settings is left."""
         if self.ill.keys() >= set(self.addresses):
             raise min(self.ill.values(), key=lambda error: error.retryable)
+
+    def can_wait(self, errors: Sequence[tuple[str | None, RemoteError]]) -> bool:
+        """Whether what single calls (at these servers) brought is for a later run: each error may pass, and some server
+        of the settings made none."""
+        failed = {self.address(recorded) for recorded, _ in errors}
+        may_pass = all(error.retryable and not _is_of_database(error) for _, error in errors)
+        return may_pass and not failed.issuperset(self.addresses)
 
     def links(self) -> FtsLinks:
         """Leave our credential with every server of the settings, and ask who we are to it.
@@ -173,6 +180,10 @@ def job_page(fts: FtsSettings, server: str | None, job_id: str) -> str | None:
     address = address_of(fts, server)
     monitor = next((one.monitor_url for one in fts.named_servers if one.url == address and one.monitor_url), None)
     return f"{monitor or f'{address}/jobs/'}{job_id}" if address else None
+
+
+def _is_of_database(error: RemoteError) -> bool:
+    return error.facts.get("service") == "postgresql"
 
 
 def _open(settings: Settings, address: str) -> FtsClient:

@@ -99,30 +99,25 @@ def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> 
     endpoints = all_endpoints(database, limits)
     tapes = set(recovery.staging_batches(database, batch_ids))
     jobs: dict[str, list[str]] = {"disk": [], "tape": []}
-    failed: dict[int, RemoteError] = {}
-    away: set[str] = set()
+    failed: dict[int, tuple[str | None, RemoteError]] = {}
     with fts_servers(settings) as servers:
         if servers is None:
             raise SettingsError("there is no FTS, but there are batches for it", key="fts.url", reason="no FTS")
-
-        def send(server: str | None, batch_id: int) -> None:
-            may_send = server is None or server in servers.addresses
-            client = servers.client(server)
-            summary = submit_batch(database, client, batch_id, job, limits, endpoints, may_send=may_send)
+        servers_of = {batch: at for at, share in batches_by_server(database, batch_ids).items() for batch in share}
+        for batch_id, server in servers_of.items():
+            may_send = server in {None, *servers.addresses}
+            try:
+                client = servers.client(server)
+                summary = submit_batch(database, client, batch_id, job, limits, endpoints, may_send=may_send)
+            except RemoteError as error:
+                log.warning("batch %d: %s", batch_id, error.message)
+                failed[batch_id] = server, error
+                continue
             if summary.outcome in {"submitted", "found"}:
                 jobs["tape" if batch_id in tapes else "disk"].append(summary.job_id)
-
-        for server, share in batches_by_server(database, batch_ids).items():
-            for batch_id in share:
-                try:
-                    send(server, batch_id)
-                except RemoteError as error:
-                    log.warning("batch %d: %s", batch_id, error.message)
-                    failed[batch_id] = error
-                    away.add(servers.address(server))
-        is_served = not away.issuperset(servers.addresses) and all(error.retryable for error in failed.values())
-    if failed and not is_served:
-        worst = min(failed.values(), key=lambda error: error.retryable)
+        is_for_later = servers.can_wait(list(failed.values()))
+    if failed and not is_for_later:
+        worst = min((error for _, error in failed.values()), key=lambda error: error.retryable)
         message = f"{len(failed)} of {len(batch_ids)} batches are not submitted, {sorted(failed)}: {worst.message}"
         raise type(worst)(message, **worst.facts)
     return jobs

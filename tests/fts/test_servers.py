@@ -128,6 +128,21 @@ def test_an_error_of_the_database_is_not_the_server_s() -> None:
         ward.each(one=1, two=2)
 
 
+@pytest.mark.parametrize(
+    ("errors", "can_wait"),
+    [
+        ([(ONE, AWAY)], True),
+        ([(None, AWAY), (TWO, AWAY)], False),
+        ([(FORMER, AWAY)], True),
+        ([(ONE, AWAY), (ONE, REFUSED)], False),
+        ([(ONE, RetryableRemoteError("database away", service="postgresql"))], False),
+    ],
+    ids=["one is away", "all are", "one not named any more", "a refusal", "our own database"],
+)
+def test_what_single_calls_brought(errors: list[tuple[str | None, RemoteError]], can_wait: bool) -> None:
+    assert Ward().servers.can_wait(errors) is can_wait
+
+
 def test_only_who_answers_has_an_identity() -> None:
     ward = Ward(one=AWAY)
     links = ward.servers.links()
