@@ -1,8 +1,9 @@
 """From which site each file is copied, and which subscriptions wait since a site or a link is full. Pure, columns.
 
-Order of the sources: ready before morgue; disk before tape; a file that stays before one that is to be deleted; never
-failed before failed. Among equals a weighted draw spreads the copies, the less loaded a source and its link the
-likelier; the draw is a hash of the subscription, its attempt and the site, so that it can be repeated.
+Order of the sources: what no check doubts before what one does; ready before morgue; disk before tape; a file that
+stays before one that is to be deleted; never failed before failed. Among equals a weighted draw spreads the copies, the
+less loaded a source and its link the likelier; the draw is a hash of the subscription, its attempt and the site, so
+that it can be repeated.
 
 Order of the subscriptions: destinations in turn, each its oldest first (``turn``). A subscription whose best source is
 full takes the next best; where all are full, it waits, and is in nobody's way.
@@ -25,6 +26,7 @@ CANDIDATES = {
     "is_last_resort": pl.Boolean,
     "is_tape": pl.Boolean,
     "is_doomed": pl.Boolean,
+    "is_doubted": pl.Boolean,
     "is_direct": pl.Boolean,
     "num_failed": pl.Int32,
     "server": pl.String,
@@ -97,8 +99,8 @@ def _in_order(candidates: pl.DataFrame, in_flight: pl.DataFrame) -> pl.DataFrame
     # among equals.
     num_subscriptions = max(1, candidates["subscription_id"].n_unique())
     draw = -uniform.log() * (1 + load / num_subscriptions)
-    rank = pl.col("is_last_resort").cast(pl.Int32) * 4 + pl.col("is_tape").cast(pl.Int32) * 2
-    rank += pl.col("is_doomed").cast(pl.Int32)
+    worst_first = ("is_doubted", "is_last_resort", "is_tape", "is_doomed")
+    rank = pl.sum_horizontal(pl.col(name).cast(pl.Int32) * 2 ** (3 - n) for n, name in enumerate(worst_first))
     return (
         candidates.join(by_source, on="source_site_id", how="left")
         .join(on_link, on=_LINK, how="left")

@@ -18,13 +18,12 @@ from dynamo_ops.base.glob import is_named
 from dynamo_ops.database.connection import select_frame
 from dynamo_ops.fts.servers import FtsLinks
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
+from dynamo_ops.inventory.replica.copies import DOOMED_FILES, DOUBTED_FILES
 from dynamo_ops.inventory.site.usable import READABLE
 from dynamo_ops.inventory.states import (
-    ACTIVE,
     LIVE_TRANSFERS,
     OPEN_BATCHES,
     UNSTARTED_TRANSFERS,
-    SubscriptionAction,
     TransferState,
 )
 from dynamo_ops.transfer.choice import CANDIDATES, IN_FLIGHT
@@ -51,9 +50,9 @@ PARTIAL_SQL = f"""
     JOIN block_replicas r ON r.block_id = q.block_id AND NOT r.is_complete AND r.site_id IN {READABLE}
     JOIN block_replica_files p ON p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = q.file_id"""
 DOOMED_SQL = f"""
-    SELECT s.file_id, s.site_id FROM subscriptions s
-    WHERE s.action = '{SubscriptionAction.DELETE}' AND s.state IN {ACTIVE}
-      AND s.file_id IN (SELECT file_id FROM queue)"""
+    SELECT DISTINCT d.file_id, d.site_id FROM {DOOMED_FILES} AS d WHERE d.file_id IN (SELECT file_id FROM queue)"""
+DOUBTED_SQL = f"""
+    SELECT d.file_id, d.site_id FROM {DOUBTED_FILES} AS d WHERE d.file_id IN (SELECT file_id FROM queue)"""
 
 # Every source that an attempt had: the one chosen, and those that FTS tried after it.
 PAST_SOURCES = """(
@@ -140,9 +139,10 @@ def read_candidates(connection: Connection, queue: pl.DataFrame, routes: Routes)
 def _with_history(
     connection: Connection, usable: pl.DataFrame, queue: pl.DataFrame, pair: Mapping[str, Any]
 ) -> pl.DataFrame:
-    """Adds ``is_doomed`` and ``num_failed``, and leaves out the sources that were refused."""
-    doomed = select_frame(connection, DOOMED_SQL, pair).with_columns(is_doomed=True)
-    usable = usable.join(doomed.unique(), on=list(pair), how="left").with_columns(pl.col("is_doomed").fill_null(False))
+    """Adds ``is_doomed``, ``is_doubted`` and ``num_failed``, and leaves out the sources that were refused."""
+    for flag, sql in (("is_doomed", DOOMED_SQL), ("is_doubted", DOUBTED_SQL)):
+        flagged = select_frame(connection, sql, pair).unique().with_columns(pl.lit(True).alias(flag))
+        usable = usable.join(flagged, on=list(pair), how="left").with_columns(pl.col(flag).fill_null(False))
     if queue["num_attempts"].max() == 0:
         return usable.with_columns(num_failed=pl.lit(0, dtype=pl.Int32))
     past = select_frame(

@@ -164,6 +164,29 @@ def test_incomplete_source_gives_only_what_it_has(three: Inventory, identity: Ft
     assert three.subscriptions() == {("copy", lfns[0], "T2_B"): "inbatch", ("copy", lfns[1], "T2_B"): "new"}
 
 
+def test_what_a_check_doubts_is_read_where_nothing_else_gives_the_file(three: Inventory, identity: FtsIdentity) -> None:
+    """f0 is missed at T2_A, where f1 is well, and is at T2_C, which is in the morgue; f2 is only at T2_A, missed."""
+    lfns = [*three.block("b1", 2), *three.block("b2", 1)]
+    for block, site in (("b1", "T2_A"), ("b1", "T2_C"), ("b2", "T2_A")):
+        three.replica(block, site)
+    three.rows("UPDATE sites SET status = 'morgue' WHERE id = :s", s=three.site_ids["T2_C"])
+    three.rows(
+        "INSERT INTO consistency_checks (id, run_key, site_id, state) VALUES (1, 'r', :s, 'compared')",
+        s=three.site_ids["T2_A"],
+    )
+    three.rows(
+        """INSERT INTO consistency_findings (check_id, kind, state, lfn, size_bytes, file_id)
+           SELECT 1, 'missing', 'seen', lfn, size_bytes, id FROM files WHERE lfn = ANY(:lfns)""",
+        lfns=[lfns[0], lfns[2]],
+    )
+    three.subscription("copy", lfns, "T2_B")
+    plan_batches(three.db, identity)
+    names = {number: name for name, number in three.site_ids.items()}
+    chosen = three.rows("""SELECT f.lfn, t.source_site_id FROM transfers t
+        JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id""")
+    assert {lfn: names[site] for lfn, site in chosen} == dict(zip(lfns, ("T2_C", "T2_A", "T2_A"), strict=True))
+
+
 def test_waits_while_the_file_is_being_deleted_there(three: Inventory, identity: FtsIdentity) -> None:
     from dynamo_ops.deletion.queue import plan_deletions
 

@@ -19,6 +19,7 @@ PLAIN = {
     "is_last_resort": False,
     "is_tape": False,
     "is_doomed": False,
+    "is_doubted": False,
     "is_direct": False,
     "num_failed": 0,
 }
@@ -52,6 +53,7 @@ def sources(chosen: pl.DataFrame) -> dict[int, int]:
         ({"is_doomed": True}, {"num_failed": 1}),
         ({"is_last_resort": True}, {"is_tape": True, "is_doomed": True, "num_failed": 3}),
         ({"is_last_resort": True, "is_tape": True}, {"is_last_resort": True}),
+        ({"is_doubted": True}, {"is_last_resort": True, "is_tape": True, "is_doomed": True, "num_failed": 3}),
     ],
     ids=[
         "disk before tape",
@@ -60,6 +62,7 @@ def sources(chosen: pl.DataFrame) -> dict[int, int]:
         "not one to be deleted",
         "a site in the morgue last",
         "disk before tape in the morgue too",
+        "what a check doubts last of all",
     ],
 )
 def test_preference(worse: dict[str, Any], better: dict[str, Any]) -> None:
