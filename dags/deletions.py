@@ -19,10 +19,12 @@ from dynamo_ops.base.settings import settings
     ),
     doc_md="""
 ### Deletions
-`recover` takes up what a killed run left → `plan_batches` groups the subscriptions by site → `delete` (one task a site,
-bounded in rate) asks the storage, file by file; a file that is gone already counts as deleted; outcomes are recorded in
-chunks, and with them the replicas shrink and vanish → `clean_directories` removes directories that became empty, and
-`advance_requests` closes deletion requests of which nothing is left to do.
+`recover` takes up what a killed run left → `take_back` gives up deletions of files that have had to stay for longer
+than `deletion.max_wait_days` (last copies, last sources, locked): their owners have them again → `plan_batches` groups
+the subscriptions by site → `delete` (one task a site, bounded in rate) asks the storage, file by file; a file that is
+gone already counts as deleted; outcomes are recorded in chunks, and with them the replicas shrink and vanish →
+`clean_directories` removes directories that became empty, and `advance_requests` closes deletion requests of which
+nothing is left to do.
 """,
 )
 def deletions() -> None:
@@ -31,6 +33,12 @@ def deletions() -> None:
         from dynamo_ops.deletion.tasks import recover_deletions
 
         return recover_deletions(database())
+
+    @task
+    def take_back() -> dict[str, int]:
+        from dynamo_ops.deletion.tasks import take_back_what_must_stay
+
+        return take_back_what_must_stay(database(), settings())
 
     @task
     def plan_batches(unfinished: list[int]) -> list[list[int]]:
@@ -58,7 +66,9 @@ def deletions() -> None:
 
         return asdict(advance(database()))
 
-    lots = plan_batches(recover())
+    unfinished = recover()
+    lots = plan_batches(unfinished)
+    unfinished >> take_back() >> lots
     delete.expand(batch_ids=lots) >> [clean_directories(lots), advance_requests()]
 
 

@@ -181,6 +181,12 @@ def _deletions(reading: Reading) -> Section:
     return Section("deletions", rows, tuple(_failing("deletions", rows)))
 
 
+def _taken_back(reading: Reading) -> Section:
+    rows = reading.window(sql.TAKEN_BACK)
+    told = f"deletions of {count(int(rows['num_files'].sum()), 'file')} taken back, since they must stay or were locked"
+    return Section("taken_back", rows, (told,) if rows.height else ())
+
+
 def _sites(reading: Reading) -> Section:
     """Sites that are not ready, set by hand, or in a downtime. What a person declared is not unusual, nor is a site
     that has been in the morgue for long."""
@@ -235,6 +241,7 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     _plans,
     _transfers,
     _deletions,
+    _taken_back,
     _invalidated,
 )
 """What needs a person comes first."""

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dynamo_ops.alerts.alert import UNTOLD, AlertKind
 from dynamo_ops.inventory.checks import NOT_REPAIRABLE, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
-from dynamo_ops.inventory.states import DONE_DELETIONS, DeletionState, SubscriptionState, TransferState
+from dynamo_ops.inventory.states import (
+    DONE_DELETIONS,
+    DeletionState,
+    SubscriptionAction,
+    SubscriptionState,
+    TransferState,
+)
 
 _WINDOW = "{0} >= $1::text::timestamptz AND {0} < $2::text::timestamptz"
 
@@ -65,6 +71,14 @@ DELETIONS = f"""
     WHERE x.state IN ('{DeletionState.DONE}', '{DeletionState.GONE}', '{DeletionState.FAILED}')
       AND {_WINDOW.format("x.finished_at")}
     GROUP BY 1 ORDER BY num_failed DESC, done_bytes DESC, 1"""
+
+TAKEN_BACK = f"""
+    SELECT d.name AS site, count(*) AS num_files, sum(f.size_bytes)::bigint AS size_bytes,
+           mode() WITHIN GROUP (ORDER BY s.last_error) AS reason
+    FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id
+    WHERE s.action = '{SubscriptionAction.DELETE}' AND s.state = '{SubscriptionState.CANCELLED}'
+      AND s.last_error LIKE 'taken back: %' AND {_WINDOW.format("s.updated_at")}
+    GROUP BY 1 ORDER BY num_files DESC, 1"""
 
 SITES = f"""
     SELECT s.name AS site, s.status, s.status_changed_at AS since_at, t.told_status, o.override, d.downtime

@@ -198,6 +198,10 @@ def _attempts(row: Row) -> str:
     return f"{row['site']}: {count(row['num_done'], 'file')} done ({size_text(row['done_bytes'])}){failed}"
 
 
+def _returned(row: Row) -> str:
+    return f"{row['site']}: {count(row['num_files'], 'file')} ({size_text(row['size_bytes'])}), {row['reason']}"
+
+
 def _total(rows: pl.DataFrame) -> str:
     done, failed = int(rows["num_done"].sum()), int(rows["num_failed"].sum())
     said = f"{count(done, 'file')} done ({size_text(int(rows['done_bytes'].sum()))})"
@@ -266,6 +270,10 @@ LOOKS: dict[str, Look] = {
     ),
     "transfers": Look("Copies, by destination", "copies", _attempts, _ATTEMPTS, _total),
     "deletions": Look("Deletions, by site", "deletions", _attempts, _ATTEMPTS, _total),
+    "taken_back": Look(
+        "Deletions taken back: the files stay", "deletions taken back", _returned,
+        {"site": "Site", "num_files": "Files", "size_bytes": "Size", "reason": "Most often"},
+    ),
     "invalidated": Look(
         "Declared invalid", "invalidations", _invalidated,
         {"kind": "Kind", "num_things": "Number", "num_files": "Files", "size_bytes": "Size", "created_by": "By",

@@ -247,7 +247,9 @@ class RetrySettings(Strict):
 
 
 class DeletionSettings(Strict):
-    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself."""
+    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself. ``max_wait_days``:
+    a deletion whose file must stay (last copy, last source, lock) is taken back after so many days of an available
+    site."""
 
     files_per_batch: int = Field(2_000, ge=1)
     files_per_cycle: int = Field(100_000, ge=1)
@@ -255,6 +257,7 @@ class DeletionSettings(Strict):
     threads: int = Field(8, ge=1, le=64)
     calls_per_s: float = Field(200, gt=0)
     backoff_s: float = Field(900, ge=0)
+    max_wait_days: float = Field(7, gt=0)
 
 
 class DetoxSettings(Strict):

@@ -120,7 +120,7 @@ REASONS = {
 def _judge(connection: Connection) -> None:
     replicas = select_frame(
         connection,
-        """SELECT DISTINCT c.dataset_id, c.block_id, c.site_id, r.group_id
+        """SELECT DISTINCT c.dataset_id, c.block_id, c.site_id, coalesce(r.group_id, r.former_group_id) AS group_id
            FROM chunk c LEFT JOIN block_replicas r USING (block_id, site_id)""",
         dict.fromkeys(KEYS, pl.Int64),
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.deletion import directories, execute, queue
+from dynamo_ops.deletion import directories, execute, queue, waiting
 from dynamo_ops.deletion.limits import deletion_limits
 from dynamo_ops.storage.connect import site_storages
 
@@ -16,6 +17,12 @@ from dynamo_ops.storage.connect import site_storages
 def recover_deletions(database: Database) -> list[int]:
     """Deletion batches that an earlier run planned and did not finish."""
     return queue.recover_deletions(database).unfinished
+
+
+def take_back_what_must_stay(database: Database, settings: Settings) -> dict[str, int]:
+    """Deletions that have waited too long since their files must stay: their owners have them again."""
+    patience = timedelta(days=settings.deletion.max_wait_days)
+    return asdict(waiting.take_back_what_must_stay(database, patience))
 
 
 def plan_deletion_batches(database: Database, settings: Settings, unfinished: Sequence[int] = ()) -> list[list[int]]:

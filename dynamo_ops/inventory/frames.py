@@ -59,6 +59,7 @@ PARTIAL_FILES: Schema = {"block_id": pl.Int64, "site_id": pl.Int64, "file_id": p
 DOOMED_FILES: Schema = {**PARTIAL_FILES, "size_bytes": pl.Int64}
 DOUBTED_FILES: Schema = PARTIAL_FILES
 AWAITED: Schema = {"block_id": pl.Int64, "site_id": pl.Int64}
+FORMER_OWNERS: Schema = {"block_id": pl.Int64, "site_id": pl.Int64, "group_id": pl.Int64}
 REFUSED_SITES: Schema = {"site_id": pl.Int64}
 
 NULL_GROUP = "None"
@@ -85,7 +86,7 @@ class InventoryFrames:
     What is known against copies (SEMANTICS §10; ``inventory.replica.good`` asks): ``doomed_files``: present, with an
     open deletion; ``doubted_files``: present, and missed or found of another size by the newest check that judged them;
     ``refused_sites``: whose last check was refused as a whole. ``awaited``: blocks of which a file is to be copied to
-    the site.
+    the site. ``former_owners``: who owned the block replicas that are being deleted and belong to nobody now.
     """
 
     sites: pl.DataFrame
@@ -103,6 +104,7 @@ class InventoryFrames:
     doubted_files: pl.DataFrame = field(default_factory=lambda: empty(DOUBTED_FILES))
     refused_sites: pl.DataFrame = field(default_factory=lambda: empty(REFUSED_SITES))
     awaited: pl.DataFrame = field(default_factory=lambda: empty(AWAITED))
+    former_owners: pl.DataFrame = field(default_factory=lambda: empty(FORMER_OWNERS))
 
 
 def group_table(frames: InventoryFrames) -> pl.DataFrame:

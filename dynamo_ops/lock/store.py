@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.base.text import near
 from dynamo_ops.base.times import Ago, moment_of, parse_time
-from dynamo_ops.database.connection import Database, Snapshot
+from dynamo_ops.database.connection import Database, Snapshot, insert_frame, select_frame
+from dynamo_ops.database.locks import Lock as AdvisoryLock
+from dynamo_ops.database.locks import hold
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames, empty
-from dynamo_ops.lock.coverage import covered_names, locked_expr
+from dynamo_ops.inventory.replica.copies import DOOMED_FILES
+from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
+from dynamo_ops.lock.coverage import KEYS, covered_names, locked_expr
+from dynamo_ops.lock.rows import locked_rows
 
 IN_FORCE = "l.removed_at IS NULL AND (l.expires_at IS NULL OR l.expires_at > now())"
 COLUMNS = f"""
@@ -26,10 +31,12 @@ NEAR_ENOUGH = 2_000
 
 @dataclass(frozen=True)
 class NewLock:
-    """A lock that was set. ``warnings``: what its author may not have meant."""
+    """A lock that was set. ``warnings``: what its author may not have meant. ``given_back``: deletions that it took
+    back."""
 
     id: int
     warnings: tuple[str, ...]
+    given_back: GivenBack
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,9 @@ def add_lock(
     """Lock ``item`` (dataset, dataset#block, or globs of these) at ``sites`` for ``groups`` (a name or glob each).
 
     ``sites``, ``groups`` empty: all. ``until``: a date, or how long from ``now`` (``90 days``); None: for ever.
-    ``force``: also what the inventory does not know. Raises InventoryError that names what to mend.
+    ``force``: also what the inventory does not know. Deletions of what it covers that no executor has claimed are taken
+    back, and the former owners have it again; what is decided over deletions at this moment is waited for. Raises
+    InventoryError that names what to mend.
     """
     item, reason = item.strip(), reason.strip()
     if not reason:
@@ -76,6 +85,7 @@ def add_lock(
         warnings = _checked_item(snapshot, item, force=force)
         warnings += _scope_warnings(_small_frames(snapshot), sites.strip(), groups.strip())
     with database.begin() as connection:
+        hold(connection, AdvisoryLock.DELETIONS)
         lock_id = connection.execute(
             text("""
             INSERT INTO locks (item, sites, groups, reason, created_by, created_at, expires_at)
@@ -90,7 +100,28 @@ def add_lock(
                 "until": expires_at,
             },
         ).scalar_one()
-    return NewLock(int(lock_id), tuple(warnings))
+        given_back = _take_back(connection, int(lock_id))
+    return NewLock(int(lock_id), tuple(warnings), given_back)
+
+
+CONDEMNED = f"""
+    CREATE TEMPORARY TABLE condemned ON COMMIT DROP AS
+    SELECT r.block_id, r.dataset_id, r.site_id, coalesce(r.group_id, r.former_group_id) AS group_id
+    FROM block_replicas r WHERE (r.block_id, r.site_id) IN (
+        SELECT f.block_id, d.site_id FROM {DOOMED_FILES} AS d JOIN files f ON f.id = d.file_id)
+    ORDER BY r.block_id, r.site_id FOR UPDATE OF r"""
+"""Block replicas of which something is being deleted, with the owner that a lock is about."""
+
+
+def _take_back(connection: Connection, lock_id: int) -> GivenBack:
+    connection.execute(text(CONDEMNED))
+    connection.execute(text("ANALYZE condemned"))
+    replicas = select_frame(connection, f"SELECT {', '.join(KEYS)} FROM condemned", dict.fromkeys(KEYS, pl.Int64))
+    connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
+    insert_frame(connection, "now_locked", locked_rows(connection, "condemned", replicas))
+    return give_back(
+        connection, "SELECT block_id, site_id FROM now_locked", reason=f"taken back: lock {lock_id} covers it"
+    )
 
 
 def resolve_until(until: str, now: datetime) -> datetime:

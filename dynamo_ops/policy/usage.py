@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
+from dynamo_ops.inventory.replica.good import still_on_disk
 from dynamo_ops.policy.partition import Partitions, partition_expr, partition_quota
 
 PARTITION_USAGE: Schema = {
@@ -24,10 +25,10 @@ PARTITION_USAGE: Schema = {
 def partition_usage(frames: InventoryFrames, partitions: Partitions, names: Iterable[str]) -> pl.DataFrame:
     """One row per site and partition of ``names``, by both: columns ``PARTITION_USAGE``.
 
-    ``quota_bytes``: null unknown, negative unlimited. ``physical_bytes``: on disk; ``projected_bytes``: full sizes of
-    the blocks that are there or on their way. All bytes are null for a partition whose condition asks for dataset
-    attributes that were never produced. Occupancies: 0 where the quota is unlimited, infinite where it is 0, null
-    where it is unknown. PolicyError for an unknown name.
+    ``quota_bytes``: null unknown, negative unlimited. ``physical_bytes``: on disk, being deleted or not;
+    ``projected_bytes``: full sizes of the blocks that are there or on their way. All bytes are null for a partition
+    whose condition asks for dataset attributes that were never produced. Occupancies: 0 where the quota is unlimited,
+    infinite where it is 0, null where it is unknown. PolicyError for an unknown name.
     """
     produced = set(frames.attributes["name"])
     full = frames.blocks.select("block_id", projected="size_bytes")
@@ -42,7 +43,7 @@ def partition_usage(frames: InventoryFrames, partitions: Partitions, names: Iter
 def _usage(
     frames: InventoryFrames, partitions: Partitions, name: str, full: pl.DataFrame, *, is_known: bool
 ) -> pl.DataFrame:
-    inside = frames.block_replicas.filter(partition_expr(frames, partitions, name) if is_known else pl.lit(False))
+    inside = still_on_disk(frames).filter(partition_expr(frames, partitions, name) if is_known else pl.lit(False))
     sums = (
         inside.join(full, on="block_id")
         .group_by("site_id")

@@ -32,6 +32,7 @@ UNUSUAL = [
     "2 subscriptions held: no_source",
     "plans refused: detox of physics",
     "copies: 1 of 4 attempts failed, most at T2_A",
+    "deletions of 2 files taken back, since they must stay or were locked",
 ]
 LINES = [
     "metadata_sync.gate: GateError, 12 times since 03-01 18:00, last 03-01 18:00: gate refused <dbs> second line",
@@ -53,6 +54,7 @@ LINES = [
     "dealer of physics: 1 plan committed, copies 3.00 TB",
     "T2_A: 3 files done (6.00 MB), 1 failed (2.00 MB), most often: checksum differs",
     "T2_B: 2 files done (6.00 MB)",
+    "T2_C: 2 files (2.00 kB), taken back: lock 7 covers it",
     "1 dataset (7 files, 5.00 MB) by ada: wrong calibration",
 ]
 
@@ -65,10 +67,10 @@ def digest(bad_day: Inventory, sources: Settings) -> Digest:
 def test_what_needs_a_look_is_told_first(digest: Digest) -> None:
     assert digest.unusual == UNUSUAL
     message = digest_message(digest)
-    assert message.subject == "Dynamo: 2026-03-02, 13 things need a look"
+    assert message.subject == "Dynamo: 2026-03-02, 14 things need a look"
     lines = message.text.splitlines()
     assert lines[0] == "*Dynamo, the 24 hours to 2026-03-02 06:00 UTC*"
-    assert lines[2:15] == [f"- {sentence}" for sentence in UNUSUAL]
+    assert lines[2:16] == [f"- {sentence}" for sentence in UNUSUAL]
 
 
 def test_every_section_says_what_happened_in_the_24_hours_and_what_stands_now(digest: Digest) -> None:
@@ -108,6 +110,7 @@ def test_work_alone_is_nothing_unusual(bad_day: Inventory, sources: Settings) ->
         "DELETE FROM vanished WHERE vanished_at >= '2026-03-01 06:00+00'",
         "DELETE FROM plans WHERE state = 'refused'",
         "UPDATE transfers SET state = 'done'",
+        "DELETE FROM subscriptions WHERE state = 'cancelled'",
         "UPDATE subscriptions SET hold_reason = 'site_unavailable' WHERE state = 'held'",
         "UPDATE sites SET status = 'ready' WHERE status = 'waitroom'",
         "UPDATE source_states SET merged_until = '2026-03-02 05:00+00'",

@@ -12,7 +12,6 @@ from dynamo_ops.deletion.execute import execute_batch
 from dynamo_ops.deletion.limits import DeletionLimits
 from dynamo_ops.deletion.queue import plan_deletions, recover_deletions
 from dynamo_ops.inventory.states import DeletionObservation as Seen
-from dynamo_ops.lock.store import add_lock
 from dynamo_ops.query.explanation import why
 from tests.deletion.test_deletions import Answers
 from tests.inventory.factory import Inventory
@@ -102,7 +101,10 @@ MEANWHILE: dict[str, tuple[Callable[[Inventory], object], str | None]] = {
     "the other site is in the morgue": (status("T2_B", "morgue"), LAST),
     "the other site is unknown": (status("T2_B", "unknown"), LAST),
     "it is locked": (
-        lambda stock: add_lock(stock.db, BLOCK, sites="T2_A", reason="mine", by="ada", now=datetime.now(UTC)),
+        lambda stock: stock.rows(
+            "INSERT INTO locks (item, sites, groups, reason, created_by) VALUES (:b, 'T2_A', '', 'mine', 'ada')",
+            b=BLOCK,
+        ),
         "not deleted: it is locked",
     ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +12,12 @@ import pytest
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
+from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.deletion.claim import claim_chunk
+from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.inventory.replica.read import read_inventory
+from dynamo_ops.inventory.subscription.give_back import GivenBack
+from dynamo_ops.inventory.subscription.let_go import let_go
 from dynamo_ops.lock.store import (
     NewLock,
     add_lock,
@@ -168,3 +175,81 @@ def test_locks_are_found_by_item(stock: Inventory) -> None:
     assert list_locks(stock.db)["id"].to_list() == [second, first]
     assert list_locks(stock.db, item=DATASET)["id"].to_list() == [first]
     assert list_locks(stock.db, item="/A/*#*")["id"].to_list() == [second]
+
+
+# -- after a commit ----------------------------------------------------------------------------------------------------
+
+
+def let(stock: Inventory, *blocks: str, site: str = "T2_A") -> None:
+    """What a commit does with these block replicas."""
+    with stock.db.begin() as connection:
+        pairs = ", ".join(
+            f"({stock.block_ids[block]}::bigint, {stock.dataset_id}::bigint, {stock.site_ids[site]}::smallint)"
+            for block in blocks
+        )
+        let_go(connection, f"(SELECT * FROM (VALUES {pairs}) AS v (block_id, dataset_id, site_id))", origin="detox")
+
+
+def owners(stock: Inventory, site: str = "T2_A") -> dict[str, str | None]:
+    return dict(
+        stock.rows(
+            """SELECT b.name, g.name FROM block_replicas r JOIN blocks b ON b.id = r.block_id
+               LEFT JOIN groups g ON g.id = r.group_id WHERE r.site_id = :s ORDER BY 1""",
+            s=stock.site_ids[site],
+        )
+    )
+
+
+def growing(stock: Inventory, site: str = "T2_A") -> list[bool]:
+    found = stock.rows("SELECT is_growing FROM dataset_replicas WHERE site_id = :s", s=stock.site_ids[site])
+    return [is_growing for (is_growing,) in found]
+
+
+def test_a_lock_takes_back_what_is_being_deleted_and_gives_it_to_its_owner(stock: Inventory) -> None:
+    stock.rows("UPDATE dataset_replicas SET is_growing = true")
+    let(stock, "b1", "b2")
+    assert (owners(stock), growing(stock)) == ({"b1": None, "b2": None}, [False])
+    made = add(stock, f"{DATASET}#b1", sites="T2_A")
+    assert made.given_back == GivenBack(num_files=2, num_too_late=0, num_block_replicas=1)
+    assert (owners(stock), growing(stock)) == ({"b1": "ops", "b2": None}, [True])
+    reasons = stock.rows("SELECT DISTINCT last_error FROM subscriptions WHERE state = 'cancelled'")
+    assert reasons == [(f"taken back: lock {made.id} covers it",)]
+    assert stock.scalar("SELECT count(*) FROM subscriptions WHERE state = 'new' AND action = 'delete'") == 2
+
+
+@pytest.mark.parametrize(("groups", "num_files"), [("ops", 4), ("users", 0)])
+def test_a_lock_of_a_group_means_what_it_owned_before_the_commit(stock: Inventory, groups: str, num_files: int) -> None:
+    stock.rows("INSERT INTO groups (name, ownership_level) VALUES ('users', 'dataset')")
+    let(stock, "b1", "b2")
+    assert add(stock, groups=groups).given_back.num_files == num_files
+
+
+def test_a_lock_says_what_came_too_late(stock: Inventory) -> None:
+    let(stock, "b1")
+    (batch,) = plan_deletions(stock.db)
+    assert claim_chunk(stock.db, batch, 1) is not None
+    assert add(stock).given_back == GivenBack(num_files=1, num_too_late=1, num_block_replicas=1)
+    assert claim_chunk(stock.db, batch, 1) is None
+    assert stock.scalar("SELECT count(*) FROM deletions WHERE state = 'planned' AND claimed_at IS NOT NULL") == 1
+
+
+def test_what_nobody_owned_before_the_deletion_is_nobodys_again(stock: Inventory) -> None:
+    stock.rows("UPDATE block_replicas SET group_id = NULL")
+    let(stock, "b1")
+    assert add(stock).given_back == GivenBack(num_files=2, num_too_late=0, num_block_replicas=0)
+
+
+def test_a_lock_waits_for_a_commit_at_this_moment_and_takes_back_what_it_deletes(stock: Inventory) -> None:
+    made: list[NewLock] = []
+    waiting = threading.Thread(target=lambda: made.append(add(stock)))
+    with stock.db.begin() as commit:
+        hold(commit, Lock.DELETIONS)
+        waiting.start()
+        while not stock.scalar("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            time.sleep(0.01)
+        assert not made
+        blocks = f"SELECT block_id, dataset_id, site_id FROM block_replicas WHERE site_id = {stock.site_ids['T2_A']}"
+        let_go(commit, f"({blocks})", origin="detox")
+    waiting.join()
+    assert made[0].given_back.num_files == 4
+    assert owners(stock) == {"b1": "ops", "b2": "ops"}

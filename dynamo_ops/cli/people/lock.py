@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dynamo_ops.cli.terminal.output import JsonOption, database, size
-from dynamo_ops.cli.terminal.tables import cell, print_json, print_table
+from dynamo_ops.cli.terminal.tables import cell, count, print_json, print_table
 from dynamo_ops.lock import store as lock
 
 app = typer.Typer(no_args_is_help=True, help="Locks: what must not be deleted, where, until when.")
@@ -58,6 +58,12 @@ def add(
     _warn(new_lock.warnings)
     covered = lock.lock_coverage(database(), new_lock.id)
     typer.echo(f"lock {new_lock.id}: {covered.num_block_replicas:,} block replicas, {size(covered.size_bytes)} now")
+    given_back = new_lock.given_back
+    if given_back.num_files:
+        again = count(given_back.num_block_replicas, "block replica")
+        typer.echo(f"deletions taken back: {count(given_back.num_files, 'file')}; {again} with the former owner again")
+    if given_back.num_too_late:
+        typer.echo(f"too late for {count(given_back.num_too_late, 'file')}: the storage has been asked to delete them")
 
 
 @app.command("list")

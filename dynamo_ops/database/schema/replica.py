@@ -11,7 +11,8 @@ from dynamo_ops.database.schema.base import Base, bigint_key, created
 
 
 class DatasetReplica(Base):
-    """A dataset at a site. While ``is_growing``, new blocks of the dataset are subscribed for ``group_id``."""
+    """A dataset at a site. While ``is_growing``, new blocks of the dataset are subscribed for ``group_id``.
+    ``was_growing``: until a deletion stopped it."""
 
     __tablename__ = "dataset_replicas"
     __table_args__ = (Index("ix_dataset_replicas_site_id", "site_id"),)
@@ -19,6 +20,7 @@ class DatasetReplica(Base):
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
     site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
     is_growing: Mapped[bool] = mapped_column(server_default=text("false"))
+    was_growing: Mapped[bool] = mapped_column(server_default=text("false"))
     group_id: Mapped[int | None] = mapped_column(SmallInteger, ForeignKey("groups.id"))
     created_at: Mapped[created]
 
@@ -26,7 +28,8 @@ class DatasetReplica(Base):
 class BlockReplica(Base):
     """A block at a site. Complete: every file of the block is there. Incomplete: those of ``block_replica_files``.
 
-    ``size_bytes``: bytes on disk, the sum over the files present. ``group_id`` null: the null group.
+    ``size_bytes``: bytes on disk, the sum over the files present. ``group_id`` null: the null group;
+    ``former_group_id``: who owned it until it was to be deleted.
     ``dataset_id`` repeats the block's, so that a site's or a dataset's replicas are read without a join on blocks.
     """
 
@@ -42,6 +45,7 @@ class BlockReplica(Base):
     site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
     group_id: Mapped[int | None] = mapped_column(SmallInteger, ForeignKey("groups.id"))
+    former_group_id: Mapped[int | None] = mapped_column(SmallInteger, ForeignKey("groups.id"))
     is_complete: Mapped[bool]
     is_custodial: Mapped[bool] = mapped_column(server_default=text("false"))
     size_bytes: Mapped[int]

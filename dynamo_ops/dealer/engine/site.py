@@ -13,6 +13,7 @@ from dynamo_ops.base.glob import glob_matches
 from dynamo_ops.dealer.engine.config import DealerConfig
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
 from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.replica.good import still_on_disk
 from dynamo_ops.policy.partition import Partitions, partition_expr, partition_quota
 
 Flags = npt.NDArray[np.bool_]
@@ -176,8 +177,9 @@ def limits_of(config: DealerConfig) -> Limits:
 
 
 def load_target_sites(frames: InventoryFrames, config: DealerConfig, partitions: Partitions) -> TargetSites:
-    """The sites before the first copy. Projected bytes: full block sizes of the partition's block replicas."""
-    inside = frames.block_replicas.filter(partition_expr(frames, partitions, config.partition))
+    """The sites before the first copy. Projected bytes: full block sizes of the partition's block replicas. What is
+    being deleted counts until the storage has deleted it."""
+    inside = still_on_disk(frames).filter(partition_expr(frames, partitions, config.partition))
     full = inside.select("site_id", "block_id", "size_bytes").join(
         frames.blocks.select("block_id", full="size_bytes"), on="block_id"
     )

@@ -42,7 +42,7 @@ def own(connection: Connection, owners: str) -> int:
     """``owners`` (block_id, site_id, group_id; null: nobody) own them from now on. Returns how many changed hands."""
     return connection.execute(
         text(f"""
-        UPDATE block_replicas AS replica SET group_id = owner.group_id FROM ({owners}) AS owner
+        UPDATE block_replicas AS replica SET group_id = owner.group_id, former_group_id = NULL FROM ({owners}) AS owner
         WHERE replica.block_id = owner.block_id AND replica.site_id = owner.site_id
           AND replica.group_id IS DISTINCT FROM owner.group_id""")
     ).rowcount
@@ -53,22 +53,47 @@ def hand_over(connection: Connection, handovers: str) -> int:
     owner is still the first. Returns how many."""
     return connection.execute(
         text(f"""
-        UPDATE block_replicas AS replica SET group_id = handover.group_id FROM ({handovers}) AS handover
+        UPDATE block_replicas AS replica SET group_id = handover.group_id, former_group_id = NULL
+        FROM ({handovers}) AS handover
         WHERE replica.block_id = handover.block_id AND replica.site_id = handover.site_id
           AND replica.group_id IS NOT DISTINCT FROM handover.from_group_id""")
     ).rowcount
 
 
 def disown(connection: Connection, replicas: str, *, only_incomplete: bool = False) -> int:
-    """``replicas`` (block_id, site_id) belong to nobody from now on: they are being deleted, or nobody waits for them.
+    """``replicas`` (block_id, site_id) belong to nobody from now on: nobody waits for them.
 
     ``only_incomplete``: what has become complete stays its owner's. Returns how many.
     """
     return connection.execute(
         text(f"""
-        UPDATE block_replicas AS replica SET group_id = NULL FROM ({replicas}) AS disowned
+        UPDATE block_replicas AS replica SET group_id = NULL, former_group_id = NULL FROM ({replicas}) AS disowned
         WHERE replica.block_id = disowned.block_id AND replica.site_id = disowned.site_id
           {"AND NOT replica.is_complete" if only_incomplete else ""}""")
+    ).rowcount
+
+
+def condemn(connection: Connection, replicas: str) -> int:
+    """``replicas`` (block_id, site_id) are being deleted: they belong to nobody, and who owned them is remembered.
+    Returns how many."""
+    return connection.execute(
+        text(f"""
+        UPDATE block_replicas AS replica
+        SET group_id = NULL, former_group_id = coalesce(replica.group_id, replica.former_group_id)
+        FROM ({replicas}) AS condemned
+        WHERE replica.block_id = condemned.block_id AND replica.site_id = condemned.site_id""")
+    ).rowcount
+
+
+def give_back(connection: Connection, replicas: str) -> int:
+    """Those of ``replicas`` (block_id, site_id) that nobody owns belong again to who owned them before they were
+    condemned, as far as that is known. Returns how many do."""
+    return connection.execute(
+        text(f"""
+        UPDATE block_replicas AS replica SET group_id = replica.former_group_id, former_group_id = NULL
+        FROM ({replicas}) AS again
+        WHERE replica.block_id = again.block_id AND replica.site_id = again.site_id
+          AND replica.group_id IS NULL AND replica.former_group_id IS NOT NULL""")
     ).rowcount
 
 
@@ -121,6 +146,7 @@ def change(connection: Connection, wanted: str, *, note_in: str) -> None:
         WITH different AS (
             UPDATE block_replicas AS replica
             SET group_id = CASE WHEN wanted.has_group THEN wanted.group_id ELSE replica.group_id END,
+                former_group_id = CASE WHEN NOT wanted.has_group THEN replica.former_group_id END,
                 is_complete = wanted.is_complete, size_bytes = wanted.size_bytes,
                 is_custodial = coalesce(wanted.is_custodial, replica.is_custodial)
             FROM ({wanted}) AS wanted

@@ -36,7 +36,8 @@ def claim(connection: Connection, claims: str) -> int:
         SELECT DISTINCT ON (dataset_id, site_id) dataset_id, site_id, CASE WHEN is_growing THEN group_id END,
                coalesce(is_growing, false)
         FROM ({claims}) AS claim ORDER BY dataset_id, site_id, is_growing DESC NULLS LAST
-        ON CONFLICT (dataset_id, site_id) DO UPDATE SET is_growing = true, group_id = excluded.group_id
+        ON CONFLICT (dataset_id, site_id)
+            DO UPDATE SET is_growing = true, group_id = excluded.group_id, was_growing = false
         WHERE excluded.is_growing""")
     ).rowcount
 
@@ -46,7 +47,8 @@ def change(connection: Connection, wanted: str, *, but: str) -> int:
     those of the table ``but`` (dataset_id, site_id) not counted."""
     changed = text(f"""
         WITH changed AS (
-            UPDATE dataset_replicas AS replica SET is_growing = wanted.is_growing, group_id = wanted.group_id
+            UPDATE dataset_replicas AS replica
+            SET is_growing = wanted.is_growing, group_id = wanted.group_id, was_growing = false
             FROM ({wanted}) AS wanted
             WHERE wanted.dataset_id = replica.dataset_id AND wanted.site_id = replica.site_id
               AND (replica.is_growing, replica.group_id) IS DISTINCT FROM (wanted.is_growing, wanted.group_id)
@@ -57,11 +59,14 @@ def change(connection: Connection, wanted: str, *, but: str) -> int:
     return int(connection.execute(changed).scalar_one())
 
 
-def stop_growing(connection: Connection, replicas: str) -> int:
-    """``replicas`` (dataset_id, site_id) get no new blocks from now on. Returns how many there are of them."""
+def stop_growing(connection: Connection, replicas: str, *, for_deletion: bool = False) -> int:
+    """``replicas`` (dataset_id, site_id) get no new blocks from now on; ``for_deletion``: that they did is remembered,
+    since a deletion can be taken back. Returns how many there are of them."""
     return connection.execute(
         text(f"""
-        UPDATE dataset_replicas AS replica SET is_growing = false FROM ({replicas}) AS stopped
+        UPDATE dataset_replicas AS replica
+        SET is_growing = false, was_growing = {"replica.is_growing OR replica.was_growing" if for_deletion else "false"}
+        FROM ({replicas}) AS stopped
         WHERE replica.dataset_id = stopped.dataset_id AND replica.site_id = stopped.site_id""")
     ).rowcount
 
@@ -70,9 +75,18 @@ def grow_again(connection: Connection, replicas: str) -> int:
     """``replicas`` (dataset_id, site_id) that stopped growing get new blocks again. Returns how many there are."""
     return connection.execute(
         text(f"""
-        UPDATE dataset_replicas AS replica SET is_growing = true FROM ({replicas}) AS growing
+        UPDATE dataset_replicas AS replica SET is_growing = true, was_growing = false FROM ({replicas}) AS growing
         WHERE replica.dataset_id = growing.dataset_id AND replica.site_id = growing.site_id""")
     ).rowcount
+
+
+def grow_as_before(connection: Connection, replicas: str) -> int:
+    """Those of ``replicas`` (dataset_id, site_id) that grew until a deletion stopped it. Returns how many."""
+    return grow_again(
+        connection,
+        f"""SELECT stopped.dataset_id, stopped.site_id FROM ({replicas}) AS stopped
+            JOIN dataset_replicas AS before USING (dataset_id, site_id) WHERE before.was_growing""",
+    )
 
 
 def drop_hollow(connection: Connection, replicas: str, params: dict[str, object] | None = None) -> int:

@@ -62,6 +62,16 @@ def counted(frames: InventoryFrames) -> InventoryFrames:
     return replace(seen, block_replicas=replicas)
 
 
+def still_on_disk(frames: InventoryFrames) -> pl.DataFrame:
+    """``block_replicas`` with the owners that those had which are being deleted: whose bytes they are until the storage
+    has deleted them."""
+    if frames.former_owners.is_empty():
+        return frames.block_replicas
+    former = frames.former_owners.select(*KEYS, former="group_id")
+    owned = frames.block_replicas.join(former, on=KEYS, how="left", maintain_order="left")
+    return owned.with_columns(group_id=pl.coalesce("group_id", "former")).drop("former")
+
+
 def doubtful_replicas(frames: InventoryFrames) -> pl.DataFrame:
     """``block_id``, ``site_id`` of block replicas with a doubtful file, each once. A site of unknown status has no
     other; those are left out here: ask for its status."""

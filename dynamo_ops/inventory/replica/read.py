@@ -104,6 +104,11 @@ _QUERIES: dict[str, tuple[str, Schema]] = {
     "doubted_files": (present_among(DOUBTED_FILES), frames.DOUBTED_FILES),
     "refused_sites": (f"SELECT refused.id AS site_id FROM {REFUSED_SITES} AS refused", frames.REFUSED_SITES),
     "awaited": (AWAITED_BLOCKS, frames.AWAITED),
+    "former_owners": (
+        """SELECT block_id, site_id, former_group_id AS group_id FROM block_replicas
+           WHERE group_id IS NULL AND former_group_id IS NOT NULL""",
+        frames.FORMER_OWNERS,
+    ),
 }
 
 _OCCUPANCY = """

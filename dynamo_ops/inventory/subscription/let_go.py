@@ -31,7 +31,7 @@ def let_go(
     file yet goes now: nothing is to be asked of the storage.
     """
     pairs = f"SELECT block_id, site_id FROM {replicas} AS let_go"
-    block_replica.disown(connection, pairs)
+    block_replica.condemn(connection, pairs)
     num_files = 0
     for is_allowed, which in ((False, f"({last_allowed}) IS NOT TRUE"), (True, f"({last_allowed}) IS TRUE")):
         subscribed = subscribe_blocks(
@@ -48,6 +48,7 @@ def let_go(
         f"""SELECT DISTINCT dataset_id, site_id FROM {replicas} AS let_go WHERE NOT EXISTS (
                 SELECT FROM block_replicas AS owned WHERE owned.dataset_id = let_go.dataset_id
                     AND owned.site_id = let_go.site_id AND owned.group_id IS NOT NULL)""",
+        for_deletion=True,
     )
     drop_empty(connection, pairs)
     return LetGo(num_files, stopped)

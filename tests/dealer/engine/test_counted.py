@@ -50,11 +50,11 @@ def whole(site: int) -> Rows:
     return [(block, site, 10 * block + number) for block in (0, 1) for number in (0, 1)]
 
 
-def decide(frames: InventoryFrames, site: int) -> CopyPlan:
+def decide(frames: InventoryFrames, site: int, config: str = CONFIG, partitions: str = PARTITIONS) -> CopyPlan:
     proposals = proposals_frame([{"dataset_id": 0, "reason": "test", "site_id": site}])
     proposals = proposals.with_columns(plugin=pl.lit("one"))
-    config = load_config(CONFIG % "one: {priority: 1}")
-    return plan_copies(frames, proposals, config, load_partitions(PARTITIONS, now=NOW), now=NOW, seed=1)
+    loaded = load_config(config % "one: {priority: 1}")
+    return plan_copies(frames, proposals, loaded, load_partitions(partitions, now=NOW), now=NOW, seed=1)
 
 
 def outcome(frames: InventoryFrames, site: int) -> str | None:
@@ -100,6 +100,22 @@ def test_bytes_that_are_being_deleted_are_there_until_the_storage_has_deleted_th
     frames = small_inventory([("/a", "T2_A"), ("/a", "T2_B")])
     before = decide(frames, C).site_states
     assert decide(with_troubles(frames, doomed=whole(A)), C).site_states.equals(before)
+
+
+def test_they_count_in_the_partition_of_who_owned_them() -> None:
+    frames = small_inventory([("/a", "T2_A"), ("/a", "T2_B")])
+    frames = replace(frames, quotas=frames.quotas.with_columns(partition=pl.lit("Owned")))
+    options = {
+        "config": CONFIG.replace("partition: Disk", "partition: Owned"),
+        "partitions": "Owned: blockreplica.owner == AnalysisOps\n",
+    }
+    is_here = pl.col("site_id") == A
+    replicas = frames.block_replicas.with_columns(group_id=pl.when(is_here).then(None).otherwise("group_id"))
+    owners = frames.block_replicas.filter(is_here).select("block_id", "site_id", "group_id")
+    gone = replace(with_troubles(frames, doomed=whole(A)), block_replicas=replicas)
+    before = decide(frames, C, **options).site_states
+    assert decide(replace(gone, former_owners=owners), C, **options).site_states.equals(before)
+    assert not decide(gone, C, **options).site_states.equals(before)
 
 
 def proposals(

@@ -30,6 +30,7 @@ SCHEMAS = {
     "doubted_files": frames.DOUBTED_FILES,
     "refused_sites": frames.REFUSED_SITES,
     "awaited": frames.AWAITED,
+    "former_owners": frames.FORMER_OWNERS,
 }
 
 
@@ -80,6 +81,7 @@ def test_what_was_written_is_read(filled: Database) -> None:
         "doubted_files": 0,
         "refused_sites": 0,
         "awaited": 0,
+        "former_owners": 0,
     }
     replicas = inventory.block_replicas.join(inventory.blocks.select("block_id", "block"), on="block_id").sort("block")
     assert replicas.select("block", "size_bytes", "is_complete").rows() == [
