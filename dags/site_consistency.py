@@ -16,7 +16,7 @@ PARAMS = {
         type="array",
         items={"type": "string"},
         title="Sites",
-        description="Names or globs of the sites to check; empty: all that are ready.",
+        description="Names or globs of the sites to check; empty: all that are ready. None that is in a downtime.",
     ),
     "repair": Param(
         True,
@@ -53,9 +53,11 @@ def check(site: str) -> None:
 
     @task
     def compare(check_id: int) -> int:
+        from dynamo_ops.consistency.freshness import metadata_sources
         from dynamo_ops.consistency.tasks import compare_lists, site_rules
 
-        compare_lists(database(), check_id, site_rules(database(), settings(), check_id))
+        rules = site_rules(database(), settings(), check_id)
+        compare_lists(database(), check_id, rules, metadata_sources(settings()))
         return check_id
 
     @task
@@ -69,6 +71,7 @@ def check(site: str) -> None:
     def repair(check_id: int) -> dict[str, object]:
         from dataclasses import asdict
 
+        from dynamo_ops.consistency.freshness import metadata_sources
         from dynamo_ops.consistency.repair import repair
         from dynamo_ops.consistency.tasks import site_rules
         from dynamo_ops.storage.connect import site_storages
@@ -83,7 +86,9 @@ def check(site: str) -> None:
             max_age=rules.max_age,
             repair_missing=rules.repair_missing,
             delete_orphans=rules.delete_orphans,
+            delete_unmanaged=rules.delete_unmanaged,
             clean_directories=rules.clean_directories,
+            sources=metadata_sources(settings()),
         )
         return asdict(done)
 
@@ -97,20 +102,22 @@ def check(site: str) -> None:
     schedule=CronTriggerTimetable("0 3 * * 6", timezone="UTC"),
     doc_md="""
 ### Site consistency
-For each site: read the inventory's list **first**, then list the storage, then compare. A file missing on storage
-counts
-only when it was missing in the previous check too, one of another size likewise. More missing or orphan files than the
-limits of `consistency.yaml`: nothing is done at that site and the run turns red, and until a check passes no copy
-elsewhere is deleted because of what is there. Otherwise orphans are deleted and missing and wrong files copied again;
-one without another copy is reported as lost. Unmanaged areas are cleaned by age only. A check older than `max_age`
-repairs nothing: to clear an old task is safe.
+For each site that is ready and in no downtime: read the inventory's list **first**, then list the storage, then
+compare. A file that is missing, of another size, or too much counts only when the previous check saw the same. More
+of them than the limits of `consistency.yaml` allow, a list that is empty or has shrunk, a directory that has lost all:
+nothing is done at that site and the run turns red, and until a check passes no copy elsewhere is deleted because of
+what is there. Otherwise orphans are deleted, if metadata are fresh and clocks agree, and missing and wrong files
+copied again; one without another copy is reported as lost. Unmanaged areas are reported only, unless
+`delete_unmanaged` is set. A check older than `max_age`, or during which a downtime began, repairs nothing: to clear
+an old task is safe.
 """,
 )
 def site_consistency() -> None:
     @task
     def choose_sites() -> list[str]:
-        from dynamo_ops.consistency.tasks import choose_sites
+        from dynamo_ops.consistency.tasks import choose_sites, known_settings
 
+        known_settings(database(), settings())  # what is wrong in them is said once, not at each site
         return choose_sites(database(), get_current_context()["params"]["sites"])
 
     @task(outlets=[SUBSCRIPTIONS], trigger_rule="all_done_min_one_success")

@@ -36,9 +36,11 @@ def run(instance: Instance, say: Say, *, keep: bool) -> int:
     before = report.occupancy(database)
     alone = report.last_copies(database)
     _requests(instance, environment, database, say)
-    _consistency(airflow, database, say, "first look: files missing now are only noted")
+    _consistency(airflow, database, say, "first look: what is missing or too much now is only noted")
     _cycle(airflow, database, say)
-    _consistency(airflow, database, say, "second look: what is still missing is fetched again")
+    _consistency(
+        airflow, database, say, "second look: what is still missing is fetched again, what is still too much goes"
+    )
     airflow.trigger("housekeeping")
     airflow.unpause("housekeeping")
     airflow.wait_until_settled(say)

@@ -1,5 +1,6 @@
 """Site consistency: what a storage holds against what the inventory says it holds (SEMANTICS §7).
 
 One function a task in ``tasks``: start → ``inventory_list`` → ``storage_list`` → ``compare`` (pure) → ``breakers``
-(what is too much to be true) → ``repair``. ``settings`` by site.
+(what is too much, or too short, to be true) → ``repair``. What they rest on: the ``previous`` checks of the site,
+``clocks`` that agree, the ``freshness`` of metadata. ``settings`` by site, ``patterns`` of what is left out.
 """

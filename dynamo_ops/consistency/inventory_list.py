@@ -7,7 +7,7 @@ there, or is due there since its dataset grows there; such files count neither a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -15,10 +15,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dynamo_ops.consistency.clocks import database_clock
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.copies import is_present_by_join, listed_join
 from dynamo_ops.inventory.states import ACTIVE
 
+INVENTORY_LIST = "inventory.parquet"
+"""Its name in the folder of a check."""
 INVENTORY_FILES = {
     "file_id": pl.Int64,
     "lfn": pl.String,
@@ -68,7 +71,7 @@ class InventoryList:
 
 def write_inventory_list(db: Database, site_id: int, path: Path) -> InventoryList:
     """Write the list of a site to ``path``, without holding it in memory. Columns: ``INVENTORY_FILES``."""
-    read_at = datetime.now(UTC)
+    read_at = database_clock(db)
     path.parent.mkdir(parents=True, exist_ok=True)
     num_files = 0
     with adbc.connect(db.url) as connection, connection.cursor() as cursor:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.consistency.freshness import ALL_MERGED, MetadataSources, knowledge
 from dynamo_ops.consistency.settings import MAX_AGE
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
@@ -27,7 +28,8 @@ from dynamo_ops.inventory.checks import (
 )
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica import files as replicas
-from dynamo_ops.inventory.replica.copies import is_doubted, is_present
+from dynamo_ops.inventory.replica.copies import is_doubted, is_last_copy, is_present
+from dynamo_ops.inventory.site.downtime import downtime_since
 from dynamo_ops.inventory.site.shared import others_on_storage
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
@@ -53,17 +55,35 @@ class RepairSummary:
     num_directories_removed: int = 0
 
 
-# A file that the inventory has, expects or is copying at the site, whatever it said when the lists were made.
-KNOWN_HERE = f"""EXISTS (
-    SELECT FROM files f WHERE md5(f.lfn)::uuid = md5(x.lfn)::uuid AND f.lfn = x.lfn AND (
-      EXISTS (SELECT FROM block_replicas r WHERE r.block_id = f.block_id AND r.site_id = :site)
-      OR EXISTS (SELECT FROM subscriptions s WHERE s.file_id = f.id AND s.site_id = :site AND s.state IN
+# What the inventory says of the file of a finding now, whatever it said when the lists were made. It is at the site,
+# expected or being copied there; or it is in an unmanaged area, and yet somebody's; or nobody else has a good copy.
+STAYS_BECAUSE = f"""(
+    SELECT CASE
+      WHEN EXISTS (SELECT FROM block_replicas r WHERE r.block_id = f.block_id AND r.site_id = :site)
+        OR EXISTS (SELECT FROM subscriptions s WHERE s.file_id = f.id AND s.site_id = :site AND s.state IN
                  {ACTIVE})
-      OR EXISTS (SELECT FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
+        OR EXISTS (SELECT FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
                  WHERE s.file_id = f.id AND s.site_id = :site
                    AND t.state IN {LIVE_TRANSFERS})
-      OR EXISTS (SELECT FROM blocks b JOIN dataset_replicas d ON d.dataset_id = b.dataset_id
-                 WHERE b.id = f.block_id AND d.site_id = :site AND d.is_growing)))"""
+        OR EXISTS (SELECT FROM blocks b JOIN dataset_replicas d ON d.dataset_id = b.dataset_id
+                 WHERE b.id = f.block_id AND d.site_id = :site AND d.is_growing)
+        THEN 'the inventory has come to know it since the check'
+      WHEN x.kind = '{FindingKind.UNMANAGED}' THEN 'the inventory knows it: it is not unmanaged'
+      WHEN {is_last_copy("f.id", ":site")} THEN 'the catalogue knows it, and no other site has a good copy'
+    END FROM files f WHERE md5(f.lfn)::uuid = md5(x.lfn)::uuid AND f.lfn = x.lfn)"""
+
+
+JUDGE_CHUNK = f"""
+    WITH chunk AS (
+      SELECT x.id, {STAYS_BECAUSE} AS stays_because FROM consistency_findings x
+      WHERE x.check_id = :check AND x.kind = ANY(:kinds) AND x.state = '{FindingState.FOUND}'
+      ORDER BY x.lfn LIMIT :size)
+    UPDATE consistency_findings x SET
+      state = CASE WHEN chunk.stays_because IS NULL THEN x.state ELSE '{FindingState.FAILED}' END,
+      reason = coalesce(chunk.stays_because, x.reason),
+      claimed_at = CASE WHEN chunk.stays_because IS NULL THEN now() ELSE x.claimed_at END
+    FROM chunk WHERE x.id = chunk.id
+    RETURNING x.id, x.lfn, x.size_bytes, x.state"""
 
 
 # One row per file that is missing or of a wrong size: repair it from a copy that no check doubts (one that is to be
@@ -97,18 +117,22 @@ def repair(
     max_age: timedelta = MAX_AGE,
     repair_missing: bool = True,
     delete_orphans: bool = True,
+    delete_unmanaged: bool = False,
     clean_directories: bool = True,
+    sources: MetadataSources = ALL_MERGED,
 ) -> RepairSummary:
     """Act on the ``found`` findings of a compared check. Safe to run again after a kill: what was done stays done.
 
-    ``PlanError`` unless the check is ``compared`` (a refused one is never repaired), and when its storage was listed
-    longer than ``max_age`` ago: to clear an old red task does no harm.
+    ``PlanError`` unless the check is ``compared`` (a refused one is never repaired), when its storage was listed longer
+    than ``max_age`` ago, and when the site was in a downtime since: to clear an old red task does no harm. Nothing that
+    the inventory does not know is deleted while ``sources`` are not in. What a repaired check only reported stays so.
     """
-    site_id = _site_to_repair(db, check_id, max_age)
-    resubscribed, lost, skipped = _repair_missing(db, check_id, site_id) if repair_missing else (0, 0, 0)
-    deleted: dict[str, int] = {}
-    if delete_orphans:
-        deleted = _delete_loose(db, check_id, site_id, open_storage, clean_directories)
+    check = _check_to_repair(db, check_id, max_age)
+    if check.state == CheckState.REPAIRED:
+        return RepairSummary(check_id)
+    resubscribed, lost, skipped = _repair_missing(db, check) if repair_missing else (0, 0, 0)
+    kinds = [FindingKind.ORPHAN] * delete_orphans + [FindingKind.UNMANAGED] * delete_unmanaged
+    deleted = _delete_loose(db, check, kinds, open_storage, sources, clean_directories) if kinds else {}
     with db.begin() as connection:
         connection.execute(
             text(f"""
@@ -118,11 +142,31 @@ def repair(
     return RepairSummary(check_id, resubscribed, lost, num_skipped=skipped + deleted.pop("skipped", 0), **deleted)
 
 
-def _site_to_repair(db: Database, check_id: int, max_age: timedelta) -> int:
+@dataclass(frozen=True)
+class _Check:
+    """A check that may be repaired. ``read_at``: when its lists were begun."""
+
+    id: int
+    site_id: int
+    state: str
+    read_at: datetime
+
+    def refuse_downtime(self, connection: Connection) -> None:
+        """``PlanError`` when the site was in a downtime since: what was there then may not be what is there now."""
+        downtime = downtime_since(connection, self.site_id, self.read_at)
+        if downtime:
+            raise PlanError(
+                f"consistency check {self.id} is void, nothing more is repaired: {downtime}. Run it anew then",
+                plan_id=self.id,
+                state=self.state,
+            )
+
+
+def _check_to_repair(db: Database, check_id: int, max_age: timedelta) -> _Check:
     with db.begin() as connection:
         row = connection.execute(
             text("""
-            SELECT site_id, state, refused_because, storage_listed_at,
+            SELECT site_id, state, refused_because, inventory_read_at, storage_listed_at,
                    storage_listed_at < now() - CAST(:max_age AS interval) AS is_old
             FROM consistency_checks WHERE id = :id"""),
             {"id": check_id, "max_age": max_age},
@@ -143,15 +187,16 @@ def _site_to_repair(db: Database, check_id: int, max_age: timedelta) -> int:
             plan_id=check_id,
             state=row.state,
         )
-    return int(row.site_id)
+    return _Check(check_id, int(row.site_id), row.state, row.inventory_read_at)
 
 
-def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int, int]:
+def _repair_missing(db: Database, check: _Check) -> tuple[int, int, int]:
     """Missing and wrong files leave the replica and are subscribed again, if there is a good copy; else a person
     must decide, nothing is changed. One transaction. Returns (resubscribed, lost, skipped).
     """
-    params = {"check": check_id, "site": site_id}
+    params = {"check": check.id, "site": check.site_id}
     with db.begin() as connection:
+        check.refuse_downtime(connection)
         connection.execute(text(JUDGE_SQL), params)
         subscribe(
             connection,
@@ -159,7 +204,7 @@ def _repair_missing(db: Database, check_id: int, site_id: int) -> tuple[int, int
             "SELECT file_id, CAST(:site AS smallint) AS site_id FROM judged WHERE verdict = 'repair'",
             origin="consistency",
             activity="recovery",
-            params={"site": site_id},
+            params={"site": check.site_id},
         )
         connection.execute(
             text("""
@@ -188,67 +233,54 @@ def _settle_missing(connection: Connection) -> None:
 
 
 def _delete_loose(
-    db: Database, check_id: int, site_id: int, open_storage: SiteStorage, clean_directories: bool
+    db: Database,
+    check: _Check,
+    kinds: Sequence[FindingKind],
+    open_storage: SiteStorage,
+    sources: MetadataSources,
+    clean_directories: bool,
 ) -> dict[str, int]:
-    """Delete orphans and expired unmanaged files, chunk by chunk; then the directories that this left empty."""
-    skipped = _skip_known(db, check_id, site_id) + _skip_shared(db, check_id, site_id)
-    totals = {"num_deleted": 0, "bytes_deleted": 0, "num_failed": 0}
-    storage = open_storage(site_id)
+    """Delete findings of ``kinds``, chunk by chunk; then the directories that this left empty."""
+    params = {"check": check.id, "site": check.site_id, "kinds": [kind.value for kind in kinds]}
+    totals = {"num_deleted": 0, "bytes_deleted": 0, "num_failed": 0, "skipped": 0}
+    storage = open_storage(check.site_id)
     try:
-        while chunk := _next_chunk(db, check_id, site_id):
-            for name, number in _delete_chunk(db, storage, chunk).items():
+        while judged := _judge_chunk(db, check, params, sources):
+            chunk = [finding for finding in judged if finding.state == FindingState.FOUND]
+            totals["skipped"] += len(judged) - len(chunk)
+            for name, number in (_delete_chunk(db, storage, chunk) if chunk else {}).items():
                 totals[name] += number
-        removed = _clean(db, check_id, site_id, storage) if clean_directories else 0
+        removed = _clean(db, check.id, check.site_id, storage) if clean_directories else 0
     finally:
         storage.close()
-    return totals | {"skipped": skipped, "num_directories_removed": removed}
+    return totals | {"num_directories_removed": removed}
 
 
-def _skip_known(db: Database, check_id: int, site_id: int) -> int:
-    with db.begin() as connection:
-        return connection.execute(
-            text(f"""
-            UPDATE consistency_findings x
-            SET state = '{FindingState.FAILED}', reason = 'the inventory has come to know it since the check'
-            WHERE x.check_id = :check AND x.kind IN {UNKNOWN_TO_INVENTORY} AND x.state = '{FindingState.FOUND}'
-              AND {KNOWN_HERE}"""),
-            {"check": check_id, "site": site_id},
-        ).rowcount
-
-
-def _skip_shared(db: Database, check_id: int, site_id: int) -> int:
-    """Where another site has the same storage, its files look like orphans."""
-    with db.begin() as connection:
-        others = others_on_storage(connection, site_id)
-        if not others:
-            return 0
-        return connection.execute(
-            text(f"""
-            UPDATE consistency_findings SET state = '{FindingState.FAILED}', reason = :reason
-            WHERE check_id = :check AND kind IN {UNKNOWN_TO_INVENTORY} AND state = '{FindingState.FOUND}'"""),
-            {
-                "check": check_id,
-                "reason": f"nothing is deleted: {', '.join(others)} has the same storage, or a part of it",
-            },
-        ).rowcount
-
-
-def _next_chunk(db: Database, check_id: int, site_id: int) -> Sequence[Any]:
-    """The next findings to delete, judged once more and claimed: who says from now on that one of these files is there
-    (``dynamo inject``) is refused. An injection that has begun is waited for."""
+def _judge_chunk(db: Database, check: _Check, params: dict[str, Any], sources: MetadataSources) -> Sequence[Any]:
+    """The next findings, judged once more: those that stay, with the reason; the others claimed. Who says from now on
+    that one of these is there (``dynamo inject``) is refused. An injection that has begun is waited for."""
+    stale = knowledge(db, sources).stale_because
     with db.begin() as connection:
         hold(connection, Lock.INVENTORY, shared=True)
-        return connection.execute(
-            text(f"""
-            WITH chunk AS (
-              SELECT x.id FROM consistency_findings x
-              WHERE x.check_id = :check AND x.kind IN {UNKNOWN_TO_INVENTORY} AND x.state = '{FindingState.FOUND}'
-                AND NOT {KNOWN_HERE}
-              ORDER BY x.lfn LIMIT :size)
-            UPDATE consistency_findings x SET claimed_at = now() FROM chunk WHERE x.id = chunk.id
-            RETURNING x.id, x.lfn, x.size_bytes"""),
-            {"check": check_id, "site": site_id, "size": FILES_PER_CHUNK},
-        ).all()
+        check.refuse_downtime(connection)
+        if reason := stale or _shared(connection, check.site_id):
+            return _keep_all(connection, params, reason)
+        return connection.execute(text(JUDGE_CHUNK), params | {"size": FILES_PER_CHUNK}).all()
+
+
+def _shared(connection: Connection, site_id: int) -> str | None:
+    """Where another site has the same storage, its files look like orphans."""
+    others = others_on_storage(connection, site_id)
+    return f"{', '.join(others)} has the same storage, or a part of it" if others else None
+
+
+def _keep_all(connection: Connection, params: dict[str, Any], reason: str) -> Sequence[Any]:
+    return connection.execute(
+        text(f"""
+        UPDATE consistency_findings SET state = '{FindingState.FAILED}', reason = :reason
+        WHERE check_id = :check AND kind = ANY(:kinds) AND state = '{FindingState.FOUND}' RETURNING id, state"""),
+        {"check": params["check"], "kinds": params["kinds"], "reason": f"nothing is deleted: {reason}"},
+    ).all()
 
 
 def _delete_chunk(db: Database, storage: Storage, chunk: Sequence[Any]) -> dict[str, int]:

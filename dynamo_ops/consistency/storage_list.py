@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dynamo_ops.base.errors import PermanentRemoteError
-from dynamo_ops.storage.protocol import STORED_FILES, Storage
+from dynamo_ops.consistency.clocks import clock_fault
+from dynamo_ops.storage.protocol import STORED_FILES, Storage, TellsTime
 
+STORAGE_LIST = "storage.parquet"
+"""Its name in the folder of a check."""
+CLOCK_TOLERANCE = timedelta(minutes=5)
+_ENDED, _CLOCK_FAULT = b"listing_ended_at", b"clock_fault"
+"""Keys of what the Parquet file says of itself."""
 _ARROW = pa.schema([("lfn", pa.string()), ("size_bytes", pa.int64()), ("modified_at", pa.timestamp("us", "UTC"))])
 
 
@@ -27,13 +34,35 @@ class StorageList:
     listed_at: datetime
 
 
-def write_storage_list(storage: Storage, prefixes: Sequence[str], path: Path) -> StorageList:
+@dataclass(frozen=True)
+class Clocks:
+    """What a list says of its time. ``ended_at``: of the listing, by the clock of ``listed_at``. ``fault``: a sentence
+    when clocks differed; else None."""
+
+    ended_at: datetime | None = None
+    fault: str | None = None
+
+
+NO_CLOCKS = Clocks()
+
+
+def write_storage_list(
+    storage: Storage,
+    prefixes: Sequence[str],
+    path: Path,
+    now: datetime | None = None,
+    clock_tolerance: timedelta = CLOCK_TOLERANCE,
+) -> StorageList:
     """List everything below ``prefixes``. Columns: ``STORED_FILES``.
 
     The file gets its name only when the listing is whole. A prefix that is not there counts as empty, unless none is:
-    then the storage is not the one we think, and ``PermanentRemoteError`` says so.
+    then the storage is not the one we think, and ``PermanentRemoteError`` says so. ``now``: by the database's clock,
+    which all machines share; this one's and the storage's are compared with it, and the list keeps what differs.
     """
-    listed_at = datetime.now(UTC)
+    own_clock = datetime.now(UTC)
+    listed_at, began_s = now or own_clock, monotonic()
+    clocks = {"this machine": own_clock, f"the storage of {storage.endpoint.site}": _clock_of(storage)}
+    fault = clock_fault(listed_at, clocks, clock_tolerance)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     num_files = size = found = 0
@@ -49,6 +78,8 @@ def write_storage_list(storage: Storage, prefixes: Sequence[str], path: Path) ->
                     raise
                 continue
             found += 1
+        ended_at = listed_at + timedelta(seconds=monotonic() - began_s)
+        writer.add_key_value_metadata({_ENDED: ended_at.isoformat(), _CLOCK_FAULT: fault or ""})
     if not found:
         raise PermanentRemoteError(
             f"site {storage.endpoint.site}: none of {list(prefixes)} is there",
@@ -72,3 +103,14 @@ def _outermost(prefixes: Sequence[str]) -> list[str]:
 def read_list(path: Path) -> pl.LazyFrame:
     """A list of either kind."""
     return pl.scan_parquet(path)
+
+
+def read_clocks(path: Path) -> Clocks:
+    """What the storage list at ``path`` says of its time; nothing where it was written before lists said it."""
+    said = pq.read_metadata(path).metadata or {}
+    ended = said.get(_ENDED, b"").decode()
+    return Clocks(datetime.fromisoformat(ended) if ended else None, said.get(_CLOCK_FAULT, b"").decode() or None)
+
+
+def _clock_of(storage: Storage) -> datetime | None:
+    return storage.clock() if isinstance(storage, TellsTime) else None

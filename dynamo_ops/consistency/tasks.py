@@ -8,6 +8,7 @@ location.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,22 +21,40 @@ from sqlalchemy import text
 from dynamo_ops.base.errors import GateError, InventoryError, PlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.consistency.breakers import refusal
+from dynamo_ops.consistency.clocks import database_clock
 from dynamo_ops.consistency.compare import Comparison, compare
-from dynamo_ops.consistency.inventory_list import InventoryList, write_inventory_list
-from dynamo_ops.consistency.settings import SiteRules, load_settings
-from dynamo_ops.consistency.storage_list import StorageList, read_list, write_storage_list
+from dynamo_ops.consistency.freshness import ALL_MERGED, MetadataSources, knowledge
+from dynamo_ops.consistency.inventory_list import INVENTORY_LIST, InventoryList, write_inventory_list
+from dynamo_ops.consistency.previous import earlier_check, previous_findings
+from dynamo_ops.consistency.settings import ConsistencySettings, SiteRules, load_settings
+from dynamo_ops.consistency.storage_list import (
+    STORAGE_LIST,
+    StorageList,
+    read_clocks,
+    read_list,
+    write_storage_list,
+)
 from dynamo_ops.database.connection import Database, insert_frame
-from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, CheckState
+from dynamo_ops.inventory.checks import CheckState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
-from dynamo_ops.inventory.site.lookup import all_sites, find_site, find_sites
+from dynamo_ops.inventory.site.downtime import Downtime, downtime_since
+from dynamo_ops.inventory.site.lookup import KnownSite, all_sites, find_site, find_sites
 from dynamo_ops.storage.registry import SiteStorage
 
 SETTINGS_FILE = "consistency.yaml"
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class CompareSummary:
-    """Figures of one comparison. ``refused_because``: the breaker's sentence; None when it may be repaired."""
+    """Figures of one comparison. ``refused_because``: the breaker's sentence; None when it may be repaired.
+
+    ``num_orphan``, ``num_unmanaged``: seen and found together; ``…_found``: those that would be deleted.
+    ``idle_ignores``: entries of ``ignore`` that left nothing out. ``kept_because``: why files that are too many on the
+    storage stay however often they were seen.
+    """
 
     check_id: int
     site: str
@@ -44,20 +63,37 @@ class CompareSummary:
     num_missing_seen: int
     num_missing_found: int
     num_orphan: int
+    num_orphan_found: int
     num_unmanaged: int
+    num_unmanaged_found: int
     num_wrong_size: int
     bytes_missing: int
     bytes_orphan: int
     refused_because: str | None
+    kept_because: tuple[str, ...] = ()
+    idle_ignores: tuple[str, ...] = ()
 
 
 def choose_sites(database: Database, patterns: Sequence[str]) -> list[str]:
-    """Ready sites that match one of ``patterns`` (none given: all). Raises InventoryError for a pattern that matches
-    none."""
+    """Ready sites that match one of ``patterns`` (none given: all) and are in no downtime. Raises InventoryError for a
+    pattern that matches none, and for a site that is named and in a downtime."""
     with database.begin() as connection:
-        if not patterns:
-            return [site.name for site in all_sites(connection) if site.status == SiteStatus.READY]
-        return [site.name for site in find_sites(connection, patterns, statuses=[SiteStatus.READY])]
+        if patterns:
+            sites = find_sites(connection, patterns, statuses=[SiteStatus.READY])
+        else:
+            sites = [site for site in all_sites(connection) if site.status == SiteStatus.READY]
+        now = connection.execute(text("SELECT now()")).scalar_one()
+        down = {site.name: downtime_since(connection, site.id, now) for site in sites}
+    return [site.name for site in sites if not _is_down(site, down[site.name], is_named=site.name in patterns)]
+
+
+def _is_down(site: KnownSite, downtime: Downtime | None, *, is_named: bool) -> bool:
+    if downtime is None:
+        return False
+    if is_named:
+        raise InventoryError(f"{site.name} is not checked: {downtime}", site=site.name)
+    log.warning("%s is not checked: %s", site.name, downtime)
+    return True
 
 
 def check_folder(settings: Settings, run_key: str, site: str) -> Path:
@@ -65,9 +101,16 @@ def check_folder(settings: Settings, run_key: str, site: str) -> Path:
     return Path(settings.files_at("consistency", hashlib.sha256(run_key.encode()).hexdigest()[:16], site))
 
 
+def known_settings(db: Database, settings: Settings) -> ConsistencySettings:
+    """What ``consistency.yaml`` says. ``SettingsError`` names what in it is wrong, sites that there are not too."""
+    with db.begin() as connection:
+        names = [site.name for site in all_sites(connection)]
+    return load_settings(settings.config_dir / SETTINGS_FILE, names)
+
+
 def site_rules(db: Database, settings: Settings, check_id: int) -> SiteRules:
     """What ``consistency.yaml`` says of the site of the check."""
-    return load_settings(settings.config_dir / SETTINGS_FILE).rules(_read(db, check_id).site)
+    return known_settings(db, settings).rules(_read(db, check_id).site)
 
 
 def start_check(db: Database, run_key: str, site: str, location: Path) -> int:
@@ -87,7 +130,7 @@ def start_check(db: Database, run_key: str, site: str, location: Path) -> int:
 def list_inventory(db: Database, check_id: int) -> InventoryList:
     """Write what the inventory expects at the site. A storage list made before is void: the inventory comes first."""
     check = _read(db, check_id)
-    listed = write_inventory_list(db, check.site_id, Path(check.location) / "inventory.parquet")
+    listed = write_inventory_list(db, check.site_id, Path(check.location) / INVENTORY_LIST)
     with db.begin() as connection:
         connection.execute(
             text("""
@@ -99,7 +142,7 @@ def list_inventory(db: Database, check_id: int) -> InventoryList:
 
 
 def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: SiteRules) -> StorageList:
-    """List the storage; only after the inventory (``PlanError`` otherwise)."""
+    """List the storage; only after the inventory, and in no downtime (``PlanError`` otherwise)."""
     check = _read(db, check_id)
     if check.inventory_read_at is None:
         raise PlanError(
@@ -107,9 +150,16 @@ def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: 
             plan_id=check_id,
             state=check.state,
         )
+    _refuse_downtime(db, check)
     storage = open_storage(check.site_id)
     try:
-        listed = write_storage_list(storage, rules.prefixes, Path(check.location) / "storage.parquet")
+        listed = write_storage_list(
+            storage,
+            rules.prefixes,
+            Path(check.location) / STORAGE_LIST,
+            database_clock(db),
+            rules.clock_tolerance,
+        )
     finally:
         storage.close()
     with db.begin() as connection:
@@ -122,10 +172,13 @@ def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: 
     return listed
 
 
-def compare_lists(db: Database, check_id: int, rules: SiteRules) -> CompareSummary:
+def compare_lists(
+    db: Database, check_id: int, rules: SiteRules, sources: MetadataSources = ALL_MERGED
+) -> CompareSummary:
     """Compare, record every finding, and let the breakers decide: the check is ``compared`` or ``refused``.
 
-    Run again before a repair it replaces its findings; after one it raises ``PlanError``.
+    Run again before a repair it replaces its findings; after one it raises ``PlanError``, and for a check during which
+    the site was in a downtime: it judges no file, and does not count as a check.
     """
     check = _read(db, check_id)
     if (
@@ -139,17 +192,25 @@ def compare_lists(db: Database, check_id: int, rules: SiteRules) -> CompareSumma
             plan_id=check_id,
             state=check.state,
         )
+    _refuse_downtime(db, check)
     folder = Path(check.location)
     comparison = compare(
-        read_list(folder / "inventory.parquet"),
-        read_list(folder / "storage.parquet"),
+        read_list(folder / INVENTORY_LIST),
+        read_list(folder / STORAGE_LIST),
         previous_findings(db, check_id),
         rules,
         check.storage_listed_at,
+        knowledge(db, sources),
+        read_clocks(folder / STORAGE_LIST),
     )
-    refused = refusal(comparison, rules)
+    refused = refusal(comparison, rules, earlier_check(db, check_id, rules, comparison))
     _store(db, check_id, comparison, refused)
-    return _summary(check, comparison, refused)
+    summary = _summary(check, comparison, refused)
+    for entry in summary.idle_ignores:
+        log.warning("%s: %r of ignore in %s left nothing out", check.site, entry, SETTINGS_FILE)
+    for reason in summary.kept_because:
+        log.warning("%s: nothing is deleted that the inventory does not know: %s", check.site, reason)
+    return summary
 
 
 def gate(database: Database, check_id: int) -> None:
@@ -175,18 +236,15 @@ def summarise(database: Database, run_key: str) -> dict[str, Any]:
     return dict(rows.iter_rows())
 
 
-def previous_findings(db: Database, check_id: int) -> pl.DataFrame:
-    """``kind`` and ``lfn`` of what was missing or of a wrong size in the last check of the same site that came to a
-    comparison; none before the first."""
-    return db.frame(
-        f"""
-        SELECT x.kind, x.lfn FROM consistency_findings x WHERE x.kind IN {DOUBTS} AND x.check_id = (
-          SELECT p.id FROM consistency_checks c JOIN consistency_checks p ON p.site_id = c.site_id
-          WHERE c.id = $1 AND p.id <> c.id AND p.state IN {COMPARED_CHECKS}
-            AND p.storage_listed_at < c.inventory_read_at
-          ORDER BY p.storage_listed_at DESC LIMIT 1)""",
-        [check_id],
-    )
+def _refuse_downtime(db: Database, check: Any) -> None:
+    with db.begin() as connection:
+        downtime = downtime_since(connection, check.site_id, check.inventory_read_at)
+    if downtime:
+        raise PlanError(
+            f"consistency check {check.id} is void, nothing is judged: {downtime}. Run it anew when that is over",
+            plan_id=check.id,
+            state=check.state,
+        )
 
 
 def _store(db: Database, check_id: int, comparison: Comparison, refused: str | None) -> None:
@@ -203,7 +261,7 @@ def _store(db: Database, check_id: int, comparison: Comparison, refused: str | N
             WHERE id = :id"""),
             {
                 "id": check_id,
-                "state": "refused" if refused else "compared",
+                "state": (CheckState.REFUSED if refused else CheckState.COMPARED).value,
                 "refused": refused,
                 "now": datetime.now(UTC) if refused else None,
             },
@@ -224,27 +282,33 @@ def _read(db: Database, check_id: int) -> Any:
 
 
 def _summary(check: Any, comparison: Comparison, refused: str | None) -> CompareSummary:
-    counts = {
-        (kind, state): (number, size)
-        for kind, state, number, size in comparison.findings.group_by("kind", "state")
-        .agg(pl.len(), pl.col("size_bytes").sum().alias("bytes"))
-        .iter_rows()
+    findings = comparison.findings
+    number: dict[tuple[str, str], int] = {
+        (kind, state): number for kind, state, number in findings.group_by("kind", "state").len().iter_rows()
     }
+    size: dict[str, int] = dict(findings.group_by("kind").agg(pl.col("size_bytes").sum()).iter_rows())
 
-    def of(kind: str, state: str) -> tuple[int, int]:
-        return counts.get((kind, state), (0, 0))
+    def found(kind: FindingKind) -> int:
+        return number.get((kind.value, FindingState.FOUND.value), 0)
+
+    def seen(kind: FindingKind) -> int:
+        return number.get((kind.value, FindingState.SEEN.value), 0)
 
     return CompareSummary(
         check_id=check.id,
         site=check.site,
         num_expected=comparison.num_expected,
         num_stored=comparison.num_stored,
-        num_missing_seen=of("missing", "seen")[0],
-        num_missing_found=of("missing", "found")[0],
-        num_orphan=of("orphan", "found")[0],
-        num_unmanaged=of("unmanaged", "found")[0],
-        num_wrong_size=of("wrong_size", "seen")[0] + of("wrong_size", "found")[0],
-        bytes_missing=of("missing", "seen")[1] + of("missing", "found")[1],
-        bytes_orphan=of("orphan", "found")[1],
+        num_missing_seen=seen(FindingKind.MISSING),
+        num_missing_found=found(FindingKind.MISSING),
+        num_orphan=seen(FindingKind.ORPHAN) + found(FindingKind.ORPHAN),
+        num_orphan_found=found(FindingKind.ORPHAN),
+        num_unmanaged=seen(FindingKind.UNMANAGED) + found(FindingKind.UNMANAGED),
+        num_unmanaged_found=found(FindingKind.UNMANAGED),
+        num_wrong_size=seen(FindingKind.WRONG_SIZE) + found(FindingKind.WRONG_SIZE),
+        bytes_missing=size.get(FindingKind.MISSING.value, 0),
+        bytes_orphan=size.get(FindingKind.ORPHAN.value, 0),
         refused_because=refused,
+        kept_because=comparison.kept_because,
+        idle_ignores=comparison.idle_ignores,
     )

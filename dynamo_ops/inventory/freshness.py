@@ -23,6 +23,12 @@ def metadata_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
     return asked.join(found, on="source", how="left", maintain_order="left")
 
 
+def merged_sources(db: Database) -> tuple[str, ...]:
+    """The metadata sources that were ever merged, by name."""
+    merged = db.frame("SELECT source FROM source_states WHERE merged_until IS NOT NULL ORDER BY source")
+    return tuple(merged["source"])
+
+
 def accesses_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
     """One row an access source: source, newest_day, age_h (hours since the end of that day; both null: no day yet)."""
     found = db.frame(f"""

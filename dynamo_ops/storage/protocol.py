@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -154,6 +154,14 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Give connections and threads back."""
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """A ``Storage`` that can say what time it is there. Without it nobody notices a clock there that is slow."""
+
+    def clock(self) -> datetime | None:
+        """The time at the storage now; None when it does not say."""
 
 
 class StorageFactory(Protocol):

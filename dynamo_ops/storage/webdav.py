@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -111,6 +112,10 @@ class WebDavStorage:
         self._raise_for(response)
         size = int(response.headers.get("Content-Length", -1))
         return StoredFile(lfn, size, http_date(response.headers.get("Last-Modified")))
+
+    def clock(self) -> datetime | None:
+        """As of ``TellsTime``: the date of an answer, whatever else it says."""
+        return http_date(self._call("HEAD", _http(self.endpoint.prefix)).headers.get("Date"))
 
     def checksum(self, lfn: str) -> str | None:
         response = self._call("HEAD", _http(self.endpoint.pfn(lfn)), headers={"Want-Digest": "adler32"})

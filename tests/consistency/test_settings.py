@@ -46,6 +46,13 @@ def test_sites_override_defaults(tmp_path: Path) -> None:
         ("defaults: {prefixes: [store]}", "defaults.prefixes"),
         ("defaults: {prefixes: []}", "defaults.prefixes"),
         ("sites: {T1: {bad: 1}}", "sites"),
+        ("sites: {'T2_A,T2_B': {max_orphan: 1}}", "sites"),
+        ("defaults: {ignore: [store/user]}", "defaults.ignore"),
+        ("defaults: {ignore: [/user]}", "defaults.ignore"),
+        ("defaults: {ignore: ['^/store/(?!big)']}", "defaults.ignore"),
+        ("defaults: {unmanaged: [{prefix: /unmerged, max_age: P1D}]}", "defaults.unmanaged"),
+        ("defaults: {unmanaged: [{prefix: '/store/*', max_age: P1D}]}", "defaults.unmanaged"),
+        ("sites: {T1: {prefixes: [/store/data], ignore: [/store/user]}}", "sites.T1.ignore"),
         ("a: [", ""),
     ],
 )
@@ -56,6 +63,32 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, key: str) -> None:
         load_settings(path)
     assert raised.value.facts["file"] == str(path)
     assert str(raised.value.facts["key"]).startswith(key)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sites: {T1: {prefixes: [/data], ignore: [/data/user]}}",
+        "defaults: {ignore: [/data/user]}\nsites: {T1: {prefixes: [/data]}}",
+        "defaults: {prefixes: [/store/data], ignore: [/store]}",
+    ],
+    ids=["own prefixes", "prefixes of a site", "more than what is listed"],
+)
+def test_entries_that_reach_what_is_listed_somewhere(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "consistency.yaml"
+    path.write_text(text)
+    assert load_settings(path)
+
+
+def test_a_site_that_there_is_not_is_named_with_near_ones(tmp_path: Path) -> None:
+    path = tmp_path / "consistency.yaml"
+    path.write_text("sites: {'T1_*': {max_orphan: 1}, T2_a: {delete_orphans: false}}")
+    assert load_settings(path)  # without an inventory nobody knows
+    with pytest.raises(SettingsError) as raised:
+        load_settings(path, ["T1_X", "T2_A", "T3_Y"])
+    assert str(raised.value).startswith(f"{path}: sites.T2_a: matches no site of the inventory; mend the name")
+    assert "Did you mean T2_A" in str(raised.value)
+    assert raised.value.facts["key"] == "sites.T2_a"
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import time
+import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import text
 
 from dynamo_ops.base.errors import InventoryError, PlanError, RetryableRemoteError
+from dynamo_ops.consistency import repair as repair_module
 from dynamo_ops.consistency.inventory_list import write_inventory_list
 from dynamo_ops.consistency.repair import RepairSummary, repair
-from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
-from dynamo_ops.consistency.tasks import CompareSummary, compare_lists, list_inventory, list_storage, start_check
+from dynamo_ops.consistency.tasks import (
+    CompareSummary,
+    choose_sites,
+    compare_lists,
+    list_inventory,
+    list_storage,
+    start_check,
+)
+from dynamo_ops.deletion.execute import execute_batch
 from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.inventory.catalogue.injection.inject import inject
+from tests.consistency.checking import RULES, broken, check, check_twice, findings, mend, plant
 from tests.inventory.factory import Inventory
 from tests.world import World
-
-RULES = SiteRules(
-    max_missing=10, max_orphan=10, unmanaged=(UnmanagedArea(prefix="/store/unmerged", max_age=timedelta(days=7)),)
-)
-LONG_AGO = time.time() - 40 * 86400
-
-
-def check(world: World, run: str, folder: Path, rules: SiteRules = RULES, site: str = "T2_A") -> CompareSummary:
-    check_id = start_check(world.inventory.db, run, site, folder / run)
-    list_inventory(world.inventory.db, check_id)
-    list_storage(world.inventory.db, check_id, world.open_storage, rules)
-    return compare_lists(world.inventory.db, check_id, rules)
-
-
-def mend(world: World, summary: CompareSummary, **options: Any) -> RepairSummary:
-    return repair(world.inventory.db, summary.check_id, world.open_storage, **options)
-
-
-def plant(world: World, lfn: str, data: bytes = b"loose") -> Path:
-    world.pocket.put("T2_A", lfn, data)
-    path = world.pocket.path("T2_A", lfn)
-    os.utime(path, (LONG_AGO, LONG_AGO))
-    return path
-
-
-def findings(world: World, check_id: int) -> dict[str, str]:
-    return dict(
-        world.inventory.rows(
-            "SELECT lfn, kind || '/' || state FROM consistency_findings WHERE check_id = :c", c=check_id
-        )
-    )
 
 
 def test_cycle(world: World, tmp_path: Path) -> None:
@@ -65,24 +43,30 @@ def test_cycle(world: World, tmp_path: Path) -> None:
 
     first = check(world, "week1", tmp_path)
     assert (first.num_missing_seen, first.num_missing_found, first.num_orphan, first.num_unmanaged) == (2, 0, 1, 1)
+    assert (first.num_orphan_found, first.num_unmanaged_found) == (0, 0)
     assert (first.num_expected, first.num_stored, first.refused_because) == (6, 7, None)
-    done = mend(world, first)
-    assert (done.num_resubscribed, done.num_lost, done.num_deleted, done.num_failed) == (0, 0, 2, 0)
+    assert mend(world, first, delete_unmanaged=True) == RepairSummary(first.check_id)
+    assert world.inventory.subscriptions() == {}
+
+    second = check(world, "week2", tmp_path)
+    assert (second.num_missing_seen, second.num_missing_found) == (0, 2)
+    assert (second.num_orphan_found, second.num_unmanaged_found) == (1, 1)
+    done = mend(world, second, delete_unmanaged=True)
+    assert (done.num_resubscribed, done.num_lost, done.num_deleted, done.num_failed) == (1, 1, 2, 0)
     assert not orphan.parent.exists()
     assert not orphan.parent.parent.exists()
     assert not unmerged.exists()
     assert young.exists()
-    assert world.inventory.subscriptions() == {}
-
-    second = check(world, "week2", tmp_path)
-    assert (second.num_missing_seen, second.num_missing_found, second.num_orphan) == (0, 2, 0)
-    done = mend(world, second)
-    assert (done.num_resubscribed, done.num_lost) == (1, 1)
     assert world.inventory.subscriptions() == {("copy", "/store/b1/f0", "T2_A"): "new"}
     assert world.inventory.rows("SELECT origin FROM subscriptions") == [("consistency",)]
     assert world.inventory.replica_state("b1", "T2_A")[0] is False  # type: ignore[index]
     assert world.inventory.replica_state("b2", "T2_A")[0] is True  # type: ignore[index]  # lost: nothing is changed
-    assert findings(world, second.check_id) == {"/store/b1/f0": "missing/repaired", "/store/b2/f0": "missing/lost"}
+    assert findings(world, second.check_id) == {
+        "/store/b1/f0": "missing/repaired",
+        "/store/b2/f0": "missing/lost",
+        "/store/old/x/f": "orphan/repaired",
+        "/store/unmerged/f": "unmanaged/repaired",
+    }
 
     third = check(world, "week3", tmp_path)
     assert (third.num_missing_found, findings(world, third.check_id)) == (1, {"/store/b2/f0": "missing/found"})
@@ -122,20 +106,13 @@ def test_the_inventory_overtakes_a_finding(world: World, tmp_path: Path) -> None
     world.block("b2", "T2_B")
     world.pocket.path("T2_A", "/store/b1/f0").unlink()
     arrived = plant(world, "/store/b2/f0")
-    check(world, "r1", tmp_path)
-    summary = check(world, "r2", tmp_path)
+    summary = check_twice(world, tmp_path)
     assert (summary.num_missing_found, summary.num_orphan) == (1, 1)
     world.inventory.replica("b2", "T2_A", present=["/store/b2/f0"])
     world.inventory.subscription("delete", list(contents), "T2_A")
     done = mend(world, summary)
     assert (done.num_skipped, done.num_deleted, done.num_resubscribed) == (2, 0, 0)
     assert arrived.exists()
-
-
-def broken(world: World, site: str, lfn: str, data: bytes) -> None:
-    path = world.pocket.path(site, lfn)
-    path.write_bytes(data)
-    os.utime(path, (LONG_AGO, LONG_AGO))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +162,7 @@ def test_what_both_sites_have_wrong_is_copied_from_neither(world: World, tmp_pat
 def test_an_old_check_repairs_nothing(world: World, tmp_path: Path) -> None:
     world.block("b1", "T2_A")
     orphan = plant(world, "/store/x")
-    summary = check(world, "r", tmp_path)
+    summary = check_twice(world, tmp_path)
     world.inventory.rows("UPDATE consistency_checks SET storage_listed_at = storage_listed_at - interval '3 days'")
     with pytest.raises(PlanError, match=r"longer ago than max_age of consistency.yaml \(2 days, 0:00:00\)"):
         mend(world, summary)
@@ -218,7 +195,7 @@ def test_what_is_injected_while_a_repair_deletes_it_is_refused(world: World, tmp
     """It would be in the inventory and gone."""
     world.block("b1", "T2_A")
     plant(world, "/store/x")
-    summary = check(world, "r", tmp_path)
+    summary = check_twice(world, tmp_path)
     refused: list[str] = []
 
     def late() -> None:
@@ -235,7 +212,7 @@ def test_what_is_injected_while_a_repair_deletes_it_is_refused(world: World, tmp
 def test_no_orphan_goes_where_another_site_has_the_same_storage(world: World, tmp_path: Path) -> None:
     world.block("b1", "T2_A")
     orphan = plant(world, "/store/x")
-    summary = check(world, "r", tmp_path)
+    summary = check_twice(world, tmp_path)
     world.inventory.rows(
         """UPDATE site_endpoints AS e SET prefix = a.prefix || '/deeper' FROM site_endpoints AS a
         WHERE a.site_id = :a AND e.site_id = :b AND a.protocol = e.protocol""",
@@ -249,7 +226,7 @@ def test_no_orphan_goes_where_another_site_has_the_same_storage(world: World, tm
 def test_what_was_injected_before_stays(world: World, tmp_path: Path) -> None:
     world.block("b1", "T2_A")
     orphan = plant(world, "/store/x")
-    summary = check(world, "r", tmp_path)
+    summary = check_twice(world, tmp_path)
     inject(world.inventory.db, LATE)
     assert (mend(world, summary).num_deleted, orphan.exists()) == (0, True)
 
@@ -257,7 +234,7 @@ def test_what_was_injected_before_stays(world: World, tmp_path: Path) -> None:
 def test_repair_twice_is_once(world: World, tmp_path: Path) -> None:
     world.block("b1", "T2_A")
     plant(world, "/store/x")
-    summary = check(world, "r", tmp_path)
+    summary = check_twice(world, tmp_path)
     assert mend(world, summary).num_deleted == 1
     assert mend(world, summary) == RepairSummary(summary.check_id)
 
@@ -265,14 +242,14 @@ def test_repair_twice_is_once(world: World, tmp_path: Path) -> None:
 def test_report_only(world: World, tmp_path: Path) -> None:
     world.block("b1", "T2_A")
     orphan = plant(world, "/store/x")
-    mend(world, check(world, "r", tmp_path), delete_orphans=False, repair_missing=False)
+    mend(world, check_twice(world, tmp_path), delete_orphans=False, repair_missing=False)
     assert orphan.exists()
 
 
 def test_read_only_storage_is_reported(world: World, tmp_path: Path) -> None:
     world.block("b1", "T2_A")
     plant(world, "/store/x")
-    summary = check(world, "r", tmp_path)
+    summary = check_twice(world, tmp_path)
     world.pocket.grid.fault(sites={"T2_A": {"read_only": True}})
     assert mend(world, summary).num_failed == 1
     assert findings(world, summary.check_id) == {"/store/x": "orphan/failed"}
@@ -352,3 +329,173 @@ def test_empty_site(inventory: Inventory, tmp_path: Path) -> None:
     site = inventory.site("T2_A")
     listed = write_inventory_list(inventory.db, site, tmp_path / "list.parquet")
     assert (listed.num_files, pl.read_parquet(listed.path).height) == (0, 0)
+
+
+def test_the_last_copy_that_the_catalogue_knows_is_no_orphan(world: World, tmp_path: Path) -> None:
+    """The inventory lost sight of it; nobody else has it."""
+    world.block("b1", "T2_A")
+    world.block("b2", "T2_B", num_files=1)
+    world.block("b3", num_files=1)
+    copy, last = plant(world, "/store/b2/f0"), plant(world, "/store/b3/f0")
+    summary = check_twice(world, tmp_path)
+    done = mend(world, summary)
+    assert (done.num_deleted, done.num_skipped, copy.exists(), last.exists()) == (1, 1, False, True)
+    assert reasons(world, summary)["/store/b3/f0"] == "the catalogue knows it, and no other site has a good copy"
+
+
+def test_what_the_inventory_knows_is_not_unmanaged(world: World, tmp_path: Path) -> None:
+    world.block("b1", "T2_A")
+    (lfn,) = world.inventory.block("b2", contents={"/store/unmerged/managed": b"loose"})
+    world.inventory.replica("b2", "T2_B")
+    managed, expired = plant(world, lfn), plant(world, "/store/unmerged/f")
+    summary = check_twice(world, tmp_path)
+    done = mend(world, summary, delete_unmanaged=True)
+    assert (done.num_deleted, managed.exists(), expired.exists()) == (1, True, False)
+    assert reasons(world, summary)[lfn] == "the inventory knows it: it is not unmanaged"
+
+
+def test_unmanaged_areas_are_reported_only_unless_told(world: World, tmp_path: Path) -> None:
+    world.block("b1", "T2_A")
+    expired = plant(world, "/store/unmerged/f")
+    summary = check_twice(world, tmp_path)
+    assert (summary.num_unmanaged_found, mend(world, summary).num_deleted, expired.exists()) == (1, 0, True)
+    mend(world, summary, delete_unmanaged=True)  # a repaired check is done, whatever the settings say by now
+    assert expired.exists()
+
+
+def test_an_orphan_that_was_deleted_and_is_there_again_is_another_one(world: World, tmp_path: Path) -> None:
+    world.block("b1", "T2_A")
+    plant(world, "/store/x")
+    assert mend(world, check_twice(world, tmp_path)).num_deleted == 1
+    again = plant(world, "/store/x")
+    assert (mend(world, check(world, "next week", tmp_path)).num_deleted, again.exists()) == (0, True)
+
+
+def downtime(world: World, begin: timedelta, end: timedelta | None) -> None:
+    now = datetime.now(UTC)
+    with world.inventory.db.begin() as connection:
+        connection.execute(
+            text("""INSERT INTO site_downtimes (site_id, begins_at, ends_at, reason, created_by)
+                    VALUES (:site, :begin, :end, 'new disks', 'ada')"""),
+            {
+                "site": world.inventory.site_ids["T2_A"],
+                "begin": now + begin,
+                "end": None if end is None else now + end,
+            },
+        )
+
+
+HOUR = timedelta(hours=1)
+
+
+def test_a_site_in_a_downtime_is_neither_chosen_nor_listed(world: World, tmp_path: Path) -> None:
+    database = world.inventory.db
+    world.block("b1", "T2_A")
+    downtime(world, -HOUR, HOUR)
+    assert choose_sites(database, []) == ["T1_TAPE", "T2_B", "T2_C"]
+    assert choose_sites(database, ["T2_*"]) == ["T2_B", "T2_C"]
+    with pytest.raises(InventoryError, match=r"T2_A is not checked: downtime 1 of T2_A from .* UTC \(new disks\)"):
+        choose_sites(database, ["T2_A", "T2_B"])
+    check_id = start_check(database, "r", "T2_A", tmp_path)
+    list_inventory(database, check_id)
+    with pytest.raises(PlanError, match=r"is void, nothing is judged: downtime 1 of T2_A"):
+        list_storage(database, check_id, world.open_storage, RULES)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "is_void"),
+    [
+        (-HOUR, None, True),
+        (-HOUR, HOUR, True),
+        (-HOUR, -HOUR / 2, False),
+        (HOUR, 2 * HOUR, False),
+        (-HOUR, -HOUR, False),
+    ],
+    ids=["until resumed", "now", "over before", "to come", "never was"],
+)
+def test_a_downtime_makes_a_check_void_for_repair(
+    world: World, tmp_path: Path, begin: timedelta, end: timedelta | None, is_void: bool
+) -> None:
+    world.block("b1", "T2_A")
+    orphan = plant(world, "/store/x")
+    summary = check_twice(world, tmp_path)
+    downtime(world, begin, end)
+    if is_void:
+        with pytest.raises(PlanError, match=r"is void, nothing more is repaired: downtime 1 of T2_A .*new disks"):
+            mend(world, summary)
+    else:
+        mend(world, summary)
+    assert orphan.exists() == is_void
+
+
+def test_a_downtime_that_covered_the_listing_judges_no_file(world: World, tmp_path: Path) -> None:
+    """It is over when the lists are compared; what it has shown is no doubt, and not the first sight of anything."""
+    lfn = next(iter(world.block("b1", "T2_A", "T2_B")))
+    world.pocket.path("T2_A", lfn).unlink()
+    check_id = start_check(world.inventory.db, "r", "T2_A", tmp_path / "r")
+    list_inventory(world.inventory.db, check_id)
+    list_storage(world.inventory.db, check_id, world.open_storage, RULES)
+    downtime(world, -HOUR, timedelta(seconds=0))
+    with pytest.raises(PlanError, match="is void"):
+        compare_lists(world.inventory.db, check_id, RULES)
+    assert check(world, "next week", tmp_path).num_missing_seen == 1
+
+
+def test_a_downtime_that_begins_while_orphans_are_deleted_ends_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair_module, "FILES_PER_CHUNK", 2)
+    world.block("b1", "T2_A")
+    orphans = [plant(world, f"/store/x{number}") for number in range(4)]
+    summary = check_twice(world, tmp_path)
+
+    def begins() -> None:
+        downtime(world, timedelta(0), None)
+
+    with pytest.raises(PlanError, match="downtime 1 of T2_A"):
+        repair(world.inventory.db, summary.check_id, lambda site: During(world.open_storage(site), begins))
+    assert [orphan.exists() for orphan in orphans] == [False, False, True, True]
+
+
+def test_lists_that_have_shrunk_are_refused_until_they_are_whole_again(world: World, tmp_path: Path) -> None:
+    rules = RULES.model_copy(update={"max_missing": 1000})
+    first = world.block("b1", "T2_A", num_files=40)
+    world.block("b2", "T2_A", num_files=60)
+    assert check(world, "r1", tmp_path, rules).refused_because is None
+    for lfn in list(first)[:30]:
+        world.pocket.path("T2_A", lfn).unlink()
+    for run in ("r2", "r3"):  # it does not become right by being seen twice
+        refused = check(world, run, tmp_path, rules).refused_because
+        assert refused is not None
+        assert refused.startswith("the storage lists 70 files, 100 on ")
+    for lfn, data in first.items():
+        world.pocket.put("T2_A", lfn, data)
+    assert check(world, "r4", tmp_path, rules).refused_because is None
+
+
+@pytest.mark.parametrize("has_lists", [True, False], ids=["counted", "by the numbers of the check"])
+def test_what_dynamo_deleted_has_not_shrunk_the_lists(world: World, tmp_path: Path, has_lists: bool) -> None:
+    lfns = list(world.block("b1", "T2_A", num_files=40))
+    world.block("b2", "T2_A", num_files=60)
+    assert check(world, "r1", tmp_path).refused_because is None
+    if not has_lists:
+        shutil.rmtree(tmp_path / "r1")
+    world.inventory.subscription("delete", lfns, "T2_A")
+    (batch,) = plan_deletions(world.inventory.db)
+    execute_batch(world.inventory.db, batch, world.open_storage)
+    second = check(world, "r2", tmp_path)
+    assert (second.num_expected, second.num_stored, second.refused_because) == (60, 60, None)
+
+
+def test_an_inventory_that_lists_nothing_is_refused(world: World, tmp_path: Path) -> None:
+    orphan = plant(world, "/store/x")
+    rules = RULES.model_copy(update={"max_orphan": 1.0})
+    for run in ("r1", "r2"):
+        assert check(world, run, tmp_path, rules).refused_because == "the inventory lists no file, the storage 1"
+    assert orphan.exists()
+
+
+def reasons(world: World, summary: CompareSummary) -> dict[str, str]:
+    return dict(
+        world.inventory.rows("SELECT lfn, reason FROM consistency_findings WHERE check_id = :c", c=summary.check_id)
+    )

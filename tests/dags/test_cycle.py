@@ -71,6 +71,8 @@ def cycle(airflow: None, postgres: EmbeddedPostgres, tmp_path_factory: pytest.Te
                     "defaults": {
                         "max_missing": 5,
                         "max_orphan": 5,
+                        "max_unmanaged": 5,
+                        "delete_unmanaged": True,
                         "unmanaged": [{"prefix": "/store/unmerged", "max_age": "P14D"}],
                     }
                 }
@@ -151,10 +153,10 @@ def test_waiting_for_tape_is_a_task_of_its_own(cycle: Cycle) -> None:
     assert cycle.runs["transfers"].states("wait_for_tape") == {"success": 1}
 
 
-def test_missing_files_count_when_they_are_missing_twice_and_orphans_go_at_once(cycle: Cycle) -> None:
+def test_what_differs_counts_when_it_differs_twice(cycle: Cycle) -> None:
     assert cycle.findings == {
-        "first look": [("missing", "seen", 2), ("orphan", "repaired", 2), ("unmanaged", "repaired", 1)],
-        "second look": [("missing", "repaired", 2)],
+        "first look": [("missing", "seen", 2), ("orphan", "seen", 2), ("unmanaged", "seen", 1)],
+        "second look": [("missing", "repaired", 2), ("orphan", "repaired", 2), ("unmanaged", "repaired", 1)],
     }
 
 

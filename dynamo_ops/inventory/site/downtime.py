@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import polars as pl
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
@@ -31,6 +31,11 @@ class Downtime:
     reason: str
     created_by: str
     ended_by: str | None
+
+    def __str__(self) -> str:
+        begin = f"{self.begins_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        end = f"until {self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.ends_at else "until resumed"
+        return f"downtime {self.id} of {self.site} from {begin} {end} ({self.reason})"
 
 
 def drain(
@@ -112,6 +117,21 @@ def downtimes(db: Database, site: str | None = None, *, over: bool = False) -> p
         ORDER BY t.begins_at DESC, t.id DESC""",
         [site, over],
     )
+
+
+def downtime_since(connection: Connection, site_id: int, since: datetime) -> Downtime | None:
+    """A downtime of the site that lasted at some moment from ``since`` until now, the newest; None without one."""
+    row = connection.execute(
+        text("""
+        SELECT downtime.id, site.name, downtime.begins_at, downtime.ends_at, downtime.reason, downtime.created_by,
+               downtime.ended_by
+        FROM site_downtimes AS downtime JOIN sites AS site ON site.id = downtime.site_id
+        WHERE downtime.site_id = :site AND downtime.begins_at <= now()
+          AND (downtime.ends_at IS NULL OR downtime.ends_at > greatest(downtime.begins_at, CAST(:since AS timestamptz)))
+        ORDER BY downtime.begins_at DESC, downtime.id DESC LIMIT 1"""),
+        {"site": site_id, "since": since},
+    ).one_or_none()
+    return None if row is None else Downtime(*row)
 
 
 def site_states(db: Database) -> pl.DataFrame:
