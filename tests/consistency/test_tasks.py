@@ -239,6 +239,40 @@ def test_repair_twice_is_once(world: World, tmp_path: Path) -> None:
     assert mend(world, summary) == RepairSummary(summary.check_id)
 
 
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class KilledAfter:
+    """A storage that deletes, and then there is nobody to be told."""
+
+    def __init__(self, storage: Any) -> None:
+        self.storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.storage, name)
+
+    def delete(self, lfns: Any) -> Any:
+        self.storage.delete(lfns)
+        raise Killed
+
+
+def test_a_repair_that_is_killed_after_each_chunk_comes_to_the_same_end(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair_module, "FILES_PER_CHUNK", 2)
+    managed = world.block("b1", "T2_A")
+    orphans = [plant(world, f"/store/x{number}") for number in range(5)]
+    summary = check_twice(world, tmp_path)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            repair(world.inventory.db, summary.check_id, lambda site: KilledAfter(world.open_storage(site)))
+    assert mend(world, summary).num_deleted == 3  # the first chunk is gone already
+    assert [orphan.exists() for orphan in orphans] == [False] * 5
+    assert all(world.pocket.path("T2_A", lfn).exists() for lfn in managed)
+    assert set(findings(world, summary.check_id).values()) == {"orphan/repaired"}
+
+
 def test_report_only(world: World, tmp_path: Path) -> None:
     world.block("b1", "T2_A")
     orphan = plant(world, "/store/x")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dynamo_ops.inventory.site.downtime import drain
 from tests.dags.house import House
 
 STRICT_AT_ONE_SITE = {"defaults": {"max_missing": 0.9, "max_orphan": 0.9}, "sites": {"T2_CC": {"max_orphan": 0}}}
@@ -25,6 +26,29 @@ def strict_house(house: House) -> Iterator[House]:
 
 def files_below(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["T2_c", "T9_*"])
+def test_a_site_that_there_is_not_stops_the_run_before_anything_is_listed(house: House, name: str) -> None:
+    file = house.config / "consistency.yaml"
+    before = file.read_text()
+    file.write_text(yaml.safe_dump({"sites": {name: {"delete_orphans": False}}}))
+    try:
+        run = house.run("site_consistency")
+    finally:
+        file.write_text(before)
+    assert (run.state, run.failed) == ("failed", {"choose_sites"})
+    assert house.rows("SELECT count(*) FROM consistency_checks") == [(0,)]
+    assert f"consistency.yaml: sites.{name}: matches no site of the inventory" in house.last_mail_text()
+
+
+def test_a_site_in_a_downtime_is_left_out(house: House) -> None:
+    drain(house.database, "T2_CC", by="ada", reason="new disks")
+    run = house.run("site_consistency", sites=["T2_*"])
+    assert run.state == "success"
+    checked = house.rows("SELECT s.name FROM consistency_checks c JOIN sites s ON s.id = c.site_id ORDER BY 1")
+    assert ("T2_BB",) in checked
+    assert ("T2_CC",) not in checked
 
 
 def test_a_refused_site_is_seen_and_untouched(strict_house: House) -> None:
