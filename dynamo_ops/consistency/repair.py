@@ -156,7 +156,7 @@ class _Check:
         downtime = downtime_since(connection, self.site_id, self.read_at)
         if downtime:
             raise PlanError(
-                f"consistency check {self.id} is void, nothing more is repaired: {downtime}. Run it anew then",
+                f"consistency check {self.id} is void, nothing more is repaired: {downtime}. Run it anew after that",
                 plan_id=self.id,
                 state=self.state,
             )

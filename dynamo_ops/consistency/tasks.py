@@ -241,7 +241,7 @@ def _refuse_downtime(db: Database, check: Any) -> None:
         downtime = downtime_since(connection, check.site_id, check.inventory_read_at)
     if downtime:
         raise PlanError(
-            f"consistency check {check.id} is void, nothing is judged: {downtime}. Run it anew when that is over",
+            f"consistency check {check.id} is void, nothing is judged: {downtime}. Run it anew after that",
             plan_id=check.id,
             state=check.state,
         )
