@@ -182,7 +182,7 @@ def _deletions(reading: Reading) -> Section:
 
 
 def _taken_back(reading: Reading) -> Section:
-    rows = reading.window(sql.TAKEN_BACK)
+    rows = reading.window(sql.GIVEN_BACK)
     told = f"deletions of {count(int(rows['num_files'].sum()), 'file')} taken back, since they must stay or were locked"
     return Section("taken_back", rows, (told,) if rows.height else ())
 

@@ -12,6 +12,7 @@ from dynamo_ops.inventory.states import (
     SubscriptionState,
     TransferState,
 )
+from dynamo_ops.inventory.subscription.give_back import TAKEN_BACK
 
 _WINDOW = "{0} >= $1::text::timestamptz AND {0} < $2::text::timestamptz"
 
@@ -72,12 +73,12 @@ DELETIONS = f"""
       AND {_WINDOW.format("x.finished_at")}
     GROUP BY 1 ORDER BY num_failed DESC, done_bytes DESC, 1"""
 
-TAKEN_BACK = f"""
+GIVEN_BACK = f"""
     SELECT d.name AS site, count(*) AS num_files, sum(f.size_bytes)::bigint AS size_bytes,
            mode() WITHIN GROUP (ORDER BY s.last_error) AS reason
     FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id
     WHERE s.action = '{SubscriptionAction.DELETE}' AND s.state = '{SubscriptionState.CANCELLED}'
-      AND s.last_error LIKE 'taken back: %' AND {_WINDOW.format("s.updated_at")}
+      AND s.last_error LIKE '{TAKEN_BACK}: %' AND {_WINDOW.format("s.updated_at")}
     GROUP BY 1 ORDER BY num_files DESC, 1"""
 
 SITES = f"""

@@ -31,6 +31,11 @@ class DeletionLimits:
         """How long a failed subscription waits."""
         return Backoff(self.backoff, self.max_backoff)
 
+    @property
+    def params(self) -> dict[str, object]:
+        """Of the SQL that says what waits, for the queue and for ``dynamo transfers why``."""
+        return dict(self.pauses.params)
+
 
 DEFAULT_DELETION_LIMITS = DeletionLimits()
 

@@ -6,19 +6,30 @@ of a copy to elsewhere, or the last copy and that was not allowed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
-from dynamo_ops.inventory.replica.copies import must_stay
+from dynamo_ops.inventory.replica.copies import is_last_copy, is_last_source
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.backoff import is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
+
+WAITS: Mapping[str, str] = {
+    "the file is the last source of a copy that another site is subscribed to": is_last_source(
+        "s.file_id", "s.site_id"
+    ),
+    "it is the last good copy of the file, and nobody allowed that to go": (
+        f"(NOT s.is_last_allowed AND {is_last_copy('s.file_id', 's.site_id')})"
+    ),
+}
+"""Why a queued deletion ``s`` waits, by the words that ``dynamo transfers why`` has for it: the one place for both. A
+condition may use the parameters of ``DeletionLimits``; a delay by site would be one more."""
 
 # Oldest first at each ready site. What waits does not use up the limits.
 QUEUE_SQL = f"""
@@ -30,7 +41,7 @@ QUEUE_SQL = f"""
         WHERE s.action = '{SubscriptionAction.DELETE}' AND s.site_id = d.id AND s.state IN {QUEUED}
           AND {is_over("s")}
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
-          AND NOT {must_stay("s")}
+          AND NOT ({" OR ".join(WAITS.values())})
         ORDER BY s.created_at, s.id LIMIT :per_site FOR UPDATE OF s SKIP LOCKED) q
       WHERE d.id IN {WRITABLE} AND d.id NOT IN {SHARED_STORAGE})
     SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
@@ -124,6 +135,6 @@ def _take(connection: Connection, limits: DeletionLimits) -> None:
         {
             "per_site": limits.files_per_site,
             "per_cycle": limits.files_per_cycle,
-            **limits.pauses.params,
+            **limits.params,
         },
     )

@@ -17,9 +17,6 @@ from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
 from dynamo_ops.lock.coverage import KEYS
 from dynamo_ops.lock.rows import locked_rows
 
-TAKEN_BACK = "taken back"
-"""How the reason of what was taken back begins, here and for locks."""
-
 WAITING = f"""
     CREATE TEMPORARY TABLE waiting ON COMMIT DROP AS
     SELECT s.id, s.file_id, s.site_id, s.is_last_allowed, f.block_id, b.dataset_id,
@@ -48,7 +45,7 @@ def take_back_what_must_stay(database: Database, patience: timedelta) -> GivenBa
             connection,
             f"""SELECT DISTINCT w.block_id, w.site_id FROM waiting w
                 WHERE (w.block_id, w.site_id) IN (SELECT block_id, site_id FROM now_locked) OR {must_stay("w")}""",
-            reason=f"{TAKEN_BACK}: a file of the block had to stay for more than {patience.days} days",
+            reason=f"a file of the block had to stay for more than {patience.days} days",
         )
 
 

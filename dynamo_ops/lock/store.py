@@ -119,9 +119,7 @@ def _take_back(connection: Connection, lock_id: int) -> GivenBack:
     replicas = select_frame(connection, f"SELECT {', '.join(KEYS)} FROM condemned", dict.fromkeys(KEYS, pl.Int64))
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
     insert_frame(connection, "now_locked", locked_rows(connection, "condemned", replicas))
-    return give_back(
-        connection, "SELECT block_id, site_id FROM now_locked", reason=f"taken back: lock {lock_id} covers it"
-    )
+    return give_back(connection, "SELECT block_id, site_id FROM now_locked", reason=f"lock {lock_id} covers it")
 
 
 def resolve_until(until: str, now: datetime) -> datetime:

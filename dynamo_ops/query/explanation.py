@@ -12,8 +12,9 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
+from dynamo_ops.deletion.queue import WAITS
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
-from dynamo_ops.inventory.replica.copies import is_doomed, is_last_source, is_present_by_join, listed_join, must_stay
+from dynamo_ops.inventory.replica.copies import is_doomed, is_present_by_join, listed_join
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.site.shared import others_on_storage
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
@@ -28,6 +29,7 @@ from dynamo_ops.inventory.states import (
     SubscriptionState,
     TransferState,
 )
+from dynamo_ops.inventory.subscription.give_back import TAKEN_BACK
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 
@@ -129,17 +131,19 @@ def why_file(db: Database, lfn: str, site: str | None = None, rules: QueueRules 
         )
 
 
+_WHENS = " ".join(f"WHEN {condition} THEN '{why}'" for why, condition in WAITS.items())
+_WHY_IT_WAITS = f"CASE {_WHENS} END"
+
+
 def _explain(connection: Connection, subscription_id: int, rules: QueueRules) -> Explanation:
     subscription = connection.execute(
         text(f"""
         SELECT s.id AS subscription_id, f.lfn, f.size_bytes, d.name AS site, s.action, s.state, s.hold_reason,
                s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.created_at, s.updated_at, s.file_id,
                s.site_id, s.site_id IN {WRITABLE} AS is_writable, d.status AS site_status, now() AS now,
-               s.action = '{SubscriptionAction.DELETE}' AND {is_last_source("s.file_id", "s.site_id")}
-                 AS is_last_source,
-               s.action = '{SubscriptionAction.DELETE}' AND {must_stay("s")} AS must_stay
+               CASE WHEN s.action = '{SubscriptionAction.DELETE}' THEN {_WHY_IT_WAITS} END AS why_it_waits
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id WHERE s.id = :id"""),
-        {"id": subscription_id},
+        {"id": subscription_id, **rules.deletions.params},
     ).one_or_none()
     if subscription is None:
         raise InventoryError(f"there is no subscription {subscription_id}", subscription_id=subscription_id)
@@ -241,9 +245,11 @@ def _because(
     if subscription.state == SubscriptionState.DONE:
         return f"done: the file {'is there' if subscription.action == SubscriptionAction.COPY else 'is gone'}"
     if subscription.state == SubscriptionState.CANCELLED:
-        return "withdrawn" + (
-            f" by {subscription.note}" if subscription.note else ": the opposite was subscribed, or it was made anew"
-        )
+        if subscription.note:
+            return f"withdrawn by {subscription.note}"
+        if (subscription.last_error or "").startswith(TAKEN_BACK):
+            return f"withdrawn: {subscription.last_error}"
+        return "withdrawn: the opposite was subscribed, or it was made anew"
     return _why_queued(connection, subscription, rules)
 
 
@@ -311,10 +317,8 @@ def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) ->
         )
     if _is_busy(connection, subscription):
         return "queued: it waits for what an earlier subscription began with the same file there"
-    if subscription.is_last_source:
-        return "queued: it waits, since the file is the last source of a copy that another site is subscribed to"
-    if subscription.must_stay:
-        return "queued: it waits, since it is the last good copy of the file, and nobody allowed that to go"
+    if subscription.why_it_waits:
+        return f"queued: it waits, since {subscription.why_it_waits}"
     until = _paused_until(subscription, rules)
     if until is not None and until > subscription.now:
         return (

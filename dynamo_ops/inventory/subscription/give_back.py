@@ -18,6 +18,9 @@ from dynamo_ops.inventory.states import (
     sources_of,
 )
 
+TAKEN_BACK = "taken back"
+"""How the stored reason of what was taken back begins."""
+
 
 @dataclass(frozen=True)
 class GivenBack:
@@ -53,7 +56,7 @@ def give_back(connection: Connection, replicas: str, *, reason: str) -> GivenBac
         UPDATE subscriptions s SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL, last_error = :reason,
           updated_at = now()
         FROM taken_back t WHERE s.id = t.subscription_id"""),
-        {"reason": reason},
+        {"reason": f"{TAKEN_BACK}: {reason}"},
     )
     num_files, num_too_late = connection.execute(
         text("SELECT count(*) FILTER (WHERE NOT is_too_late), count(*) FILTER (WHERE is_too_late) FROM taken_back")
