@@ -19,6 +19,7 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database, Snapshot
 from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.site.shared import SHARED
 
 DAY = timedelta(hours=24)
 AGGREGATED_AFTER = timedelta(hours=3)
@@ -201,6 +202,17 @@ def _sites(reading: Reading) -> Section:
     return Section("sites", rows, (f"sites: {_some(told)}",) if told else ())
 
 
+def _shared(reading: Reading) -> Section:
+    """One storage under two names, and nobody declared that it is so on purpose."""
+    pairs = reading.snapshot.frame(SHARED)
+    rows = pairs.filter(pl.col("is_found") & (pl.col("created_by").is_null() | ~pl.col("is_equal")))
+    told = [
+        f"{site} and {other} are one storage under two names: nothing is deleted at either (dynamo site share)"
+        for site, other in rows.select("site", "other").iter_rows()
+    ]
+    return Section("shared", rows, tuple(told))
+
+
 def _consistency(reading: Reading) -> Section:
     rows = reading.window(sql.CHECKS)
     unusual = [
@@ -235,6 +247,7 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     _metadata,
     _popularity,
     _sites,
+    _shared,
     _consistency,
     _vanished,
     _held,

@@ -198,6 +198,11 @@ def _attempts(row: Row) -> str:
     return f"{row['site']}: {count(row['num_done'], 'file')} done ({size_text(row['done_bytes'])}){failed}"
 
 
+def _pair(row: Row) -> str:
+    how = "have the same place" if row["is_equal"] else "lie in each other"
+    return f"{row['site']} and {row['other']} {how}: nothing is deleted at either"
+
+
 def _returned(row: Row) -> str:
     return f"{row['site']}: {count(row['num_files'], 'file')} ({size_text(row['size_bytes'])}), {row['reason']}"
 
@@ -247,6 +252,10 @@ LOOKS: dict[str, Look] = {
         "Sites that are not ready, or in a downtime (now)", "sites that are not ready", _site,
         {"site": "Site", "status": "Status", "since_at": "Since", "told_status": "Its source says",
          "override": "Set by hand", "downtime": "Downtime"},
+    ),
+    "shared": Look(
+        "One storage under two names (now)", "sites that share a storage undeclared", _pair,
+        {"site": "Site", "other": "Other site", "is_equal": "Equal places", "created_by": "Declared by"},
     ),
     "consistency": Look(
         "Consistency of storages", "consistency checks", _check,

@@ -30,7 +30,7 @@ from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.replica.copies import is_doubted, is_last_copy, is_present
 from dynamo_ops.inventory.site.downtime import downtime_since
-from dynamo_ops.inventory.site.shared import others_on_storage
+from dynamo_ops.inventory.site.shared import is_held_by_partner, others_on_storage
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 from dynamo_ops.storage.protocol import Storage
@@ -68,6 +68,7 @@ STAYS_BECAUSE = f"""(
         OR EXISTS (SELECT FROM blocks b JOIN dataset_replicas d ON d.dataset_id = b.dataset_id
                  WHERE b.id = f.block_id AND d.site_id = :site AND d.is_growing)
         THEN 'the inventory has come to know it since the check'
+      WHEN {is_held_by_partner("f.id", ":site")} THEN 'a site that shares this storage has it, or shall have it'
       WHEN x.kind = '{FindingKind.UNMANAGED}' THEN 'the inventory knows it: it is not unmanaged'
       WHEN {is_last_copy("f.id", ":site")} THEN 'the catalogue knows it, and no other site has a good copy'
     END FROM files f WHERE md5(f.lfn)::uuid = md5(x.lfn)::uuid AND f.lfn = x.lfn)"""

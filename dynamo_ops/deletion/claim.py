@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.inventory.replica.copies import is_last_copy, is_last_source
 from dynamo_ops.inventory.replica.doomed import LAST_COPY, LAST_SOURCE, LOCKED
-from dynamo_ops.inventory.site.shared import SHARED_STORAGE
+from dynamo_ops.inventory.site.shared import SHARED_STORAGE, is_held_by_partner
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import SUBSCRIPTION_MOVES, DeletionState, SubscriptionEvent, SubscriptionState
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
@@ -24,6 +24,7 @@ from dynamo_ops.lock.coverage import KEYS
 from dynamo_ops.lock.rows import locked_rows
 
 BEING_COPIED = "it is being copied there, or from there"
+HELD_BY_PARTNER = "a site that shares this storage has it"
 
 LEFT_ALONE = SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.ATTEMPT_FAILED]
 """What becomes of a subscription whose file must stay for now: it is tried again after a pause."""
@@ -113,6 +114,7 @@ REASONS = {
     LOCKED: "(c.block_id, c.site_id) IN (SELECT block_id, site_id FROM now_locked)",
     LAST_SOURCE: is_last_source("c.file_id", "c.site_id"),
     LAST_COPY: f"NOT c.is_last_allowed AND {is_last_copy('c.file_id', 'c.site_id')}",
+    HELD_BY_PARTNER: is_held_by_partner("c.file_id", "c.site_id"),
 }
 """Why a file ``c`` of ``chunk`` stays after all."""
 

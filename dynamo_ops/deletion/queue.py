@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.replica.copies import is_last_copy, is_last_source
-from dynamo_ops.inventory.site.shared import SHARED_STORAGE
+from dynamo_ops.inventory.site.shared import SHARED_STORAGE, is_held_by_partner
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.backoff import is_over
@@ -27,6 +27,7 @@ WAITS: Mapping[str, str] = {
     "it is the last good copy of the file, and nobody allowed that to go": (
         f"(NOT s.is_last_allowed AND {is_last_copy('s.file_id', 's.site_id')})"
     ),
+    "a site that shares this storage has the file": is_held_by_partner("s.file_id", "s.site_id"),
 }
 """Why a queued deletion ``s`` waits, by the words that ``dynamo transfers why`` has for it: the one place for both. A
 condition may use the parameters of ``DeletionLimits``; a delay by site would be one more."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
-from dynamo_ops.inventory.replica.copies import must_stay
+from dynamo_ops.deletion.queue import WAITS
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, SubscriptionAction
 from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
@@ -35,7 +35,7 @@ WAITING = f"""
 
 def take_back_what_must_stay(database: Database, patience: timedelta) -> GivenBack:
     """Take back, block replica by block replica, the deletions that have waited longer than ``patience`` at a site that
-    was available all the while, and of which a file must stay: a last copy, a last source, or it is locked."""
+    was available all the while, and of which a file must stay: for a reason of the queue's, or it is locked."""
     with database.begin() as connection:
         hold(connection, Lock.DELETIONS)
         connection.execute(text(WAITING), {"patience": patience})
@@ -43,8 +43,9 @@ def take_back_what_must_stay(database: Database, patience: timedelta) -> GivenBa
         _find_locked(connection)
         return give_back(
             connection,
-            f"""SELECT DISTINCT w.block_id, w.site_id FROM waiting w
-                WHERE (w.block_id, w.site_id) IN (SELECT block_id, site_id FROM now_locked) OR {must_stay("w")}""",
+            f"""SELECT DISTINCT s.block_id, s.site_id FROM waiting s
+                WHERE (s.block_id, s.site_id) IN (SELECT block_id, site_id FROM now_locked)
+                  OR {" OR ".join(WAITS.values())}""",
             reason=f"a file of the block had to stay for more than {patience.days} days",
         )
 

@@ -177,7 +177,7 @@ def _refuse(connection: Connection, subscription_ids: list[int]) -> None:
             UPDATE subscriptions s SET state = '{SubscriptionState.HELD}',
               hold_reason = '{HoldReason.REFUSED}', updated_at = now(),
                 last_error = 'no site that has the file shares a transfer protocol with the destination, '
-                  'or no FTS server takes the link'
+                  'or no FTS server takes the link, or it is the same storage under another name'
             FROM files f
             WHERE s.id = ANY(:ids) AND s.state IN {QUEUED} AND f.id = s.file_id AND NOT EXISTS (
               SELECT FROM block_replicas r

@@ -19,6 +19,7 @@ from dynamo_ops.database.connection import select_frame
 from dynamo_ops.fts.servers import FtsLinks
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES, DOUBTED_FILES
+from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE
 from dynamo_ops.inventory.states import (
     LIVE_TRANSFERS,
@@ -166,13 +167,15 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
     """Every pair of sites: source_site_id, site_id, is_reachable, is_direct, is_tape, is_last_resort (of the source),
     server (the address of the FTS that takes it), is_served (it answers now).
 
-    Tapes are staged by FTS only: no direct copy from them.
+    Tapes are staged by FTS only: no direct copy from them. Between two names of one storage there is no copy at all: it
+    would overwrite what it reads.
     """
     sites = connection.execute(
         text(f"""
         SELECT s.id, s.name, s.storage_type = '{StorageType.MSS}', s.status <> '{SiteStatus.READY}',
                array(SELECT protocol FROM site_endpoints e WHERE e.site_id = s.id) FROM sites s ORDER BY s.id""")
     ).all()
+    same = {tuple(pair) for pair in connection.execute(text(f"SELECT * FROM {SAME_STORAGE} AS same"))}
     rows = []
     for source, source_name, is_tape, is_last_resort, offered in sites:
         for site, name, _, _, taken in sites:
@@ -183,6 +186,7 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
                 is_reachable = bool(here and there)
             else:
                 is_reachable = server is not None and bool(set(routes.protocols) & set(offered) & set(taken))
+            is_reachable = is_reachable and (source, site) not in same
             address = server.address if server else None
             is_served = server is None or address in routes.fts.identities
             rows.append((source, site, is_reachable, is_direct, is_tape, is_last_resort, address, is_served))

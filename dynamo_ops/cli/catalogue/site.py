@@ -14,6 +14,7 @@ from dynamo_ops.cli.terminal.output import JsonOption, database
 from dynamo_ops.cli.terminal.tables import cell, count, print_json, print_table
 from dynamo_ops.inventory.site import downtime as downtimes
 from dynamo_ops.inventory.site import override as site_override
+from dynamo_ops.inventory.site import shared as shared_storage
 
 app = typer.Typer(no_args_is_help=True, help="Sites: what can be used and what waits there, status by hand, downtimes.")
 
@@ -50,6 +51,15 @@ OVERRIDES = {
     "reason": "reason",
     "created_by": "by",
     "ended_by": "ended by",
+}
+SHARED = {
+    "site": "site",
+    "other": "other site",
+    "is_found": "found by\nendpoints",
+    "is_equal": "equal\nplaces",
+    "created_by": "declared by",
+    "created_at": "at",
+    "reason": "reason",
 }
 By = Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")]
 
@@ -189,3 +199,36 @@ def downtime(
         print_json(site_downtimes.to_dicts())
     else:
         print_table(site_downtimes, "Downtimes", DOWNTIMES, wrap=["reason"])
+
+
+@app.command()
+def shared(as_json: bool = JsonOption) -> None:
+    """Sites that are one storage under two names, by their endpoints or as declared. Where nobody declared it, nothing
+    is deleted at either."""
+    pairs = shared_storage.shared_storages(database())
+    if as_json:
+        print_json(pairs.to_dicts())
+        return
+    print_table(pairs, "Sites that share a storage", SHARED, wrap=["reason"])
+
+
+@app.command()
+def share(
+    site: Annotated[str, typer.Argument(help="A site.")],
+    other: Annotated[str, typer.Argument(help="Another site with the same storage.")],
+    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
+    by: By = None,
+) -> None:
+    """SITE and OTHER share a storage on purpose: a file goes at neither while the other has it."""
+    shared_storage.declare(database(), site, other, by=by or getpass.getuser(), reason=reason)
+    typer.echo(f"{site} and {other} share a storage: what either has stays at both")
+
+
+@app.command()
+def unshare(
+    site: Annotated[str, typer.Argument(help="A site.")],
+    other: Annotated[str, typer.Argument(help="The site that it shared a storage with.")],
+) -> None:
+    """SITE and OTHER do not share a storage on purpose any more."""
+    was_declared = shared_storage.withdraw(database(), site, other)
+    typer.echo(f"{site} and {other} {'do not share a storage any more' if was_declared else 'were not declared'}")

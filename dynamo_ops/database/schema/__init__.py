@@ -10,7 +10,7 @@ path; the models name the columns for set-based SQL and for the migrations.
 """
 
 from dynamo_ops.database.schema.base import Base
-from dynamo_ops.database.schema.catalogue import Block, Dataset, File, Group, Site, SiteEndpoint
+from dynamo_ops.database.schema.catalogue import Block, Dataset, File, Group, SharedStorage, Site, SiteEndpoint
 from dynamo_ops.database.schema.consistency import ConsistencyCheck, ConsistencyFinding
 from dynamo_ops.database.schema.file_operations import (
     Deletion,
@@ -85,6 +85,7 @@ __all__ = [
     "Request",
     "RequestAction",
     "RequestItem",
+    "SharedStorage",
     "Site",
     "SiteDowntime",
     "SiteEndpoint",

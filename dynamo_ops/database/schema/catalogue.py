@@ -33,6 +33,7 @@ class SiteEndpoint(Base):
     """How a site maps an LFN to a PFN by one protocol: ``prefix`` + LFN, or the chains in ``mapping`` in order.
 
     ``mapping``: list of chains, each a list of [regex, replacement]; the first chain that matches to its end wins.
+    ``proposed_…``: what the source reports since ``proposed_at``, and nobody has accepted: the old one is in force.
     """
 
     __tablename__ = "site_endpoints"
@@ -41,6 +42,22 @@ class SiteEndpoint(Base):
     protocol: Mapped[str] = mapped_column(Text, primary_key=True)
     prefix: Mapped[str]
     mapping: Mapped[list[Any] | None] = mapped_column(JSONB)
+    proposed_prefix: Mapped[str | None]
+    proposed_mapping: Mapped[list[Any] | None] = mapped_column(JSONB)
+    proposed_at: Mapped[datetime | None]
+
+
+class SharedStorage(Base):
+    """Two sites of which a person said that they share their storage on purpose; ``site_id`` is the lower one."""
+
+    __tablename__ = "shared_storages"
+    __table_args__ = (CheckConstraint("site_id < other_id", name="order"),)
+
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
+    other_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[created]
 
 
 class Group(Base):

@@ -1,35 +1,138 @@
 """Sites that are one storage under two names: equal or nested prefixes on one host (SEMANTICS §10).
 
 What one of them deletes the other loses, and what the other holds looks like an orphan of the first. Until somebody
-tells them apart nothing is deleted at either. A fault of these sites only.
+declares that they share it on purpose, nothing is deleted at either. A fault of these sites only.
 """
 
 from __future__ import annotations
 
+import polars as pl
 from sqlalchemy import Connection, text
 
-_PLACES = """
-    SELECT site_id, protocol, regexp_replace(regexp_replace(prefix, '([^:])/{2,}', '\\1/', 'g'), '/+$', '') AS place
-    FROM site_endpoints"""
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.replica.copies import is_doomed, is_present
+from dynamo_ops.inventory.site.lookup import find_site
+from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
+
+# What an endpoint puts before names: its prefix, or what the last replacement of each chain begins with. ``area`` is
+# the same without protocol and port: of two protocols the ports say nothing.
+_PLACES = r"""
+    SELECT site_id, protocol, place, regexp_replace(place, '^[^:]*://([^/:]*)(:[0-9]*)?', '\1') AS area
+    FROM (
+        SELECT site_id, protocol, regexp_replace(regexp_replace(begin, '([^:])/{2,}', '\1/', 'g'), '/+$', '') AS place
+        FROM (
+            SELECT site_id, protocol, prefix AS begin FROM site_endpoints
+            WHERE coalesce(jsonb_typeof(mapping), 'null') <> 'array' OR mapping = '[]'
+            UNION ALL
+            SELECT site_id, protocol, regexp_replace(chain -> -1 ->> 1, '[^/]*[$\\].*$', '')
+            FROM site_endpoints, jsonb_array_elements(CASE jsonb_typeof(mapping) WHEN 'array' THEN mapping END)
+                AS chain
+        ) AS begins WHERE begin LIKE '%://%'
+    ) AS clean"""
 
 _PAIRS = f"""
     WITH places AS MATERIALIZED ({_PLACES})
-    SELECT one.site_id, other.site_id AS other_id FROM places AS one JOIN places AS other
-        ON other.protocol = one.protocol AND other.site_id <> one.site_id
-            AND (one.place = other.place OR starts_with(one.place, other.place || '/')
-                 OR starts_with(other.place, one.place || '/'))"""
+    SELECT one.site_id, other.site_id AS other_id, bool_and(one.area = other.area) AS is_equal
+    FROM places AS one JOIN places AS other ON other.site_id <> one.site_id AND (
+        other.protocol = one.protocol AND (one.place = other.place OR starts_with(one.place, other.place || '/')
+            OR starts_with(other.place, one.place || '/'))
+        OR other.protocol <> one.protocol AND (one.area = other.area OR starts_with(one.area, other.area || '/')
+            OR starts_with(other.area, one.area || '/')))
+    GROUP BY one.site_id, other.site_id"""
 
-SHARED_STORAGE = f"(SELECT site_id FROM ({_PAIRS}) AS pairs)"
-"""Ids of sites of which another site has an equal or nested prefix by the same protocol."""
+_DECLARED = """(SELECT site_id, other_id FROM shared_storages
+    UNION ALL SELECT other_id, site_id FROM shared_storages)"""
+
+SHARED_STORAGE = f"""(SELECT pairs.site_id FROM ({_PAIRS}) AS pairs
+    WHERE NOT pairs.is_equal OR (pairs.site_id, pairs.other_id) NOT IN {_DECLARED})"""
+"""Ids of sites of which another site has an equal or nested place, and nobody declared that they share it. Nested ones
+cannot be declared: one file has two names there."""
+
+SAME_STORAGE = f"""(SELECT site_id, other_id FROM ({_PAIRS}) AS pairs
+    UNION SELECT site_id, other_id FROM {_DECLARED} AS declared)"""
+"""(site_id, other_id): two names of one storage, both ways; declared or not."""
+
+
+def is_held_by_partner(file_id: str, site_id: str) -> str:
+    """A site that shares the storage on purpose has the file, or shall have it: what is deleted at ``site_id`` would be
+    gone there as well."""
+    return f"""EXISTS (
+        SELECT FROM {_DECLARED} AS partner WHERE partner.site_id = {site_id} AND (
+            EXISTS (SELECT FROM files AS file JOIN block_replicas AS other
+                        ON other.block_id = file.block_id AND other.site_id = partner.other_id
+                    WHERE file.id = {file_id} AND {is_present("file.id", "other")}
+                      AND NOT {is_doomed("file.id", "other.site_id")})
+            OR EXISTS (SELECT FROM subscriptions AS copy
+                       WHERE copy.file_id = {file_id} AND copy.site_id = partner.other_id
+                         AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE})))"""
 
 
 def others_on_storage(connection: Connection, site_id: int) -> list[str]:
-    """Names of the sites that share the storage of this one."""
+    """Names of the sites that share the storage of this one, and nobody declared it."""
     return list(
         connection.execute(
             text(f"""
             SELECT DISTINCT site.name FROM ({_PAIRS}) AS pairs JOIN sites AS site ON site.id = pairs.other_id
-            WHERE pairs.site_id = :site ORDER BY 1"""),
+            WHERE pairs.site_id = :site AND (NOT pairs.is_equal
+                OR (pairs.site_id, pairs.other_id) NOT IN {_DECLARED}) ORDER BY 1"""),
             {"site": site_id},
         ).scalars()
     )
+
+
+SHARED = f"""
+    SELECT one.name AS site, other.name AS other, coalesce(pairs.is_equal, false) AS is_equal,
+           pairs.site_id IS NOT NULL AS is_found, declared.created_by, declared.created_at, declared.reason
+    FROM (SELECT * FROM ({_PAIRS}) AS found WHERE site_id < other_id) AS pairs
+    FULL JOIN shared_storages AS declared USING (site_id, other_id)
+    JOIN sites AS one ON one.id = coalesce(pairs.site_id, declared.site_id)
+    JOIN sites AS other ON other.id = coalesce(pairs.other_id, declared.other_id) ORDER BY 1, 2"""
+
+
+def shared_storages(database: Database) -> pl.DataFrame:
+    """Pairs of sites on one storage, found by their endpoints or declared: site, other, is_equal (the places are equal,
+    not nested), is_found (by the endpoints of now), created_by, created_at, reason (null: not declared)."""
+    return database.frame(SHARED)
+
+
+def declare(database: Database, site: str, other: str, *, by: str, reason: str) -> None:
+    """Two sites share their storage on purpose: what either has is no orphan of the other, and goes at neither while
+    the other has it. InventoryError when a site is unknown, it is one site, or their places lie in each other."""
+    if not reason.strip():
+        raise InventoryError(f"{site} and {other}: say why they share a storage (reason is empty)", site=site)
+    with database.begin() as connection:
+        pair = _pair(connection, site, other)
+        is_equal = connection.execute(
+            text(f"SELECT is_equal FROM ({_PAIRS}) AS pairs WHERE site_id = :site_id AND other_id = :other_id"), pair
+        ).scalar_one_or_none()
+        if is_equal is False:
+            raise InventoryError(
+                f"the prefixes of {site} and {other} lie in each other: a file has two names there, and nothing can be "
+                "deleted safely. Give them prefixes that are equal, or apart",
+                site=site,
+                other=other,
+            )
+        connection.execute(
+            text("""
+            INSERT INTO shared_storages (site_id, other_id, reason, created_by)
+            VALUES (:site_id, :other_id, :reason, :by) ON CONFLICT DO NOTHING"""),
+            {**pair, "reason": reason.strip(), "by": by},
+        )
+
+
+def withdraw(database: Database, site: str, other: str) -> bool:
+    """They do not share it on purpose any more; whether that was declared."""
+    with database.begin() as connection:
+        deleted = connection.execute(
+            text("DELETE FROM shared_storages WHERE site_id = :site_id AND other_id = :other_id"),
+            _pair(connection, site, other),
+        )
+        return deleted.rowcount > 0
+
+
+def _pair(connection: Connection, site: str, other: str) -> dict[str, int]:
+    ids = sorted(find_site(connection, name).id for name in (site, other))
+    if ids[0] == ids[1]:
+        raise InventoryError(f"{site} is one site: name the other that has the same storage", site=site)
+    return {"site_id": ids[0], "other_id": ids[1]}
