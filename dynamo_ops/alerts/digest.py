@@ -19,6 +19,7 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database, Snapshot
 from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.site.endpoint import PROPOSED
 from dynamo_ops.inventory.site.shared import SHARED
 
 DAY = timedelta(hours=24)
@@ -202,6 +203,16 @@ def _sites(reading: Reading) -> Section:
     return Section("sites", rows, (f"sites: {_some(told)}",) if told else ())
 
 
+def _moving(reading: Reading) -> Section:
+    """Endpoints that are reported, and not in force while something is under way at the site."""
+    rows = reading.snapshot.frame(PROPOSED)
+    told = [
+        f"{site} reports {proposed} instead of {prefix}: no new copies or deletions there (dynamo site accept {site})"
+        for site, prefix, proposed in rows.select("site", "prefix", "proposed_prefix").iter_rows()
+    ]
+    return Section("endpoints", rows, tuple(told))
+
+
 def _shared(reading: Reading) -> Section:
     """One storage under two names, and nobody declared that it is so on purpose."""
     pairs = reading.snapshot.frame(SHARED)
@@ -247,6 +258,7 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     _metadata,
     _popularity,
     _sites,
+    _moving,
     _shared,
     _consistency,
     _vanished,

@@ -198,6 +198,11 @@ def _attempts(row: Row) -> str:
     return f"{row['site']}: {count(row['num_done'], 'file')} done ({size_text(row['done_bytes'])}){failed}"
 
 
+def _moved(row: Row) -> str:
+    new, since = row["proposed_prefix"], _short(row["proposed_at"])
+    return f"{row['site']}, {row['protocol']}: {new} is reported since {since}, {row['prefix']} is in force"
+
+
 def _pair(row: Row) -> str:
     how = "have the same place" if row["is_equal"] else "lie in each other"
     return f"{row['site']} and {row['other']} {how}: nothing is deleted at either"
@@ -252,6 +257,11 @@ LOOKS: dict[str, Look] = {
         "Sites that are not ready, or in a downtime (now)", "sites that are not ready", _site,
         {"site": "Site", "status": "Status", "since_at": "Since", "told_status": "Its source says",
          "override": "Set by hand", "downtime": "Downtime"},
+    ),
+    "endpoints": Look(
+        "Endpoints that are reported, and not in force (now)", "endpoints to be accepted", _moved,
+        {"site": "Site", "protocol": "Protocol", "prefix": "In force", "proposed_prefix": "Reported",
+         "proposed_at": "Since"},
     ),
     "shared": Look(
         "One storage under two names (now)", "sites that share a storage undeclared", _pair,

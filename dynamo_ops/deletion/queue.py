@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.replica.copies import is_last_copy, is_last_source
+from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE, is_held_by_partner
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
@@ -44,7 +45,7 @@ QUEUE_SQL = f"""
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
           AND NOT ({" OR ".join(WAITS.values())})
         ORDER BY s.created_at, s.id LIMIT :per_site FOR UPDATE OF s SKIP LOCKED) q
-      WHERE d.id IN {WRITABLE} AND d.id NOT IN {SHARED_STORAGE})
+      WHERE d.id IN {WRITABLE} AND d.id NOT IN {SHARED_STORAGE} AND d.id NOT IN {MOVING})
     SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
 """
 

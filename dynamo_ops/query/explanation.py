@@ -15,6 +15,7 @@ from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.deletion.queue import WAITS
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.replica.copies import is_doomed, is_present_by_join, listed_join
+from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.site.shared import others_on_storage
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
@@ -140,7 +141,8 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
         text(f"""
         SELECT s.id AS subscription_id, f.lfn, f.size_bytes, d.name AS site, s.action, s.state, s.hold_reason,
                s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.created_at, s.updated_at, s.file_id,
-               s.site_id, s.site_id IN {WRITABLE} AS is_writable, d.status AS site_status, now() AS now,
+               s.site_id, s.site_id IN {WRITABLE} AS is_writable, s.site_id IN {MOVING} AS is_moving,
+               d.status AS site_status, now() AS now,
                CASE WHEN s.action = '{SubscriptionAction.DELETE}' THEN {_WHY_IT_WAITS} END AS why_it_waits
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id WHERE s.id = :id"""),
         {"id": subscription_id, **rules.deletions.params},
@@ -314,6 +316,11 @@ def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) ->
         return (
             f"queued: it waits, since {', '.join(others)} has the same storage as {subscription.site}, or a part of it "
             "(prefixes that are equal or lie in each other)"
+        )
+    if subscription.is_moving:
+        return (
+            f"queued: it waits, since the source of {subscription.site} reports another endpoint: the old one is in "
+            "force until nothing is under way there, or somebody accepts the new one (dynamo site accept)"
         )
     if _is_busy(connection, subscription):
         return "queued: it waits for what an earlier subscription began with the same file there"

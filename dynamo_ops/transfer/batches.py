@@ -17,6 +17,7 @@ from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.fts.job import choose_sid
 from dynamo_ops.fts.servers import FtsLinks, links_of
 from dynamo_ops.inventory.replica.copies import is_present
+from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import QUEUED, Backend, HoldReason, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.backoff import is_over
@@ -33,7 +34,7 @@ QUEUE_SQL = f"""
       SELECT * FROM unnest(CAST(:activities AS text[]), CAST(:seconds AS float8[])) AS h (activity, seconds)),
     rooms AS (
       SELECT d.id FROM sites d LEFT JOIN busy b ON b.site_id = d.id AND b.is_transfer
-      WHERE d.id IN {WRITABLE} GROUP BY d.id HAVING count(b.site_id) < :to_site),
+      WHERE d.id IN {WRITABLE} AND d.id NOT IN {MOVING} GROUP BY d.id HAVING count(b.site_id) < :to_site),
     waiting AS (
       SELECT s.id AS subscription_id, s.file_id, s.site_id, s.num_attempts, s.created_at, s.activity,
              row_number() OVER (PARTITION BY s.site_id ORDER BY

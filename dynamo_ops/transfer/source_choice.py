@@ -19,6 +19,7 @@ from dynamo_ops.database.connection import select_frame
 from dynamo_ops.fts.servers import FtsLinks
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES, DOUBTED_FILES
+from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE
 from dynamo_ops.inventory.states import (
@@ -45,10 +46,12 @@ place among the subscriptions of the destination, from 1."""
 
 HOLDERS_SQL = f"""
     SELECT r.block_id, r.site_id FROM block_replicas r
-    WHERE r.is_complete AND r.site_id IN {READABLE} AND r.block_id IN (SELECT block_id FROM queue)"""
+    WHERE r.is_complete AND r.site_id IN {READABLE} AND r.site_id NOT IN {MOVING}
+      AND r.block_id IN (SELECT block_id FROM queue)"""
 PARTIAL_SQL = f"""
     SELECT p.file_id, p.site_id FROM (SELECT DISTINCT block_id, file_id FROM queue) q
     JOIN block_replicas r ON r.block_id = q.block_id AND NOT r.is_complete AND r.site_id IN {READABLE}
+        AND r.site_id NOT IN {MOVING}
     JOIN block_replica_files p ON p.block_id = r.block_id AND p.site_id = r.site_id AND p.file_id = q.file_id"""
 DOOMED_SQL = f"""
     SELECT DISTINCT d.file_id, d.site_id FROM {DOOMED_FILES} AS d WHERE d.file_id IN (SELECT file_id FROM queue)"""

@@ -47,6 +47,10 @@ def bad_day(database: Database) -> Inventory:
     for statement in STANDS:
         inventory.rows(statement)
     inventory.rows("UPDATE site_endpoints SET prefix = 'davs://se.org/x' WHERE site_id IN (3, 4)")
+    inventory.rows(
+        """UPDATE site_endpoints SET proposed_prefix = 'davs://n.org/', prefix = 'davs://o.org/',
+           proposed_at = '2026-03-01 18:00+00' WHERE site_id = 1"""
+    )
     return inventory
 
 

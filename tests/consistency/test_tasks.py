@@ -27,6 +27,7 @@ from dynamo_ops.consistency.tasks import (
 from dynamo_ops.deletion.execute import execute_batch
 from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.inventory.catalogue.injection.inject import inject
+from dynamo_ops.inventory.site.shared import declare
 from tests.consistency.checking import RULES, broken, check, check_twice, findings, mend, plant
 from tests.inventory.factory import Inventory
 from tests.world import World
@@ -221,6 +222,25 @@ def test_no_orphan_goes_where_another_site_has_the_same_storage(world: World, tm
     )
     done = mend(world, summary)
     assert (done.num_deleted, done.num_skipped, orphan.exists()) == (0, 1, True)
+
+
+def test_what_a_site_that_shares_the_storage_has_is_no_orphan(world: World, tmp_path: Path) -> None:
+    """b2 is T2_B's; T2_B is T2_A under another name, as was declared. What neither has goes."""
+    world.block("b1", "T2_A")
+    world.block("b2", "T2_C", num_files=1)
+    world.inventory.replica("b2", "T2_B")
+    theirs, orphan = plant(world, "/store/b2/f0"), plant(world, "/store/x")
+    world.inventory.rows(
+        """UPDATE site_endpoints AS e SET prefix = a.prefix FROM site_endpoints AS a
+        WHERE a.site_id = :a AND e.site_id = :b AND a.protocol = e.protocol""",
+        a=world.inventory.site_ids["T2_A"],
+        b=world.inventory.site_ids["T2_B"],
+    )
+    declare(world.inventory.db, "T2_A", "T2_B", by="ada", reason="one dCache")
+    summary = check_twice(world, tmp_path)
+    done = mend(world, summary)
+    assert (done.num_deleted, theirs.exists(), orphan.exists()) == (1, True, False)
+    assert reasons(world, summary)["/store/b2/f0"] == "a site that shares this storage has it, or shall have it"
 
 
 def test_what_was_injected_before_stays(world: World, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dynamo_ops.cli.terminal.options import moment_option
 from dynamo_ops.cli.terminal.output import JsonOption, database
 from dynamo_ops.cli.terminal.tables import cell, count, print_json, print_table
 from dynamo_ops.inventory.site import downtime as downtimes
+from dynamo_ops.inventory.site import endpoint as site_endpoint
 from dynamo_ops.inventory.site import override as site_override
 from dynamo_ops.inventory.site import shared as shared_storage
 
@@ -210,6 +211,13 @@ def shared(as_json: bool = JsonOption) -> None:
         print_json(pairs.to_dicts())
         return
     print_table(pairs, "Sites that share a storage", SHARED, wrap=["reason"])
+
+
+@app.command()
+def accept(site: Annotated[str, typer.Argument(help="A site whose source reports another endpoint.")]) -> None:
+    """What the source of SITE reports is right: files are there now, whatever is under way. See `dynamo digest`."""
+    changed = site_endpoint.accept(database(), site)
+    typer.echo(f"{site}: {count(changed, 'endpoint')} as its source reports")
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Sites: their status, who says so, what they can be used for now, how their files are named, how much may be there.
 
 Call: ``lookup`` (the one look-up by name or glob), ``status`` (merged from sources), ``override`` and ``downtime`` (by
-hand), ``usable`` (readable, writable now, as SQL), ``shared`` (two names of one storage), ``mapping`` (LFN → PFN),
-``quota``.
+hand), ``usable`` (readable, writable now, as SQL), ``endpoint`` (where its files are, and what its source reports
+instead), ``shared`` (two names of one storage), ``mapping`` (LFN → PFN), ``quota``.
 """

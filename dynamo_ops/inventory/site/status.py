@@ -16,6 +16,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.upsert import new_and_changed
 from dynamo_ops.inventory.kinds import READABLE_STATUSES, SiteStatus
+from dynamo_ops.inventory.site import endpoint
 from dynamo_ops.inventory.staging.pull import staged_pull
 
 SILENT_AT_MOST = timedelta(hours=3)
@@ -72,8 +73,7 @@ def merge_sites(
         new, _ = new_and_changed(connection, _UPSERT_SITES)
         connection.execute(text(_UPSERT_SITE_SOURCES), {**key, **silent})
         apply_statuses(connection, stable_h)
-        connection.execute(text(_UPSERT_ENDPOINTS))
-        connection.execute(text(_DROP_OLD_ENDPOINTS))
+        endpoint.follow(connection, _TOLD_ENDPOINTS)
         connection.execute(text(_NOTE_SITES), key)
         counts = connection.execute(text(_COUNT), key).one()
         connection.execute(text("DROP TABLE merged_sites, sites_before"))
@@ -160,18 +160,6 @@ _TOLD_ENDPOINTS = """
     FROM merged_sites AS m JOIN sites AS s ON s.name = m.site,
          jsonb_to_recordset(m.endpoints) AS e(protocol text, prefix text, mapping jsonb)
     WHERE e.protocol IS NOT NULL AND e.prefix IS NOT NULL"""
-
-_UPSERT_ENDPOINTS = f"""
-    INSERT INTO site_endpoints AS old (site_id, protocol, prefix, mapping) {_TOLD_ENDPOINTS}
-    ON CONFLICT (site_id, protocol) DO UPDATE SET prefix = excluded.prefix, mapping = excluded.mapping
-    WHERE (old.prefix, old.mapping) IS DISTINCT FROM (excluded.prefix, excluded.mapping)"""
-
-# A site that is told without any keeps those that it has: they were more likely forgotten than taken away.
-_DROP_OLD_ENDPOINTS = f"""
-    WITH told AS ({_TOLD_ENDPOINTS})
-    DELETE FROM site_endpoints AS old
-    WHERE old.site_id IN (SELECT site_id FROM told)
-      AND NOT EXISTS (SELECT FROM told WHERE told.site_id = old.site_id AND told.protocol = old.protocol)"""
 
 _NOTE_SITES = f"""
     INSERT INTO source_states (source, num_sites_ready, updated_at)

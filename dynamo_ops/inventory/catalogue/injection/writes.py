@@ -190,7 +190,8 @@ _SITE_STATUS = (
 
 _ENDPOINTS = (
     f"""INSERT INTO site_endpoints AS old (site_id, protocol, prefix, mapping) {TOLD_ENDPOINTS}
-        ON CONFLICT (site_id, protocol) DO UPDATE SET prefix = excluded.prefix, mapping = excluded.mapping
+        ON CONFLICT (site_id, protocol) DO UPDATE SET prefix = excluded.prefix, mapping = excluded.mapping,
+            proposed_prefix = NULL, proposed_mapping = NULL, proposed_at = NULL
         WHERE (old.prefix, old.mapping) IS DISTINCT FROM (excluded.prefix, excluded.mapping)""",
     f"""DELETE FROM site_endpoints AS old USING injected_sites AS i JOIN sites AS s ON s.name = i.name
         WHERE old.site_id = s.id AND i.has_endpoints
