@@ -14,7 +14,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
-from dynamo_ops.inventory.replica.copies import is_last_copy, is_last_source
+from dynamo_ops.inventory.replica.copies import is_last_copy, is_pending_elsewhere
 from dynamo_ops.inventory.replica.doomed import LAST_COPY, LAST_SOURCE, LOCKED
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE, is_held_by_partner
 from dynamo_ops.inventory.site.usable import WRITABLE
@@ -97,14 +97,20 @@ def release(database: Database, deletion_ids: Sequence[int]) -> None:
 
 CHUNK_SQL = f"""
     CREATE TEMPORARY TABLE chunk ON COMMIT DROP AS
+    WITH batch AS MATERIALIZED (SELECT id, subscription_id, state, claimed_at FROM deletions WHERE batch_id = :id)
     SELECT d.id AS deletion_id, d.claimed_at IS NOT NULL AS is_begun, s.file_id, s.site_id, s.is_last_allowed,
-           f.lfn, f.block_id, b.dataset_id, NULL::text AS left_out
-    FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id JOIN files f ON f.id = s.file_id
-    JOIN blocks b ON b.id = f.block_id
-    WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}' AND s.state = '{SubscriptionState.INBATCH}'
-      AND s.site_id IN {WRITABLE} AND s.site_id NOT IN {SHARED_STORAGE}
-    ORDER BY d.id LIMIT :size FOR UPDATE OF s"""
-"""Withdrawing one of these waits for the claim, or comes before it."""
+           f.lfn, f.block_id, b.dataset_id, false AS is_last, NULL::text AS left_out
+    FROM (SELECT * FROM batch WHERE state = '{DeletionState.PLANNED}' ORDER BY id) AS d
+    CROSS JOIN LATERAL (SELECT * FROM subscriptions WHERE id = d.subscription_id FOR UPDATE) AS s
+    JOIN files f ON f.id = s.file_id JOIN blocks b ON b.id = f.block_id
+    WHERE s.state = '{SubscriptionState.INBATCH}' AND EXISTS (
+      SELECT FROM deletion_batches WHERE id = :id AND site_id IN {WRITABLE} AND site_id NOT IN {SHARED_STORAGE})
+    ORDER BY d.id LIMIT :size"""
+"""Withdrawing one of these waits for the claim, or comes before it.
+
+The batch is read whole, and its subscriptions by their ids: the planner's statistics are of a time when nothing was in
+batches, and by their states it would walk through the 100,000 of all batches for each chunk of 500.
+"""
 
 IS_BEING_COPIED = f"""EXISTS (SELECT FROM {OPEN_TRANSFERS} t WHERE t.file_id = c.file_id AND (t.site_id = c.site_id
     OR t.source_site_id = c.site_id OR c.site_id = ANY(t.other_source_site_ids)))"""
@@ -112,8 +118,8 @@ IS_BEING_COPIED = f"""EXISTS (SELECT FROM {OPEN_TRANSFERS} t WHERE t.file_id = c
 REASONS = {
     BEING_COPIED: IS_BEING_COPIED,
     LOCKED: "(c.block_id, c.site_id) IN (SELECT block_id, site_id FROM now_locked)",
-    LAST_SOURCE: is_last_source("c.file_id", "c.site_id"),
-    LAST_COPY: f"NOT c.is_last_allowed AND {is_last_copy('c.file_id', 'c.site_id')}",
+    LAST_SOURCE: f"c.is_last AND {is_pending_elsewhere('c.file_id', 'c.site_id')}",
+    LAST_COPY: "c.is_last AND NOT c.is_last_allowed",
     HELD_BY_PARTNER: is_held_by_partner("c.file_id", "c.site_id"),
 }
 """Why a file ``c`` of ``chunk`` stays after all."""
@@ -129,6 +135,7 @@ def _judge(connection: Connection) -> None:
     locked_replicas = locked_rows(connection, "chunk", replicas)
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
     insert_frame(connection, "now_locked", locked_replicas)
+    connection.execute(text(f"UPDATE chunk c SET is_last = {is_last_copy('c.file_id', 'c.site_id')}"))
     for reason, condition in REASONS.items():
         connection.execute(
             text(f"UPDATE chunk c SET left_out = :reason WHERE left_out IS NULL AND {condition}"), {"reason": reason}
@@ -141,10 +148,10 @@ def _leave_alone(connection: Connection, deletions: str) -> None:
         text(f"""
         WITH alone AS (
           DELETE FROM deletions d USING ({deletions}) AS c WHERE d.id = c.deletion_id
-          RETURNING d.subscription_id, c.left_out)
+          RETURNING d.subscription_id, c.left_out, '{SubscriptionState.INBATCH}' AS state_before)
         UPDATE subscriptions s SET state = '{LEFT_ALONE}', last_error = 'not deleted: ' || a.left_out,
           updated_at = now()
-        FROM alone a WHERE s.id = a.subscription_id AND s.state = '{SubscriptionState.INBATCH}'""")
+        FROM alone a WHERE s.id = a.subscription_id AND s.state = a.state_before""")
     )
 
 
@@ -152,7 +159,8 @@ def _drop_withdrawn(connection: Connection, batch_id: int) -> None:
     """Deletions that were withdrawn before anything was asked for them are no attempts."""
     connection.execute(
         text(f"""
-        DELETE FROM deletions d USING subscriptions s WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}'
-          AND d.claimed_at IS NULL AND s.id = d.subscription_id AND s.state <> '{SubscriptionState.INBATCH}'"""),
+        DELETE FROM deletions d USING subscriptions s WHERE d.batch_id = :id AND s.id = d.subscription_id
+          AND CASE WHEN d.state = '{DeletionState.PLANNED}' AND d.claimed_at IS NULL
+              THEN s.state <> '{SubscriptionState.INBATCH}' END"""),
         {"id": batch_id},
     )

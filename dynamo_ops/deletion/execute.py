@@ -166,6 +166,7 @@ def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, 
               reason text, is_recoverable boolean) ON COMMIT DROP""")
         )
         insert_frame(connection, "outcomes", outcome_rows(outcomes))
+        connection.execute(text("ANALYZE outcomes"))
         _move(connection, limits)
         # What is gone leaves the replica first, also if a copy of it was subscribed in the meantime.
         connection.execute(
@@ -194,12 +195,17 @@ def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, 
 
 
 def _move(connection: Connection, limits: DeletionLimits) -> None:
-    """Attempts and subscriptions. What was refused or unheard too often is held for a person: ``DeletionLimits``."""
+    """Attempts and subscriptions. What was refused or unheard too often is held for a person: ``DeletionLimits``.
+
+    CASE keeps the planner from the indexes of what is in all batches: its statistics are of a time when nothing was,
+    and a chunk of 500 then took 17 s with 20,000 files in batches.
+    """
     connection.execute(
         text(f"""
         UPDATE deletions d SET state = o.state, reason = o.reason, is_recoverable = o.is_recoverable,
           finished_at = now()
-        FROM outcomes o WHERE d.id = o.deletion_id AND d.state = '{DeletionState.PLANNED}'""")
+        FROM outcomes o WHERE d.id = o.deletion_id
+          AND CASE WHEN o.state <> '{DeletionState.PLANNED}' THEN d.state = '{DeletionState.PLANNED}' END""")
     )
     connection.execute(
         text(f"""
@@ -209,8 +215,9 @@ def _move(connection: Connection, limits: DeletionLimits) -> None:
                              THEN CASE WHEN o.observation = :refused THEN '{HoldReason.REFUSED}'
                                ELSE '{HoldReason.ALL_FAILED}' END END
         FROM outcomes o JOIN deletions d ON d.id = o.deletion_id
-        WHERE s.id = d.subscription_id AND (s.state = '{SubscriptionState.INBATCH}'
-          OR s.state = '{SubscriptionState.HELD}' AND o.subscription_state = :done)"""),
+        WHERE s.id = d.subscription_id AND CASE WHEN o.subscription_state = :done
+          THEN s.state IN ('{SubscriptionState.INBATCH}', '{SubscriptionState.HELD}')
+          ELSE s.state = '{SubscriptionState.INBATCH}' END"""),
         {
             "done": SUBSCRIPTION_MOVES[SubscriptionState.HELD, SubscriptionEvent.FULFILLED].value,
             "failed": SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.ATTEMPT_FAILED].value,

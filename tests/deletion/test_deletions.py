@@ -281,3 +281,32 @@ def test_a_site_in_a_downtime_is_not_asked_to_delete(stock: Inventory) -> None:
     assert recover_deletions(stock.db).unfinished == []
     stock.rows("UPDATE site_downtimes SET ends_at = now()")
     assert recover_deletions(stock.db).unfinished == [batch]
+
+
+def test_a_chunk_reads_its_own_files_though_statistics_know_of_no_batches(inventory: Inventory) -> None:
+    """They are of the time when all was queued. By the indexes of what is in batches each chunk would read all of it:
+    17 s a chunk with 20,000 files in batches."""
+    inventory.site("T2_A")
+    inventory.site("T2_B")
+    num_files, chunks = 2_000, 20
+    inventory.block("b1", num_files)
+    for site in ("T2_A", "T2_B"):
+        inventory.replica("b1", site)
+    inventory.subscription("delete", inventory.files_of["b1"], "T2_B")
+    inventory.rows("ANALYZE")
+    (batch,) = plan_deletions(inventory.db)
+    before = _entries_read(inventory)
+    limits = DeletionLimits(files_per_chunk=num_files // chunks)
+    assert execute_batch(inventory.db, batch, Answers(), limits).num_deleted == num_files  # type: ignore[arg-type]
+    assert _entries_read(inventory) - before < 3 * num_files < chunks * num_files // 4
+
+
+def _entries_read(inventory: Inventory) -> int:
+    """How many entries of the indexes of what is in batches were read until now."""
+    inventory.rows("SELECT pg_stat_force_next_flush()")
+    return int(
+        inventory.scalar(
+            """SELECT sum(idx_tup_read) FROM pg_stat_user_indexes
+               WHERE indexrelname IN ('ix_subscriptions_inbatch', 'uq_deletions_live')"""
+        )
+    )

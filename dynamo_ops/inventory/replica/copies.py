@@ -96,9 +96,12 @@ DOUBTED_FILES = f"""(SELECT doubt.file_id, judged.site_id FROM consistency_findi
 
 def is_doubted(file_id: str, site_id: str) -> str:
     """The newest check that judged files by name found this one missing there, or of another size, be it for the first
-    time; and nothing was done about it yet."""
+    time; and nothing was done about it yet.
+
+    ``+ 0``: the planner looks for the file's findings, some at most; those of the check can be all files of the site.
+    """
     return f"""EXISTS (SELECT FROM consistency_findings AS doubt WHERE doubt.file_id = {file_id} AND {IS_DOUBT}
-        AND doubt.check_id = {_newest_check("id", site_id, JUDGED_CHECKS)})"""
+        AND doubt.check_id + 0 = {_newest_check("id", site_id, JUDGED_CHECKS)})"""
 
 
 def is_last_copy(file_id: str, site_id: str) -> str:
