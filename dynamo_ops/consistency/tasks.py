@@ -18,7 +18,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import text
 
-from dynamo_ops.base.errors import GateError, InventoryError, PlanError
+from dynamo_ops.base.errors import GateError, InventoryError, PermanentRemoteError, PlanError
+from dynamo_ops.base.remote import GONE
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.consistency.breakers import refusal
 from dynamo_ops.consistency.clocks import database_clock
@@ -142,7 +143,11 @@ def list_inventory(db: Database, check_id: int) -> InventoryList:
 
 
 def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: SiteRules) -> StorageList:
-    """List the storage; only after the inventory, and in no downtime (``PlanError`` otherwise)."""
+    """List the storage; only after the inventory, and in no downtime (``PlanError`` otherwise).
+
+    Where nothing of it is there, as when a mount is lost, the check is refused: what the site has is no reason that
+    other copies go, until a check passes (SEMANTICS §10).
+    """
     check = _read(db, check_id)
     if check.inventory_read_at is None:
         raise PlanError(
@@ -160,6 +165,10 @@ def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: 
             database_clock(db),
             rules.clock_tolerance,
         )
+    except PermanentRemoteError as error:
+        if error.facts["status"] in GONE:
+            _refuse(db, check_id, error.message)
+        raise
     finally:
         storage.close()
     with db.begin() as connection:
@@ -244,6 +253,17 @@ def _refuse_downtime(db: Database, check: Any) -> None:
             f"consistency check {check.id} is void, nothing is judged: {downtime}. Run it anew after that",
             plan_id=check.id,
             state=check.state,
+        )
+
+
+def _refuse(db: Database, check_id: int, reason: str) -> None:
+    """The check has come to nothing, and may be run again."""
+    with db.begin() as connection:
+        connection.execute(
+            text(f"""
+            UPDATE consistency_checks SET state = '{CheckState.REFUSED}', refused_because = :reason,
+              finished_at = now() WHERE id = :id"""),
+            {"id": check_id, "reason": reason},
         )
 
 

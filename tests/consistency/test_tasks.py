@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from sqlalchemy import text
 
-from dynamo_ops.base.errors import InventoryError, PlanError, RetryableRemoteError
+from dynamo_ops.base.errors import InventoryError, PermanentRemoteError, PlanError, RetryableRemoteError
 from dynamo_ops.consistency import repair as repair_module
 from dynamo_ops.consistency.inventory_list import write_inventory_list
 from dynamo_ops.consistency.repair import RepairSummary, repair
@@ -27,6 +27,7 @@ from dynamo_ops.consistency.tasks import (
 from dynamo_ops.deletion.execute import execute_batch
 from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.inventory.catalogue.injection.inject import inject
+from dynamo_ops.inventory.replica.copies import REFUSED_SITES
 from dynamo_ops.inventory.site.shared import declare
 from tests.consistency.checking import RULES, broken, check, check_twice, findings, mend, plant
 from tests.inventory.factory import Inventory
@@ -553,3 +554,33 @@ def reasons(world: World, summary: CompareSummary) -> dict[str, str]:
     return dict(
         world.inventory.rows("SELECT lfn, reason FROM consistency_findings WHERE check_id = :c", c=summary.check_id)
     )
+
+
+@pytest.mark.parametrize("is_empty", [True, False], ids=["an empty directory", "nothing"])
+def test_a_mount_that_is_lost_for_a_day(world: World, tmp_path: Path, is_empty: bool) -> None:
+    """Nothing goes elsewhere because of what the site should have, all else goes on; a day later all is as before."""
+    lost = list(world.block("b1", "T2_A", "T2_B"))
+    elsewhere = list(world.block("b2", "T2_B", "T2_C"))
+    check(world, "day 1", tmp_path)
+    mount = world.pocket.path("T2_A", "/store")
+    away = mount.rename(mount.with_name("away"))
+    if is_empty:
+        mount.mkdir()
+        assert check(world, "day 2", tmp_path).refused_because
+    else:
+        with pytest.raises(PermanentRemoteError, match="is there"):
+            check(world, "day 2", tmp_path)
+    # The policy let them go at T2_B: all have another copy, by the inventory.
+    world.inventory.subscription("delete", [*lost, *elsewhere], "T2_B", is_last_allowed=False)
+    assert {lfn for _, lfn, _ in planned_deletions(world)} == set(elsewhere)
+    with world.inventory.db.begin() as connection:
+        assert connection.execute(text(f"SELECT count(*) FROM {REFUSED_SITES} AS site")).scalar_one() == 1
+    assert world.inventory.replica_state("b1", "T2_A")[0] is True  # type: ignore[index]
+
+    if is_empty:
+        mount.rmdir()
+    away.rename(mount)
+    # The red task may be cleared, or a new run begin.
+    again = check(world, "day 3" if is_empty else "day 2", tmp_path)
+    assert (again.refused_because, again.num_missing_seen, again.num_missing_found) == (None, 0, 0)
+    assert {lfn for _, lfn, _ in planned_deletions(world)} == {*lost, *elsewhere}
