@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs, read_detox_inputs
 from dynamo_ops.plan.record import inputs_of
-from dynamo_ops.plan.states import PlanKind, PlanState
+from dynamo_ops.plan.states import Decision, PlanKind, PlanState
 from dynamo_ops.plan.store import StoredPlan
 from dynamo_ops.policy.files import protected_sites
 from dynamo_ops.policy.language.check import load_policy
@@ -117,7 +118,7 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
             detox_limits(settings, plan.partition),
             partition=plan.partition,
             num_image_replicas=plan.summary["num_image_replicas"],
-            num_image_replicas_before=_image_before(database, plan.partition, plan_id),
+            num_image_replicas_before=_image_before(database, plan.partition, plan_id, states["site"]),
             set_aside_bytes=sum(amount["size_bytes"] for amount in plan.summary.get("set_aside", ())),
             age_h=_age(plan) / timedelta(hours=1),
             docs=read_thresholds(settings).data_docs,
@@ -212,10 +213,12 @@ def describe_plan(database: Database, plan_id: int) -> str:
 
 def _summary(plan: DeletionPlan, facts: pl.DataFrame) -> dict[str, Any]:
     decided = dict(plan.decisions.group_by("decision").len().sort("decision").iter_rows())
+    kept = plan.decisions.filter(pl.col("decision") != Decision.DELETE)
     if facts["is_locked"].null_count():
         raise PlanError("the plan does not know of every deletion whether it is locked", state="planned")
     return {
         "num_image_replicas": plan.decisions.height,
+        "num_kept_by_site": dict(kept.group_by("site").len().sort("site").iter_rows()),
         "decisions": decided,
         "num_deletions": facts.height,
         "deleted_bytes": int(facts["size_bytes"].sum()),
@@ -225,14 +228,22 @@ def _summary(plan: DeletionPlan, facts: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _image_before(database: Database, partition: str, plan_id: int) -> int | None:
-    """Block replicas in the image of the last committed plan of the partition, less those it deleted itself."""
+def _image_before(database: Database, partition: str, plan_id: int, sites: pl.Series) -> int | None:
+    """Block replicas in the image of the last committed plan of the partition, less those it deleted itself: at
+    ``sites``, the targets of today. What is at others is out of the policy's sight, not gone: a tape site in the
+    waitroom may have a third of all."""
     last_committed = database.frame(
         f"""
-        SELECT (summary->>'num_image_replicas')::bigint - coalesce((summary->'commit'->>'num_block_replicas')::bigint,
-        0) AS n FROM plans WHERE kind = '{PlanKind.DETOX}' AND partition = $1 AND state = '{PlanState.COMMITTED}'
-          AND id <> $2
+        SELECT summary->'num_kept_by_site' AS kept, (summary->>'num_image_replicas')::bigint
+          - coalesce((summary->'commit'->>'num_block_replicas')::bigint, 0) AS n
+        FROM plans WHERE kind = '{PlanKind.DETOX}' AND partition = $1 AND state = '{PlanState.COMMITTED}' AND id <> $2
         ORDER BY committed_at DESC LIMIT 1""",
         (partition, plan_id),
     )
-    return None if last_committed.is_empty() else int(last_committed.item())
+    if last_committed.is_empty():
+        return None
+    kept, number = last_committed.row(0)
+    if kept is None:  # made before this was noted
+        return int(number)
+    kept_by_site: dict[str, int] = json.loads(kept)
+    return sum(kept_by_site.get(site, 0) for site in sites)
