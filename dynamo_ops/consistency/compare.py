@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -20,6 +21,7 @@ FINDINGS = {
     "state": pl.String,
     "lfn": pl.String,
     "size_bytes": pl.Int64,
+    "modified_at": pl.Datetime("us", "UTC"),
     "file_id": pl.Int64,
     "reason": pl.String,
 }
@@ -143,9 +145,7 @@ def _unmanaged(loose: pl.DataFrame, rules: SiteRules, listed_at: datetime) -> pl
     return pl.concat(frames)
 
 
-_DIFFERING = {name: kind for name, kind in FINDINGS.items() if name != "state"} | {
-    "modified_at": pl.Datetime("us", "UTC")
-}
+_DIFFERING: dict[str, Any] = {name: kind for name, kind in FINDINGS.items() if name != "state"}
 
 
 def _differing(files: pl.DataFrame, kind: FindingKind) -> pl.DataFrame:

@@ -33,7 +33,7 @@ from dynamo_ops.inventory.site.downtime import downtime_since
 from dynamo_ops.inventory.site.shared import is_held_by_partner, others_on_storage
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
-from dynamo_ops.storage.protocol import Storage
+from dynamo_ops.storage.protocol import Condition, Storage, delete_if
 from dynamo_ops.storage.registry import SiteStorage
 
 FILES_PER_CHUNK = 500
@@ -84,7 +84,7 @@ JUDGE_CHUNK = f"""
       reason = coalesce(chunk.stays_because, x.reason),
       claimed_at = CASE WHEN chunk.stays_because IS NULL THEN now() ELSE x.claimed_at END
     FROM chunk WHERE x.id = chunk.id
-    RETURNING x.id, x.lfn, x.size_bytes, x.state"""
+    RETURNING x.id, x.lfn, x.size_bytes, x.modified_at, x.state"""
 
 
 # One row per file that is missing or of a wrong size: repair it from a copy that no check doubts (one that is to be
@@ -285,7 +285,8 @@ def _keep_all(connection: Connection, params: dict[str, Any], reason: str) -> Se
 
 
 def _delete_chunk(db: Database, storage: Storage, chunk: Sequence[Any]) -> dict[str, int]:
-    outcomes = storage.delete([row.lfn for row in chunk])
+    as_listed = {row.lfn: Condition(size_bytes=row.size_bytes, modified_at=row.modified_at) for row in chunk}
+    outcomes = delete_if(storage, as_listed)
     gone = {DeletionObservation.DELETED, DeletionObservation.NOT_FOUND}
     states = ["repaired" if outcome.observation in gone else "failed" for outcome in outcomes]
     with db.begin() as connection:

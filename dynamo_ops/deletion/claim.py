@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 from sqlalchemy import Connection, text
@@ -32,10 +33,12 @@ LEFT_ALONE = SUBSCRIPTION_MOVES[SubscriptionState.INBATCH, SubscriptionEvent.ATT
 
 @dataclass(frozen=True)
 class Chunk:
-    """Deletions by LFN. ``claimed``: to be made now. ``begun``: they must not be made, but a killed run may have
-    made them. ``num_left_out``: files left alone, those not included."""
+    """Deletions by LFN. ``claimed``: to be made now; ``asked_at``: when they were asked for, or a copy of ours came
+    there later. ``begun``: they must not be made, but a killed run may have made them. ``num_left_out``: files left
+    alone, those not included."""
 
     claimed: dict[str, int]
+    asked_at: dict[str, datetime]
     begun: dict[str, int]
     num_left_out: int
 
@@ -58,12 +61,15 @@ def claim_chunk(database: Database, batch_id: int, size: int) -> Chunk | None:
         )
         _leave_alone(connection, "SELECT deletion_id, left_out FROM chunk WHERE left_out IS NOT NULL AND NOT is_begun")
         judged = connection.execute(
-            text("SELECT lfn, deletion_id, left_out IS NULL AS is_claimed, is_begun FROM chunk ORDER BY deletion_id")
+            text("""
+                SELECT lfn, deletion_id, left_out IS NULL AS is_claimed, is_begun, asked_at FROM chunk
+                ORDER BY deletion_id""")
         ).all()
     if not judged:
         return None
     return Chunk(
         claimed={deletion.lfn: deletion.deletion_id for deletion in judged if deletion.is_claimed},
+        asked_at={deletion.lfn: deletion.asked_at for deletion in judged if deletion.is_claimed},
         begun={
             deletion.lfn: deletion.deletion_id for deletion in judged if not deletion.is_claimed and deletion.is_begun
         },
@@ -99,7 +105,10 @@ CHUNK_SQL = f"""
     CREATE TEMPORARY TABLE chunk ON COMMIT DROP AS
     WITH batch AS MATERIALIZED (SELECT id, subscription_id, state, claimed_at FROM deletions WHERE batch_id = :id)
     SELECT d.id AS deletion_id, d.claimed_at IS NOT NULL AS is_begun, s.file_id, s.site_id, s.is_last_allowed,
-           f.lfn, f.block_id, b.dataset_id, false AS is_last, NULL::text AS left_out
+           f.lfn, f.block_id, b.dataset_id, false AS is_last, NULL::text AS left_out,
+           greatest(s.created_at, (
+             SELECT max(t.finished_at) FROM subscriptions c JOIN transfers t ON t.subscription_id = c.id
+             WHERE c.file_id = s.file_id AND c.site_id = s.site_id)) AS asked_at
     FROM (SELECT * FROM batch WHERE state = '{DeletionState.PLANNED}' ORDER BY id) AS d
     CROSS JOIN LATERAL (SELECT * FROM subscriptions WHERE id = d.subscription_id FOR UPDATE) AS s
     JOIN files f ON f.id = s.file_id JOIN blocks b ON b.id = f.block_id

@@ -31,7 +31,7 @@ from dynamo_ops.inventory.states import (
     SubscriptionEvent,
     SubscriptionState,
 )
-from dynamo_ops.storage.protocol import DeletionOutcome, Storage
+from dynamo_ops.storage.protocol import Condition, DeletionOutcome, Storage, delete_if
 from dynamo_ops.storage.registry import SiteStorage
 
 
@@ -66,9 +66,10 @@ def execute_batch(
     """Delete the files of one batch and apply each chunk of outcomes. ``open_storage``: site id → storage.
 
     Each chunk is judged once more before the storage is asked (``claim``); a file whose deletion was withdrawn is left
-    alone. Run again, it goes on where it was; while another task is at the batch it does nothing. Raises SettingsError
-    when the site has no usable storage, RetryableRemoteError when what an earlier run may have begun cannot be looked
-    at; failures of single files are recorded, not raised.
+    alone, and one that was changed there since its deletion was asked for is refused. Run again, it goes on where it
+    was; while another task is at the batch it does nothing. Raises SettingsError when the site has no usable storage,
+    RetryableRemoteError when what an earlier run may have begun cannot be looked at; failures of single files are
+    recorded, not raised.
     """
     site_id = _site_of(db, batch_id)
     total = DeletionSummary(batch_id, site_id)
@@ -82,7 +83,8 @@ def execute_batch(
                 total = _add(total, {"num_left_out": chunk.num_left_out})
                 total = _add(total, _settle_begun(db, limits, storage, chunk.begun))
                 lock.execute(text("SELECT 1"))
-                outcomes = storage.delete(list(chunk.claimed)) if chunk.claimed else []
+                conditions = {lfn: Condition(not_after=chunk.asked_at[lfn]) for lfn in chunk.claimed}
+                outcomes = delete_if(storage, conditions) if conditions else []
                 total = _add(total, _record(db, limits, [(chunk.claimed[o.lfn], o) for o in outcomes]))
         finally:
             storage.close()

@@ -6,7 +6,7 @@ fsspec says what is wrong with OSErrors; each subclass adds the errors of its ow
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from dynamo_ops.base.errors import (
 from dynamo_ops.base.remote import kind_of_status
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
-from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, StoredFile, Upload
+from dynamo_ops.storage.protocol import UNCONDITIONAL, Condition, DeletionOutcome, StorageOptions, StoredFile, Upload
 from dynamo_ops.storage.rate import RateLimit
 from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
 
@@ -46,6 +46,7 @@ class FsspecStorage(ABC):
         self.endpoint = endpoint
         self.fs = fs
         self._threads = options.threads
+        self._conditions: Mapping[str, Condition] = {}
         self._rate = RateLimit(options.calls_per_second)
 
     def close(self) -> None:  # noqa: B027  (some keep nothing open)
@@ -131,11 +132,16 @@ class FsspecStorage(ABC):
 
     # -- delete ----------------------------------------------------------------------------------------------------
 
-    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
-        with ThreadPoolExecutor(self._threads) as threads:
-            return list(threads.map(self._delete_one, lfns))
+    def expect(self, conditions: Mapping[str, Condition]) -> None:
+        """As of ``LooksFirst``."""
+        self._conditions = conditions
 
-    def _delete_one(self, lfn: str) -> DeletionOutcome:
+    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
+        conditions, self._conditions = self._conditions, {}
+        with ThreadPoolExecutor(self._threads) as threads:
+            return list(threads.map(lambda lfn: self._delete_one(lfn, conditions.get(lfn, UNCONDITIONAL)), lfns))
+
+    def _delete_one(self, lfn: str, condition: Condition) -> DeletionOutcome:
         try:
             about = self._about(lfn)
             if about is None:
@@ -143,6 +149,8 @@ class FsspecStorage(ABC):
                 return DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)
             if about["type"] == "directory":
                 return DeletionOutcome(lfn, DeletionObservation.REFUSED, "it is a directory")
+            if objection := condition.objection(int(about["size"]), _modified(about)):
+                return DeletionOutcome(lfn, DeletionObservation.REFUSED, objection)
             self._rate.wait()
             with self.translated("delete", lfn):
                 self.fs.rm_file(self.path(self.endpoint.pfn(lfn)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
@@ -93,6 +93,32 @@ class DeletionOutcome:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Condition:
+    """What a file must be like to be deleted; null: whatever. ``size_bytes`` and ``modified_at``: as it was listed,
+    times to a second. ``not_after``: it was changed no later."""
+
+    size_bytes: int | None = None
+    modified_at: datetime | None = None
+    not_after: datetime | None = None
+
+    def objection(self, size_bytes: int, modified_at: datetime | None) -> str | None:
+        """Why a file like this stays; None when it may go."""
+        if self.size_bytes is not None and size_bytes != self.size_bytes:
+            return f"it has {size_bytes} bytes now, not {self.size_bytes}: it was changed since it was listed"
+        if modified_at is None:
+            return None
+        changed = f"it was changed at {modified_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        if self.modified_at is not None and abs(modified_at - self.modified_at) >= timedelta(seconds=1):
+            return f"{changed}, since it was listed"
+        if self.not_after is not None and modified_at > self.not_after:
+            return f"{changed}, later than its deletion was asked for"
+        return None
+
+
+UNCONDITIONAL = Condition()
+
+
 class Upload(Protocol):
     """A file on its way into a storage. Nobody sees it under its LFN before ``finish``; it replaces what was there.
 
@@ -154,6 +180,22 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Give connections and threads back."""
+
+
+@runtime_checkable
+class LooksFirst(Protocol):
+    """A ``Storage`` that looks at each file right before it deletes it, and deletes only what meets its condition."""
+
+    def expect(self, conditions: Mapping[str, Condition]) -> None:
+        """What the files of the next ``delete`` must be like, by LFN; that says ``refused`` of others, with the
+        reason."""
+
+
+def delete_if(storage: Storage, conditions: Mapping[str, Condition]) -> list[DeletionOutcome]:
+    """Delete what meets its condition, at a storage that looks; at another what is named."""
+    if isinstance(storage, LooksFirst):
+        storage.expect(conditions)
+    return storage.delete(list(conditions))
 
 
 @runtime_checkable

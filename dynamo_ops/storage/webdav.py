@@ -7,7 +7,7 @@ was cut begins anew.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,15 @@ from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.http_put import HttpPut
 from dynamo_ops.storage.multistatus import http_date, is_literal, parse_multistatus, parse_one
-from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, StoredFile, check_length, upload_lfn
+from dynamo_ops.storage.protocol import (
+    UNCONDITIONAL,
+    Condition,
+    DeletionOutcome,
+    StorageOptions,
+    StoredFile,
+    check_length,
+    upload_lfn,
+)
 from dynamo_ops.storage.rate import RateLimit
 from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
 
@@ -55,6 +63,7 @@ class WebDavStorage:
         self.endpoint = endpoint
         self._rate = RateLimit(options.calls_per_second)
         self._threads = options.threads
+        self._conditions: Mapping[str, Condition] = {}
         self._options = options
         self._session = _session(options)
         # A file that is being read holds its connection: one pool for both would end in waiting for ourselves.
@@ -199,19 +208,22 @@ class WebDavStorage:
 
     # -- delete ----------------------------------------------------------------------------------------------------
 
-    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
-        with ThreadPoolExecutor(self._threads) as threads:
-            return list(threads.map(self._delete_one, lfns))
+    def expect(self, conditions: Mapping[str, Condition]) -> None:
+        """As of ``LooksFirst``."""
+        self._conditions = conditions
 
-    def _delete_one(self, lfn: str) -> DeletionOutcome:
+    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
+        conditions, self._conditions = self._conditions, {}
+        with ThreadPoolExecutor(self._threads) as threads:
+            return list(threads.map(lambda lfn: self._delete_one(lfn, conditions.get(lfn, UNCONDITIONAL)), lfns))
+
+    def _delete_one(self, lfn: str, condition: Condition) -> DeletionOutcome:
         """A DELETE takes a directory too, and with some servers all that is in it: what is there is looked at first."""
         try:
             url = _http(self.endpoint.pfn(lfn))
             response = self._propfind(url, "0")
-            if response.status_code == 207:
-                found = parse_one(response.content, unquote(urlsplit(url).path))
-                if found is not None and found.is_directory:
-                    return DeletionOutcome(lfn, DeletionObservation.REFUSED, "it is a directory")
+            if reason := self._why_not(lfn, url, response, condition):
+                return DeletionOutcome(lfn, DeletionObservation.REFUSED, reason)
             if response.status_code in (207, *NO_PROPFIND):
                 response = self._call("DELETE", url)
         except InventoryError as error:
@@ -223,6 +235,17 @@ class WebDavStorage:
         except PermanentRemoteError as error:  # there is no such address
             return DeletionOutcome(lfn, DeletionObservation.REFUSED, error.message)
         return deletion_outcome(lfn, response.status_code, response.reason, response.text)
+
+    def _why_not(self, lfn: str, url: str, looked_at: requests.Response, condition: Condition) -> str | None:
+        """Why what was looked at is not to be deleted. Plain HTTP, which knows no PROPFIND, has no directories."""
+        found: Entry | StoredFile | None = None
+        if looked_at.status_code == 207:
+            found = parse_one(looked_at.content, unquote(urlsplit(url).path))
+            if found is not None and found.is_directory:
+                return "it is a directory"
+        elif looked_at.status_code in NO_PROPFIND and condition != UNCONDITIONAL:
+            found = self.stat(lfn)
+        return condition.objection(found.size_bytes, found.modified_at) if found else None
 
     def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
         return remove_upwards(directories, keep, self.endpoint.managed_prefix, self._remove_if_empty)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,15 @@ from dynamo_ops.base.errors import (
 )
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
-from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, StoredFile, check_length, upload_lfn
+from dynamo_ops.storage.protocol import (
+    UNCONDITIONAL,
+    Condition,
+    DeletionOutcome,
+    StorageOptions,
+    StoredFile,
+    check_length,
+    upload_lfn,
+)
 from dynamo_ops.storage.proxy import write_proxy
 from dynamo_ops.storage.rate import RateLimit
 from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
@@ -69,6 +77,7 @@ class XrootdStorage:
     def __init__(self, endpoint: Endpoint, options: StorageOptions) -> None:
         self.endpoint = endpoint
         self._threads = options.threads
+        self._conditions: Mapping[str, Condition] = {}
         self._timeout_s = max(1, int(options.read_timeout))
         self._rate = RateLimit(options.calls_per_second)
         proxy = options.cert or ""
@@ -212,11 +221,16 @@ class XrootdStorage:
 
     # -- delete ----------------------------------------------------------------------------------------------------
 
-    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
-        with ThreadPoolExecutor(self._threads) as threads:
-            return list(threads.map(self._delete_one, lfns))
+    def expect(self, conditions: Mapping[str, Condition]) -> None:
+        """As of ``LooksFirst``."""
+        self._conditions = conditions
 
-    def _delete_one(self, lfn: str) -> DeletionOutcome:
+    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
+        conditions, self._conditions = self._conditions, {}
+        with ThreadPoolExecutor(self._threads) as threads:
+            return list(threads.map(lambda lfn: self._delete_one(lfn, conditions.get(lfn, UNCONDITIONAL)), lfns))
+
+    def _delete_one(self, lfn: str, condition: Condition) -> DeletionOutcome:
         """A server's ``rm`` removes an empty directory too, so what is there is looked at first."""
         try:
             about = self._about(lfn)
@@ -224,6 +238,8 @@ class XrootdStorage:
                 return DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)
             if about.flags & StatInfoFlags.IS_DIR:
                 return DeletionOutcome(lfn, DeletionObservation.REFUSED, "it is a directory")
+            if objection := condition.objection(about.size, datetime.fromtimestamp(about.modtime, UTC)):
+                return DeletionOutcome(lfn, DeletionObservation.REFUSED, objection)
             server, path = self._at(self.endpoint.pfn(lfn))
             status, _ = self._ask(server.rm, path)
             if status.errno == _NOT_FOUND:

@@ -96,7 +96,7 @@ def test_a_directory_that_has_lost_everything_is_refused(lost: LostDirectory, is
     ids=["by fraction", "at the count", "over the count", "reported only"],
 )
 def test_unmanaged_areas_have_a_breaker_where_they_are_cleaned(rules: dict[str, Any], refused: str | None) -> None:
-    row = ("unmanaged", "seen", "/store/unmerged/x", 1, None, None)
+    row = ("unmanaged", "seen", "/store/unmerged/x", 1, None, None, None)
     findings = pl.DataFrame([row] * 150, schema=FINDINGS, orient="row")
     reason = refusal(Comparison(findings, 1000, 1000), SiteRules.model_validate(rules))
     assert (reason or "").startswith(refused or "x") == bool(refused)

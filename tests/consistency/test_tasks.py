@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -223,6 +225,21 @@ def test_no_orphan_goes_where_another_site_has_the_same_storage(world: World, tm
     )
     done = mend(world, summary)
     assert (done.num_deleted, done.num_skipped, orphan.exists()) == (0, 1, True)
+
+
+@pytest.mark.parametrize("change", ["another size", "another time"])
+def test_what_was_written_anew_since_the_listing_stays(world: World, tmp_path: Path, change: str) -> None:
+    """The storage is looked at right before it is asked; the other orphan goes."""
+    world.block("b1", "T2_A")
+    anew, orphan = plant(world, "/store/anew"), plant(world, "/store/x")
+    summary = check_twice(world, tmp_path)
+    if change == "another size":
+        plant(world, "/store/anew", b"written anew")
+    else:
+        os.utime(anew, (time.time(), time.time()))
+    done = mend(world, summary)
+    assert (done.num_deleted, done.num_failed, anew.exists(), orphan.exists()) == (1, 1, True, False)
+    assert "since it was listed" in reasons(world, summary)["/store/anew"]
 
 
 def test_what_a_site_that_shares_the_storage_has_is_no_orphan(world: World, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dynamo_ops.base.errors import InventoryError, PermanentRemoteError, RetryableRemoteError
 from dynamo_ops.inventory.states import DeletionObservation as Seen
-from dynamo_ops.storage.protocol import STORED_FILES, Storage, upload_lfn
+from dynamo_ops.storage.protocol import STORED_FILES, Condition, LooksFirst, Storage, delete_if, upload_lfn
 from dynamo_ops.storage.registry import plugins
 from tests.storage.backends import Backend
 from tests.storage.conftest import KINDS
@@ -102,6 +102,34 @@ def test_delete(backend: Backend) -> None:
     ]
     assert set(backend.files()) == {"/store/a/b/f2", "/store/d/f4"}
     assert [outcome.observation for outcome in storage.delete(asked[:1])] == [Seen.NOT_FOUND]
+
+
+def test_what_was_changed_is_not_deleted(backend: Backend) -> None:
+    """By storages that look first: ours all do."""
+    storage = filled(backend)
+    if not isinstance(storage, LooksFirst):
+        assert backend.protocol == "cupboard"
+        return
+    now = datetime.now(UTC)
+    conditions = {
+        "/store/a/f1": Condition(size_bytes=4),
+        "/store/a/b/f2": Condition(size_bytes=4, modified_at=now - timedelta(days=30)),
+        "/store/a/b/c/f3": Condition(not_after=now - timedelta(days=1)),
+        "/store/d/f4": Condition(size_bytes=5000, not_after=now + timedelta(days=1)),
+        "/store/none": Condition(size_bytes=1),
+    }
+    outcomes = {outcome.lfn: outcome for outcome in delete_if(storage, conditions)}
+    if backend.protocol != "https":  # XRootD 5.5 tells no time over HTTP: there only the size speaks
+        assert [outcome.observation for outcome in outcomes.values()] == [Seen.REFUSED] * 3 + [
+            Seen.DELETED,
+            Seen.NOT_FOUND,
+        ]
+        assert "since it was listed" in outcomes["/store/a/b/f2"].reason
+        assert "later than its deletion was asked for" in outcomes["/store/a/b/c/f3"].reason
+        assert set(backend.files()) == {"/store/a/f1", "/store/a/b/f2", "/store/a/b/c/f3"}
+    assert outcomes["/store/a/f1"].reason == "it has 3 bytes now, not 4: it was changed since it was listed"
+    assert outcomes["/store/d/f4"].observation == Seen.DELETED
+    assert [outcome.observation for outcome in storage.delete(["/store/a/f1"])] == [Seen.DELETED]  # asked once
 
 
 def test_delete_never_takes_a_directory(backend: Backend) -> None:

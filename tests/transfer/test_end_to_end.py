@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from datetime import timedelta
 
@@ -227,6 +228,36 @@ def test_poll_from_the_triggerer(world: World) -> None:
     assert not any(summary["is_staging"] for summary in summaries.values())
     assert (summaries[job_id]["job_state"], summaries[job_id]["num_done"]) == ("FINISHED", 3)
     assert summaries[unknown]["http_status"] == 404
+
+
+@pytest.mark.parametrize("by_us", [False, True], ids=["by somebody else", "by a copy of ours that came late"])
+def test_what_was_written_after_its_deletion_was_asked_for_stays_unless_we_wrote_it(world: World, by_us: bool) -> None:
+    first, second = world.block("b1", "T2_A", "T2_B", num_files=2)
+    world.inventory.subscription("delete", [first, second], "T2_B")
+    world.inventory.rows("UPDATE subscriptions SET created_at = now() - interval '1 hour'")
+    for lfn, age in ((first, 1800), (second, 7200)):
+        path = world.pocket.path("T2_B", lfn)
+        os.utime(path, (time.time() - age,) * 2)
+    if by_us:
+        world.inventory.subscription("copy", [first], "T2_B")
+        world.inventory.rows(
+            """WITH batch AS (INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, state)
+                 VALUES ('s', gen_random_uuid(), :site, false, 'finished') RETURNING id)
+               INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, size_bytes,
+                                      finished_at)
+               SELECT batch.id, s.id, 0, s.site_id, 'done', 1, now() - interval '20 minutes'
+               FROM batch, subscriptions s WHERE s.action = 'copy'""",
+            site=world.inventory.site_ids["T2_B"],
+        )
+        world.inventory.rows("UPDATE subscriptions SET state = 'cancelled' WHERE action = 'copy'")
+        world.inventory.rows("UPDATE subscriptions SET state = 'new' WHERE action = 'delete'")
+    (batch,) = queue.plan_deletions(world.inventory.db)
+    summary = execute.execute_batch(world.inventory.db, batch, world.open_storage)
+    assert (summary.num_deleted, summary.num_refused) == ((2, 0) if by_us else (1, 1))
+    assert world.pocket.path("T2_B", first).exists() is not by_us
+    if not by_us:
+        error = world.inventory.scalar("SELECT last_error FROM subscriptions WHERE state = 'retry'")
+        assert "later than its deletion was asked for" in error
 
 
 def test_delete(world: World) -> None:

@@ -37,6 +37,7 @@ class ConsistencyCheck(Base):
 class ConsistencyFinding(Base):
     """One file that differs. missing: in the inventory only; wrong_size: at both, not alike; orphan: on storage only;
     unmanaged: expired by age. ``size_bytes``: as it should be, or as the storage has it if the inventory does not.
+    ``modified_at``: as the storage had it, of what the inventory does not know.
 
     state: ``seen`` (for the first time: not yet counted), ``found`` (to be repaired), ``repaired``, ``lost`` (no
     other copy is good), ``failed``.
@@ -62,6 +63,7 @@ class ConsistencyFinding(Base):
     state: Mapped[str]
     lfn: Mapped[str]
     size_bytes: Mapped[int]
+    modified_at: Mapped[datetime | None]
     file_id: Mapped[int | None]
     reason: Mapped[str | None]
     claimed_at: Mapped[datetime | None]

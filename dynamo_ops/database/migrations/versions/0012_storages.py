@@ -1,4 +1,6 @@
-"""sites that share a storage on purpose, and endpoints that a source reports and nobody has accepted yet"""
+"""sites that share a storage on purpose, endpoints that a source reports and nobody has accepted yet, and when a file of
+a finding was changed
+"""
 
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -28,9 +30,11 @@ def upgrade() -> None:
         'site_endpoints', sa.Column('proposed_mapping', postgresql.JSONB(astext_type=sa.Text()), nullable=True)
     )
     op.add_column('site_endpoints', sa.Column('proposed_at', sa.DateTime(timezone=True), nullable=True))
+    op.add_column('consistency_findings', sa.Column('modified_at', sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column('consistency_findings', 'modified_at')
     for column in ('proposed_at', 'proposed_mapping', 'proposed_prefix'):
         op.drop_column('site_endpoints', column)
     op.drop_table('shared_storages')
