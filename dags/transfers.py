@@ -9,13 +9,13 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 from dynamo_airflow.assets import REPLICAS, SUBSCRIPTIONS
 from dynamo_airflow.defaults import dag_defaults, database
-from dynamo_airflow.sensors import FtsStagingSensor, FtsTransferSensor
+from dynamo_airflow.sensors import FtsArchivingSensor, FtsArrivalSensor, FtsStagingSensor, FtsTransferSensor
 
 from dynamo_ops.base.settings import settings
 
 RUNS_AT_ONCE = 100 + int(2 * 6 * settings().fts.timeout_h)
-"""More than can begin while one waits for tape and for the copies after it, six an hour: a run that waits sleeps in the
-triggerer, and must not keep others back. The hundred are for those that assets start."""
+"""More than can begin while one waits for tape and for the copies after it (or before it), six an hour: a run that
+waits sleeps in the triggerer, and must not keep others back. The hundred are for those that assets start."""
 
 
 @dag(
@@ -31,6 +31,8 @@ load, within the limits of sites and links) and records the jobs. Then, side by 
 
 * `submit` (a task for 25 jobs), and of its jobs those from disk: `wait_for_copies` → `apply`,
 * those from tape: `wait_for_tape` (FTS brings the files online) → `wait_for_staged_copies` → `apply_staged`;
+* those to tape: `wait_for_arrival` → `wait_for_archiving` (the files lie in the disk buffer of the tape site; what is
+  not on tape is no copy) → `apply_archived`;
 * `copy_directly` (some tasks, batch by batch): between sites where Dynamo copies itself (settings, `transfers.direct`).
 
 The waits sleep in the triggerer, one trigger for all jobs of the run. `apply` compares sizes, lets the replicas grow
@@ -83,10 +85,24 @@ def transfers() -> None:
     apply(FtsTransferSensor(task_id="wait_for_copies", job_ids=jobs, of_kind="disk").output)
     online = FtsStagingSensor(task_id="wait_for_tape", job_ids=jobs, of_kind="tape")
     apply_staged(FtsTransferSensor(task_id="wait_for_staged_copies", job_ids=online.output).output)
+    copies_to_tape(jobs)
     if not settings().fts.named_servers:
         lots >> direct_copies()
     elif settings().transfers.direct:
         direct_copies()  # of what earlier runs planned: they do not wait for FTS
+
+
+def copies_to_tape(jobs: Any) -> None:
+    """The waits for what goes to tape, and what comes after them."""
+
+    @task(outlets=[REPLICAS], pool="fts")
+    def apply_archived(job_ids: list[str]) -> dict[str, object]:
+        if not job_ids:
+            raise AirflowSkipException("no file of this run went to tape")
+        return take_in()
+
+    arrived = FtsArrivalSensor(task_id="wait_for_arrival", job_ids=jobs, of_kind="archive")
+    apply_archived(FtsArchivingSensor(task_id="wait_for_archiving", job_ids=arrived.output).output)
 
 
 def direct_copies() -> Any:

@@ -92,6 +92,7 @@ class SiteFaults(_Faults):
     corrupt_writes: int = Field(0, ge=0, description="this many uploads are stored with a wrong byte")
     fail_fraction: float = Field(0.0, ge=0, le=1, description="this part of the requests gets 503")
     tape_stuck: bool = Field(False, description="staging requests are taken but never served")
+    archive_stuck: bool = Field(False, description="uploads stay in the buffer of the tape until this ends")
 
 
 class FaultsRecord(BaseModel):

@@ -173,6 +173,7 @@ class Grid:
             entry.staging_delay * scale,
             entry.archive_delay * scale,
             lambda: self.faults.site(entry.name).tape_stuck,
+            lambda: self.faults.site(entry.name).archive_stuck,
         )
 
     def _serve(self, service: Service, address: str, offset: int, plain: bool = False) -> Server:

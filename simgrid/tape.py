@@ -33,12 +33,14 @@ class Tape:
         staging_s: float,
         archive_s: float,
         is_stuck: Callable[[], bool],
+        is_archive_stuck: Callable[[], bool] = lambda: False,
     ) -> None:
         self._state = state
         self._exists = exists
         self._staging_s = staging_s
         self._archive_s = archive_s
         self._is_stuck = is_stuck
+        self._is_archive_stuck = is_archive_stuck
         self._lock = threading.RLock()
         self._requests: dict[str, dict[str, Any]] = {}
         self._archived_at: dict[str, float] = {}
@@ -54,7 +56,7 @@ class Tape:
         """TAPE, DISK (not yet archived), DISK_AND_TAPE or NONE, in the words of the WLCG Tape REST API."""
         if not self._exists(lfn):
             return "NONE"
-        if self._archived_at.get(lfn, 0) > time.time():
+        if not self._is_archived(lfn):
             return "DISK"
         return "DISK_AND_TAPE" if self._staged(lfn) else "TAPE"
 
@@ -65,7 +67,7 @@ class Tape:
         """A new file arrived; it goes to tape after the archive delay and leaves the buffer."""
         with self._lock:
             self._forget(lfn)
-            if self._archive_s > 0:
+            if self._archive_s > 0 or self._is_archive_stuck():
                 self._archived_at[lfn] = time.time() + self._archive_s
                 self._save()
 
@@ -131,6 +133,13 @@ class Tape:
                 self._wanted.get(lfn, set()).discard(identifier)
             del self._requests[identifier]
             self._save()
+
+    def _is_archived(self, lfn: str) -> bool:
+        """Once it is, it stays so, whatever gets stuck later."""
+        with self._lock:
+            if lfn in self._archived_at and not self._is_archive_stuck() and self._archived_at[lfn] <= time.time():
+                del self._archived_at[lfn]
+            return lfn not in self._archived_at
 
     def _staged(self, lfn: str) -> bool:
         now = time.time()

@@ -11,6 +11,7 @@ checkout)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from ssl import get_default_verify_paths
@@ -89,10 +90,12 @@ class FtsServerSettings(LinkSettings):
 class FtsSettings(Strict):
     """The FTS 3 servers and how they are asked. ``url``, ``monitor_url``: the one server of every link; or ``servers``:
     several, of which the first that names a link takes it. ``url`` null and no ``servers``: there is no FTS, all copies
-    are direct. ``token_file``: a bearer token (read anew at each use) instead of ``tls``'s certificate; FTS stages no
-    tapes for tokens. ``timeout_h``: how long a run waits for its jobs before it leaves them to the next runs.
-    ``stuck_after_h``: a job that still copies that long after its submit is cancelled and tried anew (one that stages:
-    ``bring_online_s`` later)."""
+    are direct. ``token_file``: a bearer token (read anew at each use) instead of ``tls``'s certificate; FTS stages from
+    tape and watches what goes onto tape for certificates only. ``timeout_h``: how long a run waits for its jobs before
+    it leaves them to the next runs.
+    ``stuck_after_h``: a job that still copies that long after its submit is cancelled and tried anew (one from tape
+    ``bring_online_s`` later, one to tape ``archive_timeout_s``). ``archive_timeout_s``: a file that has arrived at a
+    tape site and is not on tape that much later has failed; the next attempts look whether it is."""
 
     url: str | None = "https://localhost:8446"
     servers: list[FtsServerSettings] = Field(default_factory=list)
@@ -103,6 +106,7 @@ class FtsSettings(Strict):
     stuck_after_h: float = Field(24, gt=0)
     files_per_job: int = Field(200, ge=1, le=5000)
     bring_online_s: int = Field(28_800, ge=1)
+    archive_timeout_s: int = Field(86_400, ge=1)
     retries: int = Field(2, ge=0)
     retry_delay_s: int = Field(60, ge=0)
 
@@ -140,11 +144,20 @@ ACTIVITIES: dict[str, ActivitySettings] = {
 """Repairs (consistency, replicas that lack files), users' requests, everything else that the Dealer places."""
 
 
+class Archived(StrEnum):
+    """When a copy at a tape site is one. ``on_tape``: when the storage says that it is. ``on_arrival``: when it has
+    arrived, since the storage cannot tell."""
+
+    ON_TAPE = "on_tape"
+    ON_ARRIVAL = "on_arrival"
+
+
 class TransferSettings(Strict):
     """How many files may be under way at once: in all, to a site, from a site, on a link (from one site to another),
     and in staging at a tape site. ``backoff_s``: pause before a file's second attempt, doubled with each more.
     ``direct``: links that Dynamo copies by itself, without FTS. ``direct_files_at_once``: by one task of direct copies,
-    of which a run has ``direct_tasks`` at most."""
+    of which a run has ``direct_tasks`` at most. ``archived``: of tape sites by name or glob, the last that matches; all
+    others: ``on_tape``."""
 
     files_per_cycle: int = Field(50_000, ge=1)
     files_in_flight: int = Field(200_000, ge=1)
@@ -158,6 +171,14 @@ class TransferSettings(Strict):
     direct: list[LinkSettings] = Field(default_factory=list)
     direct_files_at_once: int = Field(4, ge=1, le=64)
     direct_tasks: int = Field(8, ge=1, le=64)
+    archived: dict[str, Archived] = Field(default_factory=dict)
+
+    @property
+    def on_arrival(self) -> tuple[str, ...]:
+        """The tape sites whose copies count when they arrive, as a list for ``glob.is_named``."""
+        return tuple(
+            name if archived == Archived.ON_ARRIVAL else f"!{name}" for name, archived in self.archived.items()
+        )
 
     @field_validator("activities")
     @classmethod

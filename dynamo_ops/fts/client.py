@@ -32,6 +32,7 @@ FILE_FIELDS = (
     "start_time",
     "finish_time",
     "staging_start",
+    "archive_start_time",
     "file_metadata",
 )
 JOB_STATES_ENDED = frozenset({"FINISHED", "FAILED", "FINISHEDDIRTY", "CANCELED"})
@@ -41,7 +42,8 @@ JOB_STATES_ENDED = frozenset({"FINISHED", "FAILED", "FINISHEDDIRTY", "CANCELED"}
 class JobStatus:
     """One job as FTS tells it. ``http_status`` is the entry's own: 404 neither live nor archived, 403 not ours.
 
-    ``state`` and ``files`` mean nothing unless ``http_status`` is 200; ``text`` is FTS's own then.
+    ``state`` and ``files`` mean nothing unless ``http_status`` is 200; ``text`` is FTS's own then. ``archive_timeout``
+    above 0: files end when they are on tape, or that many seconds after they arrived.
     """
 
     job_id: str
@@ -51,6 +53,7 @@ class JobStatus:
     text: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     finished_at: str | None = None
+    archive_timeout: int = 0
     files: Sequence[Mapping[str, Any]] = ()
 
     @property
@@ -259,6 +262,7 @@ def read_status(entry: Mapping[str, Any]) -> JobStatus:
         text=str(entry.get("http_message") or ""),
         metadata=entry["job_metadata"] if isinstance(entry.get("job_metadata"), dict) else {},
         finished_at=entry.get("job_finished"),
+        archive_timeout=int(entry.get("archive_timeout") or 0),
         files=entry.get("files") or (),
     )
 

@@ -33,10 +33,13 @@ class FileCopy:
 class JobSettings:
     """Parameters of the jobs we submit.
 
-    ``overwrite``: true, since a former attempt may have left half a file, and the destination is ours to write.
+    ``overwrite``: true, since a former attempt may have left half a file, and the destination is ours to write. It is
+    not where that is tape (``to_tape``).
     ``retries``: extra attempts inside FTS, of recoverable failures only. ``priority``: 1 (low) to 5; ``priorities``:
     of jobs for these activities.
     ``bring_online_seconds`` / ``pin_seconds``: how long a tape may take to stage, and how long the disk copy is held.
+    ``archive_timeout_seconds``: how long a file that has arrived at a tape may take to get onto it; with ``on_arrival``
+    nobody waits for that, as at the tape sites ``on_arrival_at`` (globs, ``glob.is_named``).
     ``max_time_in_queue_hours``: FTS gives up on what it could not start by then; the subscription is retried by us.
     """
 
@@ -47,6 +50,10 @@ class JobSettings:
     verify_checksum: str = "both"
     bring_online_seconds: int = 28_800
     pin_seconds: int = 64_800
+    to_tape: bool = False
+    on_arrival: bool = False
+    on_arrival_at: tuple[str, ...] = ()
+    archive_timeout_seconds: int = 86_400
     max_time_in_queue_hours: int = 24
     priorities: Mapping[str, int] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=lambda: {"issuer": "dynamo"})
@@ -81,7 +88,9 @@ def transfer_job(
         "max_time_in_queue": settings.max_time_in_queue_hours,
         "job_metadata": settings.metadata | ({"batch_id": batch_id} if batch_id is not None else {}),
     }
-    return {"files": [_file_entry(file) for file in files], "params": params}
+    if settings.to_tape:
+        params |= _tape_params(settings)
+    return {"files": [_file_entry(file, to_tape=settings.to_tape) for file in files], "params": params}
 
 
 def staging_job(
@@ -94,6 +103,18 @@ def staging_job(
     return job
 
 
+def _tape_params(settings: JobSettings) -> dict[str, Any]:
+    """Nothing is ever overwritten on tape. What lies there already, FTS tells (``dst_file_report``).
+
+    ``overwrite_when_only_on_disk`` is not asked for: nobody has seen the real service do it (FTS_CONTRACT §3), and what
+    the buffer holds may be on its way to tape.
+    """
+    params: dict[str, Any] = {"overwrite": False, "dst_file_report": True}
+    if not settings.on_arrival:
+        params["archive_timeout"] = settings.archive_timeout_seconds
+    return params
+
+
 def _check(files: Sequence[FileCopy]) -> None:
     if not files:
         raise PermanentRemoteError("a job needs at least one file", service="fts")
@@ -101,7 +122,8 @@ def _check(files: Sequence[FileCopy]) -> None:
         raise PermanentRemoteError("a multi-source job may hold one file only (FTS_CONTRACT §3)", service="fts")
 
 
-def _file_entry(file: FileCopy) -> dict[str, Any]:
+def _file_entry(file: FileCopy, *, to_tape: bool) -> dict[str, Any]:
+    """``metadata`` comes back with each answer; of a copy to tape with what the file must be that FTS finds there."""
     entry: dict[str, Any] = {
         "sources": list(file.sources),
         "destinations": [file.destination],
@@ -109,6 +131,8 @@ def _file_entry(file: FileCopy) -> dict[str, Any]:
         "activity": file.activity,
         "metadata": {"subscription_id": file.subscription_id, "transfer_id": file.transfer_id},
     }
+    if to_tape:
+        entry["metadata"] |= {"size_bytes": file.size_bytes, "adler32": file.adler32}
     if file.adler32:
         entry["checksum"] = f"adler32:{file.adler32}"
     if len(file.sources) > 1:

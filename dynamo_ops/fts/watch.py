@@ -28,13 +28,15 @@ UNUSED_STATES = frozenset({"NOT_USED"})
 class JobSummary(TypedDict):
     """One job in a few plain values. ``http_status`` 404: FTS does not know it (any more), which ends the wait too.
 
-    ``is_staging``: some file still waits for tape. ``is_ended``: nothing more will happen by itself.
+    ``is_staging``: some file still waits for tape. ``is_archiving``: all that is left is that files that have arrived
+    get onto tape. ``is_ended``: nothing more will happen by itself.
     """
 
     http_status: int
     job_state: str
     is_ended: bool
     is_staging: bool
+    is_archiving: bool
     num_files: int
     num_done: int
     num_failed: int
@@ -79,14 +81,18 @@ def summarise(status: JobStatus) -> JobSummary:
     """The summary of one job. A job unknown to FTS has ended: ``observe`` deals with it."""
     counts = Counter(str(file.get("file_state")) for file in status.files)
     waiting = sum(counts[state] for state in STAGING_STATES)
+    num_files = sum(counts.values()) - sum(counts[state] for state in UNUSED_STATES)
+    num_done, num_failed = counts["FINISHED"], counts["FAILED"] + counts["CANCELED"]
+    has_arrived = counts["ARCHIVING"] > 0 and counts["ARCHIVING"] + num_done + num_failed == num_files
     return JobSummary(
         http_status=status.http_status,
         job_state=status.state,
         is_ended=status.is_ended or status.http_status == 404,
         is_staging=waiting > 0 and not status.is_ended,
-        num_files=sum(counts.values()) - sum(counts[state] for state in UNUSED_STATES),
-        num_done=counts["FINISHED"],
-        num_failed=counts["FAILED"] + counts["CANCELED"],
+        is_archiving=has_arrived and not status.is_ended,
+        num_files=num_files,
+        num_done=num_done,
+        num_failed=num_failed,
     )
 
 

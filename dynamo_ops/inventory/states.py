@@ -68,14 +68,17 @@ class TransferState(StrEnum):
 class TransferObservation(StrEnum):
     """What FTS says of one file of a job. ``WRONG_SIZE``: finished, but not with the bytes the inventory knows.
 
-    ``LOST``: FTS does not know the job, neither live nor archived.
+    ``ARCHIVING``: the destination is tape, and has it in its disk buffer only. ``OCCUPIED``: the destination has
+    something else by its name, which is not overwritten. ``LOST``: FTS does not know the job, live or archived.
     """
 
     QUEUED = "queued"
     STAGING = "staging"
     RUNNING = "running"
+    ARCHIVING = "archiving"
     FINISHED = "finished"
     WRONG_SIZE = "wrong_size"
+    OCCUPIED = "occupied"
     FAILED = "failed"
     CANCELLED = "cancelled"
     LOST = "lost"
@@ -159,8 +162,10 @@ _OUTCOMES = {
     _O.QUEUED: _T.SUBMITTED,
     _O.STAGING: _T.STAGING,
     _O.RUNNING: _T.ACTIVE,
+    _O.ARCHIVING: _T.ACTIVE,
     _O.FINISHED: _T.DONE,
     _O.WRONG_SIZE: _T.FAILED,
+    _O.OCCUPIED: _T.FAILED,
     _O.FAILED: _T.FAILED,
     _O.CANCELLED: _T.CANCELLED,
     _O.LOST: _T.FAILED,
@@ -200,6 +205,8 @@ TRANSFER_OUTCOMES: Mapping[TransferState, SubscriptionEvent] = {
     _T.FAILED: _E.ATTEMPT_FAILED,
     _T.CANCELLED: _E.ATTEMPT_FAILED,
 }
+# No source is to blame, and none can help: a person must look at the destination first.
+HOLDING_OBSERVATIONS: Mapping[TransferObservation, HoldReason] = {_O.OCCUPIED: HoldReason.REFUSED}
 DELETION_OUTCOMES: Mapping[DeletionObservation, SubscriptionEvent] = {
     _R.DELETED: _E.FULFILLED,
     _R.NOT_FOUND: _E.FULFILLED,

@@ -60,8 +60,8 @@ class Explanation:
 
     ``attempts``, newest first, those of earlier subscriptions for the same here included: subscription_id, batch_id,
     backend, server (the address of its FTS, where it is recorded), job_id, source, state, reason, is_recoverable,
-    started_at, finished_at. ``sources``, of a copy: as of ``FileExplanation``, with num_failed and last_error of this
-    subscription.
+    started_at, finished_at (of one that is active: when it had arrived at a tape). ``sources``, of a copy: as of
+    ``FileExplanation``, with num_failed and last_error of this subscription.
     """
 
     subscription_id: int
@@ -303,6 +303,11 @@ def _why_in_batch(subscription: Any, attempts: Sequence[dict[str, Any]]) -> str:
         "staging": "being brought online from tape at {source}, FTS job {job_id}",
         "active": "being copied from {source}, FTS job {job_id}",
     }
+    if found["state"] == TransferState.ACTIVE and found["finished_at"]:
+        return (
+            f"copied from {found['source']}, not on tape yet (archiving since "
+            f"{found['finished_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC), FTS job {found['job_id']}"
+        )
     return told[found["state"]].format(**found)
 
 

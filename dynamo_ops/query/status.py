@@ -15,7 +15,9 @@ from dynamo_ops.inventory.states import (
     DeletionState,
     SubscriptionAction,
     SubscriptionState,
+    TransferObservation,
 )
+from dynamo_ops.inventory.subscription.under_way import is_archiving
 from dynamo_ops.query.explanation import Explanation, why
 
 __all__ = ["Explanation", "counts", "ended", "held", "under_way", "why"]
@@ -40,13 +42,15 @@ def counts(db: Database, site: str | None = None) -> pl.DataFrame:
 def under_way(db: Database, site: str | None = None) -> pl.DataFrame:
     """Batches that are not finished: one row per backend, what is staged, state of its files, and destination.
 
-    Columns: backend (fts, direct, deletion), is_staging, state (of the files: planned, submitted, staging, active, and
-    done, failed, cancelled of batches that are not finished), site, num_batches, num_files, size_bytes, oldest_at (when
-    the oldest of these batches was made).
+    Columns: backend (fts, direct, deletion), is_staging, state (of the files: planned, submitted, staging, active,
+    archiving, and done, failed, cancelled of batches that are not finished), site, num_batches, num_files, size_bytes,
+    oldest_at (when the oldest of these batches was made).
     """
     return db.frame(
         f"""
-        SELECT b.backend, b.is_staging, t.state, d.name AS site, count(DISTINCT b.id) AS num_batches,
+        SELECT b.backend, b.is_staging,
+               CASE WHEN {is_archiving("t")} THEN '{TransferObservation.ARCHIVING}' ELSE t.state END AS state,
+               d.name AS site, count(DISTINCT b.id) AS num_batches,
                count(*) AS num_files, sum(t.size_bytes)::bigint AS size_bytes, min(b.created_at) AS oldest_at
         FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id JOIN sites d ON d.id = b.site_id
         WHERE b.state IN {OPEN_BATCHES} AND ($1::text IS NULL OR d.name = $1) GROUP BY 1, 2, 3, 4

@@ -63,11 +63,12 @@ CLAIM_SQL = f"""
 @dataclass(frozen=True)
 class PlanRules:
     """Beside the limits: ``head_starts`` by activity; ``direct``: pairs of sites that Dynamo copies between itself, by
-    one of ``direct_protocols``."""
+    one of ``direct_protocols``; ``on_arrival``: tape sites among them (globs, ``glob.is_named``)."""
 
     head_starts: Mapping[str, timedelta] = field(default_factory=dict)
     direct: tuple[DirectRule, ...] = ()
     direct_protocols: tuple[str, ...] = ()
+    on_arrival: tuple[str, ...] = ()
 
 
 DEFAULT_RULES = PlanRules()
@@ -102,7 +103,7 @@ def plan_batches(
     a time, so that the limits hold.
     """
     fts = links_of(identity)
-    routes = Routes(limits.protocols, fts, rules.direct, rules.direct_protocols)
+    routes = Routes(limits.protocols, fts, rules.direct, rules.direct_protocols, rules.on_arrival)
     with db.begin() as connection:
         hold(connection, Lock.TRANSFER_PLAN)
         _make_queue(connection, limits, rules)
@@ -110,7 +111,8 @@ def plan_batches(
         if queue.is_empty():
             return PlannedBatches()
         candidates, unreachable = read_candidates(connection, queue, routes)
-        _refuse(connection, unreachable)
+        for reason, subscription_ids in unreachable.items():
+            _refuse(connection, subscription_ids, reason)
         chosen = choose_sources(candidates, read_in_flight(connection), limits)
         chosen = _claim(connection, chosen)
         subscriptions = queue.select(
@@ -170,21 +172,20 @@ def _make_queue(connection: Connection, limits: TransferLimits, rules: PlanRules
     connection.execute(text("ANALYZE queue"))
 
 
-def _refuse(connection: Connection, subscription_ids: list[int]) -> None:
+def _refuse(connection: Connection, subscription_ids: list[int], reason: str) -> None:
     """Hold what no site can give by any protocol. Where a site is out for a while, it may be the one that can."""
     if subscription_ids:
         connection.execute(
             text(f"""
             UPDATE subscriptions s SET state = '{SubscriptionState.HELD}',
               hold_reason = '{HoldReason.REFUSED}', updated_at = now(),
-                last_error = 'no site that has the file shares a transfer protocol with the destination, '
-                  'or no FTS server takes the link, or it is the same storage under another name'
+                last_error = :reason
             FROM files f
             WHERE s.id = ANY(:ids) AND s.state IN {QUEUED} AND f.id = s.file_id AND NOT EXISTS (
               SELECT FROM block_replicas r
               WHERE r.block_id = f.block_id AND r.site_id <> s.site_id AND r.site_id NOT IN {READABLE}
                 AND {is_present("f.id", "r")})"""),
-            {"ids": subscription_ids},
+            {"ids": subscription_ids, "reason": reason},
         )
 
 

@@ -39,8 +39,10 @@ IN_FLIGHT = {
     "site_id": pl.Int16,
     "num_files": pl.Int64,
     "num_staging": pl.Int64,
+    "num_archiving": pl.Int64,
 }
-"""What is under way on each link: files in all, and those of tapes that are not online yet."""
+"""What is under way on each link: files that are to come over, of these those of tapes that are not online yet; and
+files that have come to a tape site and fill its buffer, which keep nobody else back."""
 
 CHOSEN = {
     "subscription_id": pl.Int64,
@@ -60,11 +62,13 @@ _LINK = ("source_site_id", "site_id")
 
 @dataclass(frozen=True)
 class _Bound:
-    """So many files at most for each value of ``keys``; with ``staging``, of those from tape."""
+    """So many files at most for each value of ``keys``; with ``staging``, of those from tape; with ``archiving``, those
+    that are not on tape yet besides."""
 
     keys: tuple[str, ...]
     limit: int
     staging: bool = False
+    archiving: bool = False
 
 
 def choose_sources(candidates: pl.DataFrame, in_flight: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
@@ -115,13 +119,15 @@ def _bounds(limits: TransferLimits) -> list[_Bound]:
         _Bound(_LINK, limits.files_per_link),
         _Bound(("source_site_id",), limits.files_from_site),
         _Bound(("source_site_id",), limits.files_staging_per_site, staging=True),
-        _Bound(("site_id",), limits.files_to_site),
+        _Bound(("site_id",), limits.files_to_site, archiving=True),
     ]
 
 
 def _used(bound: _Bound, taken: pl.DataFrame, in_flight: pl.DataFrame) -> pl.DataFrame:
     """Columns of the bound's keys, and ``used``: files under way and taken in this cycle."""
     count = pl.col("num_staging" if bound.staging else "num_files")
+    if bound.archiving:
+        count += pl.col("num_archiving")
     before = in_flight.select(*bound.keys, used=count)
     now = taken.filter("is_tape") if bound.staging else taken
     counted = pl.concat([before, now.select(*bound.keys, used=pl.lit(1, dtype=pl.Int64))])

@@ -13,14 +13,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Event
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.glob import is_named
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
+from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import (
     BATCH_MOVES,
@@ -37,6 +40,7 @@ from dynamo_ops.storage.registry import SiteStorage
 from dynamo_ops.transfer.direct_copy import CopyResult, FileToCopy, copy_file
 from dynamo_ops.transfer.observations import OBSERVATIONS
 from dynamo_ops.transfer.observe import apply_observations
+from dynamo_ops.transfer.submit import close_batch
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +51,13 @@ _ENDABLE = moved_by(BATCH_MOVES, BatchEvent.ENDED)
 @dataclass(frozen=True)
 class DirectLimits:
     """``files_at_once``: copied at the same time. A record is made every ``files_per_record`` results, or when the last
-    is ``seconds_per_record`` ago."""
+    is ``seconds_per_record`` ago. ``on_arrival``: tape sites whose copies count when they arrive (globs,
+    ``glob.is_named``); nothing is copied to others."""
 
     files_at_once: int = 4
     files_per_record: int = 20
     seconds_per_record: float = 30.0
+    on_arrival: tuple[str, ...] = ()
 
 
 DEFAULT_DIRECT_LIMITS = DirectLimits()
@@ -59,7 +65,8 @@ DEFAULT_DIRECT_LIMITS = DirectLimits()
 
 @dataclass(frozen=True)
 class DirectSummary:
-    """``outcome``: finished; busy (another task is at this batch); ended (it was finished or cancelled before).
+    """``outcome``: finished; busy (another task is at this batch); ended (it was finished or cancelled before); refused
+    (its destination is tape, which Dynamo does not copy to itself: its subscriptions are queued again).
 
     ``num_done`` files are at the destination; ``num_found`` of them were there already, whole and right.
     ``num_cancelled`` were not copied: no longer subscribed, or a site is not available any more.
@@ -86,10 +93,13 @@ def execute_direct(
     with alone(db, f"direct batch {batch_id}") as lock:
         if lock is None:
             return DirectSummary(batch_id, "busy")
-        site_id, state = _read_batch(db, batch_id)
-        if state != BatchState.PLANNED:
+        batch = _read_batch(db, batch_id)
+        if batch.state != BatchState.PLANNED:
             return DirectSummary(batch_id, "ended")
-        run = _Run(db, batch_id, site_id, open_storage, limits, lock)
+        if batch.is_tape and not is_named(batch.site, limits.on_arrival):
+            close_batch(db, batch_id, f"{batch.site} is tape: Dynamo does not copy there itself")
+            return DirectSummary(batch_id, "refused")
+        run = _Run(db, batch_id, batch.site_id, open_storage, limits, lock, may_overwrite=not batch.is_tape)
         try:
             run.copy_all()
         finally:
@@ -108,6 +118,7 @@ class _Run:
     open_storage: SiteStorage
     limits: DirectLimits
     lock: Connection
+    may_overwrite: bool
     summary: DirectSummary = field(init=False)
 
     def __post_init__(self) -> None:
@@ -146,9 +157,8 @@ class _Run:
             storage.close()
 
     def _start(self, threads: ThreadPoolExecutor, file: FileToCopy) -> Future[CopyResult]:
-        return threads.submit(
-            copy_file, file, self._storage(file.source_site_id), self._storage(self.site_id), self._stop
-        )
+        source, destination = self._storage(file.source_site_id), self._storage(self.site_id)
+        return threads.submit(copy_file, file, source, destination, self._stop, may_overwrite=self.may_overwrite)
 
     def _storage(self, site_id: int) -> Storage:
         if site_id not in self._storages:
@@ -231,10 +241,14 @@ def observations(results: list[CopyResult]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=OBSERVATIONS, orient="row")
 
 
-def _read_batch(db: Database, batch_id: int) -> tuple[int, str]:
+def _read_batch(db: Database, batch_id: int) -> Any:
     with db.begin() as connection:
         row = connection.execute(
-            text("SELECT site_id, state, backend FROM transfer_batches WHERE id = :id"), {"id": batch_id}
+            text(f"""
+            SELECT batch.site_id, batch.state, batch.backend, site.name AS site,
+                   site.storage_type = '{StorageType.MSS}' AS is_tape
+            FROM transfer_batches AS batch JOIN sites AS site ON site.id = batch.site_id WHERE batch.id = :id"""),
+            {"id": batch_id},
         ).one_or_none()
     if row is None:
         raise InventoryError(f"there is no transfer batch {batch_id}", batch_id=batch_id)
@@ -242,7 +256,7 @@ def _read_batch(db: Database, batch_id: int) -> tuple[int, str]:
         raise InventoryError(
             f"transfer batch {batch_id} is for {row.backend}, not for direct copies", batch_id=batch_id
         )
-    return int(row.site_id), str(row.state)
+    return row
 
 
 def _read_files(db: Database, batch_id: int, after_index: int, limit: int) -> tuple[list[FileToCopy], list[CopyResult]]:

@@ -59,15 +59,21 @@ class CopyFailedError(Exception):
         self.is_recoverable = is_recoverable
 
 
+class _OccupiedError(Exception):
+    """The destination has something else by the name of the file, and keeps it."""
+
+
 class _StoppedError(Exception):
     """The task ends; what was copied so far may stay for the next one."""
 
 
-def copy_file(file: FileToCopy, source: Storage, destination: Storage, stop: Event) -> CopyResult:
+def copy_file(
+    file: FileToCopy, source: Storage, destination: Storage, stop: Event, *, may_overwrite: bool = True
+) -> CopyResult:
     """Copy one file, unless the destination has it already. Failures are results.
 
     Raises what would fail every file: a refused credential (``FORBIDDEN`` is of the one file), a wrong setting.
-    ``stop``: break off soon.
+    ``stop``: break off soon. ``may_overwrite`` false: the destination is tape, and keeps whatever it has.
     """
     started_at = datetime.now(UTC)
 
@@ -88,11 +94,15 @@ def copy_file(file: FileToCopy, source: Storage, destination: Storage, stop: Eve
         if file.refusal is not None:
             _forget_upload(file, destination)
             return ended(Seen.CANCELLED, reason=file.refusal)
+        if not may_overwrite:
+            _check_free(file, destination)
         _check_source(file, source)
         passed = _stream(file, expected, source, destination, stop)
         _verify(file, expected or passed, destination, was_resumed=passed is None)
     except _StoppedError:
         return ended(None)
+    except _OccupiedError as occupied:
+        return ended(Seen.OCCUPIED, reason=str(occupied), is_recoverable=False)
     except CopyFailedError as failure:
         return ended(Seen.FAILED, reason=failure.reason, is_recoverable=failure.is_recoverable)
     return ended(Seen.FINISHED, size_bytes=file.size_bytes)
@@ -137,6 +147,17 @@ def _is_there(file: FileToCopy, expected: str | None, destination: Storage) -> b
         if expected is None:
             return stored.size_bytes == file.size_bytes
         return _checksum(file, destination) == expected
+
+
+def _check_free(file: FileToCopy, destination: Storage) -> None:
+    with _side("DESTINATION"):
+        stored = destination.stat(file.lfn)
+    if stored is not None:
+        raise _OccupiedError(
+            f"DESTINATION [17] {destination.endpoint.site} has another file by this name: {stored.size_bytes} bytes, "
+            f"the inventory knows {file.size_bytes}, adler32 {file.adler32 or 'unknown'}; on tape nothing is "
+            "overwritten"
+        )
 
 
 def _forget_upload(file: FileToCopy, destination: Storage) -> None:

@@ -1,13 +1,15 @@
 """FTS's answers → one observation a file. Pure (FTS_CONTRACT §4).
 
 Files are matched by the ``transfer_id`` that we put in their metadata: URLs come back altered, and alternatives of a
-multi-source job are several rows for one file.
+multi-source job are several rows for one file. A tape that has a file already is not overwritten (SEMANTICS §10): what
+FTS tells of that file (``dst_file``) decides whether it is the copy.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,17 +40,28 @@ FILE_STATES: Mapping[str, Seen | None] = {
     "ON_HOLD_STAGING": Seen.STAGING,
     "READY": Seen.RUNNING,
     "ACTIVE": Seen.RUNNING,
-    "ARCHIVING": Seen.RUNNING,
+    "ARCHIVING": Seen.ARCHIVING,
     "FINISHED": Seen.FINISHED,
     "FAILED": Seen.FAILED,
     "CANCELED": Seen.CANCELLED,
     "NOT_USED": None,  # an alternative source not tried (yet): says nothing by itself
 }
 # Among the alternatives of one file the first of these that occurs speaks for the file.
-PRECEDENCE = (Seen.FINISHED, Seen.RUNNING, Seen.STAGING, Seen.QUEUED, Seen.FAILED, Seen.CANCELLED)
+PRECEDENCE = (
+    Seen.FINISHED,
+    Seen.ARCHIVING,
+    Seen.RUNNING,
+    Seen.STAGING,
+    Seen.QUEUED,
+    Seen.OCCUPIED,
+    Seen.FAILED,
+    Seen.CANCELLED,
+)
+_IN_VAIN = frozenset({Seen.OCCUPIED, Seen.FAILED, Seen.CANCELLED})
 
 # errno for which trying the same source again is in vain: EPERM, ENOENT, EACCES, EEXIST, ENOTDIR, EISDIR, ENAMETOOLONG.
 PERMANENT_ERRNOS = frozenset({1, 2, 13, 17, 20, 21, 36})
+EXISTS = 17
 _ERRNO = re.compile(r"^[A-Z_]+ \[(\d+)\]")
 # FTS calls a wrong checksum irrecoverable wherever it finds it. Where the bytes were right at the source and wrong at
 # the destination, the source is not to blame.
@@ -66,8 +79,12 @@ def is_recoverable(flag: bool | None, reason: str) -> bool:
         return True
     if flag is not None:
         return flag
+    return _errno(reason) not in PERMANENT_ERRNOS
+
+
+def _errno(reason: str) -> int | None:
     errno = _ERRNO.match(reason)
-    return errno is None or int(errno.group(1)) not in PERMANENT_ERRNOS
+    return int(errno.group(1)) if errno else None
 
 
 def read_observations(statuses: Iterable[JobStatus], now: datetime) -> pl.DataFrame:
@@ -88,35 +105,93 @@ def _job_rows(status: JobStatus, now: datetime) -> Iterable[tuple[Any, ...]]:
             yield row
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What one row of FTS says. ``is_worth_it``: of a failure, whether its source may serve another time."""
+
+    seen: Seen | None
+    size_bytes: int | None
+    reason: str
+    is_worth_it: bool
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
 def _file_row(
     transfer_id: int, alternatives: list[Mapping[str, Any]], status: JobStatus, now: datetime
 ) -> tuple[Any, ...] | None:
-    seen = [(observe_file(file, status, now), file) for file in alternatives]
+    looks = [_look(file, status, now) for file in alternatives]
     for observation in PRECEDENCE:
-        matching = [file for kind, file in seen if kind == observation]
+        matching = [look for look in looks if look.seen == observation]
         if matching:
-            failed = observation in (Seen.FAILED, Seen.CANCELLED)
+            failed = observation in _IN_VAIN
             if failed and len(alternatives) > 1 and not status.is_ended:
                 return None  # FTS is about to turn to the next source
-            file = matching[0] if failed else matching[-1]
-            reason = str(file.get("reason") or "")
-            others = [str(other.get("reason")) for other in matching[1:] if failed and other.get("reason")]
+            look = matching[0] if failed else matching[-1]
+            others = [other.reason for other in matching[1:] if failed and other.reason]
             return (
                 transfer_id,
                 observation.value,
-                file.get("filesize"),
-                "; then ".join([reason, *others]) or None,
-                any(_is_worth_it(kind, each) for kind, each in seen) if failed else None,
-                utc(file.get("start_time") or file.get("staging_start")),
-                utc(file.get("finish_time")),
+                look.size_bytes,
+                "; then ".join([look.reason, *others]) or None,
+                # If one may, none is refused: which of them failed for good shows when each is tried alone.
+                any(each.is_worth_it for each in looks) if failed else None,
+                look.started_at,
+                look.finished_at,
             )
     return None
 
 
-def _is_worth_it(kind: Seen | None, file: Mapping[str, Any]) -> bool:
-    """Whether one of the alternatives may serve another time: it failed for now, or was not tried to its end. If one
-    may, none is refused: which of them failed for good shows when each is tried alone."""
-    return kind != Seen.FAILED or is_recoverable(file.get("recoverable"), str(file.get("reason") or ""))
+def _look(file: Mapping[str, Any], status: JobStatus, now: datetime) -> _Look:
+    seen, reason = observe_file(file, status, now), str(file.get("reason") or "")
+    is_worth_it = seen != Seen.FAILED or is_recoverable(file.get("recoverable"), reason)
+    size_bytes, archiving_since = file.get("filesize"), utc(file.get("archive_start_time"))
+    if seen == Seen.FAILED and archiving_since:
+        is_worth_it = True  # the source gave the file: it is the tape that did not get it in time
+    elif seen == Seen.FAILED and _errno(reason) == EXISTS and _asked(file):
+        seen, why = judge_existing(file, status)
+        reason, is_worth_it = f"{reason}: {why}" if why else "", seen == Seen.FAILED
+        size_bytes = _asked(file)["size_bytes"] if seen == Seen.FINISHED else size_bytes
+    return _Look(
+        seen,
+        size_bytes,
+        reason,
+        is_worth_it,
+        utc(file.get("start_time") or file.get("staging_start")),
+        archiving_since if seen == Seen.ARCHIVING else utc(file.get("finish_time")),
+    )
+
+
+def judge_existing(file: Mapping[str, Any], status: JobStatus) -> tuple[Seen, str]:
+    """What a copy to tape has come to that found a file by its name there, by FTS's report on that file; and why.
+
+    ``FINISHED``: it is the copy, and on tape. ``FAILED``: it is the copy, of an earlier attempt, and not on tape yet;
+    another attempt will see. ``OCCUPIED``: it is something else, or nobody says what it is.
+    """
+    asked = _asked(file)
+    report = asked.get("dst_file")
+    if not isinstance(report, dict):
+        return Seen.OCCUPIED, "FTS does not tell what it is, and on tape nothing is overwritten"
+    size_bytes, checksum = str(report.get("file_size")), _adler32(report)
+    where = "on tape" if report.get("file_on_tape") else "in the disk buffer of the tape"
+    if size_bytes != str(asked["size_bytes"]) or asked.get("adler32") not in (None, checksum):
+        expected = f"{asked['size_bytes']} bytes, adler32 {asked.get('adler32') or 'unknown'}"
+        told = f"{size_bytes} bytes, adler32 {checksum or 'unknown'}"
+        return Seen.OCCUPIED, f"it has {told}, the inventory knows {expected}; it lies {where} and is not overwritten"
+    if report.get("file_on_tape") or status.archive_timeout <= 0:
+        return Seen.FINISHED, ""
+    return Seen.FAILED, "it is the copy, of an earlier attempt, and not on tape yet"
+
+
+def _asked(file: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Our metadata of a copy to tape; nothing of any other."""
+    metadata = file.get("file_metadata")
+    return metadata if isinstance(metadata, dict) and "size_bytes" in metadata else {}
+
+
+def _adler32(report: Mapping[str, Any]) -> str | None:
+    checksum = str(report.get("checksum_value") or "").strip().lower()
+    return checksum.rjust(8, "0") if checksum and str(report.get("checksum_type")).lower() == "adler32" else None
 
 
 def observe_file(file: Mapping[str, Any], status: JobStatus, now: datetime) -> Seen | None:

@@ -181,8 +181,13 @@ def apply_observations(
 
 
 def moves_frame() -> pl.DataFrame:
-    """The table of transfer moves that change something, as rows for a join."""
-    rows = [(state.value, seen.value, after.value) for (state, seen), after in TRANSFER_MOVES.items() if state != after]
+    """The table of transfer moves that change something, as rows for a join. A file that has arrived at a tape is
+    marked, though it stays active."""
+    rows = [
+        (state.value, seen.value, after.value)
+        for (state, seen), after in TRANSFER_MOVES.items()
+        if state != after or (state, seen) == (TransferState.ACTIVE, TransferObservation.ARCHIVING)
+    ]
     return pl.DataFrame(rows, schema=["state", "observation", "next_state"], orient="row")
 
 
@@ -195,6 +200,12 @@ def subscription_moves_frame() -> pl.DataFrame:
         if seen == event and state != after
     ]
     return pl.DataFrame(rows, schema=["transfer_state", "state", "next_state"], orient="row")
+
+
+def holds_frame() -> pl.DataFrame:
+    """The observations that hold a subscription at once, with the reason: rows (observation, hold reason)."""
+    rows = [(seen.value, reason.value) for seen, reason in states.HOLDING_OBSERVATIONS.items()]
+    return pl.DataFrame(rows, schema=["observation", "hold_reason"], orient="row")
 
 
 def _observed_table(connection: Connection, observations: pl.DataFrame) -> None:
@@ -243,7 +254,7 @@ def _move_transfers(connection: Connection) -> None:
     connection.execute(
         text("""
         CREATE TEMPORARY TABLE moved (transfer_id bigint, subscription_id bigint, state text, size_bytes bigint,
-          reason text) ON COMMIT DROP""")
+          reason text, observation text) ON COMMIT DROP""")
     )
     moves = _values(moves_frame())
     connection.execute(
@@ -252,10 +263,12 @@ def _move_transfers(connection: Connection) -> None:
           UPDATE transfers t SET state = m.next_state, reason = o.reason, is_recoverable = o.is_recoverable,
             started_at = coalesce(o.started_at, t.started_at),
             finished_at = CASE WHEN m.next_state IN {states.ENDED_TRANSFERS}
+                                 OR o.observation = '{TransferObservation.ARCHIVING}'
                                THEN coalesce(o.finished_at, now()) END
           FROM observed o, ({moves}) AS m (state, observation, next_state)
           WHERE t.id = o.transfer_id AND m.state = t.state AND m.observation = o.observation
-          RETURNING t.id, t.subscription_id, t.state, t.size_bytes, t.reason)
+            AND (m.next_state <> t.state OR t.finished_at IS NULL)
+          RETURNING t.id, t.subscription_id, t.state, t.size_bytes, t.reason, o.observation)
         INSERT INTO moved SELECT * FROM updated""")
     )
     connection.execute(text("ANALYZE moved"))
@@ -270,6 +283,14 @@ def _move_subscriptions(connection: Connection) -> None:
             ELSE coalesce(v.reason, v.state) END
         FROM moved v, ({_values(subscription_moves_frame())}) AS m (transfer_state, state, next_state)
         WHERE s.id = v.subscription_id AND m.transfer_state = v.state AND m.state = s.state
+          AND s.action = '{SubscriptionAction.COPY}'""")
+    )
+    # Queued again by the above, like all that failed.
+    connection.execute(
+        text(f"""
+        UPDATE subscriptions s SET state = '{SubscriptionState.HELD}', hold_reason = h.hold_reason
+        FROM moved v, ({_values(holds_frame())}) AS h (observation, hold_reason)
+        WHERE s.id = v.subscription_id AND v.observation = h.observation AND s.state = '{SubscriptionState.RETRY}'
           AND s.action = '{SubscriptionAction.COPY}'""")
     )
 

@@ -10,10 +10,12 @@ from typing import Any
 from sqlalchemy import text
 
 from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.glob import is_named
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.client import FtsClient, JobStatus
 from dynamo_ops.fts.servers import FtsServers, servers_of
+from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.states import (
     LIVE_TRANSFERS,
     OPEN_BATCHES,
@@ -22,6 +24,7 @@ from dynamo_ops.inventory.states import (
     SubscriptionAction,
     SubscriptionState,
 )
+from dynamo_ops.inventory.subscription.under_way import is_archiving
 from dynamo_ops.transfer.servers import by_server
 from dynamo_ops.transfer.submit import close_batch, mark_submitted
 
@@ -170,15 +173,32 @@ def staging_batches(db: Database, batch_ids: Sequence[int]) -> list[int]:
         return list(rows.scalars())
 
 
+def archiving_batches(db: Database, batch_ids: Sequence[int], on_arrival: Sequence[str]) -> list[int]:
+    """Those of these batches whose files must get onto tape to be copies. ``on_arrival``: tape sites where they need
+    not (``glob.is_named``)."""
+    with db.begin() as connection:
+        rows = connection.execute(
+            text(f"""
+            SELECT batch.id, site.name FROM transfer_batches AS batch JOIN sites AS site ON site.id = batch.site_id
+            WHERE batch.id = ANY(:ids) AND site.storage_type = '{StorageType.MSS}' ORDER BY batch.id"""),
+            {"ids": list(batch_ids)},
+        )
+        return [int(batch_id) for batch_id, site in rows if not is_named(site, on_arrival)]
+
+
 def cancel_unwanted(db: Database, client: FtsClient | FtsServers) -> int:
-    """Cancel the FTS jobs of which no file is subscribed any more. What they copied until then is observed as ever."""
+    """Cancel the FTS jobs of which no file is subscribed any more. What they copied until then is observed as ever.
+
+    Where a file lies in the buffer of a tape already, the job goes on: cancelled, nobody would know that it is there.
+    """
     with db.begin() as connection:
         jobs = by_server(
             connection.execute(
                 text(f"""
             SELECT b.server, b.job_id FROM transfer_batches b WHERE b.state = '{BatchState.SUBMITTED}' AND NOT EXISTS (
               SELECT FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
-              WHERE t.batch_id = b.id AND s.state = '{SubscriptionState.INBATCH}' AND t.state IN {LIVE_TRANSFERS})
+              WHERE t.batch_id = b.id AND (s.state = '{SubscriptionState.INBATCH}' AND t.state IN {LIVE_TRANSFERS}
+                                           OR {is_archiving("t")}))
             ORDER BY b.id""")
             )
         )
@@ -186,23 +206,32 @@ def cancel_unwanted(db: Database, client: FtsClient | FtsServers) -> int:
 
 
 def cancel_stuck(
-    db: Database, client: FtsClient | FtsServers, submitted_longer_than: timedelta, staging_longer_than: timedelta
+    db: Database,
+    client: FtsClient | FtsServers,
+    submitted_longer_than: timedelta,
+    staging_longer_than: timedelta,
+    archive_timeout: timedelta = timedelta(0),
 ) -> int:
     """Cancel the FTS jobs that were submitted so long ago and still have not ended; returns how many were running.
 
-    FTS gives up on what it could not start (``max_time_in_queue``) and on what no tape brings (``bring_online``), but
-    not on a copy that hangs. ``staging_longer_than``: for jobs that read from tape. What such a job copied is kept,
-    what it did not is tried again, in another job: both follow from the next look at it.
+    FTS gives up on what it could not start (``max_time_in_queue``), on what no tape brings (``bring_online``) and on
+    what does not get onto tape, but not on a copy that hangs. ``staging_longer_than``: for jobs that read from tape.
+    ``archive_timeout``: what jobs to tape get besides. What such a job copied is kept, what it did not is tried again,
+    in another job: both follow from the next look at it.
     """
     with db.begin() as connection:
         jobs = by_server(
             connection.execute(
                 text(f"""
-            SELECT server, job_id FROM transfer_batches
-            WHERE state = '{BatchState.SUBMITTED}' AND backend = '{Backend.FTS}'
-              AND submitted_at < now() - CASE WHEN is_staging THEN CAST(:staging AS interval)
-                                              ELSE CAST(:copying AS interval) END ORDER BY id"""),
-                {"copying": submitted_longer_than, "staging": staging_longer_than},
+            SELECT batch.server, batch.job_id
+            FROM transfer_batches AS batch JOIN sites AS site ON site.id = batch.site_id
+            WHERE batch.state = '{BatchState.SUBMITTED}' AND batch.backend = '{Backend.FTS}'
+              AND batch.submitted_at < now()
+                - CASE WHEN batch.is_staging THEN CAST(:staging AS interval) ELSE CAST(:copying AS interval) END
+                - CASE WHEN site.storage_type = '{StorageType.MSS}' THEN CAST(:archiving AS interval)
+                       ELSE interval '0' END
+            ORDER BY batch.id"""),
+                {"copying": submitted_longer_than, "staging": staging_longer_than, "archiving": archive_timeout},
             )
         )
     return _cancel(client, jobs)

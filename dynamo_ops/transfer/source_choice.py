@@ -28,6 +28,7 @@ from dynamo_ops.inventory.states import (
     UNSTARTED_TRANSFERS,
     TransferState,
 )
+from dynamo_ops.inventory.subscription.under_way import is_archiving
 from dynamo_ops.transfer.choice import CANDIDATES, IN_FLIGHT
 
 QUEUE = {
@@ -72,8 +73,9 @@ PAST_SQL = f"""
     WHERE q.num_attempts > 0 GROUP BY p.subscription_id, p.source_site_id"""
 
 IN_FLIGHT_SQL = f"""
-    SELECT t.source_site_id, b.site_id, count(*),
-           count(*) FILTER (WHERE b.is_staging AND t.state IN {UNSTARTED_TRANSFERS})
+    SELECT t.source_site_id, b.site_id, count(*) FILTER (WHERE NOT {is_archiving("t")}),
+           count(*) FILTER (WHERE b.is_staging AND t.state IN {UNSTARTED_TRANSFERS}),
+           count(*) FILTER (WHERE {is_archiving("t")})
     FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
     WHERE b.state IN {OPEN_BATCHES} AND t.state IN {LIVE_TRANSFERS}
     GROUP BY t.source_site_id, b.site_id"""
@@ -96,13 +98,19 @@ class Routes:
     """Which pairs of sites copies can take, and how.
 
     ``protocols``: those that FTS may use; source and destination must share one. ``fts``: which server takes a pair.
-    ``direct``: pairs that Dynamo copies itself, where both have one of ``direct_protocols``.
+    ``direct``: pairs that Dynamo copies itself, where both have one of ``direct_protocols``; to tape sites only where a
+    copy counts when it arrives (``on_arrival``), since Dynamo itself does not see what is on tape.
     """
 
     protocols: Sequence[str]
     fts: FtsLinks
     direct: Sequence[DirectRule] = ()
     direct_protocols: Collection[str] = ()
+    on_arrival: Sequence[str] = ()
+
+    def is_direct(self, source: str, destination: str) -> bool:
+        """Whether a rule has Dynamo copy between these sites itself."""
+        return any(rule.holds(source, destination) for rule in self.direct)
 
 
 def read_queue(connection: Connection) -> pl.DataFrame:
@@ -115,11 +123,21 @@ def read_in_flight(connection: Connection) -> pl.DataFrame:
     return select_frame(connection, IN_FLIGHT_SQL, IN_FLIGHT)
 
 
-def read_candidates(connection: Connection, queue: pl.DataFrame, routes: Routes) -> tuple[pl.DataFrame, list[int]]:
-    """Usable sources of the subscriptions in ``queue`` (``CANDIDATES``), and those of which no source can be reached.
+NO_ROUTE = (
+    "no site that has the file shares a transfer protocol with the destination, or no FTS server takes the link, "
+    "or it is the same storage under another name"
+)
+NOT_ONTO_TAPE = (
+    "the destination is tape, and no FTS server takes the link: Dynamo does not copy onto tape itself, since it cannot "
+    "see what is on tape; have FTS take the link (fts.url, fts.servers), or set transfers.archived: {SITE: on_arrival}"
+)
 
-    The latter share no protocol with any site that has the file, or no server takes the link: a person must look at
-    them. Where the server does not answer now, they are neither.
+
+def read_candidates(
+    connection: Connection, queue: pl.DataFrame, routes: Routes
+) -> tuple[pl.DataFrame, dict[str, list[int]]]:
+    """Usable sources of the subscriptions in ``queue`` (``CANDIDATES``), and by reason those of which no source can be
+    reached: a person must look at them. Where the server of a link does not answer now, they are neither.
     """
     pair = {"file_id": pl.Int64, "source_site_id": pl.Int16}
     whole = select_frame(connection, HOLDERS_SQL, {"block_id": pl.Int64, "source_site_id": pl.Int16})
@@ -134,9 +152,13 @@ def read_candidates(connection: Connection, queue: pl.DataFrame, routes: Routes)
     held = held.filter(pl.col("source_site_id") != pl.col("site_id")).join(
         read_pairs(connection, routes), on=["source_site_id", "site_id"]
     )
-    reach = held.group_by("subscription_id").agg(pl.col("is_reachable").any())
-    unreachable = reach.filter(~pl.col("is_reachable"))["subscription_id"].sort().to_list()
-    usable = held.filter("is_reachable", "is_served").drop("is_reachable", "is_served", "block_id")
+    reach = held.group_by("subscription_id").agg(pl.col("is_reachable").any(), pl.col("is_refused_tape").any())
+    lost = reach.filter(~pl.col("is_reachable")).sort("subscription_id")
+    unreachable = {
+        NO_ROUTE: lost.filter(~pl.col("is_refused_tape"))["subscription_id"].to_list(),
+        NOT_ONTO_TAPE: lost.filter("is_refused_tape")["subscription_id"].to_list(),
+    }
+    usable = held.filter("is_reachable", "is_served").drop("is_reachable", "is_served", "is_refused_tape", "block_id")
     return _with_history(connection, usable, queue, pair).select(list(CANDIDATES)), unreachable
 
 
@@ -168,10 +190,11 @@ def _with_history(
 
 def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
     """Every pair of sites: source_site_id, site_id, is_reachable, is_direct, is_tape, is_last_resort (of the source),
-    server (the address of the FTS that takes it), is_served (it answers now).
+    server (the address of the FTS that takes it), is_served (it answers now), is_refused_tape (Dynamo would copy there
+    itself, were it no tape).
 
-    Tapes are staged by FTS only: no direct copy from them. Between two names of one storage there is no copy at all: it
-    would overwrite what it reads.
+    Tapes are staged by FTS only: no direct copy from them, and none onto them. Between two names of one storage there is
+    no copy at all: it would overwrite what it reads.
     """
     sites = connection.execute(
         text(f"""
@@ -181,18 +204,22 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
     same = {tuple(pair) for pair in connection.execute(text(f"SELECT * FROM {SAME_STORAGE} AS same"))}
     rows = []
     for source, source_name, is_tape, is_last_resort, offered in sites:
-        for site, name, _, _, taken in sites:
-            is_direct = not is_tape and any(rule.holds(source_name, name) for rule in routes.direct)
+        for site, name, is_to_tape, _, taken in sites:
+            is_direct = not is_tape and routes.is_direct(source_name, name)
+            is_same = (source, site) in same
+            is_refused_tape = is_direct and is_to_tape and not is_named(name, routes.on_arrival)
+            is_direct = is_direct and not is_refused_tape
             server = None if is_direct else routes.fts.server(source_name, name)
             if is_direct:
                 here, there = set(routes.direct_protocols) & set(offered), set(routes.direct_protocols) & set(taken)
                 is_reachable = bool(here and there)
             else:
                 is_reachable = server is not None and bool(set(routes.protocols) & set(offered) & set(taken))
-            is_reachable = is_reachable and (source, site) not in same
+            is_reachable = is_reachable and not is_same
             address = server.address if server else None
             is_served = server is None or address in routes.fts.identities
-            rows.append((source, site, is_reachable, is_direct, is_tape, is_last_resort, address, is_served))
+            pair = (source, site, is_reachable, is_direct, is_tape, is_last_resort, address, is_served)
+            rows.append((*pair, is_refused_tape and not is_same))
     return pl.DataFrame(
         rows,
         orient="row",
@@ -205,5 +232,6 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
             "is_last_resort": pl.Boolean,
             "server": pl.String,
             "is_served": pl.Boolean,
+            "is_refused_tape": pl.Boolean,
         },
     )

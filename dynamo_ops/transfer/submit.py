@@ -13,10 +13,12 @@ from sqlalchemy import Connection, SmallInteger, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from dynamo_ops.base.errors import CredentialError, InventoryError, PermanentRemoteError
+from dynamo_ops.base.glob import is_named
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.client import FtsClient
 from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, staging_job, transfer_job
+from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import BatchState, HoldReason, SubscriptionState, TransferState
@@ -56,6 +58,8 @@ class _Batch:
     site_id: int
     is_staging: bool
     activity: str
+    site: str
+    is_to_tape: bool
     state: str
     is_settled: bool
     is_available: bool
@@ -122,14 +126,16 @@ def _send(
     db: Database, client: FtsClient, batch: _Batch, files: list[FileCopy], settings: JobSettings
 ) -> SubmitSummary:
     make = staging_job if batch.is_staging else transfer_job
-    urgency = replace(settings, priority=settings.priorities.get(batch.activity, settings.priority))
+    settings = replace(settings, priority=settings.priorities.get(batch.activity, settings.priority))
+    if batch.is_to_tape:
+        settings = replace(settings, to_tape=True, on_arrival=is_named(batch.site, settings.on_arrival_at))
     with db.begin() as connection:
         connection.execute(
             text(f"UPDATE transfer_batches SET submitted_at = now() WHERE id = :id AND state = '{BatchState.PLANNED}'"),
             {"id": batch.id},
         )
     try:
-        submitted = client.submit(make(files, batch.sid, urgency, batch_id=batch.id), str(batch.job_id))
+        submitted = client.submit(make(files, batch.sid, settings, batch_id=batch.id), str(batch.job_id))
     except CredentialError:
         raise
     except PermanentRemoteError as error:
@@ -166,12 +172,13 @@ def _read(db: Database, batch_id: int) -> _Batch:
     with db.begin() as connection:
         head = connection.execute(
             text(f"""
-            SELECT b.id, b.sid, b.job_id, b.site_id, b.is_staging, b.activity, b.state,
+            SELECT b.id, b.sid, b.job_id, b.site_id, b.is_staging, b.activity, d.name AS site,
+                   d.storage_type = '{StorageType.MSS}' AS is_to_tape, b.state,
                    coalesce(b.submitted_at < now() - {SETTLED}, true) AS is_settled,
                    b.site_id IN {WRITABLE} AND NOT EXISTS (
                      SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state = '{TransferState.PLANNED}'
                        AND t.source_site_id NOT IN {READABLE}) AS is_available
-            FROM transfer_batches b WHERE b.id = :id"""),
+            FROM transfer_batches b JOIN sites d ON d.id = b.site_id WHERE b.id = :id"""),
             {"id": batch_id},
         ).one_or_none()
         if head is None:

@@ -40,6 +40,7 @@ def plan_rules(settings: Settings) -> PlanRules:
         head_starts={name: timedelta(hours=activity.head_start_h) for name, activity in given.activities.items()},
         direct=rules if settings.fts.named_servers else (DirectRule(),),
         direct_protocols=served(settings.protocols.own),
+        on_arrival=given.on_arrival,
     )
 
 
@@ -58,7 +59,8 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
         if servers:
             copying = timedelta(hours=settings.fts.stuck_after_h)
             staging = copying + timedelta(seconds=settings.fts.bring_online_s)
-            found["num_stuck_jobs"] = recovery.cancel_stuck(database, servers, copying, staging)
+            archiving = timedelta(seconds=settings.fts.archive_timeout_s)
+            found["num_stuck_jobs"] = recovery.cancel_stuck(database, servers, copying, staging, archiving)
             found["observed"] = _observed(database, servers)
     subscribed = subscribe.resubscribe_incomplete(database)
     return {**found, "subscribed_again": subscribed.num_created}
@@ -90,15 +92,17 @@ def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: S
 
 
 def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> dict[str, list[str]]:
-    """Submit a lot of batches; the ids of their jobs, of ``disk`` and of ``tape``. Run again, it goes on where it was.
+    """Submit a lot of batches; the ids of their jobs: from ``disk``, from ``tape``, and to tape from wherever
+    (``archive``), where that is waited for. Run again, it goes on where it was.
 
     One that FTS does not take keeps none of the others back; an error of the gravest kind names them, at the end. Where
     other servers work, those of one that is away wait for a later run.
     """
     job, limits = job_settings(settings), transfer_limits(settings)
     endpoints = all_endpoints(database, limits)
-    tapes = set(recovery.staging_batches(database, batch_ids))
-    jobs: dict[str, list[str]] = {"disk": [], "tape": []}
+    kinds = dict.fromkeys(batch_ids, "disk") | dict.fromkeys(recovery.staging_batches(database, batch_ids), "tape")
+    kinds |= dict.fromkeys(recovery.archiving_batches(database, batch_ids, settings.transfers.on_arrival), "archive")
+    jobs: dict[str, list[str]] = {"disk": [], "tape": [], "archive": []}
     failed: dict[int, tuple[str | None, RemoteError]] = {}
     with fts_servers(settings) as servers:
         if servers is None:
@@ -114,7 +118,7 @@ def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> 
                 failed[batch_id] = server, error
                 continue
             if summary.outcome in {"submitted", "found"}:
-                jobs["tape" if batch_id in tapes else "disk"].append(summary.job_id)
+                jobs[kinds[batch_id]].append(summary.job_id)
         is_for_later = servers.can_wait(list(failed.values()))
     if failed and not is_for_later:
         worst = min((error for _, error in failed.values()), key=lambda error: error.retryable)
@@ -130,6 +134,8 @@ def job_settings(settings: Settings) -> JobSettings:
         retries=fts.retries,
         retry_delay_seconds=fts.retry_delay_s,
         bring_online_seconds=fts.bring_online_s,
+        archive_timeout_seconds=fts.archive_timeout_s,
+        on_arrival_at=settings.transfers.on_arrival,
         priorities={name: activity.priority for name, activity in settings.transfers.activities.items()},
     )
 
@@ -144,7 +150,7 @@ def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
     """Copy the files of waiting batches ourselves, from storage to storage, batch by batch, until each is done or in
     another task's hands. One that fails keeps none of the others back; the gravest error is raised at the end.
     """
-    limits = DirectLimits(files_at_once=settings.transfers.direct_files_at_once)
+    limits = DirectLimits(settings.transfers.direct_files_at_once, on_arrival=settings.transfers.on_arrival)
     storage = site_storages(database, settings)
     counts: Counter[str] = Counter()
     failed: dict[int, DynamoError] = {}

@@ -1,4 +1,4 @@
-"""The two waits of a transfer cycle, visible as such in the grid: for tapes, and for the copies."""
+"""The waits of a transfer cycle, visible as such in the grid: for tapes, for the copies, and for tapes again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from dynamo_ops.base.settings import settings
 
 class FtsJobsSensor(BaseSensorOperator):
     """Waits, deferred, for FTS jobs. ``job_ids``: their ids, or what the submitting tasks returned (templated), of
-    which only those ``of_kind`` (``disk`` or ``tape``). Returns them, for the task that applies the results.
+    which only those ``of_kind`` (``disk``, ``tape`` or ``archive``). Returns them, for the task that applies the
+    results.
 
     After ``fts.timeout_h`` it waits no longer: the jobs go on, and later runs take their results in.
     PermanentRemoteError when FTS (where there are several: each of them) refuses to be asked.
@@ -74,6 +75,18 @@ class FtsStagingSensor(FtsJobsSensor):
 
 class FtsTransferSensor(FtsJobsSensor):
     """Waits until all jobs are over, well or badly."""
+
+
+class FtsArrivalSensor(FtsJobsSensor):
+    """Waits until no file of the jobs is to come over any more: what is left is that files get onto tape."""
+
+    wait_for = "copied"
+
+
+class FtsArchivingSensor(FtsJobsSensor):
+    """Waits until all files of the jobs are on tape, or have failed: hours, or ``fts.archive_timeout_s``."""
+
+    ui_color = "#fdebd0"
 
 
 def _by_address(job_ids: list[str]) -> dict[str, list[str]]:

@@ -18,8 +18,8 @@ PATIENCE = 10
 
 
 class FtsJobsTrigger(BaseTrigger):
-    """Fires once: when no file of the jobs is on its way from tape any more (``staged``), or all jobs are over
-    (``finished``).
+    """Fires once: when no file of the jobs is on its way from tape any more (``staged``), when all that is left is that
+    files that have arrived get onto tape (``copied``), or when all jobs are over (``finished``).
 
     Arguments are plain values, as triggers move between hosts. ``jobs``: job ids by the address of their server.
     ``deadline``: unix seconds at which waiting ends. The poll interval grows while nothing changes, up to a minute. The
@@ -43,8 +43,8 @@ class FtsJobsTrigger(BaseTrigger):
         token_file: str | None = None,
     ) -> None:
         super().__init__()
-        if wait_for not in {"staged", "finished"}:
-            raise ValueError(f"wait_for={wait_for!r}: expected 'staged' or 'finished'")
+        if wait_for not in {"staged", "copied", "finished"}:
+            raise ValueError(f"wait_for={wait_for!r}: expected 'staged', 'copied' or 'finished'")
         self.jobs = {url: list(job_ids) for url, job_ids in jobs.items()}
         self.ca, self.cert, self.key = ca, cert, key
         self.token_file = token_file
@@ -114,4 +114,5 @@ class FtsJobsTrigger(BaseTrigger):
             return error
         if self.wait_for == "staged":
             return sum(1 for state in states.values() if state["is_staging"])
-        return sum(1 for state in states.values() if not state["is_ended"])
+        open_jobs = [state for state in states.values() if not state["is_ended"]]
+        return sum(1 for state in open_jobs if self.wait_for == "finished" or not state["is_archiving"])

@@ -18,6 +18,12 @@ from tests.plugins.conftest import FTS
 JOBS = ["11111111-1111-1111-1111-111111111111", "", "22222222-2222-2222-2222-222222222222"]
 ASKED = [job for job in JOBS if job]
 OTHER = "https://other.example.org:8446"
+WAITS = {
+    "FtsStagingSensor": "staged",
+    "FtsTransferSensor": "finished",
+    "FtsArrivalSensor": "copied",
+    "FtsArchivingSensor": "finished",
+}
 
 
 @pytest.fixture
@@ -48,7 +54,7 @@ def sensor(kind: str, job_ids: Any) -> Any:
     return getattr(sensors, kind)(task_id="wait", job_ids=job_ids)
 
 
-@pytest.mark.parametrize("kind", ["FtsStagingSensor", "FtsTransferSensor"])
+@pytest.mark.parametrize("kind", WAITS)
 @pytest.mark.parametrize(
     "job_ids", [[], [""], [{"disk": [], "tape": []}]], ids=["no batch", "nothing was submitted", "a lot of nothing"]
 )
@@ -56,7 +62,7 @@ def test_without_a_job_there_is_nothing_to_wait_for(configured: Path, kind: str,
     assert sensor(kind, job_ids).execute({}) == []
 
 
-@pytest.mark.parametrize(("kind", "wait_for"), [("FtsStagingSensor", "staged"), ("FtsTransferSensor", "finished")])
+@pytest.mark.parametrize(("kind", "wait_for"), WAITS.items())
 def test_a_job_is_waited_for_in_the_triggerer(inventory: Inventory, kind: str, wait_for: str) -> None:
     from airflow.sdk.exceptions import TaskDeferred
 

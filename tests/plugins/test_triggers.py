@@ -56,7 +56,7 @@ def fts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
             calls.append({"url": url, **kwargs})
             if isinstance(answer, Exception):
                 raise answer
-            return {job: {"is_staging": False, "is_ended": False, **answer} for job in kwargs["job_ids"]}
+            return {job: {**ACTIVE, **answer} for job in kwargs["job_ids"]}
 
         monkeypatch.setattr(watch, "poll", poll)
         return calls
@@ -90,8 +90,9 @@ def test_a_token_is_read_anew_at_every_look(make: Callable[..., Any], fts: Calla
     assert [(call["token"], call["cert"]) for call in asked] == [("first", None), ("second", None)]
 
 
+ACTIVE = {"is_staging": False, "is_archiving": False, "is_ended": False}
 STAGING: Answer = {"is_staging": True}
-ACTIVE: Answer = {}
+ARCHIVING: Answer = {"is_archiving": True}
 ENDED: Answer = {"is_ended": True}
 AWAY = RetryableRemoteError("no answer")
 
@@ -123,6 +124,9 @@ def test_a_wait_that_nobody_knows_is_refused(make: Callable[..., Any]) -> None:
         pytest.param("staged", [ACTIVE], 1, id="nothing from tape: over at once"),
         pytest.param("finished", [STAGING, ACTIVE, ENDED], 3, id="copies: over when the jobs are"),
         pytest.param("finished", [ENDED], 1, id="jobs that are over already"),
+        pytest.param("copied", [STAGING, ACTIVE, ARCHIVING], 3, id="to tape: over when all has arrived"),
+        pytest.param("copied", [ENDED], 1, id="to tape: over when the jobs are"),
+        pytest.param("finished", [ACTIVE, ARCHIVING, ENDED], 3, id="onto tape: over when the jobs are"),
         pytest.param("finished", [ACTIVE, AWAY, AWAY, ENDED], 4, id="FTS was away in between"),
         pytest.param("finished", [AWAY, ENDED], 2, id="FTS was away at first"),
     ],
@@ -179,7 +183,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             answer = left[url].pop(0) if len(left[url]) > 1 else left[url][0]
             if isinstance(answer, Exception):
                 raise answer
-            return {job: {"is_staging": False, "is_ended": False, **answer} for job in job_ids}
+            return {job: {**ACTIVE, **answer} for job in job_ids}
 
         monkeypatch.setattr(watch, "poll", poll)
 

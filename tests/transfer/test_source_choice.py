@@ -30,9 +30,9 @@ def candidate(subscription: int, source: int, **values: Any) -> dict[str, Any]:
 
 
 def choose(
-    *rows: dict[str, Any], in_flight: dict[tuple[int, int], tuple[int, int]] | None = None, **limits: int
+    *rows: dict[str, Any], in_flight: dict[tuple[int, int], tuple[int, ...]] | None = None, **limits: int
 ) -> pl.DataFrame:
-    flying = [(*link, *numbers) for link, numbers in (in_flight or {}).items()]
+    flying = [(*link, *numbers, *[0] * (3 - len(numbers))) for link, numbers in (in_flight or {}).items()]
     return choose_sources(
         pl.DataFrame(list(rows), schema=CANDIDATES),
         pl.DataFrame(flying, schema=IN_FLIGHT, orient="row"),
@@ -115,11 +115,23 @@ def test_a_busy_link_gets_fewer_than_another_from_the_same_site() -> None:
         ({"files_from_site": 8}, {(1, 8): (5, 0)}, 3),
         ({"files_per_link": 8}, {(1, DESTINATION): (5, 0)}, 3),
         ({"files_per_link": 8}, {(1, 8): (9, 0)}, 8),
+        ({"files_to_site": 8}, {(7, DESTINATION): (2, 0, 3)}, 3),
+        ({"files_from_site": 8, "files_per_link": 8, "files_in_flight": 8}, {(1, DESTINATION): (5, 0, 100)}, 3),
     ],
-    ids=["a cycle", "in all", "too many in all", "to a site", "from a site", "a link", "another link"],
+    ids=[
+        "a cycle",
+        "in all",
+        "too many in all",
+        "to a site",
+        "from a site",
+        "a link",
+        "another link",
+        "not on tape yet, to a site",
+        "not on tape yet, from a site",
+    ],
 )
 def test_limits_count_what_is_under_way(
-    limits: dict[str, int], in_flight: dict[tuple[int, int], tuple[int, int]], expected: int
+    limits: dict[str, int], in_flight: dict[tuple[int, int], tuple[int, ...]], expected: int
 ) -> None:
     chosen = choose(*[candidate(subscription, 1) for subscription in range(20)], in_flight=in_flight, **limits)
     assert sorted(chosen["subscription_id"]) == list(range(expected))  # the oldest

@@ -97,7 +97,8 @@ class TransferBatch(Base):
 class Transfer(Base):
     """One file of one batch: an attempt at a copy subscription from one source site.
 
-    ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job). No foreign
+    ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job).
+    ``finished_at`` of one that is still active: its bytes have arrived, and are being written to tape since. No foreign
     keys: the transaction that writes the rows has just written the batch and claimed the subscriptions, a subscription
     only goes with its transfers (``inventory.catalogue.removal``), and checking them costs a third of the time in which
     a million files are planned.
