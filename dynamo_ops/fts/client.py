@@ -53,8 +53,8 @@ class JobStatus:
     text: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     finished_at: str | None = None
-    archive_timeout: int = 0
     files: Sequence[Mapping[str, Any]] = ()
+    archive_timeout: int = 0
 
     @property
     def is_known(self) -> bool:
@@ -262,8 +262,8 @@ def read_status(entry: Mapping[str, Any]) -> JobStatus:
         text=str(entry.get("http_message") or ""),
         metadata=entry["job_metadata"] if isinstance(entry.get("job_metadata"), dict) else {},
         finished_at=entry.get("job_finished"),
-        archive_timeout=int(entry.get("archive_timeout") or 0),
         files=entry.get("files") or (),
+        archive_timeout=int(entry.get("archive_timeout") or 0),
     )
 
 

@@ -28,10 +28,11 @@ from dynamo_ops.inventory.states import (
     HoldReason,
     SubscriptionAction,
     SubscriptionState,
+    TransferObservation,
     TransferState,
 )
 from dynamo_ops.inventory.subscription.give_back import TAKEN_BACK
-from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
+from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS, is_archiving
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 
 MAX_ATTEMPTS = 100
@@ -39,7 +40,7 @@ OF_FILE = f"""(
     SELECT * FROM subscriptions WHERE file_id = :file AND state IN {ACTIVE}
     UNION ALL SELECT * FROM subscriptions WHERE file_id = :file AND state IN {CLOSED})"""
 """Every subscription for the file ever made: two halves, since each has an index of its own."""
-_LIVE = {state.value for state in LIVE_TRANSFERS}
+_LIVE = {TransferObservation.ARCHIVING.value, *(state.value for state in LIVE_TRANSFERS)}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Explanation:
 
     ``attempts``, newest first, those of earlier subscriptions for the same here included: subscription_id, batch_id,
     backend, server (the address of its FTS, where it is recorded), job_id, source, state, reason, is_recoverable,
-    started_at, finished_at (of one that is active: when it had arrived at a tape). ``sources``, of a copy: as of
+    started_at, finished_at (of one that is archiving: when it had arrived). ``sources``, of a copy: as of
     ``FileExplanation``, with num_failed and last_error of this subscription.
     """
 
@@ -165,7 +166,9 @@ def _attempts(connection: Connection, subscription: Any) -> list[dict[str, Any]]
         text(f"""
         SELECT s.id AS subscription_id, t.batch_id, b.backend, b.server, CASE WHEN b.backend = '{Backend.FTS}'
           THEN b.job_id::text END
-               AS job_id, o.name AS source, t.state, t.reason, t.is_recoverable, t.started_at, t.finished_at
+               AS job_id, o.name AS source,
+               CASE WHEN {is_archiving("t")} THEN '{TransferObservation.ARCHIVING}' ELSE t.state END AS state,
+               t.reason, t.is_recoverable, t.started_at, t.finished_at
         FROM {OF_FILE} s JOIN transfers t ON t.subscription_id = s.id
         JOIN transfer_batches b ON b.id = t.batch_id JOIN sites o ON o.id = t.source_site_id
         WHERE s.site_id = :site AND s.action = :action
@@ -302,13 +305,11 @@ def _why_in_batch(subscription: Any, attempts: Sequence[dict[str, Any]]) -> str:
         "submitted": "waiting in FTS to be copied from {source}, job {job_id}",
         "staging": "being brought online from tape at {source}, FTS job {job_id}",
         "active": "being copied from {source}, FTS job {job_id}",
+        "archiving": "copied from {source}, not on tape yet (archiving since {since}), FTS job {job_id}",
     }
-    if found["state"] == TransferState.ACTIVE and found["finished_at"]:
-        return (
-            f"copied from {found['source']}, not on tape yet (archiving since "
-            f"{found['finished_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC), FTS job {found['job_id']}"
-        )
-    return told[found["state"]].format(**found)
+    arrived_at = found["finished_at"]
+    since = f"{arrived_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if arrived_at else ""
+    return told[found["state"]].format(**found, since=since)
 
 
 def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) -> str:

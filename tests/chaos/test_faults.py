@@ -236,6 +236,25 @@ def test_tape_staging_is_given_more_time(run: Scene) -> None:
     assert run.problems() == []
 
 
+def test_what_is_cancelled_in_the_buffer_of_a_tape_is_found_there(run: Scene) -> None:
+    """Not written again, not overwritten, and a copy only once it is on tape."""
+    run.copy(run.block("archive", "T2_A"), "T1_TAPE")
+    run.grid.fault(sites={"T1_TAPE": {"archive_stuck": True}})
+    run.submit(run.plan())
+    wait_for(lambda: {job.job_state for job in run.own_jobs()} == {"ARCHIVING"})
+    assert recovery.cancel_stuck(run.db, run.client, AT_ONCE, AT_ONCE, timedelta(hours=1)) == 0
+    assert recovery.cancel_stuck(run.db, run.client, AT_ONCE, AT_ONCE) == 1
+    run.follow()
+    run.cycle()
+    assert set(run.inventory.subscriptions().values()) == {"retry"}
+    assert run.inventory.replica_state(next(iter(run.inventory.block_ids)), "T1_TAPE") is None
+    run.grid.heal()
+    run.run_to_the_end()
+    assert run.problems() == []
+    outcomes = run.inventory.rows("SELECT DISTINCT state, reason LIKE '%not on tape yet' FROM transfers ORDER BY 1")
+    assert outcomes == [("cancelled", False), ("done", None), ("failed", True)]
+
+
 def test_a_slow_link_does_not_hold_up_others(run: Scene) -> None:
     slow, fast = run.block("slow", "T2_A"), run.block("fast", "T2_A")
     run.copy(slow, "T2_B")

@@ -68,6 +68,22 @@ def planned_from_tape(scene: Scene, worker: Worker) -> list[int]:
     return batches(scene, "is_staging")
 
 
+def planned_to_tape(scene: Scene, worker: Worker) -> list[int]:
+    scene.copy(scene.block("archive", "T2_A", num_files=2), "T1_TAPE")
+    return scene.plan()
+
+
+def not_on_tape_yet(scene: Scene, worker: Worker) -> list[int]:
+    """The files lie in the buffer of the tape."""
+    scene.grid.fault(sites={"T1_TAPE": {"archive_stuck": True}})
+    scene.submit(planned_to_tape(scene, worker))
+    ends = time.monotonic() + PATIENCE_S
+    while [job.job_state for job in scene.own_jobs()] != ["ARCHIVING"]:
+        assert time.monotonic() < ends, scene.own_jobs()
+        time.sleep(0.01)
+    return []
+
+
 def planned_but_credential_expired(scene: Scene, worker: Worker) -> list[int]:
     scene.grid.fault(fts={"credential_expired": True})
     return planned(scene, worker)
@@ -144,8 +160,10 @@ STAGES = {
     "plan_batches": Stage("plan_batches", judged),
     "submit_batch": Stage("submit_batch", planned),
     "submit_batch from tape": Stage("submit_batch", planned_from_tape),
+    "submit_batch to tape": Stage("submit_batch", planned_to_tape),
     "submit_batch, credential expired": Stage("submit_batch", planned_but_credential_expired),
     "observe_and_apply": Stage("observe_and_apply", ended_in_fts),
+    "observe_and_apply, not on tape yet": Stage("observe_and_apply", not_on_tape_yet),
     "execute_direct": Stage("execute_direct", planned_direct),
     "cancel_stuck": Stage("cancel_stuck", hanging),
     "recover_deletions": Stage("recover_deletions", deletions_stuck),
@@ -212,6 +230,7 @@ CHOSEN = {
         "after COMMIT of UPDATE transfers",
     ),
     "submit_batch from tape": ("POST /jobs sent, no answer yet", POSTED),
+    "submit_batch to tape": ("POST /jobs sent, no answer yet", POSTED),
     "submit_batch, credential expired": (
         "after PUT /delegation/…/credential, answer not used",
         "POST /jobs sent, no answer yet (2)",
@@ -223,6 +242,7 @@ CHOSEN = {
         "before COMMIT of UPDATE transfer_batches",
         "after COMMIT of UPDATE transfer_batches",
     ),
+    "observe_and_apply, not on tape yet": ("before COMMIT of UPDATE transfer_batches",),
     "execute_direct": (
         "PUT at the storage half sent",
         "after PUT at the storage, answer not used",

@@ -78,6 +78,17 @@ def test_copies_by_two_servers(stocked: House) -> None:
     assert stocked.rows("SELECT state, count(*) FROM subscriptions GROUP BY 1") == [("done", number)]
 
 
+def test_copies_to_tape_are_waited_for_apart(stocked: House) -> None:
+    number = subscription_for(stocked, "T1_AA_Tape", "/SimTop/Run2026A-v1/MINI") + subscription_for(stocked, "T2_CC")
+    run = stocked.run("transfers")
+    assert run.state == "success", stocked.last_mail_text()
+    for task in ("wait_for_copies", "wait_for_arrival", "wait_for_archiving", "apply_archived"):
+        assert run.states(task) == {"success": 1}, task
+    assert run.states("apply_staged") == {"skipped": 1}
+    assert stocked.rows("SELECT count(*) FROM transfer_batches WHERE state = 'finished'") == [(2,)]
+    assert stocked.rows("SELECT state, count(*) FROM subscriptions GROUP BY 1") == [("done", number)]
+
+
 def test_a_run_leaves_jobs_that_take_too_long_to_the_next(stocked: House) -> None:
     number = subscription_for(stocked, "T2_CC")
     stocked.grid.fault(fts={"paused": True})

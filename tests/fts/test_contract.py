@@ -243,6 +243,17 @@ def test_job_uses_only_what_a_real_fts_accepted(make: Any) -> None:
     assert document["params"]["id_generator"] == "deterministic"
 
 
+@pytest.mark.parametrize("make", [transfer_job, staging_job], ids=["from disk", "from tape"])
+def test_a_job_to_tape_is_like_the_recorded_ones_and_overwrites_nothing(make: Any) -> None:
+    document = make([copy()], "sid", JobSettings(to_tape=True, archive_timeout_seconds=600))
+    recorded = load("281")["request"]["body"]["params"]
+    assert {name: document["params"][name] for name in recorded} == recorded
+    assert recorded["overwrite"] is False
+    assert set(document["params"]) <= ACCEPTED_PARAMS
+    at_once = make([copy()], "sid", JobSettings(to_tape=True, on_arrival=True))
+    assert set(document["params"]) - set(at_once["params"]) == {"archive_timeout"}
+
+
 def test_multi_source_is_like_the_recorded_one() -> None:
     document = transfer_job([copy(sources=("davs://a.invalid/f", "davs://b.invalid/f"))], "sid", JobSettings())
     recorded = load("15")["request"]["body"]["files"][0]
@@ -255,7 +266,7 @@ def test_multi_source_is_like_the_recorded_one() -> None:
 
 
 def test_metadata_stays_under_the_limits() -> None:
-    document = transfer_job([copy(2**62)], "s" * 64, JobSettings(), batch_id=2**62)
+    document = transfer_job([copy(2**62)], "s" * 64, JobSettings(to_tape=True), batch_id=2**62)
     assert len(json.dumps(document["params"]["job_metadata"])) < 2048
     assert len(json.dumps(document["files"][0]["metadata"])) < 4096
 
@@ -433,10 +444,13 @@ def test_cancel(number: str, expected: list[int]) -> None:
 # -- observations --------------------------------------------------------------------------------------------------
 
 
-def observed(job_number: str, files_number: str) -> list[tuple[str, int | None, bool | None, str | None]]:
-    """Observations of a recorded job, as if each file index had been a transfer of ours."""
+def observed(
+    job_number: str, files_number: str, **metadata: Any
+) -> list[tuple[str, int | None, bool | None, str | None]]:
+    """Observations of a recorded job, as if each file index had been a transfer of ours, with this metadata."""
     files = [
-        file | {"file_metadata": {"transfer_id": file["file_index"]}} for file in load(files_number)["response"]["body"]
+        file | {"file_metadata": {"transfer_id": file["file_index"], **metadata}}
+        for file in load(files_number)["response"]["body"]
     ]
     body = load(job_number)["response"]["body"] | {"files": files}
     fts, _ = client(answer(200, body))
@@ -453,6 +467,34 @@ def test_destination_exists() -> None:
     assert observed("212", "213") == [
         ("failed", 200000, False, "DESTINATION [17] Destination file exists and overwrite is not enabled")
     ]
+
+
+EXISTING = {"file_size": 200000, "checksum_type": "ADLER32", "checksum_value": "bed20d9d", "file_on_disk": True}
+
+
+@pytest.mark.parametrize(
+    ("report", "seen"),
+    [
+        ({}, "occupied"),
+        ({"dst_file": EXISTING | {"file_on_tape": False}}, "failed"),
+        ({"dst_file": EXISTING | {"file_on_tape": True}}, "finished"),
+    ],
+    ids=["as recorded: nothing is told of it", "in the buffer", "on tape"],
+)
+def test_destination_exists_on_a_tape(report: dict[str, Any], seen: str) -> None:
+    """The recorded storage told nothing of the file. The other reports are in the words of FTS_CONTRACT §3."""
+    ((observation, size_bytes, _, reason),) = observed("282", "283", size_bytes=200000, adler32="bed20d9d", **report)
+    assert (observation, size_bytes) == (seen, 200000)
+    assert seen == "finished" or str(reason).startswith("DESTINATION [17] Destination file exists")
+
+
+def test_whether_a_job_waits_for_tape_is_told_by_fts() -> None:
+    timeouts = {}
+    for number in ("282", "212"):
+        fts, _ = client(number)
+        (status,) = fts.job_statuses([load(number)["response"]["body"]["job_id"]]).values()
+        timeouts[number] = status.archive_timeout
+    assert timeouts == {"282": 600, "212": -1}
 
 
 def test_good_and_bad_file() -> None:
@@ -541,6 +583,22 @@ def test_job_still_says_staging_while_its_file_waits_for_tape() -> None:
     (status,) = fts.job_statuses([load("311")["response"]["body"]["job_id"]]).values()
     summary = summarise(status)
     assert (summary["job_state"], summary["is_staging"], summary["is_ended"]) == ("STAGING", True, False)
+
+
+@pytest.mark.parametrize(
+    ("states", "is_archiving"),
+    [
+        (["ARCHIVING", "ARCHIVING"], True),
+        (["ARCHIVING", "FINISHED", "FAILED", "NOT_USED"], True),
+        (["ARCHIVING", "ACTIVE"], False),
+        (["ARCHIVING", "STARTED"], False),
+        (["FINISHED", "SUBMITTED"], False),
+    ],
+)
+def test_only_tape_is_waited_for_when_all_files_have_arrived(states: list[str], is_archiving: bool) -> None:
+    files = [{"file_state": state} for state in states]
+    assert summarise(JobStatus("x", 200, "ACTIVE", files=files))["is_archiving"] == is_archiving
+    assert not summarise(JobStatus("x", 200, "CANCELED", files=files))["is_archiving"]
 
 
 # -- errors --------------------------------------------------------------------------------------------------------

@@ -77,6 +77,29 @@ def test_archiving_to_tape(fts: FtsClient) -> None:
     }
 
 
+def test_what_gets_stuck_in_the_buffer_fails_at_the_archive_timeout(grid: Grid, fts: FtsClient) -> None:
+    file = fts.dbs_files("/SimTop/Run2026A-v1/MINI")[0]
+    entry = fts.entry("T1_AA_Disk", "T1_AA_Tape", file)
+    grid.fault(sites={"T1_AA_Tape": {"archive_stuck": True}})
+    job_id = fts.submit([entry], archive_timeout=400, verify_checksum="both")
+    until(lambda: states(fts, job_id) == ["ARCHIVING"])
+    assert fts.job(job_id)["job_state"] == "ARCHIVING"
+    assert fts.wait(job_id)["job_state"] == "FAILED"
+    assert fts.files(job_id)[0]["reason"].startswith("ARCHIVING [110]")
+
+    def report() -> tuple[bool, bool]:
+        again = fts.submit([entry], archive_timeout=400, dst_file_report=True)
+        assert fts.wait(again)["job_state"] == "FAILED"
+        told = fts.files(again)[0]["file_metadata"]["dst_file"]
+        return told["file_on_tape"], told["file_on_disk"]
+
+    assert report() == (False, True)
+    grid.heal()
+    assert report() == (True, False)
+    grid.fault(sites={"T1_AA_Tape": {"archive_stuck": True}})
+    assert report() == (True, False)
+
+
 def test_existing_destinations_stand_unless_overwritten(fts: FtsClient) -> None:
     file = fts.dbs_files(RAW)[0]
     target = fts.path("T2_DD", file["logical_file_name"])

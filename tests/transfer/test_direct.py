@@ -188,6 +188,30 @@ def trouble(what: str, error: Exception, lfn: str = "/store/b1/f0", times: int =
     return raise_it
 
 
+def test_a_tape_gets_no_copies_of_ours(lab: Lab) -> None:
+    """A batch that was planned when the site was a disk, or its copies counted on arrival."""
+    lab.inventory.rows("UPDATE sites SET storage_type = 'mss' WHERE name = 'T2_B'")
+    assert lab.run() == DirectSummary(lab.batch, "refused")
+    assert lab.arrived() == {}
+    assert set(lab.inventory.subscriptions().values()) == {"retry"}
+    assert lab.batch_state() == "cancelled"
+
+
+def test_a_tape_whose_copies_count_on_arrival_keeps_what_it_has(lab: Lab) -> None:
+    lab.inventory.rows("UPDATE sites SET storage_type = 'mss' WHERE name = 'T2_B'")
+    whole, half, other, absent = lab.contents
+    lab.destination.put(whole, lab.contents[whole])
+    lab.destination.put(half, lab.contents[half][:-1])
+    lab.destination.put(other, b"x" * len(lab.contents[other]))
+    before = lab.arrived()
+    summary = lab.run(on_arrival=("T2_*",))
+    assert (summary.num_done, summary.num_found, summary.num_failed) == (2, 1, 2)
+    assert lab.arrived() == before | {absent: lab.contents[absent]}
+    states = {lfn: state for (_, lfn, _), state in lab.inventory.subscriptions().items()}
+    assert states == {whole: "done", half: "held/refused", other: "held/refused", absent: "done"}
+    assert sum("nothing is overwritten" in reason for _, reason, _ in lab.attempts()) == 2
+
+
 def test_files_are_copied_and_the_inventory_knows(lab: Lab) -> None:
     summary = lab.run()
     size = sum(map(len, lab.contents.values()))
