@@ -173,12 +173,13 @@ def judge_existing(file: Mapping[str, Any], status: JobStatus) -> tuple[Seen, st
     if not isinstance(report, dict):
         return Seen.OCCUPIED, "FTS does not tell what it is, and on tape nothing is overwritten"
     size_bytes, checksum = str(report.get("file_size")), _adler32(report)
-    where = "on tape" if report.get("file_on_tape") else "in the disk buffer of the tape"
+    is_on_tape = report.get("file_on_tape") is True
+    where = "on tape" if is_on_tape else "in the disk buffer of the tape"
     if size_bytes != str(asked["size_bytes"]) or asked.get("adler32") not in (None, checksum):
         expected = f"{asked['size_bytes']} bytes, adler32 {asked.get('adler32') or 'unknown'}"
         told = f"{size_bytes} bytes, adler32 {checksum or 'unknown'}"
         return Seen.OCCUPIED, f"it has {told}, the inventory knows {expected}; it lies {where} and is not overwritten"
-    if report.get("file_on_tape") or status.archive_timeout <= 0:
+    if is_on_tape or status.archive_timeout <= 0:
         return Seen.FINISHED, ""
     return Seen.FAILED, "it is the copy, of an earlier attempt, and not on tape yet"
 

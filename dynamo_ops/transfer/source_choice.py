@@ -128,8 +128,9 @@ NO_ROUTE = (
     "or it is the same storage under another name"
 )
 NOT_ONTO_TAPE = (
-    "the destination is tape, and no FTS server takes the link: Dynamo does not copy onto tape itself, since it cannot "
-    "see what is on tape; have FTS take the link (fts.url, fts.servers), or set transfers.archived: {SITE: on_arrival}"
+    "the destination is tape, and FTS does not copy there (no server takes the link, or the sites share no protocol of "
+    "its): Dynamo does not copy onto tape itself, since it cannot see what is on tape; have FTS take the link "
+    "(fts.url, fts.servers), or set transfers.archived: {SITE: on_arrival}"
 )
 
 

@@ -66,6 +66,7 @@ IN_BUFFER = WHOLE | {"file_on_tape": False, "file_on_disk": True}
         pytest.param(WHOLE, 600, Seen.FINISHED, "", id="the copy, on tape"),
         pytest.param(WHOLE | {"checksum_value": "A1B2C3D"}, 600, Seen.FINISHED, "", id="checksum in other letters"),
         pytest.param(IN_BUFFER, 600, Seen.FAILED, "not on tape yet", id="the copy, in the buffer"),
+        pytest.param(WHOLE | {"file_on_tape": "false"}, 600, Seen.FAILED, "not on tape yet", id="no plain yes"),
         pytest.param(IN_BUFFER, -1, Seen.FINISHED, "", id="the copy, where nobody waits for tape"),
         pytest.param(WHOLE | {"file_size": 5}, 600, Seen.OCCUPIED, "5 bytes.*on tape", id="another size, on tape"),
         pytest.param(IN_BUFFER | {"file_size": 5}, 600, Seen.OCCUPIED, "disk buffer", id="half a file in the buffer"),
