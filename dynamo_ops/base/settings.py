@@ -173,6 +173,14 @@ class TransferSettings(Strict):
     direct_tasks: int = Field(8, ge=1, le=64)
     archived: dict[str, Archived] = Field(default_factory=dict)
 
+    @field_validator("archived")
+    @classmethod
+    def _are_names(cls, given: dict[str, Archived]) -> dict[str, Archived]:
+        for name in given:
+            if not name or name.startswith("!") or {*name} & {",", " "}:
+                raise ValueError(f"{name!r} matches no site: write one name or glob a key")
+        return given
+
     @property
     def on_arrival(self) -> tuple[str, ...]:
         """The tape sites whose copies count when they arrive, as a list for ``glob.is_named``."""

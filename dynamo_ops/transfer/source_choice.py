@@ -194,8 +194,8 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
     server (the address of the FTS that takes it), is_served (it answers now), is_refused_tape (Dynamo would copy there
     itself, were it no tape).
 
-    Tapes are staged by FTS only: no direct copy from them, and none onto them. Between two names of one storage there is
-    no copy at all: it would overwrite what it reads.
+    Tapes are staged by FTS only: no direct copy from them, and none onto them. Between two names of one storage there
+    is no copy at all: it would overwrite what it reads.
     """
     sites = connection.execute(
         text(f"""

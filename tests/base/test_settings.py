@@ -103,6 +103,18 @@ def test_variables_of_others_do_no_harm(tmp_path: Path, monkeypatch: pytest.Monk
         pytest.param(
             {"retries": {"count": "many"}}, "retries.count", "Input should be a valid integer", id="no number"
         ),
+        pytest.param(
+            {"transfers": {"archived": {"T1_A": "soon"}}},
+            "transfers.archived.T1_A",
+            "Input should be 'on_tape' or 'on_arrival'",
+            id="no such word",
+        ),
+        pytest.param(
+            {"transfers": {"archived": {"T1_A, T1_B": "on_arrival"}}},
+            "transfers.archived",
+            "'T1_A, T1_B' matches no site: write one name or glob a key",
+            id="two names in one",
+        ),
         pytest.param({"mail": {"recipients": "ada"}}, "mail.recipients", "Input should be a valid list", id="no list"),
         pytest.param(
             {"metadata_sources": [{"name": "dbs"}]}, "metadata_sources.0.type", "Field required", id="missing"
