@@ -21,7 +21,7 @@ from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, Subsc
 from dynamo_ops.inventory.subscription.backoff import is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 
-WAITS: Mapping[str, str] = {
+MUST_STAY: Mapping[str, str] = {
     "the file is the last source of a copy that another site is subscribed to": is_last_source(
         "s.file_id", "s.site_id"
     ),
@@ -30,8 +30,12 @@ WAITS: Mapping[str, str] = {
     ),
     "a site that shares this storage has the file": is_held_by_partner("s.file_id", "s.site_id"),
 }
-"""Why a queued deletion ``s`` waits, by the words that ``dynamo transfers why`` has for it: the one place for both. A
-condition may use the parameters of ``DeletionLimits``; a delay by site would be one more."""
+"""Why the file of a queued deletion ``s`` must stay, by the words that ``dynamo transfers why`` has for it. After
+``deletion.max_wait_days`` such a deletion is taken back (``waiting``)."""
+
+WAITS: Mapping[str, str] = {**MUST_STAY}
+"""Why a queued deletion ``s`` is not taken now: the one place for the queue and for ``why``. What merely waits, for a
+delay by site, say, is one more here; a condition may use ``DeletionLimits.params``."""
 
 # Oldest first at each ready site. What waits does not use up the limits.
 QUEUE_SQL = f"""

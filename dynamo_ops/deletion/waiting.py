@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
-from dynamo_ops.deletion.queue import WAITS
+from dynamo_ops.deletion.queue import MUST_STAY
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, SubscriptionAction
 from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
@@ -35,7 +35,7 @@ WAITING = f"""
 
 def take_back_what_must_stay(database: Database, patience: timedelta) -> GivenBack:
     """Take back, block replica by block replica, the deletions that have waited longer than ``patience`` at a site that
-    was available all the while, and of which a file must stay: for a reason of the queue's, or it is locked."""
+    was available all the while, and of which a file must stay: for a reason of ``queue.MUST_STAY``, or it is locked."""
     with database.begin() as connection:
         hold(connection, Lock.DELETIONS)
         connection.execute(text(WAITING), {"patience": patience})
@@ -45,7 +45,7 @@ def take_back_what_must_stay(database: Database, patience: timedelta) -> GivenBa
             connection,
             f"""SELECT DISTINCT s.block_id, s.site_id FROM waiting s
                 WHERE (s.block_id, s.site_id) IN (SELECT block_id, site_id FROM now_locked)
-                  OR {" OR ".join(WAITS.values())}""",
+                  OR {" OR ".join(MUST_STAY.values())}""",
             reason=f"a file of the block had to stay for more than {patience.days} days",
         )
 

@@ -1,8 +1,9 @@
 """All tables, as SQLAlchemy 2 models: one metadata, one migration history.
 
-``catalogue`` (sites, groups, datasets, blocks, files), ``replica`` (what is where, quotas, locks), ``knowledge``
-(origin, vanished, invalid), ``staging``, ``file_operations`` (subscriptions, transfers, deletions), ``plan``,
-``request``, ``popularity``, ``consistency``, ``quality``, ``quota`` (its changes); ``base`` is what they share.
+``catalogue`` (sites, groups, datasets, blocks, files), ``replica`` (what is where, quotas of partitions, locks),
+``knowledge`` (origin, vanished, invalid), ``staging``, ``file_operations`` (subscriptions, transfers, deletions),
+``plan``, ``request`` (and quotas of groups and users), ``popularity``, ``consistency``, ``quality``; ``base`` is what
+they share.
 
 Conventions: sizes are bigint bytes (``*_bytes``), times are timestamptz in UTC (``*_at``), states and kinds are text
 under a CHECK, ids are integers handed out by PostgreSQL. Nothing reads or writes single rows through the ORM on a hot
@@ -35,8 +36,7 @@ from dynamo_ops.database.schema.popularity import (
     UseResolved,
 )
 from dynamo_ops.database.schema.quality import GateMetric, GateResult
-from dynamo_ops.database.schema.quota import QuotaChange
-from dynamo_ops.database.schema.replica import BlockReplica, BlockReplicaFile, DatasetReplica, Lock, Quota
+from dynamo_ops.database.schema.replica import BlockReplica, BlockReplicaFile, DatasetReplica, Lock, Quota, QuotaChange
 from dynamo_ops.database.schema.request import GroupQuota, Request, RequestAction, RequestItem, UserQuota
 from dynamo_ops.database.schema.staging import (
     SiteSource,

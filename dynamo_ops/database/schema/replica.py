@@ -1,4 +1,4 @@
-"""What is where: replicas, their owners, quotas and locks (SEMANTICS §1)."""
+"""What is where: replicas, their owners, quotas of partitions with their changes, and locks (SEMANTICS §1)."""
 
 from __future__ import annotations
 
@@ -76,6 +76,22 @@ class Quota(Base):
     quota_bytes: Mapped[int]
     changed_by: Mapped[str]
     changed_at: Mapped[created]
+
+
+class QuotaChange(Base):
+    """One change of one quota; never erased. Bytes as in ``quotas``; null: unknown, there was (or is now) no quota."""
+
+    __tablename__ = "quota_changes"
+    __table_args__ = (Index("ix_quota_changes_site_id", "site_id", "partition", "id"),)
+
+    id: Mapped[bigint_key]
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    partition: Mapped[str]
+    old_bytes: Mapped[int | None]
+    new_bytes: Mapped[int | None]
+    changed_by: Mapped[str]
+    changed_at: Mapped[created]
+    reason: Mapped[str]
 
 
 class Lock(Base):

@@ -10,8 +10,9 @@ from dynamo_ops.inventory.catalogue.faults import Faults, near_block, near_datas
 from dynamo_ops.inventory.catalogue.injection.writes import DIFFERENT_ENDPOINTS
 from dynamo_ops.inventory.checks import FindingState
 from dynamo_ops.inventory.kinds import CatalogueKind
+from dynamo_ops.inventory.replica.copies import DOOMED_FILES
 from dynamo_ops.inventory.site.status import NO_SOURCE
-from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
+from dynamo_ops.inventory.states import SubscriptionAction
 
 
 def check_catalogue(connection: Connection, faults: Faults) -> None:
@@ -172,10 +173,14 @@ _BEING_DELETED = f"""
            format('block ''%s'' at ''%s'' is being deleted (%s files, by %s): wait, or cancel that first',
                   d.name || '#' || b.name, s.name, x.num_files, x.origins) AS message
     FROM wanted_copies AS w
-    JOIN (SELECT f.block_id, x.site_id, count(*) AS num_files,
-                 string_agg(DISTINCT x.origin, ', ' ORDER BY x.origin) AS origins
-          FROM subscriptions AS x JOIN files AS f ON f.id = x.file_id
-          WHERE x.action = '{SubscriptionAction.DELETE}' AND x.state IN {ACTIVE} GROUP BY f.block_id, x.site_id) AS x
+    JOIN (SELECT f.block_id, x.site_id, count(DISTINCT f.id) AS num_files,
+                 string_agg(DISTINCT asked.origin, ', ' ORDER BY asked.origin) AS origins
+          FROM {DOOMED_FILES} AS x JOIN files AS f ON f.id = x.file_id
+          CROSS JOIN LATERAL (
+              SELECT deletion.origin FROM subscriptions AS deletion
+              WHERE deletion.file_id = x.file_id AND deletion.site_id = x.site_id
+                AND deletion.action = '{SubscriptionAction.DELETE}' ORDER BY deletion.id DESC LIMIT 1) AS asked
+          WHERE f.block_id IN (SELECT block_id FROM wanted_copies) GROUP BY f.block_id, x.site_id) AS x
         ON x.block_id = w.block_id AND x.site_id = w.site_id
     JOIN blocks AS b ON b.id = w.block_id JOIN datasets AS d ON d.id = w.dataset_id JOIN sites AS s ON s.id = w.site_id
     ORDER BY w.replica, w.place, b.name"""
