@@ -106,10 +106,10 @@ def is_doubted(file_id: str, site_id: str) -> str:
 
 def is_last_copy(file_id: str, site_id: str) -> str:
     """No other site has a good copy of the file: present, not doomed, not doubted, at a site to be sure of. Whole
-    blocks answer without a look at what is listed."""
+    blocks answer without a look at what is listed. ARRAY: else all sites are walked through, file by file."""
     return f"""NOT EXISTS (
         SELECT FROM files AS file JOIN block_replicas AS other
-            ON other.block_id = file.block_id AND other.site_id <> {site_id} AND other.site_id IN {SURE_SITES}
+            ON other.block_id = file.block_id AND other.site_id <> {site_id} AND other.site_id = ANY (ARRAY{SURE_SITES})
         WHERE file.id = {file_id} AND {is_present("file.id", "other")}
           AND NOT {is_doomed("file.id", "other.site_id")} AND NOT {is_doubted("file.id", "other.site_id")})"""
 
