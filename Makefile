@@ -55,6 +55,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.detox
 	$(BIN)/python -m benchmarks.dealer
 	$(BIN)/python -m benchmarks.transfers
+	$(BIN)/python -m benchmarks.deletions
 
 lock:
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m uv pip compile --quiet --upgrade --universal \
