@@ -109,7 +109,8 @@ def xrootd(lfns: Sequence[str]) -> Iterator[Counted]:
 
 
 def xrootd_counts(url: str) -> Counter[str]:
-    """What the server says of its requests. ``misc``: those that open, read and write nothing, as stat and rm."""
+    """What the server says of its requests. ``misc``: rm, and stat, which the server counts twice. The queries for
+    these figures are one more."""
     from XRootD import client
     from XRootD.client.flags import QueryCode
 

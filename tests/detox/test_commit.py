@@ -476,7 +476,7 @@ def test_a_block_that_has_another_owner_meanwhile_keeps_it(stock: Stock) -> None
     ("place", "step"),
     [
         (module, "recheck"),
-        (block_replica, "disown"),
+        (block_replica, "condemn"),
         (let_go, "subscribe_blocks"),
         (dataset_replica, "stop_growing"),
         (let_go, "drop_empty"),
