@@ -216,3 +216,11 @@ def test_policies_and_dealers_are_there_and_the_gates_have_limits() -> None:
     assert POLICIES
     assert DEALERS
     assert read_thresholds(read_settings(INCLUDE / "config" / "dynamo.yaml"))
+
+
+SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM)\s+\w")
+
+
+def test_the_command_line_has_no_sql() -> None:
+    """Nor will REST and pages: what they show is read in a room that all of them can call."""
+    assert [path.name for path in MODULES if room_of(path).startswith("cli") and SQL.search(path.read_text())] == []

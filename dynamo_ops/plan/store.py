@@ -146,6 +146,17 @@ def load(database: Database, plan_id: int) -> StoredPlan:
         return _one(connection, plan_id)
 
 
+def newest(database: Database, limit: int = 50) -> pl.DataFrame:
+    """The newest plans of both engines, newest first: id, kind, partition, state, created_at, committed_at,
+    approved_by, refused_because."""
+    return database.frame(
+        """
+        SELECT id, kind, partition, state, created_at, committed_at, approved_by, refused_because
+        FROM plans ORDER BY id DESC LIMIT $1""",
+        (limit,),
+    )
+
+
 def policy_text(database: Database, plan: StoredPlan) -> str:
     """The policy or Dealer configuration that the plan was made under."""
     with database.begin() as connection:

@@ -179,8 +179,7 @@ def _known_sites(db: Database, site: str) -> list[str]:
 def _known_partition(db: Database, partition: str) -> None:
     """InventoryError with near names where neither the definitions nor the quotas know such a partition."""
     defined = read_partitions(settings(), datetime.now(UTC))
-    stored = db.frame("SELECT partition FROM quota_changes UNION SELECT partition FROM quotas")["partition"].to_list()
-    partition_names = sorted({*defined.conditions, *defined.unions, *stored})
+    partition_names = sorted({*defined.conditions, *defined.unions, *quota.named_partitions(db)})
     if not any(glob_matches(name, partition) for name in partition_names):
         problem = f"no partition matches {partition!r}" if is_glob(partition) else f"unknown partition {partition!r}"
         raise InventoryError(

@@ -30,9 +30,7 @@ PLANS = {
 @app.command("list")
 def list_(as_json: bool = JsonOption) -> None:
     """The newest plans with their states."""
-    frame = database().frame("""
-        SELECT id, kind, partition, state, created_at, committed_at, approved_by, refused_because
-        FROM plans ORDER BY id DESC LIMIT 50""")
+    frame = plan_store.newest(database())
     if as_json:
         show(frame, title="Plans", as_json=True)
     else:

@@ -27,6 +27,7 @@ from dynamo_ops.detox.testing.run import (
     run_policy_test,
 )
 from dynamo_ops.inventory.folder import read_folder
+from dynamo_ops.inventory.replica.read import known_names
 from dynamo_ops.policy.files import PARTITIONS_FILE
 from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
 from dynamo_ops.policy.language.reference import describe, markdown
@@ -217,8 +218,8 @@ def _known_names(of: Settings, folder: Path | None) -> _Names:
         database = _running_database(of)
         if database is None:
             return _Names(None, None, partitions, (*why, "sites and groups are not checked: no database is running"))
-        sites = database.frame("SELECT name, storage_type, status FROM sites")
-        return _Names(_sites(sites), database.frame("SELECT name FROM groups")["name"].to_list(), partitions, why)
+        sites, groups = known_names(database)
+        return _Names(_sites(sites), groups, partitions, why)
     except DynamoError as error:
         return _Names(None, None, partitions, (*why, f"sites and groups are not checked: {error}"))
 

@@ -45,6 +45,13 @@ def read_inventory(db: Database) -> InventoryFrames:
         return InventoryFrames(**{name: _read(snapshot, sql, schema) for name, (sql, schema) in _QUERIES.items()})
 
 
+def known_names(db: Database) -> tuple[pl.DataFrame, list[str]]:
+    """What a policy may name: sites (name, storage_type, status), and the names of groups."""
+    with db.snapshot() as snapshot:
+        sites = snapshot.frame("SELECT name, storage_type, status FROM sites ORDER BY name")
+        return sites, list(snapshot.frame("SELECT name FROM groups ORDER BY name")["name"])
+
+
 def summary(db: Database) -> InventorySummary:
     """How much there is, all figures as of one moment."""
     with db.snapshot() as snapshot:

@@ -92,6 +92,12 @@ def quota_history(database: Database) -> pl.DataFrame:
     return database.frame(_HISTORY)
 
 
+def named_partitions(database: Database) -> list[str]:
+    """Partitions that have a quota somewhere, or had one."""
+    stored = database.frame("SELECT partition FROM quota_changes UNION SELECT partition FROM quotas ORDER BY 1")
+    return list(stored["partition"])
+
+
 def read_quotas(database: Database) -> pl.DataFrame:
     """The quotas there are, by site and partition: site, partition, quota_bytes, changed_by, changed_at."""
     return database.frame("""
