@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from lark import Lark
 
 from dynamo_ops.base.errors import PolicyError
-from dynamo_ops.policy.language import tree
+from dynamo_ops.policy.language import parse, tree
 from dynamo_ops.policy.language.parse import parse_policy
 from dynamo_ops.policy.language.source import Position, SourceText, read_source
 
@@ -111,3 +113,29 @@ def test_values_keep_their_blanks_and_lists_their_positions() -> None:
     ]
     assert line.condition.window is not None
     assert line.condition.window.time.text == "3 months ago"
+
+
+def test_the_grammar_reads_the_same_in_every_python() -> None:
+    """Possessive quantifiers match wrongly in Python 3.11.2: "DISK and site.x == 3" was one text."""
+    grammar = Path(parse.__file__).with_name("grammar.lark").read_text(encoding="utf-8")
+    patterns = [terminal.pattern.to_regexp() for terminal in Lark(grammar, start=["statement", "condition"]).terminals]
+    assert len(patterns) > 10
+    assert not [pattern for pattern in patterns if re.search(r"[*+?}]\+|\(\?>", pattern.replace("\\+", ""))]
+    [line] = parse_policy("Delete site.name == A B and dataset.name == /x", file="p.txt").statements
+    assert isinstance(line, tree.PolicyLine) and line.condition is not None and len(line.condition.predicates) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("Delete dataset.name == " + "a " * 50_000, id="words"),
+        pytest.param("Delete dataset.name == a" + " " * 100_000 + "and replica.incomplete", id="blanks"),
+        pytest.param("Delete dataset.name in [" + "[a]" * 30_000, id="open list"),
+    ],
+)
+def test_a_long_line_takes_no_longer_than_its_length(line: str) -> None:
+    """Each is read at once or never: a pattern that tries again at each sign would run for hours."""
+    try:
+        parse_policy(line, file="p.txt")
+    except PolicyError as error:
+        assert error.facts["line"] == 1
