@@ -122,20 +122,20 @@ def test_the_grammar_reads_the_same_in_every_python() -> None:
     assert len(patterns) > 10
     assert not [pattern for pattern in patterns if re.search(r"[*+?}]\+|\(\?>", pattern.replace("\\+", ""))]
     [line] = parse_policy("Delete site.name == A B and dataset.name == /x", file="p.txt").statements
-    assert isinstance(line, tree.PolicyLine) and line.condition is not None and len(line.condition.predicates) == 2
+    assert isinstance(line, tree.PolicyLine)
+    assert line.condition is not None
+    assert len(line.condition.predicates) == 2
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "num_errors"),
     [
-        pytest.param("Delete dataset.name == " + "a " * 50_000, id="words"),
-        pytest.param("Delete dataset.name == a" + " " * 100_000 + "and replica.incomplete", id="blanks"),
-        pytest.param("Delete dataset.name in [" + "[a]" * 30_000, id="open list"),
+        pytest.param("Delete dataset.name == " + "a " * 50_000, 0, id="words"),
+        pytest.param("Delete dataset.name == a" + " " * 100_000 + "and replica.incomplete", 0, id="blanks"),
+        pytest.param("Delete dataset.name in [" + "[a]" * 30_000, 1, id="open list"),
     ],
 )
-def test_a_long_line_takes_no_longer_than_its_length(line: str) -> None:
+def test_a_long_line_takes_no_longer_than_its_length(line: str, num_errors: int) -> None:
     """Each is read at once or never: a pattern that tries again at each sign would run for hours."""
-    try:
-        parse_policy(line, file="p.txt")
-    except PolicyError as error:
-        assert error.facts["line"] == 1
+    _, errors = parse.parse_lines(line, file="p.txt")
+    assert len(errors) == num_errors
