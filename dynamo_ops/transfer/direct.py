@@ -24,6 +24,7 @@ from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.inventory.kinds import StorageType
+from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import (
     BATCH_MOVES,
@@ -69,7 +70,8 @@ class DirectSummary:
     (its destination is tape, which Dynamo does not copy to itself: its subscriptions are queued again).
 
     ``num_done`` files are at the destination; ``num_found`` of them were there already, whole and right.
-    ``num_cancelled`` were not copied: no longer subscribed, or a site is not available any more.
+    ``num_cancelled`` were not copied: no longer subscribed, or a site is not available any more, or both are one
+    storage.
     """
 
     batch_id: int
@@ -268,6 +270,10 @@ def _read_files(db: Database, batch_id: int, after_index: int, limit: int) -> tu
                    CASE WHEN s.state <> '{SubscriptionState.INBATCH}' THEN '{WITHDRAWN}'
                         WHEN b.site_id NOT IN {WRITABLE} THEN 'DESTINATION ' || d.name || ' is not available any more'
                         WHEN t.source_site_id NOT IN {READABLE} THEN 'SOURCE ' || o.name || ' is not available any more'
+                        WHEN t.source_site_id IN (
+                          SELECT same.site_id FROM {SAME_STORAGE} AS same
+                          WHERE same.other_id = (SELECT site_id FROM transfer_batches WHERE id = :id))
+                          THEN 'SOURCE ' || o.name || ' is the same storage as DESTINATION ' || d.name
                         END AS refusal
             FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id
             JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id

@@ -20,6 +20,7 @@ from dynamo_ops.fts.client import FtsClient
 from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, staging_job, transfer_job
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.site.mapping import Endpoint
+from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import BatchState, HoldReason, SubscriptionState, TransferState
 from dynamo_ops.storage.registry import read_endpoints
@@ -35,9 +36,9 @@ SETTLED = "interval '10 minutes'"
 @dataclass(frozen=True)
 class SubmitSummary:
     """``outcome``: submitted; found (an earlier submit had gone through); refused (subscriptions held); unwanted (all
-    withdrawn or refused before, or a site is not available now: its subscriptions are queued again); waiting (the same,
-    but a killed task may just have submitted it: a later run will see); busy (another task is at it); ended (the batch
-    is finished or cancelled already).
+    withdrawn or refused before, or a site is not available now, or a source is the destination by another name: its
+    subscriptions are queued again); waiting (the same, but a killed task may just have submitted it: a later run will
+    see); busy (another task is at it); ended (the batch is finished or cancelled already).
 
     ``text``: FTS's own words when it refused.
     """
@@ -63,6 +64,7 @@ class _Batch:
     state: str
     is_settled: bool
     is_available: bool
+    is_onto_itself: bool
     rows: list[Any]
 
 
@@ -78,9 +80,10 @@ def submit_batch(
 ) -> SubmitSummary:
     """Have FTS take one recorded batch, once, however often this is run and by how many.
 
-    Files that are no longer subscribed are left out, and nothing is sent for a site in a downtime; but what a killed
-    task may just have sent is sent as it was. ``endpoints``: of all sites, where the caller has read them. ``may_send``
-    false: its server is to get no more jobs, and what it has not got is queued again, for another.
+    Files that are no longer subscribed are left out, and nothing is sent for a site in a downtime, or from a storage
+    onto itself; but what a killed task may just have sent is sent as it was. ``endpoints``: of all sites, where the
+    caller has read them. ``may_send`` false: its server is to get no more jobs, and what it has not got is queued
+    again, for another.
 
     Raises RetryableRemoteError (FTS does not have the job: run again) and CredentialError; both leave it planned. A
     document that FTS refuses is not retried: its subscriptions are held as ``refused``, with FTS's words.
@@ -97,7 +100,7 @@ def submit_batch(
         withdrawn = {
             row.transfer_id for row in batch.rows if row.subscription_state != SubscriptionState.INBATCH
         } - refused.keys()
-        is_possible = batch.is_available and may_send
+        is_possible = batch.is_available and not batch.is_onto_itself and may_send
         if (withdrawn or not files or not is_possible) and client.find_job(str(batch.job_id)) is None:
             wanted = [file for file in files if file.transfer_id not in withdrawn]
             if not wanted or not is_possible:
@@ -116,6 +119,8 @@ def _let_go(db: Database, batch: _Batch, *, may_send: bool) -> SubmitSummary:
     why = "the subscriptions were withdrawn or refused before the submit"
     if not batch.is_available:
         why = "a site of this batch is not available now"
+    elif batch.is_onto_itself:
+        why = "a source and the destination are one storage under two names: the copy would overwrite what it reads"
     elif not may_send:
         why = "its FTS server is not in the settings any more"
     close_batch(db, batch.id, why)
@@ -177,7 +182,12 @@ def _read(db: Database, batch_id: int) -> _Batch:
                    coalesce(b.submitted_at < now() - {SETTLED}, true) AS is_settled,
                    b.site_id IN {WRITABLE} AND NOT EXISTS (
                      SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state = '{TransferState.PLANNED}'
-                       AND t.source_site_id NOT IN {READABLE}) AS is_available
+                       AND t.source_site_id NOT IN {READABLE}) AS is_available,
+                   EXISTS (
+                     SELECT FROM {SAME_STORAGE} AS same JOIN transfers t ON t.source_site_id = same.site_id
+                       OR same.site_id = ANY(t.other_source_site_ids)
+                     WHERE same.other_id = b.site_id AND t.batch_id = b.id
+                       AND t.state = '{TransferState.PLANNED}') AS is_onto_itself
             FROM transfer_batches b JOIN sites d ON d.id = b.site_id WHERE b.id = :id"""),
             {"id": batch_id},
         ).one_or_none()
