@@ -73,10 +73,13 @@ STAYS_BECAUSE = f"""(
       WHEN {is_last_copy("f.id", ":site")} THEN 'the catalogue knows it, and no other site has a good copy'
     END FROM files f WHERE md5(f.lfn)::uuid = md5(x.lfn)::uuid AND f.lfn = x.lfn)"""
 
+# A check of before migration 0012: one sight was enough for it, and whether the file was changed since cannot be seen.
+UNDATED = """CASE WHEN x.modified_at IS NULL THEN
+    'nobody noted when the file was changed (the check is of before an upgrade): the next check decides' END"""
 
 JUDGE_CHUNK = f"""
     WITH chunk AS (
-      SELECT x.id, {STAYS_BECAUSE} AS stays_because FROM consistency_findings x
+      SELECT x.id, coalesce({STAYS_BECAUSE}, {UNDATED}) AS stays_because FROM consistency_findings x
       WHERE x.check_id = :check AND x.kind = ANY(:kinds) AND x.state = '{FindingState.FOUND}'
       ORDER BY x.lfn LIMIT :size)
     UPDATE consistency_findings x SET
