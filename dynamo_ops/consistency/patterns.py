@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import polars as pl
 from polars.exceptions import ComputeError
 
-_NOT_IN_A_DIRECTORY = re.compile(r"[*?\s]|//|/\.{1,2}(/|$)")
+_NOT_IN_A_DIRECTORY = re.compile(r"[*?\s\[\](){}|^$+\\]|//|/\.{1,2}(/|$)")
 _FLAGS = re.compile(r"\(\?[a-zA-Z]+\)")
 _GROUP = re.compile(r"\((\?[a-zA-Z]*:|\?P?<\w+>)?")
 _REPEATED = re.compile(r"[?*]|\{0")
@@ -22,7 +22,8 @@ def check_directory(value: str) -> str:
     """An LFN directory, without a slash at its end. ``ValueError`` for what names none."""
     if not value.startswith("/") or _NOT_IN_A_DIRECTORY.search(value):
         raise ValueError(
-            f"{value!r} is no absolute LFN directory: it must begin with '/' and have no blank, '//', '..', '*' or '?'"
+            f"{value!r} is no absolute LFN directory: it must begin with '/' and have no blank, '//', '..' or sign of "
+            "a pattern (* ? + | ^ $ \\ or a bracket)"
         )
     return value.rstrip("/")
 

@@ -24,11 +24,13 @@ from dynamo_ops.inventory.states import DONE_DELETIONS, DeletionState
 
 def previous_findings(db: Database, check_id: int) -> pl.DataFrame:
     """``kind``, ``lfn`` and ``size_bytes`` of the findings of the last check of the same site that came to a
-    comparison; none before the first. A file that was deleted then, and is there again, is another file."""
+    comparison; none before the first. Of what the inventory does not know not what was held back, on stale metadata for
+    instance: that is no sight. A file that was deleted then, and is there again, is another file."""
     return db.frame(
         f"""
         SELECT finding.kind, finding.lfn, finding.size_bytes FROM consistency_findings AS finding
-        WHERE NOT (finding.kind IN {UNKNOWN_TO_INVENTORY} AND finding.state = '{FindingState.REPAIRED}')
+        WHERE NOT (finding.kind IN {UNKNOWN_TO_INVENTORY} AND (finding.state = '{FindingState.REPAIRED}'
+                   OR finding.state = '{FindingState.SEEN}' AND finding.reason IS NOT NULL))
           AND finding.check_id = (
             SELECT previous.id
             FROM consistency_checks AS current JOIN consistency_checks AS previous

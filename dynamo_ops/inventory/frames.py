@@ -61,6 +61,7 @@ DOUBTED_FILES: Schema = PARTIAL_FILES
 AWAITED: Schema = {"block_id": pl.Int64, "site_id": pl.Int64}
 FORMER_OWNERS: Schema = {"block_id": pl.Int64, "site_id": pl.Int64, "group_id": pl.Int64}
 REFUSED_SITES: Schema = {"site_id": pl.Int64}
+SHARED_STORAGES: Schema = {"site_id": pl.Int64, "other_id": pl.Int64, "is_declared": pl.Boolean}
 
 NULL_GROUP = "None"
 """What policies and locks call the group of what is being deleted or was never claimed."""
@@ -87,6 +88,7 @@ class InventoryFrames:
     open deletion; ``doubted_files``: present, and missed or found of another size by the newest check that judged them;
     ``refused_sites``: whose last check was refused as a whole. ``awaited``: blocks of which a file is to be copied to
     the site. ``former_owners``: who owned the block replicas that are being deleted and belong to nobody now.
+    ``shared_storages``: two names of one storage, both ways; whether that is on purpose.
     """
 
     sites: pl.DataFrame
@@ -105,6 +107,7 @@ class InventoryFrames:
     refused_sites: pl.DataFrame = field(default_factory=lambda: empty(REFUSED_SITES))
     awaited: pl.DataFrame = field(default_factory=lambda: empty(AWAITED))
     former_owners: pl.DataFrame = field(default_factory=lambda: empty(FORMER_OWNERS))
+    shared_storages: pl.DataFrame = field(default_factory=lambda: empty(SHARED_STORAGES))
 
 
 def group_table(frames: InventoryFrames) -> pl.DataFrame:

@@ -92,11 +92,12 @@ def read_detox_inputs(
     settings: Settings, partition: str, now: datetime, *, policy: SourceText | None = None
 ) -> DetoxInputs:
     """What the installation says now; ``policy``: another one than the installed. PolicyError, SettingsError."""
+    source = policy or policy_source(settings, partition)
     limits = detox_limits(settings, partition)
     return DetoxInputs(
         partition=partition,
         now=now,
-        policy=policy or policy_source(settings, partition),
+        policy=source,
         partitions=partitions_source(settings),
         rules=rules_source(settings, partition),
         attribute_max_age_h=limits.attribute_max_age_h,

@@ -369,7 +369,7 @@ class Cycle:
         self.last_deletion += int(of.max()) + 1 if len(of) else 0
         gone = rows[~handover.is_kept]
         if self.guard:
-            self.guard.note_gone(gone)
+            self.guard.note_gone(gone, by_delete_line=state.verdict[gone] == Verdict.DELETE)
         state.delete_order[gone] = number[~handover.is_kept]
         state.remove(gone)
         state.verdict[gone] = Verdict.DELETE

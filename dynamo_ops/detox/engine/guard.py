@@ -20,6 +20,7 @@ from dynamo_ops.policy.evaluation.image import Flags, Image, Indices
 from dynamo_ops.quality.thresholds import LastCopies
 
 NEEDED = "an enforcer rule needs it"
+SHARED = "its storage is that of another site too"
 Codes = npt.NDArray[np.int8]
 
 
@@ -31,9 +32,10 @@ class Aside(IntEnum):
     NEEDED = 2
     LAST_SOURCE = 3
     LAST_COPY = 4
+    SHARED = 5
 
 
-WORDS = (None, LOCKED, NEEDED, LAST_SOURCE, LAST_COPY)
+WORDS = (None, LOCKED, NEEDED, LAST_SOURCE, LAST_COPY, SHARED)
 """The reasons as people read them, by ``Aside``."""
 
 
@@ -54,6 +56,8 @@ class Guard:
         waiting = pl.concat([frames.awaited, owned.select(KEYS)]).unique()
         self._num_waiting = _count(blocks, waiting)
         self._is_waiting = _rows_among(image, waiting)
+        self._is_dismissed = np.zeros(len(ids), dtype=np.bool_)
+        self._is_shared = _is_shared(frames, image)
 
     def reasons(self, rows: Indices, *, by_delete_line: Flags, is_needed: Flags) -> Codes:
         """Of each row why it must stay (``Aside``), as things stand. ``by_delete_line``: a Delete line takes it."""
@@ -63,17 +67,32 @@ class Guard:
             at = rows[alone]
             is_lost = self.image.size_bytes[at] > 0
             if self.last_copies != "never":
-                is_lost &= ~by_delete_line[alone] & (self.last_copies == "delete_lines")
+                may_be_last = by_delete_line[alone] & ~self._is_dismissed[self._block[at]]
+                is_lost &= ~may_be_last & (self.last_copies == "delete_lines")
             is_awaited = self._num_waiting[self._block[at]] > self._is_waiting[at]
             reasons[alone] = np.where(is_awaited, Aside.LAST_SOURCE, np.where(is_lost, Aside.LAST_COPY, Aside.NONE))
+        reasons[(reasons == Aside.NONE) & self._is_shared[rows]] = Aside.SHARED
         reasons[is_needed] = Aside.NEEDED
         reasons[self.image.is_locked[rows]] = Aside.LOCKED
         return reasons
 
-    def note_gone(self, rows: Indices) -> None:
-        """These rows are deleted now."""
+    def note_gone(self, rows: Indices, *, by_delete_line: Flags) -> None:
+        """These rows are deleted now. The last of a block is a last copy by each line that took one: where one was no
+        Delete line, the others must stay."""
+        is_dismissed = ~by_delete_line & (self.image.size_bytes[rows] > 0)
+        self._is_dismissed[self._block[rows[is_dismissed]]] = True
         good = rows[self._is_good[rows]]
         np.subtract.at(self._num_good, self._block[good], 1)
+
+
+def _is_shared(frames: InventoryFrames, image: Image) -> Flags:
+    """By row of the image: what goes there is gone at another site too. Where nobody declared that they share their
+    storage this is all that is there, else what the other has too."""
+    pairs = frames.shared_storages
+    undeclared = pairs.filter(~pl.col("is_declared"))["site_id"]
+    at_other = frames.block_replicas.select("block_id", other_id="site_id").join(pairs, on="other_id")
+    of_site = image.sites.select(pl.col("site_id").is_in(undeclared.implode())).to_series().to_numpy()
+    return np.asarray(of_site[image.site] | _rows_among(image, at_other.select(KEYS).unique()))
 
 
 def _count(blocks: pl.DataFrame, pairs: pl.DataFrame) -> Indices:

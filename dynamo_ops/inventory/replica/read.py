@@ -16,6 +16,7 @@ from dynamo_ops.inventory.replica.copies import (
     REFUSED_SITES,
     present_among,
 )
+from dynamo_ops.inventory.site.shared import STORAGE_PAIRS
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ _QUERIES: dict[str, tuple[str, Schema]] = {
            WHERE group_id IS NULL AND former_group_id IS NOT NULL""",
         frames.FORMER_OWNERS,
     ),
+    "shared_storages": (f"SELECT site_id, other_id, is_declared FROM {STORAGE_PAIRS} AS pairs", frames.SHARED_STORAGES),
 }
 
 _OCCUPANCY = """

@@ -13,27 +13,13 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.copies import is_doomed, is_present
 from dynamo_ops.inventory.site.lookup import find_site
+from dynamo_ops.inventory.site.place import PLACES
 from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
 
-# What an endpoint puts before names: its prefix, or what the last replacement of each chain begins with. ``area`` is
-# the same without protocol and port: of two protocols the ports say nothing.
-_PLACES = r"""
-    SELECT site_id, protocol, place, regexp_replace(place, '^[^:]*://([^/:]*)(:[0-9]*)?', '\1') AS area
-    FROM (
-        SELECT site_id, protocol, regexp_replace(regexp_replace(begin, '([^:])/{2,}', '\1/', 'g'), '/+$', '') AS place
-        FROM (
-            SELECT site_id, protocol, prefix AS begin FROM site_endpoints
-            WHERE coalesce(jsonb_typeof(mapping), 'null') <> 'array' OR mapping = '[]'
-            UNION ALL
-            SELECT site_id, protocol, regexp_replace(chain -> -1 ->> 1, '[^/]*[$\\].*$', '')
-            FROM site_endpoints, jsonb_array_elements(CASE jsonb_typeof(mapping) WHEN 'array' THEN mapping END)
-                AS chain
-        ) AS begins WHERE begin LIKE '%://%'
-    ) AS clean"""
-
 _PAIRS = f"""
-    WITH places AS MATERIALIZED ({_PLACES})
-    SELECT one.site_id, other.site_id AS other_id, bool_and(one.area = other.area) AS is_equal
+    WITH places AS MATERIALIZED ({PLACES})
+    SELECT one.site_id, other.site_id AS other_id,
+           bool_and(one.area = other.area AND one.is_clear AND other.is_clear) AS is_equal
     FROM places AS one JOIN places AS other ON other.site_id <> one.site_id AND (
         other.protocol = one.protocol AND (one.place = other.place OR starts_with(one.place, other.place || '/')
             OR starts_with(other.place, one.place || '/'))
@@ -44,13 +30,16 @@ _PAIRS = f"""
 _DECLARED = """(SELECT site_id, other_id FROM shared_storages
     UNION ALL SELECT other_id, site_id FROM shared_storages)"""
 
-SHARED_STORAGE = f"""(SELECT pairs.site_id FROM ({_PAIRS}) AS pairs
-    WHERE NOT pairs.is_equal OR (pairs.site_id, pairs.other_id) NOT IN {_DECLARED})"""
-"""Ids of sites of which another site has an equal or nested place, and nobody declared that they share it. Nested ones
-cannot be declared: one file has two names there."""
+STORAGE_PAIRS = f"""(
+    SELECT site_id, other_id, coalesce(pairs.is_equal, true) AND declared.site_id IS NOT NULL AS is_declared
+    FROM ({_PAIRS}) AS pairs FULL JOIN {_DECLARED} AS declared USING (site_id, other_id))"""
+"""(site_id, other_id, is_declared): two names of one storage, both ways. ``is_declared``: somebody said that they share
+it on purpose, which nested ones cannot: one file has two names there."""
 
-SAME_STORAGE = f"""(SELECT site_id, other_id FROM ({_PAIRS}) AS pairs
-    UNION SELECT site_id, other_id FROM {_DECLARED} AS declared)"""
+SHARED_STORAGE = f"(SELECT site_id FROM {STORAGE_PAIRS} AS pairs WHERE NOT is_declared)"
+"""Ids of sites of which another site has an equal or nested place, and nobody declared that they share it."""
+
+SAME_STORAGE = f"(SELECT site_id, other_id FROM {STORAGE_PAIRS} AS pairs)"
 """(site_id, other_id): two names of one storage, both ways; declared or not."""
 
 
@@ -73,9 +62,8 @@ def others_on_storage(connection: Connection, site_id: int) -> list[str]:
     return list(
         connection.execute(
             text(f"""
-            SELECT DISTINCT site.name FROM ({_PAIRS}) AS pairs JOIN sites AS site ON site.id = pairs.other_id
-            WHERE pairs.site_id = :site AND (NOT pairs.is_equal
-                OR (pairs.site_id, pairs.other_id) NOT IN {_DECLARED}) ORDER BY 1"""),
+            SELECT DISTINCT site.name FROM {STORAGE_PAIRS} AS pairs JOIN sites AS site ON site.id = pairs.other_id
+            WHERE pairs.site_id = :site AND NOT pairs.is_declared ORDER BY 1"""),
             {"site": site_id},
         ).scalars()
     )
@@ -108,8 +96,8 @@ def declare(database: Database, site: str, other: str, *, by: str, reason: str) 
         ).scalar_one_or_none()
         if is_equal is False:
             raise InventoryError(
-                f"the prefixes of {site} and {other} lie in each other: a file has two names there, and nothing can be "
-                "deleted safely. Give them prefixes that are equal, or apart",
+                f"the prefixes of {site} and {other} lie in each other, or cannot be told apart (.., %, ?): a file may "
+                "have two names there, and nothing can be deleted safely. Give them prefixes that are equal, or apart",
                 site=site,
                 other=other,
             )

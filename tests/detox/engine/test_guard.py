@@ -12,7 +12,7 @@ from dynamo_ops.detox.enforced import enforced_copies
 from dynamo_ops.detox.engine import cycle
 from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
 from dynamo_ops.detox.facts import deletion_facts
-from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.frames import SHARED_STORAGES, InventoryFrames
 from dynamo_ops.policy.language.check import load_policy
 from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.partition import load_partitions
@@ -26,8 +26,8 @@ MODES: tuple[LastCopies, ...] = ("never", "delete_lines", "always")
 
 @dataclass(frozen=True)
 class Troubled:
-    """A random case in which some copies are doomed, doubted, awaited, or at a site whose check was refused. Each
-    block has one file of the same number."""
+    """A random case in which some copies are doomed, doubted, awaited, at a site whose check was refused, or on a
+    storage that two sites share. Each block has one file of the same number."""
 
     case: RandomCase
     frames: InventoryFrames
@@ -41,12 +41,15 @@ class Troubled:
         )
         doomed, doubted = (complete.filter(pl.Series(draw.random(complete.height) < 0.1)) for _ in range(2))
         pairs = [(int(block), int(draw.integers(5))) for block in case.frames.blocks["block_id"] if draw.random() < 0.1]
+        shared = [(0, 1), (1, 0)] if draw.random() < 0.3 else []
+        is_declared = draw.random() < 0.6
         frames = replace(
             case.frames,
             doomed_files=doomed.select("block_id", "site_id", "file_id", "size_bytes"),
             doubted_files=doubted.select("block_id", "site_id", "file_id"),
             refused_sites=pl.DataFrame({"site_id": [0] if draw.random() < 0.2 else []}, schema={"site_id": pl.Int64}),
             awaited=pl.DataFrame(pairs, schema={"block_id": pl.Int64, "site_id": pl.Int64}, orient="row"),
+            shared_storages=pl.DataFrame([(*pair, is_declared) for pair in shared], SHARED_STORAGES, orient="row"),
         )
         return cls(case, frames, MODES[int(draw.integers(3))])
 
@@ -81,6 +84,13 @@ class Troubled:
         waiting -= set(gone.deletions.select("block_id", "site_id").iter_rows()) if gone else set()
         return any(other == block and there != site for other, there in waiting)
 
+    def is_shared(self, block: int, site: int) -> bool:
+        """What goes there is gone at the other site too: nobody declared it, or the other has the block too."""
+        doomed = set(self.frames.doomed_files.select("block_id", "site_id").iter_rows())
+        held = set(self.frames.block_replicas.select("block_id", "site_id").iter_rows()) - doomed
+        pairs = self.frames.shared_storages.filter(site_id=site)
+        return any(not declared or (block, other) in held for _, other, declared in pairs.iter_rows())
+
 
 @pytest.mark.parametrize("first", range(0, 600, 60))
 def test_nothing_goes_that_must_stay_and_only_that_is_set_aside(first: int) -> None:
@@ -104,6 +114,7 @@ def check_deletions(troubled: Troubled, plan: DeletionPlan) -> None:
     doomed = set(frames.doomed_files.select("block_id", "site_id").iter_rows())
     for block, site, line, size in plan.deletions.select("block_id", "site_id", "line", "size_bytes").iter_rows():
         assert (block, site) not in doomed
+        assert not troubled.is_shared(block, site)
         if troubled.good_sites(block, plan) or not size:
             continue
         assert troubled.mode == "always" or (troubled.mode == "delete_lines" and verbs[line] == "Delete")
@@ -122,6 +133,8 @@ def check_set_aside(troubled: Troubled, plan: DeletionPlan) -> None:
         elif reason == "it is the only source of a copy that is still pending":
             assert is_alone
             assert troubled.waits_elsewhere(block, site)
+        elif reason == "its storage is that of another site too":
+            assert troubled.is_shared(block, site)
         else:
             assert reason in ("it is locked", "an enforcer rule needs it")
     by_site = plan.site_states.select("site", "set_aside_bytes").filter(pl.col("set_aside_bytes") > 0)
@@ -142,7 +155,7 @@ def check_turns(troubled: Troubled, plan: DeletionPlan) -> None:
 def test_the_random_cases_are_not_all_trivial() -> None:
     plans = [Troubled.of(seed).plan() for seed in range(300)]
     reasons = pl.concat([plan.decisions for plan in plans])["set_aside"].drop_nulls()
-    assert reasons.n_unique() == 4
+    assert reasons.n_unique() == 5
     assert sum(plan.deletions.height for plan in plans) > 500
 
 

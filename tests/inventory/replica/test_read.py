@@ -31,6 +31,7 @@ SCHEMAS = {
     "refused_sites": frames.REFUSED_SITES,
     "awaited": frames.AWAITED,
     "former_owners": frames.FORMER_OWNERS,
+    "shared_storages": frames.SHARED_STORAGES,
 }
 
 
@@ -82,6 +83,7 @@ def test_what_was_written_is_read(filled: Database) -> None:
         "refused_sites": 0,
         "awaited": 0,
         "former_owners": 0,
+        "shared_storages": 2,
     }
     replicas = inventory.block_replicas.join(inventory.blocks.select("block_id", "block"), on="block_id").sort("block")
     assert replicas.select("block", "size_bytes", "is_complete").rows() == [

@@ -32,13 +32,35 @@ from tests.inventory.factory import Inventory
         ("davs://se.org:8443/cms/tape", "root://se.org//cms", True),
         ("davs://se.org:8443/cms", "root://se.org//atlas", False),
         ("davs://se.org/cms", "file:///cms", False),
+        ("file:///x/./share", "file:///x/share", True),
+        ("file:///x/.share", "file:///x/share", False),
+        ("file:///x/y/../share", "file:///x/share", True),
+        ("file:///x/%2E%2e/share", "file:///share", True),
+        ("file://localhost/x/share", "file:///x/share", True),
+        ("file:///x/share/.", "file:///x/share", True),
+        ("davs://se.org:443/cms", "davs://se.org/cms", True),
+        ("davs://se.org:0443/cms", "davs://se.org/cms", True),
+        ("davs://se.org:/cms", "davs://se.org/cms", True),
+        ("davs://SE.org./cms", "davs://se.org/cms", True),
+        ("davs://user@se.org/cms", "davs://se.org/cms", True),
+        ("davs://user:secret@se.org:443/cms", "davs://se.org/cms", True),
+        ("davs://se.org/c%6ds", "davs://se.org/cms", True),
+        ("davs://se.org/c%6ds", "davs://se.org/atlas", True),
+        ("davs://se.org/x/c%6ds", "davs://se.org/atlas", False),
+        ("davs://se.org/cms?a=b", "davs://se.org/cms", True),
+        ("davs://se.org?a=b", "davs://se.org/cms", True),
+        ("davs://[2001:db8::1]/cms", "davs://[2001:DB8::1]:443/cms", True),
+        ("davs://[2001:db8::1]/cms", "davs://[2001:db8::2]/cms", False),
+        ("root://se.org//cms", "root://se.org:1094//cms", True),
+        ("root://se.org//cms", "xroot://se.org:1094/cms", True),
+        ("root://se.org:1095//cms", "root://se.org//cms", False),
     ],
 )
 def test_prefixes(inventory: Inventory, one: str, other: str, is_shared: bool) -> None:
     inventory.site("T2_A", prefix=one)
     inventory.site("T2_B", prefix=other)
     inventory.site("T2_C")
-    inventory.rows("UPDATE site_endpoints SET protocol = split_part(prefix, ':', 1)")
+    inventory.rows("UPDATE site_endpoints SET protocol = ltrim(split_part(prefix, ':', 1), 'x')")
     with inventory.db.begin() as connection:
         assert others_on_storage(connection, inventory.site_ids["T2_A"]) == (["T2_B"] if is_shared else [])
     shared = {row[0] for row in inventory.rows(f"SELECT name FROM sites WHERE id IN {SHARED_STORAGE}")}
@@ -134,6 +156,7 @@ def test_who_shares_is_shown_with_who_said_so(twins: Inventory) -> None:
     ("pair", "reason", "message"),
     [
         (("T2_A", "T2_D"), "x", "lie in each other"),
+        (("T2_A", "T2_E"), "x", "cannot be told apart"),
         (("T2_A", "T2_A"), "x", "is one site"),
         (("T2_A", "T2_Q"), "x", "T2_Q"),
         (("T2_A", "T2_B"), " ", "say why"),
@@ -141,6 +164,7 @@ def test_who_shares_is_shown_with_who_said_so(twins: Inventory) -> None:
 )
 def test_what_cannot_be_declared(twins: Inventory, pair: tuple[str, str], reason: str, message: str) -> None:
     twins.site("T2_D", prefix="davs://se.org/cms/deep")
+    twins.site("T2_E", prefix="davs://se.org/cms/d%65ep")
     with pytest.raises(InventoryError, match=message):
         declare(twins.db, *pair, by="ada", reason=reason)
 
