@@ -28,9 +28,9 @@ from dynamo_ops.inventory.checks import (
 )
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica import files as replicas
-from dynamo_ops.inventory.replica.copies import is_doubted, is_last_copy, is_present
+from dynamo_ops.inventory.replica.copies import is_doubted, is_held_by_partner, is_last_copy, is_present
 from dynamo_ops.inventory.site.downtime import downtime_since
-from dynamo_ops.inventory.site.shared import is_held_by_partner, others_on_storage
+from dynamo_ops.inventory.site.shared import others_on_storage
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
 from dynamo_ops.storage.protocol import Condition, Storage, delete_if

@@ -15,9 +15,9 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
-from dynamo_ops.inventory.replica.copies import is_last_copy, is_pending_elsewhere
+from dynamo_ops.inventory.replica.copies import is_held_by_partner, is_last_copy, is_pending_elsewhere
 from dynamo_ops.inventory.replica.doomed import LAST_COPY, LAST_SOURCE, LOCKED
-from dynamo_ops.inventory.site.shared import SHARED_STORAGE, is_held_by_partner
+from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import SUBSCRIPTION_MOVES, DeletionState, SubscriptionEvent, SubscriptionState
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
-from dynamo_ops.inventory.replica.copies import is_last_copy, is_last_source
+from dynamo_ops.inventory.replica.copies import is_held_by_partner, is_last_copy, is_last_source
 from dynamo_ops.inventory.site.endpoint import MOVING
-from dynamo_ops.inventory.site.shared import SHARED_STORAGE, is_held_by_partner
+from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.backoff import is_over

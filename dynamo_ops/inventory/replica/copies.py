@@ -9,6 +9,7 @@ from __future__ import annotations
 from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, JUDGED_CHECKS, CheckState, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.site.shared import DECLARED
 from dynamo_ops.inventory.states import ACTIVE, DeletionState, SubscriptionAction
 
 
@@ -161,3 +162,17 @@ def must_stay(deletion: str) -> str:
     file_id, site_id = f"{deletion}.file_id", f"{deletion}.site_id"
     return f"""({is_last_copy(file_id, site_id)}
         AND (NOT {deletion}.is_last_allowed OR {is_pending_elsewhere(file_id, site_id)}))"""
+
+
+def is_held_by_partner(file_id: str, site_id: str) -> str:
+    """A site that shares the storage on purpose has the file, or shall have it: what is deleted at ``site_id`` would be
+    gone there as well."""
+    return f"""EXISTS (
+        SELECT FROM {DECLARED} AS partner WHERE partner.site_id = {site_id} AND (
+            EXISTS (SELECT FROM files AS file JOIN block_replicas AS other
+                        ON other.block_id = file.block_id AND other.site_id = partner.other_id
+                    WHERE file.id = {file_id} AND {is_present("file.id", "other")}
+                      AND NOT {is_doomed("file.id", "other.site_id")})
+            OR EXISTS (SELECT FROM subscriptions AS copy
+                       WHERE copy.file_id = {file_id} AND copy.site_id = partner.other_id
+                         AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE})))"""

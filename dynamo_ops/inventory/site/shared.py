@@ -11,10 +11,8 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.replica.copies import is_doomed, is_present
 from dynamo_ops.inventory.site.lookup import find_site
 from dynamo_ops.inventory.site.place import PLACES
-from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
 
 _PAIRS = f"""
     WITH places AS MATERIALIZED ({PLACES})
@@ -27,12 +25,13 @@ _PAIRS = f"""
             OR starts_with(other.area, one.area || '/')))
     GROUP BY one.site_id, other.site_id"""
 
-_DECLARED = """(SELECT site_id, other_id FROM shared_storages
+DECLARED = """(SELECT site_id, other_id FROM shared_storages
     UNION ALL SELECT other_id, site_id FROM shared_storages)"""
+"""(site_id, other_id): sites that share their storage on purpose, both ways."""
 
 STORAGE_PAIRS = f"""(
     SELECT site_id, other_id, coalesce(pairs.is_equal, true) AND declared.site_id IS NOT NULL AS is_declared
-    FROM ({_PAIRS}) AS pairs FULL JOIN {_DECLARED} AS declared USING (site_id, other_id))"""
+    FROM ({_PAIRS}) AS pairs FULL JOIN {DECLARED} AS declared USING (site_id, other_id))"""
 """(site_id, other_id, is_declared): two names of one storage, both ways. ``is_declared``: somebody said that they share
 it on purpose, which nested ones cannot: one file has two names there."""
 
@@ -41,20 +40,6 @@ SHARED_STORAGE = f"(SELECT site_id FROM {STORAGE_PAIRS} AS pairs WHERE NOT is_de
 
 SAME_STORAGE = f"(SELECT site_id, other_id FROM {STORAGE_PAIRS} AS pairs)"
 """(site_id, other_id): two names of one storage, both ways; declared or not."""
-
-
-def is_held_by_partner(file_id: str, site_id: str) -> str:
-    """A site that shares the storage on purpose has the file, or shall have it: what is deleted at ``site_id`` would be
-    gone there as well."""
-    return f"""EXISTS (
-        SELECT FROM {_DECLARED} AS partner WHERE partner.site_id = {site_id} AND (
-            EXISTS (SELECT FROM files AS file JOIN block_replicas AS other
-                        ON other.block_id = file.block_id AND other.site_id = partner.other_id
-                    WHERE file.id = {file_id} AND {is_present("file.id", "other")}
-                      AND NOT {is_doomed("file.id", "other.site_id")})
-            OR EXISTS (SELECT FROM subscriptions AS copy
-                       WHERE copy.file_id = {file_id} AND copy.site_id = partner.other_id
-                         AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE})))"""
 
 
 def others_on_storage(connection: Connection, site_id: int) -> list[str]:
