@@ -8,6 +8,7 @@ still holds something is refused with 409 instead of removing the tree; PROPFIND
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from email.utils import formatdate
@@ -156,6 +157,8 @@ class Site(Service):
         path = self.storage.path(lfn)
         if path == self.storage.root:
             return _text(403, "the root stays")
+        if not self._matches(request, path):
+            return _text(412, f"{request.path} is another than asked for")
         try:
             self.storage.delete(lfn)
         except OSError as error:
@@ -165,6 +168,13 @@ class Site(Service):
         if self.tape is not None:
             self.tape.deleted(lfn)
         return Response(204)
+
+    def _matches(self, request: Request, path: Path) -> bool:
+        wanted = request.headers.get("If-Match")
+        try:
+            return wanted in (None, "*", _tag(path.stat()))
+        except OSError:
+            return True  # what is not there says so itself
 
     def _move(self, request: Request, lfn: str) -> Response:
         to_lfn = self.lfn(unquote(urlsplit(request.headers.get("Destination") or "").path))
@@ -217,9 +227,14 @@ class Site(Service):
         return (
             f"<d:response><d:href>{href}</d:href><d:propstat><d:prop><d:displayname>{escape(path.name)}"
             f"</d:displayname><d:resourcetype>{kind}</d:resourcetype>{length}<d:getlastmodified>"
-            f"{formatdate(status.st_mtime, usegmt=True)}</d:getlastmodified></d:prop>"
+            f"{formatdate(status.st_mtime, usegmt=True)}</d:getlastmodified>"
+            f"<d:getetag>{escape(_tag(status))}</d:getetag></d:prop>"
             f"<d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>"
         )
+
+
+def _tag(status: os.stat_result) -> str:
+    return f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
 
 
 def _span(request: Request, size: int) -> tuple[int, int]:

@@ -48,6 +48,13 @@ def parse_one(document: bytes, own_path: str) -> Entry | None:
     return None
 
 
+def strong_etag(document: bytes) -> str | None:
+    """The entity tag of an answer of depth 0, for ``If-Match``; None when there is none, or a weak one, which matches
+    nothing (RFC 9110 §13.1.1)."""
+    tag = ElementTree.fromstring(document, forbid_dtd=True).findtext(f".//{_DAV}getetag", "").strip()
+    return tag if re.fullmatch('"[!-~]+"', tag) else None
+
+
 def _root(document: bytes, own_path: str) -> Element:
     try:
         root: Element = ElementTree.fromstring(document, forbid_dtd=True)

@@ -28,7 +28,7 @@ from dynamo_ops.base.session import Patience, RemoteSession
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.http_put import HttpPut
-from dynamo_ops.storage.multistatus import http_date, is_literal, parse_multistatus, parse_one
+from dynamo_ops.storage.multistatus import http_date, is_literal, parse_multistatus, parse_one, strong_etag
 from dynamo_ops.storage.protocol import (
     UNCONDITIONAL,
     Condition,
@@ -54,6 +54,8 @@ _PROPFIND_BODY = (
     b'<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop>'
     b"<D:resourcetype/><D:getcontentlength/><D:getlastmodified/></D:prop></D:propfind>"
 )
+_LOOK_BODY = _PROPFIND_BODY.replace(b"</D:prop>", b"<D:getetag/></D:prop>")
+CHANGED = 412
 
 
 class WebDavStorage:
@@ -108,9 +110,9 @@ class WebDavStorage:
             )
         return parse_multistatus(response.content, unquote(urlsplit(url).path))
 
-    def _propfind(self, url: str, depth: str) -> requests.Response:
+    def _propfind(self, url: str, depth: str, body: bytes = _PROPFIND_BODY) -> requests.Response:
         headers = {"Depth": depth, "Content-Type": "application/xml"}
-        return self._call("PROPFIND", url, headers=headers, data=_PROPFIND_BODY)
+        return self._call("PROPFIND", url, headers=headers, data=body)
 
     # -- one file --------------------------------------------------------------------------------------------------
 
@@ -218,14 +220,18 @@ class WebDavStorage:
             return list(threads.map(lambda lfn: self._delete_one(lfn, conditions.get(lfn, UNCONDITIONAL)), lfns))
 
     def _delete_one(self, lfn: str, condition: Condition) -> DeletionOutcome:
-        """A DELETE takes a directory too, and with some servers all that is in it: what is there is looked at first."""
+        """A DELETE takes a directory too, and with some servers all that is in it: what is there is looked at first.
+        Where the server gives what it shows a tag, nothing else is deleted."""
         try:
             url = _http(self.endpoint.pfn(lfn))
-            response = self._propfind(url, "0")
+            response = self._propfind(url, "0", _LOOK_BODY)
             if reason := self._why_not(lfn, url, response, condition):
                 return DeletionOutcome(lfn, DeletionObservation.REFUSED, reason)
             if response.status_code in (207, *NO_PROPFIND):
-                response = self._call("DELETE", url)
+                tag = strong_etag(response.content) if response.status_code == 207 else None
+                response = self._call("DELETE", url, headers={"If-Match": tag} if tag else {})
+                if tag and response.status_code == CHANGED:
+                    return DeletionOutcome(lfn, DeletionObservation.REFUSED, "it was changed since it was looked at")
         except InventoryError as error:
             return DeletionOutcome(lfn, DeletionObservation.REFUSED, error.message)
         except RetryableRemoteError as error:

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import certifi
 import polars as pl
@@ -14,7 +15,7 @@ import pytest
 
 from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RetryableRemoteError
 from dynamo_ops.inventory.states import DeletionObservation as Seen
-from dynamo_ops.storage.multistatus import http_date, is_literal, parse_multistatus, parse_one
+from dynamo_ops.storage.multistatus import http_date, is_literal, parse_multistatus, parse_one, strong_etag
 from dynamo_ops.storage.rate import RateLimit
 from dynamo_ops.storage.webdav import WebDavStorage, deletion_outcome
 from tests.world import PocketGrid
@@ -87,6 +88,33 @@ def test_delete(pocket: PocketGrid, storage: WebDavStorage) -> None:
     ]
     assert not pocket.path("T2_A", "/store/a/f1").exists()
     assert pocket.path("T2_A", "/store/a/b/f2").exists()
+
+
+def test_what_is_written_between_the_look_and_the_delete_stays(
+    pocket: PocketGrid, storage: WebDavStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, path = storage._call, pocket.path("T2_A", "/store/a/f1")
+
+    def changed_before(method: str, url: str, **arguments: Any) -> Any:
+        if method == "DELETE" and url.endswith("/f1"):
+            path.write_bytes(b"new")
+        return call(method, url, **arguments)
+
+    monkeypatch.setattr(storage, "_call", changed_before)
+    changed, same = storage.delete(["/store/a/f1", "/store/d/f4"])
+    assert (changed.observation, changed.reason) == (Seen.REFUSED, "it was changed since it was looked at")
+    assert same.observation == Seen.DELETED
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("tag", "strong"),
+    [('"a-1"', '"a-1"'), ("&quot;x&quot;", '"x"'), ('W/"a-1"', None), ("a-1", None), ("", None), ('"a" "b"', None)],
+)
+def test_only_strong_tags_are_conditions(tag: str, strong: str | None) -> None:
+    answer = f'<d:multistatus xmlns:d="DAV:"><d:response><d:getetag>{tag}</d:getetag></d:response></d:multistatus>'
+    assert strong_etag(answer.encode()) == strong
+    assert strong_etag(b'<d:multistatus xmlns:d="DAV:"/>') is None
 
 
 def test_delete_on_a_read_only_site(pocket: PocketGrid, storage: WebDavStorage) -> None:
