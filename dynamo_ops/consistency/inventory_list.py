@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -74,11 +73,13 @@ def write_inventory_list(db: Database, site_id: int, path: Path) -> InventoryLis
     read_at = database_clock(db)
     path.parent.mkdir(parents=True, exist_ok=True)
     num_files = 0
-    with adbc.connect(db.url) as connection, connection.cursor() as cursor:
-        cursor.execute(LIST_SQL, [site_id])
-        with pq.ParquetWriter(path, _ARROW) as writer:
-            for batch in cursor.fetch_record_batch():
-                table = pa.Table.from_batches([batch]).cast(_ARROW)
-                writer.write_table(table)
-                num_files += int(pl.from_arrow(table.column("is_present")).sum() or 0)
+    with (
+        db.snapshot() as snapshot,
+        snapshot.stream(LIST_SQL, [site_id]) as rows,
+        pq.ParquetWriter(path, _ARROW) as writer,
+    ):
+        for batch in pa.RecordBatchReader.from_stream(rows):
+            table = pa.Table.from_batches([batch]).cast(_ARROW)
+            writer.write_table(table)
+            num_files += int(pl.from_arrow(table.column("is_present")).sum() or 0)
     return InventoryList(path, num_files, read_at)

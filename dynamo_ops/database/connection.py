@@ -11,33 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import psycopg2
-from adbc_driver_manager import Error as AdbcError
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from dynamo_ops.base.errors import InventoryError, RetryableRemoteError
+from dynamo_ops.base.errors import DynamoError, InventoryError, RetryableRemoteError
+from dynamo_ops.database.reading import BrokenConnectionError, Reader, Snapshot
 
 ROWS_PER_COPY = 200_000
 """How many rows are in memory a second time, as CSV."""
-
-
-class Snapshot:
-    """Reads that all see the same moment of the database (REPEATABLE READ, read only)."""
-
-    def __init__(self, connection: adbc.Connection) -> None:
-        self._connection = connection
-
-    def frame(self, sql: str, params: Sequence[Any] = ()) -> pl.DataFrame:
-        """The rows of ``sql`` as a frame; parameters are positional: ``$1``, ``$2``, …"""
-        with self._connection.cursor() as cursor:
-            cursor.execute(sql, list(params) or None)
-            frame = pl.from_arrow(cursor.fetch_arrow_table())
-        assert isinstance(frame, pl.DataFrame)
-        return frame
 
 
 class Database:
@@ -46,6 +30,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine: Engine | None = None
+        self._reader = Reader(url)
 
     @property
     def engine(self) -> Engine:
@@ -59,27 +44,32 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """One transaction: committed at the end of the block, rolled back on any error.
 
-        Raises RetryableRemoteError when the database cannot be reached or the connection breaks.
+        Raises RetryableRemoteError when the database cannot be reached or the connection breaks, wherever it does.
         """
+        is_broken = False
         try:
             with self.engine.begin() as connection:
-                yield connection
+                driver: Any = connection.connection.driver_connection
+                try:
+                    yield connection
+                except Exception:
+                    is_broken = bool(driver.closed)
+                    raise
         except OperationalError as error:
             raise RetryableRemoteError(f"database {self.safe_url}: {error.orig}", service="postgresql") from error
+        except Exception as error:
+            if is_broken and not isinstance(error, DynamoError):
+                raise RetryableRemoteError(f"database {self.safe_url}: {error}", service="postgresql") from error
+            raise
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """Frames that belong together, as of one moment."""
+        """Frames that belong together, as of one moment. Raises RetryableRemoteError, as ``begin`` does."""
         try:
-            connection = adbc.connect(self.url)
-        except AdbcError as error:
+            with self._reader.snapshot() as snapshot:
+                yield snapshot
+        except BrokenConnectionError as error:
             raise RetryableRemoteError(f"database {self.safe_url}: {error}", service="postgresql") from error
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            yield Snapshot(connection)
-        finally:
-            connection.close()
 
     def frame(self, sql: str, params: Sequence[Any] = ()) -> pl.DataFrame:
         """The rows of ``sql`` as a frame; parameters are positional: ``$1``, ``$2``, …"""
@@ -93,6 +83,7 @@ class Database:
 
     def dispose(self) -> None:
         """Close the pooled connections."""
+        self._reader.close()
         if self._engine is not None:
             self._engine.dispose()
 

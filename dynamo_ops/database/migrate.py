@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.database.connection import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 FOLDER = Path(__file__).parent / "migrations"
 
@@ -21,6 +22,8 @@ def upgrade(database: Database) -> str:
 
     Raises RetryableRemoteError if the database is away.
     """
+    from alembic import command  # every command asks for the revision, few migrate
+
     try:
         with database.engine.connect() as connection:
             command.upgrade(_config(database, connection), "head")
@@ -32,17 +35,20 @@ def upgrade(database: Database) -> str:
 def revision(database: Database) -> str | None:
     """The revision the database is at; None if it has no schema yet. Raises RetryableRemoteError if it is away."""
     with database.begin() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar_one() is None:
+            return None
+        found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        return found
 
 
 def head() -> str:
-    """The newest revision that this version of Dynamo knows."""
-    found = ScriptDirectory(str(FOLDER)).get_current_head()
-    assert found is not None
-    return found
+    """The newest revision that this version of Dynamo knows: migrations are files that begin with their number."""
+    return max(path.name[:4] for path in FOLDER.glob("versions/[0-9]*_*.py"))
 
 
 def _config(database: Database, connection: object) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.set_main_option("sqlalchemy.url", database.url.replace("%", "%%"))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
+import psycopg2
 import pytest
+from adbc_driver_manager import ProgrammingError
 from sqlalchemy import text
 
 from dynamo_ops.base.errors import RetryableRemoteError
@@ -18,11 +23,12 @@ from dynamo_ops.database.schema import Base
 def test_the_migrated_schema_is_the_one_of_the_models(database: Database) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-    assert migrate.revision(database) == migrate.head()
+    assert migrate.revision(database) == migrate.head() == ScriptDirectory(str(migrate.FOLDER)).get_current_head()
 
 
 def test_rows_of_the_first_schema_are_kept_by_the_upgrade(postgres: EmbeddedPostgres) -> None:
@@ -132,3 +138,112 @@ def test_an_unreachable_database_is_retryable_and_hides_the_password() -> None:
         pass
     assert "secret" not in str(caught.value)
     assert "127.0.0.1:1" in str(caught.value)
+
+
+def end_connections(database: Database) -> None:
+    """As a restart of the server does."""
+    with psycopg2.connect(database.url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    connection.close()
+
+
+def read_on(database: Database) -> None:
+    with database.snapshot() as snapshot:
+        end_connections(database)
+        snapshot.frame("SELECT 1")
+
+
+def stream_on(database: Database) -> None:
+    numbers = "SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) AS n"
+    with database.snapshot() as snapshot, snapshot.stream(numbers) as rows:
+        end_connections(database)
+        pl.DataFrame(rows)
+
+
+def write_on(database: Database) -> None:
+    with database.begin() as connection:
+        end_connections(database)
+        connection.execute(text("SELECT 1"))
+
+
+def copy_in(database: Database) -> None:
+    with database.begin() as connection:
+        end_connections(database)
+        insert_frame(connection, "groups", pl.DataFrame({"name": ["g"], "ownership_level": ["block"]}))
+
+
+def copy_out(database: Database) -> None:
+    with database.begin() as connection:
+        end_connections(database)
+        select_frame(connection, "SELECT 1", {"n": pl.Int64})
+
+
+@pytest.mark.parametrize("broken", [read_on, stream_on, write_on, copy_in, copy_out])
+def test_a_connection_that_breaks_is_tried_again_wherever_it_breaks(
+    database: Database, broken: Callable[[Database], None]
+) -> None:
+    with pytest.raises(RetryableRemoteError, match="database postgresql"):
+        broken(database)
+    assert database.frame("SELECT 1 AS n").item() == 1
+
+
+def test_what_is_wrong_with_sql_is_no_broken_connection(database: Database) -> None:
+    with pytest.raises(ProgrammingError, match="nothing"):
+        database.frame("SELECT nothing")
+    assert database.frame("SELECT 1 AS n").item() == 1
+
+
+def test_connections_are_kept_and_one_that_the_server_left_is_not_used(database: Database) -> None:
+    def process() -> int:
+        return int(database.frame("SELECT pg_backend_pid() AS pid").item())
+
+    first = process()
+    assert process() == first
+    end_connections(database)
+    assert process() != first
+
+
+def test_now_is_the_moment_of_each_read(database: Database) -> None:
+    first, second = (database.frame("SELECT now() AS at").item() for _ in range(2))
+    assert first < second
+    idle = database.frame("SELECT count(*) AS n FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+    assert idle.item() == 0
+
+
+def test_a_child_does_not_use_the_connections_of_its_parent(database: Database) -> None:
+    here = database.frame("SELECT pg_backend_pid() AS pid").item()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, str(database.frame("SELECT pg_backend_pid() AS pid").item()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(reading, 100)) != here
+    assert database.frame("SELECT pg_backend_pid() AS pid").item() == here
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        ("SELECT $1::bigint AS x", 5),
+        ("SELECT $1::text AS x", None),
+        ("SELECT $1::bigint AS x", None),
+        ("SELECT array_length($1::bigint[], 1) AS x", [4, 5]),
+        ("SELECT array_length($1::text[], 1) AS x", ["a"]),
+        ("SELECT $1::timestamptz AS x", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("SELECT $1::boolean AS x", True),
+        ("SELECT $1::double precision AS x", 1.5),
+    ],
+)
+def test_parameters(database: Database, sql: str, value: Any) -> None:
+    expected = len(value) if isinstance(value, list) else value
+    assert database.frame(sql, [value]).item() == expected
+
+
+def test_documents_and_decimals_come_as_text(database: Database) -> None:
+    frame = database.frame("""SELECT CAST('{"a": 1}' AS jsonb) AS j, CAST(1.5 AS numeric) AS n""")
+    assert frame.rows() == [('{"a": 1}', "1.5")]
+    assert frame.schema == {"j": pl.String, "n": pl.String}

@@ -1,0 +1,68 @@
+"""The sub-commands of ``dynamo``: each is imported when it is called, so that ``--help`` imports none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
+
+
+@dataclass(frozen=True)
+class Noun:
+    """``place``: module below ``dynamo_ops.cli``, ``:`` and its ``typer.Typer`` or function. ``help``: the first
+    sentence of what that says itself."""
+
+    name: str
+    place: str
+    help: str
+
+    def load(self) -> TyperCommand | TyperGroup:
+        """The command itself."""
+        module, _, name = self.place.partition(":")
+        command = getattr(import_module(f"dynamo_ops.cli.{module}"), name)
+        shell = typer.Typer(add_completion=False, rich_markup_mode=None)
+        if isinstance(command, typer.Typer):
+            shell.add_typer(command, name=self.name)
+        else:
+            shell.command(self.name)(command)
+            shell.command("x")(lambda: None)  # a shell of one command would be that command
+        loaded: Any = get_group(shell).commands[self.name]
+        return loaded  # type: ignore[no-any-return]
+
+
+NOUNS = (
+    Noun("inventory", "catalogue.inventory:app", "What the inventory knows."),
+    Noun("inject", "catalogue.inject:inject", "Write a JSON document into the inventory: all or nothing."),
+    Noun("invalidate", "catalogue.invalidate:invalidate", "Take what a JSON document names out of it, for good."),
+    Noun("invalidated", "catalogue.invalidate:invalidated", "What was declared invalid, by whom, when and why."),
+    Noun("detox", "decision.detox:app", "Detox: what would be deleted, and why."),
+    Noun("dealer", "decision.dealer:app", "Dealer: what would be copied where, and why."),
+    Noun("plan", "decision.plan:app", "Plans of Detox and Dealer."),
+    Noun("policy", "decision.policy:app", "Policies: check, lint, test; which variables there are."),
+    Noun("history", "decision.history:app", "What Detox and Dealer did, cycle by cycle."),
+    Noun("lock", "people.lock:app", "Locks: what must not be deleted, where, until when."),
+    Noun("quota", "catalogue.quota:app", "Quotas: of partitions at sites, and of groups and users."),
+    Noun("request", "people.request:app", "Requests for copies and deletions: ask, list, show, cancel."),
+    Noun("transfers", "transfers:app", "Copies and deletions under way: status, why, hold, cancel."),
+    Noun("site", "catalogue.site:app", "Sites: what can be used, what waits there, downtimes."),
+    Noun("gate", "gate:app", "Gates: what they found, and the figures that they measured."),
+    Noun("digest", "digest:digest", "What happened in 24 hours, and what needs a look."),
+    Noun("db", "db:app", "The database: where it is, its schema, the embedded server."),
+)
+
+
+class LazyGroup(TyperGroup):
+    """``NOUNS`` by name and help; the one that is called is loaded. They are one line each, at 80 columns."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {noun.name: TyperCommand(noun.name, help=noun.help) for noun in NOUNS}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """As Click's; what it found is loaded."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and next(noun for noun in NOUNS if noun.name == name).load(), rest
