@@ -2,7 +2,7 @@
 
 Call: ``connect.connect`` (the installation's database; ``embedded`` where none is named), ``connection.Database``
 (transactions, snapshots, frames in and out; ``reading`` by ADBC), ``migrate.upgrade``, ``locks`` (all advisory locks,
-in the order in which they are taken). Small helpers of statements: ``rows``, ``upsert``, ``words`` (an enum's words in SQL). A new table or
-column: its module of ``schema`` and a migration; no other room makes or alters one. (A fact of datasets for policies
-needs neither: ``inventory.properties``.)
+in the order in which they are taken). Small helpers of statements: ``rows``, ``upsert``, ``words`` (an enum's words in
+SQL). A new table or column: its module of ``schema`` and a migration; no other room makes or alters one. (A fact of
+datasets for policies needs neither: ``inventory.properties``.)
 """
