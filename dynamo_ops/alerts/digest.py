@@ -17,7 +17,8 @@ from dynamo_ops.alerts.alert import AlertKind
 from dynamo_ops.alerts.message import count, span
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
-from dynamo_ops.database.connection import Database, Snapshot
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.endpoint import PROPOSED
 from dynamo_ops.inventory.site.shared import SHARED

@@ -12,9 +12,10 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.base.text import near
 from dynamo_ops.base.times import Ago, moment_of, parse_time
-from dynamo_ops.database.connection import Database, Snapshot, insert_frame, select_frame
+from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock as AdvisoryLock
 from dynamo_ops.database.locks import hold
+from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames, empty
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES

@@ -15,8 +15,9 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.database.connection import Database, Snapshot, insert_frame
+from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.database.reading import Snapshot
 
 PRODUCER_GROUP = "dynamo_ops.attribute_producers"
 

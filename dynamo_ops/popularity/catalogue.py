@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import polars as pl
 
-from dynamo_ops.database.connection import Snapshot
+from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.database.schema.request import COPY_REQUESTS, NEW_REQUESTS, OPEN_REQUESTS
 from dynamo_ops.inventory.kinds import USABLE_DATASETS, StorageType
 from dynamo_ops.popularity.attributes import Produced

@@ -9,7 +9,7 @@ from typing import ClassVar
 import polars as pl
 
 from dynamo_ops.base.settings import settings
-from dynamo_ops.database.connection import Snapshot
+from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.popularity.attributes import Produced
 from dynamo_ops.popularity.ranks import produced_for

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import polars as pl
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.database.connection import Snapshot
+from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.popularity.attributes import Produced
 

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.database.connection import Database, Snapshot
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.staging.pull import stage_accesses
 from dynamo_ops.popularity.aggregate import DaySummary, replace_day

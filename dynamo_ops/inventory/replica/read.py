@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dynamo_ops.database.connection import Database, Snapshot
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory import frames
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
 from dynamo_ops.inventory.replica.copies import (
