@@ -20,6 +20,7 @@ from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.site.ambiguous import ambiguous_mappings
 from dynamo_ops.inventory.site.endpoint import PROPOSED
 from dynamo_ops.inventory.site.shared import SHARED
 
@@ -225,6 +226,17 @@ def _shared(reading: Reading) -> Section:
     return Section("shared", rows, tuple(told))
 
 
+def _ambiguous(reading: Reading) -> Section:
+    """Mappings by which two LFNs may be one file."""
+    rows = ambiguous_mappings(reading.snapshot)
+    told = [
+        f"the {protocol} mapping of {site} cannot be shown to be one-to-one: nothing is deleted there "
+        "(dynamo site mappings)"
+        for site, protocol in rows.select("site", "protocol").iter_rows()
+    ]
+    return Section("mappings", rows, tuple(told))
+
+
 def _consistency(reading: Reading) -> Section:
     rows = reading.window(sql.CHECKS)
     unusual = [
@@ -261,6 +273,7 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     _sites,
     _moving,
     _shared,
+    _ambiguous,
     _consistency,
     _vanished,
     _held,

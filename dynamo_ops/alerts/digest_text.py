@@ -208,6 +208,10 @@ def _pair(row: Row) -> str:
     return f"{row['site']} and {row['other']} {how}: nothing is deleted at either"
 
 
+def _ambiguous(row: Row) -> str:
+    return f"{row['site']}, {row['protocol']}: nothing is deleted: {row['because']}"
+
+
 def _returned(row: Row) -> str:
     return f"{row['site']}: {count(row['num_files'], 'file')} ({size_text(row['size_bytes'])}), {row['reason']}"
 
@@ -266,6 +270,10 @@ LOOKS: dict[str, Look] = {
     "shared": Look(
         "One storage under two names (now)", "sites that share a storage undeclared", _pair,
         {"site": "Site", "other": "Other site", "is_equal": "Equal places", "created_by": "Declared by"},
+    ),
+    "mappings": Look(
+        "Mappings that may give two files one name (now)", "mappings in doubt", _ambiguous,
+        {"site": "Site", "protocol": "Protocol", "because": "Because"},
     ),
     "consistency": Look(
         "Consistency of storages", "consistency checks", _check,

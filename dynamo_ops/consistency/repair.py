@@ -29,6 +29,7 @@ from dynamo_ops.inventory.checks import (
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.replica.copies import is_doubted, is_held_by_partner, is_last_copy, is_present
+from dynamo_ops.inventory.site.ambiguous import ambiguous_mapping
 from dynamo_ops.inventory.site.downtime import downtime_since
 from dynamo_ops.inventory.site.shared import others_on_storage
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
@@ -267,7 +268,7 @@ def _judge_chunk(db: Database, check: _Check, params: dict[str, Any], sources: M
     with db.begin() as connection:
         hold(connection, Lock.INVENTORY, shared=True)
         check.refuse_downtime(connection)
-        if reason := stale or _shared(connection, check.site_id):
+        if reason := stale or _shared(connection, check.site_id) or ambiguous_mapping(connection, check.site_id):
             return _keep_all(connection, params, reason)
         return connection.execute(text(JUDGE_CHUNK), params | {"size": FILES_PER_CHUNK}).all()
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.inventory.replica.copies import is_held_by_partner, is_last_copy, is_pending_elsewhere
 from dynamo_ops.inventory.replica.doomed import LAST_COPY, LAST_SOURCE, LOCKED
+from dynamo_ops.inventory.site.ambiguous import ambiguous_mapping
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import SUBSCRIPTION_MOVES, DeletionState, SubscriptionEvent, SubscriptionState
@@ -43,18 +44,21 @@ class Chunk:
     num_left_out: int
 
 
-def claim_chunk(database: Database, batch_id: int, size: int) -> Chunk | None:
+def claim_chunk(database: Database, batch_id: int, size: int, objection: str | None = None) -> Chunk | None:
     """Judge the next ``size`` planned deletions of a batch and claim those that may be made, in one transaction.
 
-    The others go back into the queue with the reason (``last_error``). None: nothing is left to do in this batch now,
-    since all is done, or since the site takes no deletions at the moment (downtime, status,
-    a storage that another site has too).
+    The others go back into the queue with the reason (``last_error``): all of them where there is an ``objection`` to
+    the storage, or where the site's mapping is in doubt. None: nothing is left to do in this batch now, since all is
+    done, or since the site takes no deletions at the moment (downtime, status, a storage that another site has too).
     """
     with database.begin() as connection:
         _drop_withdrawn(connection, batch_id)
         connection.execute(text(CHUNK_SQL), {"id": batch_id, "size": size})
         connection.execute(text("ANALYZE chunk"))
-        _judge(connection)
+        if objection := objection or _doubt(connection, batch_id):
+            connection.execute(text("UPDATE chunk SET left_out = :reason"), {"reason": objection})
+        else:
+            _judge(connection)
         connection.execute(
             text("""
             UPDATE deletions d SET claimed_at = now() FROM chunk c WHERE d.id = c.deletion_id AND c.left_out IS NULL""")
@@ -135,6 +139,11 @@ REASONS = {
     HELD_BY_PARTNER: is_held_by_partner("c.file_id", "c.site_id"),
 }
 """Why a file ``c`` of ``chunk`` stays after all."""
+
+
+def _doubt(connection: Connection, batch_id: int) -> str | None:
+    site_id = connection.execute(text("SELECT site_id FROM deletion_batches WHERE id = :id"), {"id": batch_id})
+    return ambiguous_mapping(connection, site_id.scalar_one())
 
 
 def _judge(connection: Connection) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.replica.copies import is_held_by_partner, is_last_copy, is_last_source
+from dynamo_ops.inventory.site.ambiguous import ambiguous_sites
 from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
@@ -49,7 +50,8 @@ QUEUE_SQL = f"""
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
           AND NOT ({" OR ".join(WAITS.values())})
         ORDER BY s.created_at, s.id LIMIT :per_site FOR UPDATE OF s SKIP LOCKED) q
-      WHERE d.id IN {WRITABLE} AND d.id NOT IN {SHARED_STORAGE} AND d.id NOT IN {MOVING})
+      WHERE d.id IN {WRITABLE} AND d.id NOT IN {SHARED_STORAGE} AND d.id NOT IN {MOVING}
+        AND d.id <> ALL(CAST(:ambiguous AS smallint[])))
     SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
 """
 
@@ -141,6 +143,7 @@ def _take(connection: Connection, limits: DeletionLimits) -> None:
         {
             "per_site": limits.files_per_site,
             "per_cycle": limits.files_per_cycle,
+            "ambiguous": list(ambiguous_sites(connection)),
             **limits.params,
         },
     )

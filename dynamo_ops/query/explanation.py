@@ -15,6 +15,7 @@ from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.deletion.queue import WAITS
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.replica.copies import is_doomed, is_present_by_join, listed_join
+from dynamo_ops.inventory.site.ambiguous import ambiguous_mapping
 from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.site.shared import others_on_storage
@@ -317,12 +318,10 @@ def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) ->
         return (
             f"queued; the next run holds it: {subscription.site} is not available ({_why_not_writable(subscription)})"
         )
-    others = others_on_storage(connection, subscription.site_id)
-    if others and subscription.action == SubscriptionAction.DELETE:
-        return (
-            f"queued: it waits, since {', '.join(others)} has the same storage as {subscription.site}, or a part of it "
-            "(prefixes that are equal or lie in each other)"
-        )
+    if subscription.action == SubscriptionAction.DELETE:
+        reason = _why_nothing_is_deleted(connection, subscription)
+        if reason:
+            return f"queued: it waits, since {reason}"
     if subscription.is_moving:
         return (
             f"queued: it waits, since the source of {subscription.site} reports another endpoint: the old one is in "
@@ -340,6 +339,17 @@ def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) ->
     place, number = _place(connection, subscription, rules)
     kind = "copies to" if subscription.action == SubscriptionAction.COPY else "deletions at"
     return f"queued: number {place:,} of {number:,} {kind} {subscription.site} that wait"
+
+
+def _why_nothing_is_deleted(connection: Connection, subscription: Any) -> str | None:
+    """At the whole site."""
+    others = others_on_storage(connection, subscription.site_id)
+    if others:
+        return (
+            f"{', '.join(others)} has the same storage as {subscription.site}, or a part of it "
+            "(prefixes that are equal or lie in each other)"
+        )
+    return ambiguous_mapping(connection, subscription.site_id)
 
 
 def _paused_until(subscription: Any, rules: QueueRules) -> datetime | None:

@@ -48,6 +48,9 @@ def bad_day(database: Database) -> Inventory:
         inventory.rows(statement)
     inventory.rows("UPDATE site_endpoints SET prefix = 'davs://se.org/x' WHERE site_id IN (3, 4)")
     inventory.rows(
+        """UPDATE site_endpoints SET mapping = '[[["/store/[a-z]+/(.*)", "davs://b.org/$1"]]]' WHERE site_id = 2"""
+    )
+    inventory.rows(
         """UPDATE site_endpoints SET proposed_prefix = 'davs://n.org/', prefix = 'davs://o.org/',
            proposed_at = '2026-03-01 18:00+00' WHERE site_id = 1"""
     )

@@ -28,6 +28,7 @@ UNUSUAL = [
     "sites: T2_C is waitroom",
     "T2_A reports davs://n.org/ instead of davs://o.org/: no new copies or deletions there (dynamo site accept T2_A)",
     "T2_C and T2_D are one storage under two names: nothing is deleted at either (dynamo site share)",
+    "the davs mapping of T2_B cannot be shown to be one-to-one: nothing is deleted there (dynamo site mappings)",
     "consistency of T2_B: 2,000 orphans, more than max_orphan allows (100)",
     "lost, no other copy exists: 2 files (2.00 kB) at T2_A, T2_B",
     "vanished from dbs: 2 blocks (2.00 MB)",
@@ -49,6 +50,10 @@ LINES = [
     "T2_D: morgue since 2025-03-02 01:00 UTC",
     "T2_A, davs: davs://n.org/ is reported since 03-01 18:00, davs://o.org/ is in force",
     "T2_C and T2_D have the same place: nothing is deleted at either",
+    (
+        "T2_B, davs: nothing is deleted: chain 1: '/store/[a-z]+/(.*)' has '[a-z]+/(.*)': only text (with '\\.' for a "
+        "dot), '/+', '([^/]+)' and a last '(.*)' can be looked through"
+    ),
     "T2_A: repaired, 1 missing file (1.00 kB), 1 lost file (1.00 kB), 2 orphan files (2.00 kB)",
     "T2_B: nothing was done: 2,000 orphans, more than max_orphan allows (100)",
     "not listed by dbs any more: 2 blocks (2.00 MB) newly, 6 (6.00 MB) in all",
@@ -71,10 +76,10 @@ def digest(bad_day: Inventory, sources: Settings) -> Digest:
 def test_what_needs_a_look_is_told_first(digest: Digest) -> None:
     assert digest.unusual == UNUSUAL
     message = digest_message(digest)
-    assert message.subject == "Dynamo: 2026-03-02, 16 things need a look"
+    assert message.subject == "Dynamo: 2026-03-02, 17 things need a look"
     lines = message.text.splitlines()
     assert lines[0] == "*Dynamo, the 24 hours to 2026-03-02 06:00 UTC*"
-    assert lines[2:18] == [f"- {sentence}" for sentence in UNUSUAL]
+    assert lines[2:19] == [f"- {sentence}" for sentence in UNUSUAL]
 
 
 def test_every_section_says_what_happened_in_the_24_hours_and_what_stands_now(digest: Digest) -> None:
@@ -116,7 +121,7 @@ def test_work_alone_is_nothing_unusual(bad_day: Inventory, sources: Settings) ->
         "UPDATE transfers SET state = 'done'",
         "DELETE FROM subscriptions WHERE state = 'cancelled'",
         "UPDATE site_endpoints SET prefix = 'davs://other.org/x' WHERE site_id = 3",
-        "UPDATE site_endpoints SET proposed_at = NULL",
+        "UPDATE site_endpoints SET proposed_at = NULL, mapping = NULL",
         "UPDATE subscriptions SET hold_reason = 'site_unavailable' WHERE state = 'held'",
         "UPDATE sites SET status = 'ready' WHERE status = 'waitroom'",
         "UPDATE source_states SET merged_until = '2026-03-02 05:00+00'",

@@ -227,6 +227,19 @@ def test_no_orphan_goes_where_another_site_has_the_same_storage(world: World, tm
     assert (done.num_deleted, done.num_skipped, orphan.exists()) == (0, 1, True)
 
 
+def test_no_orphan_goes_where_two_files_may_have_one_name(world: World, tmp_path: Path) -> None:
+    world.block("b1", "T2_A")
+    orphan = plant(world, "/store/x")
+    summary = check_twice(world, tmp_path)
+    world.inventory.rows(
+        """UPDATE site_endpoints SET mapping = '[[["/store/(.*)_.*", "davs://se.org/$1"]]]' WHERE site_id = :a""",
+        a=world.inventory.site_ids["T2_A"],
+    )
+    done = mend(world, summary)
+    assert (done.num_deleted, done.num_skipped, orphan.exists()) == (0, 1, True)
+    assert "cannot be shown to be one-to-one" in reasons(world, summary)["/store/x"]
+
+
 @pytest.mark.parametrize("change", ["another size", "another time"])
 def test_what_was_written_anew_since_the_listing_stays(world: World, tmp_path: Path, change: str) -> None:
     """The storage is looked at right before it is asked; the other orphan goes."""

@@ -12,6 +12,7 @@ from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.terminal.options import moment_option
 from dynamo_ops.cli.terminal.output import JsonOption, database
 from dynamo_ops.cli.terminal.tables import cell, count, print_json, print_table
+from dynamo_ops.inventory.site import ambiguous
 from dynamo_ops.inventory.site import downtime as downtimes
 from dynamo_ops.inventory.site import endpoint as site_endpoint
 from dynamo_ops.inventory.site import override as site_override
@@ -62,6 +63,7 @@ SHARED = {
     "created_at": "at",
     "reason": "reason",
 }
+MAPPINGS = {"site": "site", "protocol": "protocol", "because": "because"}
 By = Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")]
 
 
@@ -211,6 +213,16 @@ def shared(as_json: bool = JsonOption) -> None:
         print_json(pairs.to_dicts())
         return
     print_table(pairs, "Sites that share a storage", SHARED, wrap=["reason"])
+
+
+@app.command()
+def mappings(as_json: bool = JsonOption) -> None:
+    """Mappings that cannot be shown to be one-to-one, and why: nothing is deleted there."""
+    doubtful = ambiguous.ambiguous_mappings(database())
+    if as_json:
+        print_json(doubtful.to_dicts())
+        return
+    print_table(doubtful, "Mappings that may give two files one name", MAPPINGS, wrap=["because"])
 
 
 @app.command()

@@ -16,7 +16,7 @@ from tests.inventory.factory import Inventory
 ME = getpass.getuser()
 
 
-@pytest.mark.parametrize("command", ["list", "set", "unset", "overrides", "drain", "resume", "downtime"])
+@pytest.mark.parametrize("command", ["list", "set", "unset", "overrides", "drain", "resume", "downtime", "mappings"])
 def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in dynamo("site", command, "--help").output
 
@@ -52,6 +52,17 @@ def test_from_then_to_then_by_another(stock: Inventory) -> None:
         "site": "T2_B",
         "ended": [1, 2],
     }
+
+
+def test_mappings_in_doubt(stock: Inventory) -> None:
+    assert dynamo("site", "mappings").output == "Mappings that may give two files one name: none\n\n"
+    stock.rows(
+        """UPDATE site_endpoints SET mapping = '[[["/store/(.*)", "davs://se.org/x"]]]' WHERE site_id = :s""",
+        s=stock.site_ids["T2_B"],
+    )
+    (mapping,) = json.loads(dynamo("site", "mappings", "--json").output)
+    assert (mapping["site"], mapping["protocol"]) == ("T2_B", "davs")
+    assert "does not use every group" in mapping["because"]
 
 
 def test_sites_as_json(stock: Inventory) -> None:
