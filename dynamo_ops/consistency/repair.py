@@ -18,6 +18,7 @@ from dynamo_ops.consistency.settings import MAX_AGE
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.deletion.directories import directories_due, with_parents
+from dynamo_ops.deletion.same_directory import objection
 from dynamo_ops.inventory.checks import (
     DOUBTS,
     JUDGED_CHECKS,
@@ -250,7 +251,7 @@ def _delete_loose(
     totals = {"num_deleted": 0, "bytes_deleted": 0, "num_failed": 0, "skipped": 0}
     storage = open_storage(check.site_id)
     try:
-        while judged := _judge_chunk(db, check, params, sources):
+        while judged := _judge_chunk(db, check, params, sources, storage):
             chunk = [finding for finding in judged if finding.state == FindingState.FOUND]
             totals["skipped"] += len(judged) - len(chunk)
             for name, number in (_delete_chunk(db, storage, chunk) if chunk else {}).items():
@@ -261,10 +262,12 @@ def _delete_loose(
     return totals | {"num_directories_removed": removed}
 
 
-def _judge_chunk(db: Database, check: _Check, params: dict[str, Any], sources: MetadataSources) -> Sequence[Any]:
+def _judge_chunk(
+    db: Database, check: _Check, params: dict[str, Any], sources: MetadataSources, storage: Storage
+) -> Sequence[Any]:
     """The next findings, judged once more: those that stay, with the reason; the others claimed. Who says from now on
     that one of these is there (``dynamo inject``) is refused. An injection that has begun is waited for."""
-    stale = knowledge(db, sources).stale_because
+    stale = knowledge(db, sources).stale_because or objection(db, check.site_id, storage)
     with db.begin() as connection:
         hold(connection, Lock.INVENTORY, shared=True)
         check.refuse_downtime(connection)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import alone
-from dynamo_ops.deletion import claim
+from dynamo_ops.deletion import claim, same_directory
 from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.states import (
@@ -79,7 +79,9 @@ def execute_batch(
         storage = open_storage(site_id)
         try:
             total = _add(total, _settle_begun(db, limits, storage, claim.withdrawn_claims(db, batch_id)))
-            while chunk := claim.claim_chunk(db, batch_id, limits.files_per_chunk):
+            while chunk := claim.claim_chunk(
+                db, batch_id, limits.files_per_chunk, same_directory.objection(db, site_id, storage)
+            ):
                 total = _add(total, {"num_left_out": chunk.num_left_out})
                 total = _add(total, _settle_begun(db, limits, storage, chunk.begun))
                 lock.execute(text("SELECT 1"))

@@ -143,6 +143,8 @@ class FsspecStorage(ABC):
 
     def _delete_one(self, lfn: str, condition: Condition) -> DeletionOutcome:
         try:
+            if objection := self.objection(lfn):
+                return DeletionOutcome(lfn, DeletionObservation.REFUSED, objection)
             about = self._about(lfn)
             if about is None:
                 self.check_is_there()
@@ -165,6 +167,10 @@ class FsspecStorage(ABC):
                 return DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)
             return DeletionOutcome(lfn, DeletionObservation.REFUSED, error.message)
         return DeletionOutcome(lfn, DeletionObservation.DELETED)
+
+    def objection(self, lfn: str) -> str | None:  # noqa: ARG002  (some have none)
+        """Why what has this name is not deleted, whatever it is; None where nothing speaks against it."""
+        return None
 
     def check_is_there(self) -> None:  # noqa: B027  (some always know)
         """``RetryableRemoteError`` where "no such file" may mean that the storage as a whole is away."""

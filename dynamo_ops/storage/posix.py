@@ -1,21 +1,25 @@
 """Storage in a directory of a mounted file system: ``file:///data/site`` holds ``/store/…``.
 
-Links are not followed out of the endpoint's directory, and links to directories not at all when listing. A directory
-that is not there at all is taken for a file system that is not mounted: wait, and count nothing as gone.
+Links are not followed out of the endpoint's directory, and links to directories not at all when listing and deleting:
+what lies behind one has another name. The prefix may be a link, or lie behind one. A directory that is not there at all
+is taken for a file system that is not mounted: wait, and count nothing as gone.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import zlib
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
+from dynamo_ops.base.directory import Overlap, overlap
 from dynamo_ops.base.errors import PermanentRemoteError, RetryableRemoteError, SettingsError
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.filesystem import FsspecStorage
-from dynamo_ops.storage.protocol import StorageOptions, Upload, check_length, upload_lfn
+from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, Upload, check_length, upload_lfn
 
 
 class PosixStorage(FsspecStorage):
@@ -32,6 +36,7 @@ class PosixStorage(FsspecStorage):
                 reason="not absolute",
             )
         self._real_root = os.path.realpath(self._root)
+        self._links: dict[str, str | None] = {}
 
     def path(self, pfn: str) -> str:
         """The path, once it is certain that no link leads it out of the endpoint's directory."""
@@ -53,6 +58,37 @@ class PosixStorage(FsspecStorage):
         if not os.path.isdir(path):
             raise self.error(f"{path} is not there: is it mounted?", RetryableRemoteError, path, None)
 
+    def delete(self, lfns: Sequence[str]) -> list[DeletionOutcome]:
+        self._links = {}
+        return super().delete(lfns)
+
+    def objection(self, lfn: str) -> str | None:
+        link = self._link_above(super().path(self.endpoint.pfn(lfn)))
+        return f"it lies behind a link: {link}; not deleted" if link else None
+
+    def _link_above(self, path: str) -> str | None:
+        """The link nearest to the prefix by which a path below it leads, and to where; the path itself is left out.
+        Each directory is looked at once for the files of a call."""
+        directory = os.path.dirname(path.rstrip("/"))
+        if not directory.startswith(self._root.rstrip("/") + "/") or directory == "/":
+            return None
+        if directory not in self._links:
+            self._links[directory] = self._link_above(directory) or _link(directory)
+        return self._links[directory]
+
+    def overlap(self, other: Endpoint) -> Overlap | None:
+        found = {
+            overlap(mine, theirs) for mine in self._directories(self.endpoint) for theirs in self._directories(other)
+        }
+        return next((how for how in (Overlap.NESTED, Overlap.SAME) if how in found), None)
+
+    def _directories(self, endpoint: Endpoint) -> list[str]:
+        """Where the files of an endpoint are: what its prefix, or its chains, put before names."""
+        if not endpoint.chains:
+            return [_behind_host(super().path(endpoint.prefix))]
+        begins = [re.split(r"[$\\]", chain[-1][1])[0] for chain in endpoint.chains if chain]
+        return [_behind_host((begin.partition("://")[2] or begin).rpartition("/")[0]) for begin in begins]
+
     def checksum(self, lfn: str) -> str | None:
         value = 1
         for piece in self.read(lfn):
@@ -71,13 +107,30 @@ class PosixStorage(FsspecStorage):
             file = self.fs.open(part, "ab" if is_resumed else "wb")
         return PosixUpload(self, lfn, size_bytes, file, (part, path), num_there if is_resumed else 0)
 
+    def remove_empty_directories(self, directories: Iterable[str], keep: Collection[str] = ()) -> int:
+        self._links = {}
+        return super().remove_empty_directories(directories, keep)
+
     def remove_if_empty(self, directory: str) -> bool:
         path = self.path(self.endpoint.directory_pfn(directory))
+        if self._link_above(path):
+            return False
         try:
             os.rmdir(path)  # refuses what is not empty, and links
         except OSError:
             return False
         return True
+
+
+def _link(path: str) -> str | None:
+    try:
+        return f"{path} -> {os.readlink(path)}"
+    except OSError:
+        return None
+
+
+def _behind_host(name: str) -> str:
+    return f"/{name.partition('/')[2]}"
 
 
 class PosixUpload:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
+from dynamo_ops.base.directory import Overlap
 from dynamo_ops.base.errors import PermanentRemoteError
 from dynamo_ops.base.settings import PROTOCOLS
 from dynamo_ops.base.tls import Credentials
@@ -204,6 +205,16 @@ class TellsTime(Protocol):
 
     def clock(self) -> datetime | None:
         """The time at the storage now; None when it does not say."""
+
+
+@runtime_checkable
+class SeesDirectories(Protocol):
+    """A ``Storage`` in a directory of this machine: it sees where links and mounts lead, as no endpoint tells."""
+
+    endpoint: Endpoint
+
+    def overlap(self, other: Endpoint) -> Overlap | None:
+        """Whether another site's directory is this one's, or one lies in the other; None: as far as is seen."""
 
 
 class StorageFactory(Protocol):

@@ -31,6 +31,8 @@ from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.replica.copies import REFUSED_SITES
 from dynamo_ops.inventory.site.shared import declare
+from dynamo_ops.storage.protocol import StorageOptions
+from dynamo_ops.storage.registry import storages
 from tests.consistency.checking import RULES, broken, check, check_twice, findings, mend, plant
 from tests.inventory.factory import Inventory
 from tests.world import World
@@ -225,6 +227,25 @@ def test_no_orphan_goes_where_another_site_has_the_same_storage(world: World, tm
     )
     done = mend(world, summary)
     assert (done.num_deleted, done.num_skipped, orphan.exists()) == (0, 1, True)
+
+
+def test_no_orphan_goes_where_another_site_has_the_same_directory(world: World, tmp_path: Path) -> None:
+    """Through a link on the machine that repairs; where it leads is looked at again for each chunk."""
+    world.block("b1", "T2_A")
+    orphan = plant(world, "/store/x")
+    summary = check_twice(world, tmp_path)
+    root = Path(str(orphan).removesuffix("/store/x"))
+    (tmp_path / "link").symlink_to(root)
+    for site, place in (("T2_A", root), ("T2_B", tmp_path / "link")):
+        world.inventory.rows(
+            "UPDATE site_endpoints SET protocol = 'file', prefix = :p WHERE site_id = :s",
+            p=f"file://{place}",
+            s=world.inventory.site_ids[site],
+        )
+    open_storage = storages(world.inventory.db, StorageOptions(protocols=("file",)))
+    done = repair(world.inventory.db, summary.check_id, open_storage)
+    assert (done.num_deleted, done.num_skipped, orphan.exists()) == (0, 1, True)
+    assert "that of T2_B is its directory as well" in reasons(world, summary)["/store/x"]
 
 
 def test_no_orphan_goes_where_two_files_may_have_one_name(world: World, tmp_path: Path) -> None:
