@@ -67,6 +67,18 @@ NOT_SHOWN: dict[str, tuple[tuple[Chain, ...], str]] = {
         ([("/store/user/(.*)", f"{URL}/$1")], [("/store/(.*)", f"{URL}/store/$1")]),
         "below se.org/cms/store/",
     ),
+    "the later has a group, and more behind it": (
+        ([("/store/b/c/(.*)", f"{URL}/b/c/$1")], [("/store/([^/]+)/x/(.*)", f"{URL}/$1/$2")]),
+        "below se.org/cms/b/c/",
+    ),
+    "the earlier leaves the bare name": (
+        ([("/store/a(.+)", f"{URL}/b$1")], [("/store/a(.*)", f"{URL}/bx$1")]),
+        "below se.org/cms/bx",
+    ),
+    "the earlier takes one name only": (
+        ([("/store/a$", f"{URL}/z")], [("/store/a(.*)", f"{URL}/b$1")], [("/store/c(.*)", f"{URL}/b$1")]),
+        "chain 2 (for /store/a…) and chain 3",
+    ),
     "two ports of one host": (
         ([("/a/(.*)", "davs://se.org:1/x/$1")], [("/b/(.*)", "davs://SE.org:2//x/$1")]),
         "below se.org/x/",
@@ -88,6 +100,7 @@ NOT_SHOWN: dict[str, tuple[tuple[Chain, ...], str]] = {
     "no host": ([("/store/(.*)", "/pnfs/$1")], "does not begin with scheme://host/"),
     "a question mark": ([("/store/(.*)", "root://se.org//x?a=$1")], "question mark"),
     "dots": ([("/store/(.*)", f"{URL}/../x/$1")], "'.' or '..' part"),
+    "a directory behind": ([("/store/(.*)", f"{URL}/$1/x")], "has a slash behind the last group"),
     "the whole match": ([("/store/(.*)", f"{URL}/$0$1")], "does not use every group"),
     "steps of more": (
         [("/store/([^/]+)/(.*)", "/x/$1/$2"), ("/x/(.*)", f"{URL}/$1")],
