@@ -159,6 +159,7 @@ OTHER_WORDS: dict[tuple[str, str], str] = {
     ("sources/reading/drop.py", "file"): "fsspec's word for no folder",
     ("storage/posix.py", "file"): "fsspec's word for no folder",
     ("inventory/site/place.py", "file"): "a protocol",
+    ("inventory/site/chains.py", "file"): "a protocol",
     ("sources/usage/files.py", "file"): "by what a source tells of accesses",
     ("sources/usage/http_json.py", "file"): "by what a source tells of accesses",
     ("cli/decision/dealer_view.py", "missing"): "how a rule of the enforcer stands",
