@@ -7,9 +7,10 @@ statement of ours: with the driver's own, an idle connection would already be in
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import adbc_driver_postgresql
@@ -82,7 +83,15 @@ class Reader:
         self._leave_to_parent()
         while self._idle:
             self._idle.pop().close()
+        if self._database is not None:
+            with suppress(RuntimeError):  # a snapshot of another thread is open
+                self._database.close()
         self._database = None
+
+    def __del__(self) -> None:
+        """The driver closes nothing of what is collected: each reader would leave its connections to the server."""
+        if not sys.is_finalizing():
+            self.close()
 
     def _keep(self, connection: AdbcConnection) -> None:
         if len(self._idle) < KEPT_CONNECTIONS:
@@ -116,12 +125,7 @@ class Reader:
     def _leave_to_parent(self) -> None:
         """In a child these are the connections of its parent: neither used nor closed."""
         if os.getpid() != self._process:
-            _OF_PARENTS.extend(self._idle)
             self._idle, self._database, self._process = deque(), None, os.getpid()
-
-
-_OF_PARENTS: list[AdbcConnection] = []
-"""Kept from being collected, which would close them."""
 
 
 def _execute(connection: AdbcConnection, sql: str) -> None:

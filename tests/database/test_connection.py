@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -204,6 +206,16 @@ def test_connections_are_kept_and_one_that_the_server_left_is_not_used(database:
     assert process() == first
     end_connections(database)
     assert process() != first
+
+
+def test_who_goes_leaves_no_connection_behind(database: Database) -> None:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    before = database.frame(count).item()
+    for sql in ("SELECT 1", "SELECT nothing"):
+        with suppress(Exception):
+            Database(database.url).frame(sql)
+    gc.collect()  # a failure's traceback may hold the second
+    assert database.frame(count).item() == before
 
 
 def test_now_is_the_moment_of_each_read(database: Database) -> None:
