@@ -160,9 +160,12 @@ def test_chosen_point(new_sync: Prepared, sync_worker: Worker, undisturbed: Undi
 
 @pytest.fixture
 def own_server() -> Iterator[embedded.EmbeddedPostgres]:
-    """A PostgreSQL that may be killed; not below pytest's own folder, see ``folder`` of the embedded server's tests."""
+    """A PostgreSQL that may be killed and loses no commit then.
+
+    It is not below pytest's own folder: see ``folder`` of the embedded server's tests.
+    """
     with tempfile.TemporaryDirectory(prefix="dynamo-test-") as folder:
-        yield embedded.start(Path(folder), durable=False)
+        yield embedded.start(Path(folder))
         embedded.stop(Path(folder))
 
 
