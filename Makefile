@@ -6,7 +6,7 @@ BIN = .venv/bin
 WORKERS ?= 2
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: setup demo up down test test-all test-long lint format types bench lock clean
+.PHONY: setup demo up down check test test-all test-long lint format types bench lock clean
 
 setup: .venv/.ready
 
@@ -31,6 +31,10 @@ up: setup
 
 down:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo down; else echo "nothing was ever started here"; fi
+
+# What a change can be tried by in three minutes: nothing that needs PostgreSQL, Airflow or XRootD.
+check: lint
+	$(BIN)/python -m pytest $(PARALLEL) -m "not server and not slow"
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL)

@@ -24,6 +24,9 @@ settings.register_profile("long", deadline=None, max_examples=51_000, suppress_h
 settings.load_profile("house")
 
 TEMPLATE = "dynamo_template"
+SERVERS = {"airflow", "pocket", "postgres"}
+"""Fixtures that start servers, themselves or by what they ask for."""
+SERVER_FOLDERS = {"chaos", "simgrid", "xrootd"}
 ROOMY_BYTES = 8 * 2**30
 TABLES: dict[str, list[tuple[str, ...]]] = {}
 """What tests have to show at the end: title → a row of headings and the rows."""
@@ -68,8 +71,16 @@ def database(postgres: embedded.EmbeddedPostgres) -> Iterator[Database]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The runs of DAGs first: they are the longest, and of several processes one alone should prepare Airflow."""
-    items.sort(key=lambda item: "airflow" not in getattr(item, "fixturenames", ()))
+    """What needs a server is marked so. The runs of DAGs first: they are the longest, and of several processes one
+    alone should prepare Airflow."""
+    for item in items:
+        if SERVERS & _fixtures(item) or item.path.parent.name in SERVER_FOLDERS:
+            item.add_marker(pytest.mark.server)
+    items.sort(key=lambda item: "airflow" not in _fixtures(item))
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
