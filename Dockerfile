@@ -20,6 +20,5 @@ ENV PYTHONPATH=/opt/dynamo:/opt/dynamo/plugins \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/dynamo/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/dynamo/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
-    DYNAMO_HOME=/var/lib/dynamo \
-    DYNAMO_POLICY_DIR=/opt/dynamo/include/policies
+    DYNAMO_HOME=/var/lib/dynamo
 USER dynamo

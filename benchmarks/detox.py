@@ -93,7 +93,7 @@ def server() -> Iterator[tuple[embedded.EmbeddedPostgres, Path]]:
     """A PostgreSQL of its own, and a folder; both gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="dynamo-bench-"))
     try:
-        yield embedded.start(folder / "postgres", durable=False), folder
+        yield embedded.start(folder / "postgres", durable=False, create=True), folder
     finally:
         embedded.stop(folder / "postgres")
         shutil.rmtree(folder, ignore_errors=True)

@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--deletions", type=int, default=100_000)
     parser.add_argument("--locks", type=int, default=10_000)
     arguments = parser.parse_args()
-    server = embedded.start(FOLDER / "postgres")
+    server = embedded.start(FOLDER / "postgres", create=True)
     try:
         server.create_database("bench")
         database = Database(server.url("bench"))

@@ -102,7 +102,6 @@ class Instance:
                 "NO_PROXY": "*",
                 "GX_ANALYTICS_ENABLED": "false",
                 "DYNAMO_HOME": str(self.home),
-                "DYNAMO_CONFIG_DIR": str(self.config_folder),
                 "DYNAMO_DB_URL": dynamo_url,
                 "DYNAMO_AIRFLOW_DB_URL": airflow_url.replace("postgresql://", "postgresql+psycopg2://"),
             }

@@ -12,8 +12,9 @@ import yaml
 
 from demo import processes
 from demo.instance import ROOT, DemoError, Instance
-from dynamo_ops.database import embedded, migrate
-from dynamo_ops.database.connection import Database
+from dynamo_ops.base.installation import MARKER
+from dynamo_ops.base.new_installation import mark
+from dynamo_ops.database import connect, embedded
 
 AIRFLOW = ("-m", "airflow")
 
@@ -23,11 +24,9 @@ def up(instance: Instance, say: Callable[[str], None]) -> dict[str, str]:
     down(instance)
     instance.wipe()
     instance.check_ports()
-    server = embedded.start(instance.home / "postgres")
-    for name in ("airflow", "dynamo"):
-        server.create_database(name)
-    dynamo_url = server.url("dynamo")
-    migrate.upgrade(Database(dynamo_url))
+    server = embedded.start(instance.home / "postgres", create=True)
+    server.create_database("airflow")
+    dynamo_url = connect.create(instance.home).url
     say("PostgreSQL is up (embedded, one server for Dynamo and for Airflow)")
     _start_grid(instance)
     say(f"the pocket grid is up: {len(grid(instance)['sites'])} sites, FTS, DBS, feeds, mail and chat sinks")
@@ -63,7 +62,8 @@ LARGEST_REQUEST_TB = 1e-6
 
 
 def write_configuration(instance: Instance) -> None:
-    """A configuration folder of this instance: the shipped one, pointed at the pocket grid."""
+    """A configuration folder of this instance: the shipped one, pointed at the pocket grid. With it the home says
+    where everything is: a shell needs ``DYNAMO_HOME`` only."""
     shutil.copytree(ROOT / "include" / "config", instance.config_folder, dirs_exist_ok=True)
     peers = grid(instance)
     tls = {"ca": peers["ca"], "cert": peers["user_cert"], "key": peers["user_key"]}
@@ -89,6 +89,8 @@ def write_configuration(instance: Instance) -> None:
     dealer.write_text(
         "# As shipped, but users may only ask for what is small on this grid.\n" + yaml.safe_dump(placing)
     )
+    (instance.home / MARKER).unlink(missing_ok=True)
+    mark(instance.home, policies=str(ROOT / "include" / "policies"))
 
 
 def _start_grid(instance: Instance) -> None:

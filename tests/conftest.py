@@ -47,7 +47,7 @@ def _in_memory() -> str | None:
 def postgres() -> Iterator[embedded.EmbeddedPostgres]:
     """The session's PostgreSQL server, with a migrated template database."""
     folder = Path(tempfile.mkdtemp(prefix="dynamo-test-", dir=_in_memory()))
-    server = embedded.start(folder, durable=False)
+    server = embedded.start(folder, durable=False, create=True)
     try:
         server.create_database(TEMPLATE)
         template = Database(server.url(TEMPLATE))

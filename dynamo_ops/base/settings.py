@@ -1,11 +1,14 @@
-"""Where everything is: read from ``dynamo.yaml`` of the configuration folder, overridden by ``DYNAMO_…`` variables.
+"""How the installation works: read from its ``dynamo.yaml``, overridden by ``DYNAMO_…`` variables.
 
-``DYNAMO_HOME``        folder for what Dynamo makes: embedded database, plans, listings (default ``var`` of the
-checkout)
-``DYNAMO_CONFIG_DIR``  folder of ``dynamo.yaml``, ``partitions.txt``, ``gates.yaml``, … (default ``include/config``)
-``DYNAMO_POLICY_DIR``  folder of the policies, one ``<partition>.txt`` each (default ``include/policies``)
+``DYNAMO_HOME``        the installation (``installation``: without it, the ``dynamo.toml`` of this folder or one above
+names it): what Dynamo makes is there, embedded database, plans, listings
+``DYNAMO_CONFIG_DIR``  a folder of ``dynamo.yaml``, ``partitions.txt``, ``gates.yaml``, … in the place of its own
+``DYNAMO_POLICY_DIR``  a folder of policies, one ``<partition>.txt`` each, in the place of its own
+``DYNAMO_DB_URL``      PostgreSQL in the place of its own
 ``DYNAMO_AIRFLOW_DB_URL``  Airflow's own database, for the one task that trims its history
-``DYNAMO_DB_URL``      PostgreSQL to use; without it, PostgreSQL from the wheel is started in ``DYNAMO_HOME/postgres``
+
+Without an installation, configuration and policies are the shipped ones, to be looked at and tried: there is no home,
+and no database.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.installation import MARKER, SHIPPED, Installation, find_installation, no_installation
 
-ROOT = Path(__file__).resolve().parents[2]
 MAIN_FILE = "dynamo.yaml"
 SECRET = ("url", "header", "secret", "token", "password", "key", "credential", "storage_options", "storages", "webhook")
 """Words in the name of a setting whose value no message repeats: it goes into logs, mails and chats."""
@@ -323,9 +326,9 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    home: Path = ROOT / "var"
-    config_dir: Path = ROOT / "include" / "config"
-    policy_dir: Path = ROOT / "include" / "policies"
+    home: Path | None = None
+    config_dir: Path = SHIPPED / "config"
+    policy_dir: Path = SHIPPED / "policies"
     db_url: str | None = None
     airflow_db_url: str | None = None
     plan_location: str | None = None
@@ -363,30 +366,46 @@ class Settings(BaseSettings):
 
     managed_prefix: str = "/store"
 
+    @field_validator("home")
+    @classmethod
+    def _whole(cls, home: Path | None) -> Path | None:
+        """The names of plans' files are stored: they must be good from any folder."""
+        return home and home.expanduser().absolute()
+
+    def at_home(self, name: str) -> Path:
+        """A file or folder of the home. Raises SettingsError if there is no installation."""
+        if self.home is None:
+            raise no_installation()
+        return self.home / name
+
     def files_at(self, *parts: str) -> str:
         """Where big frames go (an fsspec location): ``plan_location`` or ``home/frames``, with ``parts`` behind."""
-        base = self.plan_location or str(self.home / "frames")
+        base = self.plan_location or str(self.at_home("frames"))
         return "/".join([base.rstrip("/"), *parts])
 
 
 class _Place(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DYNAMO_", extra="ignore")
 
-    config_dir: Path = ROOT / "include" / "config"
+    config_dir: Path | None = None
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The settings of this process, read once. ``settings.cache_clear()`` reads them again."""
-    return read_settings(_Place().config_dir / MAIN_FILE)
+    installation = find_installation()
+    folder = _Place().config_dir or (installation.config_dir if installation else SHIPPED / "config")
+    return read_settings(folder / MAIN_FILE, installation)
 
 
-def read_settings(path: Path) -> Settings:
-    """Settings from ``path`` and the environment.
+def read_settings(path: Path, installation: Installation | None = None) -> Settings:
+    """Settings from ``path``, the environment, and the places of ``installation``.
 
     Raises SettingsError naming the file, the key (or variable) and the reason of every fault found.
     """
     values = read_yaml(path)
+    if installation:
+        _add_places(values, path, installation)
     values.setdefault("config_dir", path.parent)
     try:
         return Settings(**values)
@@ -408,7 +427,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text()) or {}
     except FileNotFoundError as error:
         raise SettingsError(
-            f"{path}: file not found; set DYNAMO_CONFIG_DIR to the folder that has it",
+            f"{path}: file not found; set DYNAMO_CONFIG_DIR, or config in {MARKER}, to the folder that has it",
             file=str(path),
             key="",
             reason="file not found",
@@ -434,6 +453,15 @@ def given(fault: Mapping[str, Any]) -> str:
     is_plain = isinstance(value, str | int | float | None) and fault["type"] not in ("missing", "extra_forbidden")
     is_secret = any(word in key for word in SECRET) or (isinstance(value, str) and "://" in value)
     return f", got {value!r}" if is_plain and not is_secret else ""
+
+
+def _add_places(values: dict[str, Any], path: Path, installation: Installation) -> None:
+    """Where things are is said once."""
+    for name, place in installation.places.items():
+        if name in values:
+            reason = f"{installation.home / MARKER} says it; remove it from this file"
+            raise SettingsError(f"{path}: {name}: {reason}", file=str(path), key=name, reason=reason)
+        values[name] = place
 
 
 def _named(error: ValidationError, path: Path, *, variables: bool = False) -> SettingsError:

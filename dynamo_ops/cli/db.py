@@ -6,7 +6,7 @@ import typer
 
 from dynamo_ops.base.settings import settings
 from dynamo_ops.database import embedded, migrate
-from dynamo_ops.database.connect import connect
+from dynamo_ops.database.connect import FOLDER, connect
 
 app = typer.Typer(no_args_is_help=True, help="The database: where it is, its schema, the embedded server.")
 
@@ -28,5 +28,5 @@ def upgrade() -> None:
 @app.command()
 def stop() -> None:
     """Stop the embedded PostgreSQL of this DYNAMO_HOME."""
-    stopped = embedded.stop(settings().home / "postgres")
+    stopped = embedded.stop(settings().at_home(FOLDER))
     typer.echo("stopped" if stopped else "it was not running")

@@ -48,47 +48,64 @@ class EmbeddedPostgres:
         """A libpq URL of ``database``, good for psycopg2, SQLAlchemy (with its driver prefix) and ADBC."""
         return f"postgresql://postgres@/{database}?host={self.socket_folder}"
 
+    def has_database(self, name: str) -> bool:
+        """Whether there is a database ``name``."""
+        with self._cursor() as cursor:
+            return _is_there(cursor, name)
+
     def create_database(self, name: str, template: str | None = None) -> bool:
         """Make database ``name``, a copy of ``template`` if given. Returns False if it was there already."""
-        connection = psycopg2.connect(self.url("postgres"))
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
-                if cursor.fetchone():
-                    return False
-                source = f' TEMPLATE "{template}"' if template else ""
-                cursor.execute(f'CREATE DATABASE "{name}"{source}')
-                return True
-        finally:
-            connection.close()
+        with self._cursor() as cursor:
+            if _is_there(cursor, name):
+                return False
+            source = f' TEMPLATE "{template}"' if template else ""
+            cursor.execute(f'CREATE DATABASE "{name}"{source}')
+            return True
 
     def drop_database(self, name: str) -> None:
         """Remove database ``name``, closing the connections to it."""
+        with self._cursor() as cursor:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    @contextmanager
+    def _cursor(self) -> Iterator[psycopg2.extensions.cursor]:
         connection = psycopg2.connect(self.url("postgres"))
         connection.autocommit = True
         try:
             with connection.cursor() as cursor:
-                cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                yield cursor
         finally:
             connection.close()
 
 
-def start(folder: Path, *, durable: bool = True) -> EmbeddedPostgres:
-    """Start the server of ``folder``, or find it running. The first start makes the data folder.
+def _is_there(cursor: psycopg2.extensions.cursor, database: str) -> bool:
+    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+    return cursor.fetchone() is not None
 
-    ``durable=False`` turns fsync off: for tests only. Raises SettingsError if PostgreSQL does not come up, with the end
-    of its log.
+
+def start(folder: Path, *, durable: bool = True, create: bool = False) -> EmbeddedPostgres:
+    """Start the server of ``folder``, or find it running. ``create``: where there is none it is made, with no data.
+
+    ``durable=False`` turns fsync off: for tests only. Raises SettingsError if there is none and none shall be made, or
+    if PostgreSQL does not come up, with the end of its log.
     """
     folder = folder.expanduser().resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    if create:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not _is_made(folder):
+        raise SettingsError(
+            f"{folder} holds no PostgreSQL; put it back from a copy, or make a new installation: `dynamo init DIR`",
+            file=str(folder),
+            key="home",
+            reason="no database",
+        )
     with _locked(folder):
         running = find(folder)
         if running:
             return running
         user = _server_user()
         data = folder / "data"
-        if not (data / "PG_VERSION").exists():
+        if not _is_made(folder):
             _initialise(data, user)
         socket_folder = _make_socket_folder(data, user)
         _write_configuration(data, socket_folder, durable)
@@ -105,14 +122,25 @@ def find(folder: Path) -> EmbeddedPostgres | None:
     except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
         return None
     except PermissionError as error:
-        raise SettingsError(
-            f"{folder}: this PostgreSQL belongs to another user; use that user, or another DYNAMO_HOME",
-            file=str(folder),
-            key="home",
-            reason="owned by another user",
-        ) from error
+        raise _of_another_user(folder) from error
     ready = len(lines) > 7 and lines[7].strip() == "ready"
     return EmbeddedPostgres(folder, Path(lines[4])) if ready else None
+
+
+def _is_made(folder: Path) -> bool:
+    try:
+        return (folder / "data" / "PG_VERSION").exists()
+    except PermissionError as error:
+        raise _of_another_user(folder) from error
+
+
+def _of_another_user(folder: Path) -> SettingsError:
+    return SettingsError(
+        f"{folder}: this PostgreSQL belongs to another user; use that user, or another DYNAMO_HOME",
+        file=str(folder),
+        key="home",
+        reason="owned by another user",
+    )
 
 
 def stop(folder: Path) -> bool:

@@ -290,9 +290,10 @@ def read_thresholds(settings: Settings) -> Gates:
 def _complete(gates: Gates, settings: Settings) -> Gates:
     """With what ``dynamo.yaml`` says where ``gates.yaml`` says nothing."""
     docs, metadata = gates.data_docs, gates.metadata
+    location = docs.location or (str(settings.at_home("data_docs")) if settings.home else None)
     return gates.model_copy(
         update={
-            "data_docs": docs.model_copy(update={"location": docs.location or str(settings.home / "data_docs")}),
+            "data_docs": docs.model_copy(update={"location": location}),
             "metadata": metadata.model_copy(update={"lfn_prefix": metadata.lfn_prefix or settings.managed_prefix}),
         }
     )

@@ -16,6 +16,7 @@ from dynamo_ops.base.settings import Settings, settings
 from dynamo_ops.database.connection import Database
 from tests.alerts.conftest import UNTIL
 from tests.cli.test_cli import dynamo
+from tests.installation import installed
 from tests.inventory.factory import Inventory
 
 UNUSUAL = [
@@ -189,7 +190,7 @@ def test_what_nobody_was_told_of_comes_first_and_what_has_no_line_is_not_taken_f
 def shell(bad_day: Inventory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The bad day is that of this installation."""
     monkeypatch.setenv("DYNAMO_DB_URL", bad_day.db.url)
-    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
+    monkeypatch.setenv("DYNAMO_HOME", installed(tmp_path))
     settings.cache_clear()
     yield
     settings.cache_clear()

@@ -12,7 +12,8 @@ import yaml
 from pydantic import Field
 
 from dynamo_ops.base.errors import SettingsError
-from dynamo_ops.base.settings import ROOT, Settings, Strict, Tls, read_config, read_settings, read_yaml, settings
+from dynamo_ops.base.settings import Settings, Strict, Tls, read_config, read_settings, read_yaml, settings
+from tests import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +59,7 @@ def test_an_activity_that_nothing_has_is_an_error(tmp_path: Path) -> None:
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     found = read_settings(written(tmp_path, ""))
     assert found == Settings(config_dir=tmp_path)
-    assert found.home == ROOT / "var"
+    assert found.home is None
 
 
 def test_variables_win_over_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +185,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes, reason: str)
 
 
 def test_a_file_that_is_not_there_says_which_variable_leads_to_it(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="file not found; set DYNAMO_CONFIG_DIR"):
+    with pytest.raises(SettingsError, match=r"file not found; set DYNAMO_CONFIG_DIR, or config in dynamo\.toml"):
         read_settings(tmp_path / "dynamo.yaml")
 
 

@@ -165,7 +165,7 @@ def own_server() -> Iterator[embedded.EmbeddedPostgres]:
     It is not below pytest's own folder: see ``folder`` of the embedded server's tests.
     """
     with tempfile.TemporaryDirectory(prefix="dynamo-test-") as folder:
-        yield embedded.start(Path(folder))
+        yield embedded.start(Path(folder), create=True)
         embedded.stop(Path(folder))
 
 

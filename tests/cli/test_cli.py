@@ -17,6 +17,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.request.copy_request import list_requests
+from tests.installation import installed
 from tests.inventory.factory import SIZE, Inventory
 from tests.plan.made_of import made_of
 
@@ -43,7 +44,7 @@ DATASET = "/A/B-v1/AOD"
 def stock(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Inventory]:
     """The installation's inventory: one dataset of two files, complete at T2_A; T2_B is empty."""
     monkeypatch.setenv("DYNAMO_DB_URL", database.url)
-    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
+    monkeypatch.setenv("DYNAMO_HOME", installed(tmp_path))
     settings.cache_clear()
     inventory = Inventory(database)
     inventory.rows("UPDATE groups SET name = 'physics'")  # a Dealer of the shipped configuration places for it

@@ -17,6 +17,7 @@ from dynamo_ops.cli.transfers_view import age
 from dynamo_ops.database.connection import Database
 from tests.cli.test_cli import dynamo
 from tests.cli.test_cli import fails as fails
+from tests.installation import installed
 from tests.inventory.factory import SIZE, Inventory
 
 ME = getpass.getuser()
@@ -28,7 +29,7 @@ JOB = "00000000-0000-0000-0000-000000000001"
 def stock(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Inventory]:
     """The installation's inventory: b1 of three files is complete at T2_A and subscribed at T2_B."""
     monkeypatch.setenv("DYNAMO_DB_URL", database.url)
-    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
+    monkeypatch.setenv("DYNAMO_HOME", installed(tmp_path))
     monkeypatch.setenv("DYNAMO_FTS__MONITOR_URL", "https://fts.test/#/job/")
     settings.cache_clear()
     inventory = Inventory(database)

@@ -32,6 +32,7 @@ from simgrid.grid import Grid
 from simgrid.scenario import Scenario
 from tests import ROOT
 from tests.conftest import TEMPLATE
+from tests.installation import installed
 
 TINY = ROOT / "include" / "scenarios" / "tiny.yaml"
 AIRFLOW_DATABASE = "airflow"
@@ -111,7 +112,7 @@ def environment(folder: Path, values: dict[str, Any], **variables: str) -> Itera
     config = folder / "config"
     shutil.copytree(ROOT / "include" / "config", config)
     (config / "dynamo.yaml").write_text(yaml.safe_dump(values))
-    named = {"DYNAMO_CONFIG_DIR": str(config), "DYNAMO_HOME": str(folder / "home"), **variables}
+    named = {"DYNAMO_HOME": installed(folder / "home", config), **variables}
     with patch.dict(os.environ, named):
         settings.cache_clear()
         yield config

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.settings import settings
 from tests.dags.house import DAG_IDS, RECIPIENT, ROOT, environment
 
 FILES = sorted((ROOT / "dags").glob("*.py"))
@@ -130,6 +132,35 @@ def test_a_wrong_setting_is_an_import_error_that_names_file_key_and_reason(
     assert len(errors) == len(FILES)
     for error in errors.values():
         assert [text for text in named if text not in error] == []
+
+
+def test_a_home_that_was_never_initialised_is_an_import_error_that_says_what_to_do(
+    airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
+    settings.cache_clear()
+    errors = read_dags().import_errors
+    assert len(errors) == len(FILES)
+    assert [error for error in errors.values() if f"`dynamo init {tmp_path}` makes one there" not in error] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_makes_no_database_where_there_was_none(
+    airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dynamo_airflow.channels import alert_database
+    from dynamo_airflow.defaults import database
+
+    with environment(tmp_path, SETTINGS):
+        for connect in (database, alert_database):
+            with pytest.raises(SettingsError, match="postgres holds no PostgreSQL"):
+                connect()
+        monkeypatch.delenv("DYNAMO_HOME")
+        monkeypatch.chdir(tmp_path)
+        settings.cache_clear()
+        with pytest.raises(SettingsError, match="no installation here: DYNAMO_HOME is not set"):
+            database()
+    assert sorted(place.name for place in (tmp_path / "home").iterdir()) == ["dynamo.toml"]
 
 
 def test_reading_the_files_imports_nothing_heavy(airflow: None, tmp_path: Path) -> None:

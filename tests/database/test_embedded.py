@@ -13,7 +13,7 @@ import pytest
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database import embedded, migrate
-from dynamo_ops.database.connect import connect
+from dynamo_ops.database.connect import connect, create
 from dynamo_ops.database.embedded import EmbeddedPostgres
 
 
@@ -40,7 +40,7 @@ def fetch(url: str, sql: str) -> object:
 
 
 def test_what_was_written_is_there_after_a_stop_and_a_start(folder: Path) -> None:
-    server = embedded.start(folder)
+    server = embedded.start(folder, create=True)
     assert embedded.start(folder) == server == embedded.find(folder)
     assert server.create_database("kept")
     fetch(server.url("kept"), "CREATE TABLE t AS SELECT 7 AS n")
@@ -71,7 +71,7 @@ def test_a_pid_file_that_a_crash_left_is_no_server(tmp_path: Path, content: str)
 
 
 def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
-    embedded.start(folder, durable=False)
+    embedded.start(folder, durable=False, create=True)
     embedded.stop(folder)
     with (folder / "data" / "postgresql.conf").open("a") as conf:
         conf.write("max_connections = many\n")
@@ -94,14 +94,39 @@ def test_a_copy_of_a_template_has_its_tables(postgres: EmbeddedPostgres) -> None
     )
 
 
-def test_without_a_url_the_embedded_server_is_started_made_and_migrated(folder: Path) -> None:
-    database = connect(Settings(home=folder.parent / "home"))
+def test_without_a_url_the_embedded_server_is_started_and_migrated(folder: Path) -> None:
+    home = folder.parent / "home"
+    database = create(home)
     try:
         assert migrate.revision(database) == migrate.head()
-        assert connect(Settings(home=folder.parent / "home")).url == database.url
+        fetch(database.url, "CREATE TABLE kept AS SELECT 7 AS n")
+        assert embedded.stop(home / "postgres")
+        assert connect(Settings(home=home)).url == database.url
+        assert create(home).url == database.url
+        assert fetch(database.url, "SELECT n FROM kept") == 7
+        (server := embedded.start(home / "postgres")).drop_database("dynamo")
+        with pytest.raises(SettingsError, match="it has no database 'dynamo'; put it back from a copy"):
+            connect(Settings(home=home))
+        assert not server.has_database("dynamo")
     finally:
         database.dispose()
-        assert embedded.stop(folder.parent / "home" / "postgres")
+        assert embedded.stop(home / "postgres")
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    for start in (lambda: embedded.start(tmp_path / "postgres"), lambda: connect(Settings(home=tmp_path))):
+        with pytest.raises(SettingsError, match="postgres holds no PostgreSQL; put it back from a copy"):
+            start()
+    with pytest.raises(SettingsError, match="no installation here"):
+        connect(Settings(db_url="postgresql://a/b"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["rubbish", "mysql://dynamo:secret@a/b", "postgresql://dynamo:secret@[::1/b"])
+def test_what_is_no_url_of_postgresql_is_not_repeated(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match="no URL of PostgreSQL: expected postgresql://user") as error:
+        connect(Settings(home=tmp_path, db_url=url))
+    assert "secret" not in str(error.value)
 
 
 def test_a_url_is_used_as_it_is(postgres: EmbeddedPostgres, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from alembic import command
 
 from dynamo_ops.alerts.digest import read_digest
-from dynamo_ops.base.settings import ROOT, Settings
+from dynamo_ops.base.settings import Settings
 from dynamo_ops.consistency.repair import repair
 from dynamo_ops.database import migrate
 from dynamo_ops.database.embedded import EmbeddedPostgres
@@ -38,6 +38,7 @@ from dynamo_ops.transfer import tasks as transfer
 from dynamo_ops.transfer.batches import plan_batches
 from dynamo_ops.transfer.observe import observe_and_apply
 from dynamo_ops.transfer.submit import submit_batch
+from tests import ROOT
 from tests.database.before import Before, installation
 from tests.deletion.test_deletions import Answers
 from tests.inventory import told

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dynamo_ops.base.errors import GateError, PlanError, SettingsError
-from dynamo_ops.base.settings import ROOT, Settings
+from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer import tasks as steps
 from dynamo_ops.dealer.record import read_record
@@ -21,6 +21,7 @@ from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.record import load_story
 from dynamo_ops.request import copy_request
 from dynamo_ops.request.copy_request import list_requests, request_copy
+from tests import ROOT
 from tests.inventory.factory import SIZE, Inventory
 
 NOW = datetime.now(UTC)

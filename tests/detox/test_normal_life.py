@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import yaml
 
-from dynamo_ops.base.settings import ROOT, Settings
+from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.engine.config import load_config
 from dynamo_ops.dealer.engine.plan import CopyPlan, plan_copies
@@ -29,6 +29,7 @@ from dynamo_ops.inventory.replica.good import good_replicas
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import read_detox_inputs
 from dynamo_ops.policy.language.check import load_policy
+from tests import ROOT
 from tests.dealer.cycles import copied, cycle_of, deleted, lost_blocks
 from tests.detox.small import NOW
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from dynamo_ops.base.errors import GateError, PlanError, PolicyError
-from dynamo_ops.base.settings import ROOT, DetoxSettings, Settings
+from dynamo_ops.base.settings import DetoxSettings, Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import tasks as steps
 from dynamo_ops.detox.report import stored as stored_plans
@@ -22,6 +22,7 @@ from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs
 from dynamo_ops.plan.record import load_story
 from dynamo_ops.policy.language.source import SourceText
+from tests import ROOT
 from tests.inventory.factory import SIZE, Inventory
 
 NOW = datetime.now(UTC)

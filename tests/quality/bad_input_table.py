@@ -52,7 +52,7 @@ def in_document() -> str:
 def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory(prefix="dynamo-bad-input-") as folder:
-        server = embedded.start(Path(folder) / "postgres", durable=False)
+        server = embedded.start(Path(folder) / "postgres", durable=False, create=True)
         try:
             server.create_database("bad_input")
             database = Database(server.url("bad_input"))

@@ -16,7 +16,7 @@ from dynamo_ops.base.errors import DynamoError, PolicyError, SettingsError
 from dynamo_ops.base.settings import Settings, settings
 from dynamo_ops.cli.terminal.output import JsonOption
 from dynamo_ops.database import embedded
-from dynamo_ops.database.connect import DATABASE
+from dynamo_ops.database.connect import DATABASE, FOLDER
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox.testing.run import (
     SUFFIX,
@@ -227,7 +227,7 @@ def _known_names(of: Settings, folder: Path | None) -> _Names:
 def _running_database(of: Settings) -> Database | None:
     if of.db_url:
         return Database(of.db_url)
-    server = embedded.find(of.home / "postgres")
+    server = embedded.find(of.at_home(FOLDER)) if of.home else None
     return Database(server.url(DATABASE)) if server else None
 
 

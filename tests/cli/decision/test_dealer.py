@@ -12,11 +12,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from dynamo_ops.base.settings import ROOT, settings
+from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import main
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.request.copy_request import request_copy
+from tests import ROOT
+from tests.installation import installed
 from tests.inventory.factory import SIZE, Inventory
 
 CASE = ROOT / "tests/golden/cases" / "k01_dealer"
@@ -73,7 +75,7 @@ def house(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     found = House(database, tmp_path)
     monkeypatch.setenv("DYNAMO_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("DYNAMO_POLICY_DIR", str(tmp_path / "policies"))
-    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DYNAMO_HOME", installed(tmp_path / "home"))
     monkeypatch.setenv("DYNAMO_DB_URL", database.url)
     settings.cache_clear()
     yield found

@@ -14,10 +14,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from dynamo_ops.base.settings import ROOT, settings
+from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import main
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
+from tests import ROOT
+from tests.installation import installed
 from tests.inventory.factory import SIZE, Inventory
 from tests.plan.made_of import made_of
 
@@ -81,7 +83,7 @@ class House(Inventory):
 @pytest.fixture
 def house(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[House]:
     monkeypatch.setenv("DYNAMO_DB_URL", database.url)
-    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
+    monkeypatch.setenv("DYNAMO_HOME", installed(tmp_path))
     monkeypatch.setenv("DYNAMO_POLICY_DIR", str(tmp_path / "policies"))
     monkeypatch.setenv("DYNAMO_CONFIG_DIR", str(tmp_path / "config"))
     settings.cache_clear()

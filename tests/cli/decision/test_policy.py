@@ -17,6 +17,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.policy.language.reference import markdown
 from dynamo_ops.policy.language.variables import BUILT_IN
 from tests import ROOT
+from tests.installation import installed
 
 CASE = ROOT / "tests" / "golden" / "cases" / "d01_first_match"
 GOOD = """\
@@ -48,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "policies" / "all.test.yaml").write_text(TESTS)
     monkeypatch.setenv("DYNAMO_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("DYNAMO_POLICY_DIR", str(tmp_path / "policies"))
-    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DYNAMO_HOME", installed(tmp_path / "home"))
     settings.cache_clear()
     yield tmp_path / "policies"
     settings.cache_clear()
@@ -100,7 +101,7 @@ def test_lint_without_a_database_says_what_is_not_checked(folder: Path) -> None:
     shown = dynamo("lint").output
     assert "sites and groups are not checked: no database is running" in shown
     assert shown.endswith("1 policies: 0 errors, 0 warnings, 0 notes\n")
-    assert not (folder.parent / "home").exists()
+    assert not (folder.parent / "home" / "postgres").exists()
 
 
 def test_lint_ends_with_1_for_warnings_and_2_for_errors(folder: Path) -> None:

@@ -15,6 +15,7 @@ from tests.cli.test_cli import dynamo
 from tests.cli.test_cli import fails as fails
 from tests.cli.test_cli import test_every_noun_explains_itself as explains_itself
 from tests.detox.test_commit import Stock
+from tests.installation import installed
 from tests.inventory.factory import SIZE
 
 DATASET = "/A/B-v1/AOD"
@@ -24,7 +25,7 @@ DATASET = "/A/B-v1/AOD"
 def stock(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stock]:
     """Blocks b1 and b2 at T2_A and T2_B, in the installation's inventory."""
     monkeypatch.setenv("DYNAMO_DB_URL", database.url)
-    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
+    monkeypatch.setenv("DYNAMO_HOME", installed(tmp_path))
     settings.cache_clear()
     yield Stock(database, tmp_path)
     settings.cache_clear()

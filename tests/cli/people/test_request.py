@@ -14,6 +14,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.lock.store import add_lock
 from tests.cli.test_cli import dynamo
 from tests.cli.test_cli import fails as fails
+from tests.installation import installed
 from tests.inventory.factory import SIZE
 from tests.request.stock import DATASET, NOW, Stock
 
@@ -24,7 +25,7 @@ ME = getpass.getuser()
 def stock(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stock]:
     """``Stock`` in the installation's inventory; its group is one that a shipped Dealer places for."""
     monkeypatch.setenv("DYNAMO_DB_URL", database.url)
-    monkeypatch.setenv("DYNAMO_HOME", str(tmp_path))
+    monkeypatch.setenv("DYNAMO_HOME", installed(tmp_path))
     settings.cache_clear()
     stock = Stock(database)
     stock.rows("UPDATE groups SET name = 'physics' WHERE name = 'ops'")

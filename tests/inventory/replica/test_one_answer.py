@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_ops.base.settings import ROOT
+from tests import ROOT
 
 PACKAGE = ROOT / "dynamo_ops"
 OWN = ("inventory/replica/", "database/")
