@@ -7,7 +7,7 @@ in the ``dynamo.yaml`` of its configuration folder.
 from __future__ import annotations
 
 import os
-import sys
+import sysconfig
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,11 @@ MARKER = "dynamo.toml"
 KEYS = ("config", "policies", "database")
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = next(
-    (folder for folder in (ROOT / "include", Path(sys.prefix) / "share" / "dynamo") if (folder / "config").is_dir()),
+    (
+        folder
+        for folder in (ROOT / "include", Path(sysconfig.get_path("data")) / "share" / "dynamo")
+        if (folder / "config").is_dir()
+    ),
     ROOT / "include",
 )
 """Configuration and policies as we ship them: of the checkout, or of the installed package."""
