@@ -7,6 +7,8 @@ authorities it trusts are those of ``X509_CERT_DIR`` in either case.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +17,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
+from pyxrootd import client as binding
 from XRootD import client
+from XRootD.client.finalize import finalize
 from XRootD.client.flags import AccessMode, DirListFlags, OpenFlags, QueryCode, StatInfoFlags
 
 from dynamo_ops.base.errors import (
@@ -69,6 +73,19 @@ _LATER = frozenset(
 # What the client itself says (XrdClStatus.hh).
 _FROM_SERVER, _LOGIN_REFUSED, _AUTH_REFUSED = 400, 203, 204
 _WHOLE = (0, 4)  # ok codes: done, and already done. "Partial" is not whole.
+
+
+def _end_threads() -> None:
+    """What XRootD does when a process ends, asking each object for its type: XRootD's ``isinstance`` asks proxies of
+    modules, too, which are imported then; if one is missing the threads go on, and the process with them."""
+    for file in [each for each in gc.get_objects() if type(each) is client.File]:
+        if file.is_open():
+            file.close()
+    binding.__XrdCl_Stop_Threads()
+
+
+atexit.unregister(finalize)
+atexit.register(_end_threads)
 
 
 class XrootdStorage:

@@ -78,7 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_expect_100(self) -> bool:
         """Who sends elsewhere wants no body."""
         if self.door.status not in REDIRECTS:
-            return super().handle_expect_100()
+            goes_on = super().handle_expect_100()
+            self.wfile.flush()
+            return goes_on
         self.door.asked.append(Asked(self.command, self.path, dict(self.headers), b""))
         self.reply()
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -166,3 +168,17 @@ def test_upload_that_is_short_at_the_storage_is_not_finished() -> None:
 def test_credentials_are_named_to_the_connection(options: dict[str, str], parameters: str) -> None:
     url = storage_of(Fake(), **options)._url("root://a.invalid//f")
     assert url == "root://a.invalid//f" + (f"?{parameters}" if parameters else "")
+
+
+def test_the_end_of_a_process_asks_no_proxy_for_its_class() -> None:
+    """XRootD's own handler does, and what is imported then may be missing."""
+    lines = (
+        "import dynamo_ops.storage.xrootd",
+        "class Proxy:",
+        "    @property",
+        "    def __class__(self):",
+        "        raise ModuleNotFoundError('not installed')",
+        "kept = Proxy()",
+    )
+    ended = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
