@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +89,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """One of several processes: what it has to show goes to the one that prints."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["tables"] = TABLES
+
+
+def pytest_unconfigure() -> None:
+    """A process in which only the pocket grid used XRootD ends as Dynamo's do."""
+    if "XRootD.client" in sys.modules:
+        importlib.import_module("dynamo_ops.storage.xrootd")
 
 
 @pytest.hookimpl(optionalhook=True)
