@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task, task_group
+from airflow.sdk import Context, CronTriggerTimetable, Param, dag, get_current_context, task, task_group
 from dynamo_airflow.assets import SUBSCRIPTIONS
 from dynamo_airflow.defaults import dag_defaults, database, run_key
 
 from dynamo_ops.base.settings import settings
+
+log = logging.getLogger(__name__)
 
 PARAMS = {
     "sites": Param(
@@ -19,12 +22,17 @@ PARAMS = {
         description="Names or globs of the sites to check; empty: all that are ready. None that is in a downtime.",
     ),
     "repair": Param(
-        True,
+        False,
         type="boolean",
         title="Repair",
-        description="Off: findings are recorded, nothing is deleted or transferred.",
+        description="Off: findings are recorded, nothing is deleted or transferred. Runs by schedule always repair.",
     ),
 }
+
+
+def repairs(context: Context) -> bool:
+    """Whether this run does: one by schedule, and another where its person said so."""
+    return context["dag_run"].run_type == "scheduled" or bool(context["params"]["repair"])
 
 
 @task_group
@@ -76,7 +84,8 @@ def check(site: str) -> None:
         from dynamo_ops.consistency.tasks import site_rules
         from dynamo_ops.storage.connect import site_storages
 
-        if not get_current_context()["params"]["repair"]:
+        if not repairs(get_current_context()):
+            log.info("nothing is repaired: this run was started by hand, without its parameter 'repair'")
             return {}
         rules = site_rules(database(), settings(), check_id)
         done = repair(
@@ -102,6 +111,7 @@ def check(site: str) -> None:
     schedule=CronTriggerTimetable("0 3 * * 6", timezone="UTC"),
     doc_md="""
 ### Site consistency
+By schedule, and by hand: then nothing is repaired unless `repair` is switched on.
 For each site that is ready and in no downtime: read the inventory's list **first**, then list the storage, then
 compare. A file that is missing, of another size, or too much counts only when the previous check saw the same. More
 of them than the limits of `consistency.yaml` allow, a list that is empty or has shrunk, a directory that has lost all:

@@ -122,7 +122,7 @@ def _consistency(airflow: Airflow, database: Database, say: Say, what: str) -> N
         airflow.unpause(dag_id)
     airflow.unpause("site_consistency")
     number = len(airflow.runs())
-    airflow.trigger("site_consistency")
+    airflow.trigger("site_consistency", repair=True)
     airflow.wait_until_settled(say, lambda: _nothing_left(database), at_least=number + 1)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from dynamo_ops.inventory.site.downtime import drain
-from tests.dags.house import House
+from tests.dags.house import ROOT, House
 
 STRICT_AT_ONE_SITE = {"defaults": {"max_missing": 0.9, "max_orphan": 0.9}, "sites": {"T2_CC": {"max_orphan": 0}}}
 
@@ -42,6 +44,25 @@ def test_a_site_that_there_is_not_stops_the_run_before_anything_is_listed(house:
     assert f"consistency.yaml: sites.{name}: matches no site of the inventory" in house.last_mail_text()
 
 
+def test_a_run_by_hand_records_and_repairs_nothing(strict_house: House) -> None:
+    house = strict_house
+    run = house.run("site_consistency", sites=["T2_BB"])
+    assert (run.state, run.tasks["check.repair", 0]) == ("success", "success")
+    assert house.rows("SELECT DISTINCT state FROM consistency_checks") == [("compared",)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_asked", "does"),
+    [("scheduled", False, True), ("manual", False, False), ("manual", True, True), ("backfill", False, False)],
+)
+def test_who_repairs(airflow: None, kind: str, is_asked: bool, does: bool) -> None:
+    from airflow.utils.types import DagRunType
+
+    module = run_path(str(ROOT / "dags" / "site_consistency.py"))
+    context = {"dag_run": SimpleNamespace(run_type=DagRunType(kind)), "params": {"repair": is_asked}}
+    assert module["repairs"](context) is does
+
+
 def test_a_site_in_a_downtime_is_left_out(strict_house: House) -> None:
     house = strict_house
     drain(house.database, "T2_CC", by="ada", reason="new disks")
@@ -56,7 +77,7 @@ def test_a_refused_site_is_seen_and_untouched(strict_house: House) -> None:
     house = strict_house
     folder = house.site_path("T2_CC", "/store")
     on_storage = files_below(folder)
-    run = house.run("site_consistency")
+    run = house.run("site_consistency", repair=True)
     assert run.state == "failed"
     states = dict(
         house.rows("SELECT s.name, c.state FROM consistency_checks c JOIN sites s ON s.id = c.site_id")  # type: ignore[arg-type]

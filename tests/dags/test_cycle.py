@@ -46,7 +46,7 @@ class Cycle:
         self.runs[name or dag_id] = self.house.run(dag_id, **given)  # type: ignore[arg-type]
 
     def check_sites(self, name: str) -> None:
-        self.run("site_consistency", name)
+        self.run("site_consistency", name, repair=True)
         self.findings[name] = [
             (kind, state, number)
             for kind, state, number in self.house.rows(
