@@ -15,10 +15,14 @@ USAGE_PRODUCER = "usage"
 
 
 def metadata_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
-    """One row a metadata source: source, merged_until, age_h (hours since then; both null: never merged)."""
+    """One row a metadata source: source, merged_until, age_h (hours since then; both null: never merged).
+
+    Whatever interval was asked for, a merge knows nothing of what was made after it.
+    """
     found = db.frame("""
         SELECT source, merged_until, (extract(epoch FROM now() - merged_until) / 3600)::float8 AS age_h
-        FROM source_states""")
+        FROM (SELECT source, least(merged_until, updated_at) AS merged_until FROM source_states
+              WHERE merged_until IS NOT NULL) AS known""")
     asked = pl.DataFrame({"source": list(sources)}, schema={"source": pl.String})
     return asked.join(found, on="source", how="left", maintain_order="left")
 
@@ -30,11 +34,15 @@ def merged_sources(db: Database) -> tuple[str, ...]:
 
 
 def accesses_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
-    """One row an access source: source, newest_day, age_h (hours since the end of that day; both null: no day yet)."""
+    """One row an access source: source, newest_day, age_h (hours since the end of that day; both null: no day yet).
+
+    A day that is still to come tells nothing of those before it.
+    """
     found = db.frame(f"""
         SELECT source, max(day) AS newest_day,
                (extract(epoch FROM now() - (max(day) + 1)::timestamp AT TIME ZONE 'UTC') / 3600)::float8 AS age_h
-        FROM aggregated_days WHERE kind = '{PullKind.ACCESSES}' GROUP BY source""")
+        FROM aggregated_days
+        WHERE kind = '{PullKind.ACCESSES}' AND day <= (now() AT TIME ZONE 'UTC')::date GROUP BY source""")
     asked = pl.DataFrame({"source": list(sources)}, schema={"source": pl.String})
     return asked.join(found, on="source", how="left", maintain_order="left")
 

@@ -109,3 +109,16 @@ def test_a_file_younger_than_what_is_merged_stays(world: World, tmp_path: Path) 
     merged(world.inventory.db, "dbs", HOUR)
     assert mend(world, check(world, "r3", tmp_path)).num_deleted == 0
     assert mend(world, check(world, "r4", tmp_path)).num_deleted == 1
+
+
+def test_a_merge_of_the_future_knows_nothing_of_what_was_made_since(world: World, tmp_path: Path) -> None:
+    world.block("b1", "T2_A")
+    orphan = plant(world, "/store/x")
+    merged(world.inventory.db, "dbs", -24 * 365 * HOUR)
+    world.inventory.rows("UPDATE source_states SET updated_at = now() - interval '10 days'")
+    check(world, "r1", tmp_path)
+    summary = check(world, "r2", tmp_path)
+    assert mend(world, summary).num_deleted == 0
+    assert orphan.exists()
+    (reason,) = summary.kept_because
+    assert reason.startswith("metadata are older than 24 hours: dbs (merged until ")

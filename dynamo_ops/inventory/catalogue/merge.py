@@ -373,7 +373,7 @@ _NOTE_PULL = """
     ON CONFLICT (source) DO UPDATE
     SET full_sync_at = coalesce(excluded.full_sync_at, old.full_sync_at),
         full_until = greatest(old.full_until, excluded.full_until),
-        merged_until = greatest(old.merged_until, excluded.merged_until),
+        merged_until = greatest(least(old.merged_until, old.updated_at), excluded.merged_until),
         num_datasets = CASE WHEN old.merged_until > excluded.merged_until THEN old.num_datasets
                             ELSE coalesce(excluded.num_datasets, old.num_datasets) END,
         updated_at = now()"""

@@ -103,7 +103,7 @@ _QUERIES: dict[str, tuple[str, Schema]] = {
     "attributes": (
         """SELECT name, produced_at FROM attributes
            UNION ALL SELECT DISTINCT property.key,
-                            coalesce((SELECT max(merged_until) FROM source_states), now())
+                            coalesce((SELECT max(least(merged_until, updated_at)) FROM source_states), now())
            FROM datasets AS dataset CROSS JOIN LATERAL jsonb_object_keys(dataset.properties) AS property (key)
            WHERE dataset.properties <> '{}'""",
         frames.ATTRIBUTES,
