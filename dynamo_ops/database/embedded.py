@@ -59,7 +59,10 @@ class EmbeddedPostgres:
             if _is_there(cursor, name):
                 return False
             source = f' TEMPLATE "{template}"' if template else ""
-            cursor.execute(f'CREATE DATABASE "{name}"{source}')
+            try:
+                cursor.execute(f'CREATE DATABASE "{name}"{source}')
+            except (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation):
+                return False  # another process was faster
             return True
 
     def drop_database(self, name: str) -> None:

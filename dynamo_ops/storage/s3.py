@@ -134,6 +134,20 @@ class S3Upload:
             file.discard()
 
 
+class _Objects(S3FileSystem):  # type: ignore[misc]
+    """A key is a key. s3fs itself takes what follows ``?versionId=`` for a version of another one: a file of that name
+    would be deleted, or written, in the other's place."""
+
+    def split_path(self, path: str) -> tuple[str, str, str | None]:
+        """Bucket, key, and no version."""
+        trail = path[len(path.rstrip("/")) :]
+        place = self._strip_protocol(path).lstrip("/")
+        if "/" not in place:
+            return place, "", None
+        bucket, key = self._find_bucket_key(place)
+        return bucket, key + trail, None
+
+
 def _status(error: ClientError) -> int:
     """The status, or the one that says what S3 says by its code; 0 where there was none."""
     code = error.response.get("Error", {}).get("Code", "")
@@ -144,7 +158,7 @@ def _file_system(options: StorageOptions, more: dict[str, Any]) -> Any:
     client: dict[str, Any] = {"verify": options.ca} if options.ca else {}
     if more.get("region"):
         client["region_name"] = more["region"]
-    fs = S3FileSystem(
+    fs = _Objects(
         key=more.get("key"),
         secret=more.get("secret"),
         token=more.get("token"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg2
@@ -132,3 +133,10 @@ def test_what_is_no_url_of_postgresql_is_not_repeated(tmp_path: Path, url: str) 
 def test_a_url_is_used_as_it_is(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     assert connect(Settings(home=tmp_path, db_url=postgres.url("postgres"))).url == postgres.url("postgres")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_who_make_a_database_at_once_one_does(postgres: EmbeddedPostgres) -> None:
+    with ThreadPoolExecutor() as threads:
+        made = list(threads.map(postgres.create_database, ["at_once"] * 6))
+    postgres.drop_database("at_once")
+    assert made.count(True) == 1

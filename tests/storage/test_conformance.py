@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import polars as pl
 import pytest
 
-from dynamo_ops.base.errors import InventoryError, PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.base.errors import InventoryError, PermanentRemoteError, RemoteError, RetryableRemoteError
 from dynamo_ops.inventory.states import DeletionObservation as Seen
 from dynamo_ops.storage.protocol import STORED_FILES, Condition, LooksFirst, Storage, delete_if, upload_lfn
 from dynamo_ops.storage.registry import plugins
@@ -176,12 +177,17 @@ def test_odd_names(backend: Backend) -> None:
     assert backend.files() == {}
 
 
-def test_question_mark_never_means_another_file(backend: Backend) -> None:
+@pytest.mark.parametrize("tail", ["?x", "?versionId=1", "#x", "%3Fx", ";x"])
+def test_what_a_url_splits_at_never_means_another_file(backend: Backend, tail: str) -> None:
     backend.put("/store/f", b"keep")
-    backend.put("/store/f?x", b"odd")
-    (outcome,) = backend.storage.delete(["/store/f?x"])
-    assert outcome.observation in (Seen.DELETED, Seen.REFUSED)
-    assert backend.files()["/store/f"] == b"keep"
+    with suppress(RemoteError, InventoryError):
+        send(backend.storage, f"/store/f{tail}", b"odd")
+    with suppress(RemoteError, InventoryError):
+        stored = backend.storage.stat(f"/store/f{tail}")
+        assert stored is None or stored.size_bytes == len(b"odd")
+    (outcome,) = backend.storage.delete([f"/store/f{tail}"])
+    assert outcome.observation in (Seen.DELETED, Seen.NOT_FOUND, Seen.REFUSED)
+    assert backend.files() == {"/store/f": b"keep"}
 
 
 def test_read_from(backend: Backend) -> None:
