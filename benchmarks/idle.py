@@ -24,7 +24,7 @@ from demo.instance import Instance
 
 MB = 1_000_000
 LOGS = ("logs", "airflow/logs")
-CHOSEN = ("postgres", "api_server", "scheduler", "dag-processor", "triggerer", "simgrid")
+KINDS = ("postgres", "api_server", "scheduler", "dag_processor", "triggerer", "simgrid", "LocalExecutor")
 
 
 def main() -> None:
@@ -81,16 +81,23 @@ def memory_mb(instance: Instance) -> dict[str, float]:
 
 def _by_kind(instance: Instance, amount: Callable[[psutil.Process], float]) -> dict[str, float]:
     amounts: dict[str, float] = defaultdict(float)
-    for process in processes.of_instance(instance):
+    for process in _processes(instance):
         with suppress(psutil.Error):
             amounts[kind(process)] += amount(process)
     return amounts
 
 
+def _processes(instance: Instance) -> list[psutil.Process]:
+    """Those of the instance, PostgreSQL's too, which are another user's."""
+    pid = int((Path(instance.home) / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+    postgres = psutil.Process(pid)
+    return list({*processes.of_instance(instance), postgres, *postgres.children(recursive=True)})
+
+
 def kind(process: psutil.Process) -> str:
     """What a process is, by its words."""
     words = " ".join(process.cmdline()).replace("-", "_")
-    return next((name for name in CHOSEN if name.replace("-", "_") in words), "other")
+    return next((name for name in KINDS if name in words), "other")
 
 
 def log_bytes(instance: Instance) -> int:

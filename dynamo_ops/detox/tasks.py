@@ -11,8 +11,8 @@ import polars as pl
 
 from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
-from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
+from dynamo_ops.detox.approval import approval_text
 from dynamo_ops.detox.commit import commit
 from dynamo_ops.detox.enforced import enforced_copies
 from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions, set_aside_amounts
@@ -199,16 +199,9 @@ def _age(plan: plan_store.StoredPlan) -> timedelta:
 def describe_plan(database: Database, plan_id: int) -> str:
     """The plan in Markdown, for the person who has to approve it."""
     plan = plan_store.load(database, plan_id)
-    site_totals = plan.frame("deletions").group_by("site").agg(pl.len(), pl.col("size_bytes").sum()).sort("site")
-    number, size = plan.summary["num_deletions"], plan.summary["deleted_bytes"]
-    lines = [
-        f"Plan {plan_id} of *{plan.partition}*: {number:,} block replicas, {size_text(size)}.",
-        "",
-        "| site | block replicas | size |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {site} | {number:,} | {size_text(size)} |" for site, number, size in site_totals.iter_rows()]
-    return "\n".join([*lines, "", *(f"- {warning}" for warning in plan.summary["warnings"])])
+    before = plan_store.last_committed(database, PlanKind.DETOX, plan.partition)
+    is_other = before is not None and before.id != plan.id
+    return approval_text(plan, plan.frame("deletions"), plan.frame("policy_lines"), before if is_other else None)
 
 
 def _summary(plan: DeletionPlan, facts: pl.DataFrame) -> dict[str, Any]:

@@ -307,10 +307,18 @@ def test_an_image_that_shrank_by_itself_is_suspect_but_not_by_our_own_deletions(
         house.gate(third)
 
 
-def test_a_person_sees_sites_and_volumes(house: House) -> None:
-    text = steps.describe_plan(house.db, house.plan())
-    assert "of *all*: 2 block replicas" in text
-    assert "| T2_A | 2 |" in text
+def test_a_person_sees_what_goes_why_and_what_is_new(house: House) -> None:
+    first = house.plan("run 1")
+    text = steps.describe_plan(house.db, first)
+    assert text.startswith(f"Plan {first} of *all*: 2 block replicas, 4.00 kB, of ")
+    assert "| T2_A | 2 | 4.00 kB |" in text
+    assert "- No plan of this partition was committed before." in text
+    house.gate(first)
+    house.commit(first)
+    second = house.plan("run 2")
+    text = steps.describe_plan(house.db, second)
+    assert text.startswith(f"Plan {second} of *all*: 0 block replicas")
+    assert "committed: -2 block replicas, -4.00 kB." in text
 
 
 @pytest.mark.parametrize(
