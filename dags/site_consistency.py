@@ -79,6 +79,7 @@ def check(site: str) -> None:
     def repair(check_id: int) -> dict[str, object]:
         from dataclasses import asdict
 
+        from dynamo_ops.base.text import counts_text
         from dynamo_ops.consistency.freshness import metadata_sources
         from dynamo_ops.consistency.repair import repair
         from dynamo_ops.consistency.tasks import site_rules
@@ -99,6 +100,7 @@ def check(site: str) -> None:
             clean_directories=rules.clean_directories,
             sources=metadata_sources(settings()),
         )
+        log.info("check %d: %s", check_id, counts_text(asdict(done)))
         return asdict(done)
 
     repair(gate(compare(list_storage(list_inventory(site)))))

@@ -1,9 +1,12 @@
-"""Names that look like what somebody wrote: every message that refuses a name says which ones it may have meant."""
+"""Words for people: names that look like what somebody wrote, for every message that refuses one; counts in a line."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dynamo_ops.base.units import size_text
 
 ALIKE = 0.55
 """How much of two names must agree (``difflib``'s ratio): a letter lost or swapped, not another name."""
@@ -21,3 +24,20 @@ def near(word: str, known: Iterable[str], count: int = 3) -> str:
     """`` Did you mean a, b?`` for names close to ``word``, or an empty string: the end of a message."""
     close = close_names(word, known, count)
     return f" Did you mean {', '.join(close)}?" if close else ""
+
+
+def counts_text(counts: Mapping[str, Any]) -> str:
+    """What a step counted, for its log: ``{"num_done": 436, "bytes_done": 4_670_080, "num_failed": 0}`` is ``done 436,
+    bytes done 4.67 MB``. Of a list its length. What is nothing is left out; ``nothing`` where all is."""
+    return ", ".join(f"{name} {amount}" for name, amount in _counted(counts)) or "nothing"
+
+
+def _counted(counts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in counts.items():
+        name = key.removeprefix("num_").replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from ((f"{name}: {inner}", amount) for inner, amount in _counted(value))
+        elif value and not isinstance(value, bool):
+            is_size = isinstance(value, int) and "bytes" in key
+            number = len(value) if isinstance(value, list | tuple) else value
+            yield name, size_text(value) if is_size else f"{number:,}" if isinstance(number, int) else str(number)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from sqlalchemy import text
 from dynamo_ops.base.errors import GateError, InventoryError, PermanentRemoteError, PlanError
 from dynamo_ops.base.remote import GONE
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.text import counts_text
 from dynamo_ops.consistency.breakers import refusal
 from dynamo_ops.consistency.clocks import database_clock
 from dynamo_ops.consistency.compare import Comparison, compare
@@ -85,7 +86,9 @@ def choose_sites(database: Database, patterns: Sequence[str]) -> list[str]:
             sites = [site for site in all_sites(connection) if site.status == SiteStatus.READY]
         now = connection.execute(text("SELECT now()")).scalar_one()
         down = {site.name: downtime_since(connection, site.id, now) for site in sites}
-    return [site.name for site in sites if not _is_down(site, down[site.name], is_named=site.name in patterns)]
+    chosen = [site.name for site in sites if not _is_down(site, down[site.name], is_named=site.name in patterns)]
+    log.info("%d sites are checked: %s", len(chosen), ", ".join(chosen))
+    return chosen
 
 
 def _is_down(site: KnownSite, downtime: Downtime | None, *, is_named: bool) -> bool:
@@ -215,6 +218,7 @@ def compare_lists(
     refused = refusal(comparison, rules, earlier_check(db, check_id, rules, comparison))
     _store(db, check_id, comparison, refused)
     summary = _summary(check, comparison, refused)
+    log.info("check %d: %s", check_id, counts_text(asdict(summary)))
     for entry in summary.idle_ignores:
         log.warning("%s: %r of ignore in %s left nothing out", check.site, entry, SETTINGS_FILE)
     for reason in summary.kept_because:

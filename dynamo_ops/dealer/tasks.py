@@ -4,6 +4,7 @@ commit."""
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,8 @@ import polars as pl
 
 from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.text import counts_text
+from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.commit import FOLLOWS, commit
 from dynamo_ops.dealer.detox_cycle import last_cycle
@@ -42,6 +45,8 @@ from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.suites.plans import check_dealer_plan
 from dynamo_ops.quality.thresholds import read_thresholds
 from dynamo_ops.request import copy_request
+
+log = logging.getLogger(__name__)
 
 PLAN_FRAMES = (
     "proposals",
@@ -227,6 +232,10 @@ def _store(
         summary={**_summary(plan), FOLLOWS: follows},
         location=settings.files_at("plans"),
     )
+    for what in ("copies_by_plugin", "rejected"):
+        log.info("%s: %s", what.replace("_", " "), counts_text(stored.summary[what]))
+    amount = f"{stored.summary['num_copies']:,} copies, {size_text(stored.summary['copied_bytes'])}"
+    log.info("plan %d of %s makes %s; look at it: dynamo plan show %d", stored.id, stored.partition, amount, stored.id)
     return stored.id
 
 
@@ -260,6 +269,7 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
         plan_store.refuse(database, plan_id, error.message)
         raise
     plan_store.approve(database, plan_id, "gate")
+    log.info("plan %d is approved", plan_id)
 
 
 def _sites_now(database: Database, plan: StoredPlan, partitions: Partitions) -> pl.DataFrame:
@@ -311,7 +321,9 @@ def _whole_plan(plan: StoredPlan, config: DealerConfig) -> pl.DataFrame:
 def commit_plan(database: Database, plan_id: int) -> dict[str, Any]:
     """Commit an approved plan. What was committed before is not committed again: its summary is returned."""
     summary = commit(database, plan_id)
-    return asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
+    counts = asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
+    log.info("plan %d was committed%s: %s", plan_id, "" if summary else " before", counts_text(counts))
+    return counts
 
 
 def _dataset_copies(plan: CopyPlan) -> pl.DataFrame:

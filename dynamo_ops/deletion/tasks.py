@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.text import counts_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion import directories, execute, queue, waiting
 from dynamo_ops.deletion.limits import deletion_limits
 from dynamo_ops.storage.connect import site_storages
 
+log = logging.getLogger(__name__)
+
 
 def recover_deletions(database: Database) -> list[int]:
     """Deletion batches that an earlier run planned and did not finish."""
-    return queue.recover_deletions(database).unfinished
+    recovered = queue.recover_deletions(database)
+    log.info("of earlier runs: %s", counts_text(asdict(recovered)))
+    return recovered.unfinished
 
 
 def take_back_what_must_stay(database: Database, settings: Settings) -> dict[str, int]:
     """Deletions that have waited too long since their files must stay: their owners have them again."""
     patience = timedelta(days=settings.deletion.max_wait_days)
-    return asdict(waiting.take_back_what_must_stay(database, patience))
+    counts = asdict(waiting.take_back_what_must_stay(database, patience))
+    log.info("given back to their owners: %s", counts_text(counts))
+    return counts
 
 
 def plan_deletion_batches(database: Database, settings: Settings, unfinished: Sequence[int] = ()) -> list[list[int]]:
     """The batches to execute, unfinished ones and new ones, in one lot a site: so the rate is bounded at each site."""
     planned = queue.plan_deletions(database, deletion_limits(settings))
-    return queue.by_site(database, [*unfinished, *planned])
+    lots = queue.by_site(database, [*unfinished, *planned])
+    log.info("%d new batches, %d unfinished ones, at %d sites", len(planned), len(unfinished), len(lots))
+    return lots
 
 
 def delete(database: Database, settings: Settings, batch_ids: Sequence[int]) -> dict[str, Any]:
     """Delete the files of a site's batches at its storage, and let the replicas shrink, chunk by chunk."""
     storage, limits = site_storages(database, settings), deletion_limits(settings)
-    return asdict(execute.total([execute.execute_batch(database, batch_id, storage, limits) for batch_id in batch_ids]))
+    done = execute.total([execute.execute_batch(database, batch_id, storage, limits) for batch_id in batch_ids])
+    log.info("batches %s: %s", ", ".join(map(str, batch_ids)), counts_text(asdict(done)))
+    return asdict(done)
 
 
 def clean_directories(database: Database, settings: Settings, lots: Sequence[Sequence[int]]) -> int:
     """Remove the directories that these batches left empty."""
     batch_ids = [batch_id for lot in lots for batch_id in lot]
-    return directories.clean_directories(database, batch_ids, site_storages(database, settings))
+    number = directories.clean_directories(database, batch_ids, site_storages(database, settings))
+    log.info("%d directories that were empty are removed", number)
+    return number

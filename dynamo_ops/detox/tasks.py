@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,8 @@ import polars as pl
 
 from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.text import counts_text
+from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox.approval import approval_text
 from dynamo_ops.detox.commit import commit
@@ -31,6 +34,8 @@ from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.suites.plans import check_detox_plan
 from dynamo_ops.quality.thresholds import detox_limits, read_thresholds
+
+log = logging.getLogger(__name__)
 
 GATE = "gate"
 
@@ -87,7 +92,16 @@ def plan_cycle(
         summary={**_summary(plan, facts), "deletion_per_iteration": inputs.deletion_per_iteration},
         location=settings.files_at("plans"),
     )
+    _log_plan(stored)
     return stored.id
+
+
+def _log_plan(plan: StoredPlan) -> None:
+    amount = f"{plan.summary['num_deletions']:,} of {plan.summary['num_image_replicas']:,} block replicas"
+    triggered = plan.summary["triggered_sites"]
+    log.info("plan %d of %s deletes %s, %s", plan.id, plan.partition, amount, size_text(plan.summary["deleted_bytes"]))
+    log.info("above their watermark: %s", ", ".join(triggered) or "no site")
+    log.info("look at it: dynamo plan show %d; why: dynamo detox explain %s DATASET SITE", plan.id, plan.partition)
 
 
 def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: str) -> None:
@@ -126,8 +140,11 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
     except GateError as error:
         plan_store.refuse(database, plan_id, error.message, by=GATE)
         raise
-    if not needs_approval(database, settings, plan_id):
+    if needs_approval(database, settings, plan_id):
+        log.info("plan %d waits for a person: it deletes more than detox.approval_above_bytes", plan_id)
+    else:
         plan_store.approve(database, plan_id, GATE)
+        log.info("plan %d is approved", plan_id)
 
 
 def _attributes_of(database: Database, settings: Settings, plan: StoredPlan) -> set[str]:
@@ -174,7 +191,9 @@ def commit_plan(
             plan_store.approve(database, plan_id, approved_by, at=approved_at)
         _refuse_if_old(database, plan, limits.max_plan_age_h)
     summary = commit(database, plan_id, last_copies=limits.last_copies)
-    return asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
+    counts = asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
+    log.info("plan %d was committed%s: %s", plan_id, "" if summary else " before", counts_text(counts))
+    return counts
 
 
 def reject_plan(database: Database, plan_id: int, *, by: str | None, at: datetime | None = None) -> str:

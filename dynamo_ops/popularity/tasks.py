@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from datetime import date
 
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.text import counts_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.inventory.staging import pull as staging
 from dynamo_ops.popularity import aggregate
 from dynamo_ops.popularity.attributes import produce_all
 from dynamo_ops.popularity.days import DayOfSource, make_source
+
+log = logging.getLogger(__name__)
 
 
 def staging_key(run_key: str, day: str) -> str:
@@ -34,13 +38,16 @@ def pull(db: Database, settings: Settings, run_key: str, what: DayOfSource) -> i
     else:
         records = source.accesses(day)  # type: ignore[union-attr]
         staging.stage_accesses(db, key, what.source, records, fingerprint, asked_at)
+    log.info("%s of %s on %s: %s records staged", what.kind, what.source, what.day, f"{records.height:,}")
     return int(records.height)
 
 
 def replace_day(db: Database, run_key: str, what: DayOfSource) -> dict[str, object]:
     """Replace one day of one source by what the run staged of it; returns the summary."""
     day = date.fromisoformat(what.day)
-    return asdict(aggregate.replace_day(db, staging_key(run_key, what.day), day, what.source, what.kind))
+    counts = asdict(aggregate.replace_day(db, staging_key(run_key, what.day), day, what.source, what.kind))
+    log.info("%s of %s on %s: %s", what.kind, what.source, what.day, counts_text(counts))
+    return counts
 
 
 def rank(db: Database, settings: Settings) -> dict[str, int]:
@@ -50,4 +57,6 @@ def rank(db: Database, settings: Settings) -> dict[str, int]:
     """
     aggregate.resolve_unknown(db)
     aggregate.prune_unknown(db, settings.popularity.keep_unknown_days)
-    return produce_all(db)
+    counts = produce_all(db)
+    log.info("datasets with a value: %s", counts_text(counts))
+    return counts

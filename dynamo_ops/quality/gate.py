@@ -76,6 +76,7 @@ def run_gate(
     if failures:
         raise _refusal(gate, subject, run_key, failures, page)
     report = GateReport(gate, subject, outcomes, validation.figures, page)
+    log.info("%s gate: %s passed %d checks%s", gate, subject, len(outcomes), f"; page: {page}" if page else "")
     for warning in report.warnings:
         log.warning("%s gate, %s: %s", gate, subject, warning)
     for note in report.notes:

@@ -6,6 +6,7 @@ temporary table, and the expectations look at that. A wholly bad pull of million
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import warnings
@@ -94,6 +95,7 @@ def _context(db: Database) -> Iterator[Any]:
     for PostgreSQL does not take the URL of a socket. One connection, so that its temporary tables are seen.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # 600 lines a gate
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.settings import Settings, SiteStatusSettings, SourceSettings
-from dynamo_ops.base.text import near
+from dynamo_ops.base.text import counts_text, near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue import merge as merging
 from dynamo_ops.inventory.site.status import merge_sites
@@ -31,6 +31,7 @@ def pull_sites(db: Database, settings: Settings, run_key: str, source: str) -> i
     """Stage all sites of ``source``; returns their number."""
     sites = site_source(named(settings.site_sources, source), settings.tls).sites()
     staging.stage_sites(db, run_key, source, sites)
+    log.info("%s: %d sites staged", source, sites.height)
     return sites.height
 
 
@@ -119,8 +120,7 @@ def merge(
     metadata = {source: asdict(merging.merge_metadata(db, run_key, source, until)) for source in sources}
     merged = [*sites.items(), *metadata.items()]
     for source, counts in merged:
-        changes = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items() if number)
-        log.info("merged %s: %s", source, changes or "nothing changed")
+        log.info("merged %s: %s", source, counts_text(counts))
     is_changed = any(number for _, counts in merged for name, number in counts.items() if name not in STANDING)
     return {"is_changed": is_changed, "sites": sites, "metadata": metadata}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from dynamo_ops.base.errors import DynamoError, RemoteError, SettingsError
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.text import counts_text
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.fts.job import JobSettings
@@ -62,13 +63,16 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
             archiving = timedelta(seconds=settings.fts.archive_timeout_s)
             found["num_stuck_jobs"] = recovery.cancel_stuck(database, servers, copying, staging, archiving)
             found["observed"] = _observed(database, servers)
-    subscribed = subscribe.resubscribe_incomplete(database)
-    return {**found, "subscribed_again": subscribed.num_created}
+    found["subscribed_again"] = subscribe.resubscribe_incomplete(database).num_created
+    log.info("of earlier runs: %s", counts_text(found))
+    return found
 
 
 def hold_and_release(database: Database) -> dict[str, Any]:
     """Park the subscriptions that cannot be served now, free those that can be again."""
-    return asdict(hold.hold_and_release(database))
+    counts = asdict(hold.hold_and_release(database))
+    log.info("subscriptions: %s", counts_text(counts))
+    return counts
 
 
 def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: Sequence[int] = ()) -> list[list[int]]:
@@ -124,6 +128,7 @@ def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> 
         worst = min((error for _, error in failed.values()), key=lambda error: error.retryable)
         message = f"{len(failed)} of {len(batch_ids)} batches are not submitted, {sorted(failed)}: {worst.message}"
         raise type(worst)(message, **worst.facts)
+    log.info("jobs submitted: %s", counts_text({kind: len(ids) for kind, ids in jobs.items()}))
     return jobs
 
 
@@ -167,6 +172,7 @@ def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
         raise type(worst)(
             f"{len(failed)} direct batches were not finished, {sorted(failed)}: {worst.message}", **worst.facts
         )
+    log.info("direct copies: %s", counts_text(counts))
     return dict(counts)
 
 
@@ -179,7 +185,9 @@ def apply_transfers(database: Database, settings: Settings) -> dict[str, Any]:
 def _observed(database: Database, servers: FtsServers) -> dict[str, Any]:
     """What came of all jobs that have ended; ``ill``: by address, what those servers said that could not be asked."""
     summary = observe.observe_and_apply(database, servers, patience=PATIENCE)
-    return {**asdict(summary), "ill": {address: error.message for address, error in servers.ill.items()}}
+    counts = {**asdict(summary), "ill": {address: error.message for address, error in servers.ill.items()}}
+    log.info("taken in: %s", counts_text(counts))
+    return counts
 
 
 def _lots(database: Database, batch_ids: Sequence[int]) -> list[list[int]]:
