@@ -31,6 +31,9 @@ MAIN_FILE = "dynamo.yaml"
 SECRET = ("url", "header", "secret", "token", "password", "key", "credential", "storage_options", "storages", "webhook")
 """Words in the name of a setting whose value no message repeats: it goes into logs, mails and chats."""
 
+MANAGED_PREFIX = "/store"
+"""As shipped."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -95,7 +98,8 @@ class FtsSettings(Strict):
     several, of which the first that names a link takes it. ``url`` null and no ``servers``: there is no FTS, all copies
     are direct. ``token_file``: a bearer token (read anew at each use) instead of ``tls``'s certificate; FTS stages from
     tape and watches what goes onto tape for certificates only. ``timeout_h``: how long a run waits for its jobs before
-    it leaves them to the next runs.
+    it leaves them to the next runs. ``max_time_in_queue_h``: FTS gives up on what it could not start by then; it is
+    tried again. ``pin_s``: how long the disk copy of a staged file is held.
     ``stuck_after_h``: a job that still copies that long after its submit is cancelled and tried anew (one from tape
     ``bring_online_s`` later, one to tape ``archive_timeout_s``). ``archive_timeout_s``: a file that has arrived at a
     tape site and is not on tape that much later has failed; the next attempts look whether it is."""
@@ -108,7 +112,9 @@ class FtsSettings(Strict):
     timeout_h: float = Field(6, gt=0)
     stuck_after_h: float = Field(24, gt=0)
     files_per_job: int = Field(200, ge=1, le=5000)
+    max_time_in_queue_h: int = Field(24, ge=1)
     bring_online_s: int = Field(28_800, ge=1)
+    pin_s: int = Field(64_800, ge=1)
     archive_timeout_s: int = Field(86_400, ge=1)
     retries: int = Field(2, ge=0)
     retry_delay_s: int = Field(60, ge=0)
@@ -129,6 +135,10 @@ class FtsSettings(Strict):
         if self.servers or self.url is None:
             return self.servers
         return [FtsServerSettings(url=self.url, monitor_url=self.monitor_url)]
+
+
+FTS = FtsSettings()
+"""As shipped."""
 
 
 class ActivitySettings(Strict):
@@ -157,10 +167,14 @@ class Archived(StrEnum):
 
 class TransferSettings(Strict):
     """How many files may be under way at once: in all, to a site, from a site, on a link (from one site to another),
-    and in staging at a tape site. ``backoff_s``: pause before a file's second attempt, doubled with each more.
-    ``direct``: links that Dynamo copies by itself, without FTS. ``direct_files_at_once``: by one task of direct copies,
-    of which a run has ``direct_tasks`` at most. ``archived``: of tape sites by name or glob, the last that matches; all
-    others: ``on_tape``."""
+    and in staging at a tape site. ``look_ahead``: queued copies looked at in a cycle, so that a full link is not in the
+    way of others. ``backoff_s``: pause before a file's second attempt, doubled with each more, up to ``max_backoff_s``.
+    ``multi_source_after``: failed attempts after which FTS is given several sources of a file at once, in a job of its
+    own; of such jobs at most ``multi_source_per_cycle``. ``direct``: links that Dynamo copies by itself, without FTS.
+    ``direct_files_at_once``: by one task of direct copies, of which a run has ``direct_tasks`` at most;
+    ``files_per_direct_batch``: files that one task takes. It records what it did every ``direct_files_per_record``
+    files, or when the last record is ``direct_record_every_s`` ago. ``archived``: of tape sites by name or glob, the
+    last that matches; all others: ``on_tape``."""
 
     files_per_cycle: int = Field(50_000, ge=1)
     files_in_flight: int = Field(200_000, ge=1)
@@ -169,11 +183,18 @@ class TransferSettings(Strict):
     files_per_link: int = Field(5_000, ge=1)
     files_staging_per_site: int = Field(20_000, ge=1)
     files_per_staging_job: int = Field(1_000, ge=1, le=5000)
+    look_ahead: int = Field(1_000_000, ge=1)
     backoff_s: float = Field(300, ge=0)
+    max_backoff_s: float = Field(43_200, ge=0)
+    multi_source_after: int = Field(2, ge=1)
+    multi_source_per_cycle: int = Field(500, ge=0)
     activities: dict[str, ActivitySettings] = Field(default_factory=lambda: dict(ACTIVITIES))
     direct: list[LinkSettings] = Field(default_factory=list)
     direct_files_at_once: int = Field(4, ge=1, le=64)
     direct_tasks: int = Field(8, ge=1, le=64)
+    files_per_direct_batch: int = Field(50, ge=1)
+    direct_files_per_record: int = Field(20, ge=1)
+    direct_record_every_s: float = Field(30, gt=0)
     archived: dict[str, Archived] = Field(default_factory=dict)
 
     @field_validator("archived")
@@ -199,6 +220,10 @@ class TransferSettings(Strict):
         if unknown:
             raise ValueError(f"no activity {unknown[0]!r}; there are {', '.join([*ACTIVITIES, 'default'])}")
         return ACTIVITIES | given
+
+
+TRANSFERS = TransferSettings()
+"""As shipped."""
 
 
 class ProtocolSettings(Strict):
@@ -279,17 +304,32 @@ class RetrySettings(Strict):
 
 
 class DeletionSettings(Strict):
-    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself. ``max_wait_days``:
-    a deletion whose file must stay (last copy, last source, lock) is taken back after so many days of an available
-    site."""
+    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself.
+
+    ``files_per_chunk``: outcomes recorded in one transaction. ``backoff_s``: pause before a file's second attempt,
+    doubled with each more, up to ``max_backoff_s``. A deletion is held for a person after ``max_refusals`` attempts if
+    the storage refuses (``refused``), after ``max_attempts`` if it cannot serve (``all_failed``): with the pauses that
+    is some hours, and some days. ``max_wait_days``: a deletion whose file must stay (last copy, last source, lock) is
+    taken back after so many days of an available site.
+    """
 
     files_per_batch: int = Field(2_000, ge=1)
     files_per_cycle: int = Field(100_000, ge=1)
     files_per_site: int = Field(20_000, ge=1)
+    files_per_chunk: int = Field(500, ge=1)
     threads: int = Field(8, ge=1, le=64)
     calls_per_s: float = Field(200, gt=0)
+    connect_timeout_s: float = Field(10, gt=0)
+    read_timeout_s: float = Field(120, gt=0)
     backoff_s: float = Field(900, ge=0)
+    max_backoff_s: float = Field(86_400, ge=0)
+    max_refusals: int = Field(3, ge=1)
+    max_attempts: int = Field(10, ge=1)
     max_wait_days: float = Field(7, gt=0)
+
+
+DELETION = DeletionSettings()
+"""As shipped."""
 
 
 class DetoxSettings(Strict):
@@ -298,6 +338,10 @@ class DetoxSettings(Strict):
 
     deletion_per_iteration: float = Field(0.01, gt=0, le=1)
     protected_sites: list[str] = Field(default_factory=list)
+
+
+DETOX = DetoxSettings()
+"""As shipped."""
 
 
 class RequestSettings(Strict):
@@ -332,6 +376,7 @@ class Settings(BaseSettings):
     db_url: str | None = None
     airflow_db_url: str | None = None
     plan_location: str | None = None
+    managed_prefix: str = MANAGED_PREFIX
     history_keep_days: int = Field(731, ge=366)
     metadata_sources: list[SourceSettings] = Field(default_factory=list)
     site_sources: list[SourceSettings] = Field(default_factory=list)
@@ -342,9 +387,9 @@ class Settings(BaseSettings):
     site_status: SiteStatusSettings = SiteStatusSettings()
     tls: Tls = Tls()
     fts: FtsSettings = Field(default_factory=FtsSettings)  # a default value would count as given, ``url`` too
-    transfers: TransferSettings = TransferSettings()
-    detox: DetoxSettings = DetoxSettings()
-    deletion: DeletionSettings = DeletionSettings()
+    transfers: TransferSettings = TRANSFERS
+    detox: DetoxSettings = DETOX
+    deletion: DeletionSettings = DELETION
     protocols: ProtocolSettings = PROTOCOLS
     storages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     requests: RequestSettings = RequestSettings()
@@ -363,8 +408,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment variables win over the values read from the file."""
         return (env_settings, init_settings)
-
-    managed_prefix: str = "/store"
 
     @field_validator("home")
     @classmethod

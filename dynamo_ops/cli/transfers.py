@@ -16,7 +16,6 @@ from dynamo_ops.cli import transfers_view as view
 from dynamo_ops.cli.terminal.output import JsonOption, database
 from dynamo_ops.cli.terminal.tables import count, print_json
 from dynamo_ops.database.connection import Database
-from dynamo_ops.deletion.limits import deletion_limits
 from dynamo_ops.fts.servers import job_page
 from dynamo_ops.inventory.site.lookup import find_site
 from dynamo_ops.inventory.subscription import operate
@@ -255,4 +254,4 @@ def _check_site(db: Database, site: str) -> None:
 
 def _rules() -> QueueRules:
     config = settings()
-    return QueueRules(transfer_limits(config), deletion_limits(config), dict(plan_rules(config).head_starts))
+    return QueueRules(transfer_limits(config), config.deletion, dict(plan_rules(config).head_starts))

@@ -14,10 +14,10 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.settings import DELETION, DeletionSettings
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import alone
 from dynamo_ops.deletion import claim, same_directory
-from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.states import (
     DELETION_MOVES,
@@ -61,7 +61,7 @@ def total(summaries: Sequence[DeletionSummary]) -> DeletionSummary:
 
 
 def execute_batch(
-    db: Database, batch_id: int, open_storage: SiteStorage, limits: DeletionLimits = DEFAULT_DELETION_LIMITS
+    db: Database, batch_id: int, open_storage: SiteStorage, limits: DeletionSettings = DELETION
 ) -> DeletionSummary:
     """Delete the files of one batch and apply each chunk of outcomes. ``open_storage``: site id → storage.
 
@@ -106,7 +106,7 @@ def _finish(db: Database, batch_id: int) -> None:
         )
 
 
-def _settle_begun(db: Database, limits: DeletionLimits, storage: Storage, begun: dict[str, int]) -> dict[str, int]:
+def _settle_begun(db: Database, limits: DeletionSettings, storage: Storage, begun: dict[str, int]) -> dict[str, int]:
     """Files that a killed run may have deleted and that must stay: those that are gone are recorded as such, the claims
     of the others are released. The counts to add to the summary."""
     gone = [(number, lfn) for lfn, number in begun.items() if storage.stat(lfn) is None]
@@ -159,7 +159,7 @@ def outcome_rows(outcomes: Sequence[tuple[int, DeletionOutcome]]) -> pl.DataFram
     )
 
 
-def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, DeletionOutcome]]) -> dict[str, int]:
+def _record(db: Database, limits: DeletionSettings, outcomes: Sequence[tuple[int, DeletionOutcome]]) -> dict[str, int]:
     """Record a chunk of outcomes and apply them, in one transaction. Returns the counts to add to the summary."""
     if not outcomes:
         return {}
@@ -198,8 +198,8 @@ def _record(db: Database, limits: DeletionLimits, outcomes: Sequence[tuple[int, 
     }
 
 
-def _move(connection: Connection, limits: DeletionLimits) -> None:
-    """Attempts and subscriptions. What was refused or unheard too often is held for a person: ``DeletionLimits``.
+def _move(connection: Connection, limits: DeletionSettings) -> None:
+    """Attempts and subscriptions. What was refused or unheard too often is held for a person: ``DeletionSettings``.
 
     CASE keeps the planner from the indexes of what is in all batches: its statistics are of a time when nothing was,
     and a chunk of 500 then took 17 s with 20,000 files in batches.

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.settings import DELETION, DeletionSettings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
 from dynamo_ops.inventory.replica.copies import is_held_by_partner, is_last_copy, is_last_source
 from dynamo_ops.inventory.site.ambiguous import ambiguous_sites
 from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
-from dynamo_ops.inventory.subscription.backoff import is_over
+from dynamo_ops.inventory.subscription.backoff import backoff_of, is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 
 MUST_STAY: Mapping[str, str] = {
@@ -36,7 +36,7 @@ MUST_STAY: Mapping[str, str] = {
 
 WAITS: Mapping[str, str] = {**MUST_STAY}
 """Why a queued deletion ``s`` is not taken now: the one place for the queue and for ``why``. What merely waits, for a
-delay by site, say, is one more here; a condition may use ``DeletionLimits.params``."""
+delay by site, say, is one more here; a condition may use ``queue_params``."""
 
 # Oldest first at each ready site. What waits does not use up the limits.
 QUEUE_SQL = f"""
@@ -54,6 +54,11 @@ QUEUE_SQL = f"""
         AND d.id <> ALL(CAST(:ambiguous AS smallint[])))
     SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
 """
+
+
+def queue_params(limits: DeletionSettings) -> dict[str, object]:
+    """What the SQL that says what waits needs of the settings, for the queue and for ``why``."""
+    return dict(backoff_of(limits).params)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def recover_deletions(db: Database) -> RecoverDeletionsSummary:
         return RecoverDeletionsSummary(list(unfinished.scalars()), freed)
 
 
-def plan_deletions(db: Database, limits: DeletionLimits = DEFAULT_DELETION_LIMITS) -> list[int]:
+def plan_deletions(db: Database, limits: DeletionSettings = DELETION) -> list[int]:
     """Take queued delete subscriptions into batches, each of one site. Returns the new batches' ids."""
     with db.begin() as connection:
         _take(connection, limits)
@@ -129,7 +134,7 @@ def by_site(db: Database, batch_ids: Sequence[int]) -> list[list[int]]:
         return [list(row[0]) for row in rows]
 
 
-def _take(connection: Connection, limits: DeletionLimits) -> None:
+def _take(connection: Connection, limits: DeletionSettings) -> None:
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE busy ON COMMIT DROP AS
@@ -144,6 +149,6 @@ def _take(connection: Connection, limits: DeletionLimits) -> None:
             "per_site": limits.files_per_site,
             "per_cycle": limits.files_per_cycle,
             "ambiguous": list(ambiguous_sites(connection)),
-            **limits.params,
+            **queue_params(limits),
         },
     )

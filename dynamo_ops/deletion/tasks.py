@@ -12,7 +12,6 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import counts_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion import directories, execute, queue, waiting
-from dynamo_ops.deletion.limits import deletion_limits
 from dynamo_ops.storage.connect import site_storages
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ def take_back_what_must_stay(database: Database, settings: Settings) -> dict[str
 
 def plan_deletion_batches(database: Database, settings: Settings, unfinished: Sequence[int] = ()) -> list[list[int]]:
     """The batches to execute, unfinished ones and new ones, in one lot a site: so the rate is bounded at each site."""
-    planned = queue.plan_deletions(database, deletion_limits(settings))
+    planned = queue.plan_deletions(database, settings.deletion)
     lots = queue.by_site(database, [*unfinished, *planned])
     log.info("%d new batches, %d unfinished ones, at %d sites", len(planned), len(unfinished), len(lots))
     return lots
@@ -43,7 +42,7 @@ def plan_deletion_batches(database: Database, settings: Settings, unfinished: Se
 
 def delete(database: Database, settings: Settings, batch_ids: Sequence[int]) -> dict[str, Any]:
     """Delete the files of a site's batches at its storage, and let the replicas shrink, chunk by chunk."""
-    storage, limits = site_storages(database, settings), deletion_limits(settings)
+    storage, limits = site_storages(database, settings), settings.deletion
     done = execute.total([execute.execute_batch(database, batch_id, storage, limits) for batch_id in batch_ids])
     log.info("batches %s: %s", ", ".join(map(str, batch_ids)), counts_text(asdict(done)))
     return asdict(done)

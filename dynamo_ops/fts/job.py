@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.base.settings import FTS, ActivitySettings, FtsSettings
 
 
 @dataclass(frozen=True)
@@ -31,32 +32,19 @@ class FileCopy:
 
 @dataclass(frozen=True)
 class JobSettings:
-    """Parameters of the jobs we submit.
+    """Parameters of the jobs we submit: ``fts``, as the settings say, and what is not the same for all jobs.
 
-    ``overwrite``: true, since a former attempt may have left half a file, and the destination is ours to write. It is
-    not where that is tape (``to_tape``).
-    ``retries``: extra attempts inside FTS, of recoverable failures only. ``priority``: 1 (low) to 5; ``priorities``:
-    of jobs for these activities.
-    ``bring_online_seconds`` / ``pin_seconds``: how long a tape may take to stage, and how long the disk copy is held.
-    ``archive_timeout_seconds``: how long a file that has arrived at a tape may take to get onto it; with ``on_arrival``
-    nobody waits for that, as at the tape sites ``on_arrival_at`` (globs, ``glob.is_named``).
-    ``max_time_in_queue_hours``: FTS gives up on what it could not start by then; the subscription is retried by us.
+    ``priority``: 1 (low) to 5; ``priorities``: of jobs for these activities. ``to_tape``: of jobs to a tape site; with
+    ``on_arrival`` nobody waits until a file is on tape, as at the tape sites ``on_arrival_at`` (globs,
+    ``glob.is_named``).
     """
 
-    overwrite: bool = True
-    retries: int = 2
-    retry_delay_seconds: int = 60
-    priority: int = 3
-    verify_checksum: str = "both"
-    bring_online_seconds: int = 28_800
-    pin_seconds: int = 64_800
+    fts: FtsSettings = FTS
+    priority: int = ActivitySettings().priority
+    priorities: Mapping[str, int] = field(default_factory=dict)
     to_tape: bool = False
     on_arrival: bool = False
     on_arrival_at: tuple[str, ...] = ()
-    archive_timeout_seconds: int = 86_400
-    max_time_in_queue_hours: int = 24
-    priorities: Mapping[str, int] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=lambda: {"issuer": "dynamo"})
 
 
 DEFAULT_JOB_SETTINGS = JobSettings()
@@ -75,18 +63,22 @@ def choose_sid(attempts: Iterable[tuple[int, ...]], *, salt: str = "") -> str:
 def transfer_job(
     files: Sequence[FileCopy], sid: str, settings: JobSettings, *, batch_id: int | None = None
 ) -> dict[str, Any]:
-    """A job that copies each file from its one source, or one file from the first of several sources that works."""
+    """A job that copies each file from its one source, or one file from the first of several sources that works.
+
+    It overwrites, since a former attempt may have left half a file, and the destination is ours to write; but not where
+    that is tape.
+    """
     _check(files)
     params: dict[str, Any] = {
         "id_generator": "deterministic",
         "sid": sid,
-        "overwrite": settings.overwrite,
-        "verify_checksum": settings.verify_checksum,
-        "retry": settings.retries,
-        "retry_delay": settings.retry_delay_seconds,
+        "overwrite": True,
+        "verify_checksum": "both",
+        "retry": settings.fts.retries,
+        "retry_delay": settings.fts.retry_delay_s,
         "priority": settings.priority,
-        "max_time_in_queue": settings.max_time_in_queue_hours,
-        "job_metadata": settings.metadata | ({"batch_id": batch_id} if batch_id is not None else {}),
+        "max_time_in_queue": settings.fts.max_time_in_queue_h,
+        "job_metadata": {"issuer": "dynamo"} | ({"batch_id": batch_id} if batch_id is not None else {}),
     }
     if settings.to_tape:
         params |= _tape_params(settings)
@@ -98,8 +90,8 @@ def staging_job(
 ) -> dict[str, Any]:
     """A job that brings each file online at its tape source first, then copies it."""
     job = transfer_job(files, sid, settings, batch_id=batch_id)
-    job["params"]["bring_online"] = settings.bring_online_seconds
-    job["params"]["copy_pin_lifetime"] = settings.pin_seconds
+    job["params"]["bring_online"] = settings.fts.bring_online_s
+    job["params"]["copy_pin_lifetime"] = settings.fts.pin_s
     return job
 
 
@@ -111,7 +103,7 @@ def _tape_params(settings: JobSettings) -> dict[str, Any]:
     """
     params: dict[str, Any] = {"overwrite": False, "dst_file_report": True}
     if not settings.on_arrival:
-        params["archive_timeout"] = settings.archive_timeout_seconds
+        params["archive_timeout"] = settings.fts.archive_timeout_s
     return params
 
 

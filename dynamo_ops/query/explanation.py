@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.settings import DELETION, DeletionSettings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.deletion.limits import DEFAULT_DELETION_LIMITS, DeletionLimits
-from dynamo_ops.deletion.queue import WAITS
+from dynamo_ops.deletion.queue import WAITS, queue_params
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.inventory.replica.copies import is_doomed, is_present_by_join, listed_join
 from dynamo_ops.inventory.site.ambiguous import ambiguous_mapping
@@ -32,6 +32,7 @@ from dynamo_ops.inventory.states import (
     TransferObservation,
     TransferState,
 )
+from dynamo_ops.inventory.subscription.backoff import backoff_of
 from dynamo_ops.inventory.subscription.give_back import TAKEN_BACK
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS, is_archiving
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
@@ -49,7 +50,7 @@ class QueueRules:
     """What the place in the queue depends on: pauses after failures, and the head start of each activity."""
 
     transfers: TransferLimits = DEFAULT_TRANSFER_LIMITS
-    deletions: DeletionLimits = DEFAULT_DELETION_LIMITS
+    deletions: DeletionSettings = DELETION
     head_starts: Mapping[str, timedelta] = field(default_factory=dict)
 
 
@@ -147,7 +148,7 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
                d.status AS site_status, now() AS now,
                CASE WHEN s.action = '{SubscriptionAction.DELETE}' THEN {_WHY_IT_WAITS} END AS why_it_waits
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id WHERE s.id = :id"""),
-        {"id": subscription_id, **rules.deletions.params},
+        {"id": subscription_id, **queue_params(rules.deletions)},
     ).one_or_none()
     if subscription is None:
         raise InventoryError(f"there is no subscription {subscription_id}", subscription_id=subscription_id)
@@ -354,7 +355,7 @@ def _why_nothing_is_deleted(connection: Connection, subscription: Any) -> str | 
 
 def _paused_until(subscription: Any, rules: QueueRules) -> datetime | None:
     limits = rules.transfers if subscription.action == SubscriptionAction.COPY else rules.deletions
-    return limits.pauses.until(subscription.num_attempts, subscription.updated_at)
+    return backoff_of(limits).until(subscription.num_attempts, subscription.updated_at)
 
 
 def _is_busy(connection: Connection, subscription: Any) -> bool:

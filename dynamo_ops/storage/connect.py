@@ -19,6 +19,8 @@ def site_storages(database: Database, settings: Settings) -> SiteStorage:
             key=_text(tls.key),
             threads=given.threads,
             calls_per_second=given.calls_per_s,
+            connect_timeout=given.connect_timeout_s,
+            read_timeout=given.read_timeout_s,
             managed_prefix=settings.managed_prefix,
             protocols=served(settings.protocols.own),
             more=settings.storages,

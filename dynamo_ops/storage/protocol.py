@@ -15,7 +15,7 @@ import polars as pl
 
 from dynamo_ops.base.directory import Overlap
 from dynamo_ops.base.errors import PermanentRemoteError
-from dynamo_ops.base.settings import PROTOCOLS
+from dynamo_ops.base.settings import DELETION, MANAGED_PREFIX, PROTOCOLS
 from dynamo_ops.base.tls import Credentials
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
@@ -37,11 +37,11 @@ class StorageOptions:
     cert: str | None = None
     key: str | None = None
     token: str | None = field(default=None, repr=False)
-    threads: int = 8
+    threads: int = DELETION.threads
     calls_per_second: float = 0.0
-    connect_timeout: float = 10.0
-    read_timeout: float = 120.0
-    managed_prefix: str = "/store"
+    connect_timeout: float = DELETION.connect_timeout_s
+    read_timeout: float = DELETION.read_timeout_s
+    managed_prefix: str = MANAGED_PREFIX
     protocols: tuple[str, ...] = PROTOCOLS.own
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 

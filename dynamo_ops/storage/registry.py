@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.settings import MANAGED_PREFIX
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site.mapping import Endpoint, parse_chains
@@ -49,7 +50,7 @@ def load_plugin(point: EntryPoint) -> StorageFactory:
     return factory
 
 
-def read_endpoints(connection: Connection, managed_prefix: str = "/store") -> dict[int, dict[str, Endpoint]]:
+def read_endpoints(connection: Connection, managed_prefix: str = MANAGED_PREFIX) -> dict[int, dict[str, Endpoint]]:
     """The endpoints of all sites, by site id and protocol."""
     rows = connection.execute(
         text(

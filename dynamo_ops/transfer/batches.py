@@ -20,7 +20,7 @@ from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import QUEUED, Backend, HoldReason, SubscriptionAction, SubscriptionState
-from dynamo_ops.inventory.subscription.backoff import is_over
+from dynamo_ops.inventory.subscription.backoff import backoff_of, is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
 from dynamo_ops.transfer.choice import choose_sources
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
@@ -166,7 +166,7 @@ def _make_queue(connection: Connection, limits: TransferLimits, rules: PlanRules
             "seconds": [head_start.total_seconds() for head_start in rules.head_starts.values()],
             "to_site": limits.files_to_site,
             "look_ahead": limits.look_ahead,
-            **limits.pauses.params,
+            **backoff_of(limits).params,
         },
     )
     connection.execute(text("ANALYZE queue"))

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_named
+from dynamo_ops.base.settings import TRANSFERS, TransferSettings
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
@@ -50,21 +51,6 @@ _ENDABLE = moved_by(BATCH_MOVES, BatchEvent.ENDED)
 
 
 @dataclass(frozen=True)
-class DirectLimits:
-    """``files_at_once``: copied at the same time. A record is made every ``files_per_record`` results, or when the last
-    is ``seconds_per_record`` ago. ``on_arrival``: tape sites whose copies count when they arrive (globs,
-    ``glob.is_named``); nothing is copied to others."""
-
-    files_at_once: int = 4
-    files_per_record: int = 20
-    seconds_per_record: float = 30.0
-    on_arrival: tuple[str, ...] = ()
-
-
-DEFAULT_DIRECT_LIMITS = DirectLimits()
-
-
-@dataclass(frozen=True)
 class DirectSummary:
     """``outcome``: finished; busy (another task is at this batch); ended (it was finished or cancelled before); refused
     (its destination is tape, which Dynamo does not copy to itself: its subscriptions are queued again).
@@ -84,7 +70,7 @@ class DirectSummary:
 
 
 def execute_direct(
-    db: Database, batch_id: int, open_storage: SiteStorage, limits: DirectLimits = DEFAULT_DIRECT_LIMITS
+    db: Database, batch_id: int, open_storage: SiteStorage, limits: TransferSettings = TRANSFERS
 ) -> DirectSummary:
     """Copy the files of one planned batch with backend ``direct``, and record how each ended. Safe to run again.
 
@@ -118,7 +104,7 @@ class _Run:
     batch_id: int
     site_id: int
     open_storage: SiteStorage
-    limits: DirectLimits
+    limits: TransferSettings
     lock: Connection
     may_overwrite: bool
     summary: DirectSummary = field(init=False)
@@ -136,15 +122,15 @@ class _Run:
         """Keep ``files_at_once`` copies going until none is left; what ended is recorded, whatever happens."""
         waiting: list[FileToCopy] = []
         running: set[Future[CopyResult]] = set()
-        with ThreadPoolExecutor(self.limits.files_at_once, thread_name_prefix="copy") as threads:
+        with ThreadPoolExecutor(self.limits.direct_files_at_once, thread_name_prefix="copy") as threads:
             try:
                 while True:
                     waiting = waiting or self._next()
-                    while waiting and len(running) < self.limits.files_at_once:
+                    while waiting and len(running) < self.limits.direct_files_at_once:
                         running.add(self._start(threads, waiting.pop(0)))
                     if not running:
                         break
-                    ended, running = wait(running, self.limits.seconds_per_record, return_when=FIRST_COMPLETED)
+                    ended, running = wait(running, self.limits.direct_record_every_s, return_when=FIRST_COMPLETED)
                     self._collect(ended)
                     self._record_if_due()
             finally:
@@ -170,7 +156,7 @@ class _Run:
     def _next(self) -> list[FileToCopy]:
         """The next files, judged anew: those that are not to be copied any more are recorded as cancelled."""
         while not self._is_exhausted:
-            files, refused = _read_files(self.db, self.batch_id, self._last_index, self.limits.files_per_record)
+            files, refused = _read_files(self.db, self.batch_id, self._last_index, self.limits.direct_files_per_record)
             self._last_index = max(
                 [*(file.file_index for file in files), *(r.file_index for r in refused), self._last_index]
             )
@@ -189,8 +175,8 @@ class _Run:
 
     def _record_if_due(self) -> None:
         """Record what has ended when it is much or long ago; and see that the lock still holds."""
-        late = time.monotonic() - self._recorded_at >= self.limits.seconds_per_record
-        if late or len(self._results) >= self.limits.files_per_record:
+        late = time.monotonic() - self._recorded_at >= self.limits.direct_record_every_s
+        if late or len(self._results) >= self.limits.direct_files_per_record:
             self.lock.execute(text("SELECT 1"))
             self._record()
 

@@ -21,7 +21,6 @@ from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.registry import served
 from dynamo_ops.transfer import batches, direct, hold, observe, recovery
 from dynamo_ops.transfer.batches import PlanRules
-from dynamo_ops.transfer.direct import DirectLimits
 from dynamo_ops.transfer.limits import transfer_limits
 from dynamo_ops.transfer.servers import adopt, batches_by_server
 from dynamo_ops.transfer.source_choice import DirectRule
@@ -134,12 +133,8 @@ def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> 
 
 def job_settings(settings: Settings) -> JobSettings:
     """The parameters of our FTS jobs."""
-    fts = settings.fts
     return JobSettings(
-        retries=fts.retries,
-        retry_delay_seconds=fts.retry_delay_s,
-        bring_online_seconds=fts.bring_online_s,
-        archive_timeout_seconds=fts.archive_timeout_s,
+        settings.fts,
         on_arrival_at=settings.transfers.on_arrival,
         priorities={name: activity.priority for name, activity in settings.transfers.activities.items()},
     )
@@ -155,13 +150,12 @@ def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
     """Copy the files of waiting batches ourselves, from storage to storage, batch by batch, until each is done or in
     another task's hands. One that fails keeps none of the others back; the gravest error is raised at the end.
     """
-    limits = DirectLimits(settings.transfers.direct_files_at_once, on_arrival=settings.transfers.on_arrival)
     storage = site_storages(database, settings)
     counts: Counter[str] = Counter()
     failed: dict[int, DynamoError] = {}
     for batch_id in recovery.unfinished_direct(database):
         try:
-            done = direct.execute_direct(database, batch_id, storage, limits)
+            done = direct.execute_direct(database, batch_id, storage, settings.transfers)
         except DynamoError as error:
             log.warning("direct batch %d: %s", batch_id, error.message)
             failed[batch_id] = error

@@ -2,16 +2,15 @@
 
 from datetime import timedelta
 
-from dynamo_ops.deletion.limits import DeletionLimits
+from dynamo_ops.base.settings import DeletionSettings, FtsSettings, TransferSettings
 from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.transfer.batches import PlanRules
-from dynamo_ops.transfer.direct import DirectLimits
 from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.source_choice import DirectRule
 
 AT_ONCE = timedelta(0)
-TRANSFERS = TransferLimits(files_per_job=5, backoff=AT_ONCE)
-DELETIONS = DeletionLimits(files_per_batch=10, files_per_chunk=2, backoff=AT_ONCE)
-JOBS = JobSettings(retries=0, retry_delay_seconds=1)
+TRANSFERS = TransferLimits(files_per_job=5, backoff_s=0)
+DELETIONS = DeletionSettings(files_per_batch=10, files_per_chunk=2, backoff_s=0)
+JOBS = JobSettings(FtsSettings(retries=0, retry_delay_s=1))
 RULES = PlanRules(direct=(DirectRule(("T2_A",), ("T2_D",)),), direct_protocols=("davs",))
-DIRECT = DirectLimits(files_at_once=2, files_per_record=2)
+DIRECT = TransferSettings(direct_files_at_once=2, direct_files_per_record=2)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from dynamo_ops.base.settings import DeletionSettings
 from dynamo_ops.deletion.execute import execute_batch
-from dynamo_ops.deletion.limits import DeletionLimits
 from dynamo_ops.deletion.queue import plan_deletions, recover_deletions
 from dynamo_ops.inventory.states import DeletionObservation as Seen
 from dynamo_ops.query.explanation import why
@@ -17,7 +17,7 @@ from tests.deletion.test_deletions import Answers
 from tests.inventory.factory import Inventory
 
 BLOCK = "/A/B-v1/AOD#b1"
-ONE_BY_ONE = DeletionLimits(files_per_chunk=1)
+ONE_BY_ONE = DeletionSettings(files_per_chunk=1)
 
 
 @pytest.fixture

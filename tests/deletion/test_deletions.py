@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import timedelta
 
 import pytest
 
+from dynamo_ops.base.settings import DeletionSettings
 from dynamo_ops.deletion.directories import clean_directories, directories_due
 from dynamo_ops.deletion.execute import DeletionSummary, execute_batch, total
-from dynamo_ops.deletion.limits import DeletionLimits
 from dynamo_ops.deletion.queue import by_site, plan_deletions, recover_deletions
 from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.inventory.states import DeletionObservation as Seen
@@ -95,14 +94,14 @@ def test_who_fails_too_often_is_left_to_a_person(
     stock: Inventory, observation: Seen, attempts: int, subscription: str
 ) -> None:
     stock.rows("UPDATE subscriptions SET num_attempts = :n", n=attempts - 1)
-    (batch,) = plan_deletions(stock.db, DeletionLimits(backoff=timedelta(0)))
+    (batch,) = plan_deletions(stock.db, DeletionSettings(backoff_s=0))
     execute_batch(stock.db, batch, Answers(observation))  # type: ignore[arg-type]
     hold_and_release(stock.db)  # does not release it
     assert set(stock.subscriptions().values()) == {subscription}
 
 
 def test_chunks_and_batches(stock: Inventory) -> None:
-    limits = DeletionLimits(files_per_batch=2, files_per_chunk=1)
+    limits = DeletionSettings(files_per_batch=2, files_per_chunk=1)
     batches = plan_deletions(stock.db, limits)
     assert len(batches) == 2
     storage = Answers()
@@ -116,7 +115,7 @@ def test_chunks_and_batches(stock: Inventory) -> None:
 
 def test_limits_per_cycle_and_site(stock: Inventory) -> None:
     stock.subscription("delete", stock.files_of["b1"], "T2_A")
-    plan_deletions(stock.db, DeletionLimits(files_per_cycle=5, files_per_site=2))
+    plan_deletions(stock.db, DeletionSettings(files_per_cycle=5, files_per_site=2))
     assert stock.scalar("SELECT count(*) FROM deletions") == 4
 
 
@@ -255,7 +254,7 @@ def test_the_batches_of_a_site_go_together(inventory: Inventory) -> None:
     for site in ("T2_A", "T2_B"):
         inventory.replica("b1", site)
         inventory.subscription("delete", inventory.files_of["b1"], site)
-    batches = plan_deletions(inventory.db, DeletionLimits(files_per_batch=2))
+    batches = plan_deletions(inventory.db, DeletionSettings(files_per_batch=2))
     lots = by_site(inventory.db, batches)
     assert sorted(map(len, lots)) == [2, 2]
     summaries = [execute_batch(inventory.db, batch, Answers()) for batch in lots[0]]  # type: ignore[arg-type]
@@ -296,7 +295,7 @@ def test_a_chunk_reads_its_own_files_though_statistics_know_of_no_batches(invent
     inventory.rows("ANALYZE")
     (batch,) = plan_deletions(inventory.db)
     before = _entries_read(inventory)
-    limits = DeletionLimits(files_per_chunk=num_files // chunks)
+    limits = DeletionSettings(files_per_chunk=num_files // chunks)
     assert execute_batch(inventory.db, batch, Answers(), limits).num_deleted == num_files  # type: ignore[arg-type]
     assert _entries_read(inventory) - before < 3 * num_files < chunks * num_files // 4
 

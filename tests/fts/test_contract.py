@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.base.settings import FtsSettings
 from dynamo_ops.fts import watch
 from dynamo_ops.fts.client import ARCHIVE_GETS_AT_A_TIME, JobStatus
 from dynamo_ops.fts.errors import message_of
@@ -245,7 +246,7 @@ def test_job_uses_only_what_a_real_fts_accepted(make: Any) -> None:
 
 @pytest.mark.parametrize("make", [transfer_job, staging_job], ids=["from disk", "from tape"])
 def test_a_job_to_tape_is_like_the_recorded_ones_and_overwrites_nothing(make: Any) -> None:
-    document = make([copy()], "sid", JobSettings(to_tape=True, archive_timeout_seconds=600))
+    document = make([copy()], "sid", JobSettings(FtsSettings(archive_timeout_s=600), to_tape=True))
     recorded = load("281")["request"]["body"]["params"]
     assert {name: document["params"][name] for name in recorded} == recorded
     assert recorded["overwrite"] is False

@@ -127,11 +127,9 @@ def test_queued_with_its_place(stock: Inventory) -> None:
 
 def test_failed_and_waiting_for_its_turn(stock: Inventory) -> None:
     attempt(stock, reason="DESTINATION [28] full")
-    found = told(stock, transfers=TransferLimits(backoff=timedelta(hours=1)))
+    found = told(stock, transfers=TransferLimits(backoff_s=3600))
     assert found.startswith("failed (DESTINATION [28] full); to be tried again from ")
-    assert (
-        told(stock, transfers=TransferLimits(backoff=timedelta(0))) == "queued: number 1 of 3 copies to T2_B that wait"
-    )
+    assert told(stock, transfers=TransferLimits(backoff_s=0)) == "queued: number 1 of 3 copies to T2_B that wait"
 
 
 def test_what_queued_subscriptions_wait_for(stock: Inventory) -> None:

@@ -153,7 +153,7 @@ def test_backoff_doubles(three: Inventory, identity: FtsIdentity, minutes: int, 
         "UPDATE subscriptions SET state = 'retry', num_attempts = 2, updated_at = now() - :m * interval '1 minute'",
         m=minutes,
     )
-    assert plan_batches(three.db, identity, TransferLimits(backoff=timedelta(minutes=5))).num_files == taken
+    assert plan_batches(three.db, identity, TransferLimits(backoff_s=300)).num_files == taken
 
 
 def test_incomplete_source_gives_only_what_it_has(three: Inventory, identity: FtsIdentity) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from dynamo_ops.base.errors import CredentialError, InventoryError, PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.base.settings import TransferSettings
 from dynamo_ops.inventory.site.downtime import drain
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
@@ -23,7 +24,7 @@ from dynamo_ops.inventory.subscription.selection import Selection
 from dynamo_ops.storage.posix import PosixStorage
 from dynamo_ops.storage.protocol import DeletionOutcome, Storage, StorageOptions, StoredFile, upload_lfn
 from dynamo_ops.storage.xrootd import XrootdStorage
-from dynamo_ops.transfer.direct import DirectLimits, DirectSummary, execute_direct
+from dynamo_ops.transfer.direct import DirectSummary, execute_direct
 from dynamo_ops.transfer.hold import hold_and_release
 from tests import ROOT
 from tests.inventory.factory import Inventory, withdraw
@@ -154,8 +155,8 @@ class Lab:
         return int(batch)
 
     def run(self, **limits: Any) -> DirectSummary:
-        given = {"files_at_once": 2, "files_per_record": 2, **limits}
-        return execute_direct(self.db, self.batch, self.open, DirectLimits(**given))
+        given = {"direct_files_at_once": 2, "direct_files_per_record": 2, **limits}
+        return execute_direct(self.db, self.batch, self.open, TransferSettings(**given))
 
     def open(self, site_id: int) -> Storage:
         return self.disks[site_id]  # type: ignore[return-value]
@@ -204,7 +205,7 @@ def test_a_tape_whose_copies_count_on_arrival_keeps_what_it_has(lab: Lab) -> Non
     lab.destination.put(half, lab.contents[half][:-1])
     lab.destination.put(other, b"x" * len(lab.contents[other]))
     before = lab.arrived()
-    summary = lab.run(on_arrival=("T2_*",))
+    summary = lab.run(archived={"T2_*": "on_arrival"})
     assert (summary.num_done, summary.num_found, summary.num_failed) == (2, 1, 2)
     assert lab.arrived() == before | {absent: lab.contents[absent]}
     states = {lfn: state for (_, lfn, _), state in lab.inventory.subscriptions().items()}
@@ -408,7 +409,7 @@ def test_a_killed_task_is_run_again_and_copies_only_the_rest(lab: Lab) -> None:
 
     lab.db.begin, alive = _dying_after(lab.db.begin, 3, die), lab.db.begin  # type: ignore[method-assign]
     with pytest.raises(Killed):
-        lab.run(files_at_once=1)
+        lab.run(direct_files_at_once=1)
     lab.db.begin = alive  # type: ignore[method-assign]
     finished = lab.destination.num_finished
     assert finished >= 1
@@ -428,7 +429,7 @@ def _dying_after(begin: Callable[[], Any], number: int, die: Callable[[], None])
 def test_a_refused_credential_ends_the_task_and_keeps_what_was_done(lab: Lab) -> None:
     lab.source.trouble = trouble("stat", CredentialError("401 expired", status=401), "/store/b1/f3")
     with pytest.raises(CredentialError, match="401 expired"):
-        lab.run(files_at_once=1)
+        lab.run(direct_files_at_once=1)
     assert [state for state, _, _ in lab.attempts()] == ["done", "done", "done", "planned"]
     assert lab.batch_state() == "planned"
     lab.source.trouble = no_trouble
@@ -488,7 +489,8 @@ def test_only_batches_of_direct_copies(lab: Lab, backend: str | None) -> None:
 WORKER = """
 import os, signal, sys
 from pathlib import Path
-from dynamo_ops.transfer.direct import DirectLimits, execute_direct
+from dynamo_ops.base.settings import TransferSettings
+from dynamo_ops.transfer.direct import execute_direct
 from dynamo_ops.database.connection import Database
 from tests.transfer.test_direct import Disk
 
@@ -501,7 +503,8 @@ def die(called, of):
 
 for disk in disks.values():
     disk.trouble = die
-execute_direct(Database(url), int(batch), disks.__getitem__, DirectLimits(files_at_once=1, files_per_record=2))
+limits = TransferSettings(direct_files_at_once=1, direct_files_per_record=2)
+execute_direct(Database(url), int(batch), disks.__getitem__, limits)
 """
 
 

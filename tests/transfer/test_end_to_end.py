@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from datetime import timedelta
 
 import pytest
 from urllib3.connectionpool import HTTPConnectionPool
 
 from dynamo_ops.base.errors import CredentialError, RetryableRemoteError
+from dynamo_ops.base.settings import DeletionSettings
 from dynamo_ops.deletion import directories, execute, queue
-from dynamo_ops.deletion.limits import DeletionLimits
 from dynamo_ops.fts import watch
 from dynamo_ops.query.status import why
 from dynamo_ops.transfer import batches, hold, observe, recovery, submit
@@ -295,7 +294,7 @@ def test_read_only_storage_holds_deletions(world: World) -> None:
     world.pocket.grid.fault(sites={"T2_B": {"read_only": True}})
     world.inventory.subscription("delete", list(contents), "T2_B")
     for attempt in range(1, 4):
-        (batch,) = queue.plan_deletions(world.inventory.db, DeletionLimits(backoff=timedelta(0)))
+        (batch,) = queue.plan_deletions(world.inventory.db, DeletionSettings(backoff_s=0))
         assert execute.execute_batch(world.inventory.db, batch, world.open_storage).num_refused == 3
         assert set(world.inventory.subscriptions().values()) == {"retry" if attempt < 3 else "held/refused"}
     assert world.inventory.replica_state("b1", "T2_B") is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 
 import pytest
 
@@ -12,7 +11,7 @@ from dynamo_ops.transfer import batches, hold, observe, submit
 from dynamo_ops.transfer.limits import TransferLimits
 from tests.xrootd.conftest import XrootdWorld
 
-LIMITS = TransferLimits(files_per_job=20, backoff=timedelta(0))
+LIMITS = TransferLimits(files_per_job=20, backoff_s=0)
 MOST_CYCLES = 4
 PATIENCE_S = 120
 

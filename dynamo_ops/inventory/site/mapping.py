@@ -13,6 +13,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.settings import MANAGED_PREFIX
 
 # Characters that may stand in a URL path as they are (RFC 3986 pchar and "/").
 _SAFE = "/:@!$&'()*+,;=~-._"
@@ -62,7 +63,7 @@ class Endpoint:
     protocol: str
     prefix: str
     chains: tuple[tuple[tuple[str, str], ...], ...] = ()
-    managed_prefix: str = "/store"
+    managed_prefix: str = MANAGED_PREFIX
     site_id: int = field(default=0, compare=False)
 
     @cached_property

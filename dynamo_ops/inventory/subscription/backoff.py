@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from dynamo_ops.base.settings import DeletionSettings, TransferSettings
+
 DOUBLINGS_AT_MOST = 20
 """Beyond it every pause is the longest one anyway, and the power would leave the range of an interval."""
 
@@ -34,6 +36,11 @@ class Backoff:
     def params(self) -> dict[str, float]:
         """The parameters of ``is_over``."""
         return {"first_pause_s": self.first.total_seconds(), "longest_pause_s": self.longest.total_seconds()}
+
+
+def backoff_of(limits: TransferSettings | DeletionSettings) -> Backoff:
+    """The pauses that a section of the settings asks for."""
+    return Backoff(timedelta(seconds=limits.backoff_s), timedelta(seconds=limits.max_backoff_s))
 
 
 def is_over(subscription: str) -> str:
