@@ -93,11 +93,7 @@ def check(site: str) -> None:
             database(),
             check_id,
             site_storages(database(), settings()),
-            max_age=rules.max_age,
-            repair_missing=rules.repair_missing,
-            delete_orphans=rules.delete_orphans,
-            delete_unmanaged=rules.delete_unmanaged,
-            clean_directories=rules.clean_directories,
+            rules,
             sources=metadata_sources(settings()),
         )
         log.info("check %d: %s", check_id, counts_text(asdict(done)))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.consistency.freshness import ALL_MERGED, MetadataSources, knowledge
-from dynamo_ops.consistency.settings import MAX_AGE
+from dynamo_ops.consistency.settings import AS_SHIPPED, SiteRules
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.deletion.directories import directories_due, with_parents
@@ -119,26 +119,23 @@ def repair(
     db: Database,
     check_id: int,
     open_storage: SiteStorage,
+    rules: SiteRules = AS_SHIPPED,
     *,
-    max_age: timedelta = MAX_AGE,
-    repair_missing: bool = True,
-    delete_orphans: bool = True,
-    delete_unmanaged: bool = False,
-    clean_directories: bool = True,
     sources: MetadataSources = ALL_MERGED,
 ) -> RepairSummary:
     """Act on the ``found`` findings of a compared check. Safe to run again after a kill: what was done stays done.
 
     ``PlanError`` unless the check is ``compared`` (a refused one is never repaired), when its storage was listed longer
-    than ``max_age`` ago, and when the site was in a downtime since: to clear an old red task does no harm. Nothing that
-    the inventory does not know is deleted while ``sources`` are not in. What a repaired check only reported stays so.
+    than ``rules.max_age`` ago, and when the site was in a downtime since: to clear an old red task does no harm.
+    Nothing that the inventory does not know is deleted while ``sources`` are not in. What a repaired check only
+    reported stays so.
     """
-    check = _check_to_repair(db, check_id, max_age)
+    check = _check_to_repair(db, check_id, rules.max_age)
     if check.state == CheckState.REPAIRED:
         return RepairSummary(check_id)
-    resubscribed, lost, skipped = _repair_missing(db, check) if repair_missing else (0, 0, 0)
-    kinds = [FindingKind.ORPHAN] * delete_orphans + [FindingKind.UNMANAGED] * delete_unmanaged
-    deleted = _delete_loose(db, check, kinds, open_storage, sources, clean_directories) if kinds else {}
+    resubscribed, lost, skipped = _repair_missing(db, check) if rules.repair_missing else (0, 0, 0)
+    kinds = [FindingKind.ORPHAN] * rules.delete_orphans + [FindingKind.UNMANAGED] * rules.delete_unmanaged
+    deleted = _delete_loose(db, check, kinds, open_storage, sources, rules.clean_directories) if kinds else {}
     with db.begin() as connection:
         connection.execute(
             text(f"""

@@ -19,9 +19,6 @@ from dynamo_ops.consistency.patterns import check_directory, check_ignored, reac
 Threshold = Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
 
 
-MAX_AGE = timedelta(days=2)
-"""A check whose storage was listed longer ago repairs nothing, unless the settings say otherwise."""
-
 NO_SITE_NAME = frozenset(" \t,;|#")
 """What no name of a site has: a pattern with one of these would match none."""
 
@@ -57,7 +54,7 @@ class SiteRules(BaseModel):
     prefixes: tuple[str, ...] = ("/store",)
     ignore: tuple[str, ...] = ()
     ignore_age: timedelta = timedelta(days=2)
-    max_age: timedelta = MAX_AGE
+    max_age: timedelta = timedelta(days=2)
     max_missing: Threshold = 0.01
     max_orphan: Threshold = 0.05
     max_unmanaged: Threshold = 0.1
@@ -88,12 +85,16 @@ class SiteRules(BaseModel):
         return next((entry for entry in entries if not any(reaches(entry[1], prefix) for prefix in prefixes)), None)
 
 
+AS_SHIPPED = SiteRules()
+"""What the settings do not say."""
+
+
 class ConsistencySettings(BaseModel):
     """``defaults`` for every site; ``sites``: glob over site names → the values that differ there, later ones win."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    defaults: SiteRules = SiteRules()
+    defaults: SiteRules = AS_SHIPPED
     sites: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("sites")

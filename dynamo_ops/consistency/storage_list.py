@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from dynamo_ops.base.errors import PermanentRemoteError
 from dynamo_ops.consistency.clocks import clock_fault
+from dynamo_ops.consistency.settings import AS_SHIPPED
 from dynamo_ops.storage.protocol import STORED_FILES, Storage, TellsTime
 
 STORAGE_LIST = "storage.parquet"
 """Its name in the folder of a check."""
-CLOCK_TOLERANCE = timedelta(minutes=5)
 _ENDED, _CLOCK_FAULT = b"listing_ended_at", b"clock_fault"
 """Keys of what the Parquet file says of itself."""
 _ARROW = pa.schema([("lfn", pa.string()), ("size_bytes", pa.int64()), ("modified_at", pa.timestamp("us", "UTC"))])
@@ -51,7 +51,7 @@ def write_storage_list(
     prefixes: Sequence[str],
     path: Path,
     now: datetime | None = None,
-    clock_tolerance: timedelta = CLOCK_TOLERANCE,
+    clock_tolerance: timedelta = AS_SHIPPED.clock_tolerance,
 ) -> StorageList:
     """List everything below ``prefixes``. Columns: ``STORED_FILES``.
 

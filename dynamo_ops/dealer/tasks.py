@@ -160,7 +160,13 @@ def plan_cycle(
     proposed = read_proposals(proposals, inputs, plugins, follows=follows)
     warnings = detox_warnings(plugins, last_cycle(database, detox_partition(config)), detox_partition(config))
     plan = plan_copies(
-        read_inventory(database), proposed, config, inputs.known_partitions(), now=inputs.now, seed=inputs.seed
+        read_inventory(database),
+        proposed,
+        config,
+        inputs.known_partitions(),
+        now=inputs.now,
+        seed=inputs.seed,
+        attribute_max_age=inputs.attribute_max_age,
     )
     return _store(database, settings, plan.with_warnings(warnings), inputs, run_key=run_key, follows=follows)
 
@@ -202,7 +208,15 @@ def _read_inputs(
 def decide(plugins: Mapping[str, Plugin], inputs: ProposalInputs, config: DealerConfig, *, seed: int) -> CopyPlan:
     """Ask all plugins and decide; nothing is stored."""
     proposals = collect_proposals(plugins, inputs, config, seed=seed)
-    plan = plan_copies(inputs.frames, proposals, config, inputs.partitions, now=inputs.now, seed=seed)
+    plan = plan_copies(
+        inputs.frames,
+        proposals,
+        config,
+        inputs.partitions,
+        now=inputs.now,
+        seed=seed,
+        attribute_max_age=inputs.attribute_max_age,
+    )
     return plan.with_warnings(detox_warnings(plugins, inputs.detox, detox_partition(config)))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from dynamo_ops.base.errors import InventoryError, PlanError, PolicyError
-from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.settings import DETOX, Settings
 from dynamo_ops.base.text import near
 from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
 from dynamo_ops.inventory.folder import read_folder
@@ -22,7 +22,7 @@ from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
 from dynamo_ops.policy.language.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.language.source import read_source
 from dynamo_ops.policy.partition import Partitions, load_partitions
-from dynamo_ops.quality.thresholds import LastCopies, detox_limits
+from dynamo_ops.quality.thresholds import ATTRIBUTE_MAX_AGE, LastCopies, detox_limits
 
 DUMP_FILES = ("case.json", "sites.csv", "datasets.csv", "blocks.csv", "block_replicas.csv")
 """Without these no folder is an inventory; the others may be absent."""
@@ -40,8 +40,8 @@ class TrialInputs:
     now: datetime
     rules: tuple[EnforcerRule, ...] = ()
     protected_sites: tuple[str, ...] = ()
-    deletion_per_iteration: float = 0.01
-    attribute_max_age: timedelta = timedelta(days=7)
+    deletion_per_iteration: float = DETOX.deletion_per_iteration
+    attribute_max_age: timedelta = ATTRIBUTE_MAX_AGE
     last_copies: LastCopies | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -223,6 +223,10 @@ class DetoxThresholds(Strict):
     approval_above_bytes: int = Field(1_000_000_000_000_000, ge=0)
     max_plan_age_h: float = Field(48, gt=0)
     attribute_max_age_h: float = Field(168, gt=0)
+
+
+ATTRIBUTE_MAX_AGE = timedelta(hours=DetoxThresholds().attribute_max_age_h)
+"""As shipped: of trials, which have no ``gates.yaml``."""
 
 
 class DetoxGate(DetoxThresholds):

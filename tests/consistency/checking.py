@@ -41,7 +41,7 @@ def check_twice(world: World, folder: Path, rules: SiteRules = RULES) -> Compare
 
 
 def mend(world: World, summary: CompareSummary, **options: Any) -> RepairSummary:
-    return repair(world.inventory.db, summary.check_id, world.open_storage, **options)
+    return repair(world.inventory.db, summary.check_id, world.open_storage, SiteRules(**options))
 
 
 def plant(world: World, lfn: str, data: bytes = b"loose") -> Path:

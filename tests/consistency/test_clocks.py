@@ -12,6 +12,7 @@ import pytest
 from dynamo_ops.consistency import storage_list
 from dynamo_ops.consistency.clocks import clock_fault
 from dynamo_ops.consistency.repair import repair
+from dynamo_ops.consistency.settings import SiteRules
 from dynamo_ops.consistency.storage_list import read_clocks
 from dynamo_ops.storage.protocol import TellsTime
 from dynamo_ops.storage.webdav import WebDavStorage
@@ -71,7 +72,7 @@ def test_nothing_goes_by_age_where_a_clock_is_off(
     assert (summary.num_orphan_found, summary.num_unmanaged_found) == (0, 0)
     (reason,) = summary.kept_because
     assert reason.startswith(f"the clock of {whose} shows ")
-    repair(world.inventory.db, summary.check_id, world.open_storage, delete_unmanaged=True)
+    repair(world.inventory.db, summary.check_id, world.open_storage, SiteRules(delete_unmanaged=True))
     assert (orphan.exists(), live.exists()) == (True, True)
     assert world.inventory.rows("SELECT DISTINCT reason FROM consistency_findings WHERE check_id = :c",
                                 c=summary.check_id) == [(reason,)]  # fmt: skip

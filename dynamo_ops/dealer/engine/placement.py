@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
@@ -23,6 +23,7 @@ from dynamo_ops.dealer.engine.config import DealerConfig, checked_settings
 from dynamo_ops.dealer.engine.site import Flags, Ints, matches_patterns
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
 from dynamo_ops.policy.evaluation.dataset import matching_datasets
+from dynamo_ops.quality.thresholds import ATTRIBUTE_MAX_AGE
 
 ENTRY_POINT_GROUP = "dynamo_ops.placement_rules"
 FORBIDDEN: Schema = {"placement": pl.Int64, "site_id": pl.Int64, "rule": pl.String}
@@ -43,8 +44,13 @@ class PlacementRule(Protocol):
 
     def __init__(self, settings: Mapping[str, Any], *, key: str) -> None: ...
 
-    def restrict(self, frames: InventoryFrames, pairs: pl.DataFrame, *, now: datetime) -> Sequence[Restriction]:
-        """What the rule forbids to ``pairs`` (dataset_id, group_id: the owner of the copy, null the null group)."""
+    def restrict(
+        self, frames: InventoryFrames, pairs: pl.DataFrame, *, now: datetime, attribute_max_age: timedelta
+    ) -> Sequence[Restriction]:
+        """What the rule forbids to ``pairs`` (dataset_id, group_id: the owner of the copy, null the null group).
+
+        Attributes of datasets that are older than ``attribute_max_age`` are no ground: PlanError.
+        """
         ...
 
 
@@ -74,12 +80,16 @@ class PatternRule:
         self.key = key
         self.settings = checked_settings(PatternSettings, settings, file="", below=key)
 
-    def restrict(self, frames: InventoryFrames, pairs: pl.DataFrame, *, now: datetime) -> Sequence[Restriction]:
+    def restrict(
+        self, frames: InventoryFrames, pairs: pl.DataFrame, *, now: datetime, attribute_max_age: timedelta
+    ) -> Sequence[Restriction]:
         """One restriction: of the pairs that the rule is for, to the sites that it names."""
         settings = self.settings
         applies = pl.lit(True)
         if settings.condition:
-            datasets = matching_datasets(frames, settings.condition, now=now, file=f"{self.key}.condition")
+            datasets = matching_datasets(
+                frames, settings.condition, now=now, max_age=attribute_max_age, file=f"{self.key}.condition"
+            )
             applies &= pl.col("dataset_id").is_in(datasets.implode())
         if settings.groups:
             groups = frames.groups.filter(texts_expr(list(settings.groups), pl.col("group")))["group_id"]
@@ -147,10 +157,20 @@ class Placement:
 
 
 def load_placement(
-    frames: InventoryFrames, config: DealerConfig, pairs: pl.DataFrame, site_ids: Ints, *, now: datetime
+    frames: InventoryFrames,
+    config: DealerConfig,
+    pairs: pl.DataFrame,
+    site_ids: Ints,
+    *,
+    now: datetime,
+    attribute_max_age: timedelta = ATTRIBUTE_MAX_AGE,
 ) -> Placement:
     """What the rules of ``config`` say of ``pairs`` (dataset_id, group_id) and the sites, in this order."""
-    restrictions = [r for rule in make_rules(config) for r in rule.restrict(frames, pairs, now=now)]
+    restrictions = [
+        restriction
+        for rule in make_rules(config)
+        for restriction in rule.restrict(frames, pairs, now=now, attribute_max_age=attribute_max_age)
+    ]
     if not restrictions or pairs.is_empty():
         none = pl.Series("placement", np.zeros(pairs.height, dtype=np.int64))
         return Placement(none, np.ones((1, len(site_ids)), dtype=np.bool_), pl.DataFrame(schema=dict(FORBIDDEN)))

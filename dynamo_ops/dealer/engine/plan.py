@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ from dynamo_ops.dealer.engine.placement import FORBIDDEN, Placement, load_placem
 from dynamo_ops.dealer.engine.site import TargetSites, load_target_sites
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
 from dynamo_ops.policy.partition import Partitions
+from dynamo_ops.quality.thresholds import ATTRIBUTE_MAX_AGE
 
 PLANNED: Schema = {
     "number": pl.Int64,
@@ -137,6 +138,7 @@ def set_table(
     *,
     now: datetime,
     seed: int,
+    attribute_max_age: timedelta = ATTRIBUTE_MAX_AGE,
 ) -> Table:
     """Look up all that deciding on ``proposals`` needs."""
     sites = load_target_sites(frames, config, partitions)
@@ -144,7 +146,7 @@ def set_table(
         default_group = _group_id(frames, config.group)
     items = load_items(frames, proposals, default_group=default_group)
     pairs = items.rows.select("dataset_id", "group_id")
-    placement = load_placement(frames, config, pairs, sites.ids, now=now)
+    placement = load_placement(frames, config, pairs, sites.ids, now=now, attribute_max_age=attribute_max_age)
     volume = config.max_total_cycle_volume * TB
     return Table(items, sites, placement, Cycle(items, sites, placement, max_volume_bytes=volume, seed=seed))
 
@@ -157,10 +159,11 @@ def plan_copies(
     *,
     now: datetime,
     seed: int,
+    attribute_max_age: timedelta = ATTRIBUTE_MAX_AGE,
 ) -> CopyPlan:
     """Decide on ``proposals`` (columns of ``plugin.PROPOSALS`` and ``plugin``). The same seed gives the same plan."""
     priorities = _priorities(proposals, config)
-    table = set_table(frames, proposals, config, partitions, now=now, seed=seed)
+    table = set_table(frames, proposals, config, partitions, now=now, seed=seed, attribute_max_age=attribute_max_age)
     table.cycle.run(priorities)
     planned = _planned(table, frames)
     accepted = planned.filter(pl.col("copy").is_not_null()).sort("copy")

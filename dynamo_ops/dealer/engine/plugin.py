@@ -24,6 +24,7 @@ from dynamo_ops.inventory.replica.good import counted
 from dynamo_ops.policy.evaluation.attributes import require_attributes
 from dynamo_ops.policy.language.enforcement import EnforcerRule
 from dynamo_ops.policy.partition import Partitions
+from dynamo_ops.quality.thresholds import ATTRIBUTE_MAX_AGE
 
 ENTRY_POINT_GROUP = "dynamo_ops.dealer_plugins"
 
@@ -79,7 +80,8 @@ class DetoxCycle:
 @dataclass(frozen=True)
 class ProposalContext:
     """What plugins may look at beside the inventory. ``random`` depends only on the cycle's seed and the plugin's
-    name. ``detox``: null when Detox has committed nothing for the partition yet."""
+    name. ``detox``: null when Detox has committed nothing for the partition yet. ``attribute_max_age``: older
+    attributes are no ground for copying."""
 
     partition: str
     partitions: Partitions
@@ -89,6 +91,7 @@ class ProposalContext:
     copy_requests: pl.DataFrame = field(default_factory=lambda: empty(COPY_REQUESTS))
     enforcer_rules: Sequence[EnforcerRule] = ()
     detox: DetoxCycle | None = None
+    attribute_max_age: timedelta = ATTRIBUTE_MAX_AGE
 
 
 class Plugin(Protocol):
@@ -136,7 +139,7 @@ class ProposalInputs:
     copy_requests: pl.DataFrame = field(default_factory=lambda: empty(COPY_REQUESTS))
     enforcer_rules: Sequence[EnforcerRule] = ()
     detox: DetoxCycle | None = None
-    attribute_max_age: timedelta = timedelta(days=7)
+    attribute_max_age: timedelta = ATTRIBUTE_MAX_AGE
 
     @cached_property
     def seen(self) -> InventoryFrames:
@@ -154,6 +157,7 @@ class ProposalInputs:
             copy_requests=self.copy_requests,
             enforcer_rules=self.enforcer_rules,
             detox=self.detox,
+            attribute_max_age=self.attribute_max_age,
         )
 
 

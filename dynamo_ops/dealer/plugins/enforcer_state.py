@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import polars as pl
 
@@ -25,7 +24,6 @@ from dynamo_ops.policy.language.enforcement import EnforcerRule
 from dynamo_ops.policy.language.variables import Column, Scope
 from dynamo_ops.policy.partition import partition_expr
 
-MAX_AGE = timedelta(days=7)
 ENOUGH, EN_ROUTE, MISSING = "enough complete", "en route", "missing"
 COMPLETE, ON_ITS_WAY, OWNER_CHANGE = "complete", "en route", "owner change"
 
@@ -69,7 +67,7 @@ def rule_states(frames: InventoryFrames, context: ProposalContext, rules: Sequen
     rules = sorted(rules, key=lambda rule: rule.name)
     conditions = [condition for rule in rules for condition in rule.replicas]
     attributes = sorted({name for c in conditions for v in c.variables() for name in v.attributes})
-    require_attributes(frames, attributes, now=context.now, max_age=MAX_AGE)
+    require_attributes(frames, attributes, now=context.now, max_age=context.attribute_max_age)
     replicas = _Replicas(frames, context, rules, attributes)
     return [_state(frames, context, rule, replicas) for rule in rules]
 

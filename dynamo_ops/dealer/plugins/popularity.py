@@ -70,7 +70,9 @@ class PopularityPlugin:
         groups = group_ids(frames, self.settings.source_groups, key=f"{KEY}.source_groups")
         wanted = self._wanted(frames)
         if self.settings.condition is not None:
-            meeting = matching_datasets(frames, self.settings.condition, now=context.now, file=CONDITION)
+            meeting = matching_datasets(
+                frames, self.settings.condition, now=context.now, max_age=context.attribute_max_age, file=CONDITION
+            )
             wanted = wanted.filter(pl.col("dataset_id").is_in(meeting.implode()))
         owned = frames.block_replicas.lazy().filter(owned_by(groups)).select("dataset_id").unique().collect()
         wanted = self._small_enough(frames, wanted.join(owned, on="dataset_id", how="semi"))

@@ -53,7 +53,15 @@ def write_checks(
     """
     asked = _asked(plugins, inputs, config, seed)
     names = _request_names(asked, inputs)
-    table = set_table(inputs.frames, asked.select(*WITH_PLUGIN), config, inputs.partitions, now=inputs.now, seed=seed)
+    table = set_table(
+        inputs.frames,
+        asked.select(*WITH_PLUGIN),
+        config,
+        inputs.partitions,
+        now=inputs.now,
+        seed=seed,
+        attribute_max_age=inputs.attribute_max_age,
+    )
     files = {
         "target_sites": _target_sites(table),
         **_requests(plugins, names, inputs, config, seed),

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.settings import DETOX
 from dynamo_ops.base.units import size_text
 from dynamo_ops.detox.engine.cycle import Cycle
 from dynamo_ops.detox.engine.evidence import Evidence
@@ -22,7 +23,7 @@ from dynamo_ops.policy.evaluation.attributes import require_attributes
 from dynamo_ops.policy.language.check import CheckedPolicy
 from dynamo_ops.policy.language.enforcement import EnforcerRule
 from dynamo_ops.policy.partition import Partitions
-from dynamo_ops.quality.thresholds import LastCopies
+from dynamo_ops.quality.thresholds import ATTRIBUTE_MAX_AGE, LastCopies
 
 DECISIONS = {
     "dataset_id": pl.Int64,
@@ -103,10 +104,10 @@ def plan_deletions(
     *,
     now: datetime,
     partition: str | None = None,
-    deletion_per_iteration: float = 0.01,
+    deletion_per_iteration: float = DETOX.deletion_per_iteration,
     enforcer_rules: Sequence[EnforcerRule] = (),
     protected_sites: Sequence[str] = (),
-    attribute_max_age: timedelta = timedelta(days=7),
+    attribute_max_age: timedelta = ATTRIBUTE_MAX_AGE,
     last_copies: LastCopies | None = None,
 ) -> DeletionPlan:
     """The plan of one cycle under ``policy``, which was checked at the same ``now``.

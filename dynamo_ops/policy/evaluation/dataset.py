@@ -14,17 +14,18 @@ from dynamo_ops.policy.language.parse import parse_condition
 from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.policy.language.variables import Column, Scope
 
-MAX_AGE = timedelta(days=7)
 
+def matching_datasets(frames: InventoryFrames, text: str, *, now: datetime, max_age: timedelta, file: str) -> pl.Series:
+    """Ids of the datasets that meet the condition for certain. Only ``dataset`` variables that no copy count enters.
 
-def matching_datasets(frames: InventoryFrames, text: str, *, now: datetime, file: str) -> pl.Series:
-    """Ids of the datasets that meet the condition for certain. Only ``dataset`` variables that no copy count enters."""
+    PlanError when an attribute that it asks for was not produced, or longer than ``max_age`` ago.
+    """
     source = SourceText(file, text)
     condition = check_condition(
         parse_condition(text, source=source), source=source, now=now, scopes=frozenset({Scope.DATASET})
     )
     attributes = [name for variable in condition.variables() for name in variable.attributes]
-    require_attributes(frames, attributes, now=now, max_age=MAX_AGE)
+    require_attributes(frames, attributes, now=now, max_age=max_age)
 
     def named(predicate: CheckedPredicate) -> pl.Expr:
         column = predicate.variable.source

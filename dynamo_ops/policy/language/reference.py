@@ -20,7 +20,8 @@ INTRODUCTION = """\
 
 Made by `dynamo policy variables --markdown`; do not edit by hand. The language itself is explained in
 [policy-language.md](policy-language.md). A variable that needs an attribute can only be used while a producer keeps it
-up to date: a plan is refused if the attribute was never produced, or not for seven days.
+up to date: a plan is refused if the attribute was never produced, or not for `attribute_max_age_h`
+of `gates.yaml` (a week as shipped).
 """
 COLUMNS = ("variable", "type", "operators", "values", "attribute needed", "what it says", "how it is computed")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -116,8 +116,10 @@ class TwoBlocksOnly:
     def __init__(self, settings: Mapping[str, Any], *, key: str) -> None:
         self.glob, self.key = str(settings["at"]), key
 
-    def restrict(self, frames: InventoryFrames, pairs: pl.DataFrame, *, now: datetime) -> Sequence[Restriction]:
-        del now
+    def restrict(
+        self, frames: InventoryFrames, pairs: pl.DataFrame, *, now: datetime, attribute_max_age: timedelta
+    ) -> Sequence[Restriction]:
+        del now, attribute_max_age
         counts = frames.blocks.group_by("dataset_id").len()
         few = counts.filter(pl.col("len") == 2)["dataset_id"]
         sites = frames.sites.filter(pl.col("site").str.starts_with(self.glob))["site_id"]

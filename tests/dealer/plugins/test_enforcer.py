@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +19,7 @@ from dynamo_ops.dealer.plugins.enforcer_state import RuleState, rule_states
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.partition import load_partitions
-from tests.dealer.plugins.conformance import PluginConformance, make_context, make_frames
+from tests.dealer.plugins.conformance import PluginConformance, make_context, make_frames, with_weights
 from tests.detox.small import NOW, small_inventory
 
 RULE = "rules: {r: {num_copies: %s, destinations: [site.name == T2_*], sources: [site.name == T2_*], replicas: [%s]}}"
@@ -253,6 +254,13 @@ def test_who_cannot_own_copies_is_named(group: str, says: str) -> None:
 def test_an_attribute_that_is_not_there_is_named() -> None:
     with pytest.raises(PlanError, match="num_access was never produced"):
         state_of(TWO, rule(replicas="['dataset.name == /z and replica.num_access > 3']"))
+
+
+def test_how_old_an_attribute_may_be_is_as_for_the_plan() -> None:
+    frames, asked = with_weights(TWO, {"/a": 4}, name="num_access"), rule(replicas="['replica.num_access > 3']")
+    state_of(frames, asked, now=NOW + timedelta(days=9), attribute_max_age=timedelta(days=10))
+    with pytest.raises(PlanError, match="num_access"):
+        state_of(frames, asked, now=NOW + timedelta(days=9), attribute_max_age=timedelta(days=8))
 
 
 def test_without_rules_nothing_is_proposed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import polars as pl
@@ -123,6 +124,16 @@ def test_an_attribute_of_the_condition_that_is_not_there_is_named() -> None:
     plugin = PopularityPlugin({**SETTINGS, "condition": "dataset.usage_rank < 5"})
     with pytest.raises(PlanError, match="usage_rank was never produced"):
         plugin.propose(replace(frames, attributes=f.empty(f.ATTRIBUTES)), make_context())
+
+
+def test_how_old_an_attribute_of_the_condition_may_be_is_as_for_the_plan() -> None:
+    frames = with_weights(small_inventory(A), {"/a": 20})
+    frames = with_weights(frames, {"/a": 1}, name="usage_rank")
+    plugin = PopularityPlugin({**SETTINGS, "condition": "dataset.usage_rank < 5"})
+    later = make_context().now + timedelta(days=9)
+    assert not plugin.propose(frames, make_context(now=later, attribute_max_age=timedelta(days=10))).is_empty()
+    with pytest.raises(PlanError, match="usage_rank"):
+        plugin.propose(frames, make_context(now=later, attribute_max_age=timedelta(days=8)))
 
 
 @pytest.mark.parametrize(
