@@ -61,6 +61,7 @@ ROOMS = (
     "dealer.plugins",
     "dealer",
     "dealer.report",
+    "configuration",
     "alerts",
     "query",
     "cli.terminal",

@@ -17,6 +17,9 @@ The facts of a message (site, dataset, value, …) are attributes of the error t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 
 class DynamoError(Exception):
     """Base of all errors raised on purpose. ``facts`` holds the message's facts by name."""
@@ -36,10 +39,40 @@ class DynamoError(Exception):
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
 
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong in the configuration. ``key``: in texts that are no YAML, line and column (``3:14``);
+    empty where it is the whole file. ``reason``: what is wrong, and what to do."""
+
+    file: str
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.file, self.key, self.reason)))
+
+
 class SettingsError(DynamoError):
-    """A setting is missing or wrong. Facts: ``file``, ``key``, ``reason``."""
+    """A setting is missing or wrong. Facts: ``file``, ``key``, ``reason``; of several faults, those of the first, and
+    all in ``faults``."""
 
     next_step = "Mend the named setting, then clear the task."
+
+    @classmethod
+    def of(cls, faults: Sequence[Fault]) -> SettingsError:
+        """One error that says all ``faults``, one a line."""
+        first = faults[0]
+        return cls(
+            "\n".join(map(str, faults)), file=first.file, key=first.key, reason=first.reason, faults=tuple(faults)
+        )
+
+    def all_faults(self) -> tuple[Fault, ...]:
+        """Everything that it says is wrong."""
+        faults = self.facts.get("faults")
+        if isinstance(faults, tuple):
+            return faults
+        file, key = str(self.facts.get("file") or ""), str(self.facts.get("key") or "")
+        return (Fault(file, key, self.message.removeprefix(f"{file}: ").removeprefix(f"{key}: ")),)
 
 
 class PolicyError(DynamoError):

@@ -13,19 +13,20 @@ and no database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from ssl import get_default_verify_paths
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.installation import MARKER, SHIPPED, Installation, find_installation, no_installation
+from dynamo_ops.base.text import near
 
 MAIN_FILE = "dynamo.yaml"
 SECRET = ("url", "header", "secret", "token", "password", "key", "credential", "storage_options", "storages", "webhook")
@@ -41,6 +42,46 @@ class Strict(BaseModel):
     """Base of all configuration models: an unknown key is an error, not a surprise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+NO_SITE_NAME = frozenset(" \t,;|#")
+"""What no name of a site has: a pattern with one of these would match none."""
+
+
+def _names_sites(glob: str) -> str:
+    if not glob or glob.startswith("!") or NO_SITE_NAME & {*glob}:
+        raise ValueError(f"{glob!r} matches no site: write one name or glob a key")
+    return glob
+
+
+SiteGlob = Annotated[str, AfterValidator(_names_sites)]
+"""A key of ``sites``: a name, or a glob of names."""
+
+
+def of_site(default: Model, sites: Mapping[str, Model], site: str) -> Model:
+    """``default`` with what the entries of ``sites`` (by glob) say of a site: only what they set; later ones win."""
+    from dynamo_ops.base.glob import glob_matches  # it needs Polars; who only reads settings does not
+
+    changes: dict[str, Any] = {}
+    for glob, own in sites.items():
+        if glob_matches(site, glob):
+            changes |= {name: getattr(own, name) for name in own.model_fields_set}
+    return default.model_copy(update=changes)
+
+
+def unmatched(file: str, key: str, sites: Iterable[str], site_names: Collection[str]) -> list[Fault]:
+    """A fault for each entry of ``sites`` (names and globs, at ``key`` of ``file``) that matches none of the sites."""
+    from dynamo_ops.base.glob import glob_matches
+
+    return [
+        Fault(
+            file,
+            f"{key}.{glob}",
+            f"matches no site of the inventory; mend the name, or take the entry out.{near(glob, site_names)}",
+        )
+        for glob in sites
+        if not any(glob_matches(name, glob) for name in site_names)
+    ]
 
 
 class Tls(Strict):
@@ -437,8 +478,12 @@ class _Place(BaseSettings):
 def settings() -> Settings:
     """The settings of this process, read once. ``settings.cache_clear()`` reads them again."""
     installation = find_installation()
-    folder = _Place().config_dir or (installation.config_dir if installation else SHIPPED / "config")
-    return read_settings(folder / MAIN_FILE, installation)
+    return read_settings(config_folder(installation) / MAIN_FILE, installation)
+
+
+def config_folder(installation: Installation | None) -> Path:
+    """The configuration folder of this process: that of the variable, of the installation, or the shipped one."""
+    return _Place().config_dir or (installation.config_dir if installation else SHIPPED / "config")
 
 
 def read_settings(path: Path, installation: Installation | None = None) -> Settings:
@@ -453,7 +498,7 @@ def read_settings(path: Path, installation: Installation | None = None) -> Setti
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise _named(error, path, variables=True) from None  # it repeats the values, secrets too
+        raise _with_variables(faults_of(error, Settings, str(path))) from None  # it repeats the values, secrets too
 
 
 def read_config(path: Path, model: type[Model]) -> Model:
@@ -461,7 +506,46 @@ def read_config(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise _named(error, path) from None
+        raise SettingsError.of(faults_of(error, model, str(path))) from None
+
+
+def faults_of(error: ValidationError, model: type[BaseModel], file: str, *, below: str = "") -> list[Fault]:
+    """What pydantic has against the settings of ``model``, in words that say what to do; secrets are not repeated.
+
+    ``below``: the key under which they stand in ``file``.
+    """
+    return [
+        Fault(file, ".".join(filter(None, (below, _key(fault["loc"])))), _reason(fault, model))
+        for fault in error.errors()
+    ]
+
+
+def _key(place: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in place if part != "[key]")
+
+
+def _reason(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
+    if fault["type"] != "extra_forbidden":
+        return str(fault["msg"]).removeprefix("Value error, ") + given(fault)
+    *place, name = fault["loc"]
+    names = sorted({known for one in _models_at(model, place) for known in one.model_fields})
+    hint = near(str(name), names) or f" Known: {', '.join(names) or 'none'}"
+    return f"there is no such setting.{hint}"
+
+
+def _models_at(model: type[BaseModel], place: Sequence[int | str]) -> list[type[BaseModel]]:
+    """The models that stand at ``place`` below a model; keys of mappings and numbers in lists lead no deeper."""
+    models = [model]
+    for part in place:
+        fields = [one.model_fields[part].annotation for one in models if part in one.model_fields]
+        models = [inner for field in fields for inner in _models_in(field)] if fields else models
+    return models
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -507,14 +591,11 @@ def _add_places(values: dict[str, Any], path: Path, installation: Installation) 
         values[name] = place
 
 
-def _named(error: ValidationError, path: Path, *, variables: bool = False) -> SettingsError:
-    """All faults of ``error``, one a line, as a SettingsError; the facts are those of the first."""
-    lines, faults = [], error.errors()
+def _with_variables(faults: Sequence[Fault]) -> SettingsError:
+    """All ``faults``, one a line, with the variable that each can come from."""
+    error = SettingsError.of(faults)
+    lines = []
     for fault in faults:
-        key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
-        hint = f" (or variable DYNAMO_{key.upper().replace('.', '__')})" if variables else ""
-        lines.append(f"{path}: {key}{hint}: {fault['msg']}{given(fault)}")
-    first = faults[0]
-    return SettingsError(
-        "\n".join(lines), file=str(path), key=".".join(str(part) for part in first["loc"]), reason=first["msg"]
-    )
+        variable = f"DYNAMO_{fault.key.upper().replace('.', '__')}"
+        lines.append(f"{fault.file}: {fault.key or '(whole file)'} (or variable {variable}): {fault.reason}")
+    return SettingsError("\n".join(lines), **error.facts)

@@ -2,5 +2,5 @@
 
 ``main`` is the entry, ``nouns`` the list of commands, each imported when it is called: ``decision`` (policy, detox,
 dealer, plan, history), ``catalogue`` (inventory, inject, invalidate, site, quota), ``people`` (request, lock), and
-init, transfers, gate, digest, db here. ``terminal`` prints.
+init, config, transfers, gate, digest, db here. ``terminal`` prints.
 """

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from dynamo_ops.base.errors import SettingsError
-from dynamo_ops.base.glob import glob_matches
-from dynamo_ops.base.text import near
+from dynamo_ops.base.errors import Fault, SettingsError
+from dynamo_ops.base.settings import SiteGlob, Strict, of_site, read_config, unmatched
 from dynamo_ops.consistency.patterns import check_directory, check_ignored, reaches
 
-# A count (integer, 0 or more) or a fraction (a number with a point, 0.0 to 1.0).
-Threshold = Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
+
+def _is_count_or_fraction(value: object) -> object:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if is_count or (isinstance(value, float) and 0 <= value <= 1):
+        return value
+    raise ValueError("expected a count (0 or more, without a point) or a fraction (0.0 to 1.0)")
 
 
-NO_SITE_NAME = frozenset(" \t,;|#")
-"""What no name of a site has: a pattern with one of these would match none."""
+Threshold = Annotated[int | float, BeforeValidator(_is_count_or_fraction)]
+"""A count (integer, 0 or more), or a fraction (a number with a point, 0.0 to 1.0)."""
 
 
-class UnmanagedArea(BaseModel):
+class UnmanagedArea(Strict):
     """An LFN directory in which files belong to nobody and are expired once they are older than ``max_age``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     prefix: str
     max_age: timedelta
@@ -37,7 +37,7 @@ class UnmanagedArea(BaseModel):
         return check_directory(value)
 
 
-class SiteRules(BaseModel):
+class SiteRules(Strict):
     """How one site is checked.
 
     ``prefixes``: LFN directories to list. ``ignore``: LFN directories (or regular expressions, when they start with
@@ -48,8 +48,6 @@ class SiteRules(BaseModel):
     ``clock_tolerance``: by how much clocks may differ, else no file goes because of its age. ``repair_missing`` /
     ``delete_orphans`` / ``delete_unmanaged``: false reports only.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     prefixes: tuple[str, ...] = ("/store",)
     ignore: tuple[str, ...] = ()
@@ -78,99 +76,52 @@ class SiteRules(BaseModel):
     def _are_patterns(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(check_ignored(value) for value in values)
 
-    def outside(self, prefixes: Iterable[str]) -> tuple[str, str] | None:
-        """Key and entry of the first ``ignore`` or unmanaged area that no file below ``prefixes`` can be in."""
+    def outside(self, prefixes: Collection[str]) -> list[tuple[str, str]]:
+        """Key and entry of each ``ignore`` or unmanaged area that no file below ``prefixes`` can be in."""
         entries = [("ignore", entry) for entry in self.ignore]
         entries += [("unmanaged", area.prefix) for area in self.unmanaged]
-        return next((entry for entry in entries if not any(reaches(entry[1], prefix) for prefix in prefixes)), None)
+        return [entry for entry in entries if not any(reaches(entry[1], prefix) for prefix in prefixes)]
 
 
 AS_SHIPPED = SiteRules()
 """What the settings do not say."""
 
 
-class ConsistencySettings(BaseModel):
-    """``defaults`` for every site; ``sites``: glob over site names → the values that differ there, later ones win."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ConsistencySettings(Strict):
+    """``defaults`` for every site; ``sites``: name or glob of sites → what differs there, later ones win."""
 
     defaults: SiteRules = AS_SHIPPED
-    sites: dict[str, dict[str, Any]] = Field(default_factory=dict)
-
-    @field_validator("sites")
-    @classmethod
-    def _are_rules(cls, values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for pattern, changes in values.items():
-            if not pattern or NO_SITE_NAME & {*pattern}:
-                raise ValueError(f"{pattern!r} matches no site: write one name or glob a key")
-            try:
-                SiteRules.model_validate(changes)
-            except ValidationError as error:
-                key, reason = _first(error)
-                raise ValueError(f"{pattern}.{key}: {reason}") from None
-        return values
+    sites: dict[SiteGlob, SiteRules] = Field(default_factory=dict)
 
     def rules(self, site: str) -> SiteRules:
         """The rules for a site by name."""
-        merged = self.defaults.model_dump()
-        for pattern, changes in self.sites.items():
-            if glob_matches(site, pattern):
-                merged |= changes
-        return SiteRules.model_validate(merged)
+        return of_site(self.defaults, self.sites, site)
 
-    def fault(self) -> tuple[str, str] | None:
-        """Key and reason of the first entry that lies where nothing is listed: it would leave nothing alone."""
-        own = {pattern: SiteRules.model_validate(changes) for pattern, changes in self.sites.items()}
-        changed = {pattern: rules for pattern, rules in own.items() if "prefixes" in self.sites[pattern]}
+    def unreachable(self) -> Iterator[tuple[str, str]]:
+        """Key and reason of each entry that lies where nothing is listed: it would leave nothing alone."""
+        changed = {glob: rules for glob, rules in self.sites.items() if "prefixes" in rules.model_fields_set}
         everywhere = {*self.defaults.prefixes, *(prefix for rules in changed.values() for prefix in rules.prefixes)}
         sections = [("defaults", self.defaults, everywhere)]
         sections += [
-            (f"sites.{pattern}", rules, {*rules.prefixes} if pattern in changed else everywhere)
-            for pattern, rules in own.items()
+            (f"sites.{glob}", rules, {*rules.prefixes} if glob in changed else everywhere)
+            for glob, rules in self.sites.items()
         ]
         for section, rules, prefixes in sections:
-            if outside := rules.outside(prefixes):
-                key, entry = outside
-                listed = ", ".join(sorted(prefixes))
+            listed = ", ".join(sorted(prefixes))
+            for key, entry in rules.outside(prefixes):
                 reason = f"{entry!r} lies outside of all that is listed ({listed}): mend it, or prefixes"
-                return f"{section}.{key}", reason
-        return None
-
-    def unknown_site(self, site_names: Iterable[str]) -> str | None:
-        """The first pattern of ``sites`` that matches none of these."""
-        names = list(site_names)
-        return next((one for one in self.sites if not any(glob_matches(name, one) for name in names)), None)
+                yield f"{section}.{key}", reason
 
 
 def load_settings(path: Path, site_names: Iterable[str] | None = None) -> ConsistencySettings:
-    """The settings in a YAML file. ``SettingsError`` names file, key and reason.
+    """The settings in a YAML file. ``SettingsError`` names file, key and reason of every fault.
 
     ``site_names``: those of the inventory; a pattern of ``sites`` that matches none of them is an error then.
     """
-    settings = _read(path)
-    fault = settings.fault()
-    if fault is None and site_names is not None:
-        names = list(site_names)
-        unknown = settings.unknown_site(names)
-        if unknown is not None:
-            reason = "matches no site of the inventory; mend the name, or take the entry out."
-            fault = f"sites.{unknown}", reason + near(unknown, names)
-    if fault:
-        key, reason = fault
-        raise SettingsError(f"{path}: {key}: {reason}", file=str(path), key=key, reason=reason)
+    settings = read_config(path, ConsistencySettings)
+    faults = [Fault(str(path), key, reason) for key, reason in settings.unreachable()]
+    if site_names is not None:
+        faults += unmatched(str(path), "sites", settings.sites, list(site_names))
+    if faults:
+        raise SettingsError.of(faults)
     return settings
-
-
-def _read(path: Path) -> ConsistencySettings:
-    try:
-        return ConsistencySettings.model_validate(yaml.safe_load(path.read_text()) or {})
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path}: {error}", file=str(path), key="", reason=str(error)) from error
-    except ValidationError as error:
-        key, reason = _first(error)
-        raise SettingsError(f"{path}: {key}: {reason}", file=str(path), key=key, reason=reason) from error
-
-
-def _first(error: ValidationError) -> tuple[str, str]:
-    fault = error.errors()[0]
-    return ".".join(str(part) for part in fault["loc"]), fault["msg"].removeprefix("Value error, ")

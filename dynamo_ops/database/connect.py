@@ -39,6 +39,14 @@ def connect(settings: Settings) -> Database:
     return database
 
 
+def running(settings: Settings) -> Database | None:
+    """The inventory's database for a look; None where it is the embedded one and not running: it is not started."""
+    if settings.db_url:
+        return named(settings.db_url)
+    server = embedded.find(settings.at_home(FOLDER)) if settings.home else None
+    return Database(server.url(DATABASE)) if server else None
+
+
 def named(url: str) -> Database:
     """The database of ``url``, as it is. Raises SettingsError if that is no URL of PostgreSQL; it may hold a password,
     so it is not repeated."""

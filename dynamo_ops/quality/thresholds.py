@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.settings import Settings, Strict, read_config
 from dynamo_ops.base.text import near
 
@@ -280,15 +281,21 @@ def read_thresholds(settings: Settings) -> Gates:
 
     Limits of a policy that is not there are a mistake too: they would never be looked at.
     """
-    file = settings.config_dir / GATES_FILE
+    return _complete(read_gates(settings.config_dir / GATES_FILE, settings.policy_dir), settings)
+
+
+def read_gates(file: Path, policy_dir: Path) -> Gates:
+    """What a ``gates.yaml`` says by itself, for the policies of a folder. Raises SettingsError of every fault."""
     gates = read_config(file, Gates)
-    policy_names = sorted(policy.stem for policy in settings.policy_dir.glob("*.txt"))
-    for name in gates.detox.policies:
-        if name not in policy_names:
-            reason = f"no policy {name}.txt in {settings.policy_dir}.{near(name, policy_names)}"
-            key = f"detox.policies.{name}"
-            raise SettingsError(f"{file}: {key}: {reason}", file=str(file), key=key, reason=reason)
-    return _complete(gates, settings)
+    policy_names = sorted(policy.stem for policy in policy_dir.glob("*.txt"))
+    faults = [
+        Fault(str(file), f"detox.policies.{name}", f"no policy {name}.txt in {policy_dir}.{near(name, policy_names)}")
+        for name in gates.detox.policies
+        if name not in policy_names
+    ]
+    if faults:
+        raise SettingsError.of(faults)
+    return gates
 
 
 def _complete(gates: Gates, settings: Settings) -> Gates:

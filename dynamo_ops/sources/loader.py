@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from dynamo_ops.base.errors import SettingsError
-from dynamo_ops.base.settings import SourceSettings, Tls, given
+from dynamo_ops.base.errors import Fault, SettingsError
+from dynamo_ops.base.settings import SourceSettings, Tls, faults_of
 from dynamo_ops.base.text import near
 from dynamo_ops.sources.source import MetadataSource, SiteSource
 
@@ -34,12 +34,13 @@ def load(group: str, source: SourceSettings, tls: Tls) -> object:
     plugins = {point.name: point for point in entry_points(group=group)}
     if source.type not in plugins:
         types = ", ".join(sorted(plugins)) or "none"
+        reason = f"no plugin of type {source.type!r} in {group}; there are {types}.{near(source.type, plugins)}"
         raise SettingsError(
-            f"source {source.name!r}: no plugin of type {source.type!r} in {group}; there are {types}."
-            f"{near(source.type, plugins)}",
+            f"source {source.name!r}: {reason}",
             file="",
             key=f"{source.name}.type",
             reason="unknown type",
+            faults=(Fault("", "type", reason),),
         )
     plugin = cast(Callable[[SourceSettings, Tls], object], plugins[source.type].load())
     return plugin(source, tls)
@@ -50,12 +51,12 @@ def parse_options(source: SourceSettings, model: type[Options]) -> Options:
     try:
         return model.model_validate(source.options)
     except ValidationError as error:
-        faults = error.errors()
-        lines = [f"source {source.name!r}: options.{_key(fault)}: {fault['msg']}{given(fault)}" for fault in faults]
+        faults = tuple(faults_of(error, model, "", below="options"))
         raise SettingsError(
-            "\n".join(lines), file="", source=source.name, key=f"options.{_key(faults[0])}", reason=faults[0]["msg"]
+            "\n".join(f"source {source.name!r}: {fault}" for fault in faults),
+            file="",
+            source=source.name,
+            key=faults[0].key,
+            reason=faults[0].reason,
+            faults=faults,
         ) from None  # it repeats the options whole, secrets too
-
-
-def _key(fault: Any) -> str:
-    return ".".join(str(part) for part in fault["loc"])

@@ -45,7 +45,7 @@ def test_sites_override_defaults(tmp_path: Path) -> None:
         ("defaults: {max_missing: 1.5}", "defaults.max_missing"),
         ("defaults: {prefixes: [store]}", "defaults.prefixes"),
         ("defaults: {prefixes: []}", "defaults.prefixes"),
-        ("sites: {T1: {bad: 1}}", "sites"),
+        ("sites: {T1: {bad: 1}}", "sites.T1.bad"),
         ("sites: {'T2_A,T2_B': {max_orphan: 1}}", "sites"),
         ("defaults: {ignore: [store/user]}", "defaults.ignore"),
         ("defaults: {ignore: [/user]}", "defaults.ignore"),

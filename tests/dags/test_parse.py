@@ -120,7 +120,7 @@ def test_partitions_are_what_the_files_are(airflow: None, tmp_path: Path) -> Non
         pytest.param(
             {"fts": {"poll_interval_s": 0}}, ["dynamo.yaml", "fts.poll_interval_s", "greater than 0"], id="value"
         ),
-        pytest.param({"fst": {}}, ["dynamo.yaml", "fst", "Extra inputs"], id="unknown key"),
+        pytest.param({"fst": {}}, ["dynamo.yaml", "fst", "there is no such setting"], id="unknown key"),
         pytest.param({"retries": {"count": "many"}}, ["dynamo.yaml", "retries.count", "'many'"], id="kind"),
     ],
 )

@@ -15,9 +15,7 @@ import typer
 from dynamo_ops.base.errors import DynamoError, PolicyError, SettingsError
 from dynamo_ops.base.settings import Settings, settings
 from dynamo_ops.cli.terminal.output import JsonOption
-from dynamo_ops.database import embedded
-from dynamo_ops.database.connect import DATABASE, FOLDER
-from dynamo_ops.database.connection import Database
+from dynamo_ops.database.connect import running
 from dynamo_ops.detox.testing.run import (
     SUFFIX,
     Outcome,
@@ -215,20 +213,13 @@ def _known_names(of: Settings, folder: Path | None) -> _Names:
             partitions, why = [*defined.conditions, *defined.unions], ()
         return _Names(_sites(sites), groups, partitions, why)
     try:
-        database = _running_database(of)
+        database = running(of)
         if database is None:
             return _Names(None, None, partitions, (*why, "sites and groups are not checked: no database is running"))
         sites, groups = known_names(database)
         return _Names(_sites(sites), groups, partitions, why)
     except DynamoError as error:
         return _Names(None, None, partitions, (*why, f"sites and groups are not checked: {error}"))
-
-
-def _running_database(of: Settings) -> Database | None:
-    if of.db_url:
-        return Database(of.db_url)
-    server = embedded.find(of.at_home(FOLDER)) if of.home else None
-    return Database(server.url(DATABASE)) if server else None
 
 
 def _sites(frame: pl.DataFrame) -> list[KnownSite]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
-from pydantic_core import ErrorDetails
 
 from dynamo_ops.base.errors import SettingsError
-from dynamo_ops.base.text import near
+from dynamo_ops.base.settings import faults_of
 from dynamo_ops.policy.language.source import SourceText
 
 TB = 10**12
@@ -73,8 +73,7 @@ class DealerConfig(BaseModel):
         except SettingsError as error:
             if error.facts.get("file"):
                 raise
-            file = self.source.file
-            raise SettingsError(f"{file}: {error.message}", **{**error.facts, "file": file}) from error
+            raise SettingsError.of([replace(fault, file=self.source.file) for fault in error.all_faults()]) from error
 
 
 def load_config(text: str, *, file: str = "<dealer>") -> DealerConfig:
@@ -98,21 +97,4 @@ def checked_settings(model: type[M], settings: Mapping[str, Any], *, file: str, 
     try:
         return model.model_validate(dict(settings))
     except ValidationError as error:
-        faults = [_fault(model, fault, below) for fault in error.errors()]
-        message = "; ".join(f"{key}: {reason}" for key, reason in faults)
-        full_message = f"{file}: {message}" if file else message
-        raise SettingsError(full_message, file=file, key=faults[0][0], reason=faults[0][1]) from error
-
-
-def _fault(model: type[BaseModel], fault: ErrorDetails, below: str) -> tuple[str, str]:
-    """Key and reason of one fault; near names of an unknown key."""
-    key = ".".join(filter(None, [below, *map(str, fault["loc"])])) or "(all of it)"
-    if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
-        names = sorted(model.model_fields)
-        return (
-            key,
-            f"there is no such setting.{near(str(fault['loc'][0]), names)} Known: {', '.join(names) or 'none'}",
-        )
-    if fault["type"] in {"missing", "value_error"}:
-        return key, fault["msg"].removeprefix("Value error, ")
-    return key, f"{fault['msg']}, got {fault['input']!r}"
+        raise SettingsError.of(faults_of(error, model, file, below=below)) from error

@@ -137,13 +137,15 @@ def load_rule_type(name: str, key: str) -> type[PlacementRule]:
 
 def make_rules(config: DealerConfig) -> list[PlacementRule]:
     """The rules of a configuration. SettingsError names the key of what is wrong."""
-    rules = []
     with config.named():
-        for number, rule_settings in enumerate(config.placement):
-            key = f"placement.{number}"
-            rule = checked_settings(RuleConfig, rule_settings, file="", below=key)
-            rules.append(load_rule_type(rule.type, key)(rule.settings, key=key))
-    return rules
+        return [make_rule(number, rule_settings) for number, rule_settings in enumerate(config.placement)]
+
+
+def make_rule(number: int, settings: Mapping[str, Any]) -> PlacementRule:
+    """One rule, by its place in ``placement``. SettingsError names the key of what is wrong."""
+    key = f"placement.{number}"
+    rule = checked_settings(RuleConfig, settings, file="", below=key)
+    return load_rule_type(rule.type, key)(rule.settings, key=key)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dynamo_ops.base.errors import PolicyError
+from dynamo_ops.base.errors import Fault, PolicyError
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 BYTE_ORDER_MARK = "\ufeff"
@@ -81,6 +81,17 @@ def read_source(file: Path) -> SourceText:
         read = SourceText(str(file), content[: error.start].decode("utf-8") + "\ufffd")
         at = Position(len(read.lines), len(read.lines[-1]))
         raise read.error(at, f"the byte 0x{content[error.start]:02x} is not UTF-8") from error
+
+
+def policy_faults(error: PolicyError) -> list[Fault]:
+    """All that the error says is wrong, each with its place."""
+    return [_fault(single) for single in each_error(error)]
+
+
+def _fault(error: PolicyError) -> Fault:
+    file, line, column = (error.facts.get(fact) for fact in ("file", "line", "column"))
+    reason = str(error.facts.get("reason") or error.message.removeprefix(f"{file}: "))
+    return Fault(str(file or ""), f"{line}:{column}" if line else "", reason)
 
 
 def raise_together(errors: Sequence[PolicyError]) -> None:

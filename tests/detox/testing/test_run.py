@@ -126,8 +126,12 @@ def test_lines_that_no_test_expects(tmp_path: Path) -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "unknown key": ({"dataset": {}}, {}, r"tests\.0\.dataset: Extra inputs"),
-    "unknown fact": ({"datasets": {"/a": {"usage_rnak": 3}}}, {}, r"datasets\./a\.usage_rnak: Extra inputs"),
+    "unknown key": ({"dataset": {}}, {}, r"tests\.0\.dataset: there is no such setting"),
+    "unknown fact": (
+        {"datasets": {"/a": {"usage_rnak": 3}}},
+        {},
+        r"datasets\./a\.usage_rnak: there is no such setting",
+    ),
     "unknown attribute": ({"datasets": {"/a": {"attributes": {"usage_rnak": 3}}}}, {}, "Did you mean usage_rank"),
     "unknown site": ({"datasets": {"/a": {"replicas": ["B"]}}}, {}, r"datasets\./a\.replicas\.B: unknown site 'B'"),
     "unknown owner": ({"datasets": {"/a": {"replicas": {"A": {"owner": "x"}}}}}, {}, "unknown group 'x'"),

@@ -1,0 +1,90 @@
+"""``dynamo config``: whether the configuration can be used. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dynamo_ops.base.errors import DynamoError, SettingsError
+from dynamo_ops.base.installation import find_installation
+from dynamo_ops.base.settings import config_folder
+from dynamo_ops.cli.terminal.tables import count, print_json
+
+if TYPE_CHECKING:
+    from dynamo_ops.configuration.check import Checked
+
+app = typer.Typer(no_args_is_help=True, help="The configuration: what is wrong in it.")
+
+
+@app.callback()
+def main() -> None:
+    """The configuration: what is wrong in it."""
+
+
+@app.command()
+def check(
+    against_inventory: Annotated[
+        bool | None,
+        typer.Option(
+            "--against-inventory/--no-inventory",
+            help="Whether names of sites and groups are looked up in the inventory; left out: if its database runs.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """Every fault of every file of the configuration, with file, key and reason. Exit code 2 if there is one.
+
+    Policies have a check of their own: `dynamo policy check`.
+    """
+    from dynamo_ops.configuration.check import check_configuration
+
+    installation = find_installation()
+    folder = config_folder(installation)
+    checked = check_configuration(folder, installation, datetime.now(UTC))
+    unchecked = None
+    if against_inventory is not False:
+        unchecked = _check_names(checked, folder, is_asked_for=against_inventory is True)
+    if as_json:
+        print_json(
+            {"files": checked.files, "faults": [asdict(fault) for fault in checked.faults], "unchecked": unchecked}
+        )
+    else:
+        _tell(checked, unchecked)
+    if checked.faults:
+        raise typer.Exit(2)
+
+
+def _check_names(checked: Checked, folder: Path, *, is_asked_for: bool) -> str | None:
+    """Add the names that the inventory does not know to the faults; why that was not done, if it was not."""
+    from dynamo_ops.configuration.inventory import check_names
+    from dynamo_ops.database.connect import running
+    from dynamo_ops.inventory.replica.read import known_names
+
+    reason = f"{folder}/dynamo.yaml cannot be read, which says where the database is"
+    try:
+        database = running(checked.settings) if checked.settings else None
+        if checked.settings:
+            reason = "no database is running (`dynamo db status` starts it)"
+        if database:
+            sites, groups = known_names(database)
+            if not sites.is_empty():
+                checked.faults += check_names(checked, folder, sites["name"].to_list(), groups)
+                return None
+            reason = "the inventory has no sites yet"
+    except DynamoError as error:
+        reason = error.message
+    if is_asked_for:
+        raise SettingsError(f"names of sites and groups cannot be looked up: {reason}", file="", key="", reason=reason)
+    return f"names of sites and groups are not looked up: {reason}"
+
+
+def _tell(checked: Checked, unchecked: str | None) -> None:
+    for fault in checked.faults:
+        typer.secho(str(fault), fg="red")
+    if unchecked:
+        typer.secho(unchecked, fg="cyan")
+    typer.echo(f"{count(len(checked.files), 'file')} read, {count(len(checked.faults), 'fault')}")
