@@ -14,6 +14,7 @@ import yaml
 
 from dynamo_ops.database.connection import Database
 from tests import ROOT
+from tests.installation import installed
 
 PACKAGE = ROOT / "docs/examples/dynamo-example-storage"
 
@@ -53,7 +54,7 @@ def test_a_protocol_of_others_is_listed_copied_and_deleted_by_once_the_settings_
     named = {"protocols": {"own": ["davs", "cupboard"]}, "fts": {"url": None}}
     (tmp_path / "dynamo.yaml").write_text(yaml.safe_dump(named))
     shutil.copy(ROOT / "include/config/consistency.yaml", tmp_path)
-    variables = {"DYNAMO_CONFIG_DIR": str(tmp_path), "DYNAMO_HOME": str(tmp_path), "DYNAMO_DB_URL": database.url}
+    variables = {"DYNAMO_HOME": installed(tmp_path / "home", tmp_path), "DYNAMO_DB_URL": database.url}
     assert json.loads(run(site, "-m", "tests.storage.example", **variables)) == {
         "copied": 1,
         "listed": [1, 0, 0],

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.settings import FtsSettings, Settings
 from dynamo_ops.fts import servers
 from dynamo_ops.fts.client import JobStatus
 from dynamo_ops.fts.identity import FtsIdentity
-from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS
+from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.inventory.states import TransferObservation as Seen
 from dynamo_ops.query.status import under_way, why
 from dynamo_ops.transfer import recovery, tasks
@@ -269,7 +269,7 @@ def test_a_disk_is_asked_as_ever(tape: Inventory, identity: FtsIdentity) -> None
     tape.site("T2_B")
     tape.rows("UPDATE subscriptions SET site_id = :s", s=tape.site_ids["T2_B"])
     fts = Fts()
-    settings = replace(DEFAULT_JOB_SETTINGS, on_arrival_at=("*",))
+    settings = JobSettings(on_arrival_at=("*",))
     submit_batch(tape.db, fts, plan_batches(tape.db, identity).all[0], settings)  # type: ignore[arg-type]
     (job,) = fts.jobs
     assert job["params"]["overwrite"] is True
@@ -324,7 +324,7 @@ def attempt(world: World, archive_timeout_s: int = 86_400) -> None:
     """The next attempt, up to where nothing happens by itself any more."""
     world.inventory.rows("UPDATE subscriptions SET updated_at = now() - interval '1 day'")
     (batch,) = plan_batches(world.inventory.db, world.client.whoami(), TransferLimits()).all
-    settings = replace(DEFAULT_JOB_SETTINGS, archive_timeout_seconds=archive_timeout_s)
+    settings = JobSettings(FtsSettings(archive_timeout_s=archive_timeout_s))
     assert submit_batch(world.inventory.db, world.client, batch, settings).outcome == "submitted"
 
 
