@@ -85,11 +85,14 @@ def unmatched(file: str, key: str, sites: Iterable[str], site_names: Collection[
 
 
 class Tls(Strict):
-    """Credentials towards HTTPS services. Without ``ca`` the system's authorities are trusted."""
+    """Credentials towards HTTPS services."""
 
     ca: Path | None = None
+    """File of the authorities that are trusted; without it the system's."""
     cert: Path | None = None
+    """Our certificate, as PEM."""
     key: Path | None = None
+    """Its key."""
 
     @property
     def authorities(self) -> str:
@@ -106,26 +109,32 @@ class Tls(Strict):
 
 
 class SourceSettings(Strict):
-    """One source plugin: ``type`` is its entry point, ``options`` are its own (urls, patterns, …)."""
+    """One source plugin (docs/sources.md)."""
 
     name: str
+    """What it is called, in messages and in the inventory."""
     type: str
+    """The entry point of the plugin."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Its own settings: addresses, patterns, …"""
 
 
 class LinkSettings(Strict):
-    """Links: pairs of sites, from one to the other. Globs; ``!pattern`` excludes, later win."""
+    """Links: pairs of sites, from one to the other."""
 
     sources: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+    """Names or globs of sites that are read; `!glob` excludes, later ones win."""
     destinations: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+    """Names or globs of sites that are written; `!glob` excludes, later ones win."""
 
 
 class FtsServerSettings(LinkSettings):
-    """One of several FTS 3 servers, and the links that it takes. ``monitor_url``: an address to which the id of a job
-    is appended; without it the page of the server itself."""
+    """One of several FTS 3 servers, and the links that it takes."""
 
     url: str = Field(min_length=1)
+    """Its address."""
     monitor_url: str | None = None
+    """An address to which the id of a job is appended; without it the page of the server itself."""
 
     @field_validator("url")
     @classmethod
@@ -135,30 +144,39 @@ class FtsServerSettings(LinkSettings):
 
 
 class FtsSettings(Strict):
-    """The FTS 3 servers and how they are asked. ``url``, ``monitor_url``: the one server of every link; or ``servers``:
-    several, of which the first that names a link takes it. ``url`` null and no ``servers``: there is no FTS, all copies
-    are direct. ``token_file``: a bearer token (read anew at each use) instead of ``tls``'s certificate; FTS stages from
-    tape and watches what goes onto tape for certificates only. ``timeout_h``: how long a run waits for its jobs before
-    it leaves them to the next runs. ``max_time_in_queue_h``: FTS gives up on what it could not start by then; it is
-    tried again. ``pin_s``: how long the disk copy of a staged file is held.
-    ``stuck_after_h``: a job that still copies that long after its submit is cancelled and tried anew (one from tape
-    ``bring_online_s`` later, one to tape ``archive_timeout_s``). ``archive_timeout_s``: a file that has arrived at a
-    tape site and is not on tape that much later has failed; the next attempts look whether it is."""
+    """The FTS 3 servers and how they are asked. FTS stages from tape and watches what goes onto tape for certificates
+    only."""
 
     url: str | None = "https://localhost:8446"
+    """The one server of every link; null, and no `servers`: there is no FTS, all copies are direct."""
     servers: list[FtsServerSettings] = Field(default_factory=list)
+    """Several servers instead of `url` and `monitor_url`; the first that names a link takes it."""
     token_file: Path | None = None
+    """A bearer token (read anew at each use) instead of the certificate of `tls`."""
     monitor_url: str | None = None
+    """An address to which the id of a job is appended; without it the page of the server itself."""
     poll_interval_s: float = Field(30, gt=0)
+    """How often jobs are asked for."""
     timeout_h: float = Field(6, gt=0)
+    """How long a run of the DAG waits for its jobs before it leaves them to the next runs."""
     stuck_after_h: float = Field(24, gt=0)
+    """A job that still copies that long after its submit is cancelled and tried anew (one from tape `bring_online_s`
+    later, one to tape `archive_timeout_s`)."""
     files_per_job: int = Field(200, ge=1, le=5000)
+    """Files of a job that reads from disk."""
     max_time_in_queue_h: int = Field(24, ge=1)
+    """FTS gives up on what it could not start by then; it is tried again."""
     bring_online_s: int = Field(28_800, ge=1)
+    """A file that a tape has not brought online by then has failed."""
     pin_s: int = Field(64_800, ge=1)
+    """How long the disk copy of a file from tape is held."""
     archive_timeout_s: int = Field(86_400, ge=1)
+    """A file that has arrived at a tape site and is not on tape that much later has failed; the next attempts look
+    whether it is."""
     retries: int = Field(2, ge=0)
+    """FTS's own extra attempts within a job."""
     retry_delay_s: int = Field(60, ge=0)
+    """The pause between FTS's own attempts."""
 
     @model_validator(mode="after")
     def _one_form(self) -> FtsSettings:
@@ -183,11 +201,12 @@ FTS = FtsSettings()
 
 
 class ActivitySettings(Strict):
-    """How urgent copies are. ``priority``: 1 to 5, FTS's own. ``head_start_h``: such a subscription counts as that much
-    older than it is, so that it goes first, and yet nothing waits for ever."""
+    """How urgent copies are."""
 
     priority: int = Field(3, ge=1, le=5)
+    """FTS's own; 5 is the most urgent."""
     head_start_h: float = Field(0, ge=0)
+    """Such a subscription counts as that much older than it is: it goes first, and yet nothing waits for ever."""
 
 
 ACTIVITIES: dict[str, ActivitySettings] = {
@@ -207,36 +226,48 @@ class Archived(StrEnum):
 
 
 class TransferSettings(Strict):
-    """How many files may be under way at once: in all, to a site, from a site, on a link (from one site to another),
-    and in staging at a tape site. ``look_ahead``: queued copies looked at in a cycle, so that a full link is not in the
-    way of others. ``backoff_s``: pause before a file's second attempt, doubled with each more, up to ``max_backoff_s``.
-    ``multi_source_after``: failed attempts after which FTS is given several sources of a file at once, in a job of its
-    own; of such jobs at most ``multi_source_per_cycle``. ``direct``: links that Dynamo copies by itself, without FTS.
-    ``direct_files_at_once``: by one task of direct copies, of which a run has ``direct_tasks`` at most;
-    ``files_per_direct_batch``: files that one task takes. It records what it did every ``direct_files_per_record``
-    files, or when the last record is ``direct_record_every_s`` ago. ``archived``: of tape sites by name or glob, the
-    last that matches; all others: ``on_tape``."""
+    """How many files may be under way at once, and how patient transfers are (docs/transfers.md)."""
 
     files_per_cycle: int = Field(50_000, ge=1)
+    """Files that one run takes up."""
     files_in_flight: int = Field(200_000, ge=1)
+    """Files under way in all; what exceeds it stays queued, as for those below."""
     files_to_site: int = Field(10_000, ge=1)
+    """Files under way to a site."""
     files_from_site: int = Field(10_000, ge=1)
+    """Files under way from a site."""
     files_per_link: int = Field(5_000, ge=1)
+    """Files under way from one site to another."""
     files_staging_per_site: int = Field(20_000, ge=1)
+    """Files of a tape site that are not online yet."""
     files_per_staging_job: int = Field(1_000, ge=1, le=5000)
+    """Files of a job that reads from tape."""
     look_ahead: int = Field(1_000_000, ge=1)
+    """Queued copies looked at in a cycle, so that a full link is not in the way of others."""
     backoff_s: float = Field(300, ge=0)
+    """Pause before a file's second attempt, doubled with each more."""
     max_backoff_s: float = Field(43_200, ge=0)
+    """The longest pause."""
     multi_source_after: int = Field(2, ge=1)
+    """Failed attempts after which FTS is given several sources of a file at once, in a job of its own."""
     multi_source_per_cycle: int = Field(500, ge=0)
+    """Such jobs in one run."""
     activities: dict[str, ActivitySettings] = Field(default_factory=lambda: dict(ACTIVITIES))
+    """How urgent copies are, by activity: recovery, request, rebalancing, default."""
     direct: list[LinkSettings] = Field(default_factory=list)
+    """Links that Dynamo copies by itself, without FTS."""
     direct_files_at_once: int = Field(4, ge=1, le=64)
+    """Files that one task of direct copies has under way."""
     direct_tasks: int = Field(8, ge=1, le=64)
+    """Such tasks in one run."""
     files_per_direct_batch: int = Field(50, ge=1)
+    """Files that such a task takes at once."""
     direct_files_per_record: int = Field(20, ge=1)
+    """It records what it did every so many files, …"""
     direct_record_every_s: float = Field(30, gt=0)
+    """… or when the last record is so long ago."""
     archived: dict[str, Archived] = Field(default_factory=dict)
+    """When a copy counts at tape sites, by name or glob, the last that matches; all others: on_tape."""
 
     @field_validator("archived")
     @classmethod
@@ -268,12 +299,12 @@ TRANSFERS = TransferSettings()
 
 
 class ProtocolSettings(Strict):
-    """In which order protocols are taken, of those in a site's endpoints; what is not named is not used. ``own``: when
-    Dynamo itself deletes, lists and copies; each is an entry point of ``dynamo_ops.storages``. ``fts``: in FTS's jobs,
-    for which two sites must share one."""
+    """In which order protocols are taken, of those in a site's endpoints; what is not named is not used."""
 
     own: tuple[str, ...] = Field(("davs", "https", "root", "s3", "file"), min_length=1)
+    """When Dynamo itself deletes, lists and copies; each is an entry point of `dynamo_ops.storages`."""
     fts: tuple[str, ...] = Field(("davs", "https", "root", "srm"), min_length=1)
+    """In FTS's jobs, for which two sites must share one."""
 
 
 PROTOCOLS = ProtocolSettings()
@@ -281,92 +312,107 @@ PROTOCOLS = ProtocolSettings()
 
 
 class MailSettings(Strict):
-    """Who is told of failures. The mail server itself is Airflow's connection ``smtp_default``.
-
-    Without ``recipients`` no mail is sent: failures are seen in the UI and in the logs only.
-    """
+    """Who is told of failures. The mail server itself is Airflow's connection ``smtp_default``."""
 
     sender: str = "dynamo@localhost"
+    """Whom mails come from."""
     recipients: list[str] = Field(default_factory=list)
+    """Who gets them; nobody: failures are seen in the UI and in the logs only."""
 
 
 class WebhookSettings(Strict):
-    """A chat or any other service that takes a POST of JSON. ``text_key``: under which key it wants the text
-    (``text`` for Mattermost, Slack and most others). ``headers``: for example a token. ``ca``: the authorities that it
-    is verified with, without it the system's (not those of ``tls``: these are the grid's)."""
+    """A chat or any other service that takes a POST of JSON."""
 
     url: str = Field(pattern=r"^https?://")
+    """Its address; it often holds a secret, and is never shown."""
     text_key: str = "text"
+    """Under which key it wants the text: `text` for Mattermost, Slack and most others."""
     headers: dict[str, str] = Field(default_factory=dict)
+    """For example a token."""
     ca: Path | None = None
+    """The authorities that it is verified with; without it the system's, not those of `tls` (these are the grid's)."""
     timeout_s: float = Field(10, gt=0)
+    """How long it may take to answer."""
 
 
 class AlertSettings(Strict):
-    """Who is told besides the recipients of ``mail``, and how often. ``repeat_after_h``: the same failure is told again
-    when it still happens that long after the last message; in between it is counted. ``stale_after_h``: the daily
-    digest warns of metadata that are older."""
+    """Who is told besides the recipients of ``mail``, and how often (docs/alerts.md)."""
 
     webhooks: list[WebhookSettings] = Field(default_factory=list)
+    """Chats."""
     repeat_after_h: float = Field(6, gt=0)
+    """The same failure is told again when it still happens that long after the last message; in between it is
+    counted."""
     stale_after_h: float = Field(6, gt=0)
+    """The daily digest warns of metadata that are older."""
 
 
 class PopularitySettings(Strict):
-    """How use becomes attributes. ``repull_days``: of sources that cannot tell what changed, the days before its own
-    that a run pulls again. ``look_back_days``: how far back a run looks for days whose data changed.
-
-    ``wait_h``: how long after the end of its day a run waits for sources to be complete.
-    ``demand_half_life_days``: after that long a submitted job weighs half; older than ``demand_days`` nothing.
-    ``keep_unknown_days``: how long use of what the inventory does not know is kept by name.
-    """
+    """How use becomes attributes (docs/popularity.md)."""
 
     wait_h: float = Field(3, ge=0)
+    """How long after the end of its day a run waits for sources to be complete."""
     repull_days: int = Field(1, ge=0, le=30)
+    """Days before its own that a run pulls again, of sources that cannot tell what changed."""
     look_back_days: int = Field(14, ge=1, le=366)
+    """How far back a run looks for days whose data changed."""
     demand_half_life_days: float = Field(3, gt=0)
+    """A submitted job weighs half after that long, …"""
     demand_days: int = Field(30, ge=1)
+    """… and nothing after that long."""
     keep_unknown_days: int = Field(60, ge=1)
+    """How long use of what the inventory does not know (yet) is kept by name."""
 
 
 class SiteStatusSettings(Strict):
-    """How soon a site follows what its source says. ``stable_h``: so long a status must be told without a break before
-    the site becomes ``ready`` or ``morgue``; meanwhile it is in the ``waitroom``. A site seen first follows at once."""
+    """How soon a site follows what its source says. A site seen first follows at once."""
 
     stable_h: float = Field(2, ge=0)
+    """So long a status must be reported without a break before the site becomes ready or morgue; meanwhile it is in the
+    waitroom."""
 
 
 class RetrySettings(Strict):
-    """How often and how soon a task is tried again after a retryable error (the delay doubles up to the maximum)."""
+    """How often and how soon a task is tried again after an error that may pass."""
 
     count: int = Field(5, ge=0, le=50)
+    """Times."""
     delay_s: float = Field(60, gt=0)
+    """The first pause; it doubles."""
     max_delay_s: float = Field(1800, gt=0)
+    """The longest pause."""
 
 
 class DeletionSettings(Strict):
-    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself.
-
-    ``files_per_chunk``: outcomes recorded in one transaction. ``backoff_s``: pause before a file's second attempt,
-    doubled with each more, up to ``max_backoff_s``. A deletion is held for a person after ``max_refusals`` attempts if
-    the storage refuses (``refused``), after ``max_attempts`` if it cannot serve (``all_failed``): with the pauses that
-    is some hours, and some days. ``max_wait_days``: a deletion whose file must stay (last copy, last source, lock) is
-    taken back after so many days of an available site.
-    """
+    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself."""
 
     files_per_batch: int = Field(2_000, ge=1)
+    """Files of a batch, which is of one site."""
     files_per_cycle: int = Field(100_000, ge=1)
+    """Files that one run takes up."""
     files_per_site: int = Field(20_000, ge=1)
+    """Files of a site that one run takes up."""
     files_per_chunk: int = Field(500, ge=1)
+    """Files that are judged, deleted and recorded together."""
     threads: int = Field(8, ge=1, le=64)
+    """Calls to a storage at once, …"""
     calls_per_s: float = Field(200, gt=0)
+    """… and in a second."""
     connect_timeout_s: float = Field(10, gt=0)
+    """How long a storage may take to be reached."""
     read_timeout_s: float = Field(120, gt=0)
+    """How long a storage may be silent."""
     backoff_s: float = Field(900, ge=0)
+    """Pause before a file's second attempt, doubled with each more."""
     max_backoff_s: float = Field(86_400, ge=0)
+    """The longest pause."""
     max_refusals: int = Field(3, ge=1)
+    """A deletion is held for a person (`refused`) after so many attempts that the storage refuses: hours."""
     max_attempts: int = Field(10, ge=1)
+    """A deletion is held for a person (`all_failed`) after so many attempts at a storage that cannot serve: days."""
     max_wait_days: float = Field(7, gt=0)
+    """A deletion whose file must stay (last copy, last source, lock) is taken back after so many days of an available
+    site."""
 
 
 DELETION = DeletionSettings()
@@ -374,11 +420,12 @@ DELETION = DeletionSettings()
 
 
 class DetoxSettings(Strict):
-    """How Detox decides. ``deletion_per_iteration``: fraction of a site's quota that is deleted there before all is
-    looked at again. ``protected_sites``: a replica there makes ``dataset.on_protected_site`` true."""
+    """How Detox decides (docs/detox.md)."""
 
     deletion_per_iteration: float = Field(0.01, gt=0, le=1)
+    """Fraction of a site's quota that is deleted there before all is looked at again."""
     protected_sites: list[str] = Field(default_factory=list)
+    """Names of sites; a replica there makes `dataset.on_protected_site` true."""
 
 
 DETOX = DetoxSettings()
@@ -386,22 +433,18 @@ DETOX = DetoxSettings()
 
 
 class RequestSettings(Strict):
-    """What one person may ask for. ``max_open_per_user``: requests of theirs that are open at once.
-
-    ``max_size_tb``: TB (10^12 bytes) of all copies of one copy request together, or of what one deletion request
-    deletes. ``max_copies``: of one copy request, "one at each" counted by sites. Null: no limit.
-    """
+    """What one person may ask for (docs/requests.md)."""
 
     max_open_per_user: int | None = Field(1_000, ge=1)
+    """Requests of theirs that are open at once; null: no limit."""
     max_size_tb: float | None = Field(1_000, gt=0)
+    """Of all copies of one copy request together, or of what one deletion request deletes; null: no limit."""
     max_copies: int | None = Field(20, ge=1)
+    """Of one copy request, "one at each" counted by sites; null: no limit."""
 
 
 class Settings(BaseSettings):
-    """All settings of one installation. ``metadata_schedule``: cron expression of ``metadata_sync``.
-
-    ``storages``: what single storage plugins need, by protocol, or for one site by ``protocol:SITE`` (of ``s3``:
-    ``endpoint_url``, ``key``, ``secret``, ``token``, ``region``)."""
+    """All settings of one installation."""
 
     model_config = SettingsConfigDict(
         env_prefix="DYNAMO_",
@@ -415,28 +458,39 @@ class Settings(BaseSettings):
     config_dir: Path = SHIPPED / "config"
     policy_dir: Path = SHIPPED / "policies"
     db_url: str | None = None
-    airflow_db_url: str | None = None
-    plan_location: str | None = None
     managed_prefix: str = MANAGED_PREFIX
+    """What is ours: LFNs are expected there (`gates.yaml`), and nothing outside is deleted or listed."""
     history_keep_days: int = Field(731, ge=366)
+    """How long it is remembered what Detox and Dealer did."""
+    plan_location: str | None = None
+    """Where plans' rows go, a folder or a URL that fsspec knows; without it `frames` in the home."""
+    airflow_db_url: str | None = None
+    """Airflow's own database, for housekeeping, which trims its history."""
     metadata_sources: list[SourceSettings] = Field(default_factory=list)
+    """Datasets, blocks, files; types are entry points of `dynamo_ops.metadata_sources`."""
     site_sources: list[SourceSettings] = Field(default_factory=list)
+    """Sites and their status; types are entry points of `dynamo_ops.site_sources`."""
     access_sources: list[SourceSettings] = Field(default_factory=list)
+    """Accesses by dataset, site and day; types are entry points of `dynamo_ops.access_sources`."""
     demand_sources: list[SourceSettings] = Field(default_factory=list)
+    """Jobs submitted, by dataset and day; types are entry points of `dynamo_ops.demand_sources`."""
     metadata_schedule: str = "@hourly"
+    """Cron expression (UTC) of `metadata_sync`; each run owns the interval since the one before."""
     popularity: PopularitySettings = PopularitySettings()
     site_status: SiteStatusSettings = SiteStatusSettings()
     tls: Tls = Tls()
     fts: FtsSettings = Field(default_factory=FtsSettings)  # a default value would count as given, ``url`` too
     transfers: TransferSettings = TRANSFERS
-    detox: DetoxSettings = DETOX
     deletion: DeletionSettings = DELETION
     protocols: ProtocolSettings = PROTOCOLS
     storages: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    requests: RequestSettings = RequestSettings()
+    """What single storage plugins need, by protocol, or for one site by `protocol:SITE` (of `s3`: endpoint_url, key,
+    secret, token, region)."""
+    retries: RetrySettings = RetrySettings()
     mail: MailSettings = MailSettings()
     alerts: AlertSettings = AlertSettings()
-    retries: RetrySettings = RetrySettings()
+    detox: DetoxSettings = DETOX
+    requests: RequestSettings = RequestSettings()
 
     @classmethod
     def settings_customise_sources(

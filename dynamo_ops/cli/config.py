@@ -1,4 +1,4 @@
-"""``dynamo config``: whether the configuration can be used. Changes nothing."""
+"""``dynamo config``: whether the configuration can be used, and which settings there are. Changes nothing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ import typer
 from dynamo_ops.base.errors import DynamoError, SettingsError
 from dynamo_ops.base.installation import find_installation
 from dynamo_ops.base.settings import config_folder
+from dynamo_ops.base.text import near
 from dynamo_ops.cli.terminal.tables import count, print_json
 
 if TYPE_CHECKING:
     from dynamo_ops.configuration.check import Checked
 
-app = typer.Typer(no_args_is_help=True, help="The configuration: what is wrong in it.")
-
-
-@app.callback()
-def main() -> None:
-    """The configuration: what is wrong in it."""
+app = typer.Typer(no_args_is_help=True, help="The configuration: check it, look settings up.")
 
 
 @app.command()
@@ -56,6 +52,31 @@ def check(
         _tell(checked, unchecked)
     if checked.faults:
         raise typer.Exit(2)
+
+
+@app.command()
+def settings(
+    names: Annotated[list[str] | None, typer.Argument(help="Parts of keys, such as fts.url; all, if left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/settings.md.")] = False,
+) -> None:
+    """All settings of all files: type, default, unit, meaning."""
+    from dynamo_ops.configuration.reference import all_settings, markdown
+
+    if as_markdown:
+        typer.echo(markdown(), nl=False)
+        return
+    chosen = [setting for setting in all_settings() if not names or any(name in setting.key for name in names)]
+    if not chosen:
+        keys = [setting.key for setting in all_settings()]
+        raise typer.BadParameter(f"no key has {' or '.join(names or ())} in it.{near((names or [''])[0], keys)}")
+    if as_json:
+        print_json([asdict(setting) for setting in chosen])
+        return
+    for setting in chosen:
+        facts = [setting.type, setting.unit, f"default {setting.default}" if setting.default else ""]
+        typer.secho(f"{setting.file}: {setting.key}  ({'; '.join(filter(None, facts))})", bold=True)
+        typer.echo(f"    {setting.meaning}")
 
 
 def _check_names(checked: Checked, folder: Path, *, is_asked_for: bool) -> str | None:

@@ -36,7 +36,7 @@ class Noun:
 
 NOUNS = (
     Noun("init", "init:init", "Make an installation in DIR: configuration, policies, database."),
-    Noun("config", "config:app", "The configuration: what is wrong in it."),
+    Noun("config", "config:app", "The configuration: check it, look settings up."),
     Noun("inventory", "catalogue.inventory:app", "What the inventory knows."),
     Noun("inject", "catalogue.inject:inject", "Write a JSON document into the inventory: all or nothing."),
     Noun("invalidate", "catalogue.invalidate:invalidate", "Take what a JSON document names out of it, for good."),

@@ -26,10 +26,12 @@ Threshold = Annotated[int | float, BeforeValidator(_is_count_or_fraction)]
 
 
 class UnmanagedArea(Strict):
-    """An LFN directory in which files belong to nobody and are expired once they are older than ``max_age``."""
+    """An LFN directory in which files belong to nobody and are expired by age."""
 
     prefix: str
+    """The directory."""
     max_age: timedelta
+    """Older files are expired."""
 
     @field_validator("prefix")
     @classmethod
@@ -38,31 +40,38 @@ class UnmanagedArea(Strict):
 
 
 class SiteRules(Strict):
-    """How one site is checked.
-
-    ``prefixes``: LFN directories to list. ``ignore``: LFN directories (or regular expressions, when they start with
-    ``^``) left out of the comparison. ``ignore_age``: files younger than this, by the storage's clock, are no orphans.
-    ``max_missing`` / ``max_orphan`` / ``max_unmanaged``: more than this, a count or a fraction of the files that should
-    be (are) there, and nothing is done. ``max_shrink``: nor when either list has lost more than this fraction since the
-    last check that passed. ``max_age``: a check whose storage was listed longer ago repairs nothing.
-    ``clock_tolerance``: by how much clocks may differ, else no file goes because of its age. ``repair_missing`` /
-    ``delete_orphans`` / ``delete_unmanaged``: false reports only.
-    """
+    """How one site is checked (docs/site-consistency.md)."""
 
     prefixes: tuple[str, ...] = ("/store",)
+    """LFN directories to list."""
     ignore: tuple[str, ...] = ()
+    """LFN directories, or regular expressions starting with `^` (Rust's, as of Polars), left out of the comparison."""
     ignore_age: timedelta = timedelta(days=2)
+    """Younger files are no orphans, counted by the storage's clock from the listing, and from the end of the last
+    merged metadata."""
     max_age: timedelta = timedelta(days=2)
+    """A check whose storage was listed longer ago repairs nothing."""
     max_missing: Threshold = 0.01
+    """More than this of the files that should be there, and nothing is done."""
     max_orphan: Threshold = 0.05
+    """More than this of the files that are there, and nothing is done."""
     max_unmanaged: Threshold = 0.1
+    """The same for unmanaged files, where `delete_unmanaged` is set."""
     max_shrink: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """More than this (and than 20 files) gone from either list since the last check that passed, beyond what Dynamo
+    deleted, and nothing is done."""
     clock_tolerance: timedelta = timedelta(minutes=5)
+    """By how much clocks may differ, else no file goes because of its age."""
     unmanaged: tuple[UnmanagedArea, ...] = ()
+    """Areas of files that belong to nobody."""
     repair_missing: bool = True
+    """False: only reported."""
     delete_orphans: bool = True
+    """False: only reported."""
     delete_unmanaged: bool = False
+    """False: only reported."""
     clean_directories: bool = True
+    """Directories that deletions left empty are removed."""
 
     @field_validator("prefixes")
     @classmethod
@@ -88,10 +97,12 @@ AS_SHIPPED = SiteRules()
 
 
 class ConsistencySettings(Strict):
-    """``defaults`` for every site; ``sites``: name or glob of sites → what differs there, later ones win."""
+    """How storages are compared with the inventory."""
 
     defaults: SiteRules = AS_SHIPPED
+    """For every site."""
     sites: dict[SiteGlob, SiteRules] = Field(default_factory=dict)
+    """By name or glob of sites, what differs there; later ones win."""
 
     def rules(self, site: str) -> SiteRules:
         """The rules for a site by name."""

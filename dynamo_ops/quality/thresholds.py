@@ -109,121 +109,137 @@ DealerCheck = Literal["site_ready", "site_quota", "volume", "cycle_volume", "pla
 
 
 class MetadataThresholds(Strict):
-    """What may change between two runs, and what a name, a size and a time may be.
-
-    ``max_datasets_lost_fraction``: of the datasets that the source had in its last merged run.
-    ``max_bytes_lost_fraction``: of what the inventory has of the pulled datasets; ``bytes_lost_tolerated`` always.
-    ``max_files_lost_fraction``: of the files (or their bytes) that closed blocks tell of, that may not be listed, and
-    of the known ones that may not be told any more; so many files and bytes are tolerated always.
-    ``max_invalidated_fraction``: of the usable (valid or production) datasets, that may become invalid, deprecated or
-    deleted at once; ``invalidated_tolerated`` always. ``max_clock_skew_h``: how far ahead of us a time may be.
-    ``lfn_prefix``: where LFNs are expected; without it ``managed_prefix`` of the settings.
-    """
+    """What may change between two runs, and what a name, a size and a time may be."""
 
     warn_only: frozenset[MetadataCheck] = frozenset(
         {"block_num_files", "block_file_sizes", "dataset_back", "file_prefix"}
     )
+    """Checks that are reported and let through; all others block."""
     max_datasets_lost_fraction: Fraction = 0.05
+    """Of the datasets that the source had in its last merged run."""
     max_bytes_lost_fraction: Fraction = 0.2
+    """Of what the inventory has of the pulled datasets, …"""
     bytes_lost_tolerated: int = Field(1_000_000_000_000, ge=0)
+    """… and this much always."""
     max_files_lost_fraction: Fraction = 0.05
+    """Of the files that closed blocks tell of, that may not be listed, and of the known files of the pulled datasets,
+    that may not be told any more; by number or bytes, …"""
     files_lost_tolerated: int = Field(100, ge=0)
+    """… and this many always, …"""
     file_bytes_lost_tolerated: int = Field(100_000_000_000, ge=0)
+    """… and this much always; but where blocks tell of files, one is listed."""
     max_invalidated_fraction: Fraction = 0.2
+    """Of the usable (valid or production) datasets, that may become invalid, deprecated or deleted at once, …"""
     invalidated_tolerated: int = Field(100, ge=0)
+    """… and this many always."""
     max_file_size_bytes: int = Field(10_000_000_000_000, ge=1)
+    """Of one file."""
     max_name_bytes: int = Field(500, ge=1, le=2000)
+    """Of the name of a dataset or a block."""
     max_lfn_bytes: int = Field(1000, ge=1, le=4000)
+    """Of an LFN."""
     max_clock_skew_h: float = Field(24, ge=0)
+    """How far ahead of us a time may be."""
     lfn_prefix: str | None = None
+    """Where LFNs are expected; without it `managed_prefix` of `dynamo.yaml`."""
 
 
 class SiteThresholds(Strict):
-    """Ready sites that may cease to be ready at once: this fraction of them, and ``ready_lost_tolerated`` always."""
+    """What sites of a source may do at once."""
 
     warn_only: frozenset[SiteCheck] = frozenset({"site_endpoint", "site_type_changed"})
+    """Checks that are reported and let through; all others block."""
     max_ready_lost_fraction: Fraction = 0.3
+    """Of the ready sites of the source, that may cease to be ready at once, …"""
     ready_lost_tolerated: int = Field(1, ge=0)
+    """… and this many always."""
 
 
 class DayThresholds(Strict):
-    """A day against the median of the ``days_before`` it, as far as they were accepted.
-
-    It is compared when at least ``least_days`` of them are known and their median is at least ``least_compared``:
-    less than ``min_fraction`` of the median is a drop, more than ``max_factor`` times it a surge.
-    ``max_unknown_fraction``: of what names datasets, that may name ones which the inventory does not know.
-    ``max_day_lost_fraction``: of a day that was aggregated before, that may be gone when it is pulled again.
-    """
+    """A day against the median of the days before it, as far as they were accepted."""
 
     days_before: int = Field(7, ge=1)
+    """Days that it is compared with, …"""
     least_days: int = Field(3, ge=1)
+    """… if so many of them are known, …"""
     least_compared: int = Field(1000, ge=0)
+    """… and their median is at least this."""
     min_fraction: Fraction = 0.1
+    """Less of the median is a drop."""
     max_factor: float = Field(20, ge=1)
+    """More than so many times the median is a surge."""
     max_unknown_fraction: Fraction = 0.5
+    """Of what names datasets, that may name ones which the inventory does not know."""
     max_day_lost_fraction: Fraction = 0.1
+    """Of a day that was aggregated before, that may be gone when it is pulled again."""
 
 
 class AccessThresholds(DayThresholds):
-    """``max_accesses``: of one dataset or file at one site in one day."""
+    """A day of accesses."""
 
     warn_only: frozenset[AccessCheck] = frozenset({"day_empty", "accesses_unknown"})
+    """Checks that are reported and let through; all others block."""
     max_accesses: int = Field(10_000_000, ge=1)
+    """Of one dataset or file at one site in one day."""
 
 
 class DemandThresholds(DayThresholds):
-    """``max_jobs``: that read one dataset, submitted in one day."""
+    """A day of submitted jobs."""
 
     warn_only: frozenset[DemandCheck] = frozenset({"day_empty", "demand_dropped", "demand_unknown"})
+    """Checks that are reported and let through; all others block."""
     max_jobs: int = Field(10_000_000, ge=1)
+    """That read one dataset, submitted in one day."""
 
 
 class DataDocs(Strict):
-    """Pages of HTML about each judgement, for reading. ``keep``: how many; 0: none are written.
-
-    ``location``: a folder, or a URL that fsspec knows; without it ``data_docs`` in Dynamo's home.
-    """
+    """Pages of HTML about each judgement, for reading."""
 
     keep: int = Field(200, ge=0)
+    """How many; 0: none are written."""
     location: str | None = None
+    """A folder, or a URL that fsspec knows; without it `data_docs` in the home."""
 
 
 class FreshnessThresholds(Strict):
-    """What a plan may be made with. ``metadata_max_age_h``: hours since a source of metadata was merged last.
-
-    ``popularity_max_age_h``: hours since the end of the newest aggregated day of a source of accesses.
-    ``max_missing_days``: days of accesses that may lack between a source's first day and the newest.
-    ``gaps_accepted_before``: days before this one may lack; a person decided to live without them.
-    """
+    """What a plan of Detox or the Dealer may be made with."""
 
     warn_only: frozenset[FreshnessCheck] = frozenset()
+    """Checks that are reported and let through; all others block."""
     metadata_max_age_h: float = Field(24, gt=0)
+    """Since a source of metadata was merged last."""
     popularity_max_age_h: float = Field(36, gt=0)
+    """Since the end of the newest aggregated day of a source of accesses."""
     max_missing_days: int = Field(0, ge=0)
+    """Days of accesses that may be missing between a source's first day and the newest."""
     gaps_accepted_before: date | None = None
+    """Days before this one may be missing: a person decided to live without them."""
 
 
 class DetoxThresholds(Strict):
-    """What one plan may delete. ``max_site_fraction``: of a quota. ``max_image_shrink_fraction``: of block replicas.
-    ``max_set_aside_fraction``: more of what the policy would delete must stay, and the gate warns (SEMANTICS §10).
-
-    ``last_copies``: whether the last copy of a block may go. never; delete_lines: where a Delete or DeleteBlock line
-    asks for it and it was the last copy already when planned; always.
-    ``approval_above_bytes``: a plan that deletes more than this waits for a person's yes; no answer means no.
-    ``max_plan_age_h``: hours after which a plan that was not committed must be made again.
-    ``attribute_max_age_h``: hours after which an attribute that the policy asks for is too old to plan with.
-    """
+    """What one plan may delete."""
 
     warn_only: frozenset[DetoxCheck] = frozenset()
+    """Checks that are reported and let through; all others block."""
     max_site_fraction: Fraction = 0.5
+    """Of a site's quota; a quota of 0 means: empty the site."""
     max_site_bytes: int = Field(1_000_000_000_000_000, ge=0)
+    """At one site."""
     max_volume_bytes: int = Field(10_000_000_000_000_000, ge=0)
+    """At all sites together."""
     max_image_shrink_fraction: Fraction = 0.3
+    """Of the block replicas at today's targets, that may be gone since the partition's last plan."""
     max_set_aside_fraction: Fraction = 0.2
+    """Of what the policy would delete; where more must stay (last copies, locks …), the gate warns (SEMANTICS §10)."""
     last_copies: LastCopies = "never"
+    """Whether the last copy of a block may go: `never`; `delete_lines`: where a Delete or DeleteBlock line asks for it
+    and it was the last copy already when planned; `always`."""
     approval_above_bytes: int = Field(1_000_000_000_000_000, ge=0)
+    """A plan that deletes more waits for a person's yes; no answer means no."""
     max_plan_age_h: float = Field(48, gt=0)
+    """An older plan is not committed: it must be made again."""
     attribute_max_age_h: float = Field(168, gt=0)
+    """An older attribute that the policy asks for is no ground for deleting."""
 
 
 ATTRIBUTE_MAX_AGE = timedelta(hours=DetoxThresholds().attribute_max_age_h)
@@ -231,9 +247,10 @@ ATTRIBUTE_MAX_AGE = timedelta(hours=DetoxThresholds().attribute_max_age_h)
 
 
 class DetoxGate(DetoxThresholds):
-    """The limits of all policies, and in ``policies``, by partition, the whole limits of those that have their own."""
+    """The limits of all policies."""
 
     policies: dict[str, DetoxThresholds] = Field(default_factory=dict)
+    """By partition, what differs for a policy."""
 
     @model_validator(mode="before")
     @classmethod
@@ -254,13 +271,16 @@ class DetoxGate(DetoxThresholds):
 
 
 class DealerThresholds(Strict):
-    """What one plan may copy. ``max_plan_age_h``: hours after which a plan must be made again.
-    ``attribute_max_age_h``: hours after which an attribute that a plugin asks for is too old to plan with."""
+    """What one plan may copy."""
 
     warn_only: frozenset[DealerCheck] = frozenset()
+    """Checks that are reported and let through; all others block."""
     max_volume_bytes: int = Field(2_000_000_000_000_000, ge=0)
+    """At all sites together."""
     max_plan_age_h: float = Field(12, gt=0)
+    """An older plan is not committed: sites have filled and emptied since."""
     attribute_max_age_h: float = Field(168, gt=0)
+    """An older attribute that a plugin, a rule or a condition asks for is no ground for copying."""
 
 
 class Gates(Strict):

@@ -83,3 +83,12 @@ def test_names_are_looked_up_where_the_database_runs(
     (line, last) = dynamo("check", code=2).output.splitlines()
     assert line.startswith(f"{folder}/consistency.yaml: sites.T2_a: matches no site of the inventory")
     assert last == "8 files read, 1 fault"
+
+
+def test_settings_by_a_part_of_their_key() -> None:
+    lines = dynamo("settings", "fts.retr").output.splitlines()
+    assert lines[0] == "dynamo.yaml: fts.retries  (integer, ≥ 0; default 2)"
+    assert len(lines) == 4
+    (only,) = json.loads(dynamo("settings", "fts.pin_s", "--json").output)
+    assert (only["file"], only["default"], only["unit"]) == ("dynamo.yaml", "64800", "s")
+    assert "Did you mean fts.url" in dynamo("settings", "fst.url", code=2).output

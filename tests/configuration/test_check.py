@@ -102,9 +102,9 @@ SPOILED: dict[str, tuple[str, Callable[[str], str], str, str]] = {
     "option of a plugin": ("dealer/physics.yaml", replace("cycle_volume: 20 ", "volume: 20 "), "plugins.balancer.", ""),
     "placement": ("dealer/express.yaml", append("placement: [{}, {type: x}]"), "placement.0", "sites or storage_types"),
     "detox policy": ("dealer/express.yaml", append("detox_policy: phisics"), "detox_policy", "no policy phisics.txt"),
-    "rule": ("enforcer/physics.yaml", replace("num_copies: 3", "num_copies: 0"), f"{RULE}.num_copies", "from 1"),
+    "rule": ("enforcer/physics.yaml", replace("num_copies: 3", "num_copies: 0"), f"{RULE}.num_copies", "equal to 1"),
     "condition": ("enforcer/physics.yaml", replace("name == T*", "name = T*"), f"{RULE}.sources:1:11", ""),
-    "key beside rules": ("enforcer/physics.yaml", append("default_group: x"), "default_group", "unknown key"),
+    "key beside rules": ("enforcer/physics.yaml", append("default_group: x"), "default_group", "no such setting"),
     "pool": ("pools.json", replace('"slots": 16', '"slots": 0'), "storage.slots", "greater than or equal to 1"),
     "no pool": ("pools.json", replace('"direct":', '"derict":'), "direct", "put it back"),
     "no JSON": ("pools.json", append("}"), "9:1", "is not JSON"),
@@ -148,9 +148,9 @@ def test_all_faults_of_a_rule_and_of_a_file_are_said(home: Path) -> None:
         "rules.a.num_copies",
         "rules.a.protect",
         "rules.a.destinations",
+        "rules.b",
         "rules.a.sources:1:1",
         "rules.a.replicas:1:1",
-        "rules.b",
     ]
 
 

@@ -19,12 +19,12 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class PluginConfig(BaseModel):
-    """One plugin: its priority (small goes first, 0 excludes all above 0) and its own settings, which it checks
-    itself."""
+    """One plugin: its priority and its own settings, which it checks itself."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     priority: int = Field(default=1, ge=0)
+    """Small goes first; 0 excludes all above 0."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -33,25 +33,28 @@ class PluginConfig(BaseModel):
 
 
 class DealerConfig(BaseModel):
-    """What a cycle may do. ``group`` owns copies whose plugin names no owner.
-
-    ``target_sites``: shell globs, ``!glob`` excludes, the last that matches wins. ``target_site_occupancy`` and
-    ``max_site_pending_fraction`` are fractions of the quota, ``max_total_cycle_volume`` is in TB (10^12 bytes).
-    ``placement``: rules, each with its ``type`` and settings (``dealer.engine.placement``). ``detox_policy``: the
-    partition whose last Detox cycle plugins work on; without it, the own one.
-    """
+    """What a cycle of the Dealer may do (docs/dealer.md)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     partition: str = Field(validation_alias=AliasChoices("partition", "partition_name"))
+    """The partition whose quotas count; the file is named after it."""
     group: str = Field(validation_alias=AliasChoices("group", "group_name"))
+    """Owner of copies whose plugin names none."""
     target_sites: tuple[str, ...] = Field(min_length=1)
+    """Names or globs of sites; `!glob` excludes, the last that matches wins."""
     target_site_occupancy: float = Field(gt=0)
+    """A site above this share of its quota (projected) gets nothing."""
     max_site_pending_fraction: float = Field(ge=0)
+    """Nor one that still waits for more than this share of its quota."""
     max_total_cycle_volume: float = Field(gt=0)
+    """TB (10^12 bytes) in one cycle."""
     placement: tuple[Mapping[str, Any], ...] = ()
+    """Rules where copies may go, each with its type and settings."""
     plugins: Mapping[str, PluginConfig] = Field(min_length=1)
+    """Which plugins propose copies, each with its priority and its own settings."""
     detox_policy: str | None = None
+    """The partition whose last Detox cycle plugins work on; without it, the own one."""
     _source: SourceText = PrivateAttr(SourceText("<dealer>", ""))
 
     @property

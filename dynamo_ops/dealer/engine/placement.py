@@ -55,16 +55,18 @@ class PlacementRule(Protocol):
 
 
 class PatternSettings(BaseModel):
-    """Whom the rule is for, ``condition`` (on ``dataset`` variables; null all) and ``groups`` (globs of owners; empty
-    all), and where their copies may go: ``sites`` (globs, ``!glob`` excludes, the last that matches wins; empty all) of
-    the ``storage_types`` (disk, mss, …; empty all)."""
+    """Copies of some datasets, for some groups, only at some sites."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     condition: str | None = None
+    """On `dataset` variables; without it all datasets."""
     groups: tuple[str, ...] = ()
+    """Names or globs of owners; empty: all."""
     sites: tuple[str, ...] = ()
+    """Names or globs of sites where they may go; `!glob` excludes, the last that matches wins; empty: all."""
     storage_types: tuple[str, ...] = ()
+    """Types of storage where they may go (disk, mss, …); empty: all."""
 
     @model_validator(mode="after")
     def _forbids_something(self) -> PatternSettings:
@@ -113,11 +115,12 @@ class PatternRule:
 
 
 class RuleConfig(BaseModel):
-    """One rule: its ``type`` (an entry point; ``patterns``), and its own settings, which it checks itself."""
+    """One rule: its type, and its own settings, which it checks itself."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     type: str = Field(default="patterns")
+    """An entry point of `dynamo_ops.placement_rules`."""
 
     @property
     def settings(self) -> Mapping[str, Any]:

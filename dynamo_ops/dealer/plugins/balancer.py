@@ -29,16 +29,17 @@ ENOUGH_BALANCE = 0.05
 
 
 class BalancerSettings(BaseModel):
-    """``target_reasons``: condition of a policy line of Detox → replicas of the dataset up to which what that line
-    protects may be proposed. ``max_dataset_size``: TB on disk of one replica; null no limit. ``max_cycle_volume``: TB
-    of full datasets; what reaches it is the last proposal of the cycle.
-    """
+    """Last copies are spread over the sites."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     target_reasons: Mapping[str, Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    """Condition of a line of the Detox policy → replicas of the dataset up to which what that line protects may be
+    proposed."""
     max_dataset_size: float | None = Field(default=None, gt=0)
+    """TB on disk of one replica; larger ones stay where they are; without it no limit."""
     max_cycle_volume: float = Field(gt=0)
+    """TB of full datasets; what reaches it is the last proposal of the cycle."""
 
 
 @dataclass

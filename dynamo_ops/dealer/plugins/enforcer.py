@@ -28,11 +28,12 @@ Numbers = npt.NDArray[np.signedinteger[Any]]
 
 
 class EnforcerSettings(BaseModel):
-    """``rules``: a file with rules; without it those of the context are used."""
+    """Copies that enforcer rules ask for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rules: str | None = None
+    """A file with rules; without it those of `enforcer/<partition>.yaml`."""
 
 
 class EnforcerPlugin:

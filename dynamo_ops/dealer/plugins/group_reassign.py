@@ -18,11 +18,12 @@ KEY = "plugins.groupreassign"
 
 
 class GroupReassignSettings(BaseModel):
-    """``from_groups``: owners whose blocks change hands; ``None`` is the null group."""
+    """Blocks change hands where they are."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     from_groups: tuple[str, ...] = Field(min_length=1)
+    """Owners whose blocks do; `None` is the null group."""
 
 
 class GroupReassignPlugin:

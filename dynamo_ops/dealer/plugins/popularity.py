@@ -30,20 +30,20 @@ MOST_ASKED = 1e15
 
 
 class PopularitySettings(BaseModel):
-    """``source_groups``: at least one block replica of the dataset is owned by one of them (``None``: the null group).
-
-    ``max_dataset_size``: TB of the whole dataset; null no limit. ``max_replication``: dataset replicas that are wanted
-    at most. ``request_to_replica_threshold``: request weight that asks for one more replica. ``condition``: on
-    ``dataset`` variables; null all datasets.
-    """
+    """More copies of what jobs wait for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source_groups: tuple[str, ...] = Field(min_length=1)
+    """At least one block replica of the dataset is owned by one of them; `None` is the null group."""
     max_dataset_size: float | None = Field(default=None, gt=0)
+    """TB of the whole dataset; without it no limit."""
     max_replication: int = Field(ge=1)
+    """Dataset replicas that are wanted at most."""
     request_to_replica_threshold: float = Field(gt=0)
+    """Request weight (jobs, weighed by age) that asks for one more replica."""
     condition: str | None = None
+    """On `dataset` variables; without it all datasets."""
 
 
 class PopularityPlugin:

@@ -20,17 +20,16 @@ DEMAND = ["request_id", "dataset"]
 
 
 class RequestsSettings(BaseModel):
-    """``block_request_max``: share of a dataset's blocks above which a request for blocks becomes one for the dataset.
-
-    ``max_size``: TB of one copy of what a request asks of one dataset; null no limit. ``overwritten_groups``: owners
-    from whom copies that are there may be taken; the null group always.
-    """
+    """Copies that users asked for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     block_request_max: float = Field(default=1.0, gt=0, le=1)
+    """Share of a dataset's blocks above which a request for blocks becomes one for the dataset."""
     max_size: float | None = Field(default=None, gt=0)
+    """TB of one copy of what a request asks of one dataset; without it no limit."""
     overwritten_groups: tuple[str, ...] = ()
+    """Owners from whom copies that are there may be taken; the null group always."""
 
 
 class RequestsPlugin:

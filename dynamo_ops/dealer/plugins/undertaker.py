@@ -21,11 +21,12 @@ KEY = "plugins.undertaker"
 
 
 class UndertakerSettings(BaseModel):
-    """``additional_sites``: to be emptied as well, whatever their status."""
+    """What Detox protects and only bad sites have goes elsewhere."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     additional_sites: tuple[str, ...] = ()
+    """Names of sites to be emptied as well, whatever their status."""
 
 
 class UndertakerPlugin:

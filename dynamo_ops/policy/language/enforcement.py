@@ -4,25 +4,54 @@ protection."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import yaml
+from pydantic import Field, ValidationError
 
-from dynamo_ops.base.errors import PolicyError, SettingsError
-from dynamo_ops.base.text import near
+from dynamo_ops.base.errors import Fault, PolicyError, SettingsError
+from dynamo_ops.base.settings import Strict, faults_of
 from dynamo_ops.policy.language.check import REPLICA_SCOPES, CheckedCondition, check_condition
 from dynamo_ops.policy.language.parse import parse_condition
 from dynamo_ops.policy.language.source import SourceText, each_error, policy_faults, raise_together
 from dynamo_ops.policy.language.variables import Scope
 
 SITE = frozenset({Scope.SITE})
-FILE_KEYS = ("rules", "default_destination_group", "partition")
-RULE_KEYS = frozenset(
-    {"num_copies", "protect", "destinations", "sources", "replicas", "destination_group", "partition"}
-)
+CONDITIONS = {"destinations": SITE, "sources": SITE, "replicas": REPLICA_SCOPES}
+"""The lists of conditions of a rule, and what they may ask for."""
+
+
+class RuleSettings(Strict):
+    """Datasets with a replica at a source site that meets one of the conditions must exist in so many copies at
+    destination sites."""
+
+    num_copies: int = Field(ge=1, strict=True)
+    """Copies at destination sites."""
+    protect: bool = Field(False, strict=True)
+    """Whether Detox keeps what the rule needs."""
+    destinations: list[str] = Field(min_length=1)
+    """Conditions on `site` variables: where copies count and go."""
+    sources: list[str] = Field(min_length=1)
+    """Conditions on `site` variables: where a replica makes the rule count."""
+    replicas: list[str] = Field(min_length=1)
+    """Conditions on `dataset`, `replica` and `blockreplica` variables: which replica makes it count."""
+    destination_group: str | None = None
+    """Owner of the copies; without it the file's."""
+    partition: str | None = None
+    """The partition whose copies count; without it the file's."""
+
+
+class RulesFile(Strict):
+    """Enforcer rules of one partition."""
+
+    rules: dict[str, RuleSettings]
+    """By name."""
+    default_destination_group: str | None = None
+    """Owner of copies whose rule names none; without it the group of the Dealer's configuration."""
+    partition: str | None = None
+    """The partition of rules that name none; without it the Dealer's."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +76,28 @@ def load_rules(text: str, *, now: datetime, file: str = "<enforcer>") -> tuple[E
     """The rules of a YAML or JSON text, by name. SettingsError names the key, PolicyError the condition; of several
     faults all are said."""
     try:
-        settings = yaml.safe_load(text)
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"{file}: not YAML: {error}", file=file, key="", reason=str(error)) from error
-    if not isinstance(settings, Mapping) or not isinstance(settings.get("rules"), Mapping):
-        raise _wrong(file, "rules", "expected a mapping of rules")
-    errors: list[SettingsError | PolicyError] = [
-        _wrong(file, str(key), f"unknown key; known are {', '.join(FILE_KEYS)}.{near(str(key), FILE_KEYS)}")
-        for key in settings
-        if key not in FILE_KEYS
-    ]
-    readers = [_Reader(file, name, rule, now) for name, rule in sorted(settings["rules"].items())]
-    rules = tuple(reader.rule(settings) for reader in readers)
-    _raise_together([*errors, *(error for reader in readers for error in reader.errors)])
-    return tuple(rule for rule in rules if rule)
+    if not isinstance(content, Mapping) or not isinstance(content.get("rules"), Mapping):
+        raise SettingsError.of([Fault(file, "rules", "expected a mapping of rules")])
+    try:
+        settings, faults = RulesFile.model_validate(content), []
+    except ValidationError as error:
+        settings, faults = None, faults_of(error, RulesFile, file)
+    conditions = _Conditions(file, now)
+    for name, rule in sorted(content["rules"].items()):
+        conditions.read(name, rule)
+    _raise_together(faults, conditions.errors)
+    assert settings is not None
+    return tuple(conditions.rule(name, settings) for name in sorted(settings.rules))
 
 
-def _raise_together(errors: Sequence[SettingsError | PolicyError]) -> None:
-    if not errors:
+def _raise_together(faults: Sequence[Fault], errors: Sequence[PolicyError]) -> None:
+    if not faults:
+        raise_together(errors)
         return
-    if len(errors) == 1:
-        raise errors[0]
-    of_conditions = [error for error in errors if isinstance(error, PolicyError)]
-    if len(of_conditions) == len(errors):
-        raise_together(of_conditions)
-    raise SettingsError.of(
-        [
-            fault
-            for error in errors
-            for fault in (policy_faults(error) if isinstance(error, PolicyError) else error.all_faults())
-        ]
-    )
+    raise SettingsError.of([*faults, *(fault for error in errors for fault in policy_faults(error))])
 
 
 def rules_text(rules: Sequence[EnforcerRule]) -> str:
@@ -100,67 +120,43 @@ def rules_text(rules: Sequence[EnforcerRule]) -> str:
     )
 
 
-def _wrong(file: str, key: str, reason: str) -> SettingsError:
-    return SettingsError(f"{file}: {key}: {reason}", file=file, key=key, reason=reason)
+class _Conditions:
+    """The conditions of all rules of a file, by rule and key. ``errors``: those that cannot be used."""
 
+    def __init__(self, file: str, now: datetime) -> None:
+        self.file, self.now = file, now
+        self.errors: list[PolicyError] = []
+        self._checked: dict[tuple[str, str], tuple[CheckedCondition, ...]] = {}
 
-class _Reader:
-    """Reads one rule. ``errors``: what is wrong with it."""
+    def read(self, name: str, rule: object) -> None:
+        """Those of one rule, as far as it has the form of one."""
+        for key, scopes in CONDITIONS.items():
+            texts = rule.get(key) if isinstance(rule, Mapping) else None
+            if isinstance(texts, list):
+                self._checked[name, key] = tuple(self._each(f"rules.{name}.{key}", texts, scopes))
 
-    def __init__(self, file: str, name: str, rule: Any, now: datetime) -> None:
-        self.file, self.name, self.now = file, name, now
-        self.errors: list[SettingsError | PolicyError] = []
-        self.options: Mapping[str, Any] = rule if isinstance(rule, Mapping) else {}
-        if not isinstance(rule, Mapping):
-            self.wrong("", "expected a mapping")
-
-    def wrong(self, key: str, reason: str) -> None:
-        self.errors.append(_wrong(self.file, f"rules.{self.name}" + (f".{key}" if key else ""), reason))
-
-    def rule(self, settings: Mapping[str, Any]) -> EnforcerRule | None:
-        """The rule; None where something is wrong."""
-        if self.errors:
-            return None
-        for key in self.options:
-            if key not in RULE_KEYS:
-                known = ", ".join(sorted(RULE_KEYS))
-                self.wrong(str(key), f"unknown key; known are {known}.{near(str(key), RULE_KEYS)}")
-        num_copies, protect = self.options.get("num_copies"), self.options.get("protect", False)
-        if not isinstance(num_copies, int) or isinstance(num_copies, bool) or num_copies < 1:
-            self.wrong("num_copies", f"read {num_copies!r}, expected a whole number from 1")
-        if not isinstance(protect, bool):
-            self.wrong("protect", f"read {protect!r}, expected true or false")
-        destinations = self.conditions("destinations", SITE)
-        sources = self.conditions("sources", SITE)
-        replicas = self.conditions("replicas", REPLICA_SCOPES)
-        if self.errors or not isinstance(num_copies, int):
-            return None
+    def rule(self, name: str, settings: RulesFile) -> EnforcerRule:
+        """A rule whose conditions were read."""
+        own = settings.rules[name]
         return EnforcerRule(
-            name=self.name,
-            num_copies=num_copies,
-            is_protecting=bool(protect),
-            destinations=destinations,
-            sources=sources,
-            replicas=replicas,
-            destination_group=self.options.get("destination_group", settings.get("default_destination_group")),
-            partition=self.options.get("partition", settings.get("partition")),
+            name=name,
+            num_copies=own.num_copies,
+            is_protecting=own.protect,
+            destinations=self._checked[name, "destinations"],
+            sources=self._checked[name, "sources"],
+            replicas=self._checked[name, "replicas"],
+            destination_group=_own_or(own, "destination_group", settings.default_destination_group),
+            partition=_own_or(own, "partition", settings.partition),
         )
 
-    def conditions(self, key: str, scopes: frozenset[Scope]) -> tuple[CheckedCondition, ...]:
-        """The conditions at a key; those that are wrong are among ``errors``."""
-        texts = self.options.get(key)
-        if not isinstance(texts, Sequence) or isinstance(texts, str) or not texts:
-            self.wrong(key, "expected a list of conditions")
-            return ()
-        conditions = []
+    def _each(self, key: str, texts: Sequence[object], scopes: frozenset[Scope]) -> Iterator[CheckedCondition]:
         for text in texts:
             try:
-                conditions.append(self.condition(f"rules.{self.name}.{key}", str(text), scopes))
+                yield self._condition(key, str(text), scopes)
             except PolicyError as error:
                 self.errors += each_error(error)
-        return tuple(conditions)
 
-    def condition(self, key: str, text: str, scopes: frozenset[Scope]) -> CheckedCondition:
+    def _condition(self, key: str, text: str, scopes: frozenset[Scope]) -> CheckedCondition:
         source = SourceText(f"{self.file}:{key}", text)
         condition = check_condition(parse_condition(text, source=source), source=source, now=self.now, scopes=scopes)
         for predicate in condition.predicates:
@@ -169,3 +165,9 @@ class _Reader:
                     f"{self.file}: {key}: a rule cannot ask for what rules decide", variable=predicate.variable.name
                 )
         return condition
+
+
+def _own_or(rule: RuleSettings, name: str, of_file: str | None) -> str | None:
+    """What the rule says, null too; else what its file says."""
+    own: str | None = getattr(rule, name)
+    return own if name in rule.model_fields_set else of_file
