@@ -13,12 +13,13 @@ and no database.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from ssl import get_default_verify_paths
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -58,7 +59,7 @@ SiteGlob = Annotated[str, AfterValidator(_names_sites)]
 """A key of ``sites``: a name, or a glob of names."""
 
 
-def of_site(default: Model, sites: Mapping[str, Model], site: str) -> Model:
+def of_site(default: Model, sites: Mapping[str, BaseModel], site: str) -> Model:
     """``default`` with what the entries of ``sites`` (by glob) say of a site: only what they set; later ones win."""
     from dynamo_ops.base.glob import glob_matches  # it needs Polars; who only reads settings does not
 
@@ -225,21 +226,37 @@ class Archived(StrEnum):
     ON_ARRIVAL = "on_arrival"
 
 
-class TransferSettings(Strict):
+class SiteTransfers(Strict):
+    """What transfers may do at one site."""
+
+    files_to_site: int = Field(10_000, ge=1)
+    """Files under way to a site."""
+    files_from_site: int = Field(10_000, ge=1)
+    """Files under way from a site."""
+    files_staging_per_site: int = Field(20_000, ge=1)
+    """Files of a tape site that are not online yet."""
+    archived: Archived = Archived.ON_TAPE
+    """When a copy at a tape site counts: when the storage says that it is on tape, or, where it cannot tell, on
+    arrival."""
+
+    @field_validator("archived", mode="before")
+    @classmethod
+    def _is_of_all_sites(cls, archived: object) -> object:
+        if isinstance(archived, Mapping):
+            entries = ", ".join(f"{json.dumps(str(site))}: {{archived: {word}}}" for site, word in archived.items())
+            raise ValueError(f"values by site stand in sites now; write transfers: {{sites: {{{entries}}}}}")
+        return archived
+
+
+class TransferSettings(SiteTransfers):
     """How many files may be under way at once, and how patient transfers are (docs/transfers.md)."""
 
     files_per_cycle: int = Field(50_000, ge=1)
     """Files that one run takes up."""
     files_in_flight: int = Field(200_000, ge=1)
     """Files under way in all; what exceeds it stays queued, as for those below."""
-    files_to_site: int = Field(10_000, ge=1)
-    """Files under way to a site."""
-    files_from_site: int = Field(10_000, ge=1)
-    """Files under way from a site."""
     files_per_link: int = Field(5_000, ge=1)
     """Files under way from one site to another."""
-    files_staging_per_site: int = Field(20_000, ge=1)
-    """Files of a tape site that are not online yet."""
     files_per_staging_job: int = Field(1_000, ge=1, le=5000)
     """Files of a job that reads from tape."""
     look_ahead: int = Field(1_000_000, ge=1)
@@ -266,22 +283,21 @@ class TransferSettings(Strict):
     """It records what it did every so many files, …"""
     direct_record_every_s: float = Field(30, gt=0)
     """… or when the last record is so long ago."""
-    archived: dict[str, Archived] = Field(default_factory=dict)
-    """When a copy counts at tape sites, by name or glob, the last that matches; all others: on_tape."""
+    sites: dict[SiteGlob, SiteTransfers] = Field(default_factory=dict)
+    """By name or glob of sites, what differs there; later ones win."""
 
-    @field_validator("archived")
-    @classmethod
-    def _are_names(cls, given: dict[str, Archived]) -> dict[str, Archived]:
-        for name in given:
-            if not name or name.startswith("!") or {*name} & {",", " "}:
-                raise ValueError(f"{name!r} matches no site: write one name or glob a key")
-        return given
+    def at(self, site: str) -> Self:
+        """These settings as they are at a site."""
+        return of_site(self, self.sites, site)
 
     @property
     def on_arrival(self) -> tuple[str, ...]:
         """The tape sites whose copies count when they arrive, as a list for ``glob.is_named``."""
+        entries: dict[str, SiteTransfers] = {"*": self, **self.sites}
         return tuple(
-            name if archived == Archived.ON_ARRIVAL else f"!{name}" for name, archived in self.archived.items()
+            glob if own.archived == Archived.ON_ARRIVAL else f"!{glob}"
+            for glob, own in entries.items()
+            if "archived" in own.model_fields_set
         )
 
     @field_validator("activities")
@@ -383,17 +399,11 @@ class RetrySettings(Strict):
     """The longest pause."""
 
 
-class DeletionSettings(Strict):
-    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself."""
+class SiteDeletions(Strict):
+    """How the storage of one site is asked to delete and to list, and to give and take what Dynamo copies itself."""
 
-    files_per_batch: int = Field(2_000, ge=1)
-    """Files of a batch, which is of one site."""
-    files_per_cycle: int = Field(100_000, ge=1)
-    """Files that one run takes up."""
     files_per_site: int = Field(20_000, ge=1)
     """Files of a site that one run takes up."""
-    files_per_chunk: int = Field(500, ge=1)
-    """Files that are judged, deleted and recorded together."""
     threads: int = Field(8, ge=1, le=64)
     """Calls to a storage at once, …"""
     calls_per_s: float = Field(200, gt=0)
@@ -402,6 +412,17 @@ class DeletionSettings(Strict):
     """How long a storage may take to be reached."""
     read_timeout_s: float = Field(120, gt=0)
     """How long a storage may be silent."""
+
+
+class DeletionSettings(SiteDeletions):
+    """How storages are asked to delete and to list, and to give and take what Dynamo copies itself."""
+
+    files_per_batch: int = Field(2_000, ge=1)
+    """Files of a batch, which is of one site."""
+    files_per_cycle: int = Field(100_000, ge=1)
+    """Files that one run takes up."""
+    files_per_chunk: int = Field(500, ge=1)
+    """Files that are judged, deleted and recorded together."""
     backoff_s: float = Field(900, ge=0)
     """Pause before a file's second attempt, doubled with each more."""
     max_backoff_s: float = Field(86_400, ge=0)
@@ -413,6 +434,12 @@ class DeletionSettings(Strict):
     max_wait_days: float = Field(7, gt=0)
     """A deletion whose file must stay (last copy, last source, lock) is taken back after so many days of an available
     site."""
+    sites: dict[SiteGlob, SiteDeletions] = Field(default_factory=dict)
+    """By name or glob of sites, what differs there; later ones win."""
+
+    def at(self, site: str) -> Self:
+        """These settings as they are at a site."""
+        return of_site(self, self.sites, site)
 
 
 DELETION = DeletionSettings()

@@ -41,7 +41,8 @@ def _site_globs(checked: Checked, folder: Path) -> Iterator[tuple[str, str, list
 
 def _of_settings(settings: Settings) -> Iterator[tuple[str, Iterable[str]]]:
     yield "detox.protected_sites", settings.detox.protected_sites
-    yield "transfers.archived", settings.transfers.archived
+    yield "transfers.sites", settings.transfers.sites
+    yield "deletion.sites", settings.deletion.sites
     links: dict[str, Sequence[LinkSettings]] = {
         "transfers.direct": settings.transfers.direct,
         "fts.servers": settings.fts.servers,

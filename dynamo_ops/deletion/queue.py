@@ -16,6 +16,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.copies import is_held_by_partner, is_last_copy, is_last_source
 from dynamo_ops.inventory.site.ambiguous import ambiguous_sites
 from dynamo_ops.inventory.site.endpoint import MOVING
+from dynamo_ops.inventory.site.lookup import at_sites
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
@@ -41,7 +42,9 @@ delay by site, say, is one more here; a condition may use ``queue_params``."""
 # Oldest first at each ready site. What waits does not use up the limits.
 QUEUE_SQL = f"""
     CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
-    WITH taken AS (
+    WITH own AS (
+      SELECT * FROM unnest(CAST(:own_sites AS bigint[]), CAST(:own_per_site AS bigint[])) AS o (site_id, per_site)),
+    taken AS (
       SELECT q.*, row_number() OVER (PARTITION BY q.site_id ORDER BY q.created_at, q.subscription_id) AS turn
       FROM sites d CROSS JOIN LATERAL (
         SELECT s.id AS subscription_id, s.file_id, s.site_id, s.created_at FROM subscriptions s
@@ -49,10 +52,11 @@ QUEUE_SQL = f"""
           AND {is_over("s")}
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
           AND NOT ({" OR ".join(WAITS.values())})
-        ORDER BY s.created_at, s.id LIMIT :per_site FOR UPDATE OF s SKIP LOCKED) q
+        ORDER BY s.created_at, s.id LIMIT :most_per_site FOR UPDATE OF s SKIP LOCKED) q
       WHERE d.id IN {WRITABLE} AND d.id NOT IN {SHARED_STORAGE} AND d.id NOT IN {MOVING}
         AND d.id <> ALL(CAST(:ambiguous AS smallint[])))
-    SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
+    SELECT taken.* FROM taken LEFT JOIN own USING (site_id) WHERE turn <= coalesce(own.per_site, :per_site)
+    ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
 """
 
 
@@ -135,6 +139,7 @@ def by_site(db: Database, batch_ids: Sequence[int]) -> list[list[int]]:
 
 
 def _take(connection: Connection, limits: DeletionSettings) -> None:
+    own = {site_id: at_site.files_per_site for site_id, at_site in at_sites(connection, "deletion", limits).items()}
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE busy ON COMMIT DROP AS
@@ -147,6 +152,9 @@ def _take(connection: Connection, limits: DeletionSettings) -> None:
         text(QUEUE_SQL),
         {
             "per_site": limits.files_per_site,
+            "own_sites": list(own),
+            "own_per_site": list(own.values()),
+            "most_per_site": max([limits.files_per_site, *own.values()]),
             "per_cycle": limits.files_per_cycle,
             "ambiguous": list(ambiguous_sites(connection)),
             **queue_params(limits),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.storage.protocol import StorageOptions
@@ -10,22 +12,27 @@ from dynamo_ops.storage.registry import SiteStorage, served, storages
 
 def site_storages(database: Database, settings: Settings) -> SiteStorage:
     """Site id → its storage. ``SettingsError`` for a protocol that no plugin serves."""
-    tls, given = settings.tls, settings.deletion
-    return storages(
-        database,
-        StorageOptions(
-            ca=tls.authorities,
-            cert=_text(tls.cert),
-            key=_text(tls.key),
-            threads=given.threads,
-            calls_per_second=given.calls_per_s,
-            connect_timeout=given.connect_timeout_s,
-            read_timeout=given.read_timeout_s,
-            managed_prefix=settings.managed_prefix,
-            protocols=served(settings.protocols.own),
-            more=settings.storages,
-        ),
+    tls = settings.tls
+    options = StorageOptions(
+        ca=tls.authorities,
+        cert=_text(tls.cert),
+        key=_text(tls.key),
+        managed_prefix=settings.managed_prefix,
+        protocols=served(settings.protocols.own),
+        more=settings.storages,
     )
+
+    def at(site: str) -> StorageOptions:
+        own = settings.deletion.at(site)
+        return replace(
+            options,
+            threads=own.threads,
+            calls_per_second=own.calls_per_s,
+            connect_timeout=own.connect_timeout_s,
+            read_timeout=own.read_timeout_s,
+        )
+
+    return storages(database, options, at)
 
 
 def _text(path: object) -> str | None:

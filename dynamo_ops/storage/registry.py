@@ -18,6 +18,8 @@ from dynamo_ops.storage.protocol import Storage, StorageFactory, StorageOptions
 
 GROUP = "dynamo_ops.storages"
 SiteStorage = Callable[[int], Storage]  # site id → its storage
+OptionsAtSite = Callable[[str], StorageOptions]
+"""By the name of a site."""
 
 
 def plugins() -> dict[str, EntryPoint]:
@@ -70,17 +72,18 @@ def _decoded(mapping: Any) -> Any:
     return json.loads(mapping) if isinstance(mapping, str) else mapping
 
 
-def open_storage(db: Database, site_id: int, options: StorageOptions) -> Storage:
+def open_storage(db: Database, site_id: int, options: StorageOptions, at: OptionsAtSite | None = None) -> Storage:
     """The storage of a site by the first of ``options.protocols`` that the site has and a plugin serves.
 
-    ``SettingsError`` when there is none.
+    ``at``: the options at a site, by its name, where they differ. ``SettingsError`` when there is no such protocol.
     """
     with db.begin() as connection:
         endpoints = read_endpoints(connection, options.managed_prefix).get(site_id, {})
     points = plugins()
     for protocol in options.protocols:
         if protocol in endpoints and protocol in points:
-            return load_plugin(points[protocol])(endpoints[protocol], options)
+            endpoint = endpoints[protocol]
+            return load_plugin(points[protocol])(endpoint, at(endpoint.site) if at else options)
     raise SettingsError(
         f"site {site_id}: no storage plugin for its protocols {sorted(endpoints)}; plugins: {sorted(points)}, "
         f"allowed: {list(options.protocols)}",
@@ -89,6 +92,6 @@ def open_storage(db: Database, site_id: int, options: StorageOptions) -> Storage
     )
 
 
-def storages(db: Database, options: StorageOptions) -> SiteStorage:
+def storages(db: Database, options: StorageOptions, at: OptionsAtSite | None = None) -> SiteStorage:
     """A function from site id to an opened storage: what deletions and consistency take."""
-    return lambda site_id: open_storage(db, site_id, options)
+    return lambda site_id: open_storage(db, site_id, options, at)

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.settings import TransferSettings
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.fts.identity import FtsIdentity
@@ -18,6 +19,7 @@ from dynamo_ops.fts.job import choose_sid
 from dynamo_ops.fts.servers import FtsLinks, links_of
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.endpoint import MOVING
+from dynamo_ops.inventory.site.lookup import at_sites
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import QUEUED, Backend, HoldReason, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.backoff import backoff_of, is_over
@@ -34,7 +36,10 @@ QUEUE_SQL = f"""
       SELECT * FROM unnest(CAST(:activities AS text[]), CAST(:seconds AS float8[])) AS h (activity, seconds)),
     rooms AS (
       SELECT d.id FROM sites d LEFT JOIN busy b ON b.site_id = d.id AND b.is_transfer
-      WHERE d.id IN {WRITABLE} AND d.id NOT IN {MOVING} GROUP BY d.id HAVING count(b.site_id) < :to_site),
+      LEFT JOIN unnest(CAST(:own_sites AS bigint[]), CAST(:own_to_site AS bigint[])) AS own (site_id, to_site)
+        ON own.site_id = d.id
+      WHERE d.id IN {WRITABLE} AND d.id NOT IN {MOVING}
+      GROUP BY d.id, own.to_site HAVING count(b.site_id) < coalesce(own.to_site, :to_site)),
     waiting AS (
       SELECT s.id AS subscription_id, s.file_id, s.site_id, s.num_attempts, s.created_at, s.activity,
              row_number() OVER (PARTITION BY s.site_id ORDER BY
@@ -106,14 +111,15 @@ def plan_batches(
     routes = Routes(limits.protocols, fts, rules.direct, rules.direct_protocols, rules.on_arrival)
     with db.begin() as connection:
         hold(connection, Lock.TRANSFER_PLAN)
-        _make_queue(connection, limits, rules)
+        own: dict[int, TransferSettings] = at_sites(connection, "transfers", limits)
+        _make_queue(connection, limits, own, rules)
         queue = read_queue(connection)
         if queue.is_empty():
             return PlannedBatches()
         candidates, unreachable = read_candidates(connection, queue, routes)
         for reason, subscription_ids in unreachable.items():
             _refuse(connection, subscription_ids, reason)
-        chosen = choose_sources(candidates, read_in_flight(connection), limits)
+        chosen = choose_sources(candidates, read_in_flight(connection), limits, own)
         chosen = _claim(connection, chosen)
         subscriptions = queue.select(
             "subscription_id", "block_id", "size_bytes", "num_attempts", "created_us", "activity"
@@ -150,7 +156,9 @@ def make_batches(chosen: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
     )
 
 
-def _make_queue(connection: Connection, limits: TransferLimits, rules: PlanRules) -> None:
+def _make_queue(
+    connection: Connection, limits: TransferLimits, own: Mapping[int, TransferSettings], rules: PlanRules
+) -> None:
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE busy ON COMMIT DROP AS
@@ -165,6 +173,8 @@ def _make_queue(connection: Connection, limits: TransferLimits, rules: PlanRules
             "activities": list(rules.head_starts),
             "seconds": [head_start.total_seconds() for head_start in rules.head_starts.values()],
             "to_site": limits.files_to_site,
+            "own_sites": list(own),
+            "own_to_site": [at_site.files_to_site for at_site in own.values()],
             "look_ahead": limits.look_ahead,
             **backoff_of(limits).params,
         },

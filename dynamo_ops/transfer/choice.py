@@ -11,10 +11,13 @@ full takes the next best; where all are full, it waits, and is in nobody's way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import polars as pl
 
+from dynamo_ops.base.settings import TransferSettings
 from dynamo_ops.transfer.limits import TransferLimits
 
 CANDIDATES = {
@@ -63,31 +66,47 @@ _LINK = ("source_site_id", "site_id")
 @dataclass(frozen=True)
 class _Bound:
     """So many files at most for each value of ``keys``; with ``staging``, of those from tape; with ``archiving``, those
-    that are not on tape yet besides."""
+    that are not on tape yet besides. ``own``: by site (the only key), where it is another number."""
 
     keys: tuple[str, ...]
     limit: int
+    own: Mapping[int, int] = field(default_factory=dict)
     staging: bool = False
     archiving: bool = False
 
+    @property
+    def is_kept(self) -> pl.Expr:
+        """Whether ``used`` files leave room for one more."""
+        limit = pl.lit(self.limit, dtype=pl.Int64)
+        if self.own:
+            limit = pl.col(self.keys[0]).replace_strict(self.own, default=limit, return_dtype=pl.Int64)
+        return pl.col("used") < limit
 
-def choose_sources(candidates: pl.DataFrame, in_flight: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
+
+def choose_sources(
+    candidates: pl.DataFrame,
+    in_flight: pl.DataFrame,
+    limits: TransferLimits,
+    at_sites: Mapping[int, TransferSettings] = MappingProxyType({}),
+) -> pl.DataFrame:
     """One row (``CHOSEN``) per subscription that is to be copied now, within all limits, with its source.
 
     ``candidates`` (``CANDIDATES``): usable ones only. ``in_flight`` (``IN_FLIGHT``) counts against the limits.
+    ``at_sites``: the limits at sites that have their own, by id.
     """
+    bounds = _bounds(limits, at_sites)
     room = min(limits.files_per_cycle, limits.files_in_flight - int(in_flight["num_files"].sum()))
     waiting = _in_order(candidates, in_flight)
     all_sources, taken = waiting, pl.DataFrame(schema=waiting.schema)
     for _ in range(MAX_ROUNDS):
         best = waiting.filter(pl.col("subscription_id").ne_missing(pl.col("subscription_id").shift()))
-        accepted = _within_bounds(best.sort("turn", "site_id"), taken, in_flight, limits)
+        accepted = _within_bounds(best.sort("turn", "site_id"), taken, in_flight, bounds)
         accepted = accepted.head(max(0, room - taken.height))
         if accepted.is_empty():
             break
         taken = pl.concat([taken, accepted])
         waiting = waiting.join(accepted.select("subscription_id"), on="subscription_id", how="anti")
-        waiting = _with_room(waiting, taken, in_flight, limits)
+        waiting = _with_room(waiting, taken, in_flight, bounds)
     return _with_others(taken, all_sources, limits).select(list(CHOSEN))
 
 
@@ -114,12 +133,15 @@ def _in_order(candidates: pl.DataFrame, in_flight: pl.DataFrame) -> pl.DataFrame
     )
 
 
-def _bounds(limits: TransferLimits) -> list[_Bound]:
+def _bounds(limits: TransferLimits, at_sites: Mapping[int, TransferSettings]) -> list[_Bound]:
+    from_site = {site_id: own.files_from_site for site_id, own in at_sites.items()}
+    staging = {site_id: own.files_staging_per_site for site_id, own in at_sites.items()}
+    to_site = {site_id: own.files_to_site for site_id, own in at_sites.items()}
     return [
         _Bound(_LINK, limits.files_per_link),
-        _Bound(("source_site_id",), limits.files_from_site),
-        _Bound(("source_site_id",), limits.files_staging_per_site, staging=True),
-        _Bound(("site_id",), limits.files_to_site, archiving=True),
+        _Bound(("source_site_id",), limits.files_from_site, from_site),
+        _Bound(("source_site_id",), limits.files_staging_per_site, staging, staging=True),
+        _Bound(("site_id",), limits.files_to_site, to_site, archiving=True),
     ]
 
 
@@ -135,27 +157,28 @@ def _used(bound: _Bound, taken: pl.DataFrame, in_flight: pl.DataFrame) -> pl.Dat
 
 
 def _within_bounds(
-    picks: pl.DataFrame, taken: pl.DataFrame, in_flight: pl.DataFrame, limits: TransferLimits
+    picks: pl.DataFrame, taken: pl.DataFrame, in_flight: pl.DataFrame, bounds: Sequence[_Bound]
 ) -> pl.DataFrame:
     """Of ``picks``, in their order, those for which every bound has room."""
-    for bound in _bounds(limits):
+    for bound in bounds:
         position = pl.int_range(pl.len()).over(bound.keys)
         if bound.staging:
             position = pl.when("is_tape").then(pl.col("is_tape").cum_sum().over(bound.keys).cast(pl.Int64) - 1)
         picks = (
             picks.join(_used(bound, taken, in_flight), on=bound.keys, how="left", maintain_order="left")
-            .filter((position + pl.col("used").fill_null(0) < bound.limit).fill_null(True))
+            .with_columns(used=position + pl.col("used").fill_null(0))
+            .filter(bound.is_kept.fill_null(True))
             .drop("used")
         )
     return picks
 
 
 def _with_room(
-    waiting: pl.DataFrame, taken: pl.DataFrame, in_flight: pl.DataFrame, limits: TransferLimits
+    waiting: pl.DataFrame, taken: pl.DataFrame, in_flight: pl.DataFrame, bounds: Sequence[_Bound]
 ) -> pl.DataFrame:
     """The candidates whose site and link have room left."""
-    for bound in _bounds(limits):
-        full = _used(bound, taken, in_flight).filter(pl.col("used") >= bound.limit).select(bound.keys)
+    for bound in bounds:
+        full = _used(bound, taken, in_flight).filter(~bound.is_kept).select(bound.keys)
         if full.is_empty():
             continue
         if bound.staging:

@@ -130,7 +130,7 @@ NO_ROUTE = (
 NOT_ONTO_TAPE = (
     "the destination is tape, and FTS does not copy there (no server takes the link, or the sites share no protocol of "
     "its): Dynamo does not copy onto tape itself, since it cannot see what is on tape; have FTS take the link "
-    "(fts.url, fts.servers), or set transfers.archived: {SITE: on_arrival}"
+    "(fts.url, fts.servers), or set transfers.sites: {SITE: {archived: on_arrival}}"
 )
 
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field
 
 from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.glob import is_named
 from dynamo_ops.base.settings import Settings, Strict, Tls, read_config, read_settings, read_yaml, settings
 from tests import ROOT
 
@@ -21,6 +22,9 @@ def _fresh() -> Iterator[None]:
     settings.cache_clear()
     yield
     settings.cache_clear()
+
+
+OLD_FORM = "values by site stand in sites now; write "
 
 
 def written(folder: Path, values: Any) -> Path:
@@ -105,14 +109,14 @@ def test_variables_of_others_do_no_harm(tmp_path: Path, monkeypatch: pytest.Monk
             {"retries": {"count": "many"}}, "retries.count", "Input should be a valid integer", id="no number"
         ),
         pytest.param(
-            {"transfers": {"archived": {"T1_A": "soon"}}},
-            "transfers.archived.T1_A",
+            {"transfers": {"sites": {"T1_A": {"archived": "soon"}}}},
+            "transfers.sites.T1_A.archived",
             "Input should be 'on_tape' or 'on_arrival'",
             id="no such word",
         ),
         pytest.param(
-            {"transfers": {"archived": {"T1_A, T1_B": "on_arrival"}}},
-            "transfers.archived",
+            {"transfers": {"sites": {"T1_A, T1_B": {"archived": "on_arrival"}}}},
+            "transfers.sites.T1_A, T1_B",
             "'T1_A, T1_B' matches no site: write one name or glob a key",
             id="two names in one",
         ),
@@ -134,6 +138,32 @@ def test_a_fault_is_named_with_file_key_and_reason(
     assert reason in str(error.value)
     assert (error.value.file, error.value.key) == (str(file), key)
     assert reason in str(error.value.reason)
+
+
+def test_values_by_site_in_the_old_form_are_refused_with_the_new_one(tmp_path: Path) -> None:
+    old = {"transfers": {"archived": {"T1_MSS": "on_arrival", "T2_*": "on_tape"}}}
+    with pytest.raises(SettingsError) as error:
+        read_settings(written(tmp_path, old))
+    new = 'transfers: {sites: {"T1_MSS": {archived: on_arrival}, "T2_*": {archived: on_tape}}}'
+    assert str(error.value).endswith(f"transfers.archived (or variable DYNAMO_TRANSFERS__ARCHIVED): {OLD_FORM}{new}")
+    again = tmp_path / "new.yaml"
+    again.write_text(new)
+    on_arrival = read_settings(again).transfers.on_arrival
+    assert [is_named(site, on_arrival) for site in ("T1_MSS", "T2_MSS", "T3_MSS")] == [True, False, False]
+
+
+def test_when_a_copy_at_a_tape_counts_can_be_one_word_for_all_sites(tmp_path: Path) -> None:
+    transfers = {"archived": "on_arrival", "sites": {"T1_*": {"archived": "on_tape"}, "T1_A": {"files_to_site": 1}}}
+    on_arrival = read_settings(written(tmp_path, {"transfers": transfers})).transfers.on_arrival
+    assert [is_named(site, on_arrival) for site in ("T1_A", "T2_A")] == [False, True]
+
+
+def test_what_differs_by_site_is_what_the_matching_entries_set(tmp_path: Path) -> None:
+    sites = {"T1_*": {"files_to_site": 5, "archived": "on_arrival"}, "T1_A": {"files_to_site": 7}}
+    transfers = read_settings(written(tmp_path, {"transfers": {"files_to_site": 3, "sites": sites}})).transfers
+    assert [transfers.at(site).files_to_site for site in ("T1_A", "T1_B", "T2_A")] == [7, 5, 3]
+    assert transfers.at("T1_A").archived == "on_arrival"
+    assert transfers.at("T1_A").files_per_link == transfers.files_per_link
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

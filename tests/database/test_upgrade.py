@@ -16,6 +16,7 @@ from alembic import command
 from dynamo_ops.alerts.digest import read_digest
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.consistency.repair import repair
+from dynamo_ops.consistency.settings import SiteRules
 from dynamo_ops.database import migrate
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.deletion import tasks as deletion
@@ -496,7 +497,8 @@ def test_orphans_of_a_check_of_before_wait_for_the_next(before: Before) -> None:
     )
     before.upgrade()
     storage = Answers()
-    summary = repair(before.db, 1, storage, delete_unmanaged=True, clean_directories=False)  # type: ignore[arg-type]
+    rules = SiteRules(delete_unmanaged=True, clean_directories=False)
+    summary = repair(before.db, 1, storage, rules)  # type: ignore[arg-type]
     assert (storage.asked, summary.num_deleted, summary.num_skipped) == ([], 0, 2)
     assert "the next check decides" in before.scalar("SELECT DISTINCT reason FROM consistency_findings")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 import pytest
 
-from dynamo_ops.base.settings import DeletionSettings
+from dynamo_ops.base.settings import DeletionSettings, SiteDeletions
 from dynamo_ops.deletion.directories import clean_directories, directories_due
 from dynamo_ops.deletion.execute import DeletionSummary, execute_batch, total
 from dynamo_ops.deletion.queue import by_site, plan_deletions, recover_deletions
@@ -117,6 +117,13 @@ def test_limits_per_cycle_and_site(stock: Inventory) -> None:
     stock.subscription("delete", stock.files_of["b1"], "T2_A")
     plan_deletions(stock.db, DeletionSettings(files_per_cycle=5, files_per_site=2))
     assert stock.scalar("SELECT count(*) FROM deletions") == 4
+
+
+@pytest.mark.parametrize(("own", "expected"), [(1, 3), (3, 5)])
+def test_a_site_has_a_limit_of_its_own(stock: Inventory, own: int, expected: int) -> None:
+    stock.subscription("delete", stock.files_of["b1"], "T2_A")
+    plan_deletions(stock.db, DeletionSettings(files_per_site=2, sites={"*_A": SiteDeletions(files_per_site=own)}))
+    assert stock.scalar("SELECT count(*) FROM deletions") == expected
 
 
 def test_subscription_withdrawn_before_the_batch_runs(stock: Inventory) -> None:

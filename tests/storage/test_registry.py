@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from dynamo_ops.base.errors import SettingsError
-from dynamo_ops.base.settings import ProtocolSettings, Settings
+from dynamo_ops.base.settings import DeletionSettings, ProtocolSettings, Settings, SiteDeletions
 from dynamo_ops.storage import registry
 from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.protocol import StorageOptions
@@ -37,6 +37,23 @@ def test_first_protocol_that_the_site_has_and_a_plugin_serves(inventory: Invento
     assert storage.endpoint.pfn("/store/f") == "davs://a.invalid/x/store/f"
     other = registry.storages(inventory.db, StorageOptions(protocols=("root", "https")))(site_id)
     assert other.endpoint.pfn("/store/f") == "https://a.invalid/f"
+
+
+@pytest.mark.usefixtures("declared")
+def test_how_hard_a_storage_may_be_pressed_can_differ_by_site(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, StorageOptions] = {}
+    monkeypatch.setattr(registry, "load_plugin", lambda _: lambda at, options: given.setdefault(at.site, options))
+    protocols = ProtocolSettings(own=("davs", "https"))
+    deletion = DeletionSettings(threads=4, sites={"T3_*": SiteDeletions(threads=1, calls_per_s=0.5)})
+    open_storage = site_storages(inventory.db, Settings(deletion=deletion, protocols=protocols))
+    for site in ("T2_A", "T3_B"):
+        open_storage(inventory.site(site, prefix=f"davs://{site}.invalid/x"))
+    assert {site: (options.threads, options.calls_per_second) for site, options in given.items()} == {
+        "T2_A": (4, 200),
+        "T3_B": (1, 0.5),
+    }
 
 
 def test_plugin_whose_package_is_not_installed_is_named() -> None:

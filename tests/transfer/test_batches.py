@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from sqlalchemy import text
 
+from dynamo_ops.base.settings import SiteTransfers
 from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.transfer.batches import PlanRules, make_batches, plan_batches
@@ -107,6 +108,24 @@ def test_ids_are_recorded_before_any_submit(three: Inventory, identity: FtsIdent
     ]
     assert set(three.rows("SELECT state, num_attempts FROM subscriptions")) == {("inbatch", 1)}
     assert plan_batches(three.db, identity, TransferLimits()).all == []
+
+
+def test_a_site_has_limits_of_its_own(
+    three: Inventory, identity: FtsIdentity, caplog: pytest.LogCaptureFixture
+) -> None:
+    lfns = three.block("b1", 10)
+    three.replica("b1", "T2_A")
+    three.subscription("copy", lfns, "T2_B")
+    three.subscription("copy", lfns, "T2_C")
+    sites = {"T2_B": SiteTransfers(files_to_site=6), "T2_b": SiteTransfers(files_to_site=9)}
+    for _ in range(2):  # what is under way counts
+        plan_batches(three.db, identity, TransferLimits(files_to_site=4, sites=sites))
+    by_site = three.rows(
+        "SELECT d.name, count(*) FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id "
+        "JOIN sites d ON d.id = b.site_id GROUP BY 1"
+    )
+    assert dict(by_site) == {"T2_B": 6, "T2_C": 4}
+    assert "transfers.sites.T2_b: matches no site of the inventory" in caplog.text
 
 
 def test_limits(three: Inventory, identity: FtsIdentity) -> None:

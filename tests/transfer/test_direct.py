@@ -205,7 +205,7 @@ def test_a_tape_whose_copies_count_on_arrival_keeps_what_it_has(lab: Lab) -> Non
     lab.destination.put(half, lab.contents[half][:-1])
     lab.destination.put(other, b"x" * len(lab.contents[other]))
     before = lab.arrived()
-    summary = lab.run(archived={"T2_*": "on_arrival"})
+    summary = lab.run(sites={"T2_*": {"archived": "on_arrival"}})
     assert (summary.num_done, summary.num_found, summary.num_failed) == (2, 1, 2)
     assert lab.arrived() == before | {absent: lab.contents[absent]}
     states = {lfn: state for (_, lfn, _), state in lab.inventory.subscriptions().items()}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamo_ops.base.settings import TransferSettings
 from dynamo_ops.transfer.choice import CANDIDATES, IN_FLIGHT, choose_sources
 from dynamo_ops.transfer.limits import TransferLimits
 
@@ -30,13 +31,17 @@ def candidate(subscription: int, source: int, **values: Any) -> dict[str, Any]:
 
 
 def choose(
-    *rows: dict[str, Any], in_flight: dict[tuple[int, int], tuple[int, ...]] | None = None, **limits: int
+    *rows: dict[str, Any],
+    in_flight: dict[tuple[int, int], tuple[int, ...]] | None = None,
+    at_sites: dict[int, TransferSettings] | None = None,
+    **limits: int,
 ) -> pl.DataFrame:
     flying = [(*link, *numbers, *[0] * (3 - len(numbers))) for link, numbers in (in_flight or {}).items()]
     return choose_sources(
         pl.DataFrame(list(rows), schema=CANDIDATES),
         pl.DataFrame(flying, schema=IN_FLIGHT, orient="row"),
         TransferLimits(**limits),
+        at_sites or {},
     )
 
 
@@ -103,6 +108,27 @@ def test_a_busy_link_gets_fewer_than_another_from_the_same_site() -> None:
     to_8_by_1, to_9_by_1, to_8_by_2, to_9_by_2 = by_link
     assert to_8_by_1 < to_8_by_2  # rates 1/3 : 1/2
     assert to_9_by_2 < to_9_by_1
+
+
+@pytest.mark.parametrize(
+    ("own", "is_tape", "expected"),
+    [
+        ({"files_from_site": 4}, False, {1: 3, 2: 6}),
+        ({"files_from_site": 20}, False, {1: 9, 2: 0}),
+        ({"files_staging_per_site": 4}, True, {1: 4, 2: 5}),
+    ],
+    ids=["fewer from a site", "more from a site", "fewer from a tape"],
+)
+def test_a_site_has_limits_of_its_own(own: dict[str, int], is_tape: bool, expected: dict[int, int]) -> None:
+    """Ten files wait; nine may go to their site, one of which is under way; site 1 has limits of its own."""
+    rows = [candidate(n, site, is_tape=is_tape, num_failed=site) for n in range(10) for site in (1, 2)]
+    common = {"files_to_site": 5, "files_from_site": 8, "files_staging_per_site": 8}
+    at_sites = {
+        1: TransferSettings(**{**common, **own}),
+        DESTINATION: TransferSettings(**{**common, "files_to_site": 10}),
+    }
+    chosen = choose(*rows, in_flight={(1, DESTINATION): (1, 0)}, at_sites=at_sites, **common)
+    assert {site: chosen.filter(source_site_id=site).height for site in (1, 2)} == expected
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,10 @@ def test_a_tape_is_asked_to_keep_what_it_has(
 ) -> None:
     fts = Fts()
     monkeypatch.setattr(servers, "_open", lambda _, __: fts)
-    settings = Settings(fts={"archive_timeout_s": 7200}, transfers={"archived": archived})
+    settings = Settings(
+        fts={"archive_timeout_s": 7200},
+        transfers={"sites": {site: {"archived": word} for site, word in archived.items()}},
+    )
     jobs = tasks.submit(tape.db, settings, plan_batches(tape.db, identity).all)
     ((_, kind),) = [(job, kind) for kind, ids in jobs.items() for job in ids]
     assert kind == ("archive" if timeout else "disk")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_matches, is_glob
+from dynamo_ops.base.settings import DeletionSettings, TransferSettings, unmatched
 from dynamo_ops.base.text import near
+
+log = logging.getLogger(__name__)
+
+Section = TypeVar("Section", TransferSettings, DeletionSettings)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,21 @@ def find_site(connection: Connection, name: str) -> KnownSite:
 def _with_near(message: str, name: str, known: Iterable[str]) -> str:
     hint = near(name, known)
     return f"{message}.{hint}" if hint else message
+
+
+def at_sites(connection: Connection, key: str, section: Section) -> dict[int, Section]:
+    """A section of the settings as it is at each site that an entry of its ``sites`` matches, by the site's id.
+
+    ``key``: of the section. An entry that matches no site is warned of.
+    """
+    if not section.sites:
+        return {}
+    sites = all_sites(connection)
+    for fault in unmatched("dynamo.yaml", f"{key}.sites", section.sites, [site.name for site in sites]):
+        log.warning("%s", fault)
+    return {
+        site.id: section.at(site.name) for site in sites if any(glob_matches(site.name, glob) for glob in section.sites)
+    }
 
 
 def all_sites(connection: Connection) -> list[KnownSite]:
