@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.installation import MARKER, SHIPPED, Installation, find_installation, no_installation
 from dynamo_ops.base.text import near
+from dynamo_ops.base.units import Terabytes
 
 MAIN_FILE = "dynamo.yaml"
 SECRET = ("url", "header", "secret", "token", "password", "key", "credential", "storage_options", "storages", "webhook")
@@ -464,7 +465,7 @@ class RequestSettings(Strict):
 
     max_open_per_user: int | None = Field(1_000, ge=1)
     """Requests of theirs that are open at once; null: no limit."""
-    max_size_tb: float | None = Field(1_000, gt=0)
+    max_size_tb: Terabytes | None = Field(1_000, gt=0)
     """Of all copies of one copy request together, or of what one deletion request deletes; null: no limit."""
     max_copies: int | None = Field(20, ge=1)
     """Of one copy request, "one at each" counted by sites; null: no limit."""

@@ -1,11 +1,15 @@
-"""Bytes for people: decimal units, 1 TB is 10^12 bytes."""
+"""Bytes for people: decimal units, 1 TB is 10^12 bytes. The one parser of sizes, and sizes as settings."""
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+TB = 10**12
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[A-Za-z]*)")
 
 
@@ -15,6 +19,14 @@ def size_text(size_bytes: int) -> str:
     while abs(amount) >= 1000 and unit < len(UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
     return f"{size_bytes} B" if unit == 0 else f"{amount:.2f} {UNITS[unit]}"
+
+
+def written_size(size_bytes: int) -> str:
+    """``1 PB``, ``1500 GB``: the shortest that ``parse_size`` reads as these bytes."""
+    power = len(UNITS) - 1
+    while power and size_bytes % 1000**power:
+        power -= 1
+    return f"{size_bytes // 1000**power} {UNITS[power]}"
 
 
 def parse_size(text: str) -> int:
@@ -35,3 +47,27 @@ def parse_size(text: str) -> int:
     if size != int(size):
         raise ValueError(f"{text!r} is {size.normalize():f} bytes, no whole number")
     return int(size)
+
+
+def bytes_of(size: object) -> object:
+    """A size of a setting in bytes: texts are read, everything else is as it was."""
+    return parse_size(size) if isinstance(size, str) else size
+
+
+def terabytes_of(size: object) -> object:
+    """A size of a setting in TB: texts with a unit are read; a number is TB, as a text too (from a variable)."""
+    return parse_size(size) / TB if isinstance(size, str) and not _is_number(size) else size
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+Bytes = Annotated[int, BeforeValidator(bytes_of)]
+"""A setting in bytes: ``500 TB``, or a number of bytes."""
+Terabytes = Annotated[float, BeforeValidator(terabytes_of)]
+"""A setting in TB (10^12 bytes): ``500 GB``, or a number of TB."""

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.units import bytes_of, terabytes_of, written_size
 from dynamo_ops.configuration.pools import Pool
 from dynamo_ops.consistency.settings import ConsistencySettings
 from dynamo_ops.dealer.engine.config import DealerConfig, PluginConfig
@@ -39,7 +40,8 @@ INTRODUCTION = """\
 Made by `dynamo config settings --markdown`; do not edit by hand. What the files are for is in
 [operating.md](operating.md#settings); `dynamo config check` says what is wrong in them. A key of `dynamo.yaml` has a
 variable too: `fts.url` is `DYNAMO_FTS__URL`. `<name>` in a key stands for a name of your own, `[]` for each entry of a
-list. Options of sources are in [sources.md](sources.md), partitions and policies in
+list. A size is written with its unit, `500 GB` or `1.5 PB`, decimal (1 TB is 10^12 bytes); a number without one is
+bytes or TB, as the type says. Options of sources are in [sources.md](sources.md), partitions and policies in
 [policy-language.md](policy-language.md).
 """
 PLACES = frozenset({"home", "config_dir", "policy_dir", "db_url"})
@@ -80,6 +82,7 @@ UNITS = {
 """What the end of a name says."""
 PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.:@-]*")
 """Texts that need no quotes."""
+SIZES: Mapping[object, str] = {bytes_of: "size, or bytes", terabytes_of: "size, or TB"}
 COLUMNS = ("key", "type", "default", "unit", "meaning")
 
 
@@ -132,7 +135,7 @@ def _settings(file: str, below: str, model: type[BaseModel]) -> Iterator[Setting
         if any(not end for end, _ in inner):
             yield Setting(file, key, "section", "", "", meanings.get(name) or _meaning(inner[0][1]))
         else:
-            default = "" if field.is_required() else _written(field.get_default(call_default_factory=True))
+            default = "" if field.is_required() else _default(field)
             keys = "".join(f" with {', '.join(part.model_fields)}" for part in listed)
             yield Setting(file, key, _type(field) + keys, default, _unit(name, field), meanings.get(name, ""))
         for end, part in inner:
@@ -169,7 +172,7 @@ def _is_mapping(origin: Any) -> bool:
 
 def _type(field: FieldInfo) -> str:
     """The type and its bounds, in words."""
-    words = _words(field.annotation)
+    words = _size_words(field.metadata) or _words(field.annotation)
     bounds = [
         text
         for constraint in field.metadata
@@ -207,8 +210,14 @@ def _words(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "mapping"
     if hasattr(annotation, "__metadata__"):
-        return _words(arguments[0])
+        return _size_words(annotation.__metadata__) or _words(arguments[0])
     return WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _size_words(metadata: Iterable[object]) -> str:
+    """What a size is called, whose bare numbers are bytes or TB; empty where it is none."""
+    readers = [getattr(constraint, "func", None) for constraint in metadata]
+    return next((words for reader, words in SIZES.items() if reader in readers), "")
 
 
 def _unit(name: str, field: FieldInfo) -> str:
@@ -217,6 +226,13 @@ def _unit(name: str, field: FieldInfo) -> str:
     if name.startswith("bytes_") or "_bytes_" in name:
         return UNITS["_bytes"]
     return next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if bytes_of in [getattr(constraint, "func", None) for constraint in field.metadata]:
+        return written_size(default)
+    return _written(default)
 
 
 def _written(default: Any) -> str:

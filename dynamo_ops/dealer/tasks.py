@@ -15,12 +15,12 @@ import polars as pl
 from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import counts_text
-from dynamo_ops.base.units import size_text
+from dynamo_ops.base.units import TB, size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.commit import FOLLOWS, commit
 from dynamo_ops.dealer.detox_cycle import last_cycle
 from dynamo_ops.dealer.engine import plugin as plugins_of
-from dynamo_ops.dealer.engine.config import TB, DealerConfig, load_config
+from dynamo_ops.dealer.engine.config import DealerConfig, load_config
 from dynamo_ops.dealer.engine.decide import REFUSED
 from dynamo_ops.dealer.engine.plan import CopyPlan, plan_copies
 from dynamo_ops.dealer.engine.plugin import (

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.settings import Settings, Strict, read_config
 from dynamo_ops.base.text import near
+from dynamo_ops.base.units import Bytes
 
 GATES_FILE = "gates.yaml"
 
@@ -119,20 +120,20 @@ class MetadataThresholds(Strict):
     """Of the datasets that the source had in its last merged run."""
     max_bytes_lost_fraction: Fraction = 0.2
     """Of what the inventory has of the pulled datasets, …"""
-    bytes_lost_tolerated: int = Field(1_000_000_000_000, ge=0)
+    bytes_lost_tolerated: Bytes = Field(1_000_000_000_000, ge=0)
     """… and this much always."""
     max_files_lost_fraction: Fraction = 0.05
     """Of the files that closed blocks tell of, that may not be listed, and of the known files of the pulled datasets,
     that may not be told any more; by number or bytes, …"""
     files_lost_tolerated: int = Field(100, ge=0)
     """… and this many always, …"""
-    file_bytes_lost_tolerated: int = Field(100_000_000_000, ge=0)
+    file_bytes_lost_tolerated: Bytes = Field(100_000_000_000, ge=0)
     """… and this much always; but where blocks tell of files, one is listed."""
     max_invalidated_fraction: Fraction = 0.2
     """Of the usable (valid or production) datasets, that may become invalid, deprecated or deleted at once, …"""
     invalidated_tolerated: int = Field(100, ge=0)
     """… and this many always."""
-    max_file_size_bytes: int = Field(10_000_000_000_000, ge=1)
+    max_file_size_bytes: Bytes = Field(10_000_000_000_000, ge=1)
     """Of one file."""
     max_name_bytes: int = Field(500, ge=1, le=2000)
     """Of the name of a dataset or a block."""
@@ -223,9 +224,9 @@ class DetoxThresholds(Strict):
     """Checks that are reported and let through; all others block."""
     max_site_fraction: Fraction = 0.5
     """Of a site's quota; a quota of 0 means: empty the site."""
-    max_site_bytes: int = Field(1_000_000_000_000_000, ge=0)
+    max_site_bytes: Bytes = Field(1_000_000_000_000_000, ge=0)
     """At one site."""
-    max_volume_bytes: int = Field(10_000_000_000_000_000, ge=0)
+    max_volume_bytes: Bytes = Field(10_000_000_000_000_000, ge=0)
     """At all sites together."""
     max_image_shrink_fraction: Fraction = 0.3
     """Of the block replicas at today's targets, that may be gone since the partition's last plan."""
@@ -234,7 +235,7 @@ class DetoxThresholds(Strict):
     last_copies: LastCopies = "never"
     """Whether the last copy of a block may go: `never`; `delete_lines`: where a Delete or DeleteBlock line asks for it
     and it was the last copy already when planned; `always`."""
-    approval_above_bytes: int = Field(1_000_000_000_000_000, ge=0)
+    approval_above_bytes: Bytes = Field(1_000_000_000_000_000, ge=0)
     """A plan that deletes more waits for a person's yes; no answer means no."""
     max_plan_age_h: float = Field(48, gt=0)
     """An older plan is not committed: it must be made again."""
@@ -275,7 +276,7 @@ class DealerThresholds(Strict):
 
     warn_only: frozenset[DealerCheck] = frozenset()
     """Checks that are reported and let through; all others block."""
-    max_volume_bytes: int = Field(2_000_000_000_000_000, ge=0)
+    max_volume_bytes: Bytes = Field(2_000_000_000_000_000, ge=0)
     """At all sites together."""
     max_plan_age_h: float = Field(12, gt=0)
     """An older plan is not committed: sites have filled and emptied since."""

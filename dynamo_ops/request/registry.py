@@ -14,13 +14,12 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.base.text import near
-from dynamo_ops.base.units import size_text
+from dynamo_ops.base.units import TB, size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS, item_name
 from dynamo_ops.request.item import Item
 from dynamo_ops.request.states import KEPT_ACTIONS, OPEN_REQUESTS, ActionState, RequestKind, RequestState
 
-TB = 10**12
 SHOWN_ITEMS = 3
 AT = "coalesce(CAST(:at AS timestamptz), now())"
 

@@ -99,7 +99,12 @@ SPOILED: dict[str, tuple[str, Callable[[str], str], str, str]] = {
         "not",
     ),
     "plugin": ("dealer/express.yaml", replace("requests:", "reqests:"), "plugins.reqests", "Did you mean requests"),
-    "option of a plugin": ("dealer/physics.yaml", replace("cycle_volume: 20 ", "volume: 20 "), "plugins.balancer.", ""),
+    "option of a plugin": (
+        "dealer/physics.yaml",
+        replace("cycle_volume: 20 ", "volume: 20 "),
+        "plugins.balancer.",
+        "",
+    ),
     "placement": ("dealer/express.yaml", append("placement: [{}, {type: x}]"), "placement.0", "sites or storage_types"),
     "detox policy": ("dealer/express.yaml", append("detox_policy: phisics"), "detox_policy", "no policy phisics.txt"),
     "rule": ("enforcer/physics.yaml", replace("num_copies: 3", "num_copies: 0"), f"{RULE}.num_copies", "equal to 1"),

@@ -145,7 +145,7 @@ def test_an_approval_that_was_jumped_over_is_no_approval(asks_for_approval: Hous
 def test_a_plan_that_deletes_too_much_is_refused_and_not_committed(house: House) -> None:
     gates = house.config / "gates.yaml"
     shipped = gates.read_text()
-    gates.write_text(shipped.replace("max_volume_bytes: 10000000000000000", "max_volume_bytes: 1"))
+    gates.write_text(shipped.replace("max_volume_bytes: 10 PB", "max_volume_bytes: 1"))
     run = house.run("detox_physics")
     gates.write_text(shipped)
     assert run.failed == {"gate"}

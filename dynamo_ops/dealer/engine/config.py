@@ -12,9 +12,9 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, Va
 
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.settings import faults_of
+from dynamo_ops.base.units import Terabytes
 from dynamo_ops.policy.language.source import SourceText
 
-TB = 10**12
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -47,8 +47,8 @@ class DealerConfig(BaseModel):
     """A site above this share of its quota (projected) gets nothing."""
     max_site_pending_fraction: float = Field(ge=0)
     """Nor one that still waits for more than this share of its quota."""
-    max_total_cycle_volume: float = Field(gt=0)
-    """TB (10^12 bytes) in one cycle."""
+    max_total_cycle_volume: Terabytes = Field(gt=0)
+    """Of the copies that one cycle accepts; the one that passes it is the last."""
     placement: tuple[Mapping[str, Any], ...] = ()
     """Rules where copies may go, each with its type and settings."""
     plugins: Mapping[str, PluginConfig] = Field(min_length=1)

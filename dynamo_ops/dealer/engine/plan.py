@@ -11,7 +11,8 @@ import polars as pl
 
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.text import near
-from dynamo_ops.dealer.engine.config import TB, DealerConfig
+from dynamo_ops.base.units import TB
+from dynamo_ops.dealer.engine.config import DealerConfig
 from dynamo_ops.dealer.engine.decide import Cycle
 from dynamo_ops.dealer.engine.item import PRESENT, Items, load_items
 from dynamo_ops.dealer.engine.placement import FORBIDDEN, Placement, load_placement

@@ -11,8 +11,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.base.text import near
-from dynamo_ops.base.units import size_text
-from dynamo_ops.dealer.engine.config import TB, checked_settings
+from dynamo_ops.base.units import TB, Terabytes, size_text
+from dynamo_ops.dealer.engine.config import checked_settings
 from dynamo_ops.dealer.engine.plugin import PROPOSALS, ProposalContext
 from dynamo_ops.dealer.plugins.proposal import as_proposals, by_replica
 from dynamo_ops.inventory.frames import InventoryFrames, empty
@@ -36,10 +36,10 @@ class BalancerSettings(BaseModel):
     target_reasons: Mapping[str, Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """Condition of a line of the Detox policy → replicas of the dataset up to which what that line protects may be
     proposed."""
-    max_dataset_size: float | None = Field(default=None, gt=0)
-    """TB on disk of one replica; larger ones stay where they are; without it no limit."""
-    max_cycle_volume: float = Field(gt=0)
-    """TB of full datasets; what reaches it is the last proposal of the cycle."""
+    max_dataset_size: Terabytes | None = Field(default=None, gt=0)
+    """Of one replica on disk; larger ones stay where they are; without it no limit."""
+    max_cycle_volume: Terabytes = Field(gt=0)
+    """Of full datasets; what reaches it is the last proposal of the cycle."""
 
 
 @dataclass

@@ -10,7 +10,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.base.errors import PolicyError, SettingsError
-from dynamo_ops.dealer.engine.config import TB, checked_settings
+from dynamo_ops.base.units import TB, Terabytes
+from dynamo_ops.dealer.engine.config import checked_settings
 from dynamo_ops.dealer.engine.plugin import ProposalContext
 from dynamo_ops.dealer.plugins.names import group_ids, owned_by
 from dynamo_ops.dealer.plugins.proposal import REPLICA, as_proposals
@@ -36,8 +37,8 @@ class PopularitySettings(BaseModel):
 
     source_groups: tuple[str, ...] = Field(min_length=1)
     """At least one block replica of the dataset is owned by one of them; `None` is the null group."""
-    max_dataset_size: float | None = Field(default=None, gt=0)
-    """TB of the whole dataset; without it no limit."""
+    max_dataset_size: Terabytes | None = Field(default=None, gt=0)
+    """Of the whole dataset; without it no limit."""
     max_replication: int = Field(ge=1)
     """Dataset replicas that are wanted at most."""
     request_to_replica_threshold: float = Field(gt=0)

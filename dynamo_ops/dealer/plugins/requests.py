@@ -9,8 +9,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.base.glob import glob_matches
-from dynamo_ops.base.units import size_text
-from dynamo_ops.dealer.engine.config import TB, checked_settings
+from dynamo_ops.base.units import TB, Terabytes, size_text
+from dynamo_ops.dealer.engine.config import checked_settings
 from dynamo_ops.dealer.engine.plugin import ProposalContext
 from dynamo_ops.dealer.plugins.proposal import as_proposals, size_texts
 from dynamo_ops.inventory.frames import NULL_GROUP, InventoryFrames
@@ -26,8 +26,8 @@ class RequestsSettings(BaseModel):
 
     block_request_max: float = Field(default=1.0, gt=0, le=1)
     """Share of a dataset's blocks above which a request for blocks becomes one for the dataset."""
-    max_size: float | None = Field(default=None, gt=0)
-    """TB of one copy of what a request asks of one dataset; without it no limit."""
+    max_size: Terabytes | None = Field(default=None, gt=0)
+    """Of one copy of what a request asks of one dataset; without it no limit."""
     overwritten_groups: tuple[str, ...] = ()
     """Owners from whom copies that are there may be taken; the null group always."""
 

@@ -16,8 +16,9 @@ import polars as pl
 import polars.selectors as cs
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.units import TB
 from dynamo_ops.dealer.engine import decide as engine
-from dynamo_ops.dealer.engine.config import TB, DealerConfig
+from dynamo_ops.dealer.engine.config import DealerConfig
 from dynamo_ops.dealer.engine.item import Items
 from dynamo_ops.dealer.engine.plan import Table, set_table
 from dynamo_ops.dealer.engine.plugin import WITH_PLUGIN, Plugin, ProposalInputs, propose

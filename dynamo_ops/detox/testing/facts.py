@@ -16,11 +16,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dynamo_ops.base.settings import Strict, read_config
 from dynamo_ops.base.times import parse_time
+from dynamo_ops.base.units import TB, Bytes
 from dynamo_ops.policy.language.variables import known_variables
 
-TERA = 10**12
-UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": TERA, "PB": 10**15}
-SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB|TB|PB)")
 EXPECTED = re.compile(
     r"(?P<decision>delete|keep|protect|ignore|reowned)"
     r"(?: of (?P<dataset>[^\s#]+)(?:#(?P<block>\S+))?)?(?: at (?P<site>\S+))? by (?P<line>\S.*)"
@@ -28,16 +26,6 @@ EXPECTED = re.compile(
 NOWHERE = re.compile(r"outside(?: of (?P<dataset>[^\s#]+)(?:#(?P<block>\S+))?)?(?: at (?P<site>\S+))?")
 
 Decision = Literal["delete", "keep", "protect", "ignore", "reowned", "outside"]
-
-
-def _size(given: object) -> object:
-    """Bytes of "10 TB" (10^12 bytes each) or of a whole number."""
-    if isinstance(given, int) and not isinstance(given, bool):
-        return given
-    size_match = SIZE.fullmatch(str(given))
-    if not size_match:
-        raise ValueError("expected a size like '10 TB'")
-    return round(float(size_match[1]) * UNITS[size_match[2]])
 
 
 def _quota(given: object) -> object:
@@ -73,8 +61,7 @@ def _owner(given: object) -> object:
     return None if given == "None" else given
 
 
-Size = Annotated[int, BeforeValidator(_size)]
-Quota = Annotated[Annotated[int, BeforeValidator(_size)] | None, BeforeValidator(_quota)]
+Quota = Annotated[Bytes | None, BeforeValidator(_quota)]
 Time = Annotated[str, BeforeValidator(_time)]
 Age = Annotated[str, BeforeValidator(_age)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
@@ -87,7 +74,7 @@ class SiteFacts(Strict):
 
     storage_type: Literal["disk", "mss", "buffer", "unknown"] = "disk"
     status: Literal["ready", "waitroom", "morgue", "unknown"] = "ready"
-    quota: Quota = 100 * TERA
+    quota: Quota = 100 * TB
     occupancy: float | None = Field(None, gt=0)
 
 
@@ -138,8 +125,8 @@ class DatasetFacts(Strict):
     release: str = ""
     updated: Time = "100 days ago"
     open: bool = False
-    blocks: Annotated[int, Field(ge=0, le=10_000)] | dict[str, Size] = 1
-    size: Size = TERA
+    blocks: Annotated[int, Field(ge=0, le=10_000)] | dict[str, Bytes] = 1
+    size: Bytes = TB
     attributes: dict[str, bool | float | Time] = Field(default_factory=dict)
     replicas: dict[str, ReplicaFacts] = Field(default_factory=dict)
 

@@ -139,7 +139,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "unknown status": ({"datasets": {"/a": {"status": "vald"}}}, {}, "'vald' is none of"),
     "no time": ({"datasets": {"/a": {"last_access": "soon"}}}, {}, "'soon' is not a time"),
     "no age": ({"datasets": {"/a": {"replicas": {"A": 5}}}}, {}, r"replicas\.A"),
-    "no size": ({"datasets": {"/a": {"size": "much"}}}, {}, "expected a size like"),
+    "no size": ({"datasets": {"/a": {"size": "much"}}}, {}, "'much' is no size"),
     "no expectation": ({"expect": "kept"}, {}, "expected text like"),
     "no such line": ({"expect": "keep by Protect everything"}, {}, "no line of .* begins with 'Protect everything'"),
     "several lines": ({"expect": "keep by Protect d"}, {}, "3 lines of .* begin with 'Protect d'"),
