@@ -20,6 +20,10 @@ MONTH_DAY = re.compile(r"([a-z]+)\.? ([0-9]{1,2})(?:,? ([0-9]{4}))?", re.IGNOREC
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 MAX_DIGITS = 12
 EXAMPLES = "'90 days ago', '12 months ago', 'January 1', '2017-08-16'"
+SPAN = re.compile(r"([0-9]+|an?) ?([a-z]+)", re.IGNORECASE | re.ASCII)
+SHORT_UNITS = {"s": "second", "min": "minute", "h": "hour", "d": "day", "w": "week", "y": "year"}
+ANY_MOMENT = "a date (2026-03-01), a time (2026-03-01T12:00Z, UTC unless it says otherwise) or how long (12h, 3d, 2w)"
+"""What ``moment_before`` and ``moment_after`` read, in the words of a message."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,37 @@ def resolve_time(phrase: str, now: datetime) -> datetime:
         return moment_of(parsed, now)
     except ValueError as error:
         raise ValueError(f"{phrase!r} is not a time: {error}") from error
+
+
+def moment_before(text: str, now: datetime) -> datetime:
+    """The moment that a person means who looks back: a date, a time, or how long ago (``3d``, ``90 days``).
+
+    ValueError says what would be one.
+    """
+    return _meant(text, now, -1)
+
+
+def moment_after(text: str, now: datetime) -> datetime:
+    """The moment that a person means who looks ahead: a date, a time, or in how long (``3d``, ``90 days``).
+
+    ValueError says what would be one.
+    """
+    return _meant(text, now, 1)
+
+
+def _meant(text: str, now: datetime, direction: int) -> datetime:
+    phrase = " ".join(text.split())
+    span = SPAN.fullmatch(phrase)
+    try:
+        if span:
+            unit = span[2].lower()
+            long_unit = SHORT_UNITS.get(unit, unit.removesuffix("s"))
+            if long_unit in SECONDS or long_unit in MONTHS:
+                ago = _ago(span[1].lower(), long_unit, phrase)
+                return moment_of(Ago(-direction * ago.seconds, -direction * ago.months), now)
+        return resolve_time(phrase, now)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is not a time; expected {ANY_MOMENT}") from error
 
 
 def never_later(first: TimePhrase, second: TimePhrase, now: datetime) -> bool:

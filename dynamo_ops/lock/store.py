@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.base.text import near
-from dynamo_ops.base.times import Ago, moment_of, parse_time
+from dynamo_ops.base.times import moment_after
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock as AdvisoryLock
 from dynamo_ops.database.locks import hold
@@ -124,26 +124,16 @@ def _take_back(connection: Connection, lock_id: int) -> GivenBack:
 
 
 def resolve_until(until: str, now: datetime) -> datetime:
-    """The end of a lock, in UTC: a date or moment (ISO 8601), or a time from now (``90 days``, ``3 months``).
+    """The end of a lock, in UTC: a date, a moment (ISO 8601), or a time from now (``90 days``, ``3d``).
 
     Raises InventoryError when it is none of these, or not after ``now``.
     """
     try:
-        try:
-            phrase = parse_time(until)
-        except ValueError:
-            phrase = parse_time(f"{until} ago")
-            assert isinstance(phrase, Ago)
-            phrase = Ago(-phrase.seconds, -phrase.months)
-        end = moment_of(phrase, now)
-    except (ValueError, OverflowError) as error:
-        raise InventoryError(
-            f"until {until!r}: expected a date like 2027-03-01, or how long, like '90 days'", until=until
-        ) from error
+        end = moment_after(until, now)
+    except ValueError as error:
+        raise InventoryError(f"until {error}", until=until) from error
     if end <= now:
-        raise InventoryError(
-            f"until {until!r} is {end:%Y-%m-%d %H:%M} UTC, which is over: nothing is locked", until=until
-        )
+        raise InventoryError(f"until {until!r} is {end:%Y-%m-%dT%H:%MZ}, which is over: nothing is locked", until=until)
     return end
 
 
@@ -163,7 +153,7 @@ def remove_lock(database: Database, lock_id: int, *, reason: str, by: str) -> No
         over = (
             f"it was removed by {lock['removed_by']}: {lock['removed_because']}"
             if lock["removed_at"]
-            else f"it expired at {lock['expires_at']:%Y-%m-%d %H:%M} UTC"
+            else f"it expired at {lock['expires_at']:%Y-%m-%dT%H:%MZ}"
         )
         raise InventoryError(f"lock {lock_id} is not in force: {over}", lock_id=lock_id)
 
