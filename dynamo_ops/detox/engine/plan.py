@@ -158,14 +158,12 @@ def _plan(frames: InventoryFrames, state: State, policy: CheckedPolicy, partitio
     warnings += _set_aside_texts(decisions)
     matched = set(np.unique(state.line).tolist())
     idle = [
-        str(line.source_line)
+        str(line.number)
         for line in policy.lines
         if line.number not in matched and line.condition and line.condition.in_force
     ]
     if idle:
-        warnings.append(
-            f"{len(idle)} of {len(policy.lines)} policy lines decided nothing: {', '.join(idle)} of the text"
-        )
+        warnings.append(f"{len(idle)} of {len(policy.lines)} policy lines decided nothing: {', '.join(idle)}")
     return DeletionPlan(
         partition=partition,
         now=policy.now,
@@ -203,7 +201,7 @@ def policy_lines(policy: CheckedPolicy) -> pl.DataFrame:
 
 def _expired(policy: CheckedPolicy) -> list[tuple[int, str]]:
     return [
-        (line.source_line, "not in force now (until/from): it matches nothing")
+        (line.number, "not in force now (until/from): it matches nothing")
         for line in policy.lines
         if line.condition and not line.condition.in_force
     ]

@@ -307,7 +307,7 @@ def _reasons(mine: pl.DataFrame, state: pl.DataFrame, policy: CheckedPolicy, ord
         line = lines[number]
         subject = "the replica" if count == mine.height else f"{count} of its {mine.height} block replicas"
         line_text = (
-            f"line {number} ({line.text!r}, line {line.source_line} of the text)"
+            f"line {number} ({line.text!r}, line {line.source_line} of the file)"
             if number
             else f"the default ({line.text})"
         )

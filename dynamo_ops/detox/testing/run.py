@@ -127,7 +127,7 @@ def _failure(expected: Expectation, line: int | None, plan: DeletionPlan, policy
     if decided == wanted:
         return None
     lines = {policy_line.number: policy_line for policy_line in (policy.default, *policy.lines)}
-    texts = [f"{decision} by line {lines[number].source_line} ({lines[number].text})" for decision, number in decided]
+    texts = [f"{decision} by line {number} ({lines[number].text})" for decision, number in decided]
     where = " ".join(text for text in (expected.dataset, expected.block, expected.site) if text) or "all"
     return f"{where}: expected {_told(expected)}, found {' and '.join(texts) or 'nothing that the policy decides on'}"
 

@@ -120,7 +120,7 @@ class CheckedPolicy:
     @property
     def notes(self) -> tuple[str, ...]:
         """The remarks as sentences."""
-        return tuple(f"line {remark.at.line}: {remark.message}" for remark in self.remarks)
+        return tuple(f"line {remark.at.line} of the file: {remark.message}" for remark in self.remarks)
 
     def variables(self) -> tuple[Variable, ...]:
         """Variables that conditions and order ask for, each once, by name."""
@@ -239,7 +239,7 @@ class _Checker:
             )
             return None
         for line in defaults[1:]:
-            self.refuse(line.at, f"a second default decision; the first is in line {defaults[0].at.line}")
+            self.refuse(line.at, f"a second default decision; the first is in line {defaults[0].at.line} of the file")
         first = defaults[0]
         return CheckedLine(0, first.verb, False, None, first.text, first.at.line)
 
@@ -251,7 +251,7 @@ class _Checker:
 
     def order(self, orders: list[tree.Order]) -> tuple[CheckedOrderKey, ...]:
         for again in orders[1:]:
-            self.refuse(again.at, f"a second Order line; the first is in line {orders[0].at.line}")
+            self.refuse(again.at, f"a second Order line; the first is in line {orders[0].at.line} of the file")
         if not orders:
             message = "the policy has no Order line: candidates are deleted by name"
             self.remarks.append(Remark("no-order", self.source.end, message))
@@ -271,7 +271,7 @@ class _Checker:
 
     def once(self, verb: str, words: list[tree.Word]) -> tree.Word | None:
         for word in words[1:]:
-            self.refuse(word.at, f"a second {verb} line; the first is in line {words[0].at.line}")
+            self.refuse(word.at, f"a second {verb} line; the first is in line {words[0].at.line} of the file")
         return words[0] if words else None
 
     def algorithm(self, words: list[tree.Word]) -> bool:

@@ -129,7 +129,7 @@ class _Linter:
             elif self.is_off_target(line.condition):
                 yield _finding("no-target", at, "no site that an On line takes can fulfil this")
             elif earlier is not None:
-                message = f"can never match: line {earlier.source_line} takes all of it ({earlier.text})"
+                message = f"can never match: line {earlier.source_line} of the file takes all of it ({earlier.text})"
                 yield _finding("covered", at, message)
 
     def line(self, line: CheckedLine, condition: CheckedCondition, at: Position) -> Iterator[Finding]:
@@ -143,7 +143,7 @@ class _Linter:
         if line.verb == "Delete" and not any(map(_is_guard, condition.predicates)):
             yield _finding("unguarded-delete", at, "deletes whatever the status is, and the last copy too")
         if self.policy.default.source_line < line.source_line:
-            default = f"the default decision in line {self.policy.default.source_line}"
+            default = f"the default decision in line {self.policy.default.source_line} of the file"
             yield _finding("after-default", at, f"stands below {default}, but is tried before it")
         for predicate in condition.predicates:
             if predicate.operator in ("=~", "!=~") and rust_regex(str(predicate.values[0])) is None:

@@ -163,9 +163,9 @@ def test_tests_that_fail(folder: Path) -> None:
     (folder / "all.txt").write_text(GOOD.replace("Protect", "Protect dataset.name == /b and"))
     shown = dynamo("test", code=1).output
     assert "all.test.yaml: FAILED: owned" in shown
-    assert "all: expected protect by Protect, found keep by line 6 (Dismiss)" in shown
+    assert "all: expected protect by Protect, found keep by line 0 (Dismiss)" in shown
     assert "1 of 2 tests pass" in shown
-    assert told("test", code=1)[0]["failures"] == ["all: expected protect by Protect, found keep by line 6 (Dismiss)"]
+    assert told("test", code=1)[0]["failures"] == ["all: expected protect by Protect, found keep by line 0 (Dismiss)"]
 
 
 def test_lines_without_a_test_are_named(folder: Path) -> None:

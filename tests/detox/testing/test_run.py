@@ -112,7 +112,7 @@ def test_a_failure_says_what_was_expected_and_found(tmp_path: Path) -> None:
         {"datasets": {"/a": {"replicas": ["A"]}}, "expect": ["delete at A by Dismiss", "keep at Full by Dismiss"]},
     )
     assert outcome.failures == (
-        "A: expected delete by Dismiss, found keep by line 12 (Dismiss)",
+        "A: expected delete by Dismiss, found keep by line 0 (Dismiss)",
         "Full: expected keep by Dismiss, found nothing that the policy decides on",
     )
 

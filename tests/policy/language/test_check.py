@@ -82,7 +82,7 @@ def test_notes() -> None:
 )
 def test_old_names_are_accepted_with_a_note(old: str, new: str) -> None:
     (note,) = load_policy(f"{HEAD}Protect {old}\nProtect\n", now=NOW).notes
-    assert note.startswith("line 5: ")
+    assert note.startswith("line 5 of the file: ")
     assert "old name" in note
     assert new in note
 
