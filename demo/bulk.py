@@ -16,7 +16,7 @@ from demo.killer import Killer
 from demo.proof import prove
 from demo.run import DAGS, NOTHING_LEFT, call_dynamo
 from demo.up import grid, up
-from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.database.connection import Database
 
 Say = Callable[[str], None]

@@ -6,7 +6,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 

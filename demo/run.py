@@ -15,7 +15,7 @@ from demo.airflow_api import Airflow
 from demo.instance import Instance
 from demo.proof import prove
 from demo.up import grid, up
-from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.database.connection import Database
 
 Say = Callable[[str], None]

@@ -181,6 +181,26 @@ def test_what_is_public_says_what_it_is_for(path: Path) -> None:
     assert list(undocumented(path)) == []
 
 
+SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|JOIN|ORDER BY)\b")
+
+
+def test_commands_hold_no_sql() -> None:
+    """A page or a REST call must be able to show what a command shows: what is asked of the database lies below."""
+    for path in sorted((ROOT / "dynamo_ops" / "cli").rglob("*.py")):
+        texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        assert [text for text in texts if isinstance(text, str) and SQL.search(text)] == [], path
+        assert not {"sqlalchemy", "psycopg2"} & {name.split(".")[0] for name in imports(path)}, path
+
+
+def test_commands_print_in_one_way() -> None:
+    """By ``cli.terminal``, which folds, pages, and bears a closed pipe."""
+    for path in sorted((ROOT / "dynamo_ops" / "cli").rglob("*.py")):
+        if path.parent.name != "terminal":
+            assert not re.search(
+                r"typer\.(s?echo|confirm|prompt)\(|\bprint\(|import rich|from rich", path.read_text()
+            ), path
+
+
 POLICIES = sorted((INCLUDE / "policies").glob("*.txt"))
 DEALERS = sorted((INCLUDE / "config" / "dealer").glob("*.yaml"))
 

@@ -9,7 +9,9 @@ import typer
 from dynamo_ops.alerts.digest import read_digest
 from dynamo_ops.alerts.digest_text import digest_text
 from dynamo_ops.base.settings import settings
-from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import AsJson
+from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json
 
 AT = time(6, tzinfo=UTC)
@@ -21,7 +23,7 @@ DayOption = typer.Option(
 )
 
 
-def digest(day: datetime | None = DayOption, as_json: bool = JsonOption) -> None:
+def digest(day: datetime | None = DayOption, as_json: AsJson = False) -> None:
     """What happened in 24 hours, and what needs a look: failures, gates, sources, sites, plans, copies, deletions.
 
     What stands (sites, subscriptions on hold, gaps) is as of now, also for an earlier day.
@@ -31,4 +33,4 @@ def digest(day: datetime | None = DayOption, as_json: bool = JsonOption) -> None
     if as_json:
         print_json(report.document())
     else:
-        typer.echo(digest_text(report))
+        say(digest_text(report))

@@ -9,7 +9,9 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from dynamo_ops.cli.terminal.output import JsonOption, database, size
+from dynamo_ops.cli.terminal.cells import size
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import AsJson, Limit
 from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.quality import results as gate_results
 
@@ -37,8 +39,8 @@ def results(
     run: Annotated[str | None, typer.Option(help="Run, or a part of its name.")] = None,
     subject: Annotated[str | None, typer.Option(help="Source or partition, or a part of its name.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only what was refused or warned of.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many checks.")] = 100,
-    as_json: bool = JsonOption,
+    limit: Limit = 100,
+    as_json: AsJson = False,
 ) -> None:
     """What single checks found, newest first."""
     frame = gate_results.results(database(), gate=gate, run_key=run, subject=subject, failed=failed, limit=limit)
@@ -55,7 +57,7 @@ def trend(
     subject: Annotated[str, typer.Argument(help="Name of the source.")],
     metric: Annotated[str, typer.Argument(help="Name of the figure, for example files.")],
     days: Annotated[int, typer.Option(min=1, help="So many days back from the newest.")] = 30,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """One figure of a source over time. What a gate refused is shown, but nothing is compared with it."""
     frame = gate_results.trend(database(), gate, subject, metric, days)

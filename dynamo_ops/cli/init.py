@@ -13,6 +13,10 @@ import typer
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.installation import VARIABLE
 from dynamo_ops.base.new_installation import mark, new_files, write_files
+from dynamo_ops.cli.terminal.confirm import choose
+from dynamo_ops.cli.terminal.options import AsJson
+from dynamo_ops.cli.terminal.page import say, warn
+from dynamo_ops.cli.terminal.tables import print_json
 
 WINS = (VARIABLE, "DYNAMO_CONFIG_DIR", "DYNAMO_POLICY_DIR")
 """Variables that would name something else than the new installation has."""
@@ -43,6 +47,7 @@ def init(
             "made in DIR/postgres.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make an installation in DIR: configuration, policies, database. Nothing that is there is overwritten."""
     home = folder.expanduser().absolute()
@@ -60,7 +65,10 @@ def init(
             key="home",
             reason=str(error),
         ) from error
-    _tell(home, place, last_copies)
+    if as_json:
+        print_json({"home": str(home), "database": place, "last_copies": last_copies})
+    else:
+        _tell(home, place, last_copies)
 
 
 def _is_only_home(answer: bool | None) -> bool:
@@ -75,7 +83,7 @@ def _is_only_home(answer: bool | None) -> bool:
             key="last_copies",
             reason="not said",
         )
-    return typer.confirm(QUESTION, default=None)
+    return choose(QUESTION)
 
 
 def _prepare_database(home: Path, url: str | None) -> str:
@@ -92,8 +100,8 @@ def _prepare_database(home: Path, url: str | None) -> str:
 def _tell(home: Path, database: str, last_copies: str) -> None:
     for variable in WINS:
         if os.environ.get(variable, str(home)) != str(home):
-            typer.secho(f"{variable} is set and wins over what {home} says: unset it", fg="yellow", err=True)
-    typer.echo(
+            warn(f"{variable} is set and wins over what {home} says: unset it")
+    say(
         f"{home} is an installation now, with the shipped configuration.\n"
         f"Database: {database}\n"
         f"Last copies: {LAST_COPIES[last_copies]} (last_copies: {last_copies} in config/gates.yaml)\n"

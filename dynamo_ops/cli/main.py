@@ -9,12 +9,15 @@ import typer
 from dynamo_ops import __version__
 from dynamo_ops.base.errors import DynamoError
 from dynamo_ops.cli.nouns import LazyGroup
+from dynamo_ops.cli.terminal import page
+
+WRONG = 2
+"""Exit code: it could not be done as it was asked; the message says what to mend."""
 
 app = typer.Typer(
     name="dynamo",
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     help="Dynamo decides which data stay on disk, in how many copies and where, and makes it so.",
 )
@@ -22,22 +25,31 @@ app = typer.Typer(
 
 def _version(shown: bool) -> None:
     if shown:
-        typer.echo(f"dynamo {__version__}")
+        page.say(f"dynamo {__version__}")
         raise typer.Exit
+
+
+def _no_pager(chosen: bool) -> None:
+    if chosen:
+        page.no_pager()
 
 
 @app.callback()
 def main(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    no_pager: bool = typer.Option(
+        False, "--no-pager", callback=_no_pager, help="Print long output too without a pager (PAGER, or less)."
+    ),
 ) -> None:
     """Dynamo decides which data stay on disk, in how many copies and where, and makes it so."""
 
 
 def run() -> None:
-    """Entry point: our own errors are told in a line, with exit code 2; anything else is a defect and shows its
-    trace."""
+    """Entry point: our own errors are told in a line, with an exit code (docs/commands.md); anything else is a defect
+    and shows its trace."""
     try:
-        app()
+        with page.paged():
+            app(prog_name="dynamo")
     except DynamoError as error:
-        typer.secho(f"dynamo: {error}", fg="red", err=True)
-        sys.exit(2)
+        page.tell_error(f"dynamo: {error}")
+        sys.exit(WRONG)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
 
@@ -13,11 +12,15 @@ import typer
 from dynamo_ops.base.errors import InventoryError, SettingsError
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import transfers_view as view
-from dynamo_ops.cli.terminal.output import JsonOption, database
-from dynamo_ops.cli.terminal.tables import count, print_json
+from dynamo_ops.cli.terminal.cells import count
+from dynamo_ops.cli.terminal.confirm import ask
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import AsJson, By, DryRun, Reason, Since, Site, Sites, Yes, past, who
+from dynamo_ops.cli.terminal.page import say
+from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.database.connection import Database
 from dynamo_ops.fts.servers import job_page
-from dynamo_ops.inventory.site.lookup import find_site
+from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.subscription import operate
 from dynamo_ops.inventory.subscription.operate import Move, Touched
 from dynamo_ops.inventory.subscription.selection import Selection
@@ -29,22 +32,18 @@ from dynamo_ops.transfer.tasks import plan_rules
 
 app = typer.Typer(no_args_is_help=True, help="Copies and deletions under way: status, why, hold, release, cancel.")
 
-SiteOption = Annotated[str | None, typer.Option("--site", help="Only this site.")]
 Ids = Annotated[list[int] | None, typer.Option("--id", help="Number of a subscription.")]
-Files = Annotated[list[str] | None, typer.Option("--file", help="LFN or glob.")]
-Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="Dataset or glob.")]
+Files = Annotated[list[str] | None, typer.Option("--file", help="LFN or glob; may be given several times.")]
+Datasets = Annotated[
+    list[str] | None, typer.Option("--dataset", help="Dataset name or glob; may be given several times.")
+]
 Blocks = Annotated[list[str] | None, typer.Option("--block", help="dataset#block, or a glob of these.")]
-Sites = Annotated[list[str] | None, typer.Option("--site", help="Where the file is to come, or to go from; or glob.")]
 Actions = Annotated[list[str] | None, typer.Option("--action", help="copy or delete.")]
 States = Annotated[list[str] | None, typer.Option("--state", help="new, inbatch, retry or held.")]
 HoldReasons = Annotated[list[str] | None, typer.Option("--hold-reason", help="As `dynamo transfers status` has it.")]
 Origins = Annotated[
     list[str] | None, typer.Option("--origin", help="Who subscribed: dealer, detox, 'request 7', …; glob.")
 ]
-Why = Annotated[str, typer.Option("--reason", help="Why; it is kept with the subscriptions.")]
-By = Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be touched.")]
 Disown = Annotated[
     bool,
     typer.Option(
@@ -55,29 +54,28 @@ Disown = Annotated[
 
 @app.command("status")
 def status_(
-    site: SiteOption = None,
-    hours: Annotated[int, typer.Option(min=0, help="How far back to look for ended attempts.")] = 24,
-    as_json: bool = JsonOption,
+    sites: Sites = None,
+    since: Since = "24h",
+    as_json: AsJson = False,
 ) -> None:
     """Files and bytes that are subscribed, what is under way, and what ended lately with an example of the errors."""
-    db, now = database(), datetime.now(UTC)
-    if site is not None:
-        _check_site(db, site)
-    subscriptions, batches = status.counts(db, site), status.under_way(db, site)
-    ended = status.ended(db, now - timedelta(hours=hours), site)
+    db, now, begin = database(), datetime.now(UTC), past("--since", since)
+    site_names = _site_names(db, sites) if sites else None
+    subscriptions, batches = status.counts(db, site_names), status.under_way(db, site_names)
+    ended = status.ended(db, begin, site_names)
     if as_json:
         print_json(
             {"subscriptions": subscriptions.to_dicts(), "under_way": batches.to_dicts(), "ended": ended.to_dicts()}
         )
     else:
-        view.print_status(subscriptions, batches, ended, now=now, hours=hours)
+        view.print_status(subscriptions, batches, ended, now=now, since=begin)
 
 
 @app.command("why")
 def why_(
     what: Annotated[str, typer.Argument(metavar="LFN|ID", help="A file, or the number of a subscription.")],
-    site: SiteOption = None,
-    as_json: bool = JsonOption,
+    site: Site = None,
+    as_json: AsJson = False,
 ) -> None:
     """Where a file or subscription stands and why, every attempt with its error, and where the file can be read."""
     db, rules, page = database(), _rules(), partial(job_page, settings().fts)
@@ -99,7 +97,7 @@ def why_(
 
 @app.command()
 def hold(
-    reason: Why,
+    reason: Reason,
     ids: Ids = None,
     files: Files = None,
     datasets: Datasets = None,
@@ -112,11 +110,11 @@ def hold(
     by: By = None,
     yes: Yes = False,
     dry_run: DryRun = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Hold subscriptions until `dynamo transfers release` frees them; what runs at FTS is cancelled by the next run."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, states, hold_reasons, origins)
-    _act("hold", chosen, lambda db: operate.hold(db, chosen, by=_by(by), reason=reason), yes, dry_run, as_json)
+    _act("hold", chosen, lambda db: operate.hold(db, chosen, by=who(by), reason=reason), yes, dry_run, as_json)
 
 
 @app.command()
@@ -129,15 +127,15 @@ def release(
     actions: Actions = None,
     hold_reasons: HoldReasons = None,
     origins: Origins = None,
-    reason: Why = "",
+    reason: Reason = "",
     by: By = None,
     yes: Yes = False,
     dry_run: DryRun = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Free held subscriptions, whatever held them; sources that failed count as untried."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, None, hold_reasons, origins)
-    _act("release", chosen, lambda db: operate.release(db, chosen, by=_by(by), reason=reason), yes, dry_run, as_json)
+    _act("release", chosen, lambda db: operate.release(db, chosen, by=who(by), reason=reason), yes, dry_run, as_json)
 
 
 @app.command()
@@ -150,20 +148,20 @@ def retry(
     actions: Actions = None,
     hold_reasons: HoldReasons = None,
     origins: Origins = None,
-    reason: Why = "",
+    reason: Reason = "",
     by: By = None,
     yes: Yes = False,
     dry_run: DryRun = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Try now, without the pause: what failed, and what is held but for `refused` and `operator`."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, None, hold_reasons, origins)
-    _act("retry", chosen, lambda db: operate.retry(db, chosen, by=_by(by), reason=reason), yes, dry_run, as_json)
+    _act("retry", chosen, lambda db: operate.retry(db, chosen, by=who(by), reason=reason), yes, dry_run, as_json)
 
 
 @app.command()
 def cancel(
-    reason: Why,
+    reason: Reason,
     ids: Ids = None,
     files: Files = None,
     datasets: Datasets = None,
@@ -177,13 +175,13 @@ def cancel(
     by: By = None,
     yes: Yes = False,
     dry_run: DryRun = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Withdraw subscriptions. Copies that a group's replica lacks only with --disown: they would come again."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, states, hold_reasons, origins)
 
     def act(db: Database) -> Touched:
-        return operate.cancel(db, chosen, by=_by(by), reason=reason, disown=disown)
+        return operate.cancel(db, chosen, by=who(by), reason=reason, disown=disown)
 
     _act("cancel", chosen, act, yes, dry_run, as_json, disown=disown)
 
@@ -193,6 +191,7 @@ def readdress(
     former: Annotated[str, typer.Argument(help="Address of an FTS server that dynamo.yaml names no longer.")],
     address: Annotated[str, typer.Argument(help="Address of one that it names.")],
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask another FTS server for the open jobs of one that has moved, or is gone for good. What the other does not know
     is lost, and copied again."""
@@ -207,10 +206,12 @@ def readdress(
             reason="former and new server",
         )
     db = database()
-    if not yes:
-        typer.confirm(f"Ask {address} for all jobs that are open at {former}?", abort=True, err=True)
+    ask(f"Ask {address} for all jobs that are open at {former}?", yes=yes)
     num_jobs = recovery.readdress(db, former, address)
-    typer.echo(f"{count(num_jobs, 'job')}: asked for at {address} from the next run on")
+    if as_json:
+        print_json({"former": former, "address": address, "num_jobs": num_jobs})
+        return
+    say(f"{count(num_jobs, 'job')}: asked for at {address} from the next run on")
 
 
 def _selection(*parts: list[int] | list[str] | None) -> Selection:
@@ -234,8 +235,7 @@ def _act(
     if not as_json:
         view.print_touched(move, touched)
     if not dry_run and touched.num_files:
-        if not yes:
-            typer.confirm(view.question(move, touched), abort=True, err=True)
+        ask(view.question(move, touched), yes=yes)
         touched = act(db)
     if as_json:
         print_json(view.touched_document(move, touched, dry_run=dry_run))
@@ -243,13 +243,9 @@ def _act(
         view.print_moved(move, touched, dry_run=dry_run)
 
 
-def _by(name: str | None) -> str:
-    return name or getpass.getuser()
-
-
-def _check_site(db: Database, site: str) -> None:
+def _site_names(db: Database, patterns: list[str]) -> list[str]:
     with db.begin() as connection:
-        find_site(connection, site)
+        return [site.name for site in find_sites(connection, patterns)]
 
 
 def _rules() -> QueueRules:

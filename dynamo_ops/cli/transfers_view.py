@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
-import typer
 
-from dynamo_ops.cli.terminal.output import size
-from dynamo_ops.cli.terminal.tables import cell, count, print_table
+from dynamo_ops.cli.terminal.cells import age, cell, count, moment, size
+from dynamo_ops.cli.terminal.page import say
+from dynamo_ops.cli.terminal.tables import print_table
 from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState, TransferState
 from dynamo_ops.inventory.subscription.operate import Move, Touched
 from dynamo_ops.query.explanation import Explanation, FileExplanation
@@ -43,8 +43,10 @@ ENDED = {
     "site": "site",
     "num_files": "files",
     "size_bytes": "size",
-    "example": "for example",
+    "example": "because",
 }
+ASK = {"subscription_id": "for example\nid"}
+"""Under the figures, one of the subscriptions that they count: to ask why of."""
 SOURCES = {"site": "site", "storage_type": "storage", "status": "status", "because": "now"}
 ATTEMPTS = {
     "subscription_id": "id",
@@ -61,21 +63,23 @@ BY_HAND = {"operator", "refused", "all_failed"}
 
 
 def print_status(
-    subscriptions: pl.DataFrame, under_way: pl.DataFrame, ended: pl.DataFrame, *, now: datetime, hours: int
+    subscriptions: pl.DataFrame, under_way: pl.DataFrame, ended: pl.DataFrame, *, now: datetime, since: datetime
 ) -> None:
     """Three tables: subscriptions, batches, attempts that ended."""
     staging = pl.when("is_staging").then(pl.lit("tape")).when(pl.col("backend") != "deletion").then(pl.lit("disk"))
-    print_table(_with_age(subscriptions, now), "Active subscriptions", {**SUBSCRIPTIONS, "age": "oldest"})
-    print_table(_with_age(under_way.with_columns(staging=staging), now), "Under way", UNDER_WAY)
-    print_table(ended, f"Ended in the last {hours} h", ENDED, wrap=["example"])
+    print_table(_with_age(subscriptions, now), "Active subscriptions", {**SUBSCRIPTIONS, "age": "oldest", **ASK})
+    print_table(_with_age(under_way.with_columns(staging=staging), now), "Under way", {**UNDER_WAY, **ASK})
+    print_table(ended, f"Ended since {moment(since)}", {**ENDED, **ASK}, wrap=["example"])
+    if not (subscriptions.is_empty() and ended.is_empty()):
+        say("why: `dynamo transfers why ID`, with the id of one of them")
 
 
 def print_file(file: FileExplanation, page: JobPage) -> None:
     """One file: where it is, and what is subscribed where."""
-    typer.echo(f"{file.lfn}\n{file.dataset}#{file.block}, {size(file.size_bytes)}\n")
+    say(f"{file.lfn}\n{file.dataset}#{file.block}, {size(file.size_bytes)}\n")
     _print_sources(file.sources, "Sites that have it")
     if not file.subscriptions:
-        typer.echo("no site is subscribed to it, or was")
+        say("no site is subscribed to it, or was")
     for subscription in file.subscriptions:
         _print_state(subscription, page)
         _print_attempts(subscription.attempts)
@@ -85,7 +89,7 @@ def print_file(file: FileExplanation, page: JobPage) -> None:
 
 def print_subscription(subscription: Explanation, page: JobPage) -> None:
     """One subscription, its attempts, and where the file can be read."""
-    typer.echo(f"{subscription.lfn}, {size(subscription.size_bytes)}")
+    say(f"{subscription.lfn}, {size(subscription.size_bytes)}")
     _print_state(subscription, page)
     _print_attempts(subscription.attempts)
     if subscription.action == SubscriptionAction.COPY:
@@ -95,9 +99,9 @@ def print_subscription(subscription: Explanation, page: JobPage) -> None:
 def _print_state(subscription: Explanation, page: JobPage) -> None:
     is_copy = subscription.action == SubscriptionAction.COPY
     action = f"copy to {subscription.site}" if is_copy else f"deletion at {subscription.site}"
-    typer.echo(f"subscription {subscription.subscription_id}, {action}: {subscription.because}")
+    say(f"subscription {subscription.subscription_id}, {action}: {subscription.because}")
     since = cell("updated_at", subscription.updated_at)
-    typer.echo(
+    say(
         f"  subscribed by {subscription.origin} ({subscription.activity}), "
         f"{cell('created_at', subscription.created_at)}; so since {since}"
     )
@@ -106,21 +110,21 @@ def _print_state(subscription: Explanation, page: JobPage) -> None:
         and subscription.hold_reason != HoldReason.OPERATOR
         and subscription.state != SubscriptionState.CANCELLED
     ):
-        typer.echo(f"  note of {subscription.note}")
+        say(f"  note of {subscription.note}")
     url = (
         _job_url(subscription.attempts[0] if subscription.attempts else {}, page)
         if subscription.state == SubscriptionState.INBATCH
         else None
     )
     if url:
-        typer.echo(f"  {url}")
+        say(f"  {url}")
     if subscription.state == SubscriptionState.HELD and subscription.hold_reason in BY_HAND:
-        typer.echo(f"  by hand: dynamo transfers release --id {subscription.subscription_id}")
+        say(f"  by hand: dynamo transfers release --id {subscription.subscription_id}")
 
 
 def _print_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
     if not attempts:
-        typer.echo("no attempt so far\n")
+        say("no attempt so far\n")
         return
     frame = pl.DataFrame(
         [
@@ -155,7 +159,7 @@ def print_touched(move: Move, touched: Touched) -> None:
     """What a move is about, before it is made."""
     print_table(touched.rows, f"To be {DONE[move]}", SUBSCRIPTIONS)
     if touched.num_more_files:
-        typer.echo(f"not selected themselves: {touched.num_more_files:,} of these, the rest of blocks to be disowned")
+        say(f"not selected themselves: {touched.num_more_files:,} of these, the rest of blocks to be disowned")
 
 
 def question(move: Move, touched: Touched) -> str:
@@ -170,17 +174,17 @@ def question(move: Move, touched: Touched) -> str:
 def print_moved(move: Move, touched: Touched, *, dry_run: bool) -> None:
     """What a move did, or would do."""
     if not touched.num_files:
-        typer.echo(f"nothing to {move}")
+        say(f"nothing to {move}")
         return
     would = "would be " if dry_run else ""
-    typer.echo(f"{would}{DONE[move]}: {count(touched.num_files, 'file')}, {size(touched.size_bytes)}")
+    say(f"{would}{DONE[move]}: {count(touched.num_files, 'file')}, {size(touched.size_bytes)}")
     if touched.num_disowned:
         gone = f"; forgotten, since no file had come: {touched.num_removed:,}" if touched.num_removed else ""
-        typer.echo(f"without an owner: {count(touched.num_disowned, 'block replica')}{gone}")
+        say(f"without an owner: {count(touched.num_disowned, 'block replica')}{gone}")
     if touched.num_unowned:
         keeps = "keeps" if touched.num_unowned == 1 else "keep"
         unowned = f"{count(touched.num_unowned, 'block replica')} {keeps} these files, still without an owner"
-        typer.echo(f"{unowned}: Detox decides, or a group claims them")
+        say(f"{unowned}: Detox decides, or a group claims them")
 
 
 def touched_document(move: Move, touched: Touched, *, dry_run: bool) -> dict[str, Any]:
@@ -215,12 +219,6 @@ def _job_url(attempt: Mapping[str, Any], page: JobPage) -> str | None:
 
 
 def _with_age(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    return frame.with_columns(age=pl.Series([age(now - moment) for moment in frame["oldest_at"]], dtype=pl.String))
-
-
-def age(passed: timedelta) -> str:
-    """``12 min``, ``5 h``, ``3 d``: the largest unit that is not nothing."""
-    minutes = max(0, int(passed.total_seconds() // 60))
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"
+    return frame.with_columns(
+        age=pl.Series([age(now - oldest_at) for oldest_at in frame["oldest_at"]], dtype=pl.String)
+    )

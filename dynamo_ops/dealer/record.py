@@ -8,11 +8,12 @@ from datetime import datetime
 
 import polars as pl
 
-from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.errors import InventoryError, PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.engine.config import DealerConfig, load_config
 from dynamo_ops.dealer.engine.plan import CopyPlan
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.names import is_dataset, near_dataset
 from dynamo_ops.plan.record import PlanStory, load_story, scan
 from dynamo_ops.plan.states import PlanKind
 
@@ -96,6 +97,8 @@ def newest_about(database: Database, dataset: str, partition: str | None) -> Dea
                 return read_record(database, story)
         except (PlanError, pl.exceptions.ColumnNotFoundError):
             continue  # archived, or made by an older version
+    if not is_dataset(database, dataset):
+        raise InventoryError(f"unknown dataset {dataset!r}.{near_dataset(database, dataset)}", dataset=dataset)
     of = f" of {partition}" if partition else ""
     raise PlanError(
         f"no Dealer plan{of} has a proposal for {dataset}: is the name whole? `dynamo plan list` shows what there is; "

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dynamo_ops.base.text import near
+from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.kinds import CatalogueKind
+
+NEAR_ENOUGH = 2_000
 
 EVER_KNOWN_DATASETS = f"""(SELECT id, name FROM datasets
     UNION ALL SELECT thing_id, name FROM invalidations WHERE kind = '{CatalogueKind.DATASET}'
@@ -20,3 +24,26 @@ def item_name(row: str) -> str:
     ``EVER_KNOWN_DATASETS`` as ``d``, and left joined with ``EVER_KNOWN_BLOCKS`` as ``b``."""
     return f"""d.name || coalesce('#' || b.name, CASE WHEN {row}.block_id IS NOT NULL
         THEN '#(block ' || {row}.block_id || ', gone with it)' END, '')"""
+
+
+def near_dataset(database: Database, name: str) -> str:
+    """The end of a message that names an unknown dataset: `` Did you mean …?``, or nothing."""
+    return near(name, _names_like(database, name))
+
+
+def is_dataset(database: Database, name: str) -> bool:
+    """Whether a dataset is, or was, called so."""
+    return not database.frame(f"SELECT id FROM {EVER_KNOWN_DATASETS} AS known WHERE name = $1", (name,)).is_empty()
+
+
+def _names_like(database: Database, name: str) -> list[str]:
+    """Names that begin as ``name`` does, the longer the better."""
+    length = len(name)
+    while length > 1:
+        length //= 2
+        names = database.frame(
+            "SELECT name FROM datasets WHERE starts_with(name, $1) ORDER BY name LIMIT $2", (name[:length], NEAR_ENOUGH)
+        )["name"]
+        if len(names):
+            return list(names)
+    return []

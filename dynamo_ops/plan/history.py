@@ -8,8 +8,9 @@ import polars as pl
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_glob, texts_expr
+from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
+from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS, near_dataset
 
 
 def history_of_dataset(
@@ -34,5 +35,11 @@ def ids_of(database: Database, table: str, name: str) -> str:
         matching = database.frame(f"SELECT id::bigint AS id FROM {known_table} WHERE name = $1", (name,))
     if matching.is_empty():
         noun = table.removesuffix("s")
-        raise InventoryError(f"no {noun} {'matches' if is_glob(name) else 'is called'} {name!r}", **{noun: name})
+        message = f"no {noun} {'matches' if is_glob(name) else 'is called'} {name!r}"
+        hint = near_dataset(database, name) if table == "datasets" else near(name, _names(database, table))
+        raise InventoryError(f"{message}.{hint}" if hint else message, **{noun: name})
     return "{" + ",".join(map(str, matching["id"])) + "}"
+
+
+def _names(database: Database, table: str) -> list[str]:
+    return list(database.frame(f"SELECT name FROM {table}")["name"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 
 import polars as pl
@@ -23,67 +25,75 @@ from dynamo_ops.query.explanation import Explanation, why
 __all__ = ["Explanation", "counts", "ended", "held", "under_way", "why"]
 
 
-def counts(db: Database, site: str | None = None) -> pl.DataFrame:
+def counts(db: Database, sites: Sequence[str] | None = None) -> pl.DataFrame:
     """Files and bytes of active subscriptions: a row per action, state, hold_reason and site; the oldest first.
 
-    Columns: action, state, hold_reason, site, num_files, size_bytes, oldest_at.
+    ``sites``: names (None: all). Columns: action, state, hold_reason, site, num_files, size_bytes, oldest_at,
+    subscription_id (the first of them: one to ask why of).
     """
     return db.frame(
         f"""
         SELECT s.action, s.state, s.hold_reason, d.name AS site, count(*) AS num_files,
-               sum(f.size_bytes)::bigint AS size_bytes, min(s.created_at) AS oldest_at
+               sum(f.size_bytes)::bigint AS size_bytes, min(s.created_at) AS oldest_at,
+               min(s.id) AS subscription_id
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id
-        WHERE s.state IN {ACTIVE} AND ($1::text IS NULL OR d.name = $1)
+        WHERE s.state IN {ACTIVE} AND ($1::text IS NULL OR d.name = ANY($1::text::text[]))
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
-        [site],
+        [_names(sites)],
     )
 
 
-def under_way(db: Database, site: str | None = None) -> pl.DataFrame:
+def under_way(db: Database, sites: Sequence[str] | None = None) -> pl.DataFrame:
     """Batches that are not finished: one row per backend, what is staged, state of its files, and destination.
 
     Columns: backend (fts, direct, deletion), is_staging, state (of the files: planned, submitted, staging, active,
     archiving, and done, failed, cancelled of batches that are not finished), site, num_batches, num_files, size_bytes,
-    oldest_at (when the oldest of these batches was made).
+    oldest_at (when the oldest of these batches was made), subscription_id (the first of them).
     """
     return db.frame(
         f"""
         SELECT b.backend, b.is_staging,
                CASE WHEN {is_archiving("t")} THEN '{TransferObservation.ARCHIVING}' ELSE t.state END AS state,
                d.name AS site, count(DISTINCT b.id) AS num_batches,
-               count(*) AS num_files, sum(t.size_bytes)::bigint AS size_bytes, min(b.created_at) AS oldest_at
+               count(*) AS num_files, sum(t.size_bytes)::bigint AS size_bytes, min(b.created_at) AS oldest_at,
+               min(t.subscription_id) AS subscription_id
         FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id JOIN sites d ON d.id = b.site_id
-        WHERE b.state IN {OPEN_BATCHES} AND ($1::text IS NULL OR d.name = $1) GROUP BY 1, 2, 3, 4
+        WHERE b.state IN {OPEN_BATCHES} AND ($1::text IS NULL OR d.name = ANY($1::text::text[]))
+        GROUP BY 1, 2, 3, 4
         UNION ALL
         SELECT 'deletion', false, x.state, d.name, count(DISTINCT b.id), count(*), sum(x.size_bytes)::bigint,
-               min(b.created_at)
+               min(b.created_at), min(x.subscription_id)
         FROM deletion_batches b JOIN deletions x ON x.batch_id = b.id JOIN sites d ON d.id = b.site_id
-        WHERE b.state = '{BatchState.PLANNED}' AND ($1::text IS NULL OR d.name = $1) GROUP BY 1, 2, 3, 4
+        WHERE b.state = '{BatchState.PLANNED}' AND ($1::text IS NULL OR d.name = ANY($1::text::text[]))
+        GROUP BY 1, 2, 3, 4
         ORDER BY 1, 2, 3, 4""",
-        [site],
+        [_names(sites)],
     )
 
 
-def ended(db: Database, since: datetime, site: str | None = None) -> pl.DataFrame:
+def ended(db: Database, since: datetime, sites: Sequence[str] | None = None) -> pl.DataFrame:
     """Attempts that ended since then: one row per action, outcome, source (null for deletions) and site.
 
-    Columns: action, state, source, site, num_files, size_bytes, example (one reason, for failures).
+    Columns: action, state, source, site, num_files, size_bytes, example (one reason, for failures),
+    subscription_id (of that example).
     """
     return db.frame(
         f"""
         SELECT '{SubscriptionAction.COPY}' AS action, t.state, o.name AS source, d.name AS site, count(*) AS num_files,
-               sum(t.size_bytes)::bigint AS size_bytes, max(t.reason) AS example
+               sum(t.size_bytes)::bigint AS size_bytes, max(t.reason) AS example,
+               (array_agg(t.subscription_id ORDER BY t.reason DESC NULLS LAST))[1] AS subscription_id
         FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id JOIN sites d ON d.id = b.site_id
         JOIN sites o ON o.id = t.source_site_id
         WHERE t.finished_at >= $1 AND t.state IN {ENDED_TRANSFERS}
-          AND ($2::text IS NULL OR $2 IN (d.name, o.name)) GROUP BY 1, 2, 3, 4
+          AND ($2::text IS NULL OR ARRAY[d.name, o.name] && $2::text::text[]) GROUP BY 1, 2, 3, 4
         UNION ALL
-        SELECT '{SubscriptionAction.DELETE}', x.state, NULL, d.name, count(*), sum(x.size_bytes)::bigint, max(x.reason)
+        SELECT '{SubscriptionAction.DELETE}', x.state, NULL, d.name, count(*), sum(x.size_bytes)::bigint, max(x.reason),
+               (array_agg(x.subscription_id ORDER BY x.reason DESC NULLS LAST))[1]
         FROM deletions x JOIN deletion_batches b ON b.id = x.batch_id JOIN sites d ON d.id = b.site_id
         WHERE x.finished_at >= $1 AND x.state <> '{DeletionState.PLANNED}'
-          AND ($2::text IS NULL OR d.name = $2) GROUP BY 1, 2, 3, 4
+          AND ($2::text IS NULL OR d.name = ANY($2::text::text[])) GROUP BY 1, 2, 3, 4
         ORDER BY 1, 2, 3, 4""",
-        [since, site],
+        [since, _names(sites)],
     )
 
 
@@ -102,3 +112,8 @@ def held(db: Database, *, hold_reason: str | None = None, site: str | None = Non
         ORDER BY s.created_at, s.id""",
         [hold_reason, site],
     )
+
+
+def _names(sites: Sequence[str] | None) -> str | None:
+    """Names as PostgreSQL writes an array."""
+    return None if sites is None else "{" + ",".join(json.dumps(name) for name in sites) + "}"

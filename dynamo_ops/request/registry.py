@@ -13,10 +13,9 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.settings import RequestSettings
-from dynamo_ops.base.text import near
 from dynamo_ops.base.units import TB, size_text
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS, item_name
+from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS, item_name, near_dataset
 from dynamo_ops.request.item import Item
 from dynamo_ops.request.states import KEPT_ACTIONS, OPEN_REQUESTS, ActionState, RequestKind, RequestState
 
@@ -253,7 +252,5 @@ def _dataset_ids(database: Database, dataset: str) -> str:
     else:
         ids = database.frame(f"SELECT id FROM {EVER_KNOWN_DATASETS} d WHERE name = $1", (dataset,))["id"].to_list()
         if not ids:
-            length = dataset[: max(1, len(dataset) // 2)]
-            like = database.frame("SELECT name FROM datasets WHERE starts_with(name, $1) LIMIT 2000", (length,))
-            raise InventoryError(f"unknown dataset {dataset!r}.{near(dataset, like['name'])}", dataset=dataset)
+            raise InventoryError(f"unknown dataset {dataset!r}.{near_dataset(database, dataset)}", dataset=dataset)
     return "{" + ",".join(map(str, ids)) + "}"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import main
-from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.plan import store as plan_store
@@ -167,7 +167,7 @@ def test_plans_are_listed_and_shown(stock: Inventory, tmp_path: Path) -> None:
     document = json.loads(dynamo("plan", "show", str(plan.id), "--json").output)
     assert (document["num_deletions"], document["inputs"]["policy"]["text"]) == (7, "Dismiss")
     shown = dynamo("plan", "show", str(plan.id)).output
-    assert "detox of physics, planned, made for 2026-03-01 00:00 UTC" in shown
+    assert "detox of physics, planned, made for 2026-03-01T00:00Z" in shown
     assert f"policy: physics.txt, sha256 {document['inputs']['policy']['sha256'][:12]}" in shown
     assert "rules: -" in shown
     assert "unlimited" in shown

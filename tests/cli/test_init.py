@@ -93,7 +93,7 @@ def test_variables_that_win_are_warned_of(url: str, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("DYNAMO_DB_URL", url)
     monkeypatch.setenv("DYNAMO_CONFIG_DIR", "/elsewhere")
     shown = dynamo("init", str(tmp_path), "--cache")
-    assert shown.stderr == f"DYNAMO_CONFIG_DIR is set and wins over what {tmp_path} says: unset it\n"
+    assert shown.stderr == f"warning: DYNAMO_CONFIG_DIR is set and wins over what {tmp_path} says: unset it\n"
     assert url in (tmp_path / "dynamo.toml").read_text()
 
 

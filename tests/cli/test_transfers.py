@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import main
-from dynamo_ops.cli.transfers_view import age
+from dynamo_ops.cli.terminal.cells import age
 from dynamo_ops.database.connection import Database
 from tests.cli.test_cli import dynamo
 from tests.cli.test_cli import fails as fails
@@ -72,9 +72,10 @@ def test_status_tells_subscriptions_batches_and_errors(stock: Inventory) -> None
     assert "Active subscriptions" in shown
     assert "all_failed" in shown
     assert "Under way" in shown
-    assert "Ended in the last 24 h" in shown
+    assert "Ended since 20" in shown
+    assert "why: `dynamo transfers why ID`, with the id of one of them\n" in shown
     assert "SOURCE [2] gone" in shown
-    document = json.loads(dynamo("transfers", "status", "--site", "T2_B", "--hours", "1", "--json").output)
+    document = json.loads(dynamo("transfers", "status", "--site", "T2_B", "--since", "1h", "--json").output)
     assert [(row["state"], row["num_files"]) for row in document["subscriptions"]] == [
         ("held", 1),
         ("inbatch", 1),
@@ -82,8 +83,10 @@ def test_status_tells_subscriptions_batches_and_errors(stock: Inventory) -> None
     ]
     assert [(row["backend"], row["state"]) for row in document["under_way"]] == [("fts", "active"), ("fts", "failed")]
     assert document["ended"][0]["example"] == "SOURCE [2] gone"
-    nothing = dynamo("transfers", "status", "--site", "T2_A", "--hours", "0").output
-    assert nothing == "Active subscriptions: none\n\nUnder way: none\n\nEnded in the last 0 h: none\n\n"
+    assert [row["subscription_id"] for row in document["subscriptions"]] == [1, 2, 3]
+    assert document["ended"][0]["subscription_id"] == 1
+    nothing = dynamo("transfers", "status", "--site", "T2_[A]*", "--since", "2100-01-01").output
+    assert nothing == "Active subscriptions: none\n\nUnder way: none\n\nEnded since 2100-01-01T00:00Z: none\n\n"
 
 
 def test_why_of_a_subscription(stock: Inventory) -> None:
@@ -213,7 +216,7 @@ def test_nothing_to_do_is_no_question(stock: Inventory) -> None:
         (("cancel", "--id", "1", "--reason", " "), "cancel: say why"),
         (("why", "b1"), "neither an LFN"),
         (("why", "99"), "there is no subscription 99"),
-        (("status", "--site", "T2_*"), "expected a name, not a glob"),
+        (("status", "--site", "T3_*"), "no site matches 'T3_*'"),
     ],
     ids=str,
 )

@@ -77,8 +77,8 @@ def test_counts_of_a_site(stock: Inventory) -> None:
         ("copy", "new", "T2_B", 3, 3 * SIZE),
         ("delete", "new", "T2_A", 1, SIZE),
     ]
-    assert status.counts(stock.db, "T2_A").height == 1
-    assert status.counts(stock.db, "T2_C").is_empty()
+    assert status.counts(stock.db, ["T2_A"]).height == 1
+    assert status.counts(stock.db, ["T2_C"]).is_empty()
 
 
 def test_what_is_under_way(stock: Inventory) -> None:
@@ -96,7 +96,7 @@ def test_what_is_under_way(stock: Inventory) -> None:
         ("fts", True, "staging", "T2_B", 1, 1, SIZE),
     ]
     assert found["oldest_at"].null_count() == 0
-    assert status.under_way(stock.db, "T2_A")["backend"].to_list() == ["deletion"]
+    assert status.under_way(stock.db, ["T2_A"])["backend"].to_list() == ["deletion"]
 
 
 def test_what_ended_lately(stock: Inventory) -> None:
@@ -108,8 +108,8 @@ def test_what_ended_lately(stock: Inventory) -> None:
         ("done", "T2_A", "T2_B", 1, None),
         ("failed", "T2_A", "T2_B", 1, "SOURCE [2] gone"),
     ]
-    assert status.ended(stock.db, since, "T2_A").height == status.ended(stock.db, since, "T2_B").height == 2
-    assert status.ended(stock.db, since, "T2_C").is_empty()
+    assert status.ended(stock.db, since, ["T2_A"]).height == status.ended(stock.db, since, ["T2_B"]).height == 2
+    assert status.ended(stock.db, since, ["T2_C"]).is_empty()
     assert status.ended(stock.db, datetime.now(UTC) + timedelta(hours=1)).is_empty()
 
 

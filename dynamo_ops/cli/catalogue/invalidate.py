@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import typer
 
+from dynamo_ops.cli.terminal.cells import count, size
+from dynamo_ops.cli.terminal.confirm import type_number
 from dynamo_ops.cli.terminal.document import read_document
-from dynamo_ops.cli.terminal.output import JsonOption, database, size
-from dynamo_ops.cli.terminal.tables import count, print_json, print_table
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import AsJson, By, DryRun, Limit, Reason, Yes, who
+from dynamo_ops.cli.terminal.page import say, warn
+from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.inventory.catalogue import invalidation
 from dynamo_ops.inventory.kinds import StorageType
 
@@ -39,11 +42,11 @@ NAMES = {
 
 def invalidate(
     file: Annotated[str, typer.Argument(help="JSON document, or - for standard input (then with --yes).")],
-    reason: Annotated[str, typer.Option(help="Why; it is kept with every name.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
-    by: Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")] = None,
-    as_json: bool = JsonOption,
+    reason: Reason,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take the datasets, blocks and files that a JSON document names out of the inventory, for good.
 
@@ -51,28 +54,25 @@ def invalidate(
     another block). It says what stays on the storages as orphans, and asks. This cannot be undone."""
     if not yes and not dry_run and (file == "-" or as_json):
         raise typer.BadParameter("nobody can be asked with - or --json: say --yes, or --dry-run")
-    db, document, who = database(), read_document(file), by or getpass.getuser()
+    db, document, person = database(), read_document(file), who(by)
     expected = None
     if not yes:
-        planned = invalidation.invalidate(db, document, reason=reason, by=who, dry_run=True)
+        planned = invalidation.invalidate(db, document, reason=reason, by=person, dry_run=True)
         if dry_run and as_json:
             print_json({**planned.document(), "dry_run": True})
             return
         _print(planned)
         if dry_run or planned.is_nothing:
             return
-        answer = typer.prompt(f"This cannot be undone. Type {planned.num_files} (the files that go) to do it")
-        if answer.strip().replace(",", "") != str(planned.num_files):
-            typer.echo("nothing was changed")
-            raise typer.Exit(1)
+        type_number(f"This cannot be undone. Type {planned.num_files} (the files that go) to do it", planned.num_files)
         expected = planned.num_files
-    summary = invalidation.invalidate(db, document, reason=reason, by=who, expected_files=expected)
+    summary = invalidation.invalidate(db, document, reason=reason, by=person, expected_files=expected)
     if as_json:
         print_json({**summary.document(), "dry_run": False})
         return
     if yes:
         _print(summary)
-    typer.echo(
+    say(
         f"gone from the inventory: {_counts(summary)}; their files stay on the storages until consistency checks "
         "remove them as orphans"
     )
@@ -80,8 +80,8 @@ def invalidate(
 
 def invalidated(
     name: Annotated[str | None, typer.Argument(help="A dataset, dataset#block or LFN, or a glob.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
-    as_json: bool = JsonOption,
+    limit: Limit = 100,
+    as_json: AsJson = False,
 ) -> None:
     """What was declared invalid, by whom, when and why; newest first."""
     invalidations = invalidation.invalidations(database(), name, limit=limit)
@@ -93,16 +93,16 @@ def invalidated(
 
 def _print(summary: invalidation.InvalidationSummary) -> None:
     if summary.num_known:
-        typer.echo(f"{count(summary.num_known, 'name')} of the document went before")
+        say(f"{count(summary.num_known, 'name')} of the document went before")
     if summary.is_nothing:
-        typer.echo("nothing to do")
+        say("nothing to do")
         return
-    typer.echo(f"leaves the inventory: {_counts(summary)}")
+    say(f"leaves the inventory: {_counts(summary)}")
     print_table(summary.sites, "Left on the storages as orphans; subscriptions withdrawn", ORPHANED)
     tape = int(summary.sites.filter(storage_type=StorageType.MSS)["size_bytes"].sum())
     custodial = int(summary.sites["custodial_bytes"].sum())
     if tape or custodial:
-        typer.secho(f"warning: {size(tape)} of it are on tape, {size(custodial)} are custodial", fg="yellow", err=True)
+        warn(f"{size(tape)} of it are on tape, {size(custodial)} are custodial")
     if summary.requests.height:
         print_table(summary.requests, "Open requests that name any of it", REQUESTS)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -10,7 +9,11 @@ import polars as pl
 import typer
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.cli.terminal.output import JsonOption, database, show, size
+from dynamo_ops.cli.terminal.cells import cell, count, size
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import AsJson
+from dynamo_ops.cli.terminal.page import say
+from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.inventory.catalogue.vanished import KINDS, vanished
 from dynamo_ops.inventory.replica import read
 
@@ -18,17 +21,17 @@ app = typer.Typer(no_args_is_help=True, help="What the inventory knows.")
 
 
 @app.command()
-def summary(as_json: bool = JsonOption) -> None:
+def summary(as_json: AsJson = False) -> None:
     """How much there is, in all and by site."""
     totals = read.summary(database())
     if as_json:
-        typer.echo(json.dumps({**asdict(totals), "sites": totals.sites.to_dicts()}, indent=1, default=str))
+        print_json({**asdict(totals), "sites": totals.sites.to_dicts()})
         return
     for name, number in asdict(totals).items():
         if isinstance(number, int):
-            shown = size(number) if name.startswith("bytes") or name.endswith("bytes") else f"{number:,}"
-            typer.echo(f"{name.replace('_', ' '):28} {shown:>14}")
-    show(totals.sites, title="Sites", as_json=False)
+            say(f"{name.replace('_', ' '):28} {cell(name, number):>14}")
+    say()
+    print_table(totals.sites, "Sites")
 
 
 @app.command("vanished")
@@ -38,7 +41,7 @@ def list_vanished(
     document: Annotated[
         bool, typer.Option("--document", help="Print a document for `dynamo invalidate`, to be looked through first.")
     ] = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """What sources told of once and do not tell any more. It is kept: `dynamo invalidate` takes it away for good."""
     if kind is not None and kind not in KINDS:
@@ -46,10 +49,12 @@ def list_vanished(
     gone = vanished(database(), kind, source)
     if document:
         names = {f"{noun}s": gone.filter(pl.col("kind") == noun)["name"].to_list() for noun in KINDS}
-        typer.echo(json.dumps({key: listed for key, listed in names.items() if listed}, indent=1))
+        print_json({key: listed for key, listed in names.items() if listed})
         return
-    show(gone, title="Vanished", as_json=as_json)
-    if not as_json:
+    if as_json:
+        print_json(gone.to_dicts())
+    else:
+        print_table(gone, "Vanished", wrap=["name"])
         counts = gone.group_by("kind", maintain_order=True).agg(pl.len(), pl.col("size_bytes").sum()).rows()
-        parts = [f"{number:,} {noun}{'s' * (number != 1)} ({size(total)})" for noun, number, total in counts]
-        typer.echo(f"{', '.join(parts) or 'nothing'}; in all {size(sum(total for *_, total in counts))}")
+        parts = [f"{count(number, noun)} ({size(total)})" for noun, number, total in counts]
+        say(f"{', '.join(parts) or 'nothing'}; in all {size(sum(total for *_, total in counts))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,9 +15,14 @@ from dynamo_ops.base.settings import settings
 from dynamo_ops.base.text import near
 from dynamo_ops.base.units import parse_size
 from dynamo_ops.cli.catalogue.quota_view import show_frame
-from dynamo_ops.cli.terminal.output import JsonOption, database, size
+from dynamo_ops.cli.terminal.cells import count, size
+from dynamo_ops.cli.terminal.completion import complete_groups, complete_partitions
+from dynamo_ops.cli.terminal.confirm import ask
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import AsJson, By, Reason, SiteGlob, Yes, who
+from dynamo_ops.cli.terminal.page import say, warn
 from dynamo_ops.cli.terminal.progress import step
-from dynamo_ops.cli.terminal.tables import count
+from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.inventory.site import quota
@@ -33,66 +37,92 @@ UNKNOWN = "without a quota it is unknown how much may be there: nothing is delet
 EMPTIED = "0 bytes: nothing may be there, Detox empties it of what no policy line protects"
 SIZE_HELP = "Bytes, '500 TB' (10^12 bytes each), 1.2PB, or unlimited."
 
-SiteArgument = Annotated[str, typer.Argument(help="Site name or glob.")]
-PartitionArgument = Annotated[str, typer.Argument(help="Leaf partition; a union has the sum over its leaves.")]
+LeafArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PARTITION",
+        help="Leaf partition; a union has the sum over its leaves.",
+        autocompletion=complete_partitions,
+    ),
+]
+GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="Name of a group.", autocompletion=complete_groups)]
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Login name.")]
+PartitionGlob = Annotated[
+    str,
+    typer.Option(
+        "--partition", help="Partition name or glob; a union by its name.", autocompletion=complete_partitions
+    ),
+]
 SizeArgument = Annotated[str, typer.Argument(metavar="SIZE", help=SIZE_HELP)]
-ReasonOption = Annotated[str, typer.Option(help="Why; it is kept with the change.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, however many sites there are.")]
 
 
 @app.command("set", context_settings={"ignore_unknown_options": True})  # -1 is a quota, no option
 def set_(
-    site: SiteArgument, partition: PartitionArgument, size_: SizeArgument, reason: ReasonOption, yes: YesOption = False
+    site: SiteGlob,
+    partition: LeafArgument,
+    size_: SizeArgument,
+    reason: Reason,
+    by: By = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Set the quota of PARTITION at SITE. 0: nothing may be there; unlimited (or -1): no limit."""
     amount = _amount(size_)
     db = database()
-    sites = _asked(db, site, partition, amount, yes=yes)
+    sites = _asked(db, site, partition, amount, yes=yes, as_json=as_json)
     if amount == 0:
-        typer.secho(f"warning: {EMPTIED}", fg="yellow", err=True)
-    _change(db, sites, partition, amount, reason)
+        warn(EMPTIED)
+    _change(db, sites, partition, amount, reason, by, as_json=as_json)
 
 
 @app.command()
-def unset(site: SiteArgument, partition: PartitionArgument, reason: ReasonOption, yes: YesOption = False) -> None:
+def unset(
+    site: SiteGlob,
+    partition: LeafArgument,
+    reason: Reason,
+    by: By = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
     """Take the quota of PARTITION at SITE away. It is unknown then: nothing is deleted or placed there."""
     db = database()
-    sites = _asked(db, site, partition, None, yes=yes)
-    _change(db, sites, partition, None, reason)
-    typer.echo(UNKNOWN)
+    sites = _asked(db, site, partition, None, yes=yes, as_json=as_json)
+    _change(db, sites, partition, None, reason, by, as_json=as_json)
+    if not as_json:
+        say(UNKNOWN)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
-def group(name: str, size_: SizeArgument) -> None:
-    """Set how many bytes of unique data (each block once, whatever its copies) the group NAME may own and ask for."""
+def group(name: GroupArgument, size_: SizeArgument, by: By = None, as_json: AsJson = False) -> None:
+    """Set how many bytes of unique data (each block once, whatever its copies) GROUP may own and ask for."""
     from dynamo_ops.request import unique_quota
 
     amount = _amount(size_)
-    unique_quota.set_group_quota(database(), name, amount, by=getpass.getuser())
-    typer.echo(f"group {name}: {size(amount)} of unique data")
+    unique_quota.set_group_quota(database(), name, amount, by=who(by))
+    _tell_unique("group", name, amount, as_json=as_json)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
-def user(name: str, size_: SizeArgument) -> None:
-    """Set how many bytes of unique data (each block once, whatever its copies) the user NAME may ask for."""
+def user(name: UserArgument, size_: SizeArgument, by: By = None, as_json: AsJson = False) -> None:
+    """Set how many bytes of unique data (each block once, whatever its copies) USER may ask for."""
     from dynamo_ops.request import unique_quota
 
     amount = _amount(size_)
-    unique_quota.set_user_quota(database(), name, amount, by=getpass.getuser())
-    typer.echo(f"user {name}: {size(amount)} of unique data")
+    unique_quota.set_user_quota(database(), name, amount, by=who(by))
+    _tell_unique("user", name, amount, as_json=as_json)
 
 
 @app.command("show")
 def show_(
-    site: Annotated[str, typer.Argument(help="Only this site (name or glob).")] = "*",
-    partition: Annotated[str, typer.Option(help="Only this partition (name or glob); a union by its name.")] = "*",
+    site: SiteGlob = "*",
+    partition: PartitionGlob = "*",
     history: Annotated[bool, typer.Option("--history", help="Who changed what, when and why, newest first.")] = False,
     groups: Annotated[bool, typer.Option("--groups", help="Quotas and unique data of groups.")] = False,
     users: Annotated[bool, typer.Option("--users", help="Quotas and unique data of users.")] = False,
     usage: Annotated[bool, typer.Option("--usage/--no-usage", help="Also how much is there; reads the inventory.")] = (
         True
     ),
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Quotas and how full they are: 0 nothing may be there, unlimited, unknown (nothing is deleted or placed)."""
     db = database()
@@ -134,7 +164,7 @@ def _amount(text: str) -> int:
     return amount
 
 
-def _asked(db: Database, site: str, partition: str, amount: int | None, *, yes: bool) -> list[str]:
+def _asked(db: Database, site: str, partition: str, amount: int | None, *, yes: bool, as_json: bool) -> list[str]:
     """The sites to change. Where a glob names several a person is asked first, and may say no."""
     _check_leaf(read_partitions(settings(), datetime.now(UTC)), partition)
     sites = _known_sites(db, site)
@@ -144,18 +174,36 @@ def _asked(db: Database, site: str, partition: str, amount: int | None, *, yes: 
         )
         new = pl.lit(amount, dtype=pl.Int64)
         shown = wanted.select("site", partition=pl.lit(partition), old_bytes="quota_bytes", new_bytes=new)
-        show_frame(shown, "To be changed", "change", as_json=False)
-        if not typer.confirm(f"Change the quota of {partition} at {count(len(sites), 'site')}?"):
-            typer.echo("nothing was changed")
-            raise typer.Exit(1)
+        if not as_json:
+            show_frame(shown, "To be changed", "change", as_json=False)
+        ask(f"Change the quota of {partition} at {count(len(sites), 'site')}?", yes=False)
     return sites
 
 
-def _change(db: Database, sites: Collection[str], partition: str, amount: int | None, reason: str) -> None:
-    changed = quota.set_quotas(db, sites, partition, amount, by=getpass.getuser(), reason=reason)
+def _tell_unique(kind: str, name: str, amount: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({kind: name, "quota_bytes": amount})
+    else:
+        say(f"{kind} {name}: {size(amount)} of unique data")
+
+
+def _change(
+    db: Database,
+    sites: Collection[str],
+    partition: str,
+    amount: int | None,
+    reason: str,
+    by: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    changed = quota.set_quotas(db, sites, partition, amount, by=who(by), reason=reason)
+    if as_json:
+        print_json({"partition": partition, "sites": list(sites), "quota_bytes": amount, "num_changed": changed})
+        return
     where = ", ".join(sites) if len(sites) <= 3 else count(len(sites), "site")
     left = "" if changed == len(sites) else f" ({changed or 'none'} of {len(sites)} changed: it was so already)"
-    typer.echo(f"{partition} at {where}: {size(amount)}{left}")
+    say(f"{partition} at {where}: {size(amount)}{left}")
 
 
 def _check_leaf(partitions: Partitions, name: str) -> None:

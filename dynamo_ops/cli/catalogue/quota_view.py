@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from dynamo_ops.cli.terminal.output import size
+from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.detox.report.describe import json_rows
 

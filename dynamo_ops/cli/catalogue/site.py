@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 from dynamo_ops.base.settings import settings
-from dynamo_ops.cli.terminal.options import moment_option
-from dynamo_ops.cli.terminal.output import JsonOption, database
-from dynamo_ops.cli.terminal.tables import cell, count, print_json, print_table
+from dynamo_ops.cli.terminal.cells import cell, count
+from dynamo_ops.cli.terminal.completion import complete_sites
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import AnySite, AsJson, By, From, Reason, SiteName, Until, future, who
+from dynamo_ops.cli.terminal.page import say, warn
+from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.inventory.site import ambiguous
 from dynamo_ops.inventory.site import downtime as downtimes
 from dynamo_ops.inventory.site import endpoint as site_endpoint
@@ -64,11 +66,14 @@ SHARED = {
     "reason": "reason",
 }
 MAPPINGS = {"site": "site", "protocol": "protocol", "because": "because"}
-By = Annotated[str | None, typer.Option("--by", help="Who; without it your login name.")]
+
+Other = Annotated[
+    str, typer.Argument(metavar="OTHER", help="The other site of the storage.", autocompletion=complete_sites)
+]
 
 
 @app.command("list")
-def list_(as_json: bool = JsonOption) -> None:
+def list_(as_json: AsJson = False) -> None:
     """All sites: status and why, downtime, and the copies and deletions that wait for them or are under way."""
     states = downtimes.site_states(database())
     if as_json:
@@ -103,43 +108,41 @@ def _because(state: dict[str, Any]) -> str | None:
 
 @app.command("set")
 def set_(
-    site: str,
+    site: SiteName,
     status: Annotated[str, typer.Argument(help="ready, waitroom or morgue.")],
-    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
-    until: Annotated[str | None, typer.Option(help="When it ends (ISO, UTC); without it when unset.")] = None,
+    reason: Reason,
+    until: Until = None,
     by: By = None,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Give SITE this status now, whatever its source says."""
     override = site_override.set_status(
-        database(), site, status, by=by or getpass.getuser(), reason=reason, ends_at=moment_option("--until", until)
+        database(), site, status, by=who(by), reason=reason, ends_at=future("--until", until)
     )
     if as_json:
         print_json(vars(override))
         return
     for warning in override.warnings:
-        typer.secho(f"warning: {warning}", fg="yellow", err=True)
+        warn(f"{warning}")
     end = f"until {cell('ends_at', override.ends_at)}" if override.ends_at else f"until `dynamo site unset {site}`"
-    typer.echo(f"{site} is {status} (was {override.status_before}), {end}")
+    say(f"{site} is {status} (was {override.status_before}), {end}")
 
 
 @app.command()
-def unset(site: str, by: By = None, as_json: bool = JsonOption) -> None:
+def unset(site: SiteName, by: By = None, as_json: AsJson = False) -> None:
     """Let SITE have the status again that its source tells."""
-    status = site_override.unset_status(
-        database(), site, by=by or getpass.getuser(), stable_h=settings().site_status.stable_h
-    )
+    status = site_override.unset_status(database(), site, by=who(by), stable_h=settings().site_status.stable_h)
     if as_json:
         print_json({"site": site, "status": status})
     else:
-        typer.echo(f"{site} is {status}: what its source tells counts again")
+        say(f"{site} is {status}: what its source tells counts again")
 
 
 @app.command()
 def overrides(
-    site: Annotated[str | None, typer.Argument(help="Only of this site.")] = None,
+    site: AnySite = None,
     over: Annotated[bool, typer.Option("--over", help="Also those that are over.")] = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Statuses that people gave to sites, newest first."""
     statuses = site_override.overrides(database(), site, over=over)
@@ -151,50 +154,50 @@ def overrides(
 
 @app.command()
 def drain(
-    site: str,
-    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
-    begin: Annotated[str | None, typer.Option("--from", help="When it begins (ISO, UTC); without it now.")] = None,
-    until: Annotated[str | None, typer.Option(help="When it ends (ISO, UTC); without it when resumed.")] = None,
+    site: SiteName,
+    reason: Reason,
+    begin: From = None,
+    until: Until = None,
     by: By = None,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Put SITE into a downtime: what runs ends, nothing new is copied to or from it or deleted there."""
     new_downtime = downtimes.drain(
         database(),
         site,
-        by=by or getpass.getuser(),
+        by=who(by),
         reason=reason,
-        begins_at=moment_option("--from", begin),
-        ends_at=moment_option("--until", until),
+        begins_at=future("--from", begin),
+        ends_at=future("--until", until),
     )
     if as_json:
         print_json(vars(new_downtime))
         return
     end = cell("ends_at", new_downtime.ends_at) if new_downtime.ends_at else f"`dynamo site resume {site}`"
-    typer.echo(f"downtime {new_downtime.id} of {site}: from {cell('begins_at', new_downtime.begins_at)} until {end}")
-    typer.echo("what waits for it is held by the next run of transfers, and released by itself when it is over")
+    say(f"downtime {new_downtime.id} of {site}: from {cell('begins_at', new_downtime.begins_at)} until {end}")
+    say("what waits for it is held by the next run of transfers, and released by itself when it is over")
 
 
 @app.command()
 def resume(
-    site: str,
+    site: SiteName,
     planned: Annotated[bool, typer.Option("--planned", help="Also end downtimes that are yet to come.")] = False,
     by: By = None,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """End the downtimes of SITE now."""
-    ended = downtimes.resume(database(), site, by=by or getpass.getuser(), planned=planned)
+    ended = downtimes.resume(database(), site, by=who(by), planned=planned)
     if as_json:
         print_json({"site": site, "ended": ended})
     else:
-        typer.echo(f"{site}: {count(len(ended), 'downtime')} ended; the next run of transfers uses it again")
+        say(f"{site}: {count(len(ended), 'downtime')} ended; the next run of transfers uses it again")
 
 
 @app.command()
 def downtime(
-    site: Annotated[str | None, typer.Argument(help="Only of this site.")] = None,
+    site: AnySite = None,
     over: Annotated[bool, typer.Option("--over", help="Also those that are over.")] = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Downtimes that last or are to come."""
     site_downtimes = downtimes.downtimes(database(), site, over=over)
@@ -205,7 +208,7 @@ def downtime(
 
 
 @app.command()
-def shared(as_json: bool = JsonOption) -> None:
+def shared(as_json: AsJson = False) -> None:
     """Sites that are one storage under two names, by their endpoints or as declared. Where nobody declared it, nothing
     is deleted at either."""
     pairs = shared_storage.shared_storages(database())
@@ -216,7 +219,7 @@ def shared(as_json: bool = JsonOption) -> None:
 
 
 @app.command()
-def mappings(as_json: bool = JsonOption) -> None:
+def mappings(as_json: AsJson = False) -> None:
     """Mappings that cannot be shown to be one-to-one, and why: nothing is deleted there."""
     doubtful = ambiguous.ambiguous_mappings(database())
     if as_json:
@@ -226,29 +229,40 @@ def mappings(as_json: bool = JsonOption) -> None:
 
 
 @app.command()
-def accept(site: Annotated[str, typer.Argument(help="A site whose source reports another endpoint.")]) -> None:
+def accept(site: SiteName, as_json: AsJson = False) -> None:
     """What the source of SITE reports is right: files are there now, whatever is under way. See `dynamo digest`."""
     changed = site_endpoint.accept(database(), site)
-    typer.echo(f"{site}: {count(changed, 'endpoint')} as its source reports")
+    if as_json:
+        print_json({"site": site, "num_endpoints": changed})
+    else:
+        say(f"{site}: {count(changed, 'endpoint')} as its source reports")
 
 
 @app.command()
 def share(
-    site: Annotated[str, typer.Argument(help="A site.")],
-    other: Annotated[str, typer.Argument(help="Another site with the same storage.")],
-    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
+    site: SiteName,
+    other: Other,
+    reason: Reason,
     by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """SITE and OTHER share a storage on purpose: a file goes at neither while the other has it."""
-    shared_storage.declare(database(), site, other, by=by or getpass.getuser(), reason=reason)
-    typer.echo(f"{site} and {other} share a storage: what either has stays at both")
+    shared_storage.declare(database(), site, other, by=who(by), reason=reason)
+    if as_json:
+        print_json({"site": site, "other": other, "is_declared": True})
+    else:
+        say(f"{site} and {other} share a storage: what either has stays at both")
 
 
 @app.command()
 def unshare(
-    site: Annotated[str, typer.Argument(help="A site.")],
-    other: Annotated[str, typer.Argument(help="The site that it shared a storage with.")],
+    site: SiteName,
+    other: Other,
+    as_json: AsJson = False,
 ) -> None:
     """SITE and OTHER do not share a storage on purpose any more."""
     was_declared = shared_storage.withdraw(database(), site, other)
-    typer.echo(f"{site} and {other} {'do not share a storage any more' if was_declared else 'were not declared'}")
+    if as_json:
+        print_json({"site": site, "other": other, "is_declared": False, "was_declared": was_declared})
+        return
+    say(f"{site} and {other} {'do not share a storage any more' if was_declared else 'were not declared'}")

@@ -11,16 +11,29 @@ import typer
 
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.decision import dealer_view as view
+from dynamo_ops.cli.terminal.completion import complete_partitions
+from dynamo_ops.cli.terminal.confirm import ask
+from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import (
+    AnySite,
+    AsJson,
+    By,
+    Dataset,
     EnforcerFile,
     InventoryFolder,
+    Limit,
     Now,
+    Partition,
     PartitionsFile,
     PlanId,
+    Reason,
+    Site,
     Store,
-    moment_option,
+    Yes,
+    past_or_none,
+    who,
 )
-from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.progress import step
 from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.dealer.report import describe, trial
@@ -29,14 +42,20 @@ from dynamo_ops.plan.states import PlanKind, PlanState
 
 app = typer.Typer(no_args_is_help=True, help="Dealer: what would be copied where, and why.")
 
-Named = Annotated[str | None, typer.Argument(help="Partition; may be left out when a configuration is given.")]
+Named = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PARTITION",
+        help="Name of a partition; may be left out when a configuration is given.",
+        autocompletion=complete_partitions,
+    ),
+]
 Config = Annotated[Path | None, typer.Option(help="Configuration to try, instead of the installed one.")]
 Detox = Annotated[
     Path | None, typer.Option(help="What the last Detox cycle said (CSV); or detox_decisions.csv[.gz] beside --config.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the draws; that of an earlier plan replays them.")]
 Out = Annotated[Path | None, typer.Option(help="Write targets, requests, checks and copies as CSV into this folder.")]
-Limit = Annotated[int, typer.Option(min=1, help="Rows to show.")]
 
 
 @app.callback()
@@ -56,13 +75,13 @@ def plan_(
     seed: Seed = None,
     out: Out = None,
     store: Store = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """What the Dealer would decide; copies nothing, stores nothing unless told to.
 
     Example: dynamo dealer plan --inventory DIR --config dealer.yaml --out checks
     """
-    moment = moment_option("--now", now)
+    moment = past_or_none("--now", now)
     if inventory and config is None:
         raise typer.BadParameter("--inventory needs --config FILE: a folder has no configuration of its own")
     if store:
@@ -101,18 +120,18 @@ def plan_(
         return
     view.show_plan(plan)
     for name, number in written.items():
-        typer.echo(f"{out / name if out else name}.csv: {number:,} rows")
+        say(f"{out / name if out else name}.csv: {number:,} rows")
 
 
 @app.command()
 def show(
     plan_id: PlanId,
-    site: Annotated[str | None, typer.Option(help="Proposals for this site (or glob).")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Proposals for this dataset (or glob).")] = None,
+    site: Site = None,
+    dataset: Dataset = None,
     plugin: Annotated[str | None, typer.Option(help="Proposals of this plugin.")] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="What was rejected, with the reasons.")] = False,
     limit: Limit = 20,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """A stored plan: its state, figures, sites and copies; with a filter, the proposals themselves."""
     from dynamo_ops.dealer import record
@@ -135,12 +154,12 @@ def show(
 @app.command()
 def explain(
     dataset: Annotated[str, typer.Argument(help="Whole name of the dataset.")],
-    site: Annotated[str | None, typer.Argument(help="Only why, or why not, at this site.")] = None,
+    site: AnySite = None,
     plan: Annotated[
         int | None, typer.Option(help="Number of a stored plan; without it, the newest about DATASET.")
     ] = None,
-    partition: Annotated[str | None, typer.Option(help="Its newest plan about DATASET is asked.")] = None,
-    as_json: bool = JsonOption,
+    partition: Partition = None,
+    as_json: AsJson = False,
 ) -> None:
     """Why DATASET was copied or not: who asked, when it came to its turn, and of every site why it or why not."""
     from dynamo_ops.dealer import record
@@ -163,7 +182,7 @@ def rules(
     partition: Named = None,
     missing: Annotated[bool, typer.Option("--missing", help="The datasets that lack copies, one a line.")] = False,
     limit: Limit = 50,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """The enforcer's rules: how many of their datasets are complete, on the way, or lack copies now."""
     dealer_config = trial.installed_config(settings(), partition)
@@ -175,8 +194,8 @@ def rules(
 @app.command()
 def commit(
     plan_id: PlanId,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: bool = JsonOption,
+    yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Commit a stored plan: gate, ask, make replicas-to-be and subscribe their files."""
     from dynamo_ops.dealer import record
@@ -189,32 +208,36 @@ def commit(
         story = load_story(db, plan_id, PlanKind.DEALER)
     stored = story.stored
     is_new = stored.state != PlanState.COMMITTED
-    if is_new and not yes and not as_json:
-        typer.echo(view.sentence(record.read_record(db, story)))
-        if not typer.confirm(f"Commit plan {plan_id}?"):
-            typer.echo(f"nothing was committed; the plan stays {stored.state}")
-            raise typer.Exit(1)
+    if is_new and not yes:
+        if not as_json:
+            say(view.sentence(record.read_record(db, story)))
+        ask(f"Commit plan {plan_id}?", yes=yes, otherwise=f"nothing was committed; the plan stays {stored.state}")
     summary = steps.commit_plan(db, plan_id)
     if as_json:
         print_json({"id": plan_id, "was_committed_before": not is_new, "commit": summary})
         return
     was = "is committed" if is_new else "was committed before; nothing was done now"
-    typer.echo(f"plan {plan_id} of {stored.partition} {was}")
+    say(f"plan {plan_id} of {stored.partition} {was}")
     view.show_commit(summary)
 
 
 @app.command()
 def refuse(
     plan_id: PlanId,
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the plan.")],
+    reason: Reason,
+    by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """Refuse a stored plan: it can never be committed."""
     from dynamo_ops.plan import store as plan_store
 
     db = database()
     story = load_story(db, plan_id, PlanKind.DEALER)
-    plan_store.refuse(db, plan_id, reason, by=getpass.getuser())
-    typer.echo(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
+    plan_store.refuse(db, plan_id, reason, by=who(by))
+    if as_json:
+        print_json({"id": plan_id, "state": str(PlanState.REFUSED), "reason": reason})
+        return
+    say(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
 
 
 def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_json: bool) -> None:
@@ -240,6 +263,6 @@ def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_
         print_json({"plan_id": plan_id, **describe.plan_document(plan)})
         return
     view.show_plan(plan)
-    typer.echo(f"stored as plan {plan_id}; nothing is copied yet")
-    typer.echo(f"  to read it:   dynamo dealer show {plan_id}")
-    typer.echo(f"  to commit it: dynamo dealer commit {plan_id}")
+    say(f"stored as plan {plan_id}; nothing is copied yet")
+    say(f"  to read it:   dynamo dealer show {plan_id}")
+    say(f"  to commit it: dynamo dealer commit {plan_id}")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
-import typer
 
-from dynamo_ops.cli.terminal.output import size
-from dynamo_ops.cli.terminal.tables import count, moment, print_json, print_table
+from dynamo_ops.cli.terminal.cells import count, moment, size
+from dynamo_ops.cli.terminal.page import say, warn
+from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.dealer.record import DealerRecord
 from dynamo_ops.dealer.report.describe import plugins_table, rejections_table, sites_table
 from dynamo_ops.dealer.report.enforcer_report import EnforcerReport
@@ -91,8 +91,8 @@ def show_plan(record: DealerRecord) -> None:
     print_table(rejections_table(record), "Rejected", REJECTED, wrap=["outcome"])
     print_table(sites_table(record), "Sites", SITES)
     for warning in record.warnings:
-        typer.secho(f"warning: {warning}", fg="yellow")
-    typer.echo(sentence(record))
+        warn(f"{warning}")
+    say(sentence(record))
 
 
 def sentence(record: DealerRecord) -> str:
@@ -113,16 +113,14 @@ def sentence(record: DealerRecord) -> str:
 def show_story(story: PlanStory) -> None:
     """What became of a stored plan."""
     stored = story.stored
-    typer.echo(
-        f"plan {stored.id}: dealer of {stored.partition}, {stored.state}, made for {moment(stored.planned_for_at)}"
-    )
+    say(f"plan {stored.id}: dealer of {stored.partition}, {stored.state}, made for {moment(stored.planned_for_at)}")
     if stored.approved_at:
-        typer.echo(f"  approved by {stored.approved_by} at {moment(stored.approved_at)}")
+        say(f"  approved by {stored.approved_by} at {moment(stored.approved_at)}")
     if stored.refused_at:
-        typer.echo(f"  refused by {stored.refused_by} at {moment(stored.refused_at)}: {stored.refused_because}")
+        say(f"  refused by {stored.refused_by} at {moment(stored.refused_at)}: {stored.refused_because}")
     if "commit" in stored.summary:
         show_commit(stored.summary["commit"])
-    typer.echo()
+    say()
 
 
 def show_rows(proposals: pl.DataFrame, limit: int, *, rejected: bool) -> None:
@@ -130,7 +128,7 @@ def show_rows(proposals: pl.DataFrame, limit: int, *, rejected: bool) -> None:
     title = "Rejected proposals" if rejected else "Copies"
     print_table(proposals.head(limit), title, NOT_COPIED if rejected else COPIES, wrap=["dataset", "reason", "outcome"])
     if proposals.height > limit:
-        typer.echo(f"… and {proposals.height - limit:,} more (--limit)")
+        say(f"… and {proposals.height - limit:,} more (--limit)")
 
 
 def rows_document(proposals: pl.DataFrame, limit: int) -> dict[str, Any]:
@@ -140,15 +138,15 @@ def rows_document(proposals: pl.DataFrame, limit: int) -> dict[str, Any]:
 
 def show_explanations(record: DealerRecord, dataset: str, explanations: Sequence[Explanation]) -> None:
     """Each proposal: who wanted it, what became of it, and what spoke for and against each site."""
-    typer.echo(f"{dataset} in {record.name} of {record.partition}, made for {moment(record.now)}, seed {record.seed}\n")
+    say(f"{dataset} in {record.name} of {record.partition}, made for {moment(record.now)}, seed {record.seed}\n")
     for explanation in explanations:
         proposal = explanation.proposal
         blocks = "the whole dataset" if proposal["block_ids"] is None else count(len(proposal["block_ids"]), "block")
-        typer.echo(
+        say(
             f"{proposal['plugin']} (priority {explanation.priority}) proposed {blocks} for {explanation.owner}: "
             f"{proposal['reason'] or '-'}"
         )
-        typer.secho(f"  {explanation.verdict}", bold=True)
+        say(f"  {explanation.verdict}", bold=True)
         if proposal["turn"] is not None:
             print_table(explanation.sites, "  Sites at its turn", VERDICTS, wrap=["why"])
 
@@ -164,15 +162,15 @@ def show_rules(report: EnforcerReport, *, missing: bool, limit: int, as_json: bo
         datasets = lacking.with_columns(at=pl.col("sites").list.join(" "))
         print_table(datasets.head(limit), "Datasets that lack copies", LACKING, wrap=["dataset", "at"])
         if datasets.height > limit:
-            typer.echo(f"… and {datasets.height - limit:,} more (--limit)")
+            say(f"… and {datasets.height - limit:,} more (--limit)")
 
 
 def show_commit(summary: dict[str, Any]) -> None:
     """What a commit did."""
-    typer.echo(
+    say(
         f"  {count(summary['num_block_replicas'], 'block replica')} to be filled with "
         f"{count(summary['num_files'], 'file')} ({size(summary['size_bytes'])}); "
         f"{summary['num_ownership_changes']:,} changed owner"
     )
     for reason, number in summary["left_out"].items():
-        typer.secho(f"  {number:,} left out: {reason}", fg="yellow")
+        say(f"  {number:,} left out: {reason}", colour="yellow")

@@ -14,16 +14,29 @@ import typer
 
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.decision import detox_view as view
+from dynamo_ops.cli.terminal.completion import complete_partitions
+from dynamo_ops.cli.terminal.confirm import ask
+from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import (
+    AsJson,
+    By,
+    Dataset,
     EnforcerFile,
     InventoryFolder,
+    Limit,
     Now,
+    Partition,
     PartitionsFile,
     PlanId,
+    Reason,
+    Site,
+    SiteName,
     Store,
-    moment_option,
+    Yes,
+    past_or_none,
+    who,
 )
-from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.progress import step
 from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.detox import record, trial
@@ -35,7 +48,14 @@ from dynamo_ops.policy.language.check import CheckedPolicy
 
 app = typer.Typer(no_args_is_help=True, help="Detox: what would be deleted, and why.")
 
-Named = Annotated[str | None, typer.Argument(help="Partition; may be left out when the policy names it.")]
+Named = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PARTITION",
+        help="Name of a partition; may be left out when the policy names it.",
+        autocompletion=complete_partitions,
+    ),
+]
 Policy = Annotated[Path | None, typer.Option(help="Policy to try, instead of the installed one.")]
 Against = Annotated[
     Path | None, typer.Option(help="Policy of today: say what would be different, instead of what would be.")
@@ -66,13 +86,13 @@ def plan_(
     decisions: Decisions = None,
     out: Out = None,
     store: Store = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """What Detox would decide; deletes nothing, stores nothing unless told to.
 
     Example: dynamo detox plan --inventory DIR --policy new.txt --against old.txt
     """
-    moment = moment_option("--now", now)
+    moment = past_or_none("--now", now)
     if inventory and policy is None:
         raise typer.BadParameter("--inventory needs --policy FILE: a folder has no policy of its own")
     if decisions and not decisions.absolute().parent.is_dir():
@@ -101,12 +121,12 @@ def plan_(
 @app.command()
 def show(
     plan_id: PlanId,
-    site: Annotated[str | None, typer.Option(help="Decisions at this site (or glob).")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Decisions on this dataset (or glob).")] = None,
+    site: Site = None,
+    dataset: Dataset = None,
     decision: Annotated[str | None, typer.Option(help=f"One of {', '.join(describe.DECISIONS)}.")] = None,
     line: Annotated[int | None, typer.Option(help="Decided by this policy line; 0: the default.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
-    as_json: bool = JsonOption,
+    limit: Limit = 20,
+    as_json: AsJson = False,
 ) -> None:
     """A stored plan: its state, figures and order of deletion; with a filter, the decisions themselves."""
     from dynamo_ops.detox.report import stored
@@ -139,16 +159,17 @@ def show(
 @app.command()
 def explain(
     dataset: Annotated[str, typer.Argument(help="Whole name of the dataset.")],
-    site: Annotated[str, typer.Argument(help="Name of the site.")],
-    partition: Annotated[str | None, typer.Option(help="Its newest stored plan is asked.")] = None,
+    site: SiteName,
+    partition: Partition = None,
     plan: Annotated[str | None, typer.Option(help="Number of a stored plan, or a folder of `plan --out`.")] = None,
     inventory: InventoryFolder = None,
     policy: Policy = None,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Why a plan keeps or deletes DATASET at SITE: each line tried, each value seen, and what would have to change.
 
-    Without --plan: the newest stored plan that knows the replica. With --inventory and --policy: a plan made now.
+    Without --plan: the newest stored plan (of --partition) that knows the replica, else the last that decided of it.
+    With --inventory and --policy: a plan made now.
     """
     from dynamo_ops.cli.decision import explain_view
     from dynamo_ops.detox.report.explain import explain_record
@@ -177,21 +198,23 @@ def explain(
 def diff(
     old: Annotated[str, typer.Argument(help="Number of a stored plan, or a folder written by `plan --out`.")],
     new: Annotated[str, typer.Argument(help="The same, to be compared with it.")],
-    by: Annotated[str | None, typer.Option(help=f"Only this table, whole: {', '.join(view.BY)}.")] = None,
+    table: Annotated[str | None, typer.Option("--table", help=f"Only this table, whole: {', '.join(view.BY)}.")] = None,
     decisions: Annotated[Path | None, typer.Option(help="Write the decisions that differ as CSV.")] = None,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """What is decided otherwise in plan NEW than in plan OLD, and how their policies differ."""
-    if by is not None and by not in view.BY:
-        raise typer.BadParameter(f"--by {by}: expected one of {', '.join(view.BY)}")
+    if table is not None and table not in view.BY:
+        raise typer.BadParameter(f"--table {table}: expected one of {', '.join(view.BY)}")
     before, after = (_named(which) for which in (old, new))
-    _tell_difference(before, after, decisions, None, by=by, with_policy=True, as_json=as_json)
+    _tell_difference(before, after, decisions, None, table=table, with_policy=True, as_json=as_json)
 
 
 @app.command()
 def commit(
     plan_id: PlanId,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    by: By = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Commit a stored plan: gate, ask (your yes approves what needs a person's approval), subscribe the deletions."""
     from dynamo_ops.detox import tasks as steps
@@ -200,34 +223,44 @@ def commit(
     db = database()
     story = stored.ready_to_commit(db, settings(), plan_id)
     if story.stored.state == PlanState.COMMITTED:
-        typer.echo(f"plan {plan_id} was committed before; nothing was done now")
+        if as_json:
+            print_json(view.commit_document(plan_id, story.stored.summary["commit"], is_new=False))
+            return
+        say(f"plan {plan_id} was committed before; nothing was done now")
         view.show_commit(story.stored.summary["commit"])
         return
     plan = stored.read_record(db, story)
-    typer.echo(view.sentence(plan, describe.overview(plan)))
     is_asked = story.stored.state == PlanState.PLANNED
-    if is_asked:
-        typer.echo(f"It deletes so much that a person must approve it: that will be you, {getpass.getuser()}.")
-    if not yes and not typer.confirm(f"Commit plan {plan_id}?"):
-        typer.echo(f"nothing was committed; the plan stays {story.stored.state}")
-        raise typer.Exit(1)
-    summary = steps.commit_plan(db, settings(), plan_id, approved_by=getpass.getuser() if is_asked else None)
-    typer.echo(f"plan {plan_id} of {plan.partition} is committed")
+    if not as_json:
+        say(view.sentence(plan, describe.overview(plan)))
+        if is_asked:
+            say(f"It deletes so much that a person must approve it: that will be you, {who(by)}.")
+    ask(f"Commit plan {plan_id}?", yes=yes, otherwise=f"nothing was committed; the plan stays {story.stored.state}")
+    summary = steps.commit_plan(db, settings(), plan_id, approved_by=who(by) if is_asked else None)
+    if as_json:
+        print_json(view.commit_document(plan_id, summary, is_new=True))
+        return
+    say(f"plan {plan_id} of {plan.partition} is committed")
     view.show_commit(summary)
 
 
 @app.command()
 def refuse(
     plan_id: PlanId,
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the plan.")],
+    reason: Reason,
+    by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """Refuse a stored plan: it can never be committed."""
     from dynamo_ops.plan import store as plan_store
 
     db = database()
     story = load_story(db, plan_id, PlanKind.DETOX)
-    plan_store.refuse(db, plan_id, reason, by=getpass.getuser())
-    typer.echo(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
+    plan_store.refuse(db, plan_id, reason, by=who(by))
+    if as_json:
+        print_json({"id": plan_id, "state": str(PlanState.REFUSED), "reason": reason})
+        return
+    say(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
 
 
 def _inputs(
@@ -276,9 +309,9 @@ def _store(
     plan = stored.read_record(db, load_story(db, plan_id, PlanKind.DETOX))
     _tell_plan(plan, decisions, out, {"plan_id": plan_id}, as_json=as_json)
     if not as_json:
-        typer.echo(f"stored as plan {plan_id}; nothing is deleted yet")
-        typer.echo(f"  to read it:   dynamo detox show {plan_id}")
-        typer.echo(f"  to commit it: dynamo detox commit {plan_id}")
+        say(f"stored as plan {plan_id}; nothing is deleted yet")
+        say(f"  to read it:   dynamo detox show {plan_id}")
+        say(f"  to commit it: dynamo detox commit {plan_id}")
 
 
 def _tell_plan(
@@ -294,9 +327,9 @@ def _tell_plan(
         return
     view.show_plan(plan, figures)
     if decisions:
-        typer.echo(f"decisions: {decisions} ({number:,} rows)")
+        say(f"decisions: {decisions} ({number:,} rows)")
     if out:
-        typer.echo(f"frames: {out}")
+        say(f"frames: {out}")
 
 
 def _tell_difference(
@@ -305,7 +338,7 @@ def _tell_difference(
     decisions: Path | None,
     out: Path | None,
     *,
-    by: str | None = None,
+    table: str | None = None,
     with_policy: bool = False,
     as_json: bool,
 ) -> None:
@@ -320,11 +353,11 @@ def _tell_difference(
         return
     if with_policy:
         view.show_policy_difference(old, new)
-    view.show_difference(old, new, plan_difference, by=by)
+    view.show_difference(old, new, plan_difference, table=table)
     if decisions:
-        typer.echo(f"decisions that differ: {decisions} ({number:,} rows)")
+        say(f"decisions that differ: {decisions} ({number:,} rows)")
     if out:
-        typer.echo(f"frames: {out}/old and {out}/new")
+        say(f"frames: {out}/old and {out}/new")
 
 
 def _named(which: str) -> PlanRecord:

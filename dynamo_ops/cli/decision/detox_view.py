@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
-import typer
 
-from dynamo_ops.cli.terminal.output import size
-from dynamo_ops.cli.terminal.tables import count, moment, print_table, signed_size
+from dynamo_ops.cli.terminal.cells import count, moment, signed_size, size
+from dynamo_ops.cli.terminal.page import say, warn
+from dynamo_ops.cli.terminal.tables import print_table
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.describe import Amount, FoundRows, PlanOverview
 from dynamo_ops.detox.report.difference import PlanDifference, policy_difference
@@ -99,8 +99,8 @@ def show_plan(record: PlanRecord, overview: PlanOverview) -> None:
     print_table(overview.lines, f"{record.partition}: decisions by policy line", LINES, wrap=["text"])
     print_table(overview.sites, "Sites", SITES)
     for warning in record.warnings:
-        typer.secho(f"warning: {warning}", fg="yellow")
-    typer.echo(sentence(record, overview))
+        warn(f"{warning}")
+    say(sentence(record, overview))
 
 
 def sentence(record: PlanRecord, overview: PlanOverview) -> str:
@@ -126,25 +126,23 @@ def _amount(amount: Amount) -> str:
 def show_story(story: PlanStory) -> None:
     """Whose plan it is, its state, and who moved it there."""
     plan = story.stored
-    typer.echo(
-        f"plan {plan.id} of {plan.partition}: {plan.state}, made for {moment(plan.planned_for_at)} ({plan.run_key})"
-    )
-    typer.echo(f"  policy version {plan.policy_version_id}, sha256 {story.policy_sha256[:12]}")
+    say(f"plan {plan.id} of {plan.partition}: {plan.state}, made for {moment(plan.planned_for_at)} ({plan.run_key})")
+    say(f"  policy version {plan.policy_version_id}, sha256 {story.policy_sha256[:12]}")
     if plan.approved_by and plan.approved_at:
-        typer.echo(f"  approved by {plan.approved_by}, {moment(plan.approved_at)}")
+        say(f"  approved by {plan.approved_by}, {moment(plan.approved_at)}")
     if plan.state == PlanState.REFUSED:
         when = f", {moment(plan.refused_at)}" if plan.refused_at else ""
-        typer.secho(f"  refused by {plan.refused_by or 'unknown'}{when}: {plan.refused_because}", fg="red")
+        say(f"  refused by {plan.refused_by or 'unknown'}{when}: {plan.refused_because}", colour="red")
     if story.committed_at:
-        typer.echo(f"  committed {moment(story.committed_at)}")
+        say(f"  committed {moment(story.committed_at)}")
         show_commit(plan.summary["commit"])
-    typer.echo()
+    say()
 
 
 def show_order(deletions: pl.DataFrame) -> None:
     """The first deletions, in the order in which the plan makes them."""
     if not deletions.is_empty():
-        typer.echo()
+        say()
         print_table(deletions, f"Order of deletion, the first {deletions.height:,}", ORDER, wrap=["dataset"])
 
 
@@ -153,53 +151,56 @@ def show_rows(record: PlanRecord, decisions: FoundRows) -> None:
     print_table(decisions.rows, f"Decisions of {record.name}", ROWS, wrap=["dataset", "block"])
     lines = record.policy_lines.filter(pl.col("line").is_in(decisions.rows["line"].unique().implode())).sort("line")
     for line, text in lines.select("line", "text").iter_rows():
-        typer.echo(f"line {line}: {text}")
-    typer.echo(
-        f"shown {decisions.rows.height:,} of {count(decisions.num_rows, 'row')}, {size(decisions.size_bytes)} in all"
-    )
+        say(f"line {line}: {text}")
+    say(f"shown {decisions.rows.height:,} of {count(decisions.num_rows, 'row')}, {size(decisions.size_bytes)} in all")
 
 
 def show_commit(summary: Mapping[str, Any]) -> None:
     """What a commit did, and what it left out, with the reasons. ``summary``: a ``CommitSummary`` as a mapping."""
-    typer.echo(
+    say(
         f"deletion is asked for {count(summary['num_block_replicas'], 'block replica')} "
         f"({count(summary['num_files'], 'file')}, {size(summary['size_bytes'])}), "
         f"{count(summary['num_dataset_replicas'], 'dataset replica')} as a whole; "
         f"{count(summary['num_reowned'], 'block replica')} changed owner"
     )
     for reason, number in sorted(summary["left_out"].items()):
-        typer.secho(f"left out {count(number, 'block replica')}: {reason}", fg="yellow")
+        say(f"left out {count(number, 'block replica')}: {reason}", colour="yellow")
+
+
+def commit_document(plan_id: int, summary: Mapping[str, Any], *, is_new: bool) -> dict[str, Any]:
+    """What a commit did, for programs."""
+    return {"id": plan_id, "was_committed_before": not is_new, "commit": dict(summary)}
 
 
 def show_difference(
-    old: PlanRecord, new: PlanRecord, difference: PlanDifference, *, by: str | None = None, limit: int = 20
+    old: PlanRecord, new: PlanRecord, difference: PlanDifference, *, table: str | None = None, limit: int = 20
 ) -> None:
-    """What differs: tables by site, line and dataset (or that of ``by`` alone, whole), last copies, one sentence."""
-    typer.echo(f"{new.partition}: old is {old.name}, new is {new.name}\n")
-    if by in (None, "site"):
+    """What differs: tables by site, line and dataset (or ``table`` alone, whole), last copies, one sentence."""
+    say(f"{new.partition}: old is {old.name}, new is {new.name}\n")
+    if table in (None, "site"):
         print_table(difference.sites, "By site", OTHER_SITES)
-    if by in (None, "line"):
+    if table in (None, "line"):
         print_table(_pairs(difference.lines), "By policy line", OTHER_LINES, wrap=["old", "new"])
-    if by in (None, "dataset"):
-        _show_first(difference.datasets, "By dataset", OTHER_DATASETS, limit if by is None else None)
+    if table in (None, "dataset"):
+        _show_first(difference.datasets, "By dataset", OTHER_DATASETS, limit if table is None else None)
     if not difference.last_copies.is_empty():
         _show_first(difference.last_copies, "Last copies lost under new, not under old", LAST_COPIES, limit)
     if not difference.handovers.is_empty():
         _show_first(difference.handovers, "Handed over otherwise", HANDOVERS, limit)
     if not difference.is_same_moment and difference.num_only_old + difference.num_only_new:
-        typer.secho(
+        say(
             f"old was made for {moment(old.now)}, new for {moment(new.now)}: "
             f"{count(difference.num_only_old, 'block replica')} only in the image of old, "
             f"{difference.num_only_new:,} only in that of new; they may have gone or come in between",
-            fg="yellow",
+            colour="yellow",
         )
-    typer.echo(difference_sentence(difference))
+    say(difference_sentence(difference))
 
 
 def show_policy_difference(old: PlanRecord, new: PlanRecord) -> None:
     """The unified difference of the policy texts, if there is one."""
     text = policy_difference(old, new)
-    typer.echo(f"{text}\n" if text else "the policy text is the same\n")
+    say(f"{text}\n" if text else "the policy text is the same\n")
 
 
 def difference_sentence(difference: PlanDifference) -> str:

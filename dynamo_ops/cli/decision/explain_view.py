@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import typer
-
-from dynamo_ops.cli.terminal.tables import moment, print_table
+from dynamo_ops.cli.terminal.cells import moment
+from dynamo_ops.cli.terminal.page import say
+from dynamo_ops.cli.terminal.tables import print_table
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.describe import json_rows
 from dynamo_ops.detox.report.explain import Explanation, LineTrial
@@ -24,28 +24,28 @@ MARK = {True: "yes", False: "no "}
 
 def show(plan: PlanRecord, explanation: Explanation) -> None:
     """Print the reasons first, then the lines as they were tried, the copies, and what would have to change."""
-    typer.secho(f"{explanation.dataset} at {explanation.site}", bold=True)
-    typer.echo(f"{plan.name} of {plan.partition}, made for {moment(plan.now)}; seen {explanation.moment}\n")
+    say(f"{explanation.dataset} at {explanation.site}", bold=True)
+    say(f"{plan.name} of {plan.partition}, made for {moment(plan.now)}; seen {explanation.moment}\n")
     for reason in explanation.reasons:
-        typer.echo(f"  {reason}")
-    typer.echo("\nLines tried, in order:")
+        say(f"  {reason}")
+    say("\nLines tried, in order:")
     for trial in explanation.trials:
         _show_line(trial)
-    typer.echo()
+    say()
     print_table(explanation.copies, "Replicas in the image then", COPIES)
     if explanation.hints:
-        typer.echo("What would have to change:")
+        say("What would have to change:")
         for hint in explanation.hints:
-            typer.echo(f"  - {hint}")
+            say(f"  - {hint}")
 
 
 def _show_line(trial: LineTrial) -> None:
     outcome = "not in force" if not trial.in_force else "matches" if trial.holds else "no"
     blocks = f": {len(trial.blocks)} block replicas" if trial.holds and trial.number else ""
     number = f"{trial.number:>3}" if trial.number else "  -"
-    typer.secho(f"{number}  {trial.text}  [{outcome}{blocks}]", bold=trial.holds)
+    say(f"{number}  {trial.text}  [{outcome}{blocks}]", bold=trial.holds)
     for predicate in trial.predicates if trial.in_force else ():
-        typer.echo(f"       {MARK[predicate.holds]}  {predicate.text}   (is {predicate.value})")
+        say(f"       {MARK[predicate.holds]}  {predicate.text}   (is {predicate.value})")
 
 
 def document(plan: PlanRecord, explanation: Explanation) -> dict[str, Any]:

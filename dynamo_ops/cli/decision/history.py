@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import polars as pl
 import typer
 
-from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.base.times import resolve_time
-from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import AsJson, Partition, PartitionName, Since, Site, SiteGlob, past
 from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.dealer import history as dealer_history
 from dynamo_ops.detox import history
+from dynamo_ops.plan import store as plan_store
 
 app = typer.Typer(no_args_is_help=True, help="What Detox and Dealer did to datasets and at sites, cycle by cycle.")
 
@@ -66,18 +65,16 @@ SITES = {
     "deleted_bytes": "deleted",
 }
 
-SinceOption = typer.Option("1 year ago", "--since", help="'1 year ago', '90 days ago', 2026-01-31.")
-
 
 @app.command()
 def dataset(
     name: Annotated[str, typer.Argument(help="Dataset name or glob.")],
-    since: str = SinceOption,
-    site: Annotated[str | None, typer.Option(help="Only at this site (name or glob).")] = None,
-    as_json: bool = JsonOption,
+    since: Since = "1y",
+    site: Site = None,
+    as_json: AsJson = False,
 ) -> None:
     """What Detox and Dealer did to a dataset, newest first: deletions, hand-overs, copies; the rest when it changed."""
-    db, moment = database(), _moment(since)
+    db, moment = database(), past("--since", since)
     decisions = history.dataset_history(db, name, since=moment, site=site)
     copied = dealer_history.dataset_history(db, name, since=moment, site=site)
     both = pl.concat([decisions, _as_decisions(copied)], how="diagonal_relaxed").sort("at", descending=True)
@@ -88,30 +85,35 @@ def dataset(
 
 @app.command()
 def cycles(
-    partition: str,
+    partition: PartitionName,
     dealer: Annotated[bool, typer.Option("--dealer", help="Those of the Dealer, not of Detox.")] = False,
-    since: str = SinceOption,
-    as_json: bool = JsonOption,
+    since: Since = "1y",
+    as_json: AsJson = False,
 ) -> None:
     """The cycles of PARTITION, refused ones too, newest first."""
+    db = database()
+    plan_store.check_partition(db, partition)
     if dealer:
-        dealer_cycles = dealer_history.cycle_history(database(), partition, since=_moment(since))
+        dealer_cycles = dealer_history.cycle_history(db, partition, since=past("--since", since))
         _print(dealer_cycles, dealer_cycles, f"Dealer of {partition}", DEALER_CYCLES, as_json=as_json)
         return
-    detox_cycles = history.cycle_history(database(), partition, since=_moment(since))
+    detox_cycles = history.cycle_history(db, partition, since=past("--since", since))
     by = pl.coalesce("refused_by", "approved_by")
     _print(detox_cycles, detox_cycles.with_columns(by=by), f"Detox of {partition}", CYCLES, as_json=as_json)
 
 
 @app.command()
 def site(
-    name: Annotated[str, typer.Argument(help="Site name or glob.")],
-    partition: Annotated[str | None, typer.Option(help="Only this partition.")] = None,
-    since: str = SinceOption,
-    as_json: bool = JsonOption,
+    name: SiteGlob,
+    partition: Partition = None,
+    since: Since = "1y",
+    as_json: AsJson = False,
 ) -> None:
     """A site before and after each cycle, newest first."""
-    states = history.site_history(database(), name, since=_moment(since), partition=partition)
+    db = database()
+    if partition is not None:
+        plan_store.check_partition(db, partition)
+    states = history.site_history(db, name, since=past("--since", since), partition=partition)
     _print(states, states, f"Detox at {name}", SITES, as_json=as_json)
 
 
@@ -137,10 +139,3 @@ def _print(frame: pl.DataFrame, shown: pl.DataFrame, title: str, headings: dict[
         print_json(frame.to_dicts())
     else:
         print_table(shown, title, headings, wrap=["dataset", "why", "refused_because"])
-
-
-def _moment(since: str) -> datetime:
-    try:
-        return resolve_time(since, datetime.now(UTC))
-    except ValueError as error:
-        raise InventoryError(f"--since: {error}", since=since) from error

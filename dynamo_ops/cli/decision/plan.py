@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
-from dynamo_ops.cli.terminal.output import JsonOption, database, show
-from dynamo_ops.cli.terminal.tables import cell, moment, print_table
+from dynamo_ops.cli.terminal.cells import cell, moment
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import SINCE, AsJson, Limit, Partition, PlanId, past_or_none
+from dynamo_ops.cli.terminal.page import say
+from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.plan import store as plan_store
-from dynamo_ops.plan.states import PlanKind
+from dynamo_ops.plan.states import PlanKind, PlanState
 
 app = typer.Typer(no_args_is_help=True, help="Plans of Detox and Dealer.")
 
@@ -28,18 +30,38 @@ PLANS = {
 
 
 @app.command("list")
-def list_(as_json: bool = JsonOption) -> None:
+def list_(
+    partition: Partition = None,
+    state: Annotated[str | None, typer.Option("--state", help=f"{', '.join(PlanState)}.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help=f"{' or '.join(PlanKind)}.")] = None,
+    since: Annotated[str | None, SINCE] = None,
+    limit: Limit = 50,
+    before: Annotated[
+        int | None, typer.Option("--before", help="Only plans older than this one: the next page.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """The newest plans with their states."""
-    frame = plan_store.newest(database())
+    plans = plan_store.newest(
+        database(),
+        limit,
+        partition=partition,
+        state=state,
+        kind=kind,
+        since=past_or_none("--since", since),
+        before=before,
+    )
     if as_json:
-        show(frame, title="Plans", as_json=True)
-    else:
-        first_line = pl.col("refused_because").str.split("\n").list.first()
-        print_table(frame.with_columns(first_line), "Plans", PLANS, wrap=["approved_by", "refused_because"])
+        print_json(plans.to_dicts())
+        return
+    first_line = pl.col("refused_because").str.split("\n").list.first()
+    print_table(plans.with_columns(first_line), "Plans", PLANS, wrap=["approved_by", "refused_because"])
+    if plans.height == limit:
+        say(f"the newest {limit:,}; --limit shows more, --before {plans['id'][-1]} the next")
 
 
 @app.command("show")
-def show_(plan_id: int, as_json: bool = JsonOption) -> None:
+def show_(plan_id: PlanId, as_json: AsJson = False) -> None:
     """One plan: its figures, what it was made of, and the state of its sites before and after.
 
     With --json the texts too: policy or configuration, partitions and enforcer rules as they were when it decided.
@@ -48,23 +70,24 @@ def show_(plan_id: int, as_json: bool = JsonOption) -> None:
     inputs = plan.inputs()
     if as_json:
         document = {"inputs": inputs.document() if inputs else None}
-        typer.echo(json.dumps({"id": plan.id, "state": plan.state, **plan.summary, **document}, indent=1))
+        print_json({"id": plan.id, "state": plan.state, **plan.summary, **document})
         return
-    typer.echo(f"plan {plan.id}: {plan.kind} of {plan.partition}, {plan.state}, made for {moment(plan.planned_for_at)}")
+    say(f"plan {plan.id}: {plan.kind} of {plan.partition}, {plan.state}, made for {moment(plan.planned_for_at)}")
     for name, figure in plan.summary.items():
-        typer.echo(f"  {name.removesuffix('_bytes').replace('_', ' ')}: {_figure(name, figure)}")
+        say(f"  {name.removesuffix('_bytes').replace('_', ' ')}: {_figure(name, figure)}")
     if inputs:
         _show_inputs(inputs.document())
-    show(plan.frame("site_states"), title="Sites", as_json=False)
+    say()
+    print_table(plan.frame("site_states"), "Sites")
     if plan.kind == PlanKind.DETOX:
-        typer.echo(f"by policy line, and every decision: dynamo detox show {plan.id}")
+        say(f"by policy line, and every decision: dynamo detox show {plan.id}")
 
 
 def _show_inputs(document: dict[str, Any]) -> None:
     """The texts that a plan was made of, a line each: file and digest."""
     for name in ("policy", "partitions", "rules"):
         source = document[name]
-        typer.echo(f"  {name}: " + (f"{source['file']}, sha256 {source['sha256'][:12]}" if source else "-"))
+        say(f"  {name}: " + (f"{source['file']}, sha256 {source['sha256'][:12]}" if source else "-"))
 
 
 def _figure(name: str, value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,7 +13,9 @@ import typer
 
 from dynamo_ops.base.errors import DynamoError, PolicyError, SettingsError
 from dynamo_ops.base.settings import Settings, settings
-from dynamo_ops.cli.terminal.output import JsonOption
+from dynamo_ops.cli.terminal.options import AsJson
+from dynamo_ops.cli.terminal.page import say, write
+from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.database.connect import running
 from dynamo_ops.detox.testing.run import (
     SUFFIX,
@@ -55,19 +56,19 @@ class Notice:
 
 
 @app.command()
-def check(files: Files = None, as_json: bool = JsonOption) -> None:
+def check(files: Files = None, as_json: AsJson = False) -> None:
     """Whether FILEs are policies: every error of all of them, with its place. Exit code 2 if there is one."""
     read = [_checked(file) for file in _policies(files)]
     errors = [error for _, faults in read for error in faults]
     if as_json:
-        typer.echo(json.dumps([_record(error, "code") for error in errors], indent=1))
+        print_json([_record(error, "code") for error in errors])
     else:
         for policy, faults in read:
             for error in faults:
-                typer.secho(error.message, fg=COLOURS[error.severity])
+                say(error.message, colour=COLOURS[error.severity])
             if policy:
                 partition = policy.partition or "not named"
-                typer.echo(f"{policy.source.file}: OK, {len(policy.lines)} policy lines, partition {partition}")
+                say(f"{policy.source.file}: OK, {len(policy.lines)} policy lines, partition {partition}")
     if errors:
         raise typer.Exit(2)
 
@@ -78,7 +79,7 @@ def lint_(
     inventory: Annotated[
         Path | None, typer.Option(help="Folder in the golden format, instead of the inventory database.")
     ] = None,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """What FILEs say and probably do not mean. Exit code 1 if there are warnings, 2 if there are errors."""
     read = [_checked(file) for file in _policies(files)]
@@ -89,13 +90,13 @@ def lint_(
             findings = lint(policy, sites=names.sites, groups=names.groups, partitions=names.partitions)
             notices += [_finding(policy, finding) for finding in findings]
     if as_json:
-        typer.echo(json.dumps([_record(notice) for notice in notices], indent=1))
+        print_json([_record(notice) for notice in notices])
     else:
         for text in names.unchecked:
-            typer.secho(text, fg="cyan")
+            say(text, colour="cyan")
         for notice in notices:
-            typer.secho(notice.message, fg=COLOURS[notice.severity])
-        typer.echo(f"{len(read)} policies: {_count(notices)}")
+            say(notice.message, colour=COLOURS[notice.severity])
+        say(f"{len(read)} policies: {_count(notices)}")
     severities = {notice.severity for notice in notices}
     if severities & {"error", "warning"}:
         raise typer.Exit(2 if "error" in severities else 1)
@@ -103,37 +104,35 @@ def lint_(
 
 @app.command()
 def variables(
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/policy-variables.md.")] = False,
 ) -> None:
     """All variables: type, operators, values, needed attributes, and how they are computed."""
     all_variables = known_variables().values()
     if as_markdown:
-        typer.echo(markdown(all_variables), nl=False)
+        write(markdown(all_variables))
         return
     descriptions = [describe(variable) for variable in all_variables]
     if as_json:
-        typer.echo(json.dumps(descriptions, indent=1))
+        print_json(descriptions)
         return
     for description in descriptions:
         allowed = f": {' '.join(description['values'])}" if description["values"] else ""
         needs = f"; needs the attribute {', '.join(description['attributes'])}" if description["attributes"] else ""
-        typer.secho(
-            f"{description['name']}  ({description['type']}{allowed}; of a {description['scope']}{needs})", bold=True
-        )
-        typer.echo(f"    {description['doc']} {description['how']}")
+        say(f"{description['name']}  ({description['type']}{allowed}; of a {description['scope']}{needs})", bold=True)
+        say(f"    {description['doc']} {description['how']}")
 
 
 @app.command("test")
 def run_tests(
     files: TestFiles = None,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """Run the tests of policies: given facts, expected decision and line. Exit code 1 if one fails."""
     tests = [read_policy_test(file, _partitions(settings())) for file in _files(files, SUFFIX)]
     runs = [(test, run_policy_test(test)) for test in tests]
     if as_json:
-        typer.echo(json.dumps([_outcome(test, outcome) for test, outcomes in runs for outcome in outcomes], indent=1))
+        print_json([_outcome(test, outcome) for test, outcomes in runs for outcome in outcomes])
     else:
         for test, outcomes in runs:
             _tell(test, outcomes)
@@ -251,10 +250,10 @@ def _outcome(test: PolicyTest, outcome: Outcome) -> dict[str, Any]:
 def _tell(test: PolicyTest, outcomes: Sequence[Outcome]) -> None:
     failed = [outcome for outcome in outcomes if outcome.failures]
     for outcome in failed:
-        typer.secho(f"{test.file}: FAILED: {outcome.name}", fg="red")
+        say(f"{test.file}: FAILED: {outcome.name}", colour="red")
         for failure in outcome.failures:
-            typer.echo(f"    {failure}")
-    typer.echo(f"{test.file}: {len(outcomes) - len(failed)} of {len(outcomes)} tests pass")
+            say(f"    {failure}")
+    say(f"{test.file}: {len(outcomes) - len(failed)} of {len(outcomes)} tests pass")
     policy = load_policy(test.policy.text, now=test.examples.now, file=test.policy.file)
     for line in lines_without_test(policy, outcomes):
-        typer.secho(f"    no test for: {line}", fg="yellow")
+        say(f"    no test for: {line}", colour="yellow")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,8 +9,12 @@ from typing import Annotated
 
 import typer
 
-from dynamo_ops.cli.terminal.output import JsonOption, database, size
-from dynamo_ops.cli.terminal.tables import cell, count, print_json, print_table
+from dynamo_ops.cli.terminal.cells import cell, count, size
+from dynamo_ops.cli.terminal.completion import complete_groups
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import AsJson, By, Reason, Site, Until, future, who
+from dynamo_ops.cli.terminal.page import say, warn
+from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.lock import store as lock
 
 app = typer.Typer(no_args_is_help=True, help="Locks: what must not be deleted, where, until when.")
@@ -33,37 +36,61 @@ LISTED_WHEN_OVER = {
 }
 COVERED = {"site": "site", "num_block_replicas": "block\nreplicas", "size_bytes": "size"}
 
+LockId = Annotated[int, typer.Argument(help="Number of a lock (`dynamo lock list`).")]
+
 
 @app.command()
 def add(
     item: Annotated[str, typer.Argument(help="Dataset, dataset#block, or globs of these.")],
-    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
-    sites: Annotated[str, typer.Option(help="Site name or glob; without it all sites.")] = "",
-    groups: Annotated[str, typer.Option(help="Owner or glob, None the null group; without it all owners.")] = "",
-    until: Annotated[str | None, typer.Option(help="2027-03-01, or '90 days'; without it for ever.")] = None,
+    reason: Reason,
+    site: Site = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            help="Name of a group, or glob; None: what nobody owns; without it all owners.",
+            autocompletion=complete_groups,
+        ),
+    ] = None,
+    until: Until = None,
+    by: By = None,
     force: Annotated[bool, typer.Option("--force", help="Also a dataset that is not known yet.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Lock ITEM: Detox deletes nothing of it, whatever a policy says."""
+    """Lock ITEM: Detox deletes nothing of it, whatever a policy says. Without --site: at all sites."""
+    ends_at = future("--until", until)
     new_lock = lock.add_lock(
         database(),
         item,
-        sites=sites,
-        groups=groups,
-        until=until,
+        sites=site or "",
+        groups=group or "",
+        until=ends_at.isoformat() if ends_at else None,
         reason=reason,
-        by=getpass.getuser(),
+        by=who(by),
         now=datetime.now(UTC),
         force=force,
     )
-    _warn(new_lock.warnings)
+    if not as_json:
+        _warn(new_lock.warnings)
     covered = lock.lock_coverage(database(), new_lock.id)
-    typer.echo(f"lock {new_lock.id}: {covered.num_block_replicas:,} block replicas, {size(covered.size_bytes)} now")
+    if as_json:
+        print_json(
+            {
+                **covered.lock,
+                "warnings": new_lock.warnings,
+                "num_block_replicas": covered.num_block_replicas,
+                "size_bytes": covered.size_bytes,
+                "given_back": vars(new_lock.given_back),
+            }
+        )
+        return
+    say(f"lock {new_lock.id}: {covered.num_block_replicas:,} block replicas, {size(covered.size_bytes)} now")
     given_back = new_lock.given_back
     if given_back.num_files:
         again = count(given_back.num_block_replicas, "block replica")
-        typer.echo(f"deletions taken back: {count(given_back.num_files, 'file')}; {again} with the former owner again")
+        say(f"deletions taken back: {count(given_back.num_files, 'file')}; {again} with the former owner again")
     if given_back.num_too_late:
-        typer.echo(f"too late for {count(given_back.num_too_late, 'file')}: the storage has been asked to delete them")
+        say(f"too late for {count(given_back.num_too_late, 'file')}: the storage has been asked to delete them")
 
 
 @app.command("list")
@@ -72,7 +99,7 @@ def list_(
         str | None, typer.Option(help="Only locks of this item, or of items that the glob matches.")
     ] = None,
     expired: Annotated[bool, typer.Option("--expired", help="Those that are over, expired or removed.")] = False,
-    as_json: bool = JsonOption,
+    as_json: AsJson = False,
 ) -> None:
     """The locks in force, newest first."""
     locks = lock.list_locks(database(), item=item, expired=expired)
@@ -84,14 +111,17 @@ def list_(
 
 
 @app.command()
-def remove(lock_id: int, reason: Annotated[str, typer.Option(help="Why; it is recorded.")]) -> None:
+def remove(lock_id: LockId, reason: Reason, by: By = None, as_json: AsJson = False) -> None:
     """Take a lock back. It stays in the list of those that are over."""
-    lock.remove_lock(database(), lock_id, reason=reason, by=getpass.getuser())
-    typer.echo(f"lock {lock_id} is removed")
+    lock.remove_lock(database(), lock_id, reason=reason, by=who(by))
+    if as_json:
+        print_json({"id": lock_id, "state": "removed"})
+    else:
+        say(f"lock {lock_id} is removed")
 
 
 @app.command("show")
-def show_(lock_id: int, as_json: bool = JsonOption) -> None:
+def show_(lock_id: LockId, as_json: AsJson = False) -> None:
     """One lock, and what it covers now by site."""
     coverage = lock.lock_coverage(database(), lock_id)
     if as_json:
@@ -104,12 +134,12 @@ def show_(lock_id: int, as_json: bool = JsonOption) -> None:
         return
     for name, field in coverage.lock.items():
         if field not in (None, ""):
-            typer.echo(f"{name.replace('_', ' ')}: {cell(name, field)}")
+            say(f"{name.replace('_', ' ')}: {cell(name, field)}")
     _warn(coverage.warnings)
     print_table(coverage.sites, "Covered now", COVERED)
-    typer.echo(f"in all: {coverage.num_block_replicas:,} block replicas, {size(coverage.size_bytes)}")
+    say(f"in all: {coverage.num_block_replicas:,} block replicas, {size(coverage.size_bytes)}")
 
 
 def _warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
-        typer.secho(f"warning: {warning}", fg="yellow", err=True)
+        warn(warning)

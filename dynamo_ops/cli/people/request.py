@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
-import getpass
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.people import request_view as view
-from dynamo_ops.cli.terminal.output import JsonOption, database
+from dynamo_ops.cli.terminal.confirm import NOT_DONE, ask
+from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.options import (
+    AsJson,
+    By,
+    Dataset,
+    DryRun,
+    Group,
+    Limit,
+    NamedGroup,
+    NamedSites,
+    Reason,
+    Yes,
+    who,
+)
+from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.dealer.tasks import served_groups
+from dynamo_ops.deletion.limits import deletion_limits
+from dynamo_ops.query.explanation import QueueRules
+from dynamo_ops.query.waiting import with_waits
 from dynamo_ops.request import cancel as cancellation
 from dynamo_ops.request import copy_request, deletion_request, registry
+from dynamo_ops.request.states import RequestState
+from dynamo_ops.transfer.limits import transfer_limits
+from dynamo_ops.transfer.tasks import plan_rules
 
 app = typer.Typer(no_args_is_help=True, help="Requests for copies and deletions: ask, list, show, cancel.")
 
 ItemArgument = Annotated[list[str], typer.Argument(metavar="ITEM...", help="Datasets, or dataset#block.")]
-SiteOption = Annotated[list[str], typer.Option("--site", help="Site name or glob; may be given several times.")]
+RequestId = Annotated[int, typer.Argument(help="Number of a request (`dynamo request list`).")]
 
 
 @app.command()
 def copy(
     items: ItemArgument,
-    sites: SiteOption,
-    group: Annotated[str, typer.Option(help="The group that will own the copies.")],
+    sites: NamedSites,
+    group: NamedGroup,
     copies: Annotated[int, typer.Option(help="Number of copies over the sites; 0: one at each.")] = 1,
-    as_json: bool = JsonOption,
+    by: By = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Ask for copies of ITEM; the next Dealer cycle looks at it. Asking the same again only counts."""
+    """Ask for copies of ITEM, owned by the group; the next Dealer cycle looks at it. The same asked again only
+    counts."""
     db, config = database(), settings()
     request_id = copy_request.request_copy(
         db,
@@ -38,7 +62,7 @@ def copy(
         sites,
         num_copies=copies,
         group=group,
-        by=getpass.getuser(),
+        by=who(by),
         served=served_groups(config),
         limits=config.requests,
     )
@@ -46,16 +70,16 @@ def copy(
     if as_json:
         print_json(details.request)
         return
-    typer.echo(f"copy request {request_id}: {copies or 'one at each'} of {' '.join(items)} at {' '.join(sites)}")
+    say(f"copy request {request_id}: {copies or 'one at each'} of {' '.join(items)} at {' '.join(sites)}")
     view.tell_asked_again(details.request)
 
 
 @app.command()
 def delete(
     items: ItemArgument,
-    sites: SiteOption,
-    reason: Annotated[str, typer.Option(help="Why; others will read it.")],
-    group: Annotated[str | None, typer.Option(help="Only what this group owns.")] = None,
+    sites: NamedSites,
+    reason: Reason,
+    group: Group = None,
     allow_tape: Annotated[
         bool, typer.Option("--allow-tape", help="Also at tape sites, and what is custodial.")
     ] = False,
@@ -63,27 +87,45 @@ def delete(
         int,
         typer.Option("--allow-last", min=0, help="So many files may lose their last copy: --dry-run says how many."),
     ] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
-    as_json: bool = JsonOption,
+    by: By = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Have ITEM deleted at the sites: what may go goes, what must stay is told with the reason."""
-    answer = deletion_request.request_deletion(
+    """Have ITEM deleted at the sites (with --group: what it owns): what may go goes, what must stay is told with the
+    reason. It shows what would go, and asks. Exit code 1 if nothing of it may be deleted."""
+    decide = partial(
+        deletion_request.request_deletion,
         database(),
         items,
         sites,
         reason=reason,
-        by=getpass.getuser(),
+        by=who(by),
         now=datetime.now(UTC),
         group=group,
         allow_tape=allow_tape,
         allow_last=allow_last,
         limits=settings().requests,
-        dry_run=dry_run,
     )
+    if dry_run or not yes:
+        planned = decide(dry_run=True)
+        if dry_run and as_json:
+            print_json({**view.answer_document(planned), "dry_run": True})
+        elif not as_json:
+            view.print_answer(planned)
+        if dry_run:
+            return
+        if not planned.accepted.is_empty():
+            ask(view.deletion_question(planned), yes=yes)
+    answer = decide()
     if as_json:
-        print_json({**view.answer_document(answer), "dry_run": dry_run})
-    else:
+        print_json({**view.answer_document(answer), "dry_run": False})
+    elif yes:
         view.print_answer(answer)
+    else:
+        view.print_outcome(answer)
+    if answer.state == RequestState.REJECTED:
+        raise typer.Exit(NOT_DONE)
 
 
 @app.command("list")
@@ -93,9 +135,9 @@ def list_(
     ] = None,
     kind: Annotated[str | None, typer.Option(help="copy or deletion.")] = None,
     user: Annotated[str | None, typer.Option(help="Only those that this person made.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only those about this dataset (name or glob).")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
-    as_json: bool = JsonOption,
+    dataset: Dataset = None,
+    limit: Limit = 100,
+    as_json: AsJson = False,
 ) -> None:
     """The newest requests with their states."""
     requests = registry.list_requests(database(), limit, state=state, kind=kind, user=user, dataset=dataset)
@@ -106,23 +148,27 @@ def list_(
 
 
 @app.command("show")
-def show_(request_id: int, as_json: bool = JsonOption) -> None:
-    """One request: who asked, when, and what happens where, with its progress."""
-    details = registry.request_details(database(), request_id)
+def show_(request_id: RequestId, as_json: AsJson = False) -> None:
+    """One request: who asked, when, and what happens where, with its progress, and why each part waits."""
+    db, config = database(), settings()
+    details = registry.request_details(db, request_id)
+    rules = QueueRules(transfer_limits(config), deletion_limits(config), dict(plan_rules(config).head_starts))
+    actions = with_waits(db, details, rules)
     if as_json:
-        print_json({**details.request, "actions": details.actions.to_dicts()})
+        print_json({**details.request, "actions": actions.to_dicts()})
     else:
-        view.print_details(details)
+        view.print_details(replace(details, actions=actions))
 
 
 @app.command()
 def cancel(
-    request_id: int,
-    reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
-    as_json: bool = JsonOption,
+    request_id: RequestId,
+    reason: Reason,
+    by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take an open request back. Copies that are there stay; deletions not done yet are withdrawn."""
-    summary = cancellation.cancel(database(), request_id, by=getpass.getuser(), reason=reason)
+    summary = cancellation.cancel(database(), request_id, by=who(by), reason=reason)
     if as_json:
         print_json(view.cancel_document(request_id, summary))
     else:

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import polars as pl
-import typer
 
-from dynamo_ops.cli.terminal.output import size
-from dynamo_ops.cli.terminal.tables import cell, count, moment, print_table
+from dynamo_ops.cli.terminal.cells import cell, count, moment, size
+from dynamo_ops.cli.terminal.page import say
+from dynamo_ops.cli.terminal.tables import print_table
 from dynamo_ops.inventory.replica.doomed import LAST_COPY
 from dynamo_ops.request.cancel import CancelSummary
 from dynamo_ops.request.deletion_request import DeletionAnswer
@@ -55,7 +55,7 @@ def print_requests(requests: pl.DataFrame, limit: int) -> None:
     shown = requests.with_columns(copies=copies, asked_by=pl.format("{}{}", "requested_by", times))
     print_table(shown, "Requests", LISTED, wrap=["items", "sites", "closed_because"])
     if requests.height == limit:
-        typer.echo(f"the newest {limit:,}; --limit shows more")
+        say(f"the newest {limit:,}; --limit shows more")
 
 
 def print_details(details: RequestDetails) -> None:
@@ -63,7 +63,7 @@ def print_details(details: RequestDetails) -> None:
     request = details.request
     is_copy = request["kind"] == RequestKind.COPY
     number = "one at each" if request["num_copies"] == 0 else request["num_copies"]
-    typer.echo(f"{request['kind']} request {request['id']}: {request['state']}")
+    say(f"{request['kind']} request {request['id']}: {request['state']}")
     _line("because", request["closed_because"])
     _line("items", " ".join(_texts(request["items"])))
     _line("sites", request["sites"])
@@ -80,42 +80,62 @@ def print_details(details: RequestDetails) -> None:
         )
     if details.actions.is_empty():
         if request["state"] == RequestState.NEW:
-            typer.echo("nothing is done for it yet: the next Dealer cycle looks at it")
+            say("nothing is done for it yet: the next Dealer cycle looks at it")
         return
     outcome = "there" if is_copy else "gone"
+    actions = _progress(details.actions)
+    because = pl.coalesce("reason", "waits") if "waits" in actions.columns else pl.col("reason")
     print_table(
-        _progress(details.actions),
+        actions.with_columns(reason=because),
         f"What happens where: files and bytes that are {outcome}",
         ACTIONS,
         wrap=["item", "reason"],
     )
+    waiting = actions.filter(pl.col("subscription_id").is_not_null()) if "waits" in actions.columns else pl.DataFrame()
+    if waiting.height:
+        say(f"more of what waits: `dynamo transfers why {waiting['subscription_id'][0]}`")
     done_bytes, size_bytes = _sums(details.actions)
     if size_bytes:
-        typer.echo(
-            f"in all: {size(done_bytes)} of {size(size_bytes)} {outcome} ({100 * done_bytes / size_bytes:.1f} %)"
-        )
+        say(f"in all: {size(done_bytes)} of {size(size_bytes)} {outcome} ({100 * done_bytes / size_bytes:.1f} %)")
 
 
 def tell_asked_again(request: Mapping[str, Any]) -> None:
     """A line, when the request was made more than once."""
     if request["num_asked"] > 1:
         when = moment(request["last_asked_at"])
-        typer.echo(f"asked {request['num_asked']:,} times, last by {request['last_asked_by']}, {when}")
+        say(f"asked {request['num_asked']:,} times, last by {request['last_asked_by']}, {when}")
 
 
 def print_answer(answer: DeletionAnswer) -> None:
     """What a deletion request got: the verdicts, and in a line what that is in all."""
     print_table(answer.verdicts, "Deletion", VERDICTS, wrap=["item", "reason"])
-    accepted = f"{count(_blocks(answer.accepted), 'block replica')}, {size(answer.accepted_bytes)}"
-    refused = f"{count(_blocks(answer.refused), 'block replica')}, {size(int(answer.refused['size_bytes'].sum()))}"
     if LAST_COPY in answer.refused["reason"]:
-        typer.echo(f"last copies of {count(answer.num_last_files, 'file')}: they go only with --allow-last NUMBER")
+        say(f"last copies of {count(answer.num_last_files, 'file')}: they go only with --allow-last NUMBER")
+    print_outcome(answer)
+
+
+def print_outcome(answer: DeletionAnswer) -> None:
+    """What a deletion request got, in a line."""
+    accepted, refused = _amount(answer.accepted), _amount(answer.refused)
     if answer.request_id is None:
-        typer.echo(f"would be deleted: {accepted}; must stay: {refused}. Nothing was changed")
+        say(f"would be deleted: {accepted}; must stay: {refused}. Nothing was changed")
     elif answer.state == RequestState.REJECTED:
-        typer.echo(f"deletion request {answer.request_id} is rejected: nothing of it may be deleted")
+        say(f"deletion request {answer.request_id} is rejected: nothing of it may be deleted")
     else:
-        typer.echo(f"deletion request {answer.request_id}: deleted are {accepted}; must stay: {refused}")
+        say(f"deletion request {answer.request_id}: deleted are {accepted}; must stay: {refused}")
+
+
+def deletion_question(planned: DeletionAnswer) -> str:
+    """What a person is asked before it is done: datasets, sites, bytes, and last copies."""
+    going = planned.accepted
+    datasets = count(going["item"].str.split("#").list.first().n_unique(), "dataset")
+    last = f", with the last copies of {count(planned.num_last_files, 'file')}" if planned.num_last_files else ""
+    last = "" if LAST_COPY in planned.refused["reason"] else last
+    return f"Delete {_amount(going)}, of {datasets} at {count(going['site'].n_unique(), 'site')}{last}?"
+
+
+def _amount(verdicts: pl.DataFrame) -> str:
+    return f"{count(_blocks(verdicts), 'block replica')}, {size(int(verdicts['size_bytes'].sum()))}"
 
 
 def answer_document(answer: DeletionAnswer) -> dict[str, Any]:
@@ -134,22 +154,20 @@ def print_cancelled(request_id: int, summary: CancelSummary) -> None:
     subscriptions = count(summary.num_subscriptions, "file") + (
         " no longer subscribed" if summary.kind == RequestKind.COPY else " not deleted"
     )
-    typer.echo(f"{summary.kind} request {request_id} is cancelled: {subscriptions}")
+    say(f"{summary.kind} request {request_id} is cancelled: {subscriptions}")
     if summary.num_too_late:
         late = count(summary.num_too_late, "file")
-        typer.echo(
-            f"too late for {late}: the storage has been asked. What is gone is copied again if another site has it"
-        )
+        say(f"too late for {late}: the storage has been asked. What is gone is copied again if another site has it")
     if summary.num_given_back:
-        typer.echo(f"{_with_verb(summary.num_given_back, 'has its owner', 'have their owner')} again")
+        say(f"{_with_verb(summary.num_given_back, 'has its owner', 'have their owner')} again")
     if summary.num_removed:
-        typer.echo(f"{_with_verb(summary.num_removed, 'is', 'are')} forgotten: no file had come yet")
+        say(f"{_with_verb(summary.num_removed, 'is', 'are')} forgotten: no file had come yet")
     if summary.num_unowned:
         unowned = _with_verb(summary.num_unowned, "is", "are")
-        typer.echo(f"{unowned} incomplete and nobody's now: Detox cleans up")
+        say(f"{unowned} incomplete and nobody's now: Detox cleans up")
     if summary.num_kept:
         copies = "1 copy goes" if summary.num_kept == 1 else f"{summary.num_kept:,} copies go"
-        typer.echo(f"{copies} on: somebody else asks for the same")
+        say(f"{copies} on: somebody else asks for the same")
 
 
 def cancel_document(request_id: int, summary: CancelSummary) -> dict[str, Any]:
@@ -164,7 +182,7 @@ def _with_verb(number: int, one: str, many: str) -> str:
 
 def _line(name: str, value: object) -> None:
     if value not in (None, ""):
-        typer.echo(f"{name}: {value}")
+        say(f"{name}: {value}")
 
 
 def _texts(value: object) -> list[str]:

@@ -1,1 +1,6 @@
-"""What every command shares: where output goes, tables, JSON, progress, options, documents (``document``)."""
+"""What every command shares, so that all of them speak one way.
+
+``options`` (spelled and read once; ``completion`` offers names), ``inventory`` (the database), ``confirm`` (asks
+before what destroys), ``page`` (where output goes: ``say``, ``warn``, the pager), ``tables`` (the one table, JSON),
+``cells`` (one value: sizes, times, counts), ``progress``, ``document`` (JSON that people hand in).
+"""

@@ -1,105 +1,115 @@
-"""Wide tables for a shell: chosen columns with short headings, decimal sizes, percentages, times in UTC."""
+"""The one table: chosen columns with short headings. A table that is wider than the terminal is folded, or told record
+by record; no value is ever cut. What is piped has a line a row, however long."""
 
 from __future__ import annotations
 
+import io
 import json
-import math
-import sys
-from collections.abc import Collection, Mapping
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
-import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dynamo_ops.cli.terminal.output import WIDTH, size
+from dynamo_ops.cli.terminal.cells import cell, plain
+from dynamo_ops.cli.terminal.page import say, width, write
 
-FOLDED = 30
+FOLDED = 24
 """Characters that a folded column keeps at least."""
+GAP = 3
+"""What a column takes beside its text."""
 
 
-def print_table(frame: pl.DataFrame, title: str, headings: Mapping[str, str], *, wrap: Collection[str] = ()) -> None:
-    """Print the columns of ``headings`` in its order; columns of ``wrap`` are folded where the line is too short.
+def print_table(
+    frame: pl.DataFrame, title: str, headings: Mapping[str, str] | None = None, *, wrap: Collection[str] = ()
+) -> None:
+    """Print the columns of ``headings`` in its order (without: all, by their names).
 
-    Others are never cut: then the table is wider than the terminal. Without rows the title says so.
+    On a terminal columns of ``wrap`` are folded where the line is too short; if that is not enough, each row becomes a
+    record, a line a column. Without rows the title says so.
     """
     if frame.is_empty():
-        typer.echo(f"{title}: none\n")
+        say(f"{title}: none\n")
         return
-    table = Table(title=title, title_justify="left", show_edge=False)
+    headings = _headings(frame) if headings is None else headings
+    cells = [
+        [cell(name, value) for name, value in record.items()]
+        for record in frame.select(*headings).iter_rows(named=True)
+    ]
+    columns = width()
+    whole = _width(headings, cells, ())
+    say(title)
+    if columns is None or whole <= columns:
+        write(_table(frame, headings, cells, (), whole))
+    elif _width(headings, cells, wrap) <= columns:
+        write(_table(frame, headings, cells, wrap, columns))
+    else:
+        write(_records(headings, cells, columns))
+    say()
+
+
+def print_json(document: Any) -> None:
+    """Print a JSON document; times in ISO form, UTC."""
+    write(json.dumps(document, default=_iso, indent=1, allow_nan=False) + "\n")
+
+
+def _iso(value: Any) -> str:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) and value.tzinfo else str(value)
+
+
+def _headings(frame: pl.DataFrame) -> dict[str, str]:
+    return {name: name.removesuffix("_bytes").replace("_", " ") for name in frame.columns}
+
+
+def _table(
+    frame: pl.DataFrame,
+    headings: Mapping[str, str],
+    cells: Sequence[Sequence[str]],
+    wrap: Collection[str],
+    columns: int,
+) -> str:
+    table = Table(show_edge=False)
     is_high = any("\n" in heading for heading in headings.values())
     for name, heading in headings.items():
         table.add_column(
-            f"\n{heading}" if is_high and "\n" not in heading else heading,
+            Text(f"\n{heading}" if is_high and "\n" not in heading else heading),
             justify="right" if frame.schema[name].is_numeric() else "left",
             overflow="fold",
             no_wrap=name not in wrap,
         )
-    cells = [
-        [cell(name, value) for name, value in row.items()] for row in frame.select(*headings).iter_rows(named=True)
-    ]
-    for row in cells:
-        table.add_row(*map(Text, row))
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    console.width = max(console.width, _least_width(headings, cells, wrap))
-    console.print(table)
-    typer.echo()
+    for row_cells in cells:
+        table.add_row(*map(Text, row_cells))
+    text = io.StringIO()
+    Console(file=text, width=columns, color_system=None, markup=False, emoji=False, highlight=False).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
-def _least_width(headings: Mapping[str, str], cells: list[list[str]], wrap: Collection[str]) -> int:
+def _width(headings: Mapping[str, str], cells: Sequence[Sequence[str]], wrap: Collection[str]) -> int:
     """What the table needs if its columns of ``wrap`` are folded to ``FOLDED`` characters."""
-    least = 0
+    needed = 0
     for number, (name, heading) in enumerate(headings.items()):
-        longest = max(len(text) for text in [*heading.split("\n"), *(row[number] for row in cells)])
-        least += 3 + (min(longest, FOLDED) if name in wrap else longest)
-    return least
+        longest = max(cell_len(text) for text in [*heading.split("\n"), *(row_cells[number] for row_cells in cells)])
+        needed += GAP + (min(longest, FOLDED) if name in wrap else longest)
+    return needed
 
 
-def cell(name: str, value: Any) -> str:
-    """A value as people read it, by the name of its column and its type."""
-    if name == "quota_bytes":
-        return size(value)
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if name.endswith("_bytes") or name.startswith("bytes_"):
-        return signed_size(value) if name == "freed_bytes" else size(value)
-    if isinstance(value, float):
-        return percent(value)
-    if isinstance(value, datetime):
-        return moment(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def signed_size(value: int) -> str:
-    """Bytes more (+) or less (-) in decimal units."""
-    sign = "" if value == 0 else "+" if value > 0 else "-"
-    return sign + size(abs(value))
-
-
-def percent(value: float) -> str:
-    """A fraction in percent; infinite where nothing may be there."""
-    return "inf" if math.isinf(value) else f"{100 * value:.1f} %"
-
-
-def count(number: int, noun: str) -> str:
-    """``1 site``, ``2 sites``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def moment(value: datetime) -> str:
-    """A time in UTC, to the minute."""
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def print_json(document: Any) -> None:
-    """Print a JSON document; times in ISO form."""
-    typer.echo(json.dumps(document, default=_iso, indent=1, allow_nan=False))
-
-
-def _iso(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+def _records(headings: Mapping[str, str], cells: Sequence[Sequence[str]], columns: int) -> str:
+    """Each row as lines of heading and value, an empty line between two."""
+    names = [plain(heading).strip() or name.replace("_", " ") for name, heading in headings.items()]
+    longest = max(map(len, names))
+    indent = " " * (longest + 4)
+    records = []
+    for row_cells in cells:
+        lines = []
+        for name, text in zip(names, row_cells, strict=True):
+            folded = textwrap.wrap(
+                text, max(columns - len(indent), FOLDED), break_on_hyphens=False, replace_whitespace=False
+            )
+            lines.append(f"\n{indent}".join([f"  {name:<{longest}}  {folded[0] if folded else ''}", *folded[1:]]))
+        records.append("\n".join(lines) + "\n")
+    return "\n".join(records)

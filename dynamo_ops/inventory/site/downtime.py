@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.site.lookup import find_site
+from dynamo_ops.inventory.site.lookup import find_site, names_like
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, OPEN_BATCHES, SubscriptionAction, SubscriptionState
@@ -102,21 +102,20 @@ def resume(db: Database, site: str, *, by: str, planned: bool = False) -> list[i
 def downtimes(db: Database, site: str | None = None, *, over: bool = False) -> pl.DataFrame:
     """Downtimes that last or are to come, newest begin first; with ``over`` also those that are over.
 
-    Columns: id, site, state (now, planned, over), begins_at, ends_at, reason, created_by, ended_by.
+    Columns: id, site, state (now, planned, over), begins_at, ends_at, reason, created_by, ended_by. ``site``: name or
+    glob; InventoryError when it means none.
     """
-    if site is not None:
-        with db.begin() as connection:
-            find_site(connection, site)
-    return db.frame(
+    site_names = None if site is None else names_like(db, site)
+    site_downtimes = db.frame(
         """
         SELECT t.id, d.name AS site, t.state, t.begins_at, t.ends_at, t.reason, t.created_by, t.ended_by
         FROM (SELECT *, CASE WHEN ends_at <= now() OR ends_at = begins_at THEN 'over'
                              WHEN begins_at > now() THEN 'planned' ELSE 'now' END AS state FROM site_downtimes) t
         JOIN sites d ON d.id = t.site_id
-        WHERE ($1::text IS NULL OR d.name = $1) AND ($2::boolean OR t.state <> 'over')
-        ORDER BY t.begins_at DESC, t.id DESC""",
-        [site, over],
+        WHERE $1::boolean OR t.state <> 'over' ORDER BY t.begins_at DESC, t.id DESC""",
+        [over],
     )
+    return site_downtimes if site_names is None else site_downtimes.filter(pl.col("site").is_in(site_names))
 
 
 def downtime_since(connection: Connection, site_id: int, since: datetime) -> Downtime | None:

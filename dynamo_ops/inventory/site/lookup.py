@@ -13,6 +13,7 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.settings import DeletionSettings, TransferSettings, unmatched
 from dynamo_ops.base.text import near
+from dynamo_ops.database.connection import Database
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,12 @@ def find_sites(connection: Connection, patterns: Sequence[str], *, statuses: Seq
         for site in known
         if any(glob_matches(site.name, pattern) for pattern in patterns)
     ]
+
+
+def names_like(db: Database, pattern: str) -> list[str]:
+    """Names of the sites that a name or glob means, in order. Raises InventoryError with near names where none is."""
+    with db.begin() as connection:
+        return [site.name for site in find_sites(connection, [pattern])]
 
 
 def find_site(connection: Connection, name: str) -> KnownSite:

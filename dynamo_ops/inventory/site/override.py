@@ -19,6 +19,7 @@ from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.site.lookup import names_like
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE, apply_statuses
 
 STATUSES = (SiteStatus.READY, SiteStatus.WAITROOM, SiteStatus.MORGUE)
@@ -89,20 +90,18 @@ def overrides(db: Database, site: str | None = None, *, over: bool = False) -> p
     """What people said of sites and still holds, newest first; with ``over`` also what is over.
 
     Columns: id, site, status, is_in_force, created_at, ends_at (null: until it is taken back), reason, created_by,
-    ended_by (null: it ended by itself, or lasts). InventoryError for an unknown site.
+    ended_by (null: it ended by itself, or lasts). ``site``: name or glob; InventoryError when it means none.
     """
-    if site is not None:
-        with db.begin() as connection:
-            _site(connection, site)
-    return db.frame(
+    site_names = None if site is None else names_like(db, site)
+    statuses = db.frame(
         f"""
         SELECT o.id, s.name AS site, o.status, {OVERRIDE_IN_FORCE} AS is_in_force, o.created_at, o.ends_at, o.reason,
                o.created_by, o.ended_by
         FROM site_overrides AS o JOIN sites AS s ON s.id = o.site_id
-        WHERE ($1::text IS NULL OR s.name = $1) AND ($2::boolean OR {OVERRIDE_IN_FORCE})
-        ORDER BY o.id DESC""",
-        (site, over),
+        WHERE $1::boolean OR {OVERRIDE_IN_FORCE} ORDER BY o.id DESC""",
+        (over,),
     )
+    return statuses if site_names is None else statuses.filter(pl.col("site").is_in(site_names))
 
 
 def _site(connection: Connection, site: str) -> Any:

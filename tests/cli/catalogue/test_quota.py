@@ -94,7 +94,7 @@ def test_the_history_says_who_when_and_why(stock: Inventory) -> None:
     assert (oldest["old_bytes"], oldest["new_bytes"], oldest["changed_by"]) == (None, 5000, getpass.getuser())
     assert shown("T2_A", "--history") == []
     told = dynamo("quota", "show", "--history").output
-    assert all(text in told for text in ("5.00 kB", "6.00 kB", "unknown", "more disks", " UTC"))
+    assert all(text in told for text in ("5.00 kB", "6.00 kB", "unknown", "more disks", "Z │"))
 
 
 def test_a_quota_is_taken_away(stock: Inventory) -> None:

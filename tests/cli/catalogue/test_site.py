@@ -47,7 +47,7 @@ def test_from_then_to_then_by_another(stock: Inventory) -> None:
         "2100-01-02T12:00:00+00:00",
         "bob",
     )
-    assert "until 2100-01-02 12:00 UTC" in dynamo(*asked).output
+    assert "until 2100-01-02T12:00Z" in dynamo(*asked).output
     assert json.loads(dynamo("site", "resume", "T2_B", "--planned", "--json").output) == {
         "site": "T2_B",
         "ended": [1, 2],
@@ -97,7 +97,7 @@ def test_a_status_by_hand_is_set_shown_and_taken_back(stock: Inventory) -> None:
     stock.rows("UPDATE sites SET status = 'morgue'")
     told = dynamo("site", "set", "T2_A", "ready", "--reason", "it works", "--until", "2100-01-01", "--by", "ada").output
     assert "warning: source 'cric' says morgue: data will be placed at a site that may be given up" in told
-    assert "T2_A is ready (was morgue), until 2100-01-01 00:00 UTC" in told
+    assert "T2_A is ready (was morgue), until 2100-01-01T00:00Z" in told
     shown = dynamo("site", "list").output
     assert "set by ada until 2100" in shown
     (row,) = [each for each in json.loads(dynamo("site", "list", "--json").output) if each["said_by"]]

@@ -184,9 +184,9 @@ def test_a_refused_plan_can_never_be_committed(house: House) -> None:
         ),
         pytest.param(["plan"], "name a partition, or a configuration by --config", id="no partition"),
         pytest.param(["plan", "all", "--store", "--out", "x"], "it takes --now and --seed only", id="store and out"),
-        pytest.param(["plan", "all", "--now", "soon"], "--now soon: expected a time", id="now"),
+        pytest.param(["plan", "all", "--now", "soon"], "--now: 'soon' is not a time; expected a date", id="now"),
         pytest.param(["show", "77"], "there is no plan 77", id="no plan"),
-        pytest.param(["explain", "/no/such/AOD"], "no Dealer plan has a proposal for /no/such/AOD", id="no proposal"),
+        pytest.param(["explain", "/no/such/AOD"], "unknown dataset '/no/such/AOD'", id="no proposal"),
         pytest.param(
             ["plan", "other", "--config", str(CASE / "dealer" / "config.json"), "--inventory", str(CASE)],
             "is for partition 'Physics', not for 'other'",

@@ -193,7 +193,7 @@ def test_a_plan_is_made_for_the_moment_asked_for(house: House) -> None:
             ["plan", "all", "--against", "no.txt"], "no.txt: cannot be read: No such file", id="no old policy"
         ),
         pytest.param(["plan", "all", "--partitions", "no.txt"], "no.txt: cannot be read", id="no partitions file"),
-        pytest.param(["plan", "all", "--now", "soon"], "--now soon: expected a time", id="no time"),
+        pytest.param(["plan", "all", "--now", "soon"], "--now: 'soon' is not a time; expected a date", id="no time"),
         pytest.param(["plan", "all", "--decisions", "/no/such/out.csv"], "there is no folder /no/such", id="no folder"),
         pytest.param(["plan", "all", "--deletion-per-iteration", "0"], "it must be above 0", id="no step"),
         pytest.param(["plan", "--inventory", "."], "--inventory needs --policy", id="no policy for a folder"),
@@ -209,7 +209,7 @@ def test_a_plan_is_made_for_the_moment_asked_for(house: House) -> None:
         pytest.param(["show", "1", "--decision", "dismiss"], "expected one of delete, reowned", id="no decision"),
         pytest.param(["diff", "4711", "4712"], "there is no plan 4711", id="diff nothing"),
         pytest.param(["diff", "/no/such", "1"], "no plan is there", id="diff nowhere"),
-        pytest.param(["diff", "1", "2", "--by", "group"], "expected one of site, line, dataset", id="diff by what"),
+        pytest.param(["diff", "1", "2", "--table", "group"], "expected one of site, line, dataset", id="diff by what"),
         pytest.param(["commit", "4711", "--yes"], "there is no plan 4711", id="commit nothing"),
         pytest.param(["refuse", "4711", "--reason", "x"], "there is no plan 4711", id="refuse nothing"),
     ],
@@ -374,7 +374,7 @@ def test_two_stored_plans_are_compared(house: House) -> None:
     found = document("diff", old, new)
     assert (found["newly_deleted"]["num_block_replicas"], found["newly_kept"]["num_block_replicas"]) == (0, 2)
     assert (found["freed_bytes"], found["is_same_moment"]) == (-4 * SIZE, False)
-    shown = dynamo("diff", old, new, "--by", "line")
+    shown = dynamo("diff", old, new, "--table", "line")
     assert "+Protect dataset.name == /A/*" in shown
     assert "delete 0: Dismiss" in shown
     assert "By site" not in shown
@@ -488,7 +488,7 @@ def test_a_stored_plan_is_explained_as_it_was_whatever_came_after(house: House, 
     house.drop("b1", "T2_A")
     assert document("explain", DATASET, "T2_A") == first
     assert document("explain", DATASET, "T2_A", "--plan", plan_id) == first
-    assert "no newest plan has /A/B-v1/AOD at T9_None" in fails("explain", DATASET, "T9_None")
+    assert "there is no site 'T9_None'" in fails("explain", DATASET, "T9_None")
     assert f"plan {plan_id} has no replica of '/Nobody'" in fails("explain", "/Nobody", "T2_A", "--plan", plan_id)
     out = house.folder / "out"
     dynamo("plan", "all", "--out", str(out))

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from dynamo_ops.base.settings import settings
+from dynamo_ops.cli.main import app
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox.commit import commit
 from tests.cli.test_cli import dynamo
@@ -37,7 +39,7 @@ def test_the_nouns_explain_themselves(noun: str) -> None:
 
 
 def test_a_lock_is_set_shown_listed_and_taken_back(stock: Stock) -> None:
-    told = dynamo("lock", "add", DATASET, "--sites", "T2_A", "--until", "90 days", "--reason", "thesis").output
+    told = dynamo("lock", "add", DATASET, "--site", "T2_A", "--until", "90 days", "--reason", "thesis").output
     assert told == "lock 1: 2 block replicas, 6.00 kB now\n"
     shown = dynamo("lock", "show", "1").output
     assert "reason: thesis" in shown
@@ -54,7 +56,7 @@ def test_a_lock_is_set_shown_listed_and_taken_back(stock: Stock) -> None:
 
 
 def test_a_scope_that_matches_nothing_is_warned_of(stock: Stock) -> None:
-    result = dynamo("lock", "add", DATASET, "--sites", "T9_*", "--reason", "thesis")
+    result = dynamo("lock", "add", DATASET, "--site", "T9_*", "--reason", "thesis")
     assert "warning: no site matches 'T9_*': the lock counts for all sites" in result.stderr
     assert result.stdout == "lock 1: 4 block replicas, 12.00 kB now\n"
 
@@ -82,4 +84,8 @@ def test_history_tells_what_was_done_by_which_line(stock: Stock) -> None:
 
 def test_a_wrong_question_is_told_in_a_line(stock: Stock, fails: Callable[..., str]) -> None:
     assert "no dataset is called '/X'" in fails("history", "dataset", "/X")
-    assert "--since: 'yesteryear' is not a time" in fails("history", "dataset", DATASET, "--since", "yesteryear")
+    wrong = CliRunner().invoke(app, ["history", "dataset", DATASET, "--since", "yesteryear"])
+    assert wrong.exit_code == 2
+    assert "--since: 'yesteryear' is not a time; expected a date" in wrong.output
+    assert "Did you mean /A/B-v1/AOD?" in fails("history", "dataset", "/A/B-v1/AODSIM")
+    assert "there is no plan of partition 'fysics'" in fails("history", "cycles", "fysics")

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from dynamo_ops.base.settings import settings
+from dynamo_ops.cli.main import app
 from dynamo_ops.database.connection import Database
 from dynamo_ops.lock.store import add_lock
 from tests.cli.test_cli import dynamo
@@ -80,7 +82,11 @@ def test_a_deletion_is_tried_asked_for_and_taken_back(stock: Stock) -> None:
         "would be deleted: 1 block replica, 3.00 kB; must stay: 1 block replica, 3.00 kB. Nothing was changed\n"
     )
     assert stock.everything() == before
-    told = dynamo(*asked).output
+    said_no = CliRunner().invoke(app, asked, input="n\n")
+    assert (said_no.exit_code, stock.everything()) == (1, before)
+    assert "Delete 1 block replica, 3.00 kB, of 1 dataset at 1 site?" in said_no.output
+    assert said_no.output.endswith("nothing was changed\n")
+    told = dynamo(*asked, stdin="y\n").output
     assert "it is locked" in told
     assert told.endswith(
         "deletion request 1: deleted are 1 block replica, 3.00 kB; must stay: 1 block replica, 3.00 kB\n"
@@ -94,12 +100,30 @@ def test_a_deletion_is_tried_asked_for_and_taken_back(stock: Stock) -> None:
 
 
 def test_a_deletion_of_which_nothing_may_go_is_rejected(stock: Stock) -> None:
-    document = json.loads(dynamo("request", "delete", DATASET, "--site", "T2_*", "--reason", "x", "--json").output)
+    asked = ("request", "delete", DATASET, "--site", "T2_*", "--reason", "x")
+    rejected = CliRunner().invoke(app, [*asked, "--json"])
+    document = json.loads(rejected.output)
+    assert rejected.exit_code == 1
     assert (document["request_id"], document["state"], document["accepted_bytes"]) == (1, "rejected", 0)
     assert {row["reason"] for row in document["verdicts"]} == {"it is the last copy"}
     assert document["verdicts"][0]["size_bytes"] == 6 * SIZE
-    told = dynamo("request", "delete", DATASET, "--site", "T2_*", "--reason", "x").output
-    assert told.endswith("deletion request 2 is rejected: nothing of it may be deleted\n")
+    told = CliRunner().invoke(app, asked)
+    assert told.output.endswith("deletion request 2 is rejected: nothing of it may be deleted\n")
+    assert told.exit_code == 1
+
+
+def test_last_copies_that_go_are_in_the_question(stock: Stock) -> None:
+    asked = ["request", "delete", DATASET, "--site", "T2_*", "--reason", "x", "--allow-last", "6"]
+    told = CliRunner().invoke(app, asked, input="n\n").output
+    assert "Delete 4 block replicas, 12.00 kB, of 1 dataset at 2 sites, with the last copies of 6 files?" in told
+
+
+def test_nobody_to_ask_is_told_what_to_say(stock: Stock, fails: Callable[..., str], nobody: None) -> None:
+    before = stock.everything()
+    ended = CliRunner().invoke(app, ["request", "delete", DATASET, "--site", "T2_A", "--reason", "x"])
+    assert ended.exit_code == 2
+    assert "nobody is there to be asked: say --yes to do it" in ended.output
+    assert stock.everything() == before
 
 
 def test_a_copy_that_goes_on_for_others_is_told_when_it_is_cancelled(stock: Stock) -> None:
@@ -117,7 +141,7 @@ def test_a_copy_that_goes_on_for_others_is_told_when_it_is_cancelled(stock: Stoc
 
 def test_requests_are_listed_by_what_is_asked(stock: Stock) -> None:
     copy(DATASET, "--site", "T2_C", "--copies", "0")
-    dynamo("request", "delete", DATASET, "--site", "T2_A", "--reason", "x")
+    dynamo("request", "delete", DATASET, "--site", "T2_A", "--reason", "x", "--yes")
     assert [row["id"] for row in json.loads(dynamo("request", "list", "--json").output)] == [2, 1]
     only = json.loads(dynamo("request", "list", "--kind", "copy", "--state", "open", "--user", ME, "--json").output)
     assert [(row["id"], row["num_copies"]) for row in only] == [(1, 0)]

@@ -1,0 +1,234 @@
+"""A walk over every command of ``dynamo``, found in its own tree: what holds of one holds of all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamo_ops.cli.nouns import NOUNS
+from tests import ROOT
+from tests.cli.seeded import DATASET, FTS, LIKE_MARKUP, LONG, on_terminal, piped, seeded, seeded_home, to_nobody
+
+__all__ = ["seeded", "seeded_home"]
+
+WHY = ("--reason", "because")
+CALLS: dict[str, tuple[str, ...]] = {
+    "init": ("new home", "--cache"),
+    "inventory summary": (),
+    "inventory vanished": (),
+    "inject": ("new.json",),
+    "invalidate": ("document.json", *WHY, "--yes"),
+    "invalidated": (),
+    "detox plan": ("all",),
+    "detox show": ("1",),
+    "detox explain": (DATASET, "T2_A"),
+    "detox diff": ("1", "2"),
+    "detox commit": ("2", "--yes"),
+    "detox refuse": ("2", *WHY),
+    "dealer plan": ("all",),
+    "dealer show": ("3",),
+    "dealer explain": (LONG,),
+    "dealer rules": ("all", "--missing"),
+    "dealer commit": ("3", "--yes"),
+    "dealer refuse": ("3", *WHY),
+    "plan list": (),
+    "plan show": ("1",),
+    "policy check": ("all",),
+    "policy lint": ("all",),
+    "policy variables": (),
+    "policy test": (),
+    "history dataset": ("*",),
+    "history cycles": ("all",),
+    "history site": ("T2_*",),
+    "lock add": (LONG, *WHY, "--until", "90 days"),
+    "lock list": (),
+    "lock remove": ("1", *WHY),
+    "lock show": ("1",),
+    "quota set": ("T2_*", "all", "5kB", *WHY, "--yes"),
+    "quota unset": ("T2_A", "all", *WHY),
+    "quota group": ("ops", "5TB"),
+    "quota user": ("ada", "unlimited"),
+    "quota show": (),
+    "request copy": (LONG, DATASET, "--site", "T2_*", "--group", "ops"),
+    "request delete": (f"{DATASET}#b2", "--site", "T2_A", *WHY, "--yes"),
+    "request list": (),
+    "request show": ("1",),
+    "request cancel": ("1", *WHY),
+    "transfers status": (),
+    "transfers why": ("1",),
+    "transfers hold": ("--site", "T2_*", *WHY, "--yes"),
+    "transfers release": ("--site", "T2_*", "--yes"),
+    "transfers retry": ("--site", "T2_*", "--yes"),
+    "transfers cancel": ("--site", "T2_*", *WHY, "--yes"),
+    "transfers readdress": ("https://old.example.org", FTS, "--yes"),
+    "site list": (),
+    "site set": ("T2_B", "waitroom", *WHY, "--until", "3d"),
+    "site unset": ("T2_A",),
+    "site overrides": (),
+    "site drain": ("T2_A", *WHY, "--until", "2100-01-01"),
+    "site resume": ("T2_B", "--planned"),
+    "site downtime": ("T2_*",),
+    "site shared": (),
+    "site mappings": (),
+    "site accept": ("T2_C_With_A_Long_Name",),
+    "site share": ("T2_A", "T2_B", *WHY),
+    "site unshare": ("T2_A", "T2_B"),
+    "gate results": (),
+    "gate trend": ("sites", "cric", "sites"),
+    "digest": (),
+    "db status": (),
+    "db upgrade": (),
+    "db stop": (),
+}
+"""Every command with arguments of which it makes something, in ``seeded``."""
+
+
+def leaves() -> Iterator[tuple[str, Any]]:
+    """Every command that does something: its words, and what typer made of it."""
+    for noun in NOUNS:
+        command = noun.load()
+        subcommands = getattr(command, "commands", None)
+        if subcommands is None:
+            yield noun.name, command
+        else:
+            yield from ((f"{noun.name} {name}", subcommand) for name, subcommand in subcommands.items())
+
+
+LEAVES = dict(leaves())
+every_command = pytest.mark.parametrize("words", LEAVES)
+
+
+def call(words: str) -> list[str]:
+    return [*words.split(), *CALLS[words]]
+
+
+def test_the_walk_passes_every_command() -> None:
+    assert set(CALLS) == set(LEAVES)
+
+
+@every_command
+def test_json_is_one_document(seeded: Path, words: str) -> None:
+    ended = piped(*call(words), "--json")
+    assert ended.code in (0, 1), ended
+    assert isinstance(json.loads(ended.out), dict | list)
+
+
+@every_command
+def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(seeded: Path, words: str) -> None:
+    shutil.rmtree("new home", ignore_errors=True)
+    ended = on_terminal(*call(words))
+    assert ended.code == 0, ended
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in ended.out.splitlines()]
+    assert [line for line in lines if len(line) > 80 and " " in line.strip()] == []
+    assert "…" not in ended.out.replace("… and", "")
+
+
+@every_command
+def test_a_reader_that_goes_is_no_error(seeded: Path, words: str) -> None:
+    shutil.rmtree("new home", ignore_errors=True)
+    ended = to_nobody(*call(words))
+    assert ended.code == 141, ended
+    assert "Traceback" not in ended.err
+    assert "pipe" not in ended.err.lower()
+
+
+@every_command
+def test_help_is_whole_at_80_columns(seeded: Path, words: str) -> None:
+    ended = on_terminal(*words.split(), "--help")
+    assert ended.code == 0
+    assert [line for line in ended.out.splitlines() if len(line) > 80] == []
+
+
+SAME = {
+    "--json": "Print JSON, for programs.",
+    "--site": "Site name or glob",
+    "--group": "Name of a group",
+    "--by": "Who; without it your login name.",
+    "--until": "When it ends: a date, a time",
+    "--since": "How far back: a date, a time",
+    "--limit": "At most so many.",
+    "--yes": "Do not ask.",
+    "--dry-run": "Only say what would happen.",
+    "--reason": "Why; it is kept, and others will read it.",
+    "--partition": ("Name of a partition.", "Partition name or glob"),
+    "--dataset": "Dataset name or glob",
+}
+
+
+@every_command
+def test_an_option_says_the_same_everywhere(words: str) -> None:
+    for parameter in LEAVES[words].params:
+        for option in parameter.opts:
+            if option in SAME:
+                assert parameter.help.startswith(SAME[option]), (words, option, parameter.help)
+    assert any("--json" in parameter.opts for parameter in LEAVES[words].params), words
+
+
+def complete(monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:
+    monkeypatch.setenv("_DYNAMO_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+    ended = piped()
+    assert (ended.code, ended.err) == (0, "")
+    return ended.out.split()
+
+
+@every_command
+def test_a_shell_completes_its_options(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    assert "--json" in complete(monkeypatch, f"dynamo {words} --j")
+    assert words.split()[-1] in complete(monkeypatch, f"dynamo {words}")
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("dynamo transfers status --site T2_", ["T2_A", "T2_B", "T2_C_With_A_Long_Name"]),
+        ("dynamo site drain T2_B", ["T2_B"]),
+        ("dynamo request copy /A --group o", ["ops"]),
+        ("dynamo plan list --partition a", ["all"]),
+        ("dynamo history cycles ", ["all"]),
+        ("dynamo history cycles z", []),
+    ],
+)
+def test_a_shell_completes_names(seeded: Path, monkeypatch: pytest.MonkeyPatch, line: str, names: list[str]) -> None:
+    assert complete(monkeypatch, line) == names
+
+
+@pytest.mark.parametrize("url", ["rubbish", "postgresql://nobody@/none?host=/nowhere"])
+def test_a_shell_is_offered_nothing_where_the_database_does_not_answer(
+    seeded: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DYNAMO_DB_URL", url)
+    assert complete(monkeypatch, "dynamo transfers status --site T") == []
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(seeded: Path) -> None:
+    for ended in (piped("lock", "list"), on_terminal("lock", "list", columns=400)):
+        assert LIKE_MARKUP in ended.out
+        assert "[red]thesis[/red]" in ended.out
+    assert "[bold]it is[/bold]" in piped("site", "overrides").out
+
+
+def test_what_is_piped_has_a_line_a_row(seeded: Path) -> None:
+    ended = piped("lock", "list")
+    assert len(ended.out.splitlines()) == 5
+    assert LIKE_MARKUP in ended.out
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_head_ends_a_command_in_silence(seeded: Path, lines: int) -> None:
+    dynamo = f"{sys.executable} -m dynamo_ops.cli plan list"
+    script = f"set -o pipefail; {dynamo} | head -{lines} > /dev/null; echo ${{PIPESTATUS[0]}}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.strip() in {"0", "141"}
