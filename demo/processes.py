@@ -41,9 +41,11 @@ def start(instance: Instance, name: str, command: list[str], environment: dict[s
     return process
 
 
-def run(instance: Instance, name: str, command: list[str], environment: dict[str, str]) -> None:
-    """Run ``command`` to its end. Raises DemoError with the end of its log if it fails."""
-    if start(instance, name, command, environment).wait() != 0:
+def run(
+    instance: Instance, name: str, command: list[str], environment: dict[str, str], *, codes: tuple[int, ...] = (0,)
+) -> None:
+    """Run ``command`` to its end. Raises DemoError with the end of its log unless it ends with one of ``codes``."""
+    if start(instance, name, command, environment).wait() not in codes:
         raise DemoError(f"{' '.join(map(str, command))} failed:\n{tail(instance.logs / f'{name}.log')}")
 
 

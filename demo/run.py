@@ -92,8 +92,8 @@ def _requests(instance: Instance, environment: dict[str, str], database: Databas
                           3""")["name"].to_list()
     largest = database.frame("SELECT name FROM datasets WHERE status = 'production' ORDER BY size_bytes DESC LIMIT 1")
 
-    def ask(*arguments: str) -> None:
-        say(call_dynamo(instance, environment, "request", *arguments))
+    def ask(*arguments: str, code: int = 0) -> None:
+        say(call_dynamo(instance, environment, "request", *arguments, code=code))
 
     for dataset in tape_only[:2]:
         ask("copy", dataset, "--site", "T2_*", "--group", "physics")
@@ -102,9 +102,11 @@ def _requests(instance: Instance, environment: dict[str, str], database: Databas
     mistaken = database.frame("SELECT max(id) FROM requests").item()
     ask("cancel", str(mistaken), "--reason", "the wrong dataset")
     alone = database.frame("SELECT d.name FROM datasets d WHERE d.name LIKE '/Rare%' ORDER BY 1 LIMIT 1").item()
-    ask("delete", alone, "--site", "T2_HH", "--reason", "is anybody using it?")
+    ask("delete", alone, "--site", "T2_HH", "--reason", "is anybody using it?", "--yes", code=REJECTED)
 
 
+REJECTED = 1
+"""Exit code of a request of which nothing is done."""
 EXPECTED_REQUESTS = {"completed": 2, "rejected": 2, "cancelled": 1}
 
 
@@ -165,11 +167,11 @@ def _prove(instance: Instance, environment: dict[str, str], say: Say) -> bool:
     return True
 
 
-def call_dynamo(instance: Instance, environment: dict[str, str], *arguments: str) -> str:
-    """Run the CLI as a user would; returns what it printed."""
+def call_dynamo(instance: Instance, environment: dict[str, str], *arguments: str, code: int = 0) -> str:
+    """Run the CLI as a user would; returns what it printed. ``code``: how it must end."""
     log = instance.logs / "cli.log"
     began = log.stat().st_size if log.exists() else 0
-    processes.run(instance, "cli", processes.python("-m", "dynamo_ops.cli", *arguments), environment)
+    processes.run(instance, "cli", processes.python("-m", "dynamo_ops.cli", *arguments), environment, codes=(code,))
     return log.read_bytes()[began:].decode().rstrip()
 
 

@@ -68,7 +68,9 @@ def find_group(connection: Connection, name: str) -> int:
         group[0]: int(group[1]) for group in connection.execute(text("SELECT name, id FROM groups ORDER BY name"))
     }
     if name not in group_ids:
-        raise InventoryError(f"unknown group {name!r}; groups are {', '.join(group_ids) or 'none yet'}", group=name)
+        message = f"unknown group {name!r}; groups are {', '.join(group_ids) or 'none yet'}"
+        hint = near(name, group_ids)
+        raise InventoryError(f"{message}.{hint}" if hint else message, group=name)
     return group_ids[name]
 
 

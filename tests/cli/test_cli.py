@@ -174,6 +174,29 @@ def test_plans_are_listed_and_shown(stock: Inventory, tmp_path: Path) -> None:
     assert "5.00 kB" in shown
 
 
+def test_plans_are_listed_by_what_they_are_and_in_pages(stock: Inventory, tmp_path: Path) -> None:
+    for kind, partition in (("detox", "physics"), ("dealer", "physics"), ("detox", "express")):
+        plan_store.save(
+            stock.db, made_of(kind, partition), run_key="r", frames={}, summary={}, location=str(tmp_path / "plans")
+        )
+    plan_store.refuse(stock.db, 1, "too much")
+
+    def listed(*filters: str) -> list[int]:
+        return [plan["id"] for plan in json.loads(dynamo("plan", "list", *filters, "--json").output)]
+
+    assert listed() == [3, 2, 1]
+    assert listed("--partition", "physics") == [2, 1]
+    assert listed("--state", "refused") == [1]
+    assert listed("--kind", "detox", "--partition", "physics", "--state", "planned") == []
+    assert listed("--since", "1h") == [3, 2, 1]
+    stock.rows("UPDATE plans SET created_at = now() - interval '2 days' WHERE id < 3")
+    assert listed("--since", "1d") == [3]
+    assert listed("--limit", "2") == [3, 2]
+    assert listed("--limit", "2", "--before", "2") == [1]
+    shown = dynamo("plan", "list", "--limit", "2").output
+    assert shown.endswith("the newest 2; --limit shows more, --before 2 the next\n")
+
+
 def test_a_plan_that_does_not_exist_is_told_in_a_line(stock: Inventory, fails: Callable[..., str]) -> None:
     assert fails("plan", "show", "4711") == "dynamo: there is no plan 4711"
 

@@ -12,7 +12,7 @@ import typer
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.decision import dealer_view as view
 from dynamo_ops.cli.terminal.completion import complete_partitions
-from dynamo_ops.cli.terminal.confirm import ask
+from dynamo_ops.cli.terminal.confirm import ask, somebody_there
 from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import (
     AnySite,
@@ -204,6 +204,8 @@ def commit(
     db = database()
     story = load_story(db, plan_id, PlanKind.DEALER)
     if story.stored.state == PlanState.PLANNED:
+        if not yes:
+            somebody_there()  # before the gate looks at it: its verdict is for good
         steps.gate_plan(db, settings(), plan_id, run_key=story.stored.run_key)
         story = load_story(db, plan_id, PlanKind.DEALER)
     stored = story.stored

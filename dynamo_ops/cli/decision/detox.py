@@ -15,7 +15,7 @@ import typer
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.decision import detox_view as view
 from dynamo_ops.cli.terminal.completion import complete_partitions
-from dynamo_ops.cli.terminal.confirm import ask
+from dynamo_ops.cli.terminal.confirm import ask, somebody_there
 from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import (
     AsJson,
@@ -221,6 +221,8 @@ def commit(
     from dynamo_ops.detox.report import stored
 
     db = database()
+    if not yes and load_story(db, plan_id, PlanKind.DETOX).stored.state == PlanState.PLANNED:
+        somebody_there()  # before the gate looks at it: its verdict is for good
     story = stored.ready_to_commit(db, settings(), plan_id)
     if story.stored.state == PlanState.COMMITTED:
         if as_json:

@@ -36,7 +36,7 @@ LISTED_WHEN_OVER = {
 }
 COVERED = {"site": "site", "num_block_replicas": "block\nreplicas", "size_bytes": "size"}
 
-LockId = Annotated[int, typer.Argument(help="Number of a lock (`dynamo lock list`).")]
+LockId = Annotated[int, typer.Argument(metavar="LOCK", help="Number of a lock (`dynamo lock list`).")]
 
 
 @app.command()

@@ -41,7 +41,7 @@ from dynamo_ops.transfer.tasks import plan_rules
 app = typer.Typer(no_args_is_help=True, help="Requests for copies and deletions: ask, list, show, cancel.")
 
 ItemArgument = Annotated[list[str], typer.Argument(metavar="ITEM...", help="Datasets, or dataset#block.")]
-RequestId = Annotated[int, typer.Argument(help="Number of a request (`dynamo request list`).")]
+RequestId = Annotated[int, typer.Argument(metavar="REQUEST", help="Number of a request (`dynamo request list`).")]
 
 
 @app.command()

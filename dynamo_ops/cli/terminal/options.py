@@ -58,7 +58,7 @@ InventoryFolder = Annotated[
 PartitionsFile = Annotated[Path | None, typer.Option(help="Definitions of partitions to use instead.")]
 EnforcerFile = Annotated[Path | None, typer.Option(help="Enforcer rules to use instead.")]
 Store = Annotated[bool, typer.Option("--store", help="Store the plan, so that it can be gated and committed.")]
-PlanId = Annotated[int, typer.Argument(help="Number of a stored plan (`dynamo plan list`).")]
+PlanId = Annotated[int, typer.Argument(metavar="PLAN", help="Number of a stored plan (`dynamo plan list`).")]
 
 
 def who(by: str | None) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.glob import glob_matches, texts_expr
 from dynamo_ops.base.text import near
 from dynamo_ops.base.units import size_text
 from dynamo_ops.dealer.engine.item import MIXED, NULL_OWNER
@@ -47,7 +48,7 @@ class Explanation:
 
 
 def explain_dataset(record: DealerRecord, dataset: str, site: str | None = None) -> list[Explanation]:
-    """All proposals of a plan for ``dataset``, by turn. ``site``: only this one is looked at in ``sites``.
+    """All proposals of a plan for ``dataset``, by turn. ``site`` (name or glob): only these are looked at in ``sites``.
 
     Raises PlanError naming near datasets or sites when there is none of the name.
     """
@@ -58,7 +59,7 @@ def explain_dataset(record: DealerRecord, dataset: str, site: str | None = None)
             f"{record.name} has no proposal for {dataset!r}.{near(dataset, dataset_names)}", dataset=dataset
         )
     names = record.site_states["site"].to_list()
-    if site is not None and site not in names:
+    if site is not None and not any(glob_matches(name, site) for name in names):
         raise PlanError(f"{record.name} knows no site {site!r}.{near(site, names)}", site=site)
     return [_explain(record, proposal, site) for proposal in proposals.iter_rows(named=True)]
 
@@ -67,7 +68,7 @@ def _explain(record: DealerRecord, proposal: Row, site: str | None) -> Explanati
     sites = _sites_at(record, proposal)
     verdicts = _verdicts(record, proposal, sites)
     if site is not None:
-        verdicts = verdicts.filter(pl.col("site") == site)
+        verdicts = verdicts.filter(texts_expr([site], pl.col("site")))
     elif proposal["asked_site_id"] in sites.place_of:
         verdicts = verdicts.filter(pl.col("site") == sites.names[sites.place_of[proposal["asked_site_id"]]])
     plugin_config = record.config.plugins.get(proposal["plugin"])

@@ -479,6 +479,20 @@ def test_explain_on_a_dump_says_what_the_guide_shows() -> None:
     assert told["site_state"]["site"] == "T2_B"
 
 
+def test_the_plan_that_decided_is_found_when_the_newest_knows_nothing(house: House, fails: Callable[..., str]) -> None:
+    first = house.store()
+    dynamo("commit", first, "--yes")
+    for block in ("b1", "b2"):
+        house.drop(block, "T2_A")
+    second = house.store()
+    assert document("explain", DATASET, "T2_B")["plan"] == f"plan {second}"
+    explained = document("explain", DATASET, "T2_A")
+    assert explained["plan"] == f"plan {first}"
+    assert "deletion was triggered at T2_A" in explained["reasons"][0]
+    house.site("T2_D")
+    assert f"no plan has {DATASET} at T2_D in its image, or decided of it" in fails("explain", DATASET, "T2_D")
+
+
 def test_a_stored_plan_is_explained_as_it_was_whatever_came_after(house: House, fails: Callable[..., str]) -> None:
     plan_id = house.store()
     first = document("explain", DATASET, "T2_A")

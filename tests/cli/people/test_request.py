@@ -64,6 +64,23 @@ def test_a_copy_is_asked_for_shown_and_completed_step_by_step(stock: Stock) -> N
     assert [(row["site"], row["num_files_done"]) for row in document["actions"]] == [("T2_C", 3), ("T2_C", 0)]
 
 
+def test_each_part_says_why_it_waits(stock: Stock) -> None:
+    copy(DATASET, "--site", "T2_C", "--site", "T1_Tape", "--copies", "0")
+    stock.dealt(1, (None, "T2_C"), (None, "T1_Tape"))
+    held = stock.scalar("SELECT min(s.id) FROM subscriptions s JOIN sites d ON d.id = s.site_id WHERE d.name = 'T2_C'")
+    stock.rows("UPDATE subscriptions SET state = 'held', hold_reason = 'all_failed' WHERE id = :id", id=held)
+    shown = dynamo("request", "show", "1").output
+    assert "the last attempt from each site" in shown
+    assert "queued: number 1 of 6 copies to T1_Tape that wait" in shown
+    assert "more of what waits: `dynamo transfers why " in shown
+    parts = {part["site"]: part for part in json.loads(dynamo("request", "show", "1", "--json").output)["actions"]}
+    assert parts["T2_C"]["subscription_id"] == held
+    assert parts["T2_C"]["waits"].startswith("held: ")
+    stock.arrive("T2_C", *stock.files_of["b1"], *stock.files_of["b2"])
+    parts = {part["site"]: part for part in json.loads(dynamo("request", "show", "1", "--json").output)["actions"]}
+    assert (parts["T2_C"]["waits"], parts["T2_C"]["subscription_id"]) == (None, None)
+
+
 def test_asking_again_is_told(stock: Stock) -> None:
     copy(DATASET, "--site", "T2_C")
     told = copy(DATASET, "--site", "T2_C")

@@ -1,0 +1,86 @@
+"""Ways to ask wrongly: each is answered by what to mend, an exit code that is not 0, and no trace; nothing changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.seeded import DATASET, LONG, piped, seeded, seeded_home
+
+__all__ = ["seeded", "seeded_home"]
+
+WHY = ("--reason", "because")
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "a noun that looks like one": (("plam",), "Did you mean 'plan'?"),
+    "a verb that looks like one": (("plan", "lst"), "Did you mean 'list'?"),
+    "an option that looks like one": (("plan", "list", "--partitoin", "all"), "--partition"),
+    "an argument that is not there": (("plan", "show"), "Missing argument"),
+    "an option that is not there": (("lock", "add", DATASET), "Missing option '--reason'"),
+    "no number": (("plan", "show", "first"), "Input should be a valid integer"),
+    "a limit of nothing": (("plan", "list", "--limit", "0"), "greater than or equal to 1"),
+    "a plan that is not": (("plan", "show", "4711"), "there is no plan 4711"),
+    "a plan of the other engine": (
+        ("dealer", "show", "1"),
+        "is a plan of Detox; `dynamo detox show 1`",
+    ),
+    "a state of plans that is not": (("plan", "list", "--state", "comitted"), "Did you mean committed?"),
+    "a partition without plans": (("plan", "list", "--partition", "al"), "Did you mean all?"),
+    "a partition without cycles": (("history", "cycles", "alll"), "Did you mean all?"),
+    "a partition without policy": (("detox", "plan", "al"), "Did you mean all?"),
+    "a partition without dealer": (("dealer", "plan", "al"), "Did you mean all?"),
+    "a partition without quotas": (("quota", "show", "--partition", "al"), "Did you mean all?"),
+    "a dataset to explain": (("detox", "explain", "/A/B-v1/AODD", "T2_A"), f"Did you mean {DATASET}?"),
+    "a dataset of no plan": (("dealer", "explain", "/A/B-v1/AODD"), f"Did you mean {DATASET}?"),
+    "a dataset to copy": (("request", "copy", "/A/B-v1/RAW", "--site", "T2_A", "--group", "ops"), f"mean {DATASET}?"),
+    "a dataset to delete": (("request", "delete", "/A/B-v1/RAW", "--site", "T2_A", *WHY), f"mean {DATASET}?"),
+    "a dataset of no request": (("request", "list", "--dataset", "/A/B-v1/RAW"), f"mean {DATASET}?"),
+    "a dataset without history": (("history", "dataset", "/A/B-v1/AOE"), f"mean {DATASET}?"),
+    "a dataset to lock": (("lock", "add", "/A/B-v1/AOE", *WHY), f"mean {DATASET}?"),
+    "a block that is not": (("request", "delete", f"{DATASET}#b9", "--site", "T2_A", *WHY), "has no block 'b9'"),
+    "a site that looks like one": (("history", "site", "T2_AA"), "Did you mean T2_A"),
+    "a glob of no site": (("transfers", "status", "--site", "T3_*"), "no site matches 'T3_*'"),
+    "a glob where one site is meant": (("site", "drain", "T2_*", *WHY), "expected a name, not a glob"),
+    "a status that is not": (("site", "set", "T2_A", "redy", *WHY), "ready"),
+    "a group that looks like one": (
+        ("request", "copy", LONG, "--site", "T2_A", "--group", "opps"),
+        "no dealer configuration places for group 'opps'; served are ops",
+    ),
+    "a group of nothing": (("request", "delete", DATASET, "--site", "T2_A", "--group", "opps", *WHY), "mean ops?"),
+    "no time": (("site", "drain", "T2_A", "--until", "soon", *WHY), "expected a date (2026-03-01), a time"),
+    "a time that is over": (("lock", "add", DATASET, "--until", "2020-01-01", *WHY), "which is over"),
+    "no time to look back to": (("plan", "list", "--since", "3 moons"), "or how long (12h, 3d, 2w)"),
+    "no size": (("quota", "set", "T2_A", "all", "many", *WHY), "expected something like '500 TB'"),
+    "a reason of nothing": (("request", "delete", DATASET, "--site", "T2_A", "--reason", " "), "say why"),
+    "nobody to ask about a deletion": (("request", "delete", f"{DATASET}#b2", "--site", "T2_A", *WHY), "say --yes"),
+    "nobody to ask about a plan": (("detox", "commit", "2"), "say --yes"),
+    "nobody to ask about copies": (("dealer", "commit", "3", "--json"), "say --yes"),
+    "nobody to ask about transfers": (("transfers", "cancel", "--site", "T2_*", *WHY), "say --yes"),
+    "a subscription that is not": (("transfers", "why", "99"), "there is no subscription 99"),
+    "neither file nor number": (("transfers", "why", "b1"), "neither an LFN"),
+    "no subscription chosen": (("transfers", "hold", "--yes", *WHY), "say which subscriptions"),
+    "a document that is not there": (("inject", "nowhere.json"), "nowhere.json: cannot be read as JSON"),
+    "a document that is none": (("inject", "wrong.txt"), "wrong.txt: cannot be read as JSON: line 1, column 1"),
+    "a policy that is wrong": (("policy", "check", "wrong.txt"), "wrong.txt:2:1"),
+    "an unknown figure of a gate": (("gate", "trend", "sites", "cric", "files"), "measured were: sites cric sites"),
+    "a kind that is not": (("inventory", "vanished", "--kind", "sites"), "there are dataset, block, file"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_asked_wrongly_is_answered_by_what_to_mend(seeded: Path, nobody: None, kind: str) -> None:
+    words, message = WRONG[kind]
+    before = piped("transfers", "status", "--json").out, piped("plan", "list", "--json").out
+    ended = piped(*words)
+    told = " ".join((ended.err + ended.out).split())
+    assert message in told
+    assert ended.code == 2
+    assert "Traceback" not in told
+    assert ended.out == "" or kind == "a policy that is wrong" or "say --yes" in told
+    assert (piped("transfers", "status", "--json").out, piped("plan", "list", "--json").out) == before
+
+
+def test_a_request_of_which_nothing_may_go_ends_with_1(seeded: Path) -> None:
+    ended = piped("request", "delete", "/[red]Zero/Run-v1[/red]/[bold]AOD", "--site", "T2_*", "--yes", *WHY)
+    assert "is rejected: nothing of it may be deleted" in ended.out
+    assert ended.code == 1
