@@ -94,7 +94,7 @@ SITES = f"""
         FROM site_downtimes WHERE begins_at <= now() AND (ends_at IS NULL OR ends_at > now()) GROUP BY 1) d
         ON d.site_id = s.id
     WHERE s.status <> '{SiteStatus.READY}' OR o.site_id IS NOT NULL OR d.site_id IS NOT NULL ORDER BY s.name""".format(
-    until="coalesce(to_char(ends_at AT TIME ZONE 'UTC', '\" until \"YYYY-MM-DD HH24:MI\" UTC\"'), '')"
+    until="coalesce(to_char(ends_at AT TIME ZONE 'UTC', '\" until \"YYYY-MM-DD\"T\"HH24:MI\"Z\"'), '')"
 )
 
 CHECKS = f"""

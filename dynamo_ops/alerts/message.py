@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from dynamo_ops.alerts.alert import Claim
 from dynamo_ops.alerts.template import render
+from dynamo_ops.base.times import time_text
 
 LATE_STEP = (
     "Look at the run's tasks for the one that runs or waits, and read its log. If none has begun: an earlier run of "
@@ -99,7 +100,7 @@ def late_message(run: LateRun, grouping: Grouping) -> Message:
 
 def moment(value: datetime) -> str:
     """A time in UTC, to the minute."""
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return time_text(value)
 
 
 def span(value: timedelta) -> str:
@@ -122,7 +123,7 @@ def _interval(interval: tuple[datetime, datetime] | None) -> str:
     if interval is None:
         return "none (started by hand or by an asset)"
     start, end = (each.astimezone(UTC) for each in interval)
-    return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    return f"{time_text(start)} to {time_text(end)}"
 
 
 def _grouped(grouping: Grouping) -> str:

@@ -111,6 +111,11 @@ def resolve_time(phrase: str, now: datetime) -> datetime:
         raise ValueError(f"{phrase!r} is not a time: {error}") from error
 
 
+def time_text(moment: datetime) -> str:
+    """A moment as people read it, and can give it: ISO, UTC, to the minute: ``2026-11-29T13:05Z``."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+
+
 def moment_before(text: str, now: datetime) -> datetime:
     """The moment that a person means who looks back: a date, a time, or how long ago (``3d``, ``90 days``).
 

@@ -34,4 +34,4 @@ def future_fault(lfn: str, modified_at: datetime) -> str:
 
 
 def _shown(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

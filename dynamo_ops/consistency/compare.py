@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from dynamo_ops.base.times import time_text
 from dynamo_ops.consistency.clocks import future_fault
 from dynamo_ops.consistency.freshness import ALL_KNOWN, Knowledge
 from dynamo_ops.consistency.patterns import is_ignored
@@ -167,10 +168,10 @@ def _known_too_little(findings: pl.DataFrame, known: Knowledge, margin: timedelt
         return _held_back(findings, is_loose, pl.lit(known.stale_because))
     if known.until is None:
         return findings
-    until = f"{known.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    until = time_text(known.until)
     why = pl.format(
-        "written {} UTC, and metadata are in until {}: it may not have been told yet",
-        pl.col("modified_at").dt.strftime("%Y-%m-%d %H:%M"),
+        "written {}, and metadata are in until {}: it may not have been told yet",
+        pl.col("modified_at").dt.strftime("%Y-%m-%dT%H:%MZ"),
         pl.lit(until),
     )
     return _held_back(findings, is_loose & (pl.col("modified_at") >= known.until - margin), why)

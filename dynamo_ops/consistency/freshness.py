@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.freshness import merged_sources, metadata_ages
 from dynamo_ops.quality.thresholds import FreshnessThresholds, read_thresholds
@@ -63,4 +64,4 @@ def knowledge(db: Database, sources: MetadataSources) -> Knowledge:
 
 
 def _last(until: datetime | None) -> str:
-    return f"merged until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if until else "never merged"
+    return f"merged until {time_text(until)}" if until else "never merged"

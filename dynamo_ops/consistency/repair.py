@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.times import time_text
 from dynamo_ops.consistency.freshness import ALL_MERGED, MetadataSources, knowledge
 from dynamo_ops.consistency.settings import AS_SHIPPED, SiteRules
 from dynamo_ops.database.connection import Database
@@ -185,7 +186,7 @@ def _check_to_repair(db: Database, check_id: int, max_age: timedelta) -> _Check:
     if row.is_old and row.state != CheckState.REPAIRED:
         raise PlanError(
             f"consistency check {check_id} listed the storage at "
-            f"{row.storage_listed_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, longer ago than max_age of consistency.yaml "
+            f"{time_text(row.storage_listed_at)}, longer ago than max_age of consistency.yaml "
             f"({max_age}): nothing is repaired. Run the check anew",
             plan_id=check_id,
             state=row.state,

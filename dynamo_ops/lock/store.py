@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.base.text import near
-from dynamo_ops.base.times import moment_after
+from dynamo_ops.base.times import moment_after, time_text
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock as AdvisoryLock
 from dynamo_ops.database.locks import hold
@@ -133,7 +133,7 @@ def resolve_until(until: str, now: datetime) -> datetime:
     except ValueError as error:
         raise InventoryError(f"until {error}", until=until) from error
     if end <= now:
-        raise InventoryError(f"until {until!r} is {end:%Y-%m-%dT%H:%MZ}, which is over: nothing is locked", until=until)
+        raise InventoryError(f"until {until!r} is {time_text(end)}, which is over: nothing is locked", until=until)
     return end
 
 

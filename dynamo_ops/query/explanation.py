@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import DELETION, DeletionSettings
+from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.queue import WAITS, queue_params
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
@@ -197,7 +198,7 @@ def _sources(
         text(f"""
         SELECT o.name AS site, o.storage_type, o.status, o.id IN {READABLE} AS is_readable,
                (SELECT string_agg(reason || ', until ' || coalesce(
-                         to_char(ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'resumed'), '; ' ORDER BY id)
+                         to_char(ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"'), 'resumed'), '; ' ORDER BY id)
                 FROM site_downtimes
                 WHERE site_id = o.id AND begins_at <= now() AND (ends_at IS NULL OR ends_at > now())) AS downtime,
                {is_doomed("f.id", "o.id")} AS is_doomed,
@@ -310,7 +311,7 @@ def _why_in_batch(subscription: Any, attempts: Sequence[dict[str, Any]]) -> str:
         "archiving": "copied from {source}, not on tape yet (archiving since {since}), FTS job {job_id}",
     }
     arrived_at = found["finished_at"]
-    since = f"{arrived_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if arrived_at else ""
+    since = time_text(arrived_at) if arrived_at else ""
     return told[found["state"]].format(**found, since=since)
 
 
@@ -334,9 +335,7 @@ def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) ->
         return f"queued: it waits, since {subscription.why_it_waits}"
     until = _paused_until(subscription, rules)
     if until is not None and until > subscription.now:
-        return (
-            f"failed ({subscription.last_error}); to be tried again from {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC on"
-        )
+        return f"failed ({subscription.last_error}); to be tried again from {time_text(until)} on"
     place, number = _place(connection, subscription, rules)
     kind = "copies to" if subscription.action == SubscriptionAction.COPY else "deletions at"
     return f"queued: number {place:,} of {number:,} {kind} {subscription.site} that wait"

@@ -109,7 +109,7 @@ class Condition:
             return f"it has {size_bytes} bytes now, not {self.size_bytes}: it was changed since it was listed"
         if modified_at is None:
             return None
-        changed = f"it was changed at {modified_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        changed = f"it was changed at {modified_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         if self.modified_at is not None and abs(modified_at - self.modified_at) >= timedelta(seconds=1):
             return f"{changed}, since it was listed"
         if self.not_after is not None and modified_at > self.not_after:

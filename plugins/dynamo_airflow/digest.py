@@ -10,6 +10,7 @@ from dynamo_airflow.channels import send
 from dynamo_airflow.defaults import database
 from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.base.settings import settings
+from dynamo_ops.base.times import time_text
 
 log = logging.getLogger(__name__)
 DAG_ID = "daily_digest"
@@ -29,7 +30,7 @@ def send_digest(until: datetime, *, again: bool) -> str:
     day = Alert("digest", DAG_ID, None, "Digest", "", f"{until:%Y-%m-%d}")
     sent_at = told_at(db, day)
     if sent_at is not None and not again:
-        return f"the digest of {until:%Y-%m-%d} was sent at {sent_at:%Y-%m-%d %H:%M} UTC already"
+        return f"the digest of {until:%Y-%m-%d} was sent at {time_text(sent_at)} already"
     digest = read_digest(db, settings(), until)
     message = digest_message(digest)
     # One run at a time (max_active_runs): a claim of another process is one that died, and waits for nobody.

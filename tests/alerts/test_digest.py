@@ -44,11 +44,11 @@ LINES = [
     "deletions.delete: KeyError, 3 times since 02-01 00:00, last 02-01 00:00 (nobody was told so far): x",
     "metadata gate refused source 'dbs' in 2 runs, last 03-01 18:00: size_bytes is negative in 2 rows",
     "accesses gate warned of source 'monit' in 1 run, last 03-01 18:00: one site is unknown",
-    "metadata of dbs: merged until 2026-03-01 20:00 UTC, 1,234 datasets told",
-    "sites of cric: told at 2026-03-02 05:00 UTC, 3 ready sites told",
+    "metadata of dbs: merged until 2026-03-01T20:00Z, 1,234 datasets told",
+    "sites of cric: told at 2026-03-02T05:00Z, 3 ready sites told",
     "demand of queue: last day 2026-03-01, no gap",
-    "T2_C: waitroom since 2026-03-02 01:00 UTC, its source says ready",
-    "T2_D: morgue since 2025-03-02 01:00 UTC",
+    "T2_C: waitroom since 2026-03-02T01:00Z, its source says ready",
+    "T2_D: morgue since 2025-03-02T01:00Z",
     "T2_A, davs: davs://n.org/ is reported since 03-01 18:00, davs://o.org/ is in force",
     "T2_C and T2_D have the same place: nothing is deleted at either",
     (
@@ -58,7 +58,7 @@ LINES = [
     "T2_A: repaired, 1 missing file (1.00 kB), 1 lost file (1.00 kB), 2 orphan files (2.00 kB)",
     "T2_B: nothing was done: 2,000 orphans, more than max_orphan allows (100)",
     "not listed by dbs any more: 2 blocks (2.00 MB) newly, 6 (6.00 MB) in all",
-    "copy, no_source: 2 files (2.00 kB) at 1 site, the oldest since 2026-02-20 10:00 UTC",
+    "copy, no_source: 2 files (2.00 kB) at 1 site, the oldest since 2026-02-20T10:00Z",
     "detox of physics: 1 plan committed, deletes 12.00 TB",
     "detox of physics: 1 plan refused: the plan deletes too much",
     "dealer of physics: 1 plan committed, copies 3.00 TB",
@@ -79,7 +79,7 @@ def test_what_needs_a_look_is_told_first(digest: Digest) -> None:
     message = digest_message(digest)
     assert message.subject == "Dynamo: 2026-03-02, 17 things need a look"
     lines = message.text.splitlines()
-    assert lines[0] == "*Dynamo, the 24 hours to 2026-03-02 06:00 UTC*"
+    assert lines[0] == "*Dynamo, the 24 hours to 2026-03-02T06:00Z*"
     assert lines[2:19] == [f"- {sentence}" for sentence in UNUSUAL]
 
 
@@ -87,7 +87,7 @@ def test_every_section_says_what_happened_in_the_24_hours_and_what_stands_now(di
     lines = digest_message(digest).text.splitlines()
     assert [line for line in LINES if f"- {line}" not in lines] == []
     assert any(line.startswith("- T2_A: ready since") and line.endswith("new switch (bob)") for line in lines)
-    by_hand = "set to ready by ada (feed is wrong) until 2100-01-01 12:00 UTC"
+    by_hand = "set to ready by ada (feed is wrong) until 2100-01-01T12:00Z"
     assert any(line.startswith("- T2_B: ready since") and line.endswith(by_hand) for line in lines)
     assert "*Copies, by destination: 3 files done (6.00 MB), 1 attempt failed*" in lines
     assert "None:" not in lines[-1]
@@ -198,7 +198,7 @@ def shell(bad_day: Inventory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 def test_in_a_shell_for_people_and_for_programs(shell: None) -> None:
     shown = dynamo("digest", "--day", "2026-03-02").output
-    assert "*Dynamo, the 24 hours to 2026-03-02 06:00 UTC*" in shown
+    assert "*Dynamo, the 24 hours to 2026-03-02T06:00Z*" in shown
     document = json.loads(dynamo("digest", "--day", "2026-03-02", "--json").output)
     assert document["until"] == "2026-03-02T06:00:00+00:00"
     assert document["transfers"][0]["done_bytes"] == 6_000_000

@@ -36,7 +36,7 @@ What to do next: Check it, then clear the task.
 Kind of error: RetryableRemoteError
 Task: transfers.submit (batch 7)
 Run: `manual__2026-03-01`
-Data interval: 2026-03-01 01:00 to 2026-03-01 02:00 UTC
+Data interval: 2026-03-01T01:00Z to 2026-03-01T02:00Z
 Log: https://airflow.example.org/dags/transfers/runs/r1?a=1&b=2
 
 More of the kind are counted, and told again after 6 h if it still happens."""
@@ -62,13 +62,13 @@ def test_a_failure_in_a_mail_says_the_same() -> None:
         pytest.param(
             Grouping(Claim("k", "t", True, 9, 4, START, END), 6),
             "Dynamo: transfers.submit failed again (4 more)",
-            "4 more since you were told last, 2026-03-01 02:00 UTC; 9 times since 2026-03-01 01:00 UTC. More of the",
+            "4 more since you were told last, 2026-03-01T02:00Z; 9 times since 2026-03-01T01:00Z. More of the",
             id="again",
         ),
         pytest.param(
             Grouping(Claim("k", "t", True, 3, 3, START, None), 0.5),
             "Dynamo: transfers.submit failed",
-            "3 times since 2026-03-01 01:00 UTC. More of the kind are counted, and told again after 0.5 h",
+            "3 times since 2026-03-01T01:00Z. More of the kind are counted, and told again after 0.5 h",
             id="taken over from a process that died",
         ),
         pytest.param(
@@ -128,7 +128,7 @@ def test_a_late_run() -> None:
     assert message.subject == "Dynamo: metadata_sync is late"
     assert "The run has not ended 3 h after it was queued. It is running." in message.text
     assert "Started: not yet" in message.text
-    assert "Queued: 2026-03-01 02:00 UTC" in message.text
+    assert "Queued: 2026-03-01T02:00Z" in message.text
     assert "Page: https://a/runs/r1" in message.text
     assert "goes on by itself" in message.html
 

@@ -166,7 +166,7 @@ def test_a_file_that_the_inventory_may_not_have_been_told_of_stays(days: float, 
     assert finding["state"] == state
     assert (finding["reason"] is None) == (state == "found")
     if state == "seen":
-        told = "written 2026-11-19 02:24 UTC, and metadata are in until 2026-11-21 00:00 UTC: it may not have been told"
+        told = "written 2026-11-19T02:24Z, and metadata are in until 2026-11-21T00:00Z: it may not have been told"
         assert finding["reason"].startswith(told)
 
 
@@ -195,7 +195,7 @@ def test_a_file_of_tomorrow_shows_that_a_clock_is_ahead(hours: float, is_ahead: 
     comparison = run([], storage, ["/store/a"], kind="orphan", clocks=clocks)
     (finding,) = comparison.findings.rows(named=True)
     assert finding["state"] == ("seen" if is_ahead else "found")
-    assert (finding["reason"] or "").startswith("/store/new was changed at 2026-11-22 02:00:00 UTC") == is_ahead
+    assert (finding["reason"] or "").startswith("/store/new was changed at 2026-11-22T02:00:00Z") == is_ahead
 
 
 def test_directories_that_lost_everything_are_told() -> None:

@@ -27,7 +27,7 @@ def test_a_day_is_told_once_and_again_when_asked(house: House) -> None:
     (kept,) = house.rows(
         "SELECT message FROM alerts WHERE key = :key", key=f"digest daily_digest Digest {MORNING:%Y-%m-%d}"
     )
-    assert kept[0].startswith(f"*Dynamo, the 24 hours to {MORNING:%Y-%m-%d} 06:00 UTC*")
+    assert kept[0].startswith(f"*Dynamo, the 24 hours to {MORNING:%Y-%m-%d}T06:00Z*")
 
 
 def test_it_tells_of_failed_runs_and_of_those_that_nobody_had_been_told_of(house: House) -> None:

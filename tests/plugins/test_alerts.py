@@ -118,7 +118,7 @@ def test_mail_and_chat_say_what_happened_and_what_to_do_next(sinks: Sinks, error
         str(error),
         type(error).__name__,
         error.next_step,
-        "2026-03-01 01:00 to 2026-03-01 02:00 UTC",
+        "2026-03-01T01:00Z to 2026-03-01T02:00Z",
         "failed on try 3",
         "manual__<1>",
         "transfers.submit (T2_4)",
@@ -282,7 +282,7 @@ def test_a_missed_deadline_is_told_with_the_run_and_once(sinks: Sinks) -> None:
     for part in (
         "has not ended 3 h after it was queued",
         RUN["dag_run_id"],
-        "2026-03-01 01:00 to 2026-03-01 02:00 UTC",
+        "2026-03-01T01:00Z to 2026-03-01T02:00Z",
         "goes on by itself",
         page,
     ):
@@ -386,7 +386,7 @@ def test_a_task_whose_process_was_killed_is_told_by_the_dag_processor(sinks: Sin
     assert "The task's process was lost" in post
     assert "Kind of error: lost process" in post
     assert "Task: deletions.delete (3)" in post
-    assert ("2026-03-01 01:00 to 2026-03-01 02:00 UTC" in post) == with_context
+    assert ("2026-03-01T01:00Z to 2026-03-01T02:00Z" in post) == with_context
 
 
 @pytest.mark.parametrize(("is_mail_up", "shown"), [(True, 40), (False, 15)], ids=["mail and chat", "chat only"])

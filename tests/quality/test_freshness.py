@@ -78,7 +78,7 @@ def test_what_is_fresh_passes(known: Database) -> None:
 @pytest.mark.parametrize(
     ("until", "words"),
     [
-        pytest.param(datetime(2026, 1, 3, 4, 5, tzinfo=UTC), "lab merged_until=2026-01-03 04:05 UTC", id="long ago"),
+        pytest.param(datetime(2026, 1, 3, 4, 5, tzinfo=UTC), "lab merged_until=2026-01-03T04:05Z", id="long ago"),
         pytest.param(None, "in 1 source: ", id="never"),
     ],
 )

@@ -159,9 +159,7 @@ def test_a_copy_that_is_not_on_tape_yet_is_none(tape: Inventory, sent: Callable[
     sent("ARCHIVING", "ARCHIVING", **ARCHIVING)
     assert tape.replica_state("b1", "T1_MSS") is None
     assert tape.subscriptions() == {("copy", LFN, "T1_MSS"): "inbatch"}
-    assert because(tape).startswith(
-        "copied from T2_A, not on tape yet (archiving since 2026-11-22 01:02 UTC), FTS job "
-    )
+    assert because(tape).startswith("copied from T2_A, not on tape yet (archiving since 2026-11-22T01:02Z), FTS job ")
     assert under_way(tape.db)["state"].to_list() == ["archiving"]
     before = tape.rows("SELECT * FROM transfers")
     sent("ARCHIVING", "ARCHIVING", archive_start_time="2026-11-22T05:00:00")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from dynamo_ops.base.times import time_text
 from dynamo_ops.base.units import size_text
 
 CONTROLS = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))} | {9: " ", 10: " ", 13: " "}
@@ -63,7 +64,7 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 def moment(value: datetime) -> str:
     """A time in UTC, to the minute, as every option takes it: ``2026-11-29T13:05Z``."""
-    return f"{value.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+    return time_text(value)
 
 
 def age(passed: timedelta) -> str:

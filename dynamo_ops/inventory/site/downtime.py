@@ -7,12 +7,13 @@ that wait for it are held as site_unavailable by the next run of transfers, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site.lookup import find_site, names_like
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE
@@ -33,8 +34,8 @@ class Downtime:
     ended_by: str | None
 
     def __str__(self) -> str:
-        begin = f"{self.begins_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        end = f"until {self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.ends_at else "until resumed"
+        begin = time_text(self.begins_at)
+        end = f"until {time_text(self.ends_at)}" if self.ends_at else "until resumed"
         return f"downtime {self.id} of {self.site} from {begin} {end} ({self.reason})"
 
 
@@ -60,7 +61,7 @@ def drain(
         now: datetime = connection.execute(text("SELECT now()")).scalar_one()
         begins_at = begins_at or now
         if ends_at is not None and ends_at <= max(begins_at, now):
-            end, begin = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for moment in (ends_at, begins_at))
+            end, begin = map(time_text, (ends_at, begins_at))
             raise InventoryError(
                 f"downtime of {site}: its end {end} must be after its begin {begin} and after now", site=site
             )

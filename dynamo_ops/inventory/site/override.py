@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
+from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.kinds import SiteStatus
@@ -60,9 +61,7 @@ def set_status(
         hold(connection, Lock.INVENTORY)
         known = _site(connection, site)
         if ends_at is not None and ends_at <= known.now:
-            raise InventoryError(
-                f"status of {site}: its end {ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC is over", site=site
-            )
+            raise InventoryError(f"status of {site}: its end {time_text(ends_at)} is over", site=site)
         keys = {"site": known.id, "status": status, "end": ends_at, "reason": reason, "by": by}
         connection.execute(text(_NOTE_TOLD), {**keys, "source": NO_SOURCE})
         connection.execute(text(_END), keys)

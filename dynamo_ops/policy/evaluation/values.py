@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamo_ops.base.times import time_text
 from dynamo_ops.base.units import size_text
 from dynamo_ops.policy.evaluation.columns import BLOCK_COLUMNS, REPLICA_COLUMNS
 from dynamo_ops.policy.evaluation.predicates import EPOCH, OWNER_COLUMNS
@@ -67,7 +68,7 @@ def _shown(value: Any, variable: Variable, now: datetime) -> str:
     if variable.type is Type.TIME:
         moment = value if isinstance(value, datetime) else EPOCH + timedelta(microseconds=int(value))
         days = (now - moment) / timedelta(days=1)
-        return "never" if moment == EPOCH else f"{moment:%Y-%m-%d %H:%M} UTC ({days:,.1f} days ago)"
+        return "never" if moment == EPOCH else f"{time_text(moment)} ({days:,.1f} days ago)"
     if variable.type is Type.NUMBER:
         return size_text(int(value)) if variable.name.endswith(".size") else f"{float(value):,.6g}"
     return str(value) or "(empty)"
@@ -75,5 +76,5 @@ def _shown(value: Any, variable: Variable, now: datetime) -> str:
 
 def _literal(value: Value) -> str:
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M} UTC"
+        return time_text(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

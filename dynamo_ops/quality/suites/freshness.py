@@ -36,7 +36,7 @@ def check_freshness(
 
 def _metadata_check(db: Database, settings: Settings, thresholds: FreshnessThresholds) -> FrameCheck:
     ages = metadata_ages(db, [source.name for source in settings.metadata_sources])
-    until = pl.col("merged_until").dt.strftime("%Y-%m-%d %H:%M UTC").fill_null("never")
+    until = pl.col("merged_until").dt.strftime("%Y-%m-%dT%H:%MZ").fill_null("never")
     return FrameCheck(
         "metadata_stale",
         f"metadata were merged last more than {thresholds.metadata_max_age_h:g} hours ago (backfill metadata_sync)",

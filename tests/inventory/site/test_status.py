@@ -292,7 +292,7 @@ def test_who_contradicts_the_source_is_warned(database: Database, told: str, sai
         ({"site": "T2_B"}, "there is no site 'T2_B'. Did you mean T2_A?"),
         ({"status": "unknown"}, "'unknown' is none of ready, waitroom, morgue"),
         ({"reason": "  "}, "say why"),
-        ({"ends_at": datetime(2020, 1, 1, tzinfo=UTC)}, "its end 2020-01-01 00:00 UTC is over"),
+        ({"ends_at": datetime(2020, 1, 1, tzinfo=UTC)}, "its end 2020-01-01T00:00Z is over"),
     ],
     ids=["site", "status", "reason", "end"],
 )
