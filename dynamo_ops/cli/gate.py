@@ -12,7 +12,7 @@ import typer
 from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import AsJson, Limit
-from dynamo_ops.cli.terminal.tables import print_json, print_table
+from dynamo_ops.cli.terminal.tables import print_json, print_table, tell_cut
 from dynamo_ops.quality import results as gate_results
 
 app = typer.Typer(no_args_is_help=True, help="Gates: what they found, and the figures that they measured over time.")
@@ -49,6 +49,7 @@ def results(
         return
     shown = pl.when(pl.col("verdict") == gate_results.Verdict.PASSED).then(_note()).otherwise(pl.col("observed"))
     print_table(frame.with_columns(observed=shown), "Checks of gates", RESULTS, wrap=["observed"])
+    tell_cut(frame.height, limit)
 
 
 @app.command("trend")

@@ -1,6 +1,9 @@
-"""Names of datasets and blocks by id, also of those that were declared invalid: for histories and closed requests."""
+"""Names of datasets and blocks by id, also of those that were declared invalid, for histories and closed requests; and
+those that look like a name that is not known."""
 
 from __future__ import annotations
+
+from sqlalchemy import Connection, text
 
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
@@ -28,22 +31,25 @@ def item_name(row: str) -> str:
 
 def near_dataset(database: Database, name: str) -> str:
     """The end of a message that names an unknown dataset: `` Did you mean …?``, or nothing."""
-    return near(name, _names_like(database, name))
+    with database.begin() as connection:
+        return near(name, datasets_like(connection, name))
+
+
+def datasets_like(connection: Connection, name: str) -> list[str]:
+    """Names that begin as ``name`` does, the longer the better: to be told as near ones."""
+    length = len(name)
+    while length > 1:
+        length //= 2
+        matches = connection.execute(
+            text("SELECT name FROM datasets WHERE starts_with(name, :start) ORDER BY name LIMIT :most"),
+            {"start": name[:length], "most": NEAR_ENOUGH},
+        )
+        names = list(matches.scalars())
+        if names:
+            return names
+    return []
 
 
 def is_dataset(database: Database, name: str) -> bool:
     """Whether a dataset is, or was, called so."""
     return not database.frame(f"SELECT id FROM {EVER_KNOWN_DATASETS} AS known WHERE name = $1", (name,)).is_empty()
-
-
-def _names_like(database: Database, name: str) -> list[str]:
-    """Names that begin as ``name`` does, the longer the better."""
-    length = len(name)
-    while length > 1:
-        length //= 2
-        names = database.frame(
-            "SELECT name FROM datasets WHERE starts_with(name, $1) ORDER BY name LIMIT $2", (name[:length], NEAR_ENOUGH)
-        )["name"]
-        if len(names):
-            return list(names)
-    return []

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
-
-NEAR_ENOUGH = 2_000
+from dynamo_ops.inventory.names import NEAR_ENOUGH, datasets_like
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def find_items(connection: Connection, names: Sequence[str]) -> list[Item]:
     for dataset in wanted:
         if dataset not in datasets:
             raise InventoryError(
-                f"unknown dataset {dataset!r}.{near(dataset, _names_like(connection, dataset))}", dataset=dataset
+                f"unknown dataset {dataset!r}.{near(dataset, datasets_like(connection, dataset))}", dataset=dataset
             )
     blocks = _block_ids(connection, [(datasets[d][0], b) for d, separator, b in parts.values() if separator])
     items = []
@@ -113,18 +112,3 @@ def _unknown_block(connection: Connection, dataset: str, dataset_id: int, block:
         {"dataset": dataset_id, "most": NEAR_ENOUGH},
     ).scalars()
     return InventoryError(f"{dataset} has no block {block!r}.{near(block, names)}", dataset=dataset, block=block)
-
-
-def _names_like(connection: Connection, dataset: str) -> list[str]:
-    """Names that begin as ``dataset`` does, the longer the better: to be told as near ones."""
-    length = len(dataset)
-    while length > 1:
-        length //= 2
-        matches = connection.execute(
-            text("SELECT name FROM datasets WHERE starts_with(name, :start) ORDER BY name LIMIT :most"),
-            {"start": dataset[:length], "most": NEAR_ENOUGH},
-        )
-        names = list(matches.scalars())
-        if names:
-            return names
-    return []

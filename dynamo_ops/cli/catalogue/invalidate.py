@@ -12,7 +12,7 @@ from dynamo_ops.cli.terminal.document import read_document
 from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import AsJson, By, DryRun, Limit, Reason, Yes, who
 from dynamo_ops.cli.terminal.page import say, warn
-from dynamo_ops.cli.terminal.tables import print_json, print_table
+from dynamo_ops.cli.terminal.tables import print_json, print_table, tell_cut
 from dynamo_ops.inventory.catalogue import invalidation
 from dynamo_ops.inventory.kinds import StorageType
 
@@ -89,6 +89,7 @@ def invalidated(
         print_json(invalidations.to_dicts())
     else:
         print_table(invalidations, "Declared invalid", NAMES, wrap=["name", "reason"])
+        tell_cut(invalidations.height, limit)
 
 
 def _print(summary: invalidation.InvalidationSummary) -> None:

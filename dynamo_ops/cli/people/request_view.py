@@ -10,7 +10,7 @@ import polars as pl
 
 from dynamo_ops.cli.terminal.cells import cell, count, moment, size
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.tables import print_table
+from dynamo_ops.cli.terminal.tables import print_table, tell_cut
 from dynamo_ops.inventory.replica.doomed import LAST_COPY
 from dynamo_ops.request.cancel import CancelSummary
 from dynamo_ops.request.deletion_request import DeletionAnswer
@@ -54,8 +54,7 @@ def print_requests(requests: pl.DataFrame, limit: int) -> None:
     )
     shown = requests.with_columns(copies=copies, asked_by=pl.format("{}{}", "requested_by", times))
     print_table(shown, "Requests", LISTED, wrap=["items", "sites", "closed_because"])
-    if requests.height == limit:
-        say(f"the newest {limit:,}; --limit shows more")
+    tell_cut(requests.height, limit)
 
 
 def print_details(details: RequestDetails) -> None:

@@ -53,6 +53,12 @@ def print_table(
     say()
 
 
+def tell_cut(num_rows: int, limit: int) -> None:
+    """Say that there may be more than ``--limit`` showed."""
+    if num_rows == limit:
+        say(f"the newest {limit:,}; --limit shows more")
+
+
 def print_json(document: Any) -> None:
     """Print a JSON document; times in ISO form, UTC."""
     write(json.dumps(document, default=_iso, indent=1, allow_nan=False) + "\n")

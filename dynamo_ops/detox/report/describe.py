@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
 
-from dynamo_ops.base.glob import is_glob, texts_expr
+from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.glob import glob_matches, is_glob, texts_expr
+from dynamo_ops.base.text import near
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.decisions_file import decision_rows, spelt
 from dynamo_ops.plan.states import Decision
@@ -104,6 +107,8 @@ def select_decisions(
     line: int | None = None,
 ) -> pl.LazyFrame:
     """Rows as ``decision_rows`` gives them, of these only. ``site`` and ``dataset`` may be globs."""
+    if site is not None:
+        _check_site(site, record.site_states["site"], record.name)
     decisions = record.decisions
     for column, wanted in (("site", site), ("dataset", dataset)):
         if wanted is not None:
@@ -112,6 +117,13 @@ def select_decisions(
     if decision is not None:
         selected = selected.filter(pl.col("decision") == {"ignore": "ignored"}.get(decision, decision))
     return selected if line is None else selected.filter(pl.col("line") == line)
+
+
+def _check_site(site: str, site_names: Iterable[str], plan: str) -> None:
+    """Raise PlanError, with near names, when ``site`` (a name or glob) means none of the plan's sites."""
+    names = list(site_names)
+    if not any(glob_matches(name, site) for name in names):
+        raise PlanError(f"{plan} knows no site {site!r}.{near(site, names)}", site=site, state=None)
 
 
 def first_rows(rows: pl.LazyFrame, limit: int) -> FoundRows:

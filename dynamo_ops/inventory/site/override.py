@@ -56,7 +56,9 @@ def set_status(
     if not reason:
         raise InventoryError(f"status of {site}: say why (reason is empty)", site=site)
     if status not in STATUSES:
-        raise InventoryError(f"status of {site}: {status!r} is none of {', '.join(STATUSES)}", site=site, status=status)
+        message = f"status of {site}: {status!r} is none of {', '.join(STATUSES)}"
+        hint = near(status, STATUSES)
+        raise InventoryError(f"{message}.{hint}" if hint else message, site=site, status=status)
     with db.begin() as connection:
         hold(connection, Lock.INVENTORY)
         known = _site(connection, site)

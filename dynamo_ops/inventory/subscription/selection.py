@@ -14,6 +14,8 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_regex_sql, is_glob
+from dynamo_ops.base.text import near
+from dynamo_ops.inventory.names import datasets_like
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.states import ACTIVE, HoldReason, SubscriptionAction
 
@@ -99,7 +101,9 @@ def _refuse_unknown(connection: Connection, name: str, plain: list[str]) -> None
     if name in _EXISTS and plain:
         unknown = connection.execute(text(_EXISTS[name]), {"names": plain}).scalars().all()
         if unknown:
-            raise InventoryError(f"there is no {_NOUNS[name]} {', '.join(unknown[:3])}", names=list(unknown))
+            hint = near(unknown[0], datasets_like(connection, unknown[0])) if name == "datasets" else ""
+            message = f"there is no {_NOUNS[name]} {', '.join(unknown[:3])}"
+            raise InventoryError(f"{message}.{hint}" if hint else message, names=list(unknown))
 
 
 _NOUNS = {
