@@ -13,7 +13,10 @@ from dynamo_ops.base.errors import DynamoError, SettingsError
 from dynamo_ops.base.installation import find_installation
 from dynamo_ops.base.settings import config_folder
 from dynamo_ops.base.text import near
-from dynamo_ops.cli.terminal.tables import count, print_json
+from dynamo_ops.cli.terminal.cells import count
+from dynamo_ops.cli.terminal.options import AsJson
+from dynamo_ops.cli.terminal.page import say, write
+from dynamo_ops.cli.terminal.tables import print_json
 
 if TYPE_CHECKING:
     from dynamo_ops.configuration.check import Checked
@@ -30,7 +33,7 @@ def check(
             help="Whether names of sites and groups are looked up in the inventory; left out: if its database runs.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Every fault of every file of the configuration, with file, key and reason. Exit code 2 if there is one.
 
@@ -57,14 +60,14 @@ def check(
 @app.command()
 def settings(
     names: Annotated[list[str] | None, typer.Argument(help="Parts of keys, such as fts.url; all, if left out.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    as_json: AsJson = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/settings.md.")] = False,
 ) -> None:
     """All settings of all files: type, default, unit, meaning."""
     from dynamo_ops.configuration.reference import all_settings, markdown
 
     if as_markdown:
-        typer.echo(markdown(), nl=False)
+        write(markdown())
         return
     chosen = [setting for setting in all_settings() if not names or any(name in setting.key for name in names)]
     if not chosen:
@@ -75,8 +78,8 @@ def settings(
         return
     for setting in chosen:
         facts = [setting.type, setting.unit, f"default {setting.default}" if setting.default else ""]
-        typer.secho(f"{setting.file}: {setting.key}  ({'; '.join(filter(None, facts))})", bold=True)
-        typer.echo(f"    {setting.meaning}")
+        say(f"{setting.file}: {setting.key}  ({'; '.join(filter(None, facts))})", bold=True)
+        say(f"    {setting.meaning}")
 
 
 def _check_names(checked: Checked, folder: Path, *, is_asked_for: bool) -> str | None:
@@ -105,7 +108,7 @@ def _check_names(checked: Checked, folder: Path, *, is_asked_for: bool) -> str |
 
 def _tell(checked: Checked, unchecked: str | None) -> None:
     for fault in checked.faults:
-        typer.secho(str(fault), fg="red")
+        say(str(fault), colour="red")
     if unchecked:
-        typer.secho(unchecked, fg="cyan")
-    typer.echo(f"{count(len(checked.files), 'file')} read, {count(len(checked.faults), 'fault')}")
+        say(unchecked, colour="cyan")
+    say(f"{count(len(checked.files), 'file')} read, {count(len(checked.faults), 'fault')}")

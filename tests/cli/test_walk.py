@@ -85,6 +85,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "gate results": (),
     "gate trend": ("sites", "cric", "sites"),
     "digest": (),
+    "config check": (),
+    "config settings": ("fts",),
     "db status": (),
     "db upgrade": (),
     "db stop": (),

@@ -29,7 +29,6 @@ from dynamo_ops.cli.terminal.options import (
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.dealer.tasks import served_groups
-from dynamo_ops.deletion.limits import deletion_limits
 from dynamo_ops.query.explanation import QueueRules
 from dynamo_ops.query.waiting import with_waits
 from dynamo_ops.request import cancel as cancellation
@@ -152,7 +151,7 @@ def show_(request_id: RequestId, as_json: AsJson = False) -> None:
     """One request: who asked, when, and what happens where, with its progress, and why each part waits."""
     db, config = database(), settings()
     details = registry.request_details(db, request_id)
-    rules = QueueRules(transfer_limits(config), deletion_limits(config), dict(plan_rules(config).head_starts))
+    rules = QueueRules(transfer_limits(config), config.deletion, dict(plan_rules(config).head_starts))
     actions = with_waits(db, details, rules)
     if as_json:
         print_json({**details.request, "actions": actions.to_dicts()})
