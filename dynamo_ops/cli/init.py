@@ -15,7 +15,7 @@ from dynamo_ops.base.installation import VARIABLE
 from dynamo_ops.base.new_installation import mark, new_files, write_files
 from dynamo_ops.cli.terminal.confirm import choose
 from dynamo_ops.cli.terminal.options import AsJson
-from dynamo_ops.cli.terminal.page import say, warn
+from dynamo_ops.cli.terminal.page import is_terminal, say, warn
 from dynamo_ops.cli.terminal.tables import print_json
 
 WINS = (VARIABLE, "DYNAMO_CONFIG_DIR", "DYNAMO_POLICY_DIR")
@@ -49,7 +49,7 @@ def init(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an installation in DIR: configuration, policies, database. Nothing that is there is overwritten."""
+    """Make an installation in DIR: settings, policies, database. Nothing that is there is overwritten."""
     home = folder.expanduser().absolute()
     files = new_files(home)
     last_copies = "never" if _is_only_home(only_home) else "always"
@@ -75,7 +75,7 @@ def _is_only_home(answer: bool | None) -> bool:
     """The answer by flag, or asked for. It has no default: the wrong one costs data, or a full disk."""
     if answer is not None:
         return answer
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise SettingsError(
             "nobody is there to be asked whether these storages are the only home of the data: say --only-home (the "
             "last copy of a block is never deleted) or --cache (it may be)",

@@ -35,7 +35,7 @@ class Noun:
 
 
 NOUNS = (
-    Noun("init", "init:init", "Make an installation in DIR: configuration, policies, database."),
+    Noun("init", "init:init", "Make an installation in DIR: settings, policies, database."),
     Noun("config", "config:app", "The configuration: check it, look settings up."),
     Noun("inventory", "catalogue.inventory:app", "What the inventory knows."),
     Noun("inject", "catalogue.inject:inject", "Write a JSON document into the inventory: all or nothing."),

@@ -150,6 +150,11 @@ def test_help_is_whole_at_80_columns(seeded: Path, words: str) -> None:
     assert [line for line in ended.out.splitlines() if len(line) > 80] == []
 
 
+def test_the_list_of_commands_is_whole_at_80_columns(seeded: Path) -> None:
+    shown = on_terminal("--help").out
+    assert "..." not in shown.partition("Commands:")[2]
+
+
 SAME = {
     "--json": "Print JSON, for programs.",
     "--site": "Site name or glob",
@@ -224,6 +229,27 @@ def test_what_is_piped_has_a_line_a_row(seeded: Path) -> None:
     ended = piped("lock", "list")
     assert len(ended.out.splitlines()) == 5
     assert LIKE_MARKUP in ended.out
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "message"),
+    [(">&-", 0, ""), ("> /dev/full", 2, "dynamo: the output cannot be written: No space left on device")],
+)
+def test_output_that_goes_nowhere(seeded: Path, redirection: str, code: int, message: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    script = f"{sys.executable} -m dynamo_ops.cli policy variables {redirection}"
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (code, message)
+
+
+def test_a_database_far_away_keeps_no_shell_waiting(seeded: Path) -> None:
+    words = {"_DYNAMO_COMPLETE": "complete_bash", "COMP_WORDS": "dynamo site set T", "COMP_CWORD": "3"}
+    far_away = {"DYNAMO_DB_URL": "postgresql://nobody@192.0.2.1/none", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "from dynamo_ops.cli.main import run; run()"]
+    done = subprocess.run(
+        command, env=os.environ | words | far_away, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("lines", [1, 2])

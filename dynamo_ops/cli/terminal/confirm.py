@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from dynamo_ops.cli.terminal.page import release, say
+from dynamo_ops.cli.terminal.page import is_terminal, release, say
 
 NOT_DONE = 1
 """Exit code: understood, and not done; a person said no, or what was asked is refused or rejected."""
@@ -43,7 +43,7 @@ def type_number(question: str, number: int, *, otherwise: str = "nothing was cha
 
 def is_somebody_there() -> bool:
     """Whether standard input is a terminal."""
-    return sys.stdin.isatty()
+    return is_terminal(sys.stdin)
 
 
 def somebody_there() -> None:

@@ -14,11 +14,14 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import typer
 
 READER_GONE = 141
 """Exit code when who reads our output has gone: what a shell says of a process that SIGPIPE ended."""
+NOT_WRITTEN = 2
+"""Exit code when the output cannot be written: a disk that is full."""
 LESS = "FRX"
 """Options of ``less``, unless LESS is set: as git gives them. One screen is not paged, colours stay, nothing is
 cleared."""
@@ -38,7 +41,12 @@ _page = _Page()
 
 def width() -> int | None:
     """Columns of the terminal; None where the output is no terminal and must not be folded."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody looks at it, or types into it. A stream that the shell has closed (``>&-``) is None."""
+    return stream is not None and stream.isatty()
 
 
 def say(text: str = "", *, colour: str | None = None, bold: bool = False) -> None:
@@ -55,7 +63,7 @@ def warn(text: str) -> None:
 
 def tell_error(text: str, *, colour: str = "red") -> None:
     """Print a message on standard error, folded where that is a terminal."""
-    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    columns = shutil.get_terminal_size().columns if is_terminal(sys.stderr) else None
     folded = "\n".join(fold(line, columns) for line in text.split("\n"))
     typer.secho(folded, fg=colour, err=True)
 
@@ -88,7 +96,10 @@ def write(text: str) -> None:
     try:
         typer.echo(text, nl=False)
     except BrokenPipeError:
-        _leave()
+        _leave(READER_GONE)
+    except OSError as error:
+        tell_error(f"dynamo: the output cannot be written: {error.strerror}")
+        _leave(NOT_WRITTEN)
 
 
 def release() -> None:
@@ -108,7 +119,7 @@ def no_pager() -> None:
 def paged() -> Iterator[None]:
     """Within: what is printed on a terminal is kept, and at the end shown by the pager if it fills the screen."""
     _page.is_wanted = True
-    _page.held = [] if sys.stdout.isatty() and _pager() else None
+    _page.held = [] if is_terminal(sys.stdout) and _pager() else None
     try:
         yield
     finally:
@@ -151,11 +162,11 @@ def _show(text: str) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def _leave() -> None:
+def _leave(code: int) -> None:
     """End at once: what is in the buffer still goes nowhere, so that Python does not try, and complain, at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())
     except (OSError, ValueError):
         sys.stdout = os.fdopen(nowhere, "w")
-    sys.exit(READER_GONE)
+    sys.exit(code)

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from dynamo_ops.cli.terminal.page import is_terminal
+
 
 @contextmanager
 def step(what: str, *, quiet: bool = False) -> Iterator[None]:
     """Show ``what`` and the time it takes while the block runs; nothing if ``quiet`` or nobody looks at a terminal."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not is_terminal(sys.stderr):
         yield
         return
     columns = (SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -27,7 +29,7 @@ def step(what: str, *, quiet: bool = False) -> Iterator[None]:
 def steps(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     """Give a function that shows what is done now and how long it takes; it shows nothing if ``quiet`` or nobody
     looks at a terminal."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not is_terminal(sys.stderr):
         yield lambda _: None
         return
     columns = (SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn())
