@@ -31,7 +31,16 @@ class Noun:
             shell.command(self.name)(command)
             shell.command("x")(lambda: None)  # a shell of one command would be that command
         loaded: Any = get_group(shell).commands[self.name]
+        for subcommand in getattr(loaded, "commands", {}).values():
+            subcommand.short_help = first_sentence(subcommand.help or "")  # else Click cuts it at the end of the line
         return loaded  # type: ignore[no-any-return]
+
+
+def first_sentence(text: str) -> str:
+    """What a text says first, on one line."""
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    end = paragraph.find(". ")
+    return paragraph if end < 0 else paragraph[: end + 1]
 
 
 NOUNS = (

@@ -150,9 +150,11 @@ def test_help_is_whole_at_80_columns(seeded: Path, words: str) -> None:
     assert [line for line in ended.out.splitlines() if len(line) > 80] == []
 
 
-def test_the_list_of_commands_is_whole_at_80_columns(seeded: Path) -> None:
-    shown = on_terminal("--help").out
-    assert "..." not in shown.partition("Commands:")[2]
+@pytest.mark.parametrize("words", [(), *((noun.name,) for noun in NOUNS)], ids=" ".join)
+def test_lists_of_commands_are_whole_at_80_columns(seeded: Path, words: tuple[str, ...]) -> None:
+    shown = on_terminal(*words, "--help").out.partition("Commands:")[2]
+    assert "..." not in shown
+    assert max((len(line) for line in shown.splitlines()), default=0) <= 80
 
 
 SAME = {
