@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dynamo_ops.cli.terminal.cells import cell, moment
-from dynamo_ops.cli.terminal.page import fold
+from dynamo_ops.cli.terminal.page import fold, say, warn
 from tests.cli.seeded import LONG, on_terminal, piped, seeded, seeded_home
 
 __all__ = ["seeded", "seeded_home"]
@@ -56,6 +56,14 @@ def test_a_value_is_shown_on_one_line_and_orders_nothing(name: str, value: Any, 
 
 def test_a_time_is_shown_in_utc_as_it_can_be_given() -> None:
     assert moment(datetime(2026, 11, 29, 14, 5, tzinfo=timezone(timedelta(hours=1)))) == "2026-11-29T13:05Z"
+
+
+def test_what_is_said_of_data_orders_nothing_either(capsys: pytest.CaptureFixture[str]) -> None:
+    say("held by \x1b[2Jada\n  and bob")
+    warn("\x1b]0;title\x07")
+    told = capsys.readouterr()
+    assert told.out == "held by \\x1b[2Jada\n  and bob\n"
+    assert told.err == "warning: \\x1b]0;title\\x07\n"
 
 
 def test_a_table_that_is_too_wide_is_told_record_by_record(seeded: Path) -> None:

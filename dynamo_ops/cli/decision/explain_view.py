@@ -42,8 +42,7 @@ def show(plan: PlanRecord, explanation: Explanation) -> None:
 def _show_line(trial: LineTrial) -> None:
     outcome = "not in force" if not trial.in_force else "matches" if trial.holds else "no"
     blocks = f": {len(trial.blocks)} block replicas" if trial.holds and trial.number else ""
-    number = f"{trial.number:>3}" if trial.number else "  -"
-    say(f"{number}  {trial.text}  [{outcome}{blocks}]", bold=trial.holds)
+    say(f"{trial.number:>3}  {trial.text}  [{outcome}{blocks}]", bold=trial.holds)
     for predicate in trial.predicates if trial.in_force else ():
         say(f"       {MARK[predicate.holds]}  {predicate.text}   (is {predicate.value})")
 

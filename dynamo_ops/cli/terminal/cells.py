@@ -37,6 +37,11 @@ def plain(text: str) -> str:
     return text.translate(CONTROLS)
 
 
+def harmless(text: str) -> str:
+    """``text`` in its lines, without what else a terminal would obey: it holds names and reasons of others."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
 def size(value: int | None) -> str:
     """Bytes in decimal units: 1 TB is 10^12 bytes. Of a quota: none is unknown, a negative one unlimited."""
     if value is None:

@@ -18,6 +18,8 @@ from typing import TextIO
 
 import typer
 
+from dynamo_ops.cli.terminal.cells import harmless
+
 READER_GONE = 141
 """Exit code when who reads our output has gone: what a shell says of a process that SIGPIPE ended."""
 NOT_WRITTEN = 2
@@ -25,7 +27,7 @@ NOT_WRITTEN = 2
 LESS = "FRX"
 """Options of ``less``, unless LESS is set: as git gives them. One screen is not paged, colours stay, nothing is
 cleared."""
-PICTURE = re.compile(r"\x1b\[[0-9;]*m")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class _Page:
@@ -51,7 +53,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def say(text: str = "", *, colour: str | None = None, bold: bool = False) -> None:
     """Print a text; on a terminal its lines are folded between words. ``text`` may be several lines."""
-    folded = "\n".join(fold(line, width()) for line in text.split("\n"))
+    folded = "\n".join(fold(line, width()) for line in harmless(text).split("\n"))
     styled = typer.style(folded, fg=colour, bold=bold or None) if colour or bold else folded
     write(styled + "\n")
 
@@ -64,7 +66,7 @@ def warn(text: str) -> None:
 def tell_error(text: str, *, colour: str = "red") -> None:
     """Print a message on standard error, folded where that is a terminal."""
     columns = shutil.get_terminal_size().columns if is_terminal(sys.stderr) else None
-    folded = "\n".join(fold(line, columns) for line in text.split("\n"))
+    folded = "\n".join(fold(line, columns) for line in harmless(text).split("\n"))
     typer.secho(folded, fg=colour, err=True)
 
 
@@ -140,7 +142,7 @@ def _pager() -> str:
 
 def _is_long(text: str) -> bool:
     screen = shutil.get_terminal_size()
-    lines = [PICTURE.sub("", line) for line in text.splitlines()]
+    lines = [COLOURS.sub("", line) for line in text.splitlines()]
     return sum(max(1, -(-len(line) // screen.columns)) for line in lines) >= screen.lines
 
 

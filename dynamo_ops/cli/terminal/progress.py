@@ -18,7 +18,7 @@ def step(what: str, *, quiet: bool = False) -> Iterator[None]:
     if quiet or not is_terminal(sys.stderr):
         yield
         return
-    columns = (SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(finished_text=" "), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=1)
         yield
@@ -32,7 +32,7 @@ def steps(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     if quiet or not is_terminal(sys.stderr):
         yield lambda _: None
         return
-    columns = (SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(finished_text=" "), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
 
         def say(what: str) -> None:
