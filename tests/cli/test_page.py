@@ -124,6 +124,11 @@ def test_a_pager_that_is_left_early_is_no_error(seeded: Path, monkeypatch: pytes
     assert os.environ["PAGER"] == "true"
 
 
+def test_a_pager_that_is_not_there_loses_nothing(seeded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGER", "no-such-pager")
+    assert "dataset.name" in on_terminal(*LONG_OUTPUT).out
+
+
 def test_what_is_asked_about_is_shown_before_the_question(
     seeded: Path, pager: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,8 @@ NOT_WRITTEN = 2
 LESS = "FRX"
 """Options of ``less``, unless LESS is set: as git gives them. One screen is not paged, colours stay, nothing is
 cleared."""
+NO_PROGRAM = (126, 127)
+"""What the shell says of a pager that cannot be run: then the output goes without."""
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -162,6 +164,8 @@ def _show(text: str) -> None:
                 pass  # it was left before it had read all
     finally:
         signal.signal(signal.SIGINT, before)
+    if process.returncode in NO_PROGRAM:
+        write(text)
 
 
 def _leave(code: int) -> None:
