@@ -89,6 +89,7 @@ def make_home(home: Path) -> None:
     shipped = yaml.safe_load((ROOT / "include" / "config" / "gates.yaml").read_text())
     shipped["detox"] |= {"max_site_fraction": 1.0}
     (config / "gates.yaml").write_text(yaml.safe_dump(shipped))
+    (config / "consistency.yaml").write_text("")
     (config / "dealer" / "all.yaml").write_text(yaml.safe_dump(DEALER))
     (config / "enforcer" / "all.yaml").write_text(RULES)
     (home / "policies" / "all.txt").write_text(POLICY)
