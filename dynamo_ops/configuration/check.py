@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import yaml
 from pydantic import ValidationError
 
 from dynamo_ops.base.errors import DynamoError, Fault, PolicyError, SettingsError
@@ -55,7 +56,15 @@ class Checked:
     def read(self, file: Path, read: Callable[[], Content]) -> Content | None:
         """The content of a file; its faults are kept."""
         self.files.append(str(file))
+        if file.suffix == ".yaml":
+            self.check_repeated(file)
         return self.attempt(file, read)
+
+    def check_repeated(self, file: Path) -> None:
+        """A fault for each key that a YAML file has twice in one place: the later one wins, and nobody sees it."""
+        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+            for key, line in _repeated(yaml.compose(file.read_text(encoding="utf-8"))):
+                self.fault(file, key, f"stands twice, in line {line} again, and only the last counts: take one out")
 
     def attempt(self, file: Path, act: Callable[[], Content], below: str = "") -> Content | None:
         """What ``act`` returns; if it raises, what it says of ``file`` (of the key ``below`` in it) is kept."""
@@ -165,6 +174,20 @@ def _check_partition(checked: Checked, file: Path, key: str, name: str, partitio
     if name not in names:
         reason = f"there is no partition {name!r} in {PARTITIONS_FILE}; mend the name, or define it.{near(name, names)}"
         checked.fault(file, key, reason)
+
+
+def _repeated(node: yaml.Node | None, below: str = "") -> Iterator[tuple[str, int]]:
+    """(key, line) of each key that its mapping has already."""
+    if isinstance(node, yaml.SequenceNode):
+        for number, entry in enumerate(node.value):
+            yield from _repeated(entry, f"{below}{number}.")
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, content in node.value:
+            if key.value in seen:
+                yield f"{below}{key.value}", key.start_mark.line + 1
+            seen.add(str(key.value))
+            yield from _repeated(content, f"{below}{key.value}.")
 
 
 def _placed(fault: Fault, file: str, below: str) -> Fault:

@@ -159,6 +159,20 @@ def test_all_faults_of_a_rule_and_of_a_file_are_said(home: Path) -> None:
     ]
 
 
+def test_a_key_that_stands_twice_is_a_fault(home: Path) -> None:
+    path = spoil(
+        home, "consistency.yaml", replace("sites: {} ", "sites: {T2_A: {max_orphan: 1}, T2_A: {max_orphan: 2}}")
+    )
+    spoil(home, "dynamo.yaml", append("retries: {count: 3}"))
+    told = check(home).faults
+    assert [(Path(fault.file).name, fault.key) for fault in told] == [
+        ("dynamo.yaml", "retries"),
+        ("consistency.yaml", "sites.T2_A"),
+    ]
+    line = next(number for number, line in enumerate(path.read_text().splitlines(), 1) if line.startswith("sites"))
+    assert told[1].reason == f"stands twice, in line {line} again, and only the last counts: take one out"
+
+
 def test_a_wrong_variable_hides_nothing_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNAMO_FTS__TIMEOUT_H", "soon")
     (home / "config" / "gates.yaml").write_text("detocks: {}")
