@@ -67,5 +67,5 @@ def test_a_merge_says_whether_anything_changed(
         assert steps.merge(database, RUN, ["dbs"], [], UNTIL)["is_changed"] is False
     assert caplog.messages[-2:] == [
         "merged dbs: new datasets 9, new blocks 9, new files 9, new bytes 90 B",
-        "merged dbs: nothing changed",
+        "merged dbs: nothing",
     ]
