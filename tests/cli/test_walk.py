@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -239,7 +240,7 @@ def test_what_is_piped_has_a_line_a_row(seeded: Path) -> None:
 )
 def test_output_that_goes_nowhere(seeded: Path, redirection: str, code: int, message: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    script = f"{sys.executable} -m dynamo_ops.cli policy variables {redirection}"
+    script = f"{shlex.quote(sys.executable)} -m dynamo_ops.cli policy variables {redirection}"
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip()) == (code, message)
 
@@ -256,7 +257,7 @@ def test_a_database_far_away_keeps_no_shell_waiting(seeded: Path) -> None:
 
 @pytest.mark.parametrize("lines", [1, 2])
 def test_head_ends_a_command_in_silence(seeded: Path, lines: int) -> None:
-    dynamo = f"{sys.executable} -m dynamo_ops.cli plan list"
+    dynamo = f"{shlex.quote(sys.executable)} -m dynamo_ops.cli plan list"
     script = f"set -o pipefail; {dynamo} | head -{lines} > /dev/null; echo ${{PIPESTATUS[0]}}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)

@@ -29,7 +29,7 @@ HEAVY = (
     "fsspec",
 )
 """Each would cost its import time in every parse of every file, again and again."""
-LIGHT = {"dynamo_ops", "dynamo_ops.base.errors", "dynamo_ops.base.settings"}
+LIGHT = {"dynamo_ops", "dynamo_ops.base.errors", "dynamo_ops.base.settings", "dynamo_ops.base.times"}
 
 SETTINGS: dict[str, Any] = {
     "metadata_sources": [{"name": "dbs", "type": "dbs", "options": {"url": "https://dbs.example.org"}}],
@@ -151,6 +151,7 @@ def test_a_task_makes_no_database_where_there_was_none(
     from dynamo_airflow.channels import alert_database
     from dynamo_airflow.defaults import database
 
+    monkeypatch.delenv("DYNAMO_DB_URL", raising=False)  # of a fixture that lives longer than a test
     with environment(tmp_path, SETTINGS):
         for connect in (database, alert_database):
             with pytest.raises(SettingsError, match="postgres holds no PostgreSQL"):

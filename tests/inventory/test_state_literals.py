@@ -138,7 +138,6 @@ MEMBERS = {word.value for enum in enums() for word in enum}
 OTHER_WORDS: dict[tuple[str, str], str] = {
     ("base/settings.py", "missing"): "pydantic's word for a fault",
     ("sources/reading/http.py", "missing"): "pydantic's word for a fault",
-    ("dealer/engine/config.py", "missing"): "pydantic's word for a fault",
     ("database/embedded.py", "ready"): "PostgreSQL's word in its pid file",
     ("inventory/folder.py", "dataset"): "a column",
     ("sources/metadata/json_mapping.py", "dataset"): "a column",
