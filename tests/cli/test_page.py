@@ -36,6 +36,9 @@ def test_lines_are_folded_between_words_and_never_within(line: str, folded: str)
     ("name", "value", "shown"),
     [
         ("dataset", "[red]a[/red]", "[red]a[/red]"),
+        ("num_files", 2318, "2,318"),
+        ("subscription_id", 2318, "2318"),
+        ("id", 2318, "2318"),
         ("reason", "two\nlines", "two lines"),
         ("reason", "a bell \x07 and \x1b[31mred", "a bell \\x07 and \\x1b[31mred"),
         ("reason", None, "-"),

@@ -13,6 +13,10 @@ CONTROLS = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F,
 """Signs that would move a cursor or colour a terminal: shown by their number; ends of lines as spaces."""
 
 
+NUMBERED = {"id", "plan", "line"}
+"""Last words of the names of what is no amount: people type it again."""
+
+
 def cell(name: str, value: Any) -> str:
     """A value by the name of its column and its type: on one line, and never an order to the terminal."""
     if name == "quota_bytes":
@@ -29,7 +33,8 @@ def cell(name: str, value: Any) -> str:
         return moment(value)
     if isinstance(value, list):
         return plain(" ".join(map(str, value))) or "-"
-    return f"{value:,}" if isinstance(value, int) else plain(str(value))
+    is_counted = isinstance(value, int) and name.split("_")[-1] not in NUMBERED
+    return f"{value:,}" if is_counted else plain(str(value))
 
 
 def plain(text: str) -> str:
