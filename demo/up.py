@@ -13,7 +13,7 @@ import yaml
 from demo import processes
 from demo.instance import ROOT, DemoError, Instance
 from dynamo_ops.base.installation import MARKER
-from dynamo_ops.base.new_installation import mark
+from dynamo_ops.configuration.new_installation import mark
 from dynamo_ops.database import connect, embedded
 
 AIRFLOW = ("-m", "airflow")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dynamo_ops.base.new_installation import mark
+from dynamo_ops.configuration.new_installation import mark
 from tests import ROOT
 
 

@@ -14,76 +14,24 @@ and no database.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from ssl import get_default_verify_paths
-from typing import Annotated, Any, Self, TypeVar, get_args
+from typing import Any, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from dynamo_ops.base.config_file import SiteGlob, Strict, faults_of, of_site, read_yaml
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.installation import MARKER, SHIPPED, Installation, find_installation, no_installation
-from dynamo_ops.base.text import near
 from dynamo_ops.base.units import Terabytes
 
 MAIN_FILE = "dynamo.yaml"
-SECRET = ("url", "header", "secret", "token", "password", "key", "credential", "storage_options", "storages", "webhook")
-"""Words in the name of a setting whose value no message repeats: it goes into logs, mails and chats."""
-
 MANAGED_PREFIX = "/store"
 """As shipped."""
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """Base of all configuration models: an unknown key is an error, not a surprise."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-NO_SITE_NAME = frozenset(" \t,;|#")
-"""What no name of a site has: a pattern with one of these would match none."""
-
-
-def _names_sites(glob: str) -> str:
-    if not glob or glob.startswith("!") or NO_SITE_NAME & {*glob}:
-        raise ValueError(f"{glob!r} matches no site: write one name or glob a key")
-    return glob
-
-
-SiteGlob = Annotated[str, AfterValidator(_names_sites)]
-"""A key of ``sites``: a name, or a glob of names."""
-
-
-def of_site(default: Model, sites: Mapping[str, BaseModel], site: str) -> Model:
-    """``default`` with what the entries of ``sites`` (by glob) say of a site: only what they set; later ones win."""
-    from dynamo_ops.base.glob import glob_matches  # it needs Polars; who only reads settings does not
-
-    changes: dict[str, Any] = {}
-    for glob, own in sites.items():
-        if glob_matches(site, glob):
-            changes |= {name: getattr(own, name) for name in own.model_fields_set}
-    return default.model_copy(update=changes)
-
-
-def unmatched(file: str, key: str, sites: Iterable[str], site_names: Collection[str]) -> list[Fault]:
-    """A fault for each entry of ``sites`` (names and globs, at ``key`` of ``file``) that matches none of the sites."""
-    from dynamo_ops.base.glob import glob_matches
-
-    return [
-        Fault(
-            file,
-            f"{key}.{glob}",
-            f"matches no site of the inventory; mend the name, or take the entry out.{near(glob, site_names)}",
-        )
-        for glob in sites
-        if not any(glob_matches(name, glob) for name in site_names)
-    ]
 
 
 class Tls(Strict):
@@ -581,87 +529,6 @@ def read_settings(path: Path, installation: Installation | None = None) -> Setti
         return Settings(**values)
     except ValidationError as error:
         raise _with_variables(faults_of(error, Settings, str(path))) from None  # it repeats the values, secrets too
-
-
-def read_config(path: Path, model: type[Model]) -> Model:
-    """One configuration file as ``model``. Raises SettingsError naming file, key and reason of every fault."""
-    try:
-        return model.model_validate(read_yaml(path))
-    except ValidationError as error:
-        raise SettingsError.of(faults_of(error, model, str(path))) from None
-
-
-def faults_of(error: ValidationError, model: type[BaseModel], file: str, *, below: str = "") -> list[Fault]:
-    """What pydantic has against the settings of ``model``, in words that say what to do; secrets are not repeated.
-
-    ``below``: the key under which they stand in ``file``.
-    """
-    return [
-        Fault(file, ".".join(filter(None, (below, _key(fault["loc"])))), _reason(fault, model))
-        for fault in error.errors()
-    ]
-
-
-def _key(place: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in place if part != "[key]")
-
-
-def _reason(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
-    if fault["type"] != "extra_forbidden":
-        return str(fault["msg"]).removeprefix("Value error, ") + given(fault)
-    *place, name = fault["loc"]
-    names = sorted({known for one in _models_at(model, place) for known in one.model_fields})
-    hint = near(str(name), names) or f" Known: {', '.join(names) or 'none'}"
-    return f"there is no such setting.{hint}"
-
-
-def _models_at(model: type[BaseModel], place: Sequence[int | str]) -> list[type[BaseModel]]:
-    """The models that stand at ``place`` below a model; keys of mappings and numbers in lists lead no deeper."""
-    models = [model]
-    for part in place:
-        fields = [one.model_fields[part].annotation for one in models if part in one.model_fields]
-        models = [inner for field in fields for inner in _models_in(field)] if fields else models
-    return models
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; an empty file is an empty mapping."""
-    try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"{path}: file not found; set DYNAMO_CONFIG_DIR, or config in {MARKER}, to the folder that has it",
-            file=str(path),
-            key="",
-            reason="file not found",
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(
-            f"{path}: cannot be read as YAML: {error}", file=str(path), key="", reason=str(error)
-        ) from error
-    if not isinstance(values, dict):
-        raise SettingsError(
-            f"{path}: expected 'key: value' lines, got a {type(values).__name__}",
-            file=str(path),
-            key="",
-            reason="not a mapping",
-        )
-    return values
-
-
-def given(fault: Mapping[str, Any]) -> str:
-    """The value of a fault of pydantic's, as the end of a message; empty where it may be, or hold, a secret."""
-    value = fault["input"]
-    key = ".".join(str(part) for part in fault["loc"]).lower()
-    is_plain = isinstance(value, str | int | float | None) and fault["type"] not in ("missing", "extra_forbidden")
-    is_secret = any(word in key for word in SECRET) or (isinstance(value, str) and "://" in value)
-    return f", got {value!r}" if is_plain and not is_secret else ""
 
 
 def _add_places(values: dict[str, Any], path: Path, installation: Installation) -> None:

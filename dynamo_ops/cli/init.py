@@ -12,11 +12,11 @@ import typer
 
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.installation import VARIABLE
-from dynamo_ops.base.new_installation import mark, new_files, write_files
 from dynamo_ops.cli.terminal.confirm import choose
 from dynamo_ops.cli.terminal.options import AsJson
 from dynamo_ops.cli.terminal.page import is_terminal, say, warn
 from dynamo_ops.cli.terminal.tables import print_json
+from dynamo_ops.configuration.new_installation import mark, new_files, write_files
 
 WINS = (VARIABLE, "DYNAMO_CONFIG_DIR", "DYNAMO_POLICY_DIR")
 """Variables that would name something else than the new installation has."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from dynamo_ops.base.config_file import unmatched
 from dynamo_ops.base.errors import Fault
-from dynamo_ops.base.settings import MAIN_FILE, LinkSettings, Settings, unmatched
+from dynamo_ops.base.settings import MAIN_FILE, LinkSettings, Settings
 from dynamo_ops.base.text import near
 from dynamo_ops.configuration.check import Checked
 from dynamo_ops.consistency.tasks import SETTINGS_FILE as CONSISTENCY_FILE

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import Field, RootModel, ValidationError
 
+from dynamo_ops.base.config_file import Strict, faults_of
 from dynamo_ops.base.errors import Fault, SettingsError
-from dynamo_ops.base.settings import Strict, faults_of
 
 POOLS_FILE = "pools.json"
 POOLS = ("access_source", "direct", "fts", "metadata_source", "storage")

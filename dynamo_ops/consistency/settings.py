@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from dynamo_ops.base.config_file import SiteGlob, Strict, of_site, read_config, unmatched
 from dynamo_ops.base.errors import Fault, SettingsError
-from dynamo_ops.base.settings import SiteGlob, Strict, of_site, read_config, unmatched
 from dynamo_ops.consistency.patterns import check_directory, check_ignored, reaches
 
 

@@ -46,17 +46,16 @@ QUEUE_SQL = f"""
       SELECT * FROM unnest(CAST(:own_sites AS bigint[]), CAST(:own_per_site AS bigint[])) AS o (site_id, per_site)),
     taken AS (
       SELECT q.*, row_number() OVER (PARTITION BY q.site_id ORDER BY q.created_at, q.subscription_id) AS turn
-      FROM sites d CROSS JOIN LATERAL (
+      FROM sites d LEFT JOIN own ON own.site_id = d.id CROSS JOIN LATERAL (
         SELECT s.id AS subscription_id, s.file_id, s.site_id, s.created_at FROM subscriptions s
         WHERE s.action = '{SubscriptionAction.DELETE}' AND s.site_id = d.id AND s.state IN {QUEUED}
           AND {is_over("s")}
           AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
           AND NOT ({" OR ".join(WAITS.values())})
-        ORDER BY s.created_at, s.id LIMIT :most_per_site FOR UPDATE OF s SKIP LOCKED) q
+        ORDER BY s.created_at, s.id LIMIT coalesce(own.per_site, :per_site) FOR UPDATE OF s SKIP LOCKED) q
       WHERE d.id IN {WRITABLE} AND d.id NOT IN {SHARED_STORAGE} AND d.id NOT IN {MOVING}
         AND d.id <> ALL(CAST(:ambiguous AS smallint[])))
-    SELECT taken.* FROM taken LEFT JOIN own USING (site_id) WHERE turn <= coalesce(own.per_site, :per_site)
-    ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
+    SELECT * FROM taken ORDER BY turn, created_at, subscription_id LIMIT :per_cycle
 """
 
 
@@ -154,7 +153,6 @@ def _take(connection: Connection, limits: DeletionSettings) -> None:
             "per_site": limits.files_per_site,
             "own_sites": list(own),
             "own_per_site": list(own.values()),
-            "most_per_site": max([limits.files_per_site, *own.values()]),
             "per_cycle": limits.files_per_cycle,
             "ambiguous": list(ambiguous_sites(connection)),
             **queue_params(limits),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC
 from typing import Any
 
 import polars as pl
 
+from dynamo_ops.base.times import time_text
 from dynamo_ops.base.units import size_text
 from dynamo_ops.plan.store import StoredPlan
 
@@ -89,6 +89,6 @@ def _news(summary: Mapping[str, Any], before: StoredPlan | None) -> str:
     size = summary["deleted_bytes"] - before.summary["deleted_bytes"]
     sign = "-" if size < 0 else "+"
     return (
-        f"Against plan {before.id}, made at {before.created_at.astimezone(UTC):%Y-%m-%dT%H:%MZ}, the last that was "
+        f"Against plan {before.id}, made at {time_text(before.created_at)}, the last that was "
         f"committed: {number:+,} block replicas, {sign}{size_text(abs(size))}."
     )

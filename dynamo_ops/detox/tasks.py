@@ -13,6 +13,7 @@ import polars as pl
 from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import counts_text
+from dynamo_ops.base.times import time_text
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox.approval import approval_text
@@ -205,8 +206,7 @@ def reject_plan(database: Database, plan_id: int, *, by: str | None, at: datetim
 
 def _refuse_if_old(database: Database, plan: plan_store.StoredPlan, max_age_h: float) -> None:
     if _age(plan) > timedelta(hours=max_age_h):
-        made_at = f"{plan.created_at.astimezone(UTC):%Y-%m-%d %H:%M}"
-        reason = f"made at {made_at} UTC, more than {max_age_h:g} hours ago (max_plan_age_h): plan again"
+        reason = f"made at {time_text(plan.created_at)}, more than {max_age_h:g} hours ago (max_plan_age_h): plan again"
         plan_store.refuse(database, plan.id, reason, by=GATE)
         raise PlanError(f"plan {plan.id} of {plan.partition} was {reason}", plan_id=plan.id, state="refused")
 

@@ -18,6 +18,7 @@ from dynamo_ops.database.locks import hold
 from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.inventory.names import near_dataset
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES
 from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
 from dynamo_ops.lock.coverage import KEYS, covered_names, locked_expr
@@ -27,7 +28,6 @@ IN_FORCE = "l.removed_at IS NULL AND (l.expires_at IS NULL OR l.expires_at > now
 COLUMNS = f"""
     SELECT l.id, l.item, l.sites, l.groups, l.reason, l.created_by, l.created_at, l.expires_at, l.removed_at,
            l.removed_by, l.removed_because, ({IN_FORCE}) AS is_in_force FROM locks l"""
-NEAR_ENOUGH = 2_000
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def add_lock(
         raise InventoryError(f"lock of {item!r}: say why (reason is empty)", item=item)
     expires_at = resolve_until(until, now) if until else None
     with database.snapshot() as snapshot:
-        warnings = _checked_item(snapshot, item, force=force)
+        warnings = _checked_item(database, snapshot, item, force=force)
         warnings += _scope_warnings(_small_frames(snapshot), sites.strip(), groups.strip())
     with database.begin() as connection:
         hold(connection, AdvisoryLock.DELETIONS)
@@ -234,7 +234,7 @@ def _datasets(snapshot: Snapshot, dataset: str) -> pl.DataFrame:
     return names.filter(texts_expr([dataset], pl.col("dataset")))
 
 
-def _checked_item(snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
+def _checked_item(database: Database, snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
     """Warnings about the item; raises InventoryError for one that can cover nothing."""
     dataset, separator, block = item.partition("#")
     if not dataset or (separator and not block) or any(char.isspace() for char in item):
@@ -248,7 +248,7 @@ def _checked_item(snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
         if force:
             return [f"dataset {dataset} is not known now: it is covered once it comes"]
         raise InventoryError(
-            f"unknown dataset {dataset!r}.{near(dataset, _names_like(snapshot, dataset))} "
+            f"unknown dataset {dataset!r}.{near_dataset(database, dataset)} "
             "Force it to lock a dataset that is still to come",
             dataset=dataset,
         )
@@ -264,20 +264,6 @@ def _checked_item(snapshot: Snapshot, item: str, *, force: bool) -> list[str]:
         dataset=dataset,
         block=block,
     )
-
-
-def _names_like(snapshot: Snapshot, dataset: str) -> list[str]:
-    """Names that begin as ``dataset`` does, the longer the better: to be offered as close ones."""
-    length = len(dataset)
-    while length > 1:
-        length //= 2
-        names = snapshot.frame(
-            "SELECT name FROM datasets WHERE starts_with(name, $1) ORDER BY name LIMIT $2",
-            (dataset[:length], NEAR_ENOUGH),
-        )
-        if names.height:
-            return names["name"].to_list()
-    return []
 
 
 def _scope_warnings(frames: InventoryFrames, sites: str, groups: str) -> list[str]:

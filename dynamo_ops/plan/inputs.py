@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError
 
+from dynamo_ops.base.config_file import Strict
 from dynamo_ops.base.errors import PlanError, PolicyError, SettingsError
-from dynamo_ops.base.settings import Settings, Strict
+from dynamo_ops.base.settings import Settings
 from dynamo_ops.policy.files import partitions_source, policy_source, rules_source
 from dynamo_ops.policy.language.enforcement import EnforcerRule, load_rules
 from dynamo_ops.policy.language.source import SourceText, read_source

@@ -8,8 +8,9 @@ from typing import TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from dynamo_ops.base.config_file import faults_of
 from dynamo_ops.base.errors import Fault, SettingsError
-from dynamo_ops.base.settings import SourceSettings, Tls, faults_of
+from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.base.text import near
 from dynamo_ops.sources.source import MetadataSource, SiteSource
 

@@ -11,8 +11,8 @@ import pytest
 
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.installation import find_installation
-from dynamo_ops.base.new_installation import mark
 from dynamo_ops.base.settings import read_settings, settings
+from dynamo_ops.configuration.new_installation import mark
 
 NOBODY = 65534
 

@@ -11,9 +11,10 @@ import pytest
 import yaml
 from pydantic import Field
 
+from dynamo_ops.base.config_file import Strict, read_config, read_yaml
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.glob import is_named
-from dynamo_ops.base.settings import Settings, Strict, Tls, read_config, read_settings, read_yaml, settings
+from dynamo_ops.base.settings import Settings, Tls, read_settings, settings
 from tests import ROOT
 
 

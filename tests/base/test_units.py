@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from dynamo_ops.base.config_file import Strict, read_config
 from dynamo_ops.base.errors import SettingsError
-from dynamo_ops.base.settings import Strict, read_config
 from dynamo_ops.base.units import Bytes, Terabytes, parse_size, written_size
 
 

@@ -55,11 +55,11 @@ def test_faults_are_lines_and_an_exit_code(folder: Path) -> None:
 
 def test_for_programs(folder: Path) -> None:
     (folder / "gates.yaml").write_text("detocks: {}\n")
-    told = json.loads(dynamo("check", "--json", code=2).output)
-    (fault,) = told["faults"]
+    document = json.loads(dynamo("check", "--json", code=2).output)
+    (fault,) = document["faults"]
     assert (fault["file"], fault["key"]) == (f"{folder}/gates.yaml", "detocks")
-    assert len(told["files"]) == 8
-    assert "no database is running" in told["unchecked"]
+    assert len(document["files"]) == 8
+    assert "no database is running" in document["unchecked"]
 
 
 def test_an_inventory_that_is_asked_for_must_be_there(folder: Path) -> None:

@@ -35,8 +35,8 @@ NEVER_AT_ONCE = {"alembic", "boto3", "great_expectations", "httpx", "pandas", "p
 
 def imported(code: str) -> set[str]:
     """Which of ``HEAVY`` a fresh interpreter has after ``code``."""
-    told = f"{code}\nimport json, sys\nsys.stderr.write(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    script = f"{code}\nimport json, sys\nsys.stderr.write(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return HEAVY & set(json.loads(done.stderr.splitlines()[-1]))
 
 

@@ -164,13 +164,13 @@ def test_a_key_that_stands_twice_is_a_fault(home: Path) -> None:
         home, "consistency.yaml", replace("sites: {} ", "sites: {T2_A: {max_orphan: 1}, T2_A: {max_orphan: 2}}")
     )
     spoil(home, "dynamo.yaml", append("retries: {count: 3}"))
-    told = check(home).faults
-    assert [(Path(fault.file).name, fault.key) for fault in told] == [
+    faults = check(home).faults
+    assert [(Path(fault.file).name, fault.key) for fault in faults] == [
         ("dynamo.yaml", "retries"),
         ("consistency.yaml", "sites.T2_A"),
     ]
     line = next(number for number, line in enumerate(path.read_text().splitlines(), 1) if line.startswith("sites"))
-    assert told[1].reason == f"stands twice, in line {line} again, and only the last counts: take one out"
+    assert faults[1].reason == f"stands twice, in line {line} again, and only the last counts: take one out"
 
 
 def test_a_wrong_variable_hides_nothing_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +182,9 @@ def test_a_wrong_variable_hides_nothing_else(home: Path, monkeypatch: pytest.Mon
 def test_secrets_are_not_repeated(home: Path) -> None:
     spoil(home, "dynamo.yaml", append("storages: {s3: [SECRET]}"))
     spoil(home, "dynamo.yaml", replace("webhooks: []", "webhooks: [SECRET]"))
-    told = check(home).faults
-    assert len(told) == 2
-    assert "SECRET" not in " ".join(map(str, told))
+    faults = check(home).faults
+    assert len(faults) == 2
+    assert "SECRET" not in " ".join(map(str, faults))
 
 
 def test_airflow_s_pools_may_be_gone(home: Path) -> None:

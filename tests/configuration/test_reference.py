@@ -45,14 +45,14 @@ def test_every_setting_says_what_it_means(setting: Setting) -> None:
 
 
 def test_a_setting_as_people_read_it() -> None:
-    told = {(setting.file, setting.key): setting for setting in all_settings()}
-    retries = told["dynamo.yaml", "fts.retry_delay_s"]
+    by_key = {(setting.file, setting.key): setting for setting in all_settings()}
+    retries = by_key["dynamo.yaml", "fts.retry_delay_s"]
     assert (retries.type, retries.default, retries.unit) == ("integer, ≥ 0", "60", "s")
-    assert told["dynamo.yaml", "metadata_schedule"].default == '"@hourly"'
-    assert told["consistency.yaml", "defaults.clock_tolerance"].default == "PT5M"
-    assert told["gates.yaml", "detox.last_copies"].type == "never or delete_lines or always"
-    assert told["gates.yaml", "metadata.bytes_lost_tolerated"].unit == "bytes"
-    assert told["dealer/<partition>.yaml", "group"].default == ""
+    assert by_key["dynamo.yaml", "metadata_schedule"].default == '"@hourly"'
+    assert by_key["consistency.yaml", "defaults.clock_tolerance"].default == "PT5M"
+    assert by_key["gates.yaml", "detox.last_copies"].type == "never or delete_lines or always"
+    assert by_key["gates.yaml", "metadata.bytes_lost_tolerated"].unit == "bytes"
+    assert by_key["dealer/<partition>.yaml", "group"].default == ""
 
 
 def test_plugins_of_ours_are_in_it() -> None:

@@ -16,8 +16,9 @@ from typing import Any
 
 import polars as pl
 
+from dynamo_ops.base.config_file import Strict
 from dynamo_ops.base.errors import RetryableRemoteError, SourceDataError
-from dynamo_ops.base.settings import SourceSettings, Strict, Tls
+from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.reading.columns import Column, from_values
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, SITES, Details

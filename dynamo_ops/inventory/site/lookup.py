@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.config_file import unmatched
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_matches, is_glob
-from dynamo_ops.base.settings import DeletionSettings, TransferSettings, unmatched
+from dynamo_ops.base.settings import DeletionSettings, TransferSettings
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 

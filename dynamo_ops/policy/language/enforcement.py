@@ -11,8 +11,8 @@ from datetime import datetime
 import yaml
 from pydantic import Field, ValidationError
 
+from dynamo_ops.base.config_file import Strict, faults_of
 from dynamo_ops.base.errors import Fault, PolicyError, SettingsError
-from dynamo_ops.base.settings import Strict, faults_of
 from dynamo_ops.policy.language.check import REPLICA_SCOPES, CheckedCondition, check_condition
 from dynamo_ops.policy.language.parse import parse_condition
 from dynamo_ops.policy.language.source import SourceText, each_error, policy_faults, raise_together

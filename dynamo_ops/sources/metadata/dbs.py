@@ -17,8 +17,9 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
+from dynamo_ops.base.config_file import Strict
 from dynamo_ops.base.errors import SourceDataError
-from dynamo_ops.base.settings import SourceSettings, Strict, Tls
+from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.inventory.frames import UTC
 from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.sources.loader import parse_options

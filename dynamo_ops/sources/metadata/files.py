@@ -9,8 +9,9 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
+from dynamo_ops.base.config_file import Strict
 from dynamo_ops.base.errors import SourceDataError
-from dynamo_ops.base.settings import SourceSettings, Strict, Tls
+from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.metadata.parts import joined
 from dynamo_ops.sources.metadata.tables import MAY_LACK, STATUSES, TABLES, changed_in, with_open

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import polars as pl
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from dynamo_ops.base.settings import Strict
+from dynamo_ops.base.config_file import Strict
 from dynamo_ops.sources.metadata.tables import MAY_LACK, STATUSES, TABLES
 from dynamo_ops.sources.reading.columns import MISSING, Column, Times
 

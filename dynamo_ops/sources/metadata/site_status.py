@@ -18,8 +18,9 @@ import yaml
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from dynamo_ops.base.config_file import Strict
 from dynamo_ops.base.errors import SourceDataError
-from dynamo_ops.base.settings import SourceSettings, Strict, Tls
+from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.reading.drop import Drop

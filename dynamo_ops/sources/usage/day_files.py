@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import AfterValidator, Field
 
+from dynamo_ops.base.config_file import Strict
 from dynamo_ops.base.errors import SourceDataError
-from dynamo_ops.base.settings import Strict
 from dynamo_ops.sources.reading.drop import Drop, Found, fingerprint
 
 ROWS_HELD = 2_000_000

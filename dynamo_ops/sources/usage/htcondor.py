@@ -14,8 +14,9 @@ from typing import Annotated
 import polars as pl
 from pydantic import BeforeValidator, Field, model_validator
 
+from dynamo_ops.base.config_file import Strict
 from dynamo_ops.base.errors import SourceDataError
-from dynamo_ops.base.settings import SourceSettings, Strict, Tls
+from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.inventory.frames import UTC
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.reading.columns import Column

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from dynamo_ops.base.settings import SourceSettings, Strict, Tls
+from dynamo_ops.base.config_file import Strict
+from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.reading.columns import Column, Times
 from dynamo_ops.sources.reading.http import HttpJson

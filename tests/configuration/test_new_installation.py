@@ -9,8 +9,8 @@ import pytest
 
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.installation import SHIPPED, read_installation
-from dynamo_ops.base.new_installation import mark, new_files, write_files
 from dynamo_ops.base.settings import Settings, read_settings
+from dynamo_ops.configuration.new_installation import mark, new_files, write_files
 from dynamo_ops.quality.thresholds import read_thresholds
 from tests import ROOT
 
