@@ -136,7 +136,7 @@ def enums() -> Iterator[type[StrEnum]]:
 MEMBERS = {word.value for enum in enums() for word in enum}
 
 OTHER_WORDS: dict[tuple[str, str], str] = {
-    ("base/settings.py", "missing"): "pydantic's word for a fault",
+    ("base/config_file.py", "missing"): "pydantic's word for a fault",
     ("sources/reading/http.py", "missing"): "pydantic's word for a fault",
     ("database/embedded.py", "ready"): "PostgreSQL's word in its pid file",
     ("inventory/folder.py", "dataset"): "a column",
