@@ -32,9 +32,9 @@ up: setup
 down:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo down; else echo "nothing was ever started here"; fi
 
-# What a change can be tried by in three minutes: nothing that needs PostgreSQL, Airflow or XRootD.
+# What a change can be tried by in two minutes: nothing that needs PostgreSQL, Airflow or XRootD, and few random cases.
 check: lint
-	$(BIN)/python -m pytest $(PARALLEL) -m "not server and not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not server and not slow and not thorough" --hypothesis-profile=short
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL)

@@ -60,6 +60,7 @@ def home() -> Iterator[Path]:
         embedded.stop(home / "postgres")
 
 
+@pytest.mark.server
 def test_an_installation_is_made_and_found(
     home: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., str]
 ) -> None:

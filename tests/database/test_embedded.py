@@ -40,6 +40,7 @@ def fetch(url: str, sql: str) -> object:
         connection.close()
 
 
+@pytest.mark.server
 def test_what_was_written_is_there_after_a_stop_and_a_start(folder: Path) -> None:
     server = embedded.start(folder, create=True)
     assert embedded.start(folder) == server == embedded.find(folder)
@@ -71,6 +72,7 @@ def test_a_pid_file_that_a_crash_left_is_no_server(tmp_path: Path, content: str)
     assert embedded.find(tmp_path) is None
 
 
+@pytest.mark.server
 def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
     embedded.start(folder, durable=False, create=True)
     embedded.stop(folder)
@@ -95,6 +97,7 @@ def test_a_copy_of_a_template_has_its_tables(postgres: EmbeddedPostgres) -> None
     )
 
 
+@pytest.mark.server
 def test_without_a_url_the_embedded_server_is_started_and_migrated(folder: Path) -> None:
     home = folder.parent / "home"
     database = create(home)

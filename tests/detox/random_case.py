@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
 from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
 from dynamo_ops.inventory import frames as f
@@ -234,3 +236,8 @@ def _rows(rows: Sequence[tuple[object, ...]], schema: f.Schema) -> pl.DataFrame:
 
 def _columns(columns: dict[str, object], schema: f.Schema) -> pl.DataFrame:
     return pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def first_and_more(seeds: range) -> list[Any]:
+    """The first of the slices as parameter of a test of the short loop, the others of CI only."""
+    return [seeds[0], *(pytest.param(first, marks=pytest.mark.thorough) for first in seeds[1:])]

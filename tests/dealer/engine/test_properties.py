@@ -137,6 +137,7 @@ def test_the_order_of_rows_is_nothing_and_the_seed_is_all(seed: int, shuffle: in
         assert getattr(first, name).equals(getattr(other, name)), name
 
 
+@pytest.mark.thorough
 def test_the_random_cases_reach_every_outcome() -> None:
     """And the odd ones of each: what no case reaches would be tested by nothing."""
     plans = [(case, case.plan()) for case in map(random_case, range(150))]

@@ -18,7 +18,7 @@ from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.partition import load_partitions
 from dynamo_ops.quality.thresholds import LastCopies
 from tests.detox.random_case import PARTITIONS as PARTITIONS_OF_CASES
-from tests.detox.random_case import RandomCase, random_case
+from tests.detox.random_case import RandomCase, first_and_more, random_case
 from tests.detox.small import NOW, PARTITIONS, small_inventory
 
 MODES: tuple[LastCopies, ...] = ("never", "delete_lines", "always")
@@ -92,7 +92,7 @@ class Troubled:
         return any(not declared or (block, other) in held for _, other, declared in pairs.iter_rows())
 
 
-@pytest.mark.parametrize("first", range(0, 600, 60))
+@pytest.mark.parametrize("first", first_and_more(range(0, 600, 60)))
 def test_nothing_goes_that_must_stay_and_only_that_is_set_aside(first: int) -> None:
     for seed in range(first, first + 60):
         troubled = Troubled.of(seed)
@@ -152,6 +152,7 @@ def check_turns(troubled: Troubled, plan: DeletionPlan) -> None:
     assert kept.filter(pl.col("set_aside").is_null()).is_empty()
 
 
+@pytest.mark.thorough
 def test_the_random_cases_are_not_all_trivial() -> None:
     plans = [Troubled.of(seed).plan() for seed in range(300)]
     reasons = pl.concat([plan.decisions for plan in plans])["set_aside"].drop_nulls()
@@ -159,6 +160,7 @@ def test_the_random_cases_are_not_all_trivial() -> None:
     assert sum(plan.deletions.height for plan in plans) > 500
 
 
+@pytest.mark.thorough
 def test_how_candidates_are_kept_in_order_never_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [Troubled.of(seed) for seed in range(120)]
     before = [case.plan() for case in cases]

@@ -125,6 +125,7 @@ def test_hand_overs_do_not_depend_on_the_order_of_rows(seed: int) -> None:
     check_replay(case, plan)
 
 
+@pytest.mark.thorough
 def test_policies_that_take_blocks_by_owner_hand_over() -> None:
     cases = [random_case(seed, predicates=OWNERS, verbs=("DeleteBlock", "DismissBlock")) for seed in range(300)]
     moved = [plan.evidence.handovers for plan in (case.plan() for case in cases) if plan.evidence]
@@ -198,6 +199,7 @@ def check_end(replay: Replay, mixed: set[str]) -> None:
                 assert found["line"] == line.number
 
 
+@pytest.mark.thorough
 def test_the_random_cases_are_not_all_trivial() -> None:
     """They delete by lines of each verb, hand over, meet Until, and use nearly every predicate."""
     plans = [(case, case.plan()) for case in map(random_case, np.arange(200).tolist())]
@@ -208,6 +210,7 @@ def test_the_random_cases_are_not_all_trivial() -> None:
     assert sum(predicate not in texts for predicate in PREDICATES) < 3
 
 
+@pytest.mark.thorough
 def test_how_candidates_are_kept_in_order_never_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looked at one by one, and mended in their queues: small cases would else be sorted anew each time."""
     cases = [random_case(seed) for seed in range(150)]

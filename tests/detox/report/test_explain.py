@@ -12,7 +12,7 @@ from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
 from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.partition import load_partitions
-from tests.detox.random_case import random_case
+from tests.detox.random_case import first_and_more, random_case
 from tests.detox.small import NOW, PARTITIONS, small_inventory
 
 POLICY = """Partition Disk
@@ -95,7 +95,7 @@ def test_what_is_not_in_the_image_is_an_error_that_says_where_the_dataset_is() -
         why(two_copies(), "/b", "T2_B")
 
 
-@pytest.mark.parametrize("first", range(0, 100, 25))
+@pytest.mark.parametrize("first", first_and_more(range(0, 100, 25)))
 def test_every_replica_of_random_plans_is_explained_as_it_was_decided(first: int) -> None:
     """The trials give each block the line that the plan recorded, unless it says that this was found earlier."""
     checked = 0

@@ -219,6 +219,7 @@ def mapped(to: Endpoint) -> Iterator[tuple[str, str]]:
             continue
 
 
+@pytest.mark.thorough
 def test_what_is_shown_joins_no_two_files() -> None:
     """Every LFN of up to three of six parts by random chains; and both verdicts are frequent, and the bad one is right
     often enough."""
