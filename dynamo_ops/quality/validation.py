@@ -1,14 +1,9 @@
-"""Great Expectations at work: checks as expectations, on rows in PostgreSQL or on frames, and what came of them.
-
-The rows of a check are read once, whatever the number of checks: those that any of them finds wrong are put aside in a
-temporary table, and the expectations look at that. A wholly bad pull of millions of rows so costs no memory.
-"""
+"""Great Expectations at work: checks as expectations, on rows in PostgreSQL or on frames, and what came of them."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,24 +45,17 @@ def validate(
     ``figures``: query of one row of numbers. Raises GateError when a check could not be evaluated: unknown is not good
     enough; RetryableRemoteError when the database is away.
     """
-    outcomes: list[Outcome] = []
-    kept: list[Any] = []
     with _context(db) as (context, connect):
         with _told_apart(db, gate, ["what was staged"]), connect() as connection:
             for name, query in prepare.items():
                 _keep_rows(connection, name, query)
             measured = {} if figures is None else _numbers(connection, figures)
-        for number, (_, same) in enumerate(groupby(checks, key=_batch_key)):
-            group = list(same)
-            if isinstance(group[0], SqlCheck):
-                with _told_apart(db, gate, [check.key for check in group]), connect() as connection:
-                    suspects = _put_aside(connection, f"suspects_{number}", group)
-                validations = _validate_sql(context, suspects, group)
-            else:
-                validations = _validate_frame(context, group)
-            outcomes += [_outcome(check, _of(check, validations), gate) for check in group]
-            kept += validations
-    return Validation(tuple(outcomes), measured, tuple(kept))
+        results = _results(context, checks)
+    of_check = {
+        check.key: [one for one in results if one.expectation_config.meta["key"] == check.key] for check in checks
+    }
+    outcomes = tuple(_outcome(db, check, of_check[check.key], gate) for check in checks)
+    return Validation(outcomes, measured, tuple(one for check in checks for one in of_check[check.key]))
 
 
 @contextmanager
@@ -81,10 +69,6 @@ def _told_apart(db: Database, gate: str, keys: list[str]) -> Iterator[None]:
         raise GateError(
             f"{gate} gate: {', '.join(keys)} could not be evaluated: {error.orig}", gate=gate, failures=keys
         ) from error
-
-
-def _batch_key(check: Check) -> tuple[Any, ...]:
-    return (check.rows,) if isinstance(check, SqlCheck) else (id(check.frame), check.shown)
 
 
 @contextmanager
@@ -139,46 +123,31 @@ def _numbers(connection: Connection, figures: str) -> dict[str, float]:
     return {name: float(figure or 0) for name, figure in measured.items()}
 
 
-def _put_aside(connection: Connection, name: str, group: Sequence[Check]) -> str:
-    """A query of those rows that some check of the group finds wrong."""
-    same = [check for check in group if isinstance(check, SqlCheck)]
-    wrong = " OR ".join(f"({check.condition})" for check in same)
-    _keep_rows(connection, name, f"SELECT * FROM ({same[0].rows}) AS told WHERE {wrong}")
-    return f"SELECT * FROM {name}"
+def _results(context: Any, checks: Sequence[Check]) -> list[Any]:
+    """Great Expectations' results of all checks: those of the database in one suite, those of a frame in one each."""
+    on_rows = [check for check in checks if isinstance(check, SqlCheck)]
+    on_frames = [check for check in checks if isinstance(check, FrameCheck)]
+    results = _validate_rows(context, on_rows) if on_rows else []
+    for _, same in groupby(on_frames, key=lambda check: (id(check.frame), check.shown)):
+        results += _validate_frame(context, list(same))
+    return results
 
 
-def _validate_sql(context: Any, suspects: str, group: Sequence[Check]) -> list[Any]:
+def _validate_rows(context: Any, checks: Sequence[SqlCheck]) -> list[Any]:
     from dynamo_ops.quality.expectation import ExpectNoWrongRows
 
-    same = [check for check in group if isinstance(check, SqlCheck)]
-    batch_definition = context.data_sources.get(INVENTORY).get_asset(ROWS).get_batch_definition(ROWS)
-    batch_definition.data_asset.query = (
-        suspects  # one asset for all: to add one takes Great Expectations longer than to ask it
-    )
+    conditions: dict[str, list[list[str]]] = {}
+    for check in checks:
+        conditions.setdefault(check.rows, []).append([check.key, check.condition, check.shown])
     expectations = [
-        ExpectNoWrongRows(
-            unexpected_rows_query=_unexpected(check), description=_description(check), meta={"key": check.key}
-        )
-        for check in same
+        ExpectNoWrongRows(query=check.rows, conditions=conditions[check.rows], key=check.key, **_named(check))
+        for check in checks
     ]
-    return _validate(batch_definition.get_batch(), expectations, "COMPLETE")
+    batch = context.data_sources.get(INVENTORY).get_asset(ROWS).get_batch_definition(ROWS).get_batch()
+    return _validate(batch, expectations, "COMPLETE")
 
 
-def _unexpected(check: SqlCheck) -> str:
-    """The query of some wrong rows, with the number of all, in an order that does not depend on how they lie."""
-    from dynamo_ops.quality.expectation import COUNT
-
-    # to Great Expectations a brace means something, and to SQLAlchemy a single colon before a word
-    condition = re.sub(r"(?<!:):(?=\w)", r"\:", check.condition.replace("{", "{{").replace("}", "}}"))
-    order = ", ".join(str(number + 1) for number in range(check.shown.count(",") + 1))
-    return (
-        f"SELECT {check.shown}, count(*) OVER () AS {COUNT} FROM {{batch}}"
-        f" WHERE {condition} ORDER BY {order} LIMIT {SHOWN}"
-    )
-
-
-def _validate_frame(context: Any, group: Sequence[Check]) -> list[Any]:
-    same = [check for check in group if isinstance(check, FrameCheck)]
+def _validate_frame(context: Any, same: Sequence[FrameCheck]) -> list[Any]:
     name, frame = same[0].key, same[0].frame
     asset = context.data_sources.get(FRAMES).add_dataframe_asset(name=name)
     batch = asset.add_batch_definition_whole_dataframe(name).get_batch({"dataframe": frame.to_pandas()})
@@ -192,9 +161,9 @@ def _validate_frame(context: Any, group: Sequence[Check]) -> list[Any]:
     )
 
 
-def _description(check: Check) -> str:
-    """What must not be, for the list of all expectations: there the words stand alone."""
-    return f"{check.noun}: {check.wrong.rstrip(',')}"
+def _named(check: Check) -> dict[str, Any]:
+    """What must not be, for the list of all expectations (there the words stand alone), and whose expectation it is."""
+    return {"description": f"{check.noun}: {check.wrong.rstrip(',')}", "meta": {"key": check.key}}
 
 
 def _validate(batch: Any, expectations: list[Any], result_format: Any) -> list[Any]:
@@ -210,21 +179,20 @@ def _column_expectations(check: FrameCheck) -> list[Any]:
     from great_expectations.expectations.core.expect_column_values_to_be_in_set import ExpectColumnValuesToBeInSet
     from great_expectations.expectations.core.expect_column_values_to_not_be_null import ExpectColumnValuesToNotBeNull
 
-    common: dict[str, Any] = {"column": check.column, "description": _description(check), "meta": {"key": check.key}}
+    common = {"column": check.column, **_named(check)}
     not_null = ExpectColumnValuesToNotBeNull(**common)
     if check.allowed is not None:
         return [not_null, ExpectColumnValuesToBeInSet(value_set=list(check.allowed), **common)]
     return [not_null, ExpectColumnValuesToBeBetween(min_value=check.lowest, max_value=check.highest, **common)]
 
 
-def _of(check: Check, results: Sequence[Any]) -> list[Any]:
-    return [one for one in results if one.expectation_config.meta["key"] == check.key]
-
-
-def _outcome(check: Check, results: Sequence[Any], gate: str) -> Outcome:
+def _outcome(db: Database, check: Check, results: Sequence[Any], gate: str) -> Outcome:
     number, examples = 0, []
     for validation in results:
         observed = validation.result
+        if "error" in observed:
+            with _told_apart(db, gate, [check.key]):
+                raise observed["error"]
         if "observed_value" in observed:
             number += observed["observed_value"]
             examples += observed["details"]["unexpected_rows"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
+from sqlalchemy import text
 
 from dynamo_ops.base.errors import GateError, InventoryError, RetryableRemoteError
 from dynamo_ops.database.connection import Database
@@ -24,6 +25,15 @@ def test_examples_are_the_first_in_their_own_order_and_all_are_counted(database:
         GateError, match=r"refused it: odd in 200,000 numbers: n=1; n=2; n=3; …\nand odd in 1 number: n=7"
     ):
         run_gate(database, "test", "it", "run", [check("n > 0", rows), check("n = 7", rows, "seven")], ())
+
+
+def test_rows_are_read_once_whatever_the_number_of_checks(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(text("CREATE SEQUENCE readings"))
+    rows = "SELECT nextval('readings') AS n"
+    with pytest.raises(GateError, match=r"odd in 1 number: n=1\nand odd in 1 number: n=1"):
+        run_gate(database, "test", "it", "run", [check("n > 0", rows), check("n = 1", rows, "one")], ())
+    assert database.frame("SELECT last_value FROM readings")["last_value"].to_list() == [1]
 
 
 def test_conditions_are_plain_sql(database: Database) -> None:
