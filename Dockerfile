@@ -20,5 +20,6 @@ ENV PYTHONPATH=/opt/dynamo:/opt/dynamo/plugins \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/dynamo/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/dynamo/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
+    AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX=regexp \
     DYNAMO_HOME=/var/lib/dynamo
 USER dynamo

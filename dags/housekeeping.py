@@ -18,6 +18,13 @@ PARAMS = {
         title="Days of Airflow history to keep",
         description="Older runs, logs and XComs are removed from Airflow's database (not Dynamo's history).",
     ),
+    "keep_logs_days": Param(
+        30,
+        type="integer",
+        minimum=7,
+        title="Days of log files to keep",
+        description="Older files below Airflow's base_log_folder are removed, on the machine that runs the task.",
+    ),
 }
 
 
@@ -31,7 +38,7 @@ PARAMS = {
 Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so
 after each run already), removes locks that have been over for a year and rows that refused pulls left
 in the staging tables, gives sites their own status again where what a person said of them is over, and trims
-Airflow's own history (where `airflow_db_url` is set). Dynamo's own: what Detox and Dealer did is kept for
+Airflow's own history (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did is kept for
 `history_keep_days` (two years, never less than one), failures that people were told of for 90 days; plans and transfers
 are kept.
 """,
@@ -97,7 +104,24 @@ def housekeeping() -> None:
         ]
         subprocess.run(command, check=True, env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url})
 
-    [advance_requests(), expire(), refresh_site_statuses(), prune_histories(), trim_airflow_history()]
+    @task
+    def remove_old_logs() -> dict[str, int]:
+        from pathlib import Path
+
+        from airflow.sdk.configuration import conf
+        from dynamo_airflow.logs import remove_logs
+
+        before = timezone.utcnow() - timedelta(days=get_current_context()["params"]["keep_logs_days"])
+        return remove_logs(Path(conf.get("logging", "base_log_folder")), before)
+
+    [
+        advance_requests(),
+        expire(),
+        refresh_site_statuses(),
+        prune_histories(),
+        trim_airflow_history(),
+        remove_old_logs(),
+    ]
 
 
 housekeeping()

@@ -22,11 +22,16 @@ from demo.instance import INSTANCE_VARIABLE, ROOT, DemoError, Instance
 
 END_TIMEOUT_S = 20
 SESSIONS = "sessions.txt"
+LOG_BYTES = 10_000_000
+"""A log that is longer is put aside when its process starts again; of those put aside one is kept."""
 
 
 def start(instance: Instance, name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start ``command`` in its own session, its output in ``logs/<name>.log``."""
-    with (instance.logs / f"{name}.log").open("ab") as log:
+    file = instance.logs / f"{name}.log"
+    if file.exists() and file.stat().st_size > LOG_BYTES:
+        file.rename(file.with_suffix(".old.log"))
+    with file.open("ab") as log:
         process = subprocess.Popen(
             command,
             env=environment,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +14,15 @@ def test_airflows_history_is_trimmed_where_its_database_is_named(house: House) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DYNAMO_AIRFLOW_DB_URL", os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
         house.read_settings_again()
+        old = Path(os.environ["AIRFLOW_HOME"]) / "logs" / "old.log"
+        old.parent.mkdir(exist_ok=True)
+        old.touch()
+        os.utime(old, (0, 0))
         run = house.run("housekeeping", keep_days=30)
     house.read_settings_again()
     assert run.state == "success", house.last_mail_text()
     assert run.states("trim_airflow_history") == {"success": 1}
+    assert not old.exists()
     assert run.dag_run.get_task_instances()  # this run is younger than thirty days
 
 
