@@ -24,6 +24,7 @@ from tests import ROOT
 from tests.chaos.scene import Scene
 from tests.conftest import TABLES, TEMPLATE
 from tests.inventory.factory import Inventory
+from tests.patience import PATIENCE_S
 
 __all__ = ["TABLES"]
 
@@ -102,7 +103,7 @@ class Worker:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from dynamo_ops.storage.protocol import Storage, StorageOptions
 from dynamo_ops.storage.registry import open_storage
 from dynamo_ops.transfer import batches, direct, hold, observe, recovery, submit
 from tests.chaos.limits import DELETIONS, DIRECT, JOBS, RULES, TRANSFERS
+from tests.patience import wait_until
 
 MOVING = "SELECT count(*) FROM subscriptions WHERE state IN ('new', 'retry', 'inbatch')"
 OPEN = """SELECT (SELECT count(*) FROM transfer_batches WHERE state IN ('planned', 'submitted'))
@@ -49,24 +49,25 @@ class Hands:
         for batch_id in batch_ids:
             execute.execute_batch(self.db, batch_id, self.storage, DELETIONS)
 
-    def follow(self, patience_s: float) -> None:
+    def follow(self) -> None:
         """Observe until no job is open."""
-        ends = time.monotonic() + patience_s
-        while observe.open_batch_job_ids(self.db):
-            assert time.monotonic() < ends, "jobs do not end"
+
+        def all_ended() -> bool:
             observe.observe_and_apply(self.db, self.client)
-            time.sleep(0.02)
+            return not observe.open_batch_job_ids(self.db)
+
+        wait_until(all_ended, lambda: "jobs do not end")
 
     # -- cycles ----------------------------------------------------------------------------------------------------
 
-    def transfer(self, patience_s: float = 30) -> None:
+    def transfer(self) -> None:
         recovered = recovery.recover(self.db, self.client)
         unfinished = recovery.unfinished_direct(self.db)
         hold.hold_and_release(self.db)
         planned = self.plan_batches()
         self.submit([*recovered.unsubmitted, *planned.disk, *planned.tape])
         self.execute_direct([*unfinished, *planned.direct])
-        self.follow(patience_s)
+        self.follow()
 
     def delete(self) -> None:
         unfinished = queue.recover_deletions(self.db).unfinished

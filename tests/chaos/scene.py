@@ -6,7 +6,6 @@ Every scene has a database and LFNs of its own; the grid is shared. Jobs and fil
 from __future__ import annotations
 
 import socket
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +23,7 @@ from simgrid.fts.states import JOB_TERMINAL
 from simgrid.grid import Grid
 from tests.chaos.cycle import Hands
 from tests.inventory.factory import Inventory
-
-PATIENCE_S = 30
+from tests.patience import wait_until
 
 
 @dataclass
@@ -105,7 +103,7 @@ class Scene:
         self.hands.cycle(self.errors.append)
 
     def follow(self) -> None:
-        self.hands.follow(PATIENCE_S)
+        self.hands.follow()
 
     def run_to_the_end(self, most_cycles: int = 60) -> int:
         """Cycles until nothing is left that could move by itself; how many it took."""
@@ -118,20 +116,16 @@ class Scene:
 
     def await_fts(self) -> None:
         """Wait until FTS has ended all jobs of this scene, without telling anybody."""
-        ends = time.monotonic() + PATIENCE_S
-        while any(job.job_state not in JOB_TERMINAL for job in self.own_jobs()):
-            assert time.monotonic() < ends, "FTS does not end the jobs"
-            time.sleep(0.01)
+        wait_until(
+            lambda: all(job.job_state in JOB_TERMINAL for job in self.own_jobs()), lambda: "FTS does not end the jobs"
+        )
 
     @contextmanager
     def all_requests_end(self) -> Iterator[None]:
         """Wait until the grid is done with what it is asked meanwhile: a killed process's PUT may come to disk late."""
         before = self._connections()
         yield
-        ends = time.monotonic() + PATIENCE_S
-        while self._connections() - before:
-            assert time.monotonic() < ends, "the grid does not end its requests"
-            time.sleep(0.01)
+        wait_until(lambda: not self._connections() - before, lambda: "the grid does not end its requests")
 
     def _connections(self) -> set[socket.socket]:
         return {connection for server in self.grid._servers for connection in list(server._open)}

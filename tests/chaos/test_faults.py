@@ -6,8 +6,7 @@ A minute of the real FTS is 0.12 s here; where production waits, these runs do n
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -17,7 +16,8 @@ from dynamo_ops.query.status import why
 from dynamo_ops.transfer import observe, recovery
 from tests.chaos.conftest import TABLES
 from tests.chaos.limits import AT_ONCE
-from tests.chaos.scene import PATIENCE_S, Scene
+from tests.chaos.scene import Scene
+from tests.patience import wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -68,13 +68,6 @@ def sources_tried(scene: Scene, lfn: str) -> list[str]:
             l=lfn,
         )
     ]
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    ends = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 # -- FTS -----------------------------------------------------------------------------------------------------------
@@ -215,7 +208,7 @@ def test_copies_hang(run: Scene) -> None:
     run.copy(run.block("disk", "T2_A", num_files=10), "T2_B")
     run.grid.fault(fts={"hang_active": 3})
     run.submit(run.plan())
-    wait_for(lambda: [file.file_state for job in run.own_jobs() for file in job.files].count("FINISHED") == 7)
+    wait_until(lambda: [file.file_state for job in run.own_jobs() for file in job.files].count("FINISHED") == 7)
     observe.observe_and_apply(run.db, run.client)
     assert recovery.cancel_stuck(run.db, run.client, timedelta(hours=1), timedelta(hours=1)) == 0
     assert recovery.cancel_stuck(run.db, run.client, AT_ONCE, AT_ONCE) == 1
@@ -241,7 +234,7 @@ def test_what_is_cancelled_in_the_buffer_of_a_tape_is_found_there(run: Scene) ->
     run.copy(run.block("archive", "T2_A"), "T1_TAPE")
     run.grid.fault(sites={"T1_TAPE": {"archive_stuck": True}})
     run.submit(run.plan())
-    wait_for(lambda: {job.job_state for job in run.own_jobs()} == {"ARCHIVING"})
+    wait_until(lambda: {job.job_state for job in run.own_jobs()} == {"ARCHIVING"})
     assert recovery.cancel_stuck(run.db, run.client, AT_ONCE, AT_ONCE, timedelta(hours=1)) == 0
     assert recovery.cancel_stuck(run.db, run.client, AT_ONCE, AT_ONCE) == 1
     run.follow()
@@ -268,7 +261,7 @@ def test_a_slow_link_does_not_hold_up_others(run: Scene) -> None:
         observe.observe_and_apply(run.db, run.client)
         return all(run.inventory.subscriptions()["copy", lfn, "T2_C"] == "done" for lfn in fast)
 
-    wait_for(fast_ones_are_done)
+    wait_until(fast_ones_are_done)
     assert {run.inventory.subscriptions()["copy", lfn, "T2_B"] for lfn in slow} == {"inbatch"}
     run.run_to_the_end()
     assert run.problems() == []

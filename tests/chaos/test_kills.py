@@ -7,7 +7,6 @@ run again, and both cycles to their end. The points of a task are found by letti
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +17,9 @@ from dynamo_ops.deletion import directories, queue
 from dynamo_ops.transfer import hold
 from tests.chaos.conftest import TABLES, Worker
 from tests.chaos.limits import DELETIONS
-from tests.chaos.scene import PATIENCE_S, Scene
+from tests.chaos.scene import Scene
 from tests.inventory.factory import withdraw
+from tests.patience import wait_until
 
 pytestmark = pytest.mark.chaos
 POSTED = "after POST /jobs, answer not used"
@@ -77,10 +77,7 @@ def not_on_tape_yet(scene: Scene, worker: Worker) -> list[int]:
     """The files lie in the buffer of the tape."""
     scene.grid.fault(sites={"T1_TAPE": {"archive_stuck": True}})
     scene.submit(planned_to_tape(scene, worker))
-    ends = time.monotonic() + PATIENCE_S
-    while [job.job_state for job in scene.own_jobs()] != ["ARCHIVING"]:
-        assert time.monotonic() < ends, scene.own_jobs()
-        time.sleep(0.01)
+    wait_until(lambda: [job.job_state for job in scene.own_jobs()] == ["ARCHIVING"], scene.own_jobs)
     return []
 
 
@@ -121,12 +118,12 @@ def hanging(scene: Scene, worker: Worker) -> list[int]:
     """Two copies hang; the third of their job is done."""
     scene.grid.fault(fts={"hang_active": 2})
     scene.submit(planned(scene, worker))
-    ends = time.monotonic() + PATIENCE_S
-    while [f.file_state for job in scene.own_jobs() for f in job.files].count("ACTIVE") != 2 or (
-        scene.grid.faults.fts.hang_active
-    ):
-        assert time.monotonic() < ends, scene.own_jobs()
-        time.sleep(0.01)
+
+    def two_hang() -> bool:
+        states = [file.file_state for job in scene.own_jobs() for file in job.files]
+        return states.count("ACTIVE") == 2 and not scene.grid.faults.fts.hang_active
+
+    wait_until(two_hang, scene.own_jobs)
     return []
 
 

@@ -29,6 +29,7 @@ from tests.chaos.sync_worker import FIRST, RUN, TASKS, run_task, settings_for
 from tests.chaos.task_kills import Prepared, Rows, Run, Undisturbed, change, killed_and_run_again, killed_everywhere
 from tests.inventory.catalogue.test_vanished import NAMED
 from tests.inventory.told import accept
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.chaos
 Answer = TypeVar("Answer")
@@ -200,7 +201,7 @@ def test_a_server_that_dies_in_a_merge_loses_what_was_staged_and_nothing_else(
         run.db.dispose()
 
 
-def until(ask: Callable[[], Answer], timeout_s: float = 30) -> Answer:
+def until(ask: Callable[[], Answer], timeout_s: float = PATIENCE_S) -> Answer:
     """The first answer that is not an error."""
     end = time.monotonic() + timeout_s
     while True:

@@ -22,6 +22,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from tests import ROOT
 from tests.cli.test_cli import dynamo, fails
+from tests.patience import PATIENCE_S
 
 __all__ = ["fails"]
 
@@ -125,7 +126,7 @@ def test_a_person_is_asked(url: str, tmp_path: Path, answer: str, word: str) -> 
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, env=environment, text=True) as process:
         os.write(ours, f"\n{answer}\n".encode())  # an empty line is no answer
-        shown, _ = process.communicate(timeout=60)
+        shown, _ = process.communicate(timeout=PATIENCE_S)
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0

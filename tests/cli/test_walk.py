@@ -18,6 +18,7 @@ import pytest
 from dynamo_ops.cli.nouns import NOUNS
 from tests import ROOT
 from tests.cli.seeded import DATASET, FTS, LIKE_MARKUP, LONG, on_terminal, piped, seeded, seeded_home, to_nobody
+from tests.patience import PATIENCE_S
 
 __all__ = ["seeded", "seeded_home"]
 
@@ -250,7 +251,7 @@ def test_a_database_far_away_keeps_no_shell_waiting(seeded: Path) -> None:
     far_away = {"DYNAMO_DB_URL": "postgresql://nobody@192.0.2.1/none", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", "from dynamo_ops.cli.main import run; run()"]
     done = subprocess.run(
-        command, env=os.environ | words | far_away, capture_output=True, text=True, check=False, timeout=30
+        command, env=os.environ | words | far_away, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 

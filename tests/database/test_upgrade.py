@@ -44,6 +44,7 @@ from tests.database.before import Before, installation
 from tests.deletion.test_deletions import Answers
 from tests.inventory import told
 from tests.inventory.factory import SIZE
+from tests.patience import wait_until
 from tests.transfer.test_servers import ONE, TWO, Server
 from tests.transfer.test_submit import Fts
 from tests.world import PocketGrid, World
@@ -285,12 +286,12 @@ def test_open_batches_are_finished_by_the_server_that_has_them(
     assert before.replica_state("b1", "T2_B") == (True, 4 * SIZE, 0)
 
 
-def until(world: World, holds: Callable[[], bool], seconds: float = 30) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, world.inventory.rows("SELECT * FROM transfers")
+def until(world: World, holds: Callable[[], bool]) -> None:
+    def holds_now() -> bool:
         observe_and_apply(world.inventory.db, world.client)
-        time.sleep(0.05)
+        return holds()
+
+    wait_until(holds_now, lambda: world.inventory.rows("SELECT * FROM transfers"))
 
 
 def test_a_copy_to_tape_that_is_at_fts_counts_on_arrival_one_that_is_not_when_it_is_archived(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import html
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from simgrid.mail import MailSink
 from simgrid.tls import Credentials, make_credentials
 from simgrid.webhook import PATH, WebhookSink
 from tests.dags.house import ROOT, environment
+from tests.patience import wait_until
 
 START, END = datetime(2026, 3, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, tzinfo=UTC)
 LOG = "http://localhost:8080/dags/transfers/runs/r1?a=1&b=2"
@@ -42,10 +42,9 @@ class Sinks:
     folder: Path
 
     def mails(self, wanted: int = 0) -> list[Any]:
-        """The mails, oldest first; waits a little for as many as wanted (the sink writes after it has answered)."""
-        end = time.monotonic() + 5
-        while len(files := sorted(self.mail.directory.glob("*.eml"))) < wanted and time.monotonic() < end:
-            time.sleep(0.02)
+        """The mails, oldest first; waits for as many as wanted (the sink writes after it has answered)."""
+        wait_until(lambda: len(list(self.mail.directory.glob("*.eml"))) >= wanted)
+        files = sorted(self.mail.directory.glob("*.eml"))
         return [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
 
     def posts(self) -> list[str]:

@@ -12,6 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.patience import PATIENCE_S
+
 _INHERIT_ALL = bytes.fromhex("300c300a06082b06010505071501")
 _PROXY_INFO = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.14")
 
@@ -76,7 +78,7 @@ class FtsClient:
         documents: list[dict[str, Any]] = self.http.get(f"{self.url}/jobs/{job_id}/files").json()
         return documents
 
-    def wait(self, job_id: str, timeout_s: float = 15) -> dict[str, Any]:
+    def wait(self, job_id: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """The job once it is terminal."""
         ends = time.monotonic() + timeout_s
         while (job := self.job(job_id))["job_finished"] is None:

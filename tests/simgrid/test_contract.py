@@ -7,7 +7,6 @@ transfers. The copies ran over root:// and dav:// too; here all run over davs://
 from __future__ import annotations
 
 import re
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from simgrid.grid import Grid
 from simgrid.scenario import parse_scenario
+from tests.patience import wait_until
 from tests.simgrid.client import FtsClient, session, signed_proxy
 from tests.simgrid.contract import Translation, differences, exchanges, send
 
@@ -176,10 +176,7 @@ class Transfers:
         self._until(lambda: all(file["file_state"] == "STARTED" for job_id in job_ids for file in files(job_id)))
 
     def _until(self, holds: Callable[[], bool]) -> None:
-        ends = time.monotonic() + 10
-        while not holds():
-            assert time.monotonic() < ends
-            time.sleep(0.01)
+        wait_until(holds)
 
 
 def test_transfers_run_as_recorded(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import requests
 
 from simgrid.grid import Grid
 from tests import ROOT
+from tests.patience import PATIENCE_S
 from tests.simgrid.client import FtsClient
 from tests.simgrid.conftest import TINY
 
@@ -90,7 +91,7 @@ def test_a_killed_grid_comes_back_at_the_same_ports(tmp_path: Path) -> None:
         assert FtsClient(ends).wait(job_id)["job_state"] == "FINISHED"
     finally:
         second.terminate()
-    assert second.wait(timeout=10) == 0
+    assert second.wait(timeout=PATIENCE_S) == 0
     assert not (tmp_path / "simgrid.json").exists()
 
 
@@ -100,7 +101,7 @@ def test_a_used_port_is_named(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         process = serve(tmp_path, "--port-base", str(port))
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert errors.strip() == (
         f"simgrid: cannot listen on 127.0.0.1 port {port} (Address already in use); choose another with --port-base"

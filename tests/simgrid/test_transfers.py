@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 import zlib
-from typing import Any
 
 import pytest
 import requests
 
 from simgrid.grid import Grid
+from tests.patience import wait_until
 from tests.simgrid.client import FtsClient, session
 
 RAW = "/Jets/Run2025B-v2/RAW"
@@ -17,13 +17,6 @@ RAW = "/Jets/Run2025B-v2/RAW"
 
 def states(client: FtsClient, job_id: str) -> list[str]:
     return [file["file_state"] for file in client.files(job_id)]
-
-
-def until(holds: Any, timeout_s: float = 10) -> None:
-    ends = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
 
 
 def test_finished_means_the_bytes_are_there(fts: FtsClient) -> None:
@@ -49,7 +42,7 @@ def test_tape_needs_staging_and_is_released_afterwards(fts: FtsClient) -> None:
     assert done["staging_start"] <= done["staging_finished"] <= done["start_time"]
     assert fts.path("T2_CC", file["logical_file_name"]).stat().st_size == file["file_size"]
     tape_url = "https" + fts.url_of("T1_AA_Tape", file["logical_file_name"]).removeprefix("davs")
-    until(lambda: fts.http.head(tape_url).headers["X-Locality"] == "NEARLINE")
+    wait_until(lambda: fts.http.head(tape_url).headers["X-Locality"] == "NEARLINE")
 
 
 def test_a_slow_tape_times_out(grid: Grid, fts: FtsClient) -> None:
@@ -82,7 +75,7 @@ def test_what_gets_stuck_in_the_buffer_fails_at_the_archive_timeout(grid: Grid, 
     entry = fts.entry("T1_AA_Disk", "T1_AA_Tape", file)
     grid.fault(sites={"T1_AA_Tape": {"archive_stuck": True}})
     job_id = fts.submit([entry], archive_timeout=400, verify_checksum="both")
-    until(lambda: states(fts, job_id) == ["ARCHIVING"])
+    wait_until(lambda: states(fts, job_id) == ["ARCHIVING"])
     assert fts.job(job_id)["job_state"] == "ARCHIVING"
     assert fts.wait(job_id)["job_state"] == "FAILED"
     assert fts.files(job_id)[0]["reason"].startswith("ARCHIVING [110]")
@@ -168,9 +161,9 @@ def test_cancelling_a_hanging_copy(grid: Grid, fts: FtsClient) -> None:
     grid.fault(fts={"hang_active": 1})
     file = fts.dbs_files(RAW)[0]
     job_id = fts.submit([fts.entry("T1_AA_Disk", "T2_DD", file)])
-    until(lambda: states(fts, job_id) == ["ACTIVE"])
+    wait_until(lambda: states(fts, job_id) == ["ACTIVE"])
     assert fts.http.delete(f"{fts.url}/jobs/{job_id}").json()["job_state"] == "CANCELED"
-    until(lambda: fts.files(job_id)[0]["finish_time"] is not None)
+    wait_until(lambda: fts.files(job_id)[0]["finish_time"] is not None)
     assert not fts.path("T2_DD", file["logical_file_name"]).exists()
 
 

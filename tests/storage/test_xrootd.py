@@ -22,6 +22,7 @@ from dynamo_ops.inventory.site.mapping import Endpoint, parse_chains
 from dynamo_ops.inventory.states import DeletionObservation as Seen
 from dynamo_ops.storage.protocol import StorageOptions
 from dynamo_ops.storage.xrootd import XrootdStorage
+from tests.patience import PATIENCE_S
 
 DONE = SimpleNamespace(ok=True, code=0, errno=0, message="[SUCCESS]")
 FILE = SimpleNamespace(flags=0, size=5, modtime=1_700_000_000)
@@ -180,5 +181,5 @@ def test_the_end_of_a_process_asks_no_proxy_for_its_class() -> None:
         "        raise ModuleNotFoundError('not installed')",
         "kept = Proxy()",
     )
-    ended = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -28,6 +28,7 @@ from dynamo_ops.transfer.direct import DirectSummary, execute_direct
 from dynamo_ops.transfer.hold import hold_and_release
 from tests import ROOT
 from tests.inventory.factory import Inventory, withdraw
+from tests.patience import PATIENCE_S
 from tests.world import World
 from tests.xrootd.servers import XrootdServer, running_servers
 
@@ -518,7 +519,7 @@ def test_killed_with_9_and_run_again(lab: Lab, tmp_path: Path, what: str, lfn: s
     worker = [sys.executable, "-c", WORKER, lab.db.url, str(tmp_path), str(lab.batch), what, lfn]
     assert subprocess.run(worker, cwd=ROOT, check=False).returncode == -signal.SIGKILL
     assert lab.batch_state() == "planned"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while (summary := lab.run()).outcome == "busy":  # until the server knows that the other is dead
         assert time.monotonic() < deadline
         time.sleep(0.1)

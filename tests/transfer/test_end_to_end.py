@@ -16,10 +16,10 @@ from dynamo_ops.fts import watch
 from dynamo_ops.query.status import why
 from dynamo_ops.transfer import batches, hold, observe, recovery, submit
 from dynamo_ops.transfer.limits import TransferLimits
+from tests.patience import PATIENCE_S, wait_until
 from tests.world import World
 
 LIMITS = TransferLimits(files_per_job=10)
-PATIENCE_S = 30
 
 
 def plan(world: World) -> list[int]:
@@ -154,10 +154,7 @@ def test_job_in_the_archive_is_read_there(world: World) -> None:
     world.inventory.subscription("copy", list(contents), "T2_B")
     submit.submit_batch(world.inventory.db, world.client, plan(world)[0])
     (job_id,) = observe.open_batch_job_ids(world.inventory.db)
-    deadline = time.monotonic() + PATIENCE_S
-    while not world.client.job_statuses([job_id])[job_id].is_ended:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: world.client.job_statuses([job_id])[job_id].is_ended)
     world.pocket.grid.fault(fts={"archived": True})
     assert observe.observe_and_apply(world.inventory.db, world.client).num_done == 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from dynamo_ops.transfer.observe import apply, observe_and_apply
 from dynamo_ops.transfer.source_choice import NO_ROUTE, NOT_ONTO_TAPE, DirectRule
 from dynamo_ops.transfer.submit import submit_batch
 from tests.inventory.factory import SIZE, Inventory
+from tests.patience import wait_until
 from tests.transfer.test_submit import Fts
 from tests.world import World
 
@@ -313,12 +313,12 @@ def to_tape(world: World) -> World:
     return world
 
 
-def until(world: World, holds: Callable[[], bool], seconds: float = 30) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, world.inventory.rows("SELECT * FROM transfers")
+def until(world: World, holds: Callable[[], bool]) -> None:
+    def holds_now() -> bool:
         observe_and_apply(world.inventory.db, world.client)
-        time.sleep(0.05)
+        return holds()
+
+    wait_until(holds_now, lambda: world.inventory.rows("SELECT * FROM transfers"))
 
 
 def attempt(world: World, archive_timeout_s: int = 86_400) -> None:

@@ -12,9 +12,8 @@ import pytest
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.transfer import tasks
 from simgrid.fts.store import JobStore
+from tests.patience import PATIENCE_S
 from tests.world import SecondFts, World, second_fts
-
-PATIENCE_S = 30
 
 
 @dataclass

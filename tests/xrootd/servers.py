@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simgrid.tls import Credentials, make_credentials
+from tests.patience import PATIENCE_S
 
-START_S = 20.0
 MISSING = "XRootD's server is not installed, and these tests need it: apt-get install xrootd-server"
 USER_DN = "/DC=test/O=Pocket/CN=Data Manager"
 
@@ -110,7 +110,7 @@ class XrootdServer:
         """
         self.process = self._launch()
         threading.Thread(target=self._keep, args=(self.process,), daemon=True).start()
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + PATIENCE_S
         while not (answers(self.host, self.port) and answers(self.host, self.https_port)):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()

@@ -9,11 +9,11 @@ import pytest
 from dynamo_ops.deletion import directories, execute, queue
 from dynamo_ops.transfer import batches, hold, observe, submit
 from dynamo_ops.transfer.limits import TransferLimits
+from tests.patience import PATIENCE_S
 from tests.xrootd.conftest import XrootdWorld
 
 LIMITS = TransferLimits(files_per_job=20, backoff_s=0)
 MOST_CYCLES = 4
-PATIENCE_S = 120
 
 
 def cycle(world: XrootdWorld) -> observe.ObserveSummary:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -17,6 +16,7 @@ from dynamo_ops.inventory.catalogue.merge import merge_metadata
 from dynamo_ops.inventory.staging import pull as staging
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES
 from tests.inventory.told import RUN, T0, UNTIL, accept, block, dataset, file, merge, site, stage, stage_sites
+from tests.patience import PATIENCE_S, wait_until
 
 HOUR = timedelta(hours=1)
 
@@ -127,20 +127,15 @@ def test_a_task_that_was_given_up_and_its_next_try_stage_their_rows_once(databas
         yield blocks, files.clear()
 
     staging.stage_details(database, RUN, "dbs", 0, first())
-    second.join(timeout=30)
+    second.join(timeout=PATIENCE_S)
     assert (rows(database, "staged_blocks"), rows(database, "staged_files")) == (1, 2)
 
 
 def await_waiting(db: Database, kind: str = "advisory") -> None:
     """Until some transaction waits for a lock of another."""
-    ends = time.monotonic() + 30
-    while not db.frame(
-        "SELECT 1 AS n FROM pg_locks WHERE locktype = $1 AND NOT granted AND pid IN"
-        " (SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
-        (kind,),
-    ).height:
-        assert time.monotonic() < ends, "nobody waits"
-        time.sleep(0.02)
+    waiting = """SELECT 1 AS n FROM pg_locks WHERE locktype = $1 AND NOT granted AND pid IN
+                 (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"""
+    wait_until(lambda: db.frame(waiting, (kind,)).height, lambda: "nobody waits")
 
 
 def test_what_postgresql_cannot_store_is_named_with_its_line(database: Database) -> None:

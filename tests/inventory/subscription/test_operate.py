@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -23,6 +22,7 @@ from dynamo_ops.transfer.observations import OBSERVATIONS
 from dynamo_ops.transfer.observe import apply_observations
 from dynamo_ops.transfer.submit import submit_batch
 from tests.inventory.factory import SIZE, Inventory
+from tests.patience import wait_until
 from tests.world import World
 
 DATASET = "/A/B-v1/AOD"
@@ -255,11 +255,12 @@ def test_what_is_touched_is_told_by_site_and_state(stock: Inventory) -> None:
 
 def follow(world: World) -> None:
     """Observe until no job is open."""
-    deadline = time.monotonic() + 30
-    while observe.open_batch_job_ids(world.inventory.db):
-        assert time.monotonic() < deadline, "jobs did not end"
+
+    def all_ended() -> bool:
         observe.observe_and_apply(world.inventory.db, world.client)
-        time.sleep(0.05)
+        return not observe.open_batch_job_ids(world.inventory.db)
+
+    wait_until(all_ended, lambda: "jobs did not end")
 
 
 def submit(world: World) -> None:

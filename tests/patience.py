@@ -1,0 +1,17 @@
+"""How long tests wait for other processes: until it has happened. The bound is for what never will."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE_S = 120
+"""Many times what it takes on an idle machine: others may be busy on this one."""
+
+
+def wait_until(holds: Callable[[], object], why_not: Callable[[], object] = lambda: "it never happened") -> None:
+    """Until ``holds``; ``AssertionError`` with ``why_not`` where patience ends first."""
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < end, why_not()
+        time.sleep(0.02)
