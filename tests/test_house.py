@@ -27,6 +27,7 @@ ROOMS = (
     "base",
     "database.schema",
     "database",
+    "access",
     "fts",
     "inventory",
     "inventory.staging",
