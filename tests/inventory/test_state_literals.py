@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import CheckConstraint
 
+from dynamo_ops.access.audit import Outcome
+from dynamo_ops.access.person import KnownBy, Role
 from dynamo_ops.alerts.alert import AlertKind
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.schema import Base, file_operations
@@ -45,7 +47,10 @@ from tests import ROOT
 PACKAGE = ROOT / "dynamo_ops"
 
 CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("access_grants", "role"): tuple(Role),
     ("alerts", "kind"): tuple(AlertKind),
+    ("audit", "known_by"): tuple(KnownBy),
+    ("audit", "outcome"): tuple(Outcome),
     ("aggregated_days", "kind"): USE_KINDS,
     ("consistency_checks", "state"): tuple(CheckState),
     ("consistency_findings", "kind"): tuple(FindingKind),
@@ -55,6 +60,7 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("deletions", "state"): tuple(DeletionState),
     ("detox_history", "decision"): tuple(Decision),
     ("groups", "ownership_level"): tuple(OwnershipLevel),
+    ("identities", "kind"): (KnownBy.CERTIFICATE, KnownBy.JWT),
     ("invalidations", "kind"): tuple(CatalogueKind),
     ("plans", "kind"): tuple(PlanKind),
     ("plans", "state"): tuple(PlanState),

@@ -2,14 +2,15 @@
 
 ``catalogue`` (sites, groups, datasets, blocks, files), ``replica`` (what is where, quotas of partitions, locks),
 ``knowledge`` (origin, vanished, invalid), ``staging``, ``file_operations`` (subscriptions, transfers, deletions),
-``plan``, ``request`` (and quotas of groups and users), ``popularity``, ``consistency``, ``quality``; ``base`` is what
-they share.
+``plan``, ``request`` (and quotas of groups and users), ``popularity``, ``consistency``, ``quality``,
+``access`` (who may what, the audit); ``base`` is what they share.
 
 Conventions: sizes are bigint bytes (``*_bytes``), times are timestamptz in UTC (``*_at``), states and kinds are text
 under a CHECK, ids are integers handed out by PostgreSQL. Nothing reads or writes single rows through the ORM on a hot
 path; the models name the columns for set-based SQL and for the migrations.
 """
 
+from dynamo_ops.database.schema.access import AccessGrant, AuditRecord, GroupMember, Identity, Token
 from dynamo_ops.database.schema.base import Base
 from dynamo_ops.database.schema.catalogue import Block, Dataset, File, Group, SharedStorage, Site, SiteEndpoint
 from dynamo_ops.database.schema.consistency import ConsistencyCheck, ConsistencyFinding
@@ -50,9 +51,11 @@ from dynamo_ops.database.schema.staging import (
 
 __all__ = [
     "AccessDay",
+    "AccessGrant",
     "AggregatedDay",
     "Alert",
     "Attribute",
+    "AuditRecord",
     "Base",
     "Block",
     "BlockReplica",
@@ -74,7 +77,9 @@ __all__ = [
     "GateMetric",
     "GateResult",
     "Group",
+    "GroupMember",
     "GroupQuota",
+    "Identity",
     "Invalidation",
     "Lock",
     "Plan",
@@ -100,6 +105,7 @@ __all__ = [
     "StagedPull",
     "StagedSite",
     "Subscription",
+    "Token",
     "Transfer",
     "TransferBatch",
     "UnknownUse",
