@@ -38,7 +38,7 @@ def locked_rows(connection: Connection, table: str, block_replicas: pl.DataFrame
         f"SELECT id, name FROM datasets WHERE id IN (SELECT dataset_id FROM {table})",
         {"dataset_id": pl.Int64, "dataset": pl.String},
     )
-    locks = _of_these(locks, datasets["dataset"])
+    locks = about_these(locks, datasets["dataset"])
     if locks.is_empty():
         return block_replicas.select("block_id", "site_id").clear()
     has_blocks = locks["item"].str.contains("#", literal=True).any()
@@ -59,7 +59,7 @@ def locked_rows(connection: Connection, table: str, block_replicas: pl.DataFrame
     return block_replicas.select(KEYS).filter(locked_expr(frames)).select("block_id", "site_id")
 
 
-def _of_these(locks: pl.DataFrame, dataset_names: pl.Series) -> pl.DataFrame:
+def about_these(locks: pl.DataFrame, dataset_names: pl.Series) -> pl.DataFrame:
     """Those ``locks`` that begin as one of the datasets does. Most do not, and each costs a look at all names."""
     names = sorted(dataset_names)
 

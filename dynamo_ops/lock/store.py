@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,7 +22,7 @@ from dynamo_ops.inventory.frames import InventoryFrames, empty
 from dynamo_ops.inventory.names import near_dataset
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES
 from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
-from dynamo_ops.lock.coverage import KEYS, covered_names, locked_expr
+from dynamo_ops.lock.coverage import KEYS, covered_names
 from dynamo_ops.lock.rows import locked_rows
 
 IN_FORCE = "l.removed_at IS NULL AND (l.expires_at IS NULL OR l.expires_at > now())"
@@ -38,25 +39,6 @@ class NewLock:
     id: int
     warnings: tuple[str, ...]
     given_back: GivenBack
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What a lock covers now. ``lock``: its row. ``sites``: by name, site, num_block_replicas, size_bytes (on disk)."""
-
-    lock: dict[str, object]
-    sites: pl.DataFrame
-    warnings: tuple[str, ...]
-
-    @property
-    def num_block_replicas(self) -> int:
-        """At all sites."""
-        return int(self.sites["num_block_replicas"].sum())
-
-    @property
-    def size_bytes(self) -> int:
-        """On disk, at all sites."""
-        return int(self.sites["size_bytes"].sum())
 
 
 def add_lock(
@@ -84,7 +66,7 @@ def add_lock(
     expires_at = resolve_until(until, now) if until else None
     with database.snapshot() as snapshot:
         warnings = _checked_item(database, snapshot, item, force=force)
-        warnings += _scope_warnings(_small_frames(snapshot), sites.strip(), groups.strip())
+        warnings += scope_warnings(sites_and_groups(snapshot), sites.strip(), groups.strip())
     with database.begin() as connection:
         hold(connection, AdvisoryLock.DELETIONS)
         lock_id = connection.execute(
@@ -149,13 +131,17 @@ def remove_lock(database: Database, lock_id: int, *, reason: str, by: str) -> No
             {"id": lock_id, "by": by, "reason": reason.strip()},
         ).rowcount
     if not changed:
-        lock = _lock(database, lock_id)
-        over = (
-            f"it was removed by {lock['removed_by']}: {lock['removed_because']}"
-            if lock["removed_at"]
-            else f"it expired at {lock['expires_at']:%Y-%m-%dT%H:%MZ}"
-        )
-        raise InventoryError(f"lock {lock_id} is not in force: {over}", lock_id=lock_id)
+        raise not_in_force(lock_row(database, lock_id))
+
+
+def not_in_force(lock: Mapping[str, object]) -> InventoryError:
+    """What is said of a lock that is over, to who wants to remove it."""
+    over = (
+        f"it was removed by {lock['removed_by']}: {lock['removed_because']}"
+        if lock["removed_at"]
+        else f"it expired at {lock['expires_at']:%Y-%m-%dT%H:%MZ}"
+    )
+    return InventoryError(f"lock {lock['id']} is not in force: {over}", lock_id=lock["id"])
 
 
 def list_locks(database: Database, *, item: str | None = None, expired: bool = False) -> pl.DataFrame:
@@ -170,49 +156,15 @@ def list_locks(database: Database, *, item: str | None = None, expired: bool = F
     return locks.filter(texts_expr([item], pl.col("item")))
 
 
-def lock_coverage(database: Database, lock_id: int) -> Coverage:
-    """What a lock covers now, or would cover if it were in force. Raises InventoryError if there is none."""
-    lock = _lock(database, lock_id)
-    item, sites, groups = str(lock["item"]), str(lock["sites"]), str(lock["groups"])
-    with database.snapshot() as snapshot:
-        frames = _small_frames(snapshot)
-        warnings = _scope_warnings(frames, sites, groups)
-        dataset, _, block = item.partition("#")
-        datasets = _datasets(snapshot, dataset)
-        ids = "{" + ",".join(map(str, datasets["dataset_id"])) + "}"
-        blocks = snapshot.frame(
-            "SELECT id AS block_id, dataset_id, name AS block FROM blocks WHERE dataset_id = ANY($1::text::bigint[])",
-            (ids if block else "{}",),
-        )
-        replicas = snapshot.frame(
-            """SELECT block_id, dataset_id, site_id::bigint AS site_id, group_id::bigint AS group_id, size_bytes
-               FROM block_replicas WHERE dataset_id = ANY($1::text::bigint[])""",
-            (ids,),
-        )
-    lock_row = pl.DataFrame({"item": [item], "sites": [sites], "groups": [groups]}, schema=dict(f.LOCKS))
-    whole = InventoryFrames(
-        frames.sites, frames.groups, datasets, blocks, empty(f.DATASET_REPLICAS), replicas, locks=lock_row
-    )
-    covered = (
-        replicas.filter(locked_expr(whole))
-        .join(frames.sites, on="site_id")
-        .group_by("site")
-        .agg(num_block_replicas=pl.len().cast(pl.Int64), size_bytes=pl.col("size_bytes").sum())
-        .sort("site")
-    )
-    if covered.is_empty():
-        warnings.append("it covers nothing that is there now")
-    return Coverage(lock, covered, tuple(warnings))
-
-
-def _lock(database: Database, lock_id: int) -> dict[str, object]:
+def lock_row(database: Database, lock_id: int) -> dict[str, object]:
+    """A lock, over or not: the columns of ``list_locks``. Raises InventoryError if there is none."""
     locks = database.frame(f"{COLUMNS} WHERE l.id = $1", (lock_id,))
     if locks.is_empty():
         raise InventoryError(f"there is no lock {lock_id}", lock_id=lock_id)
     return locks.row(0, named=True)
 
 
-def _small_frames(snapshot: Snapshot) -> InventoryFrames:
+def sites_and_groups(snapshot: Snapshot) -> InventoryFrames:
     """Sites and groups; nothing else."""
     sites = snapshot.frame("SELECT id::bigint AS site_id, name AS site, storage_type, status FROM sites")
     groups = snapshot.frame('SELECT id::bigint AS group_id, name AS "group", ownership_level FROM groups')
@@ -226,7 +178,7 @@ def _small_frames(snapshot: Snapshot) -> InventoryFrames:
     )
 
 
-def _datasets(snapshot: Snapshot, dataset: str) -> pl.DataFrame:
+def named_datasets(snapshot: Snapshot, dataset: str) -> pl.DataFrame:
     """``dataset_id``, ``dataset`` of those that the name or glob means."""
     if not is_glob(dataset):
         return snapshot.frame("SELECT id AS dataset_id, name AS dataset FROM datasets WHERE name = $1", (dataset,))
@@ -241,7 +193,7 @@ def _checked_item(database: Database, snapshot: Snapshot, item: str, *, force: b
         raise InventoryError(
             f"{item!r} is no item: expected a dataset, dataset#block, or globs of these, without spaces", item=item
         )
-    datasets = _datasets(snapshot, dataset)
+    datasets = named_datasets(snapshot, dataset)
     if datasets.is_empty():
         if is_glob(dataset):
             return [f"no dataset matches {dataset} now: it will cover those that come"]
@@ -266,7 +218,8 @@ def _checked_item(database: Database, snapshot: Snapshot, item: str, *, force: b
     )
 
 
-def _scope_warnings(frames: InventoryFrames, sites: str, groups: str) -> list[str]:
+def scope_warnings(frames: InventoryFrames, sites: str, groups: str) -> list[str]:
+    """What somebody may not have meant who wrote these ``sites`` and ``groups`` of a lock."""
     covered = covered_names(frames, sites, groups)
     return [
         f"no {noun} matches {pattern!r}: the lock counts for all {noun}s"

@@ -18,11 +18,11 @@ from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.inventory.subscription.give_back import GivenBack
 from dynamo_ops.inventory.subscription.let_go import let_go
+from dynamo_ops.lock.covered import lock_coverage, unprotected_without
 from dynamo_ops.lock.store import (
     NewLock,
     add_lock,
     list_locks,
-    lock_coverage,
     remove_lock,
     resolve_until,
 )
@@ -134,6 +134,44 @@ def test_what_it_covers_now_is_told_by_site(
     assert found.num_block_replicas == sum(row[1] for row in covered)
     assert found.size_bytes == sum(row[2] for row in covered)
     assert found.warnings == (*made.warnings, *([] if covered else ["it covers nothing that is there now"]))
+
+
+@pytest.mark.parametrize(
+    ("others", "sites", "counts"),
+    [
+        ([], [("T2_A", 2, 4 * SIZE), ("T2_B", 2, 4 * SIZE)], (1, 2, 0)),
+        ([{"item": f"{DATASET}#b1"}], [("T2_A", 1, 2 * SIZE), ("T2_B", 1, 2 * SIZE)], (1, 1, 2)),
+        ([{"item": "/A/*", "sites": "T2_A"}], [("T2_B", 2, 4 * SIZE)], (1, 2, 2)),
+        ([{"item": "/A/*"}], [], (0, 0, 4)),
+        ([{"item": "/Z/*"}], [("T2_A", 2, 4 * SIZE), ("T2_B", 2, 4 * SIZE)], (1, 2, 0)),
+        (
+            [{"item": f"{DATASET}#b2", "sites": "T2_B"}, {"item": "/*/B-v1/*#*1", "sites": "T2_A"}],
+            [("T2_A", 1, 2 * SIZE), ("T2_B", 1, 2 * SIZE)],
+            (1, 2, 2),
+        ),
+    ],
+    ids=["alone", "a block", "a site", "all", "something else", "two others"],
+)
+def test_what_is_unprotected_without_it_is_what_no_other_lock_covers(
+    stock: Inventory,
+    others: list[dict[str, Any]],
+    sites: list[tuple[str, int, int]],
+    counts: tuple[int, int, int],
+) -> None:
+    made = add(stock)
+    for other in others:
+        add(stock, **other)
+    bare = unprotected_without(stock.db, made.id)
+    assert bare.sites.rows() == sites
+    assert (bare.num_datasets, bare.num_blocks, bare.num_still_locked) == counts
+
+
+def test_other_locks_that_are_over_protect_nothing(stock: Inventory) -> None:
+    made, other = add(stock, f"{DATASET}#b1"), add(stock)
+    remove_lock(stock.db, other.id, reason="done with it", by="bob")
+    assert unprotected_without(stock.db, made.id).num_block_replicas == 2
+    with pytest.raises(InventoryError, match=f"lock {other.id} is not in force"):
+        unprotected_without(stock.db, other.id)
 
 
 def test_a_lock_that_is_removed_stays_to_be_seen(stock: Inventory) -> None:

@@ -165,19 +165,32 @@ def _amount(text: str) -> int:
 
 
 def _asked(db: Database, site: str, partition: str, amount: int | None, *, yes: bool, as_json: bool) -> list[str]:
-    """The sites to change. Where a glob names several a person is asked first, and may say no."""
+    """The sites to change. A person is asked first, and may say no, where a glob names several, or where a quota gets
+    smaller: Detox deletes what is above it."""
     _check_leaf(read_partitions(settings(), datetime.now(UTC)), partition)
     sites = _known_sites(db, site)
-    if len(sites) > 1 and not yes:
-        wanted = pl.DataFrame({"site": sites}).join(
-            quota.read_quotas(db).filter(pl.col("partition") == partition), on="site", how="left"
-        )
+    if yes:
+        return sites
+    wanted = pl.DataFrame({"site": sites}).join(
+        quota.read_quotas(db).filter(pl.col("partition") == partition), on="site", how="left"
+    )
+    is_smaller = any(_is_smaller(amount, old) for old in wanted["quota_bytes"])
+    if len(sites) > 1 or is_smaller:
         new = pl.lit(amount, dtype=pl.Int64)
         shown = wanted.select("site", partition=pl.lit(partition), old_bytes="quota_bytes", new_bytes=new)
         if not as_json:
             show_frame(shown, "To be changed", "change", as_json=False)
-        ask(f"Change the quota of {partition} at {count(len(sites), 'site')}?", yes=False)
+        above = " Detox deletes what is above it" if is_smaller else ""
+        ask(f"Change the quota of {partition} at {count(len(sites), 'site')}?{above}", yes=False)
     return sites
+
+
+def _is_smaller(new: int | None, old: int | None) -> bool:
+    """Whether a quota of ``new`` bytes lets Detox delete more than one of ``old`` bytes: of an unknown one (None) 0
+    does, since a size is what an installation begins with."""
+    if new is None or new < 0:
+        return False
+    return (new == 0) if old is None else old < 0 or new < old
 
 
 def _tell_unique(kind: str, name: str, amount: int, *, as_json: bool) -> None:

@@ -8,10 +8,11 @@ import polars as pl
 import typer
 
 from dynamo_ops.base.settings import settings
-from dynamo_ops.cli.terminal.cells import cell, count
+from dynamo_ops.cli.terminal.cells import cell, count, size
 from dynamo_ops.cli.terminal.completion import complete_sites
+from dynamo_ops.cli.terminal.confirm import ask
 from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AnySite, AsJson, By, From, Reason, SiteName, Until, future, who
+from dynamo_ops.cli.terminal.options import AnySite, AsJson, By, From, Reason, SiteName, Until, Yes, future, who
 from dynamo_ops.cli.terminal.page import say, warn
 from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.inventory.site import ambiguous
@@ -64,6 +65,12 @@ SHARED = {
     "created_by": "declared by",
     "created_at": "at",
     "reason": "reason",
+}
+PROPOSED = {
+    "protocol": "protocol",
+    "prefix": "in force now",
+    "proposed_prefix": "reported by its source",
+    "proposed_at": "since",
 }
 MAPPINGS = {"site": "site", "protocol": "protocol", "because": "because"}
 
@@ -229,9 +236,15 @@ def mappings(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def accept(site: SiteName, as_json: AsJson = False) -> None:
-    """What the source of SITE reports is right: files are there now, whatever is under way. See `dynamo digest`."""
-    changed = site_endpoint.accept(database(), site)
+def accept(site: SiteName, yes: Yes = False, as_json: AsJson = False) -> None:
+    """What the source of SITE reports is right: files are there now, whatever is under way. It shows the endpoints, and
+    asks. See `dynamo digest`."""
+    db = database()
+    endpoints = site_endpoint.proposed(db, site)
+    if not as_json:
+        print_table(endpoints, f"Endpoints of {site}", PROPOSED, wrap=["prefix", "proposed_prefix"])
+    ask(f"Look for the files of {site} there from now on? What is not there counts as gone", yes=yes)
+    changed = site_endpoint.accept(db, site)
     if as_json:
         print_json({"site": site, "num_endpoints": changed})
     else:
@@ -258,11 +271,25 @@ def share(
 def unshare(
     site: SiteName,
     other: Other,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """SITE and OTHER do not share a storage on purpose any more."""
-    was_declared = shared_storage.withdraw(database(), site, other)
+    """SITE and OTHER do not share a storage on purpose any more: it says what that means for what both have, and
+    asks."""
+    db = database()
+    common = shared_storage.common(db, site, other)
+    if common.is_declared:
+        ask(f"{site} and {other} are no longer known to share a storage? {_meaning(common)}", yes=yes)
+    was_declared = shared_storage.withdraw(db, site, other)
     if as_json:
         print_json({"site": site, "other": other, "is_declared": False, "was_declared": was_declared})
         return
     say(f"{site} and {other} {'do not share a storage any more' if was_declared else 'were not declared'}")
+
+
+def _meaning(common: shared_storage.Common) -> str:
+    """What it means that nobody declares any more that two sites share their storage."""
+    if common.is_found:
+        return "By their endpoints they do, so nothing is deleted at either then"
+    blocks = count(common.num_blocks, "block")
+    return f"Both have {blocks}, {size(common.size_bytes)}: what is deleted at one is gone at both, if they do share it"

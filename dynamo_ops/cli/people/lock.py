@@ -11,11 +11,13 @@ import typer
 
 from dynamo_ops.cli.terminal.cells import cell, count, size
 from dynamo_ops.cli.terminal.completion import complete_groups
+from dynamo_ops.cli.terminal.confirm import ask
 from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AsJson, By, Reason, Site, Until, future, who
+from dynamo_ops.cli.terminal.options import AsJson, By, Reason, Site, Until, Yes, future, who
 from dynamo_ops.cli.terminal.page import say, warn
 from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.lock import store as lock
+from dynamo_ops.lock.covered import Unprotected, lock_coverage, unprotected_without
 
 app = typer.Typer(no_args_is_help=True, help="Locks: what must not be deleted, where, until when.")
 
@@ -35,6 +37,8 @@ LISTED_WHEN_OVER = {
     "removed_because": "removed because",
 }
 COVERED = {"site": "site", "num_block_replicas": "block\nreplicas", "size_bytes": "size"}
+
+UNPROTECTED = ("num_datasets", "num_blocks", "num_block_replicas", "size_bytes", "num_still_locked")
 
 LockId = Annotated[int, typer.Argument(metavar="LOCK", help="Number of a lock (`dynamo lock list`).")]
 
@@ -72,7 +76,7 @@ def add(
     )
     if not as_json:
         _warn(new_lock.warnings)
-    covered = lock.lock_coverage(database(), new_lock.id)
+    covered = lock_coverage(database(), new_lock.id)
     if as_json:
         print_json(
             {
@@ -111,11 +115,18 @@ def list_(
 
 
 @app.command()
-def remove(lock_id: LockId, reason: Reason, by: By = None, as_json: AsJson = False) -> None:
-    """Take a lock back. It stays in the list of those that are over."""
-    lock.remove_lock(database(), lock_id, reason=reason, by=who(by))
+def remove(lock_id: LockId, reason: Reason, by: By = None, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Take a lock back: it shows what no lock protects any more, and asks. The lock stays in the list of those that are
+    over."""
+    db = database()
+    unprotected = unprotected_without(db, lock_id)
+    if not as_json:
+        _print_unprotected(unprotected)
+    ask(f"Remove lock {lock_id}? Nothing protects then {_amount(unprotected)}", yes=yes)
+    lock.remove_lock(db, lock_id, reason=reason, by=who(by))
     if as_json:
-        print_json({"id": lock_id, "state": "removed"})
+        counts = {name: getattr(unprotected, name) for name in UNPROTECTED}
+        print_json({"id": lock_id, "state": "removed", **counts, "sites": unprotected.sites.to_dicts()})
     else:
         say(f"lock {lock_id} is removed")
 
@@ -123,7 +134,7 @@ def remove(lock_id: LockId, reason: Reason, by: By = None, as_json: AsJson = Fal
 @app.command("show")
 def show_(lock_id: LockId, as_json: AsJson = False) -> None:
     """One lock, and what it covers now by site."""
-    coverage = lock.lock_coverage(database(), lock_id)
+    coverage = lock_coverage(database(), lock_id)
     if as_json:
         document = {
             **asdict(coverage),
@@ -143,3 +154,20 @@ def show_(lock_id: LockId, as_json: AsJson = False) -> None:
 def _warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
         warn(warning)
+
+
+def _print_unprotected(unprotected: Unprotected) -> None:
+    row = unprotected.lock
+    end = f" until {cell('expires_at', row['expires_at'])}" if row["expires_at"] else ""
+    say(f"lock {row['id']} of {row['item']}, by {row['created_by']}{end}: {row['reason']}")
+    print_table(unprotected.sites, "Protected by no other lock", COVERED)
+    if unprotected.num_still_locked:
+        say(f"{count(unprotected.num_still_locked, 'block replica')} of it stay under other locks")
+
+
+def _amount(unprotected: Unprotected) -> str:
+    """What it is in all, in a line."""
+    if unprotected.sites.is_empty():
+        return "what is still to come; it covers nothing now that others do not"
+    datasets, blocks = count(unprotected.num_datasets, "dataset"), count(unprotected.num_blocks, "block")
+    return f"{blocks} of {datasets} at {count(unprotected.sites.height, 'site')}, {size(unprotected.size_bytes)}"

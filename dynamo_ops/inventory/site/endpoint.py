@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
@@ -71,6 +72,17 @@ def follow(connection: Connection, reported: str, params: Mapping[str, Any] | No
         connection.execute(text(statement))
 
 
+def proposed(database: Database, site: str) -> pl.DataFrame:
+    """What ``accept`` would put in force: site, protocol, prefix (in force now), proposed_prefix, proposed_at.
+    InventoryError when the site is unknown, or nothing is proposed."""
+    with database.begin() as connection:
+        find_site(connection, site)
+    endpoints = database.frame(PROPOSED).filter(pl.col("site") == site)
+    if endpoints.is_empty():
+        raise _nothing_proposed(site)
+    return endpoints
+
+
 def accept(database: Database, site: str) -> int:
     """A person says that what the source reports is right, whatever is under way: it is in force now. How many
     protocols changed. InventoryError when the site is unknown, or nothing is proposed."""
@@ -78,8 +90,12 @@ def accept(database: Database, site: str) -> int:
         site_id = find_site(connection, site).id
         changed = connection.execute(text(f"{_ACCEPT} AND old.site_id = :site"), {"site": site_id}).rowcount
     if not changed:
-        raise InventoryError(f"{site}: its source reports no other endpoint than the one in force", site=site)
+        raise _nothing_proposed(site)
     return changed
+
+
+def _nothing_proposed(site: str) -> InventoryError:
+    return InventoryError(f"{site}: its source reports no other endpoint than the one in force", site=site)
 
 
 PROPOSED = """

@@ -6,6 +6,8 @@ declares that they share it on purpose, nothing is deleted at either. A fault of
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import polars as pl
 from sqlalchemy import Connection, text
 
@@ -102,6 +104,34 @@ def withdraw(database: Database, site: str, other: str) -> bool:
             _pair(connection, site, other),
         )
         return deleted.rowcount > 0
+
+
+@dataclass(frozen=True)
+class Common:
+    """What two sites have in common. ``is_declared``: that they share their storage; ``is_found``: so do their
+    endpoints say. ``num_blocks``, ``size_bytes``: of blocks that both have something of; bytes at either, added."""
+
+    is_declared: bool
+    is_found: bool
+    num_blocks: int
+    size_bytes: int
+
+
+def common(database: Database, site: str, other: str) -> Common:
+    """What a deletion at one of two sites would take from the other if they are one storage."""
+    with database.begin() as connection:
+        pair = _pair(connection, site, other)
+        row = connection.execute(
+            text(f"""
+            SELECT EXISTS (SELECT FROM shared_storages WHERE site_id = :site_id AND other_id = :other_id),
+                   EXISTS (SELECT FROM ({_PAIRS}) AS pairs WHERE site_id = :site_id AND other_id = :other_id),
+                   count(*), coalesce(sum(one.size_bytes + other.size_bytes), 0)
+            FROM block_replicas AS one JOIN block_replicas AS other USING (block_id)
+            WHERE one.site_id = :site_id AND other.site_id = :other_id"""),
+            pair,
+        ).one()
+    is_declared, is_found, num_blocks, size_bytes = row
+    return Common(is_declared, is_found, int(num_blocks), int(size_bytes))
 
 
 def _pair(connection: Connection, site: str, other: str) -> dict[str, int]:

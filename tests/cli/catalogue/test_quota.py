@@ -38,7 +38,7 @@ def shown(*arguments: str) -> list[dict[str, Any]]:
     ],
 )
 def test_a_quota_is_set_and_shown(stock: Inventory, given: str, quota_bytes: int, text: str) -> None:
-    assert f"physics at T2_B: {text}\n" in dynamo("quota", "set", "T2_B", "physics", given, *WHY).output
+    assert f"physics at T2_B: {text}\n" in dynamo("quota", "set", "T2_B", "physics", given, "--yes", *WHY).output
     (row,) = shown("T2_B")
     assert (row["site"], row["partition"], row["quota_bytes"]) == ("T2_B", "physics", quota_bytes)
     assert row["changed_by"] == getpass.getuser()
@@ -113,7 +113,30 @@ def test_what_is_so_already_is_said(stock: Inventory) -> None:
 
 
 def test_zero_warns_that_the_site_is_emptied(stock: Inventory) -> None:
-    assert "Detox empties it" in dynamo("quota", "set", "T2_A", "physics", "0", *WHY).output
+    assert "Detox empties it" in dynamo("quota", "set", "T2_A", "physics", "0", "--yes", *WHY).output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_asked"),
+    [
+        ("5000", "4000", True),
+        ("unlimited", "5000", True),
+        ("5000", "0", True),
+        (None, "0", True),
+        (None, "5000", False),
+        ("5000", "6000", False),
+        ("5000", "unlimited", False),
+        ("5000", "5000", False),
+    ],
+)
+def test_a_smaller_quota_is_asked_for(stock: Inventory, old: str | None, new: str, is_asked: bool) -> None:
+    if old is not None:
+        dynamo("quota", "set", "T2_B", "physics", old, "--yes", *WHY)
+    arguments = ["quota", "set", "T2_B", "physics", new, *WHY]
+    ended = CliRunner().invoke(main.app, arguments, input="n\n", catch_exceptions=False)
+    question = "Change the quota of physics at 1 site? Detox deletes what is above it [y/N]"
+    assert (question in ended.stderr) == is_asked
+    assert ended.exit_code == (1 if is_asked else 0)
 
 
 @pytest.mark.parametrize(("answer", "quotas"), [("y", [5000, 5000]), ("n", [])])

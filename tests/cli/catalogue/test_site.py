@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable
 
 import pytest
+from typer.testing import CliRunner
 
+from dynamo_ops.cli import main
 from tests.cli.test_cli import dynamo
 from tests.cli.test_cli import fails as fails
 from tests.cli.test_cli import stock as stock
@@ -52,6 +54,32 @@ def test_from_then_to_then_by_another(stock: Inventory) -> None:
         "site": "T2_B",
         "ended": [1, 2],
     }
+
+
+@pytest.mark.parametrize(("answer", "is_left"), [("n", True), ("y", False)])
+def test_who_takes_back_that_sites_share_a_storage_is_asked(stock: Inventory, answer: str, is_left: bool) -> None:
+    stock.replica("b1", "T2_B")
+    dynamo("site", "share", "T2_A", "T2_B", "--reason", "one dCache")
+    ended = CliRunner().invoke(main.app, ["site", "unshare", "T2_A", "T2_B"], input=f"{answer}\n")
+    question = "Both have 1 block, 4.00 kB: what is deleted at one is gone at both, if they do share it [y/N]"
+    assert question in ended.stderr
+    assert ended.exit_code == int(is_left)
+    assert ("one dCache" in dynamo("site", "shared").output) == is_left
+    if not is_left:
+        assert dynamo("site", "unshare", "T2_B", "T2_A").output == "T2_B and T2_A were not declared\n"
+
+
+@pytest.mark.parametrize(("answer", "prefix"), [("n", "davs://old.invalid/"), ("y", "davs://new.invalid/")])
+def test_who_accepts_another_endpoint_is_shown_both_and_asked(stock: Inventory, answer: str, prefix: str) -> None:
+    stock.rows(
+        "UPDATE site_endpoints SET prefix = 'davs://old.invalid/', proposed_prefix = 'davs://new.invalid/',"
+        " proposed_at = now() WHERE site_id = :s",
+        s=stock.site_ids["T2_A"],
+    )
+    ended = CliRunner().invoke(main.app, ["site", "accept", "T2_A"], input=f"{answer}\n")
+    assert all(place in ended.stdout for place in ("davs://old.invalid/", "davs://new.invalid/"))
+    assert "Look for the files of T2_A there from now on?" in ended.stderr
+    assert stock.scalar("SELECT prefix FROM site_endpoints WHERE site_id = :s", s=stock.site_ids["T2_A"]) == prefix
 
 
 def test_mappings_in_doubt(stock: Inventory) -> None:

@@ -50,9 +50,26 @@ def test_a_lock_is_set_shown_listed_and_taken_back(stock: Stock) -> None:
     assert document["lock"]["item"] == DATASET
     assert "thesis" in dynamo("lock", "list").output
     assert [row["id"] for row in json.loads(dynamo("lock", "list", "--item", "/A/*", "--json").output)] == [1]
-    assert dynamo("lock", "remove", "1", "--reason", "handed in").output == "lock 1 is removed\n"
+    removed = dynamo("lock", "remove", "1", "--reason", "handed in", "--yes").stdout
+    assert removed.startswith(f"lock 1 of {DATASET}, by ")
+    assert removed.endswith("lock 1 is removed\n")
     assert json.loads(dynamo("lock", "list", "--json").output) == []
     assert "handed in" in dynamo("lock", "list", "--expired").output
+
+
+def test_who_removes_a_lock_is_asked_about_what_it_alone_protects(stock: Stock) -> None:
+    dynamo("lock", "add", DATASET, "--reason", "thesis")
+    dynamo("lock", "add", f"{DATASET}#b1", "--site", "T2_A", "--reason", "of another")
+    refused = CliRunner().invoke(app, ["lock", "remove", "1", "--reason", "handed in"], input="n\n")
+    question = "Remove lock 1? Nothing protects then 2 blocks of 1 dataset at 2 sites, 9.00 kB [y/N]:"
+    assert question in refused.stderr
+    assert "1 block replica of it stay under other locks" in refused.stdout
+    assert refused.exit_code == 1
+    assert len(json.loads(dynamo("lock", "list", "--json").output)) == 2
+    document = json.loads(dynamo("lock", "remove", "1", "--reason", "handed in", "--yes", "--json").output)
+    assert (document["num_block_replicas"], document["size_bytes"], document["num_still_locked"]) == (3, 9 * SIZE, 1)
+    nothing = CliRunner().invoke(app, ["lock", "remove", "2", "--reason", "x"], input="y\n")
+    assert "Nothing protects then 1 block of 1 dataset at 1 site, 3.00 kB" in nothing.stderr
 
 
 def test_a_scope_that_matches_nothing_is_warned_of(stock: Stock) -> None:

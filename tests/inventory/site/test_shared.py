@@ -11,10 +11,18 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.deletion.claim import claim_chunk
 from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.fts.identity import FtsIdentity
-from dynamo_ops.inventory.site.shared import SHARED_STORAGE, declare, others_on_storage, shared_storages, withdraw
+from dynamo_ops.inventory.site.shared import (
+    SHARED_STORAGE,
+    Common,
+    common,
+    declare,
+    others_on_storage,
+    shared_storages,
+    withdraw,
+)
 from dynamo_ops.query.explanation import why
 from dynamo_ops.transfer.batches import plan_batches
-from tests.inventory.factory import Inventory
+from tests.inventory.factory import SIZE, Inventory
 
 
 @pytest.mark.parametrize(
@@ -135,6 +143,15 @@ def test_nothing_is_copied_from_a_storage_to_itself(twins: Inventory, identity: 
     ((state, reason),) = set(twins.rows("SELECT state, last_error FROM subscriptions"))
     assert state == "held"
     assert "the same storage under another name" in reason
+
+
+@pytest.mark.parametrize(("other", "is_found"), [("T2_B", True), ("T2_C", False)])
+def test_what_two_sites_have_in_common(twins: Inventory, other: str, is_found: bool) -> None:
+    twins.block("b2", 1)
+    twins.replica("b2", "T2_A")
+    assert common(twins.db, "T2_A", other) == Common(False, is_found, num_blocks=1, size_bytes=4 * SIZE)
+    declare(twins.db, "T2_A", other, by="ada", reason="one dCache, two names")
+    assert common(twins.db, other, "T2_A").is_declared
 
 
 def test_who_shares_is_shown_with_who_said_so(twins: Inventory) -> None:
