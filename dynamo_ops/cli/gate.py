@@ -34,7 +34,7 @@ BAR_WIDTH = 24
 @app.command("results")
 def results(
     gate: Annotated[
-        str | None, typer.Option(help="metadata, sites, accesses, demand, freshness, detox or dealer.")
+        str | None, typer.Option(help=f"{', '.join(gate_results.GATES[:-1])} or {gate_results.GATES[-1]}.")
     ] = None,
     run: Annotated[str | None, typer.Option(help="Run, or a part of its name.")] = None,
     subject: Annotated[str | None, typer.Option(help="Source or partition, or a part of its name.")] = None,

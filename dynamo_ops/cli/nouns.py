@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+from dynamo_ops.cli.terminal.usage import Group
+
 
 @dataclass(frozen=True)
 class Noun:
@@ -26,7 +28,7 @@ class Noun:
         command = getattr(import_module(f"dynamo_ops.cli.{module}"), name)
         shell = typer.Typer(add_completion=False, rich_markup_mode=None)
         if isinstance(command, typer.Typer):
-            shell.add_typer(command, name=self.name)
+            shell.add_typer(command, name=self.name, cls=Group)
         else:
             shell.command(self.name)(command)
             shell.command("x")(lambda: None)  # a shell of one command would be that command
@@ -66,7 +68,7 @@ NOUNS = (
 )
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(Group):
     """``NOUNS`` by name and help; the one that is called is loaded. They are one line each, at 80 columns."""
 
     def __init__(self, **attributes: Any) -> None:

@@ -9,8 +9,11 @@ import polars as pl
 from sqlalchemy import text
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.base.text import close_names
+from dynamo_ops.base.text import close_names, near
 from dynamo_ops.database.connection import Database
+
+GATES = ("metadata", "sites", "accesses", "demand", "freshness", "detox", "dealer")
+"""Every gate by the name under which its results are kept."""
 
 
 class Verdict(StrEnum):
@@ -34,8 +37,10 @@ def results(
 
     Columns: checked_at, gate, subject, run_key, check, verdict (passed, refused, warned), num_unexpected, observed,
     examples (JSON). ``run_key`` and ``subject`` may be a part of the name. ``failed``: only what was refused or warned
-    of.
+    of. Raises InventoryError, with near names, for a gate that there is not.
     """
+    if gate is not None and gate not in GATES:
+        raise InventoryError(f"there is no gate {gate!r}, only {', '.join(GATES)}.{near(gate, GATES)}", gate=gate)
     return db.frame(
         f"""SELECT checked_at, gate, subject, run_key, split_part(expectation, ':', 1) AS "check",
                   CASE WHEN is_success THEN '{Verdict.PASSED}' WHEN is_blocking THEN '{Verdict.REFUSED}'

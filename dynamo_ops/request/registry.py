@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.settings import RequestSettings
+from dynamo_ops.base.text import near
 from dynamo_ops.base.units import TB, size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS, item_name, near_dataset
@@ -168,7 +169,8 @@ def list_requests(
     for wanted, allowed, noun in ((state, [*RequestState, "open"], "state"), (kind, [*RequestKind], "kind")):
         if wanted is not None and wanted not in allowed:
             raise InventoryError(
-                f"{wanted!r} is no {noun} of a request: these are {', '.join(allowed)}", **{noun: wanted}
+                f"{wanted!r} is no {noun} of a request: these are {', '.join(allowed)}.{near(wanted, allowed)}",
+                **{noun: wanted},
             )
     return database.frame(
         f"""{ROW.format(shown=SHOWN_ITEMS)}

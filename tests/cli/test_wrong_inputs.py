@@ -12,19 +12,41 @@ __all__ = ["seeded", "seeded_home"]
 
 WHY = ("--reason", "because")
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
-    "a noun that looks like one": (("plam",), "Did you mean 'plan'?"),
-    "a verb that looks like one": (("plan", "lst"), "Did you mean 'list'?"),
-    "an option that looks like one": (("plan", "list", "--partitoin", "all"), "--partition"),
-    "an argument that is not there": (("plan", "show"), "Missing argument"),
-    "an option that is not there": (("lock", "add", DATASET), "Missing option '--reason'"),
-    "no number": (("plan", "show", "first"), "Input should be a valid integer"),
-    "a limit of nothing": (("plan", "list", "--limit", "0"), "greater than or equal to 1"),
+    "a noun that looks like one": (("plam",), "dynamo: there is no command 'plam'. Did you mean plan?"),
+    "a verb that looks like one": (("plan", "lst"), "dynamo: `dynamo plan` has no command 'lst'. Did you mean list?"),
+    "an option that looks like one": (
+        ("plan", "list", "--partitoin", "all"),
+        "--partitoin. Did you mean --partition?",
+    ),
+    "an option that looks like none": (("plan", "list", "--zz"), "has no option --zz. It has --partition, --state"),
+    "an option before its command": (("--json", "plan", "list"), "Options of a command come after its name"),
+    "an option without a value": (("plan", "list", "--limit"), "dynamo: --limit needs a value"),
+    "a value of a switch": (("plan", "list", "--json=yes"), "dynamo: --json takes no value"),
+    "an argument too many": (("plan", "show", "1", "2"), "dynamo: `dynamo plan show` takes no '2'"),
+    "a command that is not said": (("--no-pager",), "dynamo: `dynamo` needs a command"),
+    "an argument that is not there": (
+        ("plan", "show"),
+        "`dynamo plan show` needs PLAN: number of a stored plan",
+    ),
+    "an option that is not there": (
+        ("lock", "add", DATASET),
+        "needs --reason: why; it is kept, and others",
+    ),
+    "no number": (("plan", "show", "first"), "dynamo: PLAN: expected a whole number, not 'first'"),
+    "a limit of nothing": (("plan", "list", "--limit", "0"), "dynamo: --limit: expected at least 1, not 0"),
     "a plan that is not": (("plan", "show", "4711"), "there is no plan 4711"),
     "a plan of the other engine": (
         ("dealer", "show", "1"),
         "is a plan of Detox; `dynamo detox show 1`",
     ),
     "a state of plans that is not": (("plan", "list", "--state", "comitted"), "Did you mean committed?"),
+    "a kind of plans that is not": (("plan", "list", "--kind", "detoks"), "Did you mean detox?"),
+    "a state of requests that is not": (("request", "list", "--state", "activ"), "Did you mean activated?"),
+    "a kind of requests that is not": (("request", "list", "--kind", "delete"), "Did you mean deletion?"),
+    "a state of subscriptions that is not": (("transfers", "retry", "--action", "coppy"), "Did you mean copy?"),
+    "a decision that is not": (("detox", "show", "1", "--decision", "delte"), "Did you mean delete?"),
+    "a table that is not": (("detox", "diff", "1", "2", "--table", "sits"), "Did you mean site?"),
+    "a gate that is not": (("gate", "results", "--gate", "metadta"), "Did you mean metadata?"),
     "a partition without plans": (("plan", "list", "--partition", "al"), "Did you mean all?"),
     "a partition without cycles": (("history", "cycles", "alll"), "Did you mean all?"),
     "a partition without policy": (("detox", "plan", "al"), "Did you mean all?"),
@@ -71,7 +93,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a document that is none": (("inject", "wrong.txt"), "wrong.txt: cannot be read as JSON: line 1, column 1"),
     "a policy that is wrong": (("policy", "check", "wrong.txt"), "wrong.txt:2:1"),
     "an unknown figure of a gate": (("gate", "trend", "sites", "cric", "files"), "measured were: sites cric sites"),
-    "a kind that is not": (("inventory", "vanished", "--kind", "sites"), "there are dataset, block, file"),
+    "a kind that is not": (("inventory", "vanished", "--kind", "fils"), "dataset, block, file. Did you mean file?"),
 }
 
 
@@ -82,6 +104,7 @@ def test_what_is_asked_wrongly_is_answered_by_what_to_mend(seeded: Path, nobody:
     ended = piped(*words)
     told = " ".join((ended.err + ended.out).split())
     assert message in told
+    assert ended.err.startswith("dynamo: ") or kind == "a policy that is wrong"
     assert ended.code == 2
     assert "Traceback" not in told
     assert ended.out == "" or kind == "a policy that is wrong" or "say --yes" in told

@@ -9,6 +9,7 @@ import polars as pl
 import typer
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.text import near
 from dynamo_ops.cli.terminal.cells import cell, count, size
 from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import AsJson
@@ -45,7 +46,9 @@ def list_vanished(
 ) -> None:
     """What sources told of once and do not tell any more. It is kept: `dynamo invalidate` takes it away for good."""
     if kind is not None and kind not in KINDS:
-        raise InventoryError(f"no kind {kind!r} of things; there are {', '.join(KINDS)}", value=kind)
+        raise InventoryError(
+            f"no kind {kind!r} of things; there are {', '.join(KINDS)}.{near(kind, KINDS)}", value=kind
+        )
     gone = vanished(database(), kind, source)
     if document:
         names = {f"{noun}s": gone.filter(pl.col("kind") == noun)["name"].to_list() for noun in KINDS}

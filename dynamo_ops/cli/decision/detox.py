@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dynamo_ops.base.settings import settings
+from dynamo_ops.base.text import near
 from dynamo_ops.cli.decision import detox_view as view
 from dynamo_ops.cli.terminal.completion import complete_partitions
 from dynamo_ops.cli.terminal.confirm import ask, somebody_there
@@ -132,7 +133,8 @@ def show(
     from dynamo_ops.detox.report import stored
 
     if decision is not None and decision not in (*describe.DECISIONS, Decision.IGNORE):
-        raise typer.BadParameter(f"--decision {decision}: expected one of {', '.join(describe.DECISIONS)}")
+        expected = f"{', '.join(describe.DECISIONS)}.{near(decision, describe.DECISIONS)}"
+        raise typer.BadParameter(f"--decision {decision}: expected one of {expected}")
     db = database()
     story = load_story(db, plan_id, PlanKind.DETOX)
     plan = stored.read_record(db, story)
@@ -204,7 +206,7 @@ def diff(
 ) -> None:
     """What is decided otherwise in plan NEW than in plan OLD, and how their policies differ."""
     if table is not None and table not in view.BY:
-        raise typer.BadParameter(f"--table {table}: expected one of {', '.join(view.BY)}")
+        raise typer.BadParameter(f"--table {table}: expected one of {', '.join(view.BY)}.{near(table, view.BY)}")
     before, after = (_named(which) for which in (old, new))
     _tell_difference(before, after, decisions, None, table=table, with_policy=True, as_json=as_json)
 

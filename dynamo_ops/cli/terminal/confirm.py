@@ -50,4 +50,4 @@ def somebody_there() -> None:
     """Print what is held back for a pager, since somebody is asked about it. Raises BadParameter if nobody is there."""
     release()
     if not is_somebody_there():
-        raise typer.BadParameter("nobody is there to be asked: say --yes to do it, or look at it first with a dry run")
+        raise typer.BadParameter("nobody is there to be asked: say --yes to do it")

@@ -75,7 +75,8 @@ def _conditions(connection: Connection, selection: Selection) -> tuple[list[str]
     for name, choices in CHOICES.items():
         for value in given.get(name, []):
             if value not in choices:
-                raise InventoryError(f"there is no {_NOUNS[name]} {value!r}, only {', '.join(choices)}", value=value)
+                message = f"there is no {_NOUNS[name]} {value!r}, only {', '.join(choices)}.{near(value, choices)}"
+                raise InventoryError(message, value=value)
     if "sites" in given:
         given["sites"] = [site.id for site in find_sites(connection, given["sites"])]
     params: dict[str, Any] = {}

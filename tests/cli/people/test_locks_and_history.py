@@ -65,6 +65,9 @@ def test_who_removes_a_lock_is_asked_about_what_it_alone_protects(stock: Stock) 
     assert question in refused.stderr
     assert "1 block replica of it stay under other locks" in refused.stdout
     assert refused.exit_code == 1
+    unanswered = CliRunner().invoke(app, ["lock", "remove", "1", "--reason", "handed in"], input="")
+    assert unanswered.stderr.endswith("dynamo: there was no answer: nothing was done\n")
+    assert unanswered.exit_code == 1
     assert len(json.loads(dynamo("lock", "list", "--json").output)) == 2
     document = json.loads(dynamo("lock", "remove", "1", "--reason", "handed in", "--yes", "--json").output)
     assert (document["num_block_replicas"], document["size_bytes"], document["num_still_locked"]) == (3, 9 * SIZE, 1)
