@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import UTC, datetime
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
-from dynamo_ops.detox.testing.run import read_policy_test, run_policy_test
-from dynamo_ops.policy.language.check import load_policy
-from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.policy.linter.lint import CODES
 from tests import ROOT
 
@@ -97,25 +92,6 @@ def test_every_decision_is_in_their_list() -> None:
 
 
 LANGUAGE = (ROOT / "docs" / "policy-language.md").read_text()
-FRAME = "On site.name == *\nWhen always\nUntil never\nOrder none\n{}Dismiss\n"
-
-
-def examples(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", LANGUAGE, re.M | re.S)
-
-
-@pytest.mark.parametrize("text", examples("policy") + [FRAME.format(lines) for lines in examples("policy-lines")])
-def test_every_policy_of_the_guide_can_be_used(text: str) -> None:
-    load_policy(text, now=datetime(2026, 3, 1, tzinfo=UTC))
-
-
-def test_the_policy_test_of_the_guide_passes(tmp_path: Path) -> None:
-    (test,) = examples("yaml")
-    (tmp_path / "physics.txt").write_text(examples("policy")[0])
-    (tmp_path / "physics.test.yaml").write_text(test)
-    partitions = SourceText("partitions", "physics: blockreplica.owner == physics\n")
-    outcomes = run_policy_test(read_policy_test(tmp_path / "physics.test.yaml", partitions))
-    assert [outcome.failures for outcome in outcomes] == [(), ()]
 
 
 def test_every_code_of_lint_is_in_the_guide() -> None:

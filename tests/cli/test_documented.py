@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import product
 from typing import Any
@@ -12,29 +13,26 @@ import pytest
 from typer.main import get_command
 
 from dynamo_ops.cli.main import app
-from tests import ROOT
+from tests.documented.pages import PAGES, blocks
 
-LAWS = {"CONSISTENCY.md", "FTS_CONTRACT.md", "SEMANTICS.md"}
-"""They say what shall be."""
-DOCS = sorted(page for page in (ROOT / "docs").glob("*.md") if page.name not in LAWS)
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
-IN_A_BLOCK = re.compile(r"^ {4}(?:\$ |.*\| )?(?:[\w./]*/bin/)?dynamo (?P<words>[a-z-].*)$", re.M)
+TYPED = re.compile(r"^(?:\$ |.*(?:\| |&& ))?(?:[\w./]*/bin/)?dynamo (?P<words>[a-z-].*)$", re.M)
 IN_A_SENTENCE = re.compile(r"`(?:\$ )?dynamo (?P<words>[a-z-][^`]*)`")
 SYNOPSIS = re.compile(r"[\[\]…]|\b[A-Z]{2,}\b|\w\|\w")
 """What only a line has that describes a command, and is none to be typed."""
 
 
-def documented(pattern: re.Pattern[str]) -> list[tuple[str, str]]:
+def documented(pattern: re.Pattern[str], texts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Page and command, without comments and what it is piped to."""
     lines = {
-        (page.name, re.split(r"\s+#\s|\s[|>]\s|;\s|\s&&\s", each["words"])[0].strip())
-        for page in PAGES
-        for each in pattern.finditer(page.read_text().replace("\\\n", " "))
+        (page, re.split(r"\s+#\s|\s[|>]\s|;\s|\s&&\s", each["words"])[0].strip())
+        for page, text in texts
+        for each in pattern.finditer(text.replace("\\\n", " "))
     }
     return sorted(lines)
 
 
-IN_BLOCKS, IN_SENTENCES = documented(IN_A_BLOCK), documented(IN_A_SENTENCE)
+IN_BLOCKS = documented(TYPED, [(block.page, block.text) for block in blocks("sh", "sh demo", "console", "synopsis")])
+IN_SENTENCES = documented(IN_A_SENTENCE, [(page.name, page.read_text()) for page in PAGES])
 
 
 def walk(words: list[str]) -> tuple[Any, Any, list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -14,11 +13,11 @@ import yaml
 from dynamo_ops.base.settings import Settings, SourceSettings, Tls
 from dynamo_ops.sources.loader import metadata_source, site_source
 from dynamo_ops.sources.usage.source import access_source, demand_source
-from tests import ROOT
+from tests.documented.pages import blocks
 from tests.sources.conformance import whole
 from tests.sources.server import JsonServer
 
-GUIDE = (ROOT / "docs/sources.md").read_text()
+PAGE = "sources.md"
 LOADERS = {
     "metadata_sources": metadata_source,
     "site_sources": site_source,
@@ -27,15 +26,11 @@ LOADERS = {
 }
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", GUIDE, re.M | re.S)
-
-
 def settings() -> list[tuple[str, SourceSettings]]:
     """All sources of the guide, with the key they stand under."""
     found = []
-    for text in blocks("yaml"):
-        given = yaml.safe_load(text)
+    for block in blocks("yaml dynamo.yaml", page=PAGE):
+        given = yaml.safe_load(block.text)
         found += [(key, source) for key in given for source in getattr(Settings(**given), key)]
     return found
 
@@ -47,8 +42,8 @@ def test_every_source_of_the_guide_can_be_made(key: str, source: SourceSettings)
 
 def test_the_json_service_of_the_guide_is_read_as_the_guide_says() -> None:
     answers: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
-    for text in blocks("answer"):
-        first, _, body = text.partition("\n")
+    for block in blocks("answer", page=PAGE):
+        first, _, body = block.text.partition("\n")
         parts = urlsplit(first.removeprefix("GET "))
         answers[parts.path, tuple(sorted(parse_qsl(parts.query)))] = json.loads(body)
     (described,) = [source for _, source in settings() if source.type == "json" and "datasets" in source.options]

@@ -103,13 +103,22 @@ def tables_of(frames: InventoryFrames, context: ProposalContext) -> dict[str, pl
 
 
 class PluginConformance:
-    """Set ``plugin`` and, when defaults do not do, ``settings``."""
+    """Set ``plugin``; when defaults do not do, ``settings``; and when it reads attributes of its own, ``attributes``:
+    name → value by dataset, of which there are /a, /b and /c."""
 
     plugin: ClassVar[type[Plugin]]
     settings: ClassVar[Mapping[str, Any]] = {}
+    attributes: ClassVar[Mapping[str, Mapping[str, float]]] = {}
+
+    def frames(self) -> InventoryFrames:
+        """What ``make_frames`` makes, with the attributes of the plugin's own."""
+        frames = make_frames()
+        for name, values in self.attributes.items():
+            frames = with_weights(frames, values, name=name)
+        return frames
 
     def proposals(self, frames: InventoryFrames | None = None, **changes: Any) -> pl.DataFrame:
-        return self.plugin(self.settings).propose(make_frames() if frames is None else frames, make_context(**changes))
+        return self.plugin(self.settings).propose(self.frames() if frames is None else frames, make_context(**changes))
 
     def test_proposes_the_declared_columns(self) -> None:
         found = self.proposals()
@@ -117,7 +126,7 @@ class PluginConformance:
         assert found.height, "the example must make the plugin propose something"
 
     def test_ids_are_those_of_the_inventory(self) -> None:
-        frames, found = make_frames(), self.proposals()
+        frames, found = self.frames(), self.proposals()
         made = found.filter(pl.col("refused").is_null())
         sites = set(frames.sites["site_id"])
         assert made["dataset_id"].null_count() == 0
@@ -128,7 +137,7 @@ class PluginConformance:
             assert set(candidates) <= sites
 
     def test_blocks_are_of_the_dataset_and_each_once(self) -> None:
-        dataset_of = dict(make_frames().blocks.select("block_id", "dataset_id").iter_rows())
+        dataset_of = dict(self.frames().blocks.select("block_id", "dataset_id").iter_rows())
         some = self.proposals().filter(pl.col("block_ids").is_not_null())
         for dataset_id, block_ids in some.select("dataset_id", "block_ids").iter_rows():
             assert block_ids
@@ -145,15 +154,15 @@ class PluginConformance:
         cycle = make_context().detox
         assert cycle is not None
         other = DetoxCycle(cycle.plan_id, cycle.decisions.sample(fraction=1, shuffle=True, seed=seed))
-        assert self.proposals().equals(self.proposals(shuffled(make_frames(), seed), detox=other))
+        assert self.proposals().equals(self.proposals(shuffled(self.frames(), seed), detox=other))
 
     def test_asked_twice_it_says_the_same(self) -> None:
         plugin = self.plugin(self.settings)
-        first, second = (plugin.propose(make_frames(), make_context()) for _ in range(2))
+        first, second = (plugin.propose(self.frames(), make_context()) for _ in range(2))
         assert first.equals(second)
 
     def test_what_it_is_given_stays_as_it_is(self) -> None:
-        frames, context, settings = make_frames(), make_context(), deepcopy(dict(self.settings))
+        frames, context, settings = self.frames(), make_context(), deepcopy(dict(self.settings))
         before = tables_of(frames, context)
         self.plugin(settings).propose(frames, context)
         after = tables_of(frames, context)
@@ -161,7 +170,7 @@ class PluginConformance:
         assert settings == dict(self.settings)
 
     def test_an_empty_inventory_has_no_accepted_subscription(self) -> None:
-        frames = make_frames()
+        frames = self.frames()
         empty = replace(
             frames, block_replicas=frames.block_replicas.clear(), dataset_replicas=frames.dataset_replicas.clear()
         )
@@ -173,7 +182,7 @@ class PluginConformance:
         named = self.plugin(self.settings).attributes()
         assert isinstance(named, tuple)
         assert list(named) == sorted(set(named))
-        frames = make_frames()
+        frames = self.frames()
         is_named = pl.col("name").is_in(list(named))
         bare = replace(
             frames,

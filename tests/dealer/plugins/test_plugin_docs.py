@@ -29,7 +29,7 @@ def section(plugin: str) -> str:
 
 def example(plugin: str) -> dict[str, Any]:
     """The settings of the section's YAML."""
-    (text,) = re.findall(r"^```yaml\n(.*?)^```$", section(plugin), re.M | re.S)
+    (text,) = re.findall(r"^```yaml dealer/physics.yaml\n(.*?)^```$", section(plugin), re.M | re.S)
     (found,) = yaml.safe_load(text)["plugins"].items()
     assert found[0] == plugin
     return dict(PluginConfig.model_validate(found[1]).settings)
@@ -50,7 +50,7 @@ def test_every_setting_is_in_the_table(plugin: str) -> None:
 
 
 def test_the_plugin_of_the_page_is_one() -> None:
-    (text,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
+    (text,) = re.findall(r"^```python our_experiment/nights.py\n(.*?)^```$", PAGE, re.M | re.S)
     names: dict[str, Any] = {}
     exec(compile(text, "dealer-plugins.md", "exec"), names)
     frames = with_weights(make_frames(), {}, name="num_night_jobs")

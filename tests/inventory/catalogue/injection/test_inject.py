@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -21,8 +20,8 @@ from dynamo_ops.inventory.catalogue.invalidation import invalidate
 from dynamo_ops.inventory.site.override import set_status
 from dynamo_ops.sources.tasks import merge as merge_all
 from simgrid.grid import Grid
-from tests import ROOT
 from tests.conftest import TEMPLATE
+from tests.documented.pages import blocks
 from tests.inventory.told import UNTIL, accept, block, dataset, file, merge, site, sync_sites
 from tests.sources.pocket import NOW, TINY, inventory_counts, pull_all, settings_for
 
@@ -656,9 +655,7 @@ def test_the_summary_is_json(shared: Database) -> None:
 
 def documented() -> list[Any]:
     """The JSON documents of docs/injection.md."""
-    page = (ROOT / "docs/injection.md").read_text()
-    blocks = re.findall(r"^    (\{\n?(?:^ {4}.*\n)+|\{.*\n(?:^ {5}.*\n)*)", page, re.M)
-    return [json.loads(block) for block in blocks]
+    return [json.loads(block.text) for block in blocks("json inject", "json invalidate", page="injection.md")]
 
 
 def test_the_documents_of_the_docs_can_be_used(database: Database) -> None:
