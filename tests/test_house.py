@@ -64,6 +64,7 @@ ROOMS = (
     "dealer.report",
     "configuration",
     "alerts",
+    "query.paging",
     "query",
     "cli.terminal",
     "cli.people",

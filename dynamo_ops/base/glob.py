@@ -81,6 +81,20 @@ def glob_regex_sql(glob: str) -> str:
     return "^(?:" + "".join(_regex(part, _POSTGRESQL) for part in parts(glob)) + ")$"
 
 
+def glob_like(glob: str) -> str | None:
+    """The pattern of SQL's LIKE that matches as the shell glob does; None where the glob has a set (``[ab]``), which
+    LIKE cannot say."""
+    pieces = list(parts(glob))
+    if any(isinstance(piece, OneOf) for piece in pieces):
+        return None
+    return "".join({"*": "%", "?": "_"}.get(str(piece)) or like_literal(str(piece)[1:]) for piece in pieces)
+
+
+def like_literal(text: str) -> str:
+    """``text`` as LIKE matches just that."""
+    return re.sub(r"([\\%_])", r"\\\1", text)
+
+
 @dataclass(frozen=True)
 class _Dialect:
     """How an engine writes what a glob needs. ``code``: a character by its hexadecimal number."""

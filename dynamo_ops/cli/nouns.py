@@ -49,6 +49,7 @@ NOUNS = (
     Noun("init", "init:init", "Make an installation in DIR: settings, policies, database."),
     Noun("config", "config:app", "The configuration: check it, look settings up."),
     Noun("inventory", "catalogue.inventory:app", "What the inventory knows."),
+    Noun("dataset", "catalogue.dataset:app", "Datasets: find them, what is where, their files."),
     Noun("inject", "catalogue.inject:inject", "Write a JSON document into the inventory: all or nothing."),
     Noun("invalidate", "catalogue.invalidate:invalidate", "Take what a JSON document names out of it, for good."),
     Noun("invalidated", "catalogue.invalidate:invalidated", "What was declared invalid, by whom, when and why."),

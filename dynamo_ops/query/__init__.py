@@ -1,5 +1,7 @@
 """Reads that the CLI and reports share, and REST and pages will. Nothing here changes anything.
 
+Lists (``paging.listing``): ``dataset``, ``contents`` (blocks and files of a dataset), ``replica`` (what is where, by
+dataset or block). Cards and look-ups: ``dataset_card``, ``locate`` (sites and PFNs of files), ``group``.
 Call: ``status`` (subscriptions in figures), ``explanation`` (why a subscription stands where it
 stands, and where a file is), ``waiting`` (why the parts of a request wait), ``names`` (for a shell that completes
 them).

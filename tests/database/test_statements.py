@@ -18,6 +18,10 @@ from dynamo_ops.inventory.subscription.selection import _SQL
 from dynamo_ops.quality.figures import Before
 from dynamo_ops.quality.suites import accesses, listing, metadata
 from dynamo_ops.quality.thresholds import AccessThresholds, DemandThresholds, MetadataThresholds, SiteThresholds
+from dynamo_ops.query.contents import BLOCKS, FILES
+from dynamo_ops.query.dataset import DATASETS
+from dynamo_ops.query.paging.condition import Conditions
+from dynamo_ops.query.replica import BLOCK_REPLICAS, DATASET_REPLICAS
 from tests import ROOT
 from tests.database.statements import Code, Examples, Reader, Server, read, read_modules
 
@@ -42,6 +46,9 @@ PREPARED = {
 }
 """Temporary tables that gates have made before they judge."""
 
+LISTINGS = (DATASETS, BLOCKS, FILES, DATASET_REPLICAS, BLOCK_REPLICAS)
+ANY = Conditions()
+
 EXAMPLES: Examples = {
     "dynamo_ops.inventory.catalogue.faults:query": {"sql": "SELECT 'place' AS path, 'fault' AS message"},
     "dynamo_ops.inventory.catalogue.injection.inject:_upload": {"injected": read_document({"sites": []})},
@@ -65,6 +72,12 @@ EXAMPLES: Examples = {
     "dynamo_ops.quality.validation:_keep_rows": [{"name": name, "query": query} for name, query in PREPARED.items()],
     "dynamo_ops.query.explanation:_is_busy": [
         {"subscription": SimpleNamespace(action=action)} for action in SubscriptionAction
+    ],
+    "dynamo_ops.query.contents:_explain_nothing": {"condition": "true"},
+    "dynamo_ops.query.dataset:check_named": {"condition": "true"},
+    "dynamo_ops.query.paging.listing:_count": [{"listing": listing, "conditions": ANY} for listing in LISTINGS],
+    "dynamo_ops.query.paging.listing:_select": [
+        {"listing": listing, "conditions": ANY, "columns": listing.columns} for listing in LISTINGS
     ],
     "dynamo_ops.request.deletable:refuse_what_must_stay": {
         "group": (1, "physics"),

@@ -2,6 +2,6 @@
 
 ``options`` (spelled and read once; ``completion`` offers names), ``inventory`` (the database), ``confirm`` (asks
 before what destroys), ``usage`` (words that are no command), ``page`` (where output goes: ``say``, ``warn``, the
-pager), ``tables`` (the one table, JSON), ``cells`` (one value: sizes, times, counts), ``progress``, ``document`` (JSON
-that people hand in).
+pager), ``tables`` (the one table, JSON), ``lists`` (of any length: a table of the first rows, NDJSON, CSV), ``cells``
+(one value: sizes, times, counts), ``progress``, ``document`` (JSON that people hand in).
 """

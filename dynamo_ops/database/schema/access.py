@@ -119,3 +119,13 @@ class AuditRecord(Base):
     key: Mapped[str | None]
     run_key: Mapped[str | None]
     ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"))
+
+
+class SigningKey(Base):
+    """A secret of this installation, made by the migration. ``purpose``: what it signs (``cursor``: of pages)."""
+
+    __tablename__ = "signing_keys"
+
+    purpose: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[created]

@@ -76,7 +76,11 @@ class Dataset(Base):
     by name, what ``inventory.properties`` declares."""
 
     __tablename__ = "datasets"
-    __table_args__ = (one_of("status", *DATASET_STATUSES), CheckConstraint("size_bytes >= 0", name="size"))
+    __table_args__ = (
+        one_of("status", *DATASET_STATUSES),
+        CheckConstraint("size_bytes >= 0", name="size"),
+        Index("ix_datasets_name_bytes", "name", postgresql_ops={"name": 'COLLATE "C"'}),
+    )
 
     id: Mapped[bigint_key]
     name: Mapped[str] = mapped_column(Text, unique=True)

@@ -15,7 +15,7 @@ class DatasetReplica(Base):
     ``was_growing``: until a deletion stopped it."""
 
     __tablename__ = "dataset_replicas"
-    __table_args__ = (Index("ix_dataset_replicas_site_id", "site_id"),)
+    __table_args__ = (Index("ix_dataset_replicas_site_id", "site_id", "dataset_id"),)
 
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
     site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"), primary_key=True)

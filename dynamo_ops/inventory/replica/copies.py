@@ -6,6 +6,8 @@ file is there.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, JUDGED_CHECKS, CheckState, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
@@ -176,3 +178,57 @@ def is_held_by_partner(file_id: str, site_id: str) -> str:
             OR EXISTS (SELECT FROM subscriptions AS copy
                        WHERE copy.file_id = {file_id} AND copy.site_id = partner.other_id
                          AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE})))"""
+
+
+class Standing(StrEnum):
+    """What a file that is present at a site counts for: the first of these that holds (SEMANTICS §10)."""
+
+    DOOMED = "doomed"
+    DOUBTFUL = "doubtful"
+    DISTANT = "distant"
+    GOOD = "good"
+
+
+def standing(file_id: str, site: str) -> str:
+    """``Standing`` of a file that is present at ``site`` (a row of sites: id, status)."""
+    return f"""CASE WHEN {is_doomed(file_id, f"{site}.id")} THEN '{Standing.DOOMED}'
+        WHEN {site}.status = '{SiteStatus.UNKNOWN}' OR {is_doubted(file_id, f"{site}.id")} THEN '{Standing.DOUBTFUL}'
+        WHEN {site}.id = ANY (ARRAY{SURE_SITES}) THEN '{Standing.GOOD}' ELSE '{Standing.DISTANT}' END"""
+
+
+def is_block_doubted(block_id: str, site_id: str) -> str:
+    """Some file of the block is doubted at the site."""
+    return f"""EXISTS (SELECT FROM files AS file
+        WHERE file.block_id = {block_id} AND {is_doubted("file.id", site_id)})"""
+
+
+def counts_whole(replica: str) -> str:
+    """``replica`` (block_id, site_id, is_complete) has every file of its block, none of them doomed or doubted. For a
+    few replicas: it looks at each file. For many: ``is_whole_elsewhere``."""
+    block_at_site = f"{replica}.block_id", f"{replica}.site_id"
+    return f"""({replica}.is_complete AND NOT {is_block_doomed(*block_at_site)}
+        AND NOT {is_block_doubted(*block_at_site)})"""
+
+
+def num_full_copies(dataset: str) -> str:
+    """How many sites have all of ``dataset`` (id, num_blocks), nothing of it doomed or doubtful; distant ones count."""
+    return f"""(SELECT count(*) FROM (
+        SELECT FROM block_replicas AS replica JOIN sites AS site ON site.id = replica.site_id
+        WHERE replica.dataset_id = {dataset}.id AND site.status <> '{SiteStatus.UNKNOWN}'
+          AND {counts_whole("replica")}
+        GROUP BY replica.site_id HAVING count(*) = {dataset}.num_blocks) AS full_copy)"""
+
+
+_IN_BLOCKS = """(SELECT file.block_id, named.site_id
+    FROM {} AS named JOIN files AS file ON file.id = named.file_id)"""
+
+
+def is_whole_elsewhere(replica: str) -> str:
+    """Another site to be sure of has a good copy of the whole block of ``replica`` (block_id, site_id): it answers for
+    all its files. Where it does not hold, ask file by file (``is_last_copy``). For many replicas: what is doomed or
+    doubted is looked up once a statement, in a hash table (give it ``work_mem``)."""
+    return f"""EXISTS (SELECT FROM block_replicas AS other
+        WHERE other.block_id = {replica}.block_id AND other.site_id <> {replica}.site_id AND other.is_complete
+          AND other.site_id = ANY (ARRAY{SURE_SITES})
+          AND (other.block_id, other.site_id) NOT IN {_IN_BLOCKS.format(DOOMED_FILES)}
+          AND (other.block_id, other.site_id) NOT IN {_IN_BLOCKS.format(DOUBTED_FILES)})"""
