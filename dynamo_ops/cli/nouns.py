@@ -65,6 +65,9 @@ NOUNS = (
     Noun("site", "catalogue.site:app", "Sites: what can be used, what waits there, downtimes."),
     Noun("gate", "gate:app", "Gates: what they found, and the figures that they measured."),
     Noun("digest", "digest:digest", "What happened in 24 hours, and what needs a look."),
+    Noun("access", "people.access:app", "Rights: who may do what, where, until when."),
+    Noun("token", "people.token:app", "Tokens: credentials of programs, for some time."),
+    Noun("audit", "people.audit:audit", "Who did what, newest first."),
     Noun("db", "db:app", "The database: where it is, its schema, the embedded server."),
 )
 

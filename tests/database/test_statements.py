@@ -34,8 +34,7 @@ LEFT_OUT = {
 """Parts of the code that are not read."""
 
 NOT_LOOKED_UP = {
-    "dynamo_ops.quality.validation:_unexpected": "Great Expectations fills it in; checks are looked up as SqlCheck",
-    "dynamo_ops.quality.validation:_put_aside": "of checks that are looked up as SqlCheck",
+    "dynamo_ops.quality.expectation:_read": "of checks that are looked up as SqlCheck",
 }
 
 RUN = "run_key = 'run' AND source = 'source'"

@@ -1,1 +1,1 @@
-"""``dynamo request | lock``: what people ask for, and what they keep."""
+"""``dynamo request | lock | access | token | audit``: what people ask for and keep, may do, and did."""
