@@ -119,7 +119,7 @@ def _why_not(record: DealerRecord, proposal: Row, sites: TargetSites, place: int
     if asked is not None and asked != site_id:
         return "another destination was named"
     if isinstance(candidates, list) and site_id not in candidates:
-        return "it is not among the sites asked for"
+        return _already_there(record, proposal, site_id) or "it is not among the sites asked for"
     reason = sites.why_no_target(place)
     if reason:
         return reason

@@ -68,6 +68,12 @@ def test_a_draw_says_of_every_site_why_or_why_not() -> None:
     assert (found.owner, found.priority, found.proposal["reason"]) == ("AnalysisOps", 3, "wanted")
 
 
+def test_a_site_that_has_it_is_not_called_one_that_nobody_asked_for() -> None:
+    """A request names it, and the plugin leaves it out: it needs no copy."""
+    (found,) = explain({"candidate_site_ids": [B, C]})
+    assert reasons(found)["T2_A"] == "it has it already, owned by AnalysisOps"
+
+
 def test_the_sites_are_as_they_were_at_its_turn() -> None:
     rows = [{"dataset_id": 1, "site_id": B}, {"candidate_site_ids": [B, C]}, {"candidate_site_ids": [B, C]}]
     second, third = explain(*rows)
