@@ -19,7 +19,7 @@ from dynamo_ops.database.locks import hold
 from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames, empty
-from dynamo_ops.inventory.names import near_dataset
+from dynamo_ops.inventory.names import is_dataset, near_dataset
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES
 from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
 from dynamo_ops.lock.coverage import KEYS, covered_names
@@ -149,11 +149,17 @@ def list_locks(database: Database, *, item: str | None = None, expired: bool = F
 
     ``item``: only locks of this item, or of items that the glob matches. Columns: id, item, sites, groups, reason,
     created_by, created_at, expires_at, removed_at, removed_by, removed_because, is_in_force.
+    Raises InventoryError, with near names, for an item that is neither a lock's nor a dataset's.
     """
     locks = database.frame(f"{COLUMNS} WHERE {'NOT ' if expired else ''}({IN_FORCE}) ORDER BY l.id DESC")
     if item is None:
         return locks
-    return locks.filter(texts_expr([item], pl.col("item")))
+    named = locks.filter(texts_expr([item], pl.col("item")))
+    if named.is_empty() and not is_glob(item) and not is_dataset(database, item.partition("#")[0]):
+        hint = near(item, locks["item"]) or near_dataset(database, item)
+        message = f"no lock is on {item!r}, nor is a dataset called so"
+        raise InventoryError(f"{message}.{hint}" if hint else message, item=item)
+    return named
 
 
 def lock_row(database: Database, lock_id: int) -> dict[str, object]:
@@ -196,7 +202,8 @@ def _checked_item(database: Database, snapshot: Snapshot, item: str, *, force: b
     datasets = named_datasets(snapshot, dataset)
     if datasets.is_empty():
         if is_glob(dataset):
-            return [f"no dataset matches {dataset} now: it will cover those that come"]
+            hint = near_dataset(database, dataset)
+            return [f"no dataset matches {dataset} now: it will cover those that come{f'.{hint}' if hint else ''}"]
         if force:
             return [f"dataset {dataset} is not known now: it is covered once it comes"]
         raise InventoryError(

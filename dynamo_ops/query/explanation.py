@@ -15,6 +15,7 @@ from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion.queue import WAITS, queue_params
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
+from dynamo_ops.inventory.names import no_file
 from dynamo_ops.inventory.replica.copies import is_doomed, is_present_by_join, listed_join
 from dynamo_ops.inventory.site.ambiguous import ambiguous_mapping
 from dynamo_ops.inventory.site.endpoint import MOVING
@@ -117,7 +118,8 @@ def why_file(db: Database, lfn: str, site: str | None = None, rules: QueueRules 
             {"lfn": lfn},
         ).one_or_none()
         if file is None:
-            raise InventoryError(f"there is no file {lfn}", lfn=lfn)
+            hint = no_file(connection, lfn)
+            raise InventoryError(f"there is no file {lfn}.{hint}" if hint else f"there is no file {lfn}", lfn=lfn)
         sites = None if site is None else [known.id for known in find_sites(connection, [site])]
         subscriptions = connection.execute(
             text(f"""

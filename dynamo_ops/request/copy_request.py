@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
+from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.words import Words
@@ -53,7 +54,8 @@ def request_copy(
     names = [items] if isinstance(items, str) else list(items)
     if served is not None and group not in served:
         raise InventoryError(
-            f"no dealer configuration places for group {group!r}; served are {', '.join(sorted(served)) or 'none'}",
+            f"no dealer configuration places for group {group!r}; served are {', '.join(sorted(served)) or 'none'}."
+            f"{near(group, served)}",
             group=group,
         )
     if num_copies < 0:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops.base.text import counts_text
+from dynamo_ops.base.text import close_names, counts_text
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,10 @@ from dynamo_ops.base.text import counts_text
 )
 def test_counts_in_a_line(counts: dict[str, Any], text: str) -> None:
     assert counts_text(counts) == text
+
+
+def test_a_slip_is_found_among_many_names_wherever_it_is() -> None:
+    names = [f"/Primary{number:05}/Run2026{letter}-v1/AOD" for number in range(2_000) for letter in "AB"]
+    for slip in ("/Pimary01234/Run2026A-v1/AOD", "/primary01234/Run2026A-v1/AO", "/Primary01234/Run206A-v1/AOD"):
+        assert close_names(slip, names)[0] == "/Primary01234/Run2026A-v1/AOD"
+    assert close_names("zzz", names) == []

@@ -98,6 +98,8 @@ def make_home(home: Path) -> None:
     (home / "new.json").write_text(
         json.dumps({"sites": [{"name": "T2_NEW", "storage_type": "disk", "status": "ready"}]})
     )
+    unknown = {"datasets": ["/A/B-v1/AOE"], "blocks": [f"{DATASET}#b"], "files": [DATASET]}
+    (home / "unknown.json").write_text(json.dumps(unknown))
     (home / "wrong.txt").write_text("Partition all\nDeleet dataset.name == /A/*\n")
 
 

@@ -11,6 +11,7 @@ from tests.cli.seeded import DATASET, LONG, piped, seeded, seeded_home
 __all__ = ["seeded", "seeded_home"]
 
 WHY = ("--reason", "because")
+UNKNOWN = ("invalidate", "unknown.json", "--yes", *WHY)
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a noun that looks like one": (("plam",), "dynamo: there is no command 'plam'. Did you mean plan?"),
     "a verb that looks like one": (("plan", "lst"), "dynamo: `dynamo plan` has no command 'lst'. Did you mean list?"),
@@ -59,6 +60,41 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a dataset of no request": (("request", "list", "--dataset", "/A/B-v1/RAW"), f"mean {DATASET}?"),
     "a dataset without history": (("history", "dataset", "/A/B-v1/AOE"), f"mean {DATASET}?"),
     "a dataset to lock": (("lock", "add", "/A/B-v1/AOE", *WHY), f"mean {DATASET}?"),
+    "a block of no dataset": (
+        ("request", "copy", "/A/B-v1/AOE#b1", "--site", "T2_A", "--group", "ops"),
+        f"mean {DATASET}",
+    ),
+    "a site to copy to": (("request", "copy", DATASET, "--site", "T2_AA", "--group", "ops"), "Did you mean T2_A"),
+    "a site to delete at": (("request", "delete", DATASET, "--site", "T2_AA", *WHY), "Did you mean T2_A"),
+    "a block to lock": (("lock", "add", f"{DATASET}#b11", *WHY), "Did you mean b1?"),
+    "a dataset without locks": (
+        ("lock", "list", "--item", "/A/B-v1/AOE"),
+        f"nor is a dataset called so. Did you mean {DATASET}",
+    ),
+    "a dataset to invalidate": (
+        ("invalidate", "unknown.json", "--yes", *WHY),
+        f"'/A/B-v1/AOE'. Did you mean {DATASET}?",
+    ),
+    "a block to invalidate": (
+        ("invalidate", "unknown.json", "--yes", *WHY),
+        f"Did you mean {DATASET}#b2, {DATASET}#b1?",
+    ),
+    "a file to invalidate": (
+        ("invalidate", "unknown.json", "--yes", *WHY),
+        f"unknown file '{DATASET}'. It is a dataset",
+    ),
+    "a dataset to explain by the dealer": (("dealer", "explain", "/A/B-v1/AOE"), f"Did you mean {DATASET}"),
+    "a site with history": (("history", "site", "T2_AA"), "Did you mean T2_A"),
+    "a block to retry": (
+        ("transfers", "retry", "--block", f"{DATASET}#b", "--yes"),
+        f"Did you mean {DATASET}#b2, {DATASET}#b1",
+    ),
+    "a block of no dataset to retry": (
+        ("transfers", "retry", "--block", "/A/B/AOE#b1", "--yes"),
+        f"mean {DATASET}?",
+    ),
+    "a file that is a dataset": (("transfers", "hold", "--file", DATASET, "--yes", *WHY), "It is a dataset"),
+    "a file that is a block": (("transfers", "why", f"{DATASET}#b1"), "It is a block"),
     "a block that is not": (("request", "delete", f"{DATASET}#b9", "--site", "T2_A", *WHY), "has no block 'b9'"),
     "a site that looks like one": (("history", "site", "T2_AA"), "Did you mean T2_A"),
     "a glob of no site": (("transfers", "status", "--site", "T3_*"), "no site matches 'T3_*'"),
@@ -66,7 +102,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a status that is not": (("site", "set", "T2_A", "redy", *WHY), "Did you mean ready?"),
     "a group that looks like one": (
         ("request", "copy", LONG, "--site", "T2_A", "--group", "opps"),
-        "no dealer configuration places for group 'opps'; served are ops",
+        "no dealer configuration places for group 'opps'; served are ops. Did you mean ops?",
     ),
     "a group of nothing": (("request", "delete", DATASET, "--site", "T2_A", "--group", "opps", *WHY), "mean ops?"),
     "a dataset of no subscription": (("transfers", "retry", "--dataset", "/A/B-v1/AOE", "--yes"), f"mean {DATASET}?"),

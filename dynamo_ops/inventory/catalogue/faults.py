@@ -9,9 +9,9 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
+from dynamo_ops.inventory.names import blocks_like, datasets_like, no_file
 
 MAX_FAULTS = 20
-MAX_CANDIDATES = 2_000
 
 Hint = Callable[[Connection, str], str]
 """Near names of one that is unknown, as the end of a message."""
@@ -73,18 +73,20 @@ def near_of(name: str, names: Iterable[str]) -> str:
 
 
 def near_dataset(connection: Connection, name: str) -> str:
-    """``near_of`` among the datasets whose name begins alike."""
-    start = "/".join(name.split("/")[:2])
-    sql = "SELECT name FROM datasets WHERE starts_with(name, :start) ORDER BY name LIMIT :most"
-    return near_of(name, connection.execute(text(sql), {"start": start, "most": MAX_CANDIDATES}).scalars())
+    """``near_of`` among the datasets."""
+    return near_of(name, datasets_like(connection, name))
 
 
 def near_block(connection: Connection, name: str) -> str:
-    """``near_of`` among the blocks of the dataset in ``name``, which is ``dataset#block``."""
-    sql = """SELECT d.name || '#' || b.name FROM datasets AS d JOIN blocks AS b ON b.dataset_id = d.id
-             WHERE d.name = :dataset ORDER BY b.name LIMIT :most"""
-    parameters = {"dataset": name.partition("#")[0], "most": MAX_CANDIDATES}
-    return near_of(name, connection.execute(text(sql), parameters).scalars())
+    """``near_of`` among the blocks of the dataset in ``name``, which is ``dataset#block``; if there is no such
+    dataset, among the datasets."""
+    return near_of(name, blocks_like(connection, name))
+
+
+def what_else(connection: Connection, name: str) -> str:
+    """What else is called so as an unknown file: a hint of ``Faults.query``."""
+    hint = no_file(connection, name)
+    return f".{hint}" if hint else ""
 
 
 def near_site(connection: Connection, name: str) -> str:

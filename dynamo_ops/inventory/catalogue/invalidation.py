@@ -20,7 +20,7 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.schema.request import OPEN_REQUESTS
-from dynamo_ops.inventory.catalogue.faults import MAX_FAULTS, Faults, near_block, near_dataset
+from dynamo_ops.inventory.catalogue.faults import MAX_FAULTS, Faults, near_block, near_dataset, what_else
 from dynamo_ops.inventory.catalogue.removal import ITEM_IS_GONE, remove_doomed
 from dynamo_ops.inventory.kinds import CatalogueKind
 from dynamo_ops.inventory.replica.copies import is_present
@@ -173,7 +173,7 @@ def _find(connection: Connection, named: pl.DataFrame, faults: Faults) -> int:
     insert_frame(connection, "named", named)
     for statement in _IDENTIFY:
         connection.execute(text(statement))
-    for kind, hint in (("dataset", near_dataset), ("block", near_block), ("file", None)):
+    for kind, hint in (("dataset", near_dataset), ("block", near_block), ("file", what_else)):
         faults.query(connection, _UNKNOWN, hint, kind=kind)
     for statement in _DOOM:
         connection.execute(text(statement))

@@ -6,7 +6,7 @@ must not pass for "there is nothing to do".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_regex_sql, is_glob
 from dynamo_ops.base.text import near
-from dynamo_ops.inventory.names import datasets_like
+from dynamo_ops.inventory.names import blocks_like, datasets_like, no_file
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.states import ACTIVE, HoldReason, SubscriptionAction
 
@@ -102,7 +102,7 @@ def _refuse_unknown(connection: Connection, name: str, plain: list[str]) -> None
     if name in _EXISTS and plain:
         unknown = connection.execute(text(_EXISTS[name]), {"names": plain}).scalars().all()
         if unknown:
-            hint = near(unknown[0], datasets_like(connection, unknown[0])) if name == "datasets" else ""
+            hint = _HINTS[name](connection, unknown[0])
             message = f"there is no {_NOUNS[name]} {', '.join(unknown[:3])}"
             raise InventoryError(f"{message}.{hint}" if hint else message, names=list(unknown))
 
@@ -114,6 +114,11 @@ _NOUNS = {
     "files": "file",
     "datasets": "dataset",
     "blocks": "block",
+}
+_HINTS: dict[str, Callable[[Connection, str], str]] = {
+    "files": no_file,
+    "datasets": lambda connection, name: near(name, datasets_like(connection, name)),
+    "blocks": lambda connection, name: near(name, blocks_like(connection, name)),
 }
 _NAMED = ("files", "datasets", "blocks", "origins")
 _BLOCK = "a.name = split_part(n.name, '#', 1) AND b.name = substr(n.name, strpos(n.name, '#') + 1)"
