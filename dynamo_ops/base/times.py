@@ -132,6 +132,13 @@ def moment_after(text: str, now: datetime) -> datetime:
     return _meant(text, now, 1)
 
 
+def too_far(moment: datetime, now: datetime, longest_days: int) -> str:
+    """Why an end is no end but a slip: it is in more than ``longest_days``; empty where it is not."""
+    if moment <= now + timedelta(days=longest_days):
+        return ""
+    return f"{time_text(moment)} is in more than {longest_days:,} days"
+
+
 def _meant(text: str, now: datetime, direction: int) -> datetime:
     phrase = " ".join(text.split())
     span = SPAN.fullmatch(phrase)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.base.text import near
-from dynamo_ops.base.times import moment_after, time_text
+from dynamo_ops.base.times import moment_after, time_text, too_far
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock as AdvisoryLock
 from dynamo_ops.database.locks import hold
@@ -25,6 +25,9 @@ from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
 from dynamo_ops.lock.coverage import KEYS, covered_names
 from dynamo_ops.lock.rows import locked_rows
 
+LONGEST_DAYS = 3_660
+"""Ten years, longer than a thesis or the analysis of a run. What is to stay for longer is locked without an end, which
+somebody looks at again; a year 2099 is mostly a slip."""
 IN_FORCE = "l.removed_at IS NULL AND (l.expires_at IS NULL OR l.expires_at > now())"
 COLUMNS = f"""
     SELECT l.id, l.item, l.sites, l.groups, l.reason, l.created_by, l.created_at, l.expires_at, l.removed_at,
@@ -108,7 +111,7 @@ def _take_back(connection: Connection, lock_id: int) -> GivenBack:
 def resolve_until(until: str, now: datetime) -> datetime:
     """The end of a lock, in UTC: a date, a moment (ISO 8601), or a time from now (``90 days``, ``3d``).
 
-    Raises InventoryError when it is none of these, or not after ``now``.
+    Raises InventoryError when it is none of these, not after ``now``, or later than ``LONGEST_DAYS``.
     """
     try:
         end = moment_after(until, now)
@@ -116,6 +119,10 @@ def resolve_until(until: str, now: datetime) -> datetime:
         raise InventoryError(f"until {error}", until=until) from error
     if end <= now:
         raise InventoryError(f"until {until!r} is {time_text(end)}, which is over: nothing is locked", until=until)
+    if far := too_far(end, now, LONGEST_DAYS):
+        raise InventoryError(
+            f"until {far}, the longest that a lock may last; without an end it is for ever", until=until
+        )
     return end
 
 

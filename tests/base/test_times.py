@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dynamo_ops.base.times import moment_after, moment_before
+from dynamo_ops.base.times import moment_after, moment_before, too_far
 
 NOW = datetime(2026, 3, 31, 12, 30, tzinfo=UTC)
 
@@ -53,3 +53,10 @@ def test_what_is_no_time_is_told_what_would_be(text: str) -> None:
     for read in (moment_before, moment_after):
         with pytest.raises(ValueError, match=r"is not a time; expected a date \(2026-03-01\), a time .* or how long"):
             read(text, NOW)
+
+
+@pytest.mark.parametrize(("days", "is_far"), [(-1, False), (365, False), (366, False), (367, True), (26_000, True)])
+def test_what_is_too_far_to_be_meant(days: int, is_far: bool) -> None:
+    now = NOW
+    assert bool(too_far(now + timedelta(days=days), now, 366)) == is_far
+    assert too_far(datetime(2099, 1, 1, tzinfo=UTC), now, 366) == "2099-01-01T00:00Z is in more than 366 days"

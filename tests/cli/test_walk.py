@@ -90,7 +90,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "site set": ("T2_B", "waitroom", *WHY, "--until", "3d"),
     "site unset": ("T2_A",),
     "site overrides": (),
-    "site drain": ("T2_A", *WHY, "--until", "2100-01-01"),
+    "site drain": ("T2_A", *WHY, "--until", "30d"),
     "site resume": ("T2_B", "--planned"),
     "site downtime": ("T2_*",),
     "site shared": (),

@@ -20,6 +20,7 @@ from dynamo_ops.inventory.subscription.give_back import GivenBack
 from dynamo_ops.inventory.subscription.let_go import let_go
 from dynamo_ops.lock.covered import lock_coverage, unprotected_without
 from dynamo_ops.lock.store import (
+    LONGEST_DAYS,
     NewLock,
     add_lock,
     list_locks,
@@ -291,3 +292,12 @@ def test_a_lock_waits_for_a_commit_at_this_moment_and_takes_back_what_it_deletes
     waiting.join()
     assert made[0].given_back.num_files == 4
     assert owners(stock) == {"b1": "ops", "b2": "ops"}
+
+
+@pytest.mark.parametrize(("until", "is_refused"), [("10 years", False), ("2036-01-31", False), ("11 years", True)])
+def test_a_lock_for_longer_than_ten_years_has_no_end(until: str, is_refused: bool) -> None:
+    if not is_refused:
+        assert resolve_until(until, NOW) <= NOW + timedelta(days=LONGEST_DAYS)
+        return
+    with pytest.raises(InventoryError, match=r"in more than 3,660 days, .* without an end it is for ever"):
+        resolve_until(until, NOW)

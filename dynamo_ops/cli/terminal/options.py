@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dynamo_ops.base.times import moment_after, moment_before
+from dynamo_ops.base.times import moment_after, moment_before, time_text
 from dynamo_ops.cli.terminal.completion import complete_groups, complete_partitions, complete_sites
 
 A_TIME = "a date, a time (UTC unless it says otherwise), or"
@@ -68,10 +68,14 @@ def who(by: str | None) -> str:
 
 def past(option: str, text: str) -> datetime:
     """The moment of an option that looks back (``--since``, ``--now``)."""
+    now = datetime.now(UTC)
     try:
-        return moment_before(text, datetime.now(UTC))
+        moment = moment_before(text, now)
     except ValueError as error:
         raise typer.BadParameter(f"{option}: {error}") from error
+    if option == "--since" and moment > now:  # --now may lie ahead: what would be decided then
+        raise typer.BadParameter(f"{option}: {text!r} is {time_text(moment)}, which is still to come: it looks back")
+    return moment
 
 
 def past_or_none(option: str, text: str | None) -> datetime | None:

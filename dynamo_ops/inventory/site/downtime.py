@@ -7,18 +7,23 @@ that wait for it are held as site_unavailable by the next run of transfers, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.base.times import time_text
+from dynamo_ops.base.times import time_text, too_far
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site.lookup import find_site, names_like
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, OPEN_BATCHES, SubscriptionAction, SubscriptionState
+
+EARLIEST = timedelta(days=1)
+"""A downtime may have begun this morning, or be given by today's date; an earlier begin is a slip."""
+LONGEST_DAYS = 366
+"""A year: sites plan their work by the year at most."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ def drain(
 ) -> Downtime:
     """Put a site into a downtime, from ``begins_at`` (None: now) to ``ends_at`` (None: until resumed).
 
-    It may overlap others: the site is back when none lasts. InventoryError: unknown site, no reason, or nothing is left
-    of it.
+    It may overlap others: the site is back when none lasts. InventoryError: unknown site, no reason, nothing is left of
+    it, a begin that is over for longer than ``EARLIEST``, or a time in more than ``LONGEST_DAYS``.
     """
     reason = reason.strip()
     if not reason:
@@ -64,6 +69,16 @@ def drain(
             end, begin = map(time_text, (ends_at, begins_at))
             raise InventoryError(
                 f"downtime of {site}: its end {end} must be after its begin {begin} and after now", site=site
+            )
+        if begins_at < now - EARLIEST:
+            raise InventoryError(
+                f"downtime of {site}: its begin {time_text(begins_at)} is over; without one it begins now", site=site
+            )
+        if far := too_far(ends_at or begins_at, now, LONGEST_DAYS):
+            raise InventoryError(
+                f"downtime of {site}: {far}, the farthest that one may be planned; without an end it lasts until it is "
+                "resumed",
+                site=site,
             )
         row = connection.execute(
             text("""

@@ -16,13 +16,15 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
-from dynamo_ops.base.times import time_text
+from dynamo_ops.base.times import time_text, too_far
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.lookup import names_like
 from dynamo_ops.inventory.site.status import NO_SOURCE, OVERRIDE_IN_FORCE, apply_statuses
 
+LONGEST_DAYS = 366
+"""A year: what a source says of a site is not to be overruled for longer without a second look."""
 STATUSES = (SiteStatus.READY, SiteStatus.WAITROOM, SiteStatus.MORGUE)
 
 
@@ -50,7 +52,8 @@ def set_status(
 ) -> Override:
     """Give ``site`` this status from now on. One that was said before is over.
 
-    Raises InventoryError: unknown site or status, no reason, or an end that is not after now.
+    Raises InventoryError: unknown site or status, no reason, or an end that is not after now or later than
+    ``LONGEST_DAYS``.
     """
     reason = reason.strip()
     if not reason:
@@ -64,6 +67,12 @@ def set_status(
         known = _site(connection, site)
         if ends_at is not None and ends_at <= known.now:
             raise InventoryError(f"status of {site}: its end {time_text(ends_at)} is over", site=site)
+        if ends_at is not None and (far := too_far(ends_at, known.now, LONGEST_DAYS)):
+            raise InventoryError(
+                f"status of {site}: its end {far}, the longest that one may be given for; without an end it lasts "
+                "until it is taken back",
+                site=site,
+            )
         keys = {"site": known.id, "status": status, "end": ends_at, "reason": reason, "by": by}
         connection.execute(text(_NOTE_TOLD), {**keys, "source": NO_SOURCE})
         connection.execute(text(_END), keys)

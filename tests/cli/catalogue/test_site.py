@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from tests.cli.test_cli import stock as stock
 from tests.inventory.factory import Inventory
 
 ME = getpass.getuser()
+NEXT_MONTH = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 
 
 @pytest.mark.parametrize("command", ["list", "set", "unset", "overrides", "drain", "resume", "downtime", "mappings"])
@@ -42,14 +44,14 @@ def test_a_site_is_drained_listed_and_resumed(stock: Inventory) -> None:
 
 
 def test_from_then_to_then_by_another(stock: Inventory) -> None:
-    asked = ("site", "drain", "T2_B", "--from", "2100-01-01", "--until", "2100-01-02T12:00", "--reason", "x")
+    asked = ("site", "drain", "T2_B", "--from", NEXT_MONTH, "--until", f"{NEXT_MONTH}T12:00", "--reason", "x")
     document = json.loads(dynamo(*asked, "--by", "bob", "--json").output)
     assert (document["begins_at"], document["ends_at"], document["created_by"]) == (
-        "2100-01-01T00:00:00+00:00",
-        "2100-01-02T12:00:00+00:00",
+        f"{NEXT_MONTH}T00:00:00+00:00",
+        f"{NEXT_MONTH}T12:00:00+00:00",
         "bob",
     )
-    assert "until 2100-01-02T12:00Z" in dynamo(*asked).output
+    assert f"until {NEXT_MONTH}T12:00Z" in dynamo(*asked).output
     assert json.loads(dynamo("site", "resume", "T2_B", "--planned", "--json").output) == {
         "site": "T2_B",
         "ended": [1, 2],
@@ -123,11 +125,11 @@ def test_what_is_wrong_is_told_in_a_line(
 def test_a_status_by_hand_is_set_shown_and_taken_back(stock: Inventory) -> None:
     stock.rows("INSERT INTO site_sources (site_id, source, told_status) SELECT id, 'cric', 'morgue' FROM sites")
     stock.rows("UPDATE sites SET status = 'morgue'")
-    told = dynamo("site", "set", "T2_A", "ready", "--reason", "it works", "--until", "2100-01-01", "--by", "ada").output
+    told = dynamo("site", "set", "T2_A", "ready", "--reason", "it works", "--until", NEXT_MONTH, "--by", "ada").output
     assert "warning: source 'cric' says morgue: data will be placed at a site that may be given up" in told
-    assert "T2_A is ready (was morgue), until 2100-01-01T00:00Z" in told
+    assert f"T2_A is ready (was morgue), until {NEXT_MONTH}T00:00Z" in told
     shown = dynamo("site", "list").output
-    assert "set by ada until 2100" in shown
+    assert f"set by ada until {NEXT_MONTH}" in shown
     (row,) = [each for each in json.loads(dynamo("site", "list", "--json").output) if each["said_by"]]
     assert (row["status"], row["told_status"], row["said_because"]) == ("ready", "morgue", "it works")
     assert "it works" in dynamo("site", "overrides").output

@@ -37,7 +37,7 @@ def database(shared: Database) -> Database:
     return shared
 
 
-LATER = datetime(2200, 1, 1, tzinfo=UTC)
+LATER = datetime.now(UTC) + timedelta(days=100)
 
 
 def site_rows(db: Database) -> list[tuple[object, ...]]:
