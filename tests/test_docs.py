@@ -97,3 +97,9 @@ LANGUAGE = (ROOT / "docs" / "policy-language.md").read_text()
 def test_every_code_of_lint_is_in_the_guide() -> None:
     for code, (severity, what) in CODES.items():
         assert f"| `{code}` | {severity} | {what} |" in LANGUAGE
+
+
+def test_the_glossary_is_in_the_order_of_the_alphabet() -> None:
+    terms = re.findall(r"^\*\*(.+?)\*\*:", (ROOT / "docs/glossary.md").read_text(), re.M)
+    assert len(terms) > 40
+    assert terms == sorted(terms, key=str.lower)

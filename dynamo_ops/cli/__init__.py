@@ -1,6 +1,6 @@
 """``dynamo …``: the same functions as the DAGs and the pages call, for a shell. No SQL, no logic.
 
-``main`` is the entry, ``nouns`` the list of commands, each imported when it is called: ``decision`` (policy, detox,
-dealer, plan, history), ``catalogue`` (inventory, inject, invalidate, site, quota), ``people`` (request, lock), and
-init, config, transfers, gate, digest, db here. ``terminal`` prints.
+``main`` is the entry, ``nouns`` the list of commands, each imported when it is called (``reference``: the page of all
+of them): ``decision`` (policy, detox, dealer, plan, history), ``catalogue`` (inventory, inject, invalidate, site,
+quota), ``people`` (request, lock), and init, config, transfers, gate, digest, db here. ``terminal`` prints.
 """
