@@ -37,8 +37,9 @@ PARAMS = {
 ### Housekeeping
 Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so
 after each run already), removes locks that have been over for a year and rows that refused pulls left
-in the staging tables, gives sites their own status again where what a person said of them is over, and trims
-Airflow's own history (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did is kept for
+in the staging tables, gives sites their own status again where what a person said of them is over, compares the sums of
+usage with a recount (they are mended if wrong; the log says so) and records them for the day, and trims Airflow's own
+history (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, and usage by day, is kept for
 `history_keep_days` (two years, never less than one), failures that people were told of for 90 days; plans and transfers
 are kept.
 """,
@@ -65,10 +66,17 @@ def housekeeping() -> None:
         return refresh_statuses(database(), stable_h=settings().site_status.stable_h)
 
     @task
+    def keep_usage() -> dict[str, int]:
+        from dynamo_ops.inventory.replica import usage
+
+        return usage.keep(database(), timezone.utcnow().date())
+
+    @task
     def prune_histories() -> dict[str, int]:
         from dynamo_ops.alerts import alert
         from dynamo_ops.dealer import history as dealer_history
         from dynamo_ops.detox import history as detox_history
+        from dynamo_ops.inventory.replica import usage
         from dynamo_ops.quality import results
 
         before = timezone.utcnow() - timedelta(days=settings().history_keep_days)
@@ -76,6 +84,7 @@ def housekeeping() -> None:
             "detox": detox_history.prune_history(database(), before=before),
             "dealer": dealer_history.prune_history(database(), before=before),
             "gates": results.prune(database(), before=before),
+            "usage": usage.prune(database(), before=before.date()),
             "alerts": alert.forget(database(), timezone.utcnow() - timedelta(days=alert.KEEP_DAYS)),
         }
 
@@ -118,6 +127,7 @@ def housekeeping() -> None:
         advance_requests(),
         expire(),
         refresh_site_statuses(),
+        keep_usage(),
         prune_histories(),
         trim_airflow_history(),
         remove_old_logs(),

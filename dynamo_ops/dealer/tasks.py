@@ -33,6 +33,7 @@ from dynamo_ops.dealer.engine.plugin import (
 from dynamo_ops.dealer.proposals import AGAIN, read_proposals, store_proposals
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DealerInputs, PlanInputs, dealer_source, read_dealer_inputs
@@ -335,6 +336,7 @@ def _whole_plan(plan: StoredPlan, config: DealerConfig) -> pl.DataFrame:
 def commit_plan(database: Database, plan_id: int) -> dict[str, Any]:
     """Commit an approved plan. What was committed before is not committed again: its summary is returned."""
     summary = commit(database, plan_id)
+    usage.fold(database)
     counts = asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
     log.info("plan %d was committed%s: %s", plan_id, "" if summary else " before", counts_text(counts))
     return counts

@@ -12,6 +12,7 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import counts_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion import directories, execute, queue, waiting
+from dynamo_ops.inventory.replica import usage
 from dynamo_ops.storage.connect import site_storages
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def delete(database: Database, settings: Settings, batch_ids: Sequence[int]) -> 
 def clean_directories(database: Database, settings: Settings, lots: Sequence[Sequence[int]]) -> int:
     """Remove the directories that these batches left empty."""
     batch_ids = [batch_id for lot in lots for batch_id in lot]
+    usage.fold(database)
     number = directories.clean_directories(database, batch_ids, site_storages(database, settings))
     log.info("%d directories that were empty are removed", number)
     return number

@@ -23,6 +23,7 @@ from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions, set_aside
 from dynamo_ops.detox.facts import deletion_facts, handover_facts, replica_decisions
 from dynamo_ops.detox.recheck import pending_sources
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs, read_detox_inputs
@@ -192,6 +193,7 @@ def commit_plan(
             plan_store.approve(database, plan_id, approved_by, at=approved_at)
         _refuse_if_old(database, plan, limits.max_plan_age_h)
     summary = commit(database, plan_id, last_copies=limits.last_copies)
+    usage.fold(database)
     counts = asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
     log.info("plan %d was committed%s: %s", plan_id, "" if summary else " before", counts_text(counts))
     return counts

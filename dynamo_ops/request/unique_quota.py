@@ -14,17 +14,26 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.replica.usage import UNIQUE
 from dynamo_ops.request.states import OPEN_REQUESTS, RequestKind, RequestState
 
 UNLIMITED = -1
 
 _BLOCKS_OF_ITEM = "blocks b ON b.dataset_id = i.dataset_id AND (i.block_id IS NULL OR b.id = i.block_id)"
 
-GROUP_BLOCKS = f"""
-    SELECT r.group_id, r.block_id FROM block_replicas r WHERE r.group_id IS NOT NULL
-    UNION
-    SELECT q.group_id, b.id FROM requests q JOIN request_items i ON i.request_id = q.id JOIN {_BLOCKS_OF_ITEM}
-    WHERE q.kind = '{RequestKind.COPY}' AND q.state IN {OPEN_REQUESTS}"""
+_AWAITED = f"""
+    SELECT DISTINCT q.group_id, b.id AS block_id, b.size_bytes
+    FROM requests q JOIN request_items i ON i.request_id = q.id JOIN {_BLOCKS_OF_ITEM}
+    WHERE q.kind = '{RequestKind.COPY}' AND q.state IN {OPEN_REQUESTS}
+      AND NOT EXISTS (SELECT FROM block_replicas r WHERE r.block_id = b.id AND r.group_id = q.group_id)"""
+"""Blocks of a group's open copy requests that it owns nowhere yet."""
+
+GROUP_BYTES = f"""(
+    SELECT group_id, sum(size_bytes)::bigint AS unique_bytes
+    FROM (SELECT group_id, size_bytes FROM {UNIQUE} AS owned
+          UNION ALL SELECT group_id, size_bytes FROM ({_AWAITED}) AS awaited) AS counted
+    GROUP BY group_id)"""
+"""(group_id, unique_bytes) of the groups that have some: what they own is kept, not counted."""
 
 USER_BLOCKS = f"""
     SELECT q.requested_by, b.id AS block_id
@@ -78,11 +87,8 @@ def group_usage(database: Database) -> pl.DataFrame:
     than the quota allows.
     """
     return database.frame(f"""
-        WITH used AS (
-            SELECT u.group_id, sum(b.size_bytes)::bigint AS unique_bytes
-            FROM ({GROUP_BLOCKS}) u JOIN blocks b ON b.id = u.block_id GROUP BY u.group_id)
         SELECT g.name AS "group", {_figures("u.unique_bytes")}
-        FROM groups g LEFT JOIN used u ON u.group_id = g.id LEFT JOIN group_quotas q ON q.group_id = g.id
+        FROM groups g LEFT JOIN {GROUP_BYTES} u ON u.group_id = g.id LEFT JOIN group_quotas q ON q.group_id = g.id
         ORDER BY g.name""")
 
 
@@ -113,23 +119,27 @@ def check_quotas(connection: Connection, *, group_id: int, by: str) -> None:
         {"group": group_id},
     ).one_or_none()
     if group is not None:
-        counted = f"SELECT block_id FROM ({GROUP_BLOCKS}) u WHERE u.group_id = :owner"
-        _refuse_above(connection, f"group {group[0]}", counted, group_id, group[1])
+        used = f"SELECT coalesce(sum(unique_bytes), 0)::bigint FROM {GROUP_BYTES} u WHERE u.group_id = :owner"
+        is_counted = f"""EXISTS (SELECT FROM block_replicas r WHERE r.block_id = a.block_id AND r.group_id = :owner)
+            OR a.block_id IN (SELECT block_id FROM ({_AWAITED}) w WHERE w.group_id = :owner)"""
+        _refuse_above(connection, f"group {group[0]}", used, is_counted, group_id, group[1])
     quota = connection.execute(
         text("SELECT quota_bytes FROM user_quotas WHERE user_name = :user AND quota_bytes >= 0"), {"user": by}
     ).scalar()
     if quota is not None:
-        counted = f"SELECT block_id FROM ({USER_BLOCKS}) u WHERE u.requested_by = :owner"
-        _refuse_above(connection, f"user {by}", counted, by, quota)
+        blocks = f"SELECT block_id FROM ({USER_BLOCKS}) u WHERE u.requested_by = :owner"
+        used = f"SELECT coalesce(sum(b.size_bytes), 0)::bigint FROM ({blocks}) c JOIN blocks b ON b.id = c.block_id"
+        _refuse_above(connection, f"user {by}", used, f"a.block_id IN ({blocks})", by, quota)
 
 
-def _refuse_above(connection: Connection, whose: str, counted: str, owner: object, quota_bytes: int) -> None:
+def _refuse_above(
+    connection: Connection, whose: str, used: str, is_counted: str, owner: object, quota_bytes: int
+) -> None:
+    """``used``: a SELECT of the bytes that are used. ``is_counted``: whether the asked block ``a`` is among them."""
     used_bytes, added_bytes = connection.execute(
         text(f"""
-        WITH counted AS ({counted})
-        SELECT (SELECT coalesce(sum(b.size_bytes), 0)::bigint FROM counted JOIN blocks b ON b.id = block_id),
-               (SELECT coalesce(sum(b.size_bytes), 0)::bigint FROM asked_blocks a JOIN blocks b ON b.id = a.block_id
-                WHERE NOT EXISTS (SELECT FROM counted c WHERE c.block_id = a.block_id))"""),
+        SELECT ({used}), (SELECT coalesce(sum(b.size_bytes), 0)::bigint
+                          FROM asked_blocks a JOIN blocks b ON b.id = a.block_id WHERE NOT ({is_counted}))"""),
         {"owner": owner},
     ).one()
     if added_bytes and used_bytes + added_bytes > quota_bytes:

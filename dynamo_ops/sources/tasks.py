@@ -13,6 +13,7 @@ from dynamo_ops.base.settings import Settings, SiteStatusSettings, SourceSetting
 from dynamo_ops.base.text import counts_text, near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue import merge as merging
+from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.site.status import merge_sites
 from dynamo_ops.inventory.staging import pull as staging
 from dynamo_ops.sources.loader import metadata_source, site_source
@@ -118,6 +119,7 @@ def merge(
         source: asdict(merge_sites(db, run_key, source, stable_h=stable_h, every=every)) for source in site_sources
     }
     metadata = {source: asdict(merging.merge_metadata(db, run_key, source, until)) for source in sources}
+    usage.fold(db)
     merged = [*sites.items(), *metadata.items()]
     for source, counts in merged:
         log.info("merged %s: %s", source, counts_text(counts))

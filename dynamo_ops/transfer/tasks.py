@@ -16,6 +16,7 @@ from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.fts.servers import FtsServers, fts_servers
+from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.subscription import subscribe
 from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.registry import served
@@ -179,6 +180,7 @@ def apply_transfers(database: Database, settings: Settings) -> dict[str, Any]:
 def _observed(database: Database, servers: FtsServers) -> dict[str, Any]:
     """What came of all jobs that have ended; ``ill``: by address, what those servers said that could not be asked."""
     summary = observe.observe_and_apply(database, servers, patience=PATIENCE)
+    usage.fold(database)
     counts = {**asdict(summary), "ill": {address: error.message for address, error in servers.ill.items()}}
     log.info("taken in: %s", counts_text(counts))
     return counts

@@ -31,4 +31,5 @@ def test_without_it_the_other_chores_are_done_all_the_same(house: House) -> None
     run = house.run("housekeeping")
     assert run.state == "success"
     assert run.states("trim_airflow_history") == {"skipped": 1}
+    assert run.states("keep_usage") == {"success": 1}
     assert house.rows("SELECT count(*) FROM locks") == [(0,)]

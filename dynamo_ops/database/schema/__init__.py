@@ -37,7 +37,17 @@ from dynamo_ops.database.schema.popularity import (
     UseResolved,
 )
 from dynamo_ops.database.schema.quality import GateMetric, GateResult
-from dynamo_ops.database.schema.replica import BlockReplica, BlockReplicaFile, DatasetReplica, Lock, Quota, QuotaChange
+from dynamo_ops.database.schema.replica import (
+    BlockReplica,
+    BlockReplicaFile,
+    DatasetReplica,
+    Lock,
+    Quota,
+    QuotaChange,
+    UsageDaily,
+    UsageNow,
+    UsageUnique,
+)
 from dynamo_ops.database.schema.request import GroupQuota, Request, RequestAction, RequestItem, UserQuota
 from dynamo_ops.database.schema.staging import (
     SiteSource,
@@ -110,6 +120,9 @@ __all__ = [
     "Transfer",
     "TransferBatch",
     "UnknownUse",
+    "UsageDaily",
+    "UsageNow",
+    "UsageUnique",
     "UseResolved",
     "UserQuota",
     "Vanished",

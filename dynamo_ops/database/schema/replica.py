@@ -1,10 +1,11 @@
-"""What is where: replicas, their owners, quotas of partitions with their changes, and locks (SEMANTICS §1)."""
+"""What is where: replicas, their owners, their sums, quotas of partitions with their changes, and locks (SEMANTICS
+§1)."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, ForeignKey, Index, SmallInteger, Table, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dynamo_ops.database.schema.base import Base, bigint_key, created
@@ -64,6 +65,75 @@ class BlockReplicaFile(Base):
     block_id: Mapped[int] = mapped_column(primary_key=True)
     site_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     file_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class UsageNow(Base):
+    """Sums over the block replicas of a dataset at a site that a group owns (0: nobody), as of the last fold
+    (``inventory.replica.usage``, its only writer). ``projected_bytes``: at the full sizes of their blocks."""
+
+    __tablename__ = "usage_now"
+    __table_args__ = (
+        Index("ix_usage_now_site_id", "site_id", "dataset_id"),
+        Index("ix_usage_now_group_id", "group_id", "dataset_id"),
+    )
+
+    dataset_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    site_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    group_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    num_blocks: Mapped[int]
+    num_complete: Mapped[int]
+    size_bytes: Mapped[int]
+    projected_bytes: Mapped[int]
+
+
+class UsageUnique(Base):
+    """Blocks that a group owns somewhere, each once, as of the last fold."""
+
+    __tablename__ = "usage_unique"
+
+    group_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    num_blocks: Mapped[int]
+    size_bytes: Mapped[int]
+
+
+class UsageDaily(Base):
+    """Sums of a day, as they were when housekeeping ran: by site, owner (0: nobody), status of the datasets, and tier
+    (the last part of their names)."""
+
+    __tablename__ = "usage_daily"
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    site_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    group_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    status: Mapped[str] = mapped_column(Text, primary_key=True)
+    tier: Mapped[str] = mapped_column(Text, primary_key=True)
+    num_blocks: Mapped[int]
+    num_complete: Mapped[int]
+    size_bytes: Mapped[int]
+    projected_bytes: Mapped[int]
+
+
+Table(
+    "usage_changes",
+    Base.metadata,
+    Column("block_id", BigInteger, nullable=False),
+    Column("dataset_id", BigInteger, nullable=False),
+    Column("site_id", SmallInteger, nullable=False),
+    Column("group_id", SmallInteger, nullable=False),
+    Column("num_blocks", SmallInteger, nullable=False),
+    Column("num_complete", SmallInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+)
+"""Changes of block replicas since the last fold, by triggers: so many more, or fewer, complete ones, and bytes on disk.
+Without a key: rows are only inserted, and all taken at once."""
+
+Table(
+    "usage_block_changes",
+    Base.metadata,
+    Column("block_id", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+)
+"""Changes of the sizes of blocks since the last fold, by triggers; of one that goes, all of it."""
 
 
 class Quota(Base):

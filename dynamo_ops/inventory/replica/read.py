@@ -17,6 +17,7 @@ from dynamo_ops.inventory.replica.copies import (
     REFUSED_SITES,
     present_among,
 )
+from dynamo_ops.inventory.replica.usage import USAGE
 from dynamo_ops.inventory.site.shared import STORAGE_PAIRS
 
 
@@ -121,17 +122,18 @@ _QUERIES: dict[str, tuple[str, Schema]] = {
     "shared_storages": (f"SELECT site_id, other_id, is_declared FROM {STORAGE_PAIRS} AS pairs", frames.SHARED_STORAGES),
 }
 
-_OCCUPANCY = """
-    SELECT s.name AS site, s.storage_type, s.status, count(r.block_id) AS num_block_replicas,
-           coalesce(sum(r.size_bytes), 0)::bigint AS bytes_on_disk,
-           coalesce(sum(b.size_bytes), 0)::bigint AS projected_bytes
-    FROM sites AS s LEFT JOIN block_replicas AS r ON r.site_id = s.id LEFT JOIN blocks AS b ON b.id = r.block_id
+_OCCUPANCY = f"""
+    SELECT s.name AS site, s.storage_type, s.status, coalesce(sum(u.num_blocks), 0)::bigint AS num_block_replicas,
+           coalesce(sum(u.size_bytes), 0)::bigint AS bytes_on_disk,
+           coalesce(sum(u.projected_bytes), 0)::bigint AS projected_bytes
+    FROM sites AS s LEFT JOIN {USAGE} AS u ON u.site_id = s.id
     GROUP BY s.id ORDER BY s.name"""
 
-_TOTALS = """
-    SELECT (SELECT count(*) FROM datasets) AS num_datasets, b.num_blocks, b.num_files, b.size_bytes,
+_TOTALS = f"""
+    SELECT d.num_datasets, d.num_blocks, d.num_files, d.size_bytes,
            (SELECT count(*) FROM dataset_replicas) AS num_dataset_replicas, r.num_block_replicas, r.bytes_on_disk
-    FROM (SELECT count(*) AS num_blocks, coalesce(sum(num_files), 0)::bigint AS num_files,
-                 coalesce(sum(size_bytes), 0)::bigint AS size_bytes FROM blocks) AS b,
-         (SELECT count(*) AS num_block_replicas, coalesce(sum(size_bytes), 0)::bigint AS bytes_on_disk
-          FROM block_replicas) AS r"""
+    FROM (SELECT count(*) AS num_datasets, coalesce(sum(num_blocks), 0)::bigint AS num_blocks,
+                 coalesce(sum(num_files), 0)::bigint AS num_files, coalesce(sum(size_bytes), 0)::bigint AS size_bytes
+          FROM datasets) AS d,
+         (SELECT coalesce(sum(num_blocks), 0)::bigint AS num_block_replicas,
+                 coalesce(sum(size_bytes), 0)::bigint AS bytes_on_disk FROM {USAGE} AS usage) AS r"""

@@ -19,6 +19,9 @@ OWNERS = {
     "dataset_replicas": "dataset_replica.py",
     "block_replicas": "block_replica.py",
     "block_replica_files": "present_file.py",
+    "usage_now": "usage.py",
+    "usage_unique": "usage.py",
+    "usage_daily": "usage.py",
 }
 
 
