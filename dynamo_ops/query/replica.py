@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_glob
+from dynamo_ops.inventory.replica.copies import num_files_present
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.query.dataset import check_named, dataset_condition, find_dataset
 from dynamo_ops.query.group import find_groups
@@ -53,14 +54,12 @@ _DATASET_REPLICAS = """
         FROM block_replicas AS part LEFT JOIN groups AS owner ON owner.id = part.group_id
         WHERE part.dataset_id = replica.dataset_id AND part.site_id = replica.site_id) AS owned"""
 
-_BLOCK_REPLICAS = """
+_BLOCK_REPLICAS = f"""
     SELECT replica.dataset_id, replica.block_id, replica.site_id, dataset.name COLLATE "C" AS dataset,
            block.name AS block, site.name COLLATE "C" AS site, site.storage_type, site.status AS site_status,
            replica.group_id, owner.name AS "group",
            replica.is_complete, replica.is_custodial, replica.size_bytes, block.size_bytes AS full_size_bytes,
-           CASE WHEN replica.is_complete THEN block.num_files ELSE (
-               SELECT count(*) FROM block_replica_files AS listed
-               WHERE listed.block_id = replica.block_id AND listed.site_id = replica.site_id) END AS num_files,
+           {num_files_present("replica", "block")} AS num_files,
            block.num_files AS num_files_of_block, replica.last_update_at
     FROM block_replicas AS replica JOIN blocks AS block ON block.id = replica.block_id
     JOIN datasets AS dataset ON dataset.id = replica.dataset_id JOIN sites AS site ON site.id = replica.site_id

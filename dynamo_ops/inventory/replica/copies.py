@@ -52,6 +52,13 @@ def is_present_by_join(replica: str, listed: str) -> str:
     return f"({replica}.is_complete OR {listed}.file_id IS NOT NULL)"
 
 
+def num_files_present(replica: str, block: str) -> str:
+    """How many files of a block replica are there, as SQL; ``replica``, ``block``: aliases of their rows."""
+    return f"""CASE WHEN {replica}.is_complete THEN {block}.num_files ELSE (
+        SELECT count(*) FROM block_replica_files AS present
+        WHERE present.block_id = {replica}.block_id AND present.site_id = {replica}.site_id) END"""
+
+
 def has_no_file(replica: str) -> str:
     """No file of an incomplete ``replica`` (block_id, site_id) is there."""
     return f"""NOT EXISTS (SELECT FROM block_replica_files AS listed
