@@ -64,7 +64,8 @@ def show_alerts(instance: Instance, say: Say) -> int:
     airflow.wait_for_dags({DAG_ID, "daily_digest"})
     for dag_id in (DAG_ID, "daily_digest"):
         airflow.unpause(dag_id)
-    airflow.wait_until_settled(say, lambda: _has_datasets(database), at_least=1)
+    failed_before = [str(run["dag_run_id"]) for run in airflow.runs(DAG_ID) if run["state"] == "failed"]
+    airflow.wait_until_settled(say, lambda: _has_datasets(database), at_least=1, failed_before=failed_before)
     with database.begin() as connection:
         connection.exec_driver_sql("DELETE FROM alerts")  # what earlier shows of this instance have told already
     told = [

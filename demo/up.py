@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import urllib.error
 import urllib.request
@@ -11,7 +12,7 @@ from collections.abc import Callable
 import yaml
 
 from demo import processes
-from demo.instance import ROOT, DemoError, Instance
+from demo.instance import INSTANCE_VARIABLE, ROOT, DemoError, Instance
 from dynamo_ops.base.installation import MARKER
 from dynamo_ops.configuration.new_installation import mark
 from dynamo_ops.database import connect, embedded
@@ -32,6 +33,7 @@ def up(instance: Instance, say: Callable[[str], None]) -> dict[str, str]:
     say(f"the pocket grid is up: {len(grid(instance)['sites'])} sites, FTS, DBS, feeds, mail and chat sinks")
     write_configuration(instance)
     environment = instance.environment(server.url("airflow"), dynamo_url)
+    _write_environment(instance, environment)
     _start_airflow(instance, environment)
     say(f"Airflow is up: {instance.ui}")
     return environment
@@ -91,6 +93,19 @@ def write_configuration(instance: Instance) -> None:
     )
     (instance.home / MARKER).unlink(missing_ok=True)
     mark(instance.home, policies=str(ROOT / "include" / "policies"))
+
+
+def _write_environment(instance: Instance, environment: dict[str, str]) -> None:
+    """``environment.sh`` in the home: with it a shell can type Airflow's own commands. Without the variable by which a
+    process belongs to the instance, and is ended with it. It holds secrets, so nobody else may read it."""
+    names = [
+        name
+        for name in environment
+        if name == "PYTHONPATH" or (name.startswith(("AIRFLOW", "DYNAMO_")) and name != INSTANCE_VARIABLE)
+    ]
+    file = instance.home / "environment.sh"
+    file.touch(mode=0o600)
+    file.write_text("".join(f"export {name}={shlex.quote(environment[name])}\n" for name in names))
 
 
 def _start_grid(instance: Instance) -> None:
