@@ -36,12 +36,12 @@ PARAMS = {
     doc_md="""
 ### Housekeeping
 Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so
-after each run already), removes locks that have been over for a year and rows that refused pulls left
-in the staging tables, gives sites their own status again where what a person said of them is over, compares the sums of
-usage with a recount (they are mended if wrong; the log says so) and records them for the day, and trims Airflow's own
-history (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, and usage by day, is kept
-for `history_keep_days` (two years, never less than one), failures that people were told of for 90 days; plans and transfers
-are kept.
+after each run already), removes locks that have been over for a year and rows that refused pulls left in the staging
+tables, gives sites their own status again where what a person said of them is over, compares the sums of usage with a
+recount (they are mended if wrong; the log says so) and records them for the day, and trims Airflow's own history
+(where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, and usage by day, is kept for
+`history_keep_days` (two years, never less than one), failures that people were told of for 90 days; plans and
+transfers are kept.
 """,
 )
 def housekeeping() -> None:
