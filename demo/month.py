@@ -19,6 +19,7 @@ from demo.airflow_api import Airflow
 from demo.dump import differences, dump
 from demo.instance import DemoError, Instance
 from demo.up import AIRFLOW, grid, up
+from dynamo_ops.access.person import task_person
 from dynamo_ops.database import embedded
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue.injection.inject import inject
@@ -87,7 +88,11 @@ class _Month:
             self._airflow.unpause(dag_id)  # starts a run for yesterday: the first pull of all
         self._airflow.wait_until_settled(self._say, at_least=len(DAGS))
         catalogue = Catalogue.load(self._instance.grid_folder / "catalogue.json")
-        inject(self.database, known_replicas(catalogue, load_scenario(self._instance.scenario), BEGIN))
+        inject(
+            self.database,
+            known_replicas(catalogue, load_scenario(self._instance.scenario), BEGIN),
+            by=task_person("demo"),
+        )
         with self.database.begin() as connection:
             for statement in _FORGET_YESTERDAY:
                 connection.execute(text(statement), {"begin": BEGIN})

@@ -49,11 +49,8 @@ def person_of(
     grants |= {Grant(role) for manager_role in manager_roles for role in role_map.get(manager_role, ())}
     if not grants and default is not None:
         grants = {Grant(default)}
-    groups = connection.execute(
-        text("SELECT g.name FROM group_members m JOIN groups g ON g.id = m.group_id WHERE m.person = :name"),
-        {"name": name},
-    )
-    return Person(name, known_by, tuple(sorted(grants)), frozenset(groups.scalars()), address=address)
+    groups = frozenset(groups_of(connection, name))
+    return Person(name, known_by, tuple(sorted(grants)), groups, address=address)
 
 
 def identified(connection: Connection, kind: KnownBy, value: str) -> str:
@@ -134,6 +131,15 @@ def set_member(database: Database, group: str, name: str, *, by: Person, is_memb
             )
         else:
             connection.execute(text("DELETE FROM group_members WHERE group_id = :group AND person = :person"), row)
+
+
+def groups_of(connection: Connection, name: str) -> tuple[str, ...]:
+    """The groups that somebody is a member of."""
+    groups = connection.execute(
+        text("SELECT g.name FROM group_members m JOIN groups g ON g.id = m.group_id WHERE m.person = :name ORDER BY 1"),
+        {"name": name},
+    )
+    return tuple(groups.scalars())
 
 
 def members(database: Database, group: str | None = None) -> pl.DataFrame:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.base.text import near
@@ -52,7 +55,7 @@ def add_lock(
     groups: str = "",
     until: str | None = None,
     reason: str,
-    by: str,
+    by: Person,
     now: datetime,
     force: bool = False,
 ) -> NewLock:
@@ -61,7 +64,7 @@ def add_lock(
     ``sites``, ``groups`` empty: all. ``until``: a date, or how long from ``now`` (``90 days``); None: for ever.
     ``force``: also what the inventory does not know. Deletions of what it covers that no executor has claimed are taken
     back, and the former owners have it again; what is decided over deletions at this moment is waited for. Raises
-    InventoryError that names what to mend.
+    AccessError, and InventoryError that names what to mend.
     """
     item, reason = item.strip(), reason.strip()
     if not reason:
@@ -70,7 +73,9 @@ def add_lock(
     with database.snapshot() as snapshot:
         warnings = _checked_item(database, snapshot, item, force=force)
         warnings += scope_warnings(sites_and_groups(snapshot), sites.strip(), groups.strip())
-    with database.begin() as connection:
+    with acting(database, by, Action.LOCK, lock_words(item, sites, groups, expires_at), reason) as act:
+        act.check(_target(item, sites, groups, days=(expires_at - now) / timedelta(days=1) if expires_at else None))
+        connection = act.connection
         hold(connection, AdvisoryLock.DELETIONS)
         lock_id = connection.execute(
             text("""
@@ -81,12 +86,13 @@ def add_lock(
                 "sites": sites.strip(),
                 "groups": groups.strip(),
                 "reason": reason,
-                "by": by,
+                "by": by.name,
                 "now": now,
                 "until": expires_at,
             },
         ).scalar_one()
         given_back = _take_back(connection, int(lock_id))
+        act.ids.append(int(lock_id))
     return NewLock(int(lock_id), tuple(warnings), given_back)
 
 
@@ -126,19 +132,41 @@ def resolve_until(until: str, now: datetime) -> datetime:
     return end
 
 
-def remove_lock(database: Database, lock_id: int, *, reason: str, by: str) -> None:
-    """Take a lock back; it stays to be seen. Raises InventoryError when it is not in force, or no reason is given."""
+def lock_words(item: str, sites: str, groups: str, until: datetime | None = None) -> str:
+    """A lock in words: ``/A/* at T2_* of physics until 2026-12-01T00:00Z``."""
+    end = f"until {time_text(until)}" if until else ""
+    return " ".join(filter(None, (item, sites and f"at {sites}", groups and f"of {groups}", end)))
+
+
+def _target(item: str, sites: str, groups: str, *, days: float | None = None, owner: str | None = None) -> Target:
+    """What a lock touches: empty sites and groups are all."""
+    return Target(
+        datasets=(item.partition("#")[0],),
+        sites=tuple(filter(None, (sites.strip(),))),
+        groups=tuple(filter(None, (groups.strip(),))),
+        days=days,
+        owner=owner,
+    )
+
+
+def remove_lock(database: Database, lock_id: int, *, reason: str, by: Person) -> None:
+    """Take a lock back; it stays to be seen. Raises AccessError, InventoryError: it is not in force, or no reason is
+    given."""
     if not reason.strip():
         raise InventoryError(f"lock {lock_id}: say why it is removed (reason is empty)", lock_id=lock_id)
-    with database.begin() as connection:
-        changed = connection.execute(
+    lock = lock_row(database, lock_id)
+    named = str(lock["item"]), str(lock["sites"]), str(lock["groups"])
+    with acting(database, by, Action.UNLOCK, f"lock {lock_id}: {lock_words(*named)}", reason.strip()) as act:
+        act.check(_target(*named, owner=str(lock["created_by"])))
+        act.ids.append(lock_id)
+        changed = act.connection.execute(
             text(f"""
             UPDATE locks l SET removed_at = now(), removed_by = :by, removed_because = :reason
             WHERE l.id = :id AND {IN_FORCE}"""),
-            {"id": lock_id, "by": by, "reason": reason.strip()},
+            {"id": lock_id, "by": by.name, "reason": reason.strip()},
         ).rowcount
-    if not changed:
-        raise not_in_force(lock_row(database, lock_id))
+        if not changed:
+            raise not_in_force(lock_row(database, lock_id))
 
 
 def not_in_force(lock: Mapping[str, object]) -> InventoryError:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
@@ -43,8 +46,8 @@ class CancelSummary:
     num_too_late: int = 0
 
 
-def cancel(database: Database, request_id: int, *, by: str, reason: str) -> CancelSummary:
-    """Take back an open request. Raises InventoryError when it is closed, unknown, or no reason is given.
+def cancel(database: Database, request_id: int, *, by: Person, reason: str) -> CancelSummary:
+    """Take back an open request. Raises AccessError; InventoryError when it is closed, unknown, or no reason is given.
 
     Copies: subscriptions for the blocks of its unfinished actions are withdrawn, unless another open request or another
     Dealer plan asks for them too. What is complete stays, with its owner; incomplete block replicas that lose their
@@ -54,14 +57,29 @@ def cancel(database: Database, request_id: int, *, by: str, reason: str) -> Canc
     """
     if not reason.strip():
         raise InventoryError(f"request {request_id}: say why it is cancelled (reason is empty)", request_id=request_id)
-    with database.begin() as connection:
+    with acting(database, by, Action.CANCEL_REQUEST, f"request {request_id}", reason.strip()) as act:
+        connection = act.connection
+        act.ids.append(request_id)
         _lock_replicas(connection, request_id)
         hold(connection, Lock.REQUESTS)
-        kind = _close(connection, request_id, by, reason.strip())
+        act.check(_whose(connection, request_id))
+        kind = _close(connection, request_id, by.name, reason.strip())
         _load(connection, request_id)
         if kind == RequestKind.COPY:
             return _withdraw_copies(connection)
         return _give_back(connection, request_id)
+
+
+def _whose(connection: Connection, request_id: int) -> Target:
+    """Who asked, and for which group. InventoryError: there is no such request."""
+    request = connection.execute(
+        text("""SELECT request.requested_by, owner.name AS "group" FROM requests AS request
+                LEFT JOIN groups AS owner ON owner.id = request.group_id WHERE request.id = :id"""),
+        {"id": request_id},
+    ).one_or_none()
+    if request is None:
+        raise InventoryError(f"there is no request {request_id}", request_id=request_id)
+    return Target(owner=request.requested_by, groups=tuple(filter(None, (request.group,))))
 
 
 def _lock_replicas(connection: Connection, request_id: int) -> None:
@@ -81,9 +99,7 @@ def _close(connection: Connection, request_id: int, by: str, reason: str) -> str
     """The request is cancelled. Returns its kind."""
     request = connection.execute(
         text("SELECT kind, state, closed_by, closed_because FROM requests WHERE id = :id"), {"id": request_id}
-    ).one_or_none()
-    if request is None:
-        raise InventoryError(f"there is no request {request_id}", request_id=request_id)
+    ).one()
     kind, state, closed_by, because = request
     if (RequestState(state), RequestEvent.WITHDRAWN) not in REQUEST_MOVES:
         state_text = " by ".join(filter(None, [f"request {request_id} is {state}", closed_by]))

@@ -7,6 +7,9 @@ from collections.abc import Collection, Sequence
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.base.text import near
@@ -16,7 +19,7 @@ from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.inventory.names import item_name
 from dynamo_ops.inventory.site.lookup import KnownSite, find_sites
-from dynamo_ops.request.item import Item, find_group, find_items, load_items
+from dynamo_ops.request.item import Item, datasets_of, find_group, find_items, load_items
 from dynamo_ops.request.registry import (
     NewRequest,
     check_open_requests,
@@ -40,7 +43,7 @@ def request_copy(
     *,
     num_copies: int,
     group: str,
-    by: str,
+    by: Person,
     served: Collection[str] | None = None,
     limits: RequestSettings | None = None,
 ) -> int:
@@ -48,8 +51,8 @@ def request_copy(
     globs; 0 copies: one at each). Returns the request's id.
 
     ``served``: the groups that some Dealer places for; ``limits``: what one person may ask for (None: not checked).
-    The same open request is not made twice: it is counted, and its id returned. Raises InventoryError naming what is
-    unknown, what limit is passed, or whose quota.
+    The same open request is not made twice: it is counted, and its id returned. Raises AccessError, and InventoryError
+    naming what is unknown, what limit is passed, or whose quota.
     """
     names = [items] if isinstance(items, str) else list(items)
     if served is not None and group not in served:
@@ -62,23 +65,27 @@ def request_copy(
         raise InventoryError(
             f"copy request for {_some(names)}: num_copies={num_copies} is negative", num_copies=num_copies
         )
-    with database.begin() as connection:
+    with acting(database, by, Action.COPY, f"{_some(names)} to {' '.join(sites)} for {group}") as act:
+        connection = act.connection
         asked_items = find_items(connection, names)
+        act.check(Target(datasets=datasets_of(asked_items), sites=tuple(sites), groups=(group,)))
         _refuse_gone(asked_items)
         group_id = find_group(connection, group)
         matching = find_sites(connection, sites)
         _check_copies(asked_items, matching, num_copies, limits)
-        asked = NewRequest(RequestKind.COPY, asked_items, sorted(set(sites)), num_copies, group_id, by)
+        asked = NewRequest(RequestKind.COPY, asked_items, sorted(set(sites)), num_copies, group_id, by.name)
         hold(connection, Lock.REQUESTS)
         same = same_open_request(connection, asked)
         if same is not None:
-            count_again(connection, same, by)
+            count_again(connection, same, by.name)
+            act.ids.append(same)
             return same
-        check_open_requests(connection, by, limits)
+        check_open_requests(connection, by.name, limits)
         load_items(connection, asked_items)
         _check_volume(connection, asked_items, num_copies or len(matching), limits)
-        check_quotas(connection, group_id=group_id, by=by)
-        return insert_request(connection, asked)
+        check_quotas(connection, group_id=group_id, by=by.name)
+        act.ids.append(insert_request(connection, asked))
+        return act.ids[0]
 
 
 def _refuse_gone(items: Sequence[Item]) -> None:

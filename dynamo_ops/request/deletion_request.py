@@ -9,6 +9,9 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.database.connection import Database, select_frame
@@ -16,7 +19,7 @@ from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.site.lookup import KnownSite, find_sites
 from dynamo_ops.inventory.subscription.let_go import let_go
 from dynamo_ops.request.deletable import NOT_THERE, load_doomed, refuse_what_must_stay
-from dynamo_ops.request.item import Item, find_group, find_items, load_items
+from dynamo_ops.request.item import Item, datasets_of, find_group, find_items, load_items
 from dynamo_ops.request.registry import (
     NewRequest,
     check_open_requests,
@@ -77,7 +80,7 @@ def request_deletion(
     sites: Sequence[str],
     *,
     reason: str,
-    by: str,
+    by: Person,
     now: datetime,
     group: str | None = None,
     allow_tape: bool = False,
@@ -91,17 +94,26 @@ def request_deletion(
     ``allow_last``: so many files may lose their last copy (SEMANTICS §10); InventoryError if it would be more. What may
     go does so as by a Detox commit; what must stay is refused, each with its reason; if that is all, the request is
     rejected. The same open request asked again is counted, and what it did not get is looked at once more.
-    ``dry_run``: only say what would happen. Raises InventoryError when something is unknown, no reason is given, or
-    a limit is passed.
+    ``dry_run``: only say what would happen. Raises AccessError, and InventoryError when something is unknown, no reason
+    is given, or a limit is passed.
     """
     names = [items] if isinstance(items, str) else list(items)
     if not reason.strip():
         raise InventoryError(f"deletion of {' '.join(names[:3])}: say why (reason is empty)", items=names)
-    with database.begin() as connection:
+    what = f"{' '.join(names[:3])}{' …' if len(names) > 3 else ''} at {' '.join(sites)}"
+    with acting(database, by, Action.DELETE, what, reason.strip()) as act:
+        connection = act.connection
         asked_items, matching = find_items(connection, names), find_sites(connection, sites)
         owner = None if group is None else (find_group(connection, group), group)
         asked = NewRequest(
-            RequestKind.DELETION, asked_items, sorted(set(sites)), None, owner and owner[0], by, now, reason.strip()
+            RequestKind.DELETION,
+            asked_items,
+            sorted(set(sites)),
+            None,
+            owner and owner[0],
+            by.name,
+            now,
+            reason.strip(),
         )
         hold(connection, Lock.DELETIONS)
         load_items(connection, asked_items)
@@ -110,6 +122,16 @@ def request_deletion(
         same = same_open_request(connection, asked)
         _leave_out_what_is_under_way(connection, same)
         num_last = refuse_what_must_stay(connection, group=owner, allow_tape=allow_tape, allow_last=allow_last > 0)
+        act.check(
+            Target(
+                datasets=datasets_of(asked_items),
+                sites=tuple(sites),
+                groups=() if group is None else (group,),
+                is_asked_by_them=_is_asked_by(connection, by.name),
+                has_tape=allow_tape,
+                has_last_copies=num_last > 0,
+            )
+        )
         _check_last(num_last, allow_last, names)
         verdicts = _verdicts(connection, asked_items, matching)
         accepted = int(verdicts.filter(pl.col("reason").is_null())["size_bytes"].sum())
@@ -117,17 +139,36 @@ def request_deletion(
         is_any = same is not None or verdicts["reason"].has_nulls()
         state = RequestState.ACTIVATED if is_any else RequestState.REJECTED
         if dry_run:
+            act.is_dry_run = True
             return DeletionAnswer(None, str(state), _named(verdicts, asked_items, matching), num_last)
         if same is None:
-            check_open_requests(connection, by, limits)
+            check_open_requests(connection, by.name, limits)
             request_id = insert_request(connection, asked)
         else:
             request_id = same
-            count_again(connection, same, by, now)
+            count_again(connection, same, by.name, now)
+        act.ids.append(request_id)
         _record(connection, request_id, verdicts, asked_items)
         _set_state(connection, request_id, state, verdicts)
         let_go(connection, GOING, origin=f"request {request_id}", last_allowed=MAY_BE_LAST if allow_last else "false")
         return DeletionAnswer(request_id, str(state), _named(verdicts, asked_items, matching), num_last)
+
+
+def _is_asked_by(connection: Connection, person: str) -> bool:
+    """Whether all that may go are copies that they asked for, at that site, and nobody else did."""
+    return bool(
+        connection.execute(
+            text(f"""
+            SELECT NOT EXISTS (
+                SELECT FROM doomed AS going WHERE going.left_out IS NULL AND coalesce((
+                    SELECT bool_or(request.requested_by <> :person) FROM request_actions AS copied
+                    JOIN requests AS request ON request.id = copied.request_id
+                    WHERE request.kind = '{RequestKind.COPY}' AND copied.dataset_id = going.dataset_id
+                      AND copied.site_id = going.site_id
+                      AND (copied.block_id IS NULL OR copied.block_id = going.block_id)), true))"""),
+            {"person": person},
+        ).scalar_one()
+    )
 
 
 def _check_last(number: int, allowed: int, names: Sequence[str]) -> None:

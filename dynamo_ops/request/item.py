@@ -61,6 +61,11 @@ def find_items(connection: Connection, names: Sequence[str]) -> list[Item]:
     return [item for item in items if item.block_id is None or item.dataset_id not in whole]
 
 
+def datasets_of(items: Sequence[Item]) -> tuple[str, ...]:
+    """The datasets that the items are, or are blocks of."""
+    return tuple(sorted({item.name.partition("#")[0] for item in items}))
+
+
 def find_group(connection: Connection, name: str) -> int:
     """The id of the group called so. Raises InventoryError with those that there are."""
     group_ids = {

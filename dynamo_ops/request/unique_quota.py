@@ -10,6 +10,10 @@ from __future__ import annotations
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.grants import groups_of
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.base.units import size_text
@@ -44,16 +48,18 @@ USER_BLOCKS = f"""
     GROUP BY q.requested_by, b.id"""
 
 
-def set_group_quota(database: Database, group: str, quota_bytes: int, *, by: str) -> None:
+def set_group_quota(database: Database, group: str, quota_bytes: int, *, by: Person) -> None:
     """Let ``group`` own and ask for so many bytes of unique data; negative: unlimited. InventoryError if unknown."""
-    with database.begin() as connection:
+    with acting(database, by, Action.SET_GROUP_QUOTA, f"{group}: {_quota_text(quota_bytes)}") as act:
+        act.check(Target(groups=(group,)))
+        connection = act.connection
         changed = connection.execute(
             text("""
             INSERT INTO group_quotas AS q (group_id, quota_bytes, changed_by)
             SELECT id, :quota, :by FROM groups WHERE name = :group
             ON CONFLICT (group_id) DO UPDATE SET quota_bytes = excluded.quota_bytes,
                 changed_by = excluded.changed_by, changed_at = now()"""),
-            {"group": group, "quota": quota_bytes, "by": by},
+            {"group": group, "quota": quota_bytes, "by": by.name},
         ).rowcount
         if not changed:
             names = list(connection.execute(text("SELECT name FROM groups ORDER BY name")).scalars())
@@ -63,20 +69,25 @@ def set_group_quota(database: Database, group: str, quota_bytes: int, *, by: str
             )
 
 
-def set_user_quota(database: Database, user: str, quota_bytes: int, *, by: str) -> None:
+def _quota_text(quota_bytes: int) -> str:
+    return "unlimited" if quota_bytes < 0 else size_text(quota_bytes)
+
+
+def set_user_quota(database: Database, user: str, quota_bytes: int, *, by: Person) -> None:
     """Let the person ``user`` ask for so many bytes of unique data; negative: unlimited.
 
     Anybody can have a quota, also before their first request. InventoryError when the name is empty.
     """
     if not user.strip():
         raise InventoryError("quota of a user: say whose (the name is empty)", user=user)
-    with database.begin() as connection:
-        connection.execute(
+    with acting(database, by, Action.SET_USER_QUOTA, f"{user.strip()}: {_quota_text(quota_bytes)}") as act:
+        act.check(Target(users=(user.strip(),), groups=groups_of(act.connection, user.strip())))
+        act.connection.execute(
             text("""
             INSERT INTO user_quotas AS q (user_name, quota_bytes, changed_by) VALUES (:user, :quota, :by)
             ON CONFLICT (user_name) DO UPDATE SET quota_bytes = excluded.quota_bytes,
                 changed_by = excluded.changed_by, changed_at = now()"""),
-            {"user": user.strip(), "quota": quota_bytes, "by": by},
+            {"user": user.strip(), "quota": quota_bytes, "by": by.name},
         )
 
 

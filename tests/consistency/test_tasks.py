@@ -28,13 +28,13 @@ from dynamo_ops.consistency.tasks import (
 )
 from dynamo_ops.deletion.execute import execute_batch
 from dynamo_ops.deletion.queue import plan_deletions
-from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.replica.copies import REFUSED_SITES
 from dynamo_ops.inventory.site.shared import declare
 from dynamo_ops.storage.protocol import StorageOptions
 from dynamo_ops.storage.registry import storages
 from tests.consistency.checking import RULES, broken, check, check_twice, findings, mend, plant
 from tests.inventory.factory import Inventory
+from tests.people import ADA, inject
 from tests.world import World
 
 
@@ -288,7 +288,7 @@ def test_what_a_site_that_shares_the_storage_has_is_no_orphan(world: World, tmp_
         a=world.inventory.site_ids["T2_A"],
         b=world.inventory.site_ids["T2_B"],
     )
-    declare(world.inventory.db, "T2_A", "T2_B", by="ada", reason="one dCache")
+    declare(world.inventory.db, "T2_A", "T2_B", by=ADA, reason="one dCache")
     summary = check_twice(world, tmp_path)
     done = mend(world, summary)
     assert (done.num_deleted, theirs.exists(), orphan.exists()) == (1, True, False)

@@ -27,12 +27,12 @@ from demo.proof import Proof, prove
 from dynamo_ops.base.settings import settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
-from dynamo_ops.inventory.catalogue.injection import inject as injection
 from simgrid.grid import Grid
 from simgrid.scenario import Scenario
 from tests import ROOT
 from tests.conftest import TEMPLATE
 from tests.installation import installed
+from tests.people import inject
 
 TINY = ROOT / "include" / "scenarios" / "tiny.yaml"
 AIRFLOW_DATABASE = "airflow"
@@ -187,7 +187,7 @@ class House:
     def sync(self) -> None:
         """Metadata in, then what is where, as the production system tells."""
         self.runs("metadata_sync")
-        injection.inject(self.database, json.loads(Path(self.grid.endpoints["replicas"]).read_text()))
+        inject(self.database, json.loads(Path(self.grid.endpoints["replicas"]).read_text()))
 
     def read_settings_again(self) -> None:
         settings.cache_clear()

@@ -17,9 +17,9 @@ from demo.dump import TABLES, differences, dump
 from demo.month import known_replicas
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
-from dynamo_ops.inventory.catalogue.injection.inject import inject
 from tests import ROOT
 from tests.dags.house import House, fresh_database, open_house
+from tests.people import inject
 
 MONTH = ROOT / "include/scenarios/month.yaml"
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,6 +12,7 @@ import yaml
 
 from dynamo_ops.inventory.site.downtime import drain
 from tests.dags.house import ROOT, House
+from tests.people import ADA
 
 STRICT_AT_ONE_SITE = {"defaults": {"max_missing": 0.9, "max_orphan": 0.9}, "sites": {"T2_CC": {"max_orphan": 0}}}
 
@@ -65,7 +66,7 @@ def test_who_repairs(airflow: None, kind: str, is_asked: bool, does: bool) -> No
 
 def test_a_site_in_a_downtime_is_left_out(strict_house: House) -> None:
     house = strict_house
-    drain(house.database, "T2_CC", by="ada", reason="new disks")
+    drain(house.database, "T2_CC", by=ADA, reason="new disks")
     run = house.run("site_consistency", sites=["T2_*"])
     assert run.state == "success"
     checked = house.rows("SELECT s.name FROM consistency_checks c JOIN sites s ON s.id = c.site_id ORDER BY 1")

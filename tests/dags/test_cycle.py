@@ -14,6 +14,7 @@ from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.request.copy_request import request_copy
 from simgrid.scenario import Scenario, parse_scenario
 from tests.dags.house import DAG_IDS, TINY, House, Run, fresh_database, open_house
+from tests.people import TESTER
 
 TAPE_ONLY = "/Cosmics/Commissioning2025-v1/RAW"
 HALF = "/SimTop/Run2026A-v1/MINI"
@@ -86,7 +87,7 @@ def cycle(airflow: None, postgres: EmbeddedPostgres, tmp_path_factory: pytest.Te
             )
         for dataset, sites in ((TAPE_ONLY, ["T1_*_Disk"]), (HALF, ["T1_AA_Disk", "T2_CC"])):
             request_copy(
-                database, dataset, sites, num_copies=1 if dataset == TAPE_ONLY else 0, group="physics", by="test"
+                database, dataset, sites, num_copies=1 if dataset == TAPE_ONLY else 0, group="physics", by=TESTER
             )
         cycle.proofs["before"] = house.prove()
         cycle.check_sites("first look")

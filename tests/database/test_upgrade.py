@@ -45,6 +45,7 @@ from tests.deletion.test_deletions import Answers
 from tests.inventory import told
 from tests.inventory.factory import SIZE
 from tests.patience import wait_until
+from tests.people import ADA, BOB
 from tests.transfer.test_servers import ONE, TWO, Server
 from tests.transfer.test_submit import Fts
 from tests.world import PocketGrid, World
@@ -214,7 +215,7 @@ def test_deletions_that_are_taken_back_after_the_upgrade_stay_with_nobody(before
     planned, claimed = (before.asked("delete", lfn, "T2_B", "inbatch") for lfn in lfns)
     before.deletion_batch("T2_B", [planned], [claimed])
     before.upgrade()
-    lock = add_lock(before.db, "/A/B-v1/AOD", reason="thesis", by="ada", now=NOW)
+    lock = add_lock(before.db, "/A/B-v1/AOD", reason="thesis", by=ADA, now=NOW)
     assert (lock.given_back.num_files, lock.given_back.num_too_late, lock.given_back.num_block_replicas) == (1, 1, 0)
     storage = Answers()
     for batch in recover_deletions(before.db).unfinished:
@@ -457,7 +458,7 @@ def test_of_sites_with_one_place_nothing_is_deleted_and_it_is_told(
     assert shared_storages(before.db).select("site", "other", "reason").rows() == [("T2_A", "T2_B", None)]
     assert section(before, settings, "shared") == [("T2_A", "T2_B")]
     if not other.endswith("t2b"):
-        declare(before.db, "T2_A", "T2_B", by="ada", reason="one dCache")
+        declare(before.db, "T2_A", "T2_B", by=ADA, reason="one dCache")
         for batch in [*recover_deletions(before.db).unfinished, *plan_deletions(before.db)]:
             execute_batch(before.db, batch, storage)  # type: ignore[arg-type]
         assert sorted(lfn for chunk in storage.asked[1:] for lfn in chunk) == lfns[:2]
@@ -558,7 +559,7 @@ def test_a_deletion_that_was_asked_for_can_be_cancelled_and_its_owner_has_it_aga
     owned = {"block_id": before.block_ids["b1"], "from_group_id": before.group_id, "was_growing": True}
     number = request(before, "deletion", "T2_B", "activated", **owned)
     before.upgrade()
-    summary = cancel(before.db, number, by="bob", reason="a mistake")
+    summary = cancel(before.db, number, by=BOB, reason="a mistake")
     assert (summary.num_given_back, summary.num_too_late) == (1, 1)
     assert before.rows("SELECT group_id, former_group_id FROM block_replicas WHERE site_id = 2") == [
         (before.group_id, None)

@@ -22,6 +22,7 @@ from dynamo_ops.request.cancel import cancel
 from dynamo_ops.request.copy_request import list_requests, request_copy
 from tests.detox.small import NOW
 from tests.inventory.factory import SIZE, Inventory
+from tests.people import ADA, TESTER
 from tests.plan.made_of import made_of
 
 Copy = tuple[str, str]
@@ -261,8 +262,8 @@ def test_a_block_that_is_gone_is_not_copied(stock: Stock) -> None:
 
 
 def test_the_request_that_is_served_becomes_activated(stock: Stock) -> None:
-    served = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by="test")
-    other = request_copy(stock.db, "/A/B-v1/AOD", ["T2_C"], num_copies=1, group="ops", by="test")
+    served = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by=TESTER)
+    other = request_copy(stock.db, "/A/B-v1/AOD", ["T2_C"], num_copies=1, group="ops", by=TESTER)
     plan = stock.plan(("b1", "T2_B"), requests=(served, served))
     first = commit_plan(stock.db, plan)
     assert dict(list_requests(stock.db).select("id", "state").iter_rows()) == {served: "activated", other: "new"}
@@ -271,7 +272,7 @@ def test_the_request_that_is_served_becomes_activated(stock: Stock) -> None:
 
 @pytest.mark.parametrize("growing", [True, False], ids=["the dataset was asked for", "the block was"])
 def test_what_users_asked_for_is_more_urgent_than_the_rest(stock: Stock, growing: bool) -> None:
-    request = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by="test")
+    request = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by=TESTER)
     commit_plan(stock.db, stock.plan(("b1", "T2_B"), requests=(request,), growing=growing))
     commit_plan(stock.db, stock.plan(("b1", "T2_C"), run_key="another", follows=...))
     activities = stock.rows("""
@@ -338,19 +339,17 @@ def test_what_was_copied_stays_in_the_history(stock: Stock) -> None:
 
 
 def test_what_was_taken_back_in_between_is_not_copied(stock: Stock) -> None:
-    asked = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by="ada")
+    asked = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by=ADA)
     plan = stock.plan(("b1", "T2_B"), ("b2", "T2_B"), requests=(asked,), growing=True)
-    cancel(stock.db, asked, by="ada", reason="by mistake")
+    cancel(stock.db, asked, by=ADA, reason="by mistake")
     assert done(stock, plan).left_out == {"the requests that asked for it were closed": 2}
     assert (stock.subscriptions(), stock.dataset_replica("T2_B")) == ({}, None)
 
 
 def test_what_another_request_still_asks_for_is_copied(stock: Stock) -> None:
-    ids = [
-        request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=copies, group="ops", by="ada") for copies in (0, 1)
-    ]
+    ids = [request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=copies, group="ops", by=ADA) for copies in (0, 1)]
     plan = stock.plan(("b1", "T2_B"), requests=tuple(ids), growing=True)
-    cancel(stock.db, ids[0], by="ada", reason="by mistake")
+    cancel(stock.db, ids[0], by=ADA, reason="by mistake")
     assert done(stock, plan).num_files == 3
     assert stock.dataset_replica("T2_B") == (True, "ops")
 

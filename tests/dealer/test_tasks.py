@@ -23,6 +23,7 @@ from dynamo_ops.request import copy_request
 from dynamo_ops.request.copy_request import list_requests, request_copy
 from tests import ROOT
 from tests.inventory.factory import SIZE, Inventory
+from tests.people import ADA
 
 NOW = datetime.now(UTC)
 CONFIG: dict[str, Any] = {
@@ -56,7 +57,7 @@ class House(Inventory):
             )
         self.block("b1", 2)
         self.replica("b1", "T1_A")
-        self.request = request_copy(db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by="ada")
+        self.request = request_copy(db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by=ADA)
 
     def gates(self, **dealer: Any) -> None:
         shipped = yaml.safe_load((ROOT / "include" / "config" / "gates.yaml").read_text())

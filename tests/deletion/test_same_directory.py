@@ -17,6 +17,7 @@ from dynamo_ops.storage.protocol import Storage, StorageOptions
 from dynamo_ops.storage.registry import storages
 from tests.deletion.test_deletions import Answers
 from tests.inventory.factory import Inventory
+from tests.people import ADA
 
 CONTENTS = {f"/store/b1/f{number}": b"data" for number in range(3)}
 
@@ -93,7 +94,7 @@ def test_by_a_link_to_the_directory_nothing_goes_there_and_all_elsewhere(
 def test_declared_what_the_other_has_not_goes(stock: Inventory, disk: Path) -> None:
     (disk / "link").symlink_to(disk / "a")
     moved(stock, "T2_C", disk / "link")
-    declare(stock.db, "T2_A", "T2_C", by="ada", reason="one disk")
+    declare(stock.db, "T2_A", "T2_C", by=ADA, reason="one disk")
     assert shared_storages(stock.db).height == 1
     assert "T2_A" not in executed(stock)  # T2_C has the files
     stock.rows("DELETE FROM block_replicas WHERE site_id = :s", s=stock.site_ids["T2_C"])
@@ -103,7 +104,7 @@ def test_declared_what_the_other_has_not_goes(stock: Inventory, disk: Path) -> N
 def test_nested_ones_cannot_be_declared(stock: Inventory, disk: Path) -> None:
     (disk / "link").symlink_to(disk / "a" / "store")
     moved(stock, "T2_C", disk / "link")
-    declare(stock.db, "T2_A", "T2_C", by="ada", reason="one disk")
+    declare(stock.db, "T2_A", "T2_C", by=ADA, reason="one disk")
     stock.rows("DELETE FROM block_replicas WHERE site_id = :s", s=stock.site_ids["T2_C"])
     assert (executed(stock)["T2_A"].num_left_out, num_files(disk, "a")) == (3, 3)
 

@@ -25,7 +25,7 @@ properties.PROPERTIES = (
 )
 import polars as pl
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.catalogue.injection.inject import inject
+from tests.people import inject
 from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.policy.language.check import load_policy
 from dynamo_ops.sources.metadata.tables import MAY_LACK, TABLES

@@ -28,6 +28,7 @@ from dynamo_ops.lock.store import (
     resolve_until,
 )
 from tests.inventory.factory import SIZE, Inventory
+from tests.people import ADA, BOB
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DATASET = "/A/B-v1/AOD"
@@ -47,7 +48,7 @@ def stock(database: Database) -> Iterator[Inventory]:
 
 
 def add(stock: Inventory, item: str = DATASET, **options: Any) -> NewLock:
-    given = {"reason": "in use", "by": "ada", "now": datetime.now(UTC), **options}
+    given = {"reason": "in use", "by": ADA, "now": datetime.now(UTC), **options}
     return add_lock(stock.db, item, **given)
 
 
@@ -169,7 +170,7 @@ def test_what_is_unprotected_without_it_is_what_no_other_lock_covers(
 
 def test_other_locks_that_are_over_protect_nothing(stock: Inventory) -> None:
     made, other = add(stock, f"{DATASET}#b1"), add(stock)
-    remove_lock(stock.db, other.id, reason="done with it", by="bob")
+    remove_lock(stock.db, other.id, reason="done with it", by=BOB)
     assert unprotected_without(stock.db, made.id).num_block_replicas == 2
     with pytest.raises(InventoryError, match=f"lock {other.id} is not in force"):
         unprotected_without(stock.db, other.id)
@@ -177,13 +178,13 @@ def test_other_locks_that_are_over_protect_nothing(stock: Inventory) -> None:
 
 def test_a_lock_that_is_removed_stays_to_be_seen(stock: Inventory) -> None:
     made = add(stock)
-    remove_lock(stock.db, made.id, reason="done with it", by="bob")
+    remove_lock(stock.db, made.id, reason="done with it", by=BOB)
     assert list_locks(stock.db).is_empty()
     assert read_inventory(stock.db).locks.is_empty()
     (row,) = list_locks(stock.db, expired=True).to_dicts()
     assert (row["removed_by"], row["removed_because"], row["is_in_force"]) == ("bob", "done with it", False)
     with pytest.raises(InventoryError, match=f"lock {made.id} is not in force: it was removed by bob: done with it"):
-        remove_lock(stock.db, made.id, reason="again", by="ada")
+        remove_lock(stock.db, made.id, reason="again", by=ADA)
 
 
 def test_an_expired_lock_is_over_and_cannot_be_removed(stock: Inventory) -> None:
@@ -192,19 +193,19 @@ def test_an_expired_lock_is_over_and_cannot_be_removed(stock: Inventory) -> None
     assert list_locks(stock.db).is_empty()
     assert list_locks(stock.db, expired=True)["id"].to_list() == [made.id]
     with pytest.raises(InventoryError, match="it expired at 2026-01-01T00:00Z"):
-        remove_lock(stock.db, made.id, reason="why not", by="ada")
+        remove_lock(stock.db, made.id, reason="why not", by=ADA)
 
 
 @pytest.mark.parametrize("reason", ["", " "])
 def test_a_lock_is_removed_for_a_reason(stock: Inventory, reason: str) -> None:
     made = add(stock)
     with pytest.raises(InventoryError, match="say why it is removed"):
-        remove_lock(stock.db, made.id, reason=reason, by="ada")
+        remove_lock(stock.db, made.id, reason=reason, by=ADA)
     assert list_locks(stock.db).height == 1
 
 
 def test_a_lock_that_does_not_exist_is_told(stock: Inventory) -> None:
-    for ask in (lambda: remove_lock(stock.db, 7, reason="x", by="ada"), lambda: lock_coverage(stock.db, 7)):
+    for ask in (lambda: remove_lock(stock.db, 7, reason="x", by=ADA), lambda: lock_coverage(stock.db, 7)):
         with pytest.raises(InventoryError, match="there is no lock 7"):
             ask()
 

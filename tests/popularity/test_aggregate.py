@@ -14,7 +14,6 @@ from sqlalchemy import text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.reading import Snapshot
-from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.staging.pull import stage_accesses
 from dynamo_ops.popularity.aggregate import DaySummary, replace_day
 from dynamo_ops.popularity.attributes import Produced, produce_attributes
@@ -26,6 +25,7 @@ from dynamo_ops.sources.tasks import merge as merge_all
 from dynamo_ops.sources.usage.source import ACCESSES
 from simgrid.grid import Grid
 from tests.inventory.told import accept, block, dataset, file, merge, site, sync_sites
+from tests.people import inject
 from tests.sources.pocket import NOW, pull_all, settings_for
 
 DAYS = [date(2026, 2, day) for day in (1, 2, 3)]

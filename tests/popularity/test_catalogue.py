@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import text
 
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.popularity.attributes import produce_attributes, producers
 from dynamo_ops.popularity.catalogue import CatalogueProducer, latest_releases
 from dynamo_ops.request.copy_request import request_copy
 from tests.inventory.told import dataset, merge, site, sync_sites
+from tests.people import TESTER, inject
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def true(db: Database) -> set[tuple[str, str]]:
 
 
 def test_what_follows_from_releases_and_requests(filled: Database) -> None:
-    handled = request_copy(filled, "/A/B-v1/C", ["T1_*"], num_copies=1, group="physics", by="test")
-    request_copy(filled, "/D/E-v1/F", ["T2_A"], num_copies=1, group="physics", by="test")
+    handled = request_copy(filled, "/A/B-v1/C", ["T1_*"], num_copies=1, group="physics", by=TESTER)
+    request_copy(filled, "/D/E-v1/F", ["T2_A"], num_copies=1, group="physics", by=TESTER)
     with filled.begin() as connection:
         connection.execute(text("UPDATE requests SET state = 'activated' WHERE id = :id"), {"id": handled})
     (first, *_) = made = produce_attributes(filled, [CatalogueProducer()])
@@ -70,7 +70,7 @@ def test_what_follows_from_releases_and_requests(filled: Database) -> None:
 
 
 def test_a_closed_request_asks_for_nothing(filled: Database) -> None:
-    request_copy(filled, "/A/B-v1/C", ["T*"], num_copies=1, group="physics", by="test")
+    request_copy(filled, "/A/B-v1/C", ["T*"], num_copies=1, group="physics", by=TESTER)
     with filled.begin() as connection:
         connection.execute(text("UPDATE requests SET state = 'cancelled'"))
     produce_attributes(filled, [CatalogueProducer()])

@@ -8,6 +8,7 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.inventory.site.downtime import drain
 from dynamo_ops.query import locate as locating
 from dynamo_ops.query.locate import locate
+from tests.people import ADA
 from tests.query.stock import FIRST, LOWER, Stock
 
 LFN = "/store/a1/f0"
@@ -31,7 +32,7 @@ def test_good_comes_before_distant_doomed_and_doubtful_and_what_cannot_be_read_l
     stock.rows("UPDATE sites SET status = 'morgue' WHERE name = 'T2_B'")
     assert order(stock) == [("T1_Tape", "good", True), ("T2_B", "distant", True), ("T2_A", "doomed", True)]
     stock.rows("UPDATE sites SET status = 'unknown' WHERE name = 'T2_B'")
-    drain(stock.db, "T1_Tape", by="ada", reason="robots")
+    drain(stock.db, "T1_Tape", by=ADA, reason="robots")
     assert order(stock) == [("T2_A", "doomed", True), ("T1_Tape", "good", False), ("T2_B", "doubtful", False)]
 
 

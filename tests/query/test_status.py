@@ -16,6 +16,7 @@ from dynamo_ops.query.explanation import Explanation, FileExplanation, QueueRule
 from dynamo_ops.transfer.hold import hold_and_release
 from dynamo_ops.transfer.limits import TransferLimits
 from tests.inventory.factory import SIZE, Inventory
+from tests.people import ADA
 
 LFN = "/store/b1/f0"
 JOB = "00000000-0000-0000-0000-000000000001"
@@ -134,8 +135,8 @@ def test_failed_and_waiting_for_its_turn(stock: Inventory) -> None:
 
 def test_what_queued_subscriptions_wait_for(stock: Inventory) -> None:
     attempt(stock, "active")
-    operate.hold(stock.db, Selection(ids=[1]), by="ada", reason="x")
-    operate.release(stock.db, Selection(ids=[1]), by="ada")
+    operate.hold(stock.db, Selection(ids=[1]), by=ADA, reason="x")
+    operate.release(stock.db, Selection(ids=[1]), by=ADA)
     assert told(stock, 4) == "queued: it waits for what an earlier subscription began with the same file there"
     stock.subscription("delete", [LFN], "T2_A")
     assert told(stock, 5) == "queued: it waits for what an earlier subscription began with the same file there"
@@ -143,12 +144,12 @@ def test_what_queued_subscriptions_wait_for(stock: Inventory) -> None:
     assert told(stock, 5) == (
         "queued: it waits, since the file is the last source of a copy that another site is subscribed to"
     )
-    drain(stock.db, "T2_B", by="ada", reason="x")
+    drain(stock.db, "T2_B", by=ADA, reason="x")
     assert told(stock, 2) == "queued; the next run holds it: T2_B is not available (in a downtime)"
 
 
 def test_held_by_a_site(stock: Inventory) -> None:
-    drain(stock.db, "T2_A", by="ada", reason="new switch")
+    drain(stock.db, "T2_A", by=ADA, reason="new switch")
     hold_and_release(stock.db)
     assert told(stock) == "held: no site that has the file can be read now; released by itself when one is back"
     (source,) = why(stock.db, 1).sources
@@ -223,7 +224,7 @@ def test_other_ends(stock: Inventory) -> None:
     assert told(stock) == "in no batch any more: the next run queues it again"
     stock.rows("UPDATE subscriptions SET state = 'done' WHERE id = 1")
     assert told(stock) == "done: the file is there"
-    operate.cancel(stock.db, Selection(ids=[2]), by="ada", reason="wrong site")
+    operate.cancel(stock.db, Selection(ids=[2]), by=ADA, reason="wrong site")
     assert told(stock, 2) == "withdrawn by ada: wrong site"
     stock.subscription("delete", stock.files_of["b1"], "T2_B")
     assert told(stock, 3) == "withdrawn: the opposite was subscribed, or it was made anew"
@@ -236,7 +237,7 @@ def test_other_ends(stock: Inventory) -> None:
 def test_attempts_of_earlier_subscriptions_are_told(stock: Inventory) -> None:
     attempt(stock, reason="first")
     attempt(stock, reason="second")
-    operate.retry(stock.db, Selection(ids=[1]), by="ada")
+    operate.retry(stock.db, Selection(ids=[1]), by=ADA)
     found = why(stock.db, 4)
     assert [(a["subscription_id"], a["reason"]) for a in found.attempts] == [(1, "second"), (1, "first")]
     assert (found.sources[0]["num_failed"], found.num_attempts) == (0, 0)

@@ -13,6 +13,7 @@ from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
 from dynamo_ops.request.copy_request import record_plan, request_copy
 from dynamo_ops.request.deletion_request import DeletionAnswer, request_deletion
 from tests.inventory.factory import Inventory, fill_changed
+from tests.people import ADA
 
 DATASET = "/A/B-v1/AOD"
 OTHER = "/C/D-v1/AOD"
@@ -53,12 +54,12 @@ class Stock(Inventory):
 
     def ask(self, *items: str, sites: tuple[str, ...] = ("T2_C",), **given: Any) -> int:
         """A copy request (of the dataset) by ada."""
-        options = {"num_copies": 1, "group": "ops", "by": "ada", **given}
+        options = {"num_copies": 1, "group": "ops", "by": ADA, **given}
         return request_copy(self.db, list(items) or DATASET, sites, **options)
 
     def delete(self, *items: str, sites: tuple[str, ...] = ("T2_A",), **given: Any) -> DeletionAnswer:
         """A deletion request (of the dataset) by ada."""
-        options = {"reason": "not needed", "by": "ada", "now": NOW, **given}
+        options = {"reason": "not needed", "by": ADA, "now": NOW, **given}
         return request_deletion(self.db, list(items) or DATASET, sites, **options)
 
     # -- what the Dealer does ----------------------------------------------------------------------------------------

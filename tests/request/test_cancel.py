@@ -10,12 +10,13 @@ from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.inventory.subscription.subscribe import resubscribe_incomplete
 from dynamo_ops.request.advance import advance
 from dynamo_ops.request.cancel import CancelSummary, cancel
+from tests.people import BOB
 from tests.request.stock import DATASET, Stock
 
 
 def taken_back(stock: Stock, request_id: int | None) -> CancelSummary:
     assert request_id is not None
-    return cancel(stock.db, request_id, by="bob", reason="a mistake")
+    return cancel(stock.db, request_id, by=BOB, reason="a mistake")
 
 
 def test_a_new_request_is_cancelled_with_who_and_why(asked: Stock) -> None:
@@ -125,9 +126,9 @@ def test_only_open_requests_are_cancelled(asked: Stock) -> None:
 
 def test_a_reason_must_be_given_and_the_request_must_be_there(asked: Stock) -> None:
     with pytest.raises(InventoryError, match=r"say why it is cancelled \(reason is empty\)"):
-        cancel(asked.db, asked.ask(), by="bob", reason=" ")
+        cancel(asked.db, asked.ask(), by=BOB, reason=" ")
     with pytest.raises(InventoryError, match="there is no request 4711"):
-        cancel(asked.db, 4711, by="bob", reason="x")
+        cancel(asked.db, 4711, by=BOB, reason="x")
 
 
 def test_it_is_too_late_for_files_that_the_storage_was_asked_for(asked: Stock) -> None:

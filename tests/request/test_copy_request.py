@@ -12,6 +12,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.request.advance import advance
 from dynamo_ops.request.copy_request import list_requests, open_requests, record_plan, request_copy
 from tests.inventory.factory import Inventory
+from tests.people import ADA, BOB
 
 DATASET = "/A/B-v1/AOD"
 
@@ -37,7 +38,7 @@ def ask(
     items: list[str] | None = None,
 ) -> int:
     asked = dataset if items is None else items
-    return request_copy(stock.db, asked, list(sites), num_copies=copies, group=group, by="ada")
+    return request_copy(stock.db, asked, list(sites), num_copies=copies, group=group, by=ADA)
 
 
 def states(stock: Inventory) -> dict[int, str]:
@@ -58,7 +59,7 @@ def test_a_request_is_open_until_it_is_completed(stock: Inventory) -> None:
 
 def test_a_group_that_no_dealer_serves_is_told_at_once(stock: Inventory) -> None:
     with pytest.raises(InventoryError, match="places for group 'ops'; served are express, physics"):
-        request_copy(stock.db, DATASET, ["T2_A"], num_copies=1, group="ops", by="ada", served={"physics", "express"})
+        request_copy(stock.db, DATASET, ["T2_A"], num_copies=1, group="ops", by=ADA, served={"physics", "express"})
     assert states(stock) == {}
 
 
@@ -181,7 +182,7 @@ def test_blocks_are_asked_for_by_name_and_those_of_a_whole_dataset_are_left_out(
 
 def test_asking_again_counts_and_says_who(stock: Inventory) -> None:
     request = ask(stock, "T2_B1")
-    request_copy(stock.db, DATASET, ["T2_B1"], num_copies=1, group="ops", by="bob")
+    request_copy(stock.db, DATASET, ["T2_B1"], num_copies=1, group="ops", by=BOB)
     row = list_requests(stock.db).select("id", "num_asked", "requested_by", "last_asked_by").rows()
     assert row == [(request, 2, "ada", "bob")]
 
@@ -241,9 +242,9 @@ def test_a_limit_is_told_with_its_value(
     first = ask(stock, "T2_B1")
     given = RequestSettings.model_validate(limits)
     with pytest.raises(InventoryError, match=message):
-        request_copy(stock.db, DATASET, sites, num_copies=copies, group="ops", by="ada", limits=given)
+        request_copy(stock.db, DATASET, sites, num_copies=copies, group="ops", by=ADA, limits=given)
     assert states(stock) == {first: "new"}
-    assert request_copy(stock.db, DATASET, ["T2_B1"], num_copies=1, group="ops", by="ada", limits=given) == first
+    assert request_copy(stock.db, DATASET, ["T2_B1"], num_copies=1, group="ops", by=ADA, limits=given) == first
 
 
 # -- what a plan does --------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from dynamo_ops.lock.store import add_lock
 from dynamo_ops.request import deletion_request as module
 from dynamo_ops.request.deletion_request import DeletionAnswer
 from tests.inventory.factory import SIZE
+from tests.people import BOB
 from tests.request.stock import DATASET, NOW, OTHER, Stock
 
 
@@ -53,7 +54,7 @@ def test_what_is_deleted_whole_stops_growing(asked: Stock) -> None:
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(asked: Stock) -> None:
-    add_lock(asked.db, f"{DATASET}#b2", reason="thesis", by="bob", now=NOW)
+    add_lock(asked.db, f"{DATASET}#b2", reason="thesis", by=BOB, now=NOW)
     before = asked.everything()
     tried = asked.delete(dry_run=True)
     assert (tried.request_id, asked.everything()) == (None, before)
@@ -66,7 +67,7 @@ LOCKED, LAST, SOURCE = "it is locked", "it is the last copy", "it is the only so
 
 
 def lock(stock: Stock) -> None:
-    add_lock(stock.db, DATASET, sites="T2_A", reason="thesis", by="bob", now=NOW)
+    add_lock(stock.db, DATASET, sites="T2_A", reason="thesis", by=BOB, now=NOW)
 
 
 def drop_b(stock: Stock) -> None:
@@ -143,7 +144,7 @@ def test_two_copies_asked_for_at_once_do_not_rely_on_each_other(asked: Stock) ->
 
 
 def test_the_last_copy_is_told_after_what_stays_for_other_reasons(asked: Stock) -> None:
-    add_lock(asked.db, DATASET, sites="T2_B", reason="thesis", by="bob", now=NOW)
+    add_lock(asked.db, DATASET, sites="T2_B", reason="thesis", by=BOB, now=NOW)
     answer = asked.delete(sites=("T2_*",))
     assert reasons(answer) == {(DATASET, "T2_A"): None, (DATASET, "T2_B"): LOCKED}
 
@@ -227,7 +228,7 @@ def test_asked_again_it_is_counted_and_the_refused_looked_at_once_more(asked: St
     first = asked.delete()
     assert first.verdicts["reason"].to_list() == [None, LAST]
     asked.rows("UPDATE subscriptions SET state = 'cancelled' WHERE site_id = :s", s=asked.site_ids["T2_B"])
-    again = asked.delete(by="bob")
+    again = asked.delete(by=BOB)
     assert again.request_id == first.request_id
     assert again.verdicts.select("item", "site", "state", "num_blocks").rows() == [(DATASET, "T2_A", "queued", 1)]
     assert first.request_id is not None

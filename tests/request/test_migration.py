@@ -9,6 +9,7 @@ from dynamo_ops.database import migrate
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.request.copy_request import list_requests, open_requests, request_copy
+from tests.people import ADA, BOB, EVE
 
 COLUMNS = ["id", "items", "sites", "num_copies", "group", "state", "requested_by", "num_asked", "closed_because"]
 
@@ -37,9 +38,9 @@ def test_copy_requests_survive_both_ways(postgres: EmbeddedPostgres) -> None:
         (8, "/A/B/C", "T2_A T2_*", 0, "ops", "cancelled", "bob", 1, "the same as request 5"),
     ]
     assert open_requests(database, "ops")["request_id"].to_list() == [5]
-    again = request_copy(database, "/A/B/C", ["T2_A"], num_copies=1, group="ops", by="ada")
+    again = request_copy(database, "/A/B/C", ["T2_A"], num_copies=1, group="ops", by=ADA)
     assert again == 9
-    assert request_copy(database, "/A/B/C", ["T2_A"], num_copies=1, group="ops", by="eve") == again
+    assert request_copy(database, "/A/B/C", ["T2_A"], num_copies=1, group="ops", by=EVE) == again
     with database.engine.connect() as connection:
         command.downgrade(migrate._config(database, connection), "0002")
     assert database.frame("SELECT id, state FROM copy_requests ORDER BY id").rows() == [
@@ -68,6 +69,6 @@ def test_what_is_asked_again_after_the_upgrade_is_the_same_request(postgres: Emb
         ):
             connection.execute(text(statement))
     migrate.upgrade(database)
-    assert request_copy(database, "/A/B/C", ["T2_A", "T2_*"], num_copies=1, group="ops", by="bob") == 4
+    assert request_copy(database, "/A/B/C", ["T2_A", "T2_*"], num_copies=1, group="ops", by=BOB) == 4
     database.dispose()
     postgres.drop_database("requests_same")

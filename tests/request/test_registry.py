@@ -9,6 +9,7 @@ from dynamo_ops.request.advance import advance
 from dynamo_ops.request.cancel import cancel
 from dynamo_ops.request.registry import list_requests, request_details
 from tests.inventory.factory import SIZE
+from tests.people import ADA, BOB
 from tests.request.stock import DATASET, OTHER, Stock
 
 
@@ -19,9 +20,9 @@ def found(stock: Stock, **given: str) -> list[int]:
 def test_requests_are_found_by_state_kind_person_and_dataset(asked: Stock) -> None:
     asked.other_dataset("c1")
     first = asked.ask()
-    second = asked.ask(OTHER, by="bob", sites=("T2_A",))
+    second = asked.ask(OTHER, by=BOB, sites=("T2_A",))
     third = asked.delete().request_id
-    cancel(asked.db, first, by="ada", reason="mistake")
+    cancel(asked.db, first, by=ADA, reason="mistake")
     assert found(asked) == [third, second, first]
     assert found(asked, state="open") == [third, second]
     assert found(asked, state="cancelled") == [first]

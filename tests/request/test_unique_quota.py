@@ -9,6 +9,7 @@ from dynamo_ops.request.advance import advance
 from dynamo_ops.request.cancel import cancel
 from dynamo_ops.request.unique_quota import group_usage, set_group_quota, set_user_quota, user_usage
 from tests.inventory.factory import SIZE
+from tests.people import ADA, BOB, ROOT_USER
 from tests.request.stock import DATASET, OTHER, Stock
 
 BLOCK, WHOLE = 3 * SIZE, 6 * SIZE
@@ -36,14 +37,14 @@ def test_open_requests_count_for_their_group_and_person_once(asked: Stock) -> No
     asked.other_dataset("c1")
     asked.ask(OTHER, f"{DATASET}#b1", group="users")
     asked.ask(OTHER, sites=("T2_A",), group="users")
-    asked.ask(OTHER, sites=("T2_B",), group="users", by="bob")
+    asked.ask(OTHER, sites=("T2_B",), group="users", by=BOB)
     assert groups(asked)["users"] == (-1, SIZE + BLOCK, None)
     assert users(asked) == {"ada": (-1, SIZE + BLOCK, None), "bob": (-1, SIZE, None)}
 
 
 def test_what_is_cancelled_counts_no_more(asked: Stock) -> None:
     request = asked.ask(group="users")
-    cancel(asked.db, request, by="ada", reason="mistake")
+    cancel(asked.db, request, by=ADA, reason="mistake")
     assert (groups(asked)["users"], users(asked)) == ((-1, 0, None), {})
 
 
@@ -63,28 +64,28 @@ def test_what_is_completed_counts_for_the_person_while_the_group_owns_it_somewhe
 )
 def test_quotas_are_set_and_shown(asked: Stock, quota: int, shown: tuple[int, int, int | None]) -> None:
     asked.ask(sites=("T2_A",))
-    set_group_quota(asked.db, "ops", 1, by="root")
-    set_group_quota(asked.db, "ops", quota, by="bob")
-    set_user_quota(asked.db, "ada", quota, by="bob")
+    set_group_quota(asked.db, "ops", 1, by=ROOT_USER)
+    set_group_quota(asked.db, "ops", quota, by=BOB)
+    set_user_quota(asked.db, "ada", quota, by=BOB)
     assert (groups(asked)["ops"], users(asked)["ada"]) == (shown, shown)
     assert asked.rows("SELECT changed_by, changed_at <= now() FROM group_quotas") == [("bob", True)]
 
 
 def test_a_person_can_have_a_quota_before_the_first_request(asked: Stock) -> None:
-    set_user_quota(asked.db, "eve", 5, by="bob")
+    set_user_quota(asked.db, "eve", 5, by=BOB)
     assert users(asked) == {"eve": (5, 0, 5)}
 
 
 def test_the_quota_of_an_unknown_group_or_of_nobody_is_refused(asked: Stock) -> None:
     with pytest.raises(InventoryError, match=r"unknown group 'opps'; groups are ops, users. Did you mean ops\?"):
-        set_group_quota(asked.db, "opps", 1, by="bob")
+        set_group_quota(asked.db, "opps", 1, by=BOB)
     with pytest.raises(InventoryError, match="say whose"):
-        set_user_quota(asked.db, " ", 1, by="bob")
+        set_user_quota(asked.db, " ", 1, by=BOB)
 
 
 def test_a_request_above_the_quota_of_the_group_is_refused_with_figures(asked: Stock) -> None:
     asked.own("b1", "T2_A", asked.users)
-    set_group_quota(asked.db, "users", 5 * SIZE, by="bob")
+    set_group_quota(asked.db, "users", 5 * SIZE, by=BOB)
     with pytest.raises(InventoryError) as error:
         asked.ask(group="users")
     assert str(error.value) == (
@@ -94,15 +95,15 @@ def test_a_request_above_the_quota_of_the_group_is_refused_with_figures(asked: S
 
 
 def test_a_request_above_the_quota_of_the_person_is_refused_and_asking_again_is_free(asked: Stock) -> None:
-    set_user_quota(asked.db, "ada", BLOCK, by="bob")
+    set_user_quota(asked.db, "ada", BLOCK, by=BOB)
     request = asked.ask(f"{DATASET}#b1")
     with pytest.raises(InventoryError, match=r"3\.00 kB more are above the quota of user ada: 3\.00 kB"):
         asked.ask(DATASET)
     assert asked.ask(f"{DATASET}#b1") == request
     assert asked.ask(f"{DATASET}#b1", sites=("T2_B",)) != request
-    assert asked.ask(DATASET, by="bob")
+    assert asked.ask(DATASET, by=BOB)
 
 
 def test_who_is_above_the_quota_already_may_ask_for_what_counts(asked: Stock) -> None:
-    set_group_quota(asked.db, "ops", 0, by="bob")
+    set_group_quota(asked.db, "ops", 0, by=BOB)
     assert asked.ask()

@@ -29,6 +29,7 @@ from dynamo_ops.transfer.hold import hold_and_release
 from tests import ROOT
 from tests.inventory.factory import Inventory, withdraw
 from tests.patience import PATIENCE_S
+from tests.people import ADA
 from tests.world import World
 from tests.xrootd.servers import XrootdServer, running_servers
 
@@ -382,8 +383,8 @@ def test_a_storage_that_tells_no_sizes_will_do(lab: Lab, adler: bool) -> None:
 
 
 def test_no_longer_subscribed_for_is_not_copied(lab: Lab) -> None:
-    operate.cancel(lab.db, Selection(files=["/store/b1/f0"]), by="ada", reason="x")
-    operate.hold(lab.db, Selection(files=["/store/b1/f1"]), by="ada", reason="x")
+    operate.cancel(lab.db, Selection(files=["/store/b1/f0"]), by=ADA, reason="x")
+    operate.hold(lab.db, Selection(files=["/store/b1/f1"]), by=ADA, reason="x")
     summary = lab.run()
     assert (summary.num_done, summary.num_cancelled) == (2, 2)
     assert set(lab.arrived()) == {"/store/b1/f2", "/store/b1/f3"}
@@ -395,7 +396,7 @@ def test_no_longer_subscribed_for_is_not_copied(lab: Lab) -> None:
 
 @pytest.mark.parametrize(("site", "side"), [("T2_A", "SOURCE"), ("T2_B", "DESTINATION")])
 def test_in_a_downtime_nothing_new_is_begun(lab: Lab, site: str, side: str) -> None:
-    drain(lab.db, site, by="ada", reason="x")
+    drain(lab.db, site, by=ADA, reason="x")
     assert lab.run().num_cancelled == 4
     assert {reason for _, reason, _ in lab.attempts()} == {f"{side} {site} is not available any more"}
     assert set(lab.inventory.subscriptions().values()) == {"retry"}

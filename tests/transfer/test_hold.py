@@ -13,6 +13,7 @@ from dynamo_ops.query.status import held
 from dynamo_ops.transfer import hold
 from dynamo_ops.transfer.hold import HoldSummary, hold_and_release
 from tests.inventory.factory import Inventory
+from tests.people import TESTER
 
 
 @pytest.fixture
@@ -140,9 +141,9 @@ def test_operator_releases_with_a_clean_slate(subscribed: Inventory) -> None:
     failed(subscribed, "T2_A", recoverable=False)
     assert state(subscribed) == "held/all_failed"
     ids = [subscribed.scalar("SELECT id FROM subscriptions")]
-    assert release(subscribed.db, Selection(ids=ids), by="test").num_files == 1
+    assert release(subscribed.db, Selection(ids=ids), by=TESTER).num_files == 1
     assert state(subscribed) == "new"
-    assert release(subscribed.db, Selection(ids=[1]), by="test").num_files == 0
+    assert release(subscribed.db, Selection(ids=[1]), by=TESTER).num_files == 0
 
 
 def test_refused_waits_for_an_operator(subscribed: Inventory) -> None:
@@ -155,8 +156,8 @@ def test_refused_waits_for_an_operator(subscribed: Inventory) -> None:
 
 def test_cancelled(subscribed: Inventory) -> None:
     ids = [subscribed.scalar("SELECT id FROM subscriptions")]
-    assert cancel(subscribed.db, Selection(ids=ids), by="test", reason="not wanted").num_files == 1
-    assert cancel(subscribed.db, Selection(ids=ids), by="test", reason="not wanted").num_files == 0
+    assert cancel(subscribed.db, Selection(ids=ids), by=TESTER, reason="not wanted").num_files == 1
+    assert cancel(subscribed.db, Selection(ids=ids), by=TESTER, reason="not wanted").num_files == 0
     assert state(subscribed) == "cancelled"
 
 

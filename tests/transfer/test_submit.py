@@ -23,6 +23,7 @@ from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.recovery import abandon_fts
 from dynamo_ops.transfer.submit import submit_batch
 from tests.inventory.factory import Inventory
+from tests.people import ADA
 
 DOWNTIME = "INSERT INTO site_downtimes (site_id, begins_at, reason, created_by) VALUES (:s, now(), 'power cut', 'ada')"
 
@@ -80,7 +81,7 @@ def tried(three: Inventory, minutes: int | None) -> None:
 def test_what_is_not_subscribed_for_any_more_is_not_sent(three: Inventory, identity: FtsIdentity) -> None:
     (gone, on_hold, wanted), (batch,) = planned(three, identity)
     three.subscription("delete", [gone], "T2_B")
-    hold(three.db, Selection(files=(on_hold,)), by="ada", reason="later")
+    hold(three.db, Selection(files=(on_hold,)), by=ADA, reason="later")
     fts = Fts()
     assert send(three, fts, batch) == "submitted"
     assert fts.sent() == [wanted]

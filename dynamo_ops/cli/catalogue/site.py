@@ -271,6 +271,7 @@ def share(
 def unshare(
     site: SiteName,
     other: Other,
+    by: By = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -280,7 +281,7 @@ def unshare(
     common = shared_storage.common(db, site, other)
     if common.is_declared:
         ask(f"{site} and {other} are no longer known to share a storage? {_meaning(common)}", yes=yes)
-    was_declared = shared_storage.withdraw(db, site, other)
+    was_declared = shared_storage.withdraw(db, site, other, by=who(by))
     if as_json:
         print_json({"site": site, "other": other, "is_declared": False, "was_declared": was_declared})
         return

@@ -235,7 +235,7 @@ def refuse(
 
     db = database()
     story = load_story(db, plan_id, PlanKind.DEALER)
-    plan_store.refuse(db, plan_id, reason, by=who(by))
+    plan_store.refuse(db, plan_id, reason, by=who(by).name)
     if as_json:
         print_json({"id": plan_id, "state": str(PlanState.REFUSED), "reason": reason})
         return

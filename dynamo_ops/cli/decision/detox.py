@@ -238,9 +238,9 @@ def commit(
     if not as_json:
         say(view.sentence(plan, describe.overview(plan)))
         if is_asked:
-            say(f"It deletes so much that a person must approve it: that will be you, {who(by)}.")
+            say(f"It deletes so much that a person must approve it: that will be you, {who(by).name}.")
     ask(f"Commit plan {plan_id}?", yes=yes, otherwise=f"nothing was committed; the plan stays {story.stored.state}")
-    summary = steps.commit_plan(db, settings(), plan_id, approved_by=who(by) if is_asked else None)
+    summary = steps.commit_plan(db, settings(), plan_id, approved_by=who(by).name if is_asked else None)
     if as_json:
         print_json(view.commit_document(plan_id, summary, is_new=True))
         return
@@ -260,7 +260,7 @@ def refuse(
 
     db = database()
     story = load_story(db, plan_id, PlanKind.DETOX)
-    plan_store.refuse(db, plan_id, reason, by=who(by))
+    plan_store.refuse(db, plan_id, reason, by=who(by).name)
     if as_json:
         print_json({"id": plan_id, "state": str(PlanState.REFUSED), "reason": reason})
         return

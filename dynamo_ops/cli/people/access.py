@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from dynamo_ops.access import grants
-from dynamo_ops.access.person import Grant, KnownBy, Role, Scope, shell_person
+from dynamo_ops.access.person import Grant, KnownBy, Role, Scope
 from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AsJson, By, Reason, Until, future
+from dynamo_ops.cli.terminal.options import AsJson, By, Reason, Until, future, who
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json, print_table
 
@@ -55,7 +55,7 @@ def grant(
     """Give WHO a role; again, to change its end (docs/access.md: what each role may)."""
     given = Grant(role, Scope.parse(scope))
     ends_at = future("--until", until)
-    grants.grant(database(), subject, given, by=shell_person(by), reason=reason, until=ends_at)
+    grants.grant(database(), subject, given, by=who(by), reason=reason, until=ends_at)
     if as_json:
         print_json({"subject": subject, "role": role, "scope": scope, "until": ends_at})
         return
@@ -73,7 +73,7 @@ def revoke(
 ) -> None:
     """Take a role back from WHO, at once; their tokens lose it too."""
     taken = Grant(role, Scope.parse(scope))
-    grants.revoke(database(), subject, taken, by=shell_person(by), reason=reason)
+    grants.revoke(database(), subject, taken, by=who(by), reason=reason)
     if as_json:
         print_json({"subject": subject, "role": role, "scope": scope, "is_revoked": True})
         return
@@ -102,7 +102,7 @@ def member(
     as_json: AsJson = False,
 ) -> None:
     """Make PERSON a member of GROUP: a user asks for copies and locks for the groups that they are a member of."""
-    grants.set_member(database(), group, person, by=shell_person(by), is_member=not gone)
+    grants.set_member(database(), group, person, by=who(by), is_member=not gone)
     if as_json:
         print_json({"group": group, "person": person, "is_member": not gone})
         return
@@ -133,7 +133,7 @@ def identity(
     as_json: AsJson = False,
 ) -> None:
     """Say whose a certificate or JWT is that a trusted proxy verified."""
-    grants.set_identity(database(), KnownBy(kind), value, person, by=shell_person(by))
+    grants.set_identity(database(), KnownBy(kind), value, person, by=who(by))
     if as_json:
         print_json({"kind": kind, "value": value, "person": person})
         return

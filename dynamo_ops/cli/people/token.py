@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from dynamo_ops.access import tokens
-from dynamo_ops.access.person import Grant, Role, Scope, shell_person
+from dynamo_ops.access.person import Grant, Role, Scope
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.base.times import time_text
 from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AsJson, By
+from dynamo_ops.cli.terminal.options import AsJson, By, who
 from dynamo_ops.cli.terminal.page import say, warn
 from dynamo_ops.cli.terminal.tables import print_json, print_table
 
@@ -45,13 +45,14 @@ def make(
 ) -> None:
     """Make a token, and show it: once. It may what its owner may at the moment that it is used, and no more."""
     limits = [_grant(text) for text in role] if role else None
-    who = shell_person(by)
-    token = tokens.make(database(), name, days=days, by=who, person=person or who.name, grants=limits)
+    maker = who(by)
+    owner = person or maker.name
+    token = tokens.make(database(), name, days=days, by=maker, person=owner, grants=limits)
     if as_json:
         print_json({"id": token.id, "token": token.secret, "until": token.until})
         return
     say(token.secret)
-    warn(f"token {token.id} of {person or who.name}, until {time_text(token.until)}: it is not shown again")
+    warn(f"token {token.id} of {owner}, until {time_text(token.until)}: it is not shown again")
 
 
 @app.command("list")
@@ -74,7 +75,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Refuse a token from now on."""
-    tokens.revoke(database(), token, by=shell_person(by))
+    tokens.revoke(database(), token, by=who(by))
     if as_json:
         print_json({"id": token, "is_revoked": True})
         return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dynamo_ops.access.person import Person, shell_person
 from dynamo_ops.base.times import moment_after, moment_before, time_text
 from dynamo_ops.cli.terminal.completion import complete_groups, complete_partitions, complete_sites
 
@@ -61,9 +61,9 @@ Store = Annotated[bool, typer.Option("--store", help="Store the plan, so that it
 PlanId = Annotated[int, typer.Argument(metavar="PLAN", help="Number of a stored plan (`dynamo plan list`).")]
 
 
-def who(by: str | None) -> str:
-    """The name that ``--by`` gives, or that of the login."""
-    return by or getpass.getuser()
+def who(by: str | None) -> Person:
+    """Who acts: as ``--by`` says, or the login. The audit shows that it was said in a shell."""
+    return shell_person(by)
 
 
 def past(option: str, text: str) -> datetime:

@@ -16,6 +16,9 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
@@ -79,7 +82,7 @@ def invalidate(
     document: object,
     *,
     reason: str,
-    by: str,
+    by: Person,
     dry_run: bool = False,
     expected_files: int | None = None,
 ) -> InvalidationSummary:
@@ -94,7 +97,9 @@ def invalidate(
     if not reason:
         raise InventoryError("invalidation: say why (reason is empty); it is kept with every name")
     named = _parsed(document)
-    with db.begin() as connection:
+    with acting(db, by, Action.INVALIDATE, f"{named.height:,} names", reason) as act:
+        connection = act.connection
+        act.is_dry_run = dry_run
         hold(connection, Lock.INVENTORY)
         faults = Faults()
         num_known = _find(connection, named, faults)
@@ -106,16 +111,16 @@ def invalidate(
         faults.query(connection, _UNDER_WAY)
         faults.refuse("invalidation")
         summary = _summary(connection, num_known)
+        act.what = f"{summary.num_datasets:,} datasets, {summary.num_blocks:,} blocks, {summary.num_files:,} files"
+        act.check(Target(datasets=_datasets_named(connection), num_files=summary.num_files))
         if expected_files not in (None, summary.num_files):
             raise InventoryError(
                 f"invalidation: {summary.num_files} files would go by now, not {expected_files}; look again and confirm"
             )
         if not dry_run:
-            connection.execute(text(_NOTE), {"reason": reason, "by": by})
-            remove_doomed(connection, by=by, because=f"declared invalid by {by}: {reason}")
+            connection.execute(text(_NOTE), {"reason": reason, "by": by.name})
+            remove_doomed(connection, by=by.name, because=f"declared invalid by {by.name}: {reason}")
             connection.execute(text("DROP TABLE named, doomed_datasets, doomed_blocks, doomed_files"))
-        else:
-            connection.rollback()
     return summary
 
 
@@ -179,6 +184,14 @@ def _find(connection: Connection, named: pl.DataFrame, faults: Faults) -> int:
         connection.execute(text(statement))
     num_known: int = connection.execute(text("SELECT count(*) FROM named WHERE id IS NULL AND is_known")).scalar_one()
     return num_known
+
+
+def _datasets_named(connection: Connection) -> tuple[str, ...]:
+    """The datasets of all that goes: a file's or a block's too."""
+    doomed = """SELECT name FROM datasets WHERE id IN (
+        SELECT dataset_id FROM doomed_datasets UNION SELECT dataset_id FROM doomed_blocks
+        UNION SELECT dataset_id FROM doomed_files)"""
+    return tuple(connection.execute(text(doomed)).scalars())
 
 
 def _check_locks(connection: Connection, faults: Faults) -> None:

@@ -12,6 +12,9 @@ from datetime import datetime, timedelta
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.times import time_text, too_far
 from dynamo_ops.database.connection import Database
@@ -48,7 +51,7 @@ def drain(
     db: Database,
     site: str,
     *,
-    by: str,
+    by: Person,
     reason: str,
     begins_at: datetime | None = None,
     ends_at: datetime | None = None,
@@ -61,7 +64,10 @@ def drain(
     reason = reason.strip()
     if not reason:
         raise InventoryError(f"downtime of {site}: say why (reason is empty)", site=site)
-    with db.begin() as connection:
+    times = "".join(f" {word} {time_text(at)}" for word, at in (("from", begins_at), ("until", ends_at)) if at)
+    with acting(db, by, Action.OPERATE_SITE, f"downtime of {site}{times}", reason) as act:
+        act.check(Target(sites=(site,)))
+        connection = act.connection
         site_id = find_site(connection, site).id
         now: datetime = connection.execute(text("SELECT now()")).scalar_one()
         begins_at = begins_at or now
@@ -84,26 +90,30 @@ def drain(
             text("""
             INSERT INTO site_downtimes (site_id, begins_at, ends_at, reason, created_by)
             VALUES (:site, :begin, :end, :reason, :by) RETURNING id"""),
-            {"site": site_id, "begin": begins_at, "end": ends_at, "reason": reason, "by": by},
+            {"site": site_id, "begin": begins_at, "end": ends_at, "reason": reason, "by": by.name},
         ).one()
-    return Downtime(row.id, site, begins_at, ends_at, reason, by, None)
+        act.ids.append(row.id)
+    return Downtime(row.id, site, begins_at, ends_at, reason, by.name, None)
 
 
-def resume(db: Database, site: str, *, by: str, planned: bool = False) -> list[int]:
+def resume(db: Database, site: str, *, by: Person, planned: bool = False) -> list[int]:
     """End the downtimes of a site that last now; with ``planned`` those to come too. Returns their ids.
 
     InventoryError when there is none to end.
     """
-    with db.begin() as connection:
+    with acting(db, by, Action.OPERATE_SITE, f"downtimes of {site} end{', planned ones too' * planned}") as act:
+        act.check(Target(sites=(site,)))
+        connection = act.connection
         site_id = find_site(connection, site).id
         ended = connection.execute(
             text("""
             UPDATE site_downtimes SET ends_at = greatest(begins_at, now()), ended_by = :by
             WHERE site_id = :site AND (ends_at IS NULL OR ends_at > greatest(begins_at, now()))
               AND (begins_at <= now() OR :planned) RETURNING id"""),
-            {"site": site_id, "by": by, "planned": planned},
+            {"site": site_id, "by": by.name, "planned": planned},
         )
         ids = sorted(ended.scalars())
+        act.ids.extend(ids)
         if not ids:
             coming = connection.execute(
                 text("SELECT count(*) FROM site_downtimes WHERE site_id = :site AND ends_at IS DISTINCT FROM begins_at"

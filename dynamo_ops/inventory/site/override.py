@@ -14,6 +14,9 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.base.times import time_text, too_far
@@ -48,7 +51,7 @@ class Override:
 
 
 def set_status(
-    db: Database, site: str, status: str, *, by: str, reason: str, ends_at: datetime | None = None
+    db: Database, site: str, status: str, *, by: Person, reason: str, ends_at: datetime | None = None
 ) -> Override:
     """Give ``site`` this status from now on. One that was said before is over.
 
@@ -62,7 +65,10 @@ def set_status(
         message = f"status of {site}: {status!r} is none of {', '.join(STATUSES)}"
         hint = near(status, STATUSES)
         raise InventoryError(f"{message}.{hint}" if hint else message, site=site, status=status)
-    with db.begin() as connection:
+    end = f" until {time_text(ends_at)}" if ends_at else ""
+    with acting(db, by, Action.OPERATE_SITE, f"{site} is {status}{end}", reason) as act:
+        act.check(Target(sites=(site,)))
+        connection = act.connection
         hold(connection, Lock.INVENTORY)
         known = _site(connection, site)
         if ends_at is not None and ends_at <= known.now:
@@ -73,24 +79,28 @@ def set_status(
                 "until it is taken back",
                 site=site,
             )
-        keys = {"site": known.id, "status": status, "end": ends_at, "reason": reason, "by": by}
+        keys = {"site": known.id, "status": status, "end": ends_at, "reason": reason, "by": by.name}
         connection.execute(text(_NOTE_TOLD), {**keys, "source": NO_SOURCE})
         connection.execute(text(_END), keys)
         made = connection.execute(text(_INSERT), keys).scalar_one()
         connection.execute(text(_TAKE_STATUS), keys)
+        act.ids.append(made)
     told = known.told_status if known.source != NO_SOURCE else None
-    return Override(made, site, status, ends_at, reason, by, known.status, told, _warnings(status, told, known.source))
+    warnings = _warnings(status, told, known.source)
+    return Override(made, site, status, ends_at, reason, by.name, known.status, told, warnings)
 
 
-def unset_status(db: Database, site: str, *, by: str, stable_h: float) -> str:
+def unset_status(db: Database, site: str, *, by: Person, stable_h: float) -> str:
     """End what a person said of ``site``; returns the status that it has now. InventoryError if nobody said anything.
 
     ``stable_h``: as of ``merge_sites``.
     """
-    with db.begin() as connection:
+    with acting(db, by, Action.OPERATE_SITE, f"{site} is what its source says") as act:
+        act.check(Target(sites=(site,)))
+        connection = act.connection
         hold(connection, Lock.INVENTORY)
         known = _site(connection, site)
-        if not connection.execute(text(_END), {"site": known.id, "by": by}).rowcount:
+        if not connection.execute(text(_END), {"site": known.id, "by": by.name}).rowcount:
             raise InventoryError(f"the status of site {site} is what its source tells; nothing to end", site=site)
         apply_statuses(connection, stable_h)
         return str(_site(connection, site).status)

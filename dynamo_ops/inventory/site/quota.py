@@ -11,7 +11,11 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 
@@ -55,7 +59,7 @@ def change_quotas(
 
 
 def set_quotas(
-    database: Database, sites: Collection[str], partition: str, quota_bytes: int | None, *, by: str, reason: str
+    database: Database, sites: Collection[str], partition: str, quota_bytes: int | None, *, by: Person, reason: str
 ) -> int:
     """Set the quota of a leaf partition at these sites (names); None takes it away. Returns how many were changed.
 
@@ -68,7 +72,11 @@ def set_quotas(
             f"quota of {partition}: {quota_bytes} bytes are more than a quota can be", quota_bytes=quota_bytes
         )
     wanted = pl.DataFrame({"name": sorted(set(sites))}, schema={"name": pl.String})
-    with database.begin() as connection:
+    amount = "unknown" if quota_bytes is None else "unlimited" if quota_bytes < 0 else size_text(quota_bytes)
+    what = f"{partition} at {', '.join(wanted['name'][:3])}{' …' if wanted.height > 3 else ''}: {amount}"
+    with acting(database, by, Action.SET_PARTITION_QUOTA, what, reason.strip()) as act:
+        act.check(Target(sites=tuple(wanted["name"]), partitions=(partition,)))
+        connection = act.connection
         connection.execute(text("CREATE TEMPORARY TABLE quota_sites (name text PRIMARY KEY) ON COMMIT DROP"))
         insert_frame(connection, "quota_sites", wanted)
         unknown = connection.execute(
@@ -80,7 +88,7 @@ def set_quotas(
             connection,
             """SELECT s.id AS site_id, CAST(:partition AS text) AS partition, CAST(:quota AS bigint) AS quota_bytes
                FROM quota_sites n JOIN sites s ON s.name = n.name""",
-            by=by,
+            by=by.name,
             reason=reason.strip(),
             params={"partition": partition, "quota": quota_bytes},
         )

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site.lookup import find_site
@@ -71,12 +74,14 @@ def shared_storages(database: Database) -> pl.DataFrame:
     return database.frame(SHARED)
 
 
-def declare(database: Database, site: str, other: str, *, by: str, reason: str) -> None:
+def declare(database: Database, site: str, other: str, *, by: Person, reason: str) -> None:
     """Two sites share their storage on purpose: what either has is no orphan of the other, and goes at neither while
     the other has it. InventoryError when a site is unknown, it is one site, or their places lie in each other."""
     if not reason.strip():
         raise InventoryError(f"{site} and {other}: say why they share a storage (reason is empty)", site=site)
-    with database.begin() as connection:
+    with acting(database, by, Action.OPERATE_SITE, f"{site} and {other} share a storage", reason.strip()) as act:
+        act.check(Target(sites=(site, other)))
+        connection = act.connection
         pair = _pair(connection, site, other)
         is_equal = connection.execute(
             text(f"SELECT is_equal FROM ({_PAIRS}) AS pairs WHERE site_id = :site_id AND other_id = :other_id"), pair
@@ -92,13 +97,15 @@ def declare(database: Database, site: str, other: str, *, by: str, reason: str) 
             text("""
             INSERT INTO shared_storages (site_id, other_id, reason, created_by)
             VALUES (:site_id, :other_id, :reason, :by) ON CONFLICT DO NOTHING"""),
-            {**pair, "reason": reason.strip(), "by": by},
+            {**pair, "reason": reason.strip(), "by": by.name},
         )
 
 
-def withdraw(database: Database, site: str, other: str) -> bool:
+def withdraw(database: Database, site: str, other: str, *, by: Person) -> bool:
     """They do not share it on purpose any more; whether that was declared."""
-    with database.begin() as connection:
+    with acting(database, by, Action.OPERATE_SITE, f"{site} and {other} share no storage") as act:
+        act.check(Target(sites=(site, other)))
+        connection = act.connection
         deleted = connection.execute(
             text("DELETE FROM shared_storages WHERE site_id = :site_id AND other_id = :other_id"),
             _pair(connection, site, other),

@@ -7,12 +7,16 @@ the next run of transfers once nobody subscribes any file of it; a file that arr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import Act, acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.rows import read_rows
@@ -86,11 +90,14 @@ def look(db: Database, move: Move, selection: Selection, *, disown: bool = False
         return _prepare_cancel(connection, disown=disown)
 
 
-def hold(db: Database, selection: Selection, *, by: str, reason: str) -> Touched:
+def hold(db: Database, selection: Selection, *, by: Person, reason: str) -> Touched:
     """Hold subscriptions, queued or under way, until an operator releases them. InventoryError without a reason."""
-    note = _note("hold", by, reason, is_needed=True)
-    with db.begin() as connection:
+    note = _note("hold", by.name, reason, is_needed=True)
+    with _operating(db, by, "hold", reason) as act:
+        connection = act.connection
         take(connection, selection, ALLOWED["hold"], lock=True)
+        touched = Touched(_rows(connection))
+        _check(act, "hold", touched)
         connection.execute(
             text(f"""
             UPDATE subscriptions s SET state = '{SubscriptionState.HELD}',
@@ -98,10 +105,10 @@ def hold(db: Database, selection: Selection, *, by: str, reason: str) -> Touched
             FROM selected x WHERE s.id = x.id"""),
             {"note": note},
         )
-        return Touched(_rows(connection))
+        return touched
 
 
-def release(db: Database, selection: Selection, *, by: str, reason: str = "") -> Touched:
+def release(db: Database, selection: Selection, *, by: Person, reason: str = "") -> Touched:
     """Free held subscriptions, whatever held them: each is closed and made anew: failed sources count as untried.
 
     They keep their place in the queue. What cannot be served still is held again by the next run of transfers.
@@ -109,13 +116,13 @@ def release(db: Database, selection: Selection, *, by: str, reason: str = "") ->
     return _reopen(db, "release", selection, by, reason)
 
 
-def retry(db: Database, selection: Selection, *, by: str, reason: str = "") -> Touched:
+def retry(db: Database, selection: Selection, *, by: Person, reason: str = "") -> Touched:
     """Have subscriptions tried again now, without their pause: failed ones, and those held by no_source, all_failed or
     site_unavailable. As ``release`` otherwise."""
     return _reopen(db, "retry", selection, by, reason)
 
 
-def cancel(db: Database, selection: Selection, *, by: str, reason: str, disown: bool = False) -> Touched:
+def cancel(db: Database, selection: Selection, *, by: Person, reason: str, disown: bool = False) -> Touched:
     """Withdraw subscriptions. InventoryError without a reason.
 
     A copy that an incomplete block replica of some group lacks would be subscribed again (``resubscribe_incomplete``).
@@ -123,10 +130,12 @@ def cancel(db: Database, selection: Selection, *, by: str, reason: str, disown: 
     replica belongs to nobody; without a file it vanishes. A deletion cancelled keeps its file; the block replica goes
     on belonging to nobody.
     """
-    note = _note("cancel", by, reason, is_needed=True)
-    with db.begin() as connection:
+    note = _note("cancel", by.name, reason, is_needed=True)
+    with _operating(db, by, "cancel", reason) as act:
+        connection = act.connection
         take(connection, selection, ALLOWED["cancel"], lock=True)
         touched = _prepare_cancel(connection, disown=disown)
+        _check(act, "cancel", touched)
         connection.execute(
             text(f"""
             UPDATE subscriptions s SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL,
@@ -143,12 +152,26 @@ def cancel(db: Database, selection: Selection, *, by: str, reason: str, disown: 
         return Touched(touched.rows, touched.num_more_files, disowned, dropped.num_block_replicas, touched.num_unowned)
 
 
-def _reopen(db: Database, move: Move, selection: Selection, by: str, reason: str) -> Touched:
-    note = _note(move, by, reason, is_needed=False)
-    with db.begin() as connection:
-        take(connection, selection, ALLOWED[move], lock=True)
-        reopen(connection, "selected", note)
-        return Touched(_rows(connection))
+def _reopen(db: Database, move: Move, selection: Selection, by: Person, reason: str) -> Touched:
+    note = _note(move, by.name, reason, is_needed=False)
+    with _operating(db, by, move, reason) as act:
+        take(act.connection, selection, ALLOWED[move], lock=True)
+        touched = Touched(_rows(act.connection))
+        _check(act, move, touched)
+        reopen(act.connection, "selected", note)
+        return touched
+
+
+def _operating(db: Database, by: Person, move: Move, reason: str) -> AbstractContextManager[Act]:
+    return acting(db, by, Action.OPERATE_SUBSCRIPTIONS, f"{move} subscriptions", reason.strip())
+
+
+def _check(act: Act, move: Move, touched: Touched) -> None:
+    """Whether they may, at the destinations of what was selected; and the figures for the audit."""
+    sites = touched.rows["site"].unique().sort().to_list()
+    act.check(Target(sites=sites or ("*",)))
+    named = f"{', '.join(sites[:3])}{' …' if len(sites) > 3 else ''}"
+    act.what = f"{move} {touched.num_files:,} subscriptions at {named or 'no site'}"
 
 
 def _note(move: Move, by: str, reason: str, *, is_needed: bool) -> str:

@@ -20,6 +20,7 @@ from dynamo_ops.request.copy_request import request_copy
 from tests import ROOT
 from tests.installation import installed
 from tests.inventory.factory import SIZE, Inventory
+from tests.people import ADA
 
 CASE = ROOT / "tests/golden/cases" / "k01_dealer"
 CONFIG: dict[str, Any] = {
@@ -61,7 +62,7 @@ class House(Inventory):
             )
         self.block("b1", 2)
         self.replica("b1", "T1_A")
-        request_copy(db, DATASET, ["T2_B"], num_copies=1, group="ops", by="ada")
+        request_copy(db, DATASET, ["T2_B"], num_copies=1, group="ops", by=ADA)
 
     def store(self) -> str:
         return str(json.loads(dynamo("plan", "all", "--store", "--seed", "5", "--json"))["plan_id"])

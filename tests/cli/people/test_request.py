@@ -18,6 +18,7 @@ from tests.cli.test_cli import dynamo
 from tests.cli.test_cli import fails as fails
 from tests.installation import installed
 from tests.inventory.factory import SIZE
+from tests.people import BOB
 from tests.request.stock import DATASET, NOW, Stock
 
 ME = getpass.getuser()
@@ -91,7 +92,7 @@ def test_asking_again_is_told(stock: Stock) -> None:
 
 
 def test_a_deletion_is_tried_asked_for_and_taken_back(stock: Stock) -> None:
-    add_lock(stock.db, f"{DATASET}#b2", reason="thesis", by="bob", now=NOW)
+    add_lock(stock.db, f"{DATASET}#b2", reason="thesis", by=BOB, now=NOW)
     asked = ("request", "delete", DATASET, "--site", "T2_A", "--reason", "full disk")
     before = stock.everything()
     told = dynamo(*asked, "--dry-run").output

@@ -20,6 +20,7 @@ from dynamo_ops.request.registry import list_requests, request_details
 from tests.conftest import TEMPLATE
 from tests.inventory.factory import SIZE, Inventory
 from tests.inventory.told import T0, block, dataset, file, merge
+from tests.people import ADA
 from tests.sources.pocket import inventory_counts
 
 DATASET = "/A/B-v1/AOD"
@@ -69,7 +70,7 @@ def filled(database: Database) -> Inventory:
 
 
 def do(stock: Inventory, **document: Any) -> Any:
-    return invalidate(stock.db, document, reason="lost", by="ada")
+    return invalidate(stock.db, document, reason="lost", by=ADA)
 
 
 def sums(stock: Inventory) -> Any:
@@ -89,9 +90,9 @@ def test_a_file_goes_and_what_held_it_is_counted_again(stock: Inventory) -> None
 def test_more_than_a_person_confirmed_does_not_go(stock: Inventory) -> None:
     before = sums(stock)
     with pytest.raises(InventoryError, match="1 files would go by now, not 3; look again"):
-        invalidate(stock.db, {"files": ["/store/b2/f1"]}, reason="lost", by="ada", expected_files=3)
+        invalidate(stock.db, {"files": ["/store/b2/f1"]}, reason="lost", by=ADA, expected_files=3)
     assert sums(stock) == before
-    assert invalidate(stock.db, {"files": ["/store/b2/f1"]}, reason="lost", by="ada", expected_files=1).num_files == 1
+    assert invalidate(stock.db, {"files": ["/store/b2/f1"]}, reason="lost", by=ADA, expected_files=1).num_files == 1
 
 
 def test_an_incomplete_replica_can_stay_incomplete_or_lose_all_it_has(stock: Inventory) -> None:
@@ -170,7 +171,7 @@ def test_what_it_would_orphan_is_told_by_site(stock: Inventory) -> None:
     stock.subscription("delete", ["/store/b1/f0"], "T2_A")
     stock.subscription("copy", ["/store/b2/f1"], "T2_B")
     before = inventory_counts(stock.db)
-    summary = invalidate(stock.db, {"datasets": [DATASET]}, reason="lost", by="ada", dry_run=True)
+    summary = invalidate(stock.db, {"datasets": [DATASET]}, reason="lost", by=ADA, dry_run=True)
     assert inventory_counts(stock.db) == before
     assert invalidations(stock.db).is_empty()
     columns = ("site", "num_block_replicas", "num_files", "size_bytes", "custodial_bytes", "num_only_files")
@@ -235,14 +236,14 @@ BAD: dict[str, tuple[Any, list[str]]] = {
 @pytest.mark.parametrize(("document", "told"), BAD.values(), ids=BAD.keys())
 def test_faults_are_named_by_their_path(shared: Inventory, document: Any, told: list[str]) -> None:
     with pytest.raises(InventoryError, match="invalidation refused, nothing was written:\n") as caught:
-        invalidate(shared.db, document, reason="lost", by="ada")
+        invalidate(shared.db, document, reason="lost", by=ADA)
     for words in told:
         assert words in str(caught.value)
 
 
 def test_a_reason_is_needed(shared: Inventory) -> None:
     with pytest.raises(InventoryError, match="say why"):
-        invalidate(shared.db, {"datasets": [DATASET]}, reason=" ", by="ada")
+        invalidate(shared.db, {"datasets": [DATASET]}, reason=" ", by=ADA)
 
 
 B1 = {"datasets": [DATASET]}, {"blocks": [f"{DATASET}#b1"]}, {"files": ["/store/b1/f1"]}
@@ -259,13 +260,13 @@ def test_what_is_locked_is_refused(shared: Inventory, item: str, document: dict[
     assert f"{next(iter(document))}[0]: " in str(caught.value)
     assert f"is locked: lock {lock} of '{item}' by bob: thesis; have the lock removed" in str(caught.value)
     shared.rows("UPDATE locks SET removed_at = now()")
-    assert not invalidate(shared.db, document, reason="lost", by="ada", dry_run=True).is_nothing
+    assert not invalidate(shared.db, document, reason="lost", by=ADA, dry_run=True).is_nothing
 
 
 @pytest.mark.parametrize("item", ["/A/B-v1/RAW", f"{DATASET}#b2", "/B/*", f"{DATASET}#b2*"])
 def test_a_lock_on_something_else_is_no_hindrance(shared: Inventory, item: str) -> None:
     shared.rows("INSERT INTO locks (item, reason, created_by) VALUES (:i, 'thesis', 'bob')", i=item)
-    assert invalidate(shared.db, B1[1], reason="lost", by="ada", dry_run=True).num_blocks == 1
+    assert invalidate(shared.db, B1[1], reason="lost", by=ADA, dry_run=True).num_blocks == 1
     shared.rows("UPDATE locks SET removed_at = now()")
 
 
@@ -288,11 +289,11 @@ def test_what_is_under_way_is_waited_for(shared: Inventory, action: Any, state: 
         )
     for dry_run in (True, False):
         with pytest.raises(InventoryError) as caught:
-            invalidate(shared.db, {"datasets": [DATASET]}, reason="lost", by="ada", dry_run=dry_run)
+            invalidate(shared.db, {"datasets": [DATASET]}, reason="lost", by=ADA, dry_run=dry_run)
         assert f"datasets[0]: {told}" in str(caught.value)
     shared.rows("UPDATE transfers SET state = 'cancelled'")
     shared.rows("UPDATE subscriptions SET state = 'retry'")
-    assert invalidate(shared.db, {"datasets": [DATASET]}, reason="lost", by="ada", dry_run=True).num_datasets == 1
+    assert invalidate(shared.db, {"datasets": [DATASET]}, reason="lost", by=ADA, dry_run=True).num_datasets == 1
     shared.rows("DELETE FROM transfers")
     shared.rows("DELETE FROM subscriptions")
 
@@ -388,7 +389,7 @@ def test_no_source_brings_it_back(database: Database) -> None:
     )
     merge(database, *told)
     named = {"datasets": ["/D/E-v1/F"], "blocks": ["/A/B-v1/C#b2"], "files": ["/a/2"]}
-    invalidate(database, named, reason="lost", by="ada")
+    invalidate(database, named, reason="lost", by=ADA)
     query = """
         SELECT d.name AS dataset, d.num_files, d.size_bytes, b.name AS block, f.lfn FROM datasets AS d
         JOIN blocks AS b ON b.dataset_id = d.id JOIN files AS f ON f.block_id = b.id"""

@@ -7,10 +7,10 @@ from sqlalchemy import text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.catalogue.merge import MergeSummary, merge_metadata
 from dynamo_ops.inventory.subscription.subscribe import resubscribe_incomplete
 from tests.inventory.told import LATER, RUN, T0, UNTIL, accept, block, dataset, file, merge, site, stage, sync_sites
+from tests.people import inject
 
 NOTHING = MergeSummary(0, 0, 0, 0, 0, 0, 0, 0)
 

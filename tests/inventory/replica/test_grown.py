@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.replica import files as replicas
 from tests.inventory.factory import fill_changed
 from tests.inventory.told import LATER, UNTIL, block, dataset, file, merge, site, sync_sites
+from tests.people import inject
 
 BLOCK = "/A/B-v1/C#b1"
 WAITING = """

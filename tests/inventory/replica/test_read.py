@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory import frames
-from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.inventory.replica.read import read_inventory, summary
 from tests.inventory.told import block, dataset, file, merge, site, sync_sites
+from tests.people import inject
 
 SCHEMAS = {
     "sites": frames.SITES,

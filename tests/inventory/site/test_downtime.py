@@ -11,8 +11,9 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.inventory.site.downtime import downtimes, drain, resume, site_states
 from dynamo_ops.transfer.hold import hold_and_release
 from tests.inventory.factory import SIZE, Inventory
+from tests.people import ADA, BOB
 
-WHY: Any = {"by": "ada", "reason": "new switch"}
+WHY: Any = {"by": ADA, "reason": "new switch"}
 HOUR = timedelta(hours=1)
 
 
@@ -40,7 +41,7 @@ def now() -> datetime:
 def test_a_downtime_holds_and_its_end_releases(stock: Inventory, site: str) -> None:
     made = drain(stock.db, site, **WHY)
     assert state(stock) == {"held/site_unavailable"}
-    assert resume(stock.db, site, by="bob") == [made.id]
+    assert resume(stock.db, site, by=BOB) == [made.id]
     assert state(stock) == {"retry"}
     (row,) = downtimes(stock.db, over=True).to_dicts()
     assert (row["site"], row["state"], row["reason"], row["created_by"], row["ended_by"]) == (
@@ -65,7 +66,7 @@ def test_it_comes_and_goes_by_itself(stock: Inventory) -> None:
 
 def test_of_several_the_last_counts(stock: Inventory) -> None:
     drain(stock.db, "T2_B", ends_at=now() + HOUR, **WHY)
-    drain(stock.db, "T2_B", by="bob", reason="power", ends_at=now() + 3 * HOUR)
+    drain(stock.db, "T2_B", by=BOB, reason="power", ends_at=now() + 3 * HOUR)
     row = site_states(stock.db).row(1, named=True)
     assert (row["downtime"], row["is_readable"], row["is_writable"]) == ("new switch; power", False, False)
     assert row["downtime_until"] > now() + 2 * HOUR
@@ -73,19 +74,19 @@ def test_of_several_the_last_counts(stock: Inventory) -> None:
     assert state(stock) == {"held/site_unavailable"}
     drain(stock.db, "T2_B", **WHY)
     assert site_states(stock.db).row(1, named=True)["downtime_until"] is None
-    assert len(resume(stock.db, "T2_B", by="ada")) == 2
+    assert len(resume(stock.db, "T2_B", by=ADA)) == 2
     assert state(stock) == {"retry"}
 
 
 def test_one_to_come_is_ended_only_when_that_is_asked(stock: Inventory) -> None:
     drain(stock.db, "T2_B", begins_at=now() + HOUR, **WHY)
     with pytest.raises(InventoryError, match="T2_B is in no downtime now; 1 to come"):
-        resume(stock.db, "T2_B", by="ada")
-    assert len(resume(stock.db, "T2_B", by="ada", planned=True)) == 1
+        resume(stock.db, "T2_B", by=ADA)
+    assert len(resume(stock.db, "T2_B", by=ADA, planned=True)) == 1
     assert downtimes(stock.db).is_empty()
     assert downtimes(stock.db, over=True)["state"].to_list() == ["over"]
     with pytest.raises(InventoryError, match=r"T2_B is in no downtime now$"):
-        resume(stock.db, "T2_B", by="ada", planned=True)
+        resume(stock.db, "T2_B", by=ADA, planned=True)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_what_cannot_be_a_downtime(stock: Inventory, given: dict[str, object], m
         drain(stock.db, **asked)
     assert downtimes(stock.db, over=True).is_empty()
     with pytest.raises(InventoryError, match="there is no site"):
-        resume(stock.db, "T9", by="ada")
+        resume(stock.db, "T9", by=ADA)
 
 
 def test_sites_are_told_with_what_waits_there(stock: Inventory) -> None:

@@ -10,9 +10,9 @@ from dynamo_ops.base.units import parse_size, size_text
 from dynamo_ops.database import migrate
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
-from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.catalogue.injection.writes import Count
 from dynamo_ops.inventory.site.quota import quota_history, read_quotas, set_quotas
+from tests.people import ADA, BOB, inject
 
 CHANGE = ("site", "partition", "old_bytes", "new_bytes", "changed_by", "reason")
 
@@ -38,7 +38,7 @@ def changes(database: Database) -> list[tuple[object, ...]]:
 
 def test_each_change_is_kept_with_old_and_new(sites: Database) -> None:
     for amount in (500, 0, None, -1):
-        assert set_quotas(sites, ["T2_A"], "P", amount, by="ada", reason=" why ") == 1
+        assert set_quotas(sites, ["T2_A"], "P", amount, by=ADA, reason=" why ") == 1
     assert changes(sites) == [
         ("T2_A", "P", None, 500, "ada", "why"),
         ("T2_A", "P", 500, 0, "ada", "why"),
@@ -49,17 +49,17 @@ def test_each_change_is_kept_with_old_and_new(sites: Database) -> None:
 
 
 def test_what_is_so_already_is_no_change(sites: Database) -> None:
-    assert set_quotas(sites, ["T2_A"], "P", None, by="ada", reason="r") == 0
-    assert set_quotas(sites, ["T2_A"], "P", 7, by="ada", reason="r") == 1
-    assert set_quotas(sites, ["T2_A", "T2_B"], "P", 7, by="bob", reason="r") == 1
+    assert set_quotas(sites, ["T2_A"], "P", None, by=ADA, reason="r") == 0
+    assert set_quotas(sites, ["T2_A"], "P", 7, by=ADA, reason="r") == 1
+    assert set_quotas(sites, ["T2_A", "T2_B"], "P", 7, by=BOB, reason="r") == 1
     assert [row[0] for row in changes(sites)] == ["T2_A", "T2_B"]
     assert read_quotas(sites)["changed_by"].to_list() == ["ada", "bob"]
 
 
 def test_other_partitions_and_sites_keep_theirs(sites: Database) -> None:
-    set_quotas(sites, ["T2_A", "T2_B"], "P", 7, by="ada", reason="r")
-    set_quotas(sites, ["T2_A"], "Q", 8, by="ada", reason="r")
-    set_quotas(sites, ["T2_A"], "P", None, by="ada", reason="r")
+    set_quotas(sites, ["T2_A", "T2_B"], "P", 7, by=ADA, reason="r")
+    set_quotas(sites, ["T2_A"], "Q", 8, by=ADA, reason="r")
+    set_quotas(sites, ["T2_A"], "P", None, by=ADA, reason="r")
     assert quotas(sites) == {("T2_A", "Q"): 8, ("T2_B", "P"): 7}
 
 
@@ -76,7 +76,7 @@ def test_what_is_wrong_changes_nothing(
     sites: Database, names: list[str], amount: int, reason: str, message: str
 ) -> None:
     with pytest.raises(InventoryError, match=message):
-        set_quotas(sites, names, "P", amount, by="ada", reason=reason)
+        set_quotas(sites, names, "P", amount, by=ADA, reason=reason)
     assert quotas(sites) == {}
     assert changes(sites) == []
 
@@ -84,13 +84,13 @@ def test_what_is_wrong_changes_nothing(
 def test_injected_quotas_are_kept_as_changes_once(sites: Database) -> None:
     document = {"quotas": [{"site": site, "partition": "P", "quota_bytes": 100} for site in ("T2_B", "T2_A")]}
     assert [inject(sites, document).quotas.written for _ in range(2)] == [2, 0]
-    set_quotas(sites, ["T2_A"], "P", 5, by="ada", reason="less")
+    set_quotas(sites, ["T2_A"], "P", 5, by=ADA, reason="less")
     assert inject(sites, document).quotas == Count(0, 1, 1)
     assert changes(sites) == [
-        ("T2_A", "P", None, 100, "injection", "injected"),
-        ("T2_B", "P", None, 100, "injection", "injected"),
+        ("T2_A", "P", None, 100, "test", "injected"),
+        ("T2_B", "P", None, 100, "test", "injected"),
         ("T2_A", "P", 100, 5, "ada", "less"),
-        ("T2_A", "P", 5, 100, "injection", "injected"),
+        ("T2_A", "P", 5, 100, "test", "injected"),
     ]
 
 

@@ -23,6 +23,7 @@ from dynamo_ops.inventory.site.shared import (
 from dynamo_ops.query.explanation import why
 from dynamo_ops.transfer.batches import plan_batches
 from tests.inventory.factory import SIZE, Inventory
+from tests.people import ADA
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def twins(inventory: Inventory) -> Inventory:
 
 
 def share(stock: Inventory) -> None:
-    declare(stock.db, "T2_B", "T2_A", by="ada", reason="one dCache, two names")
+    declare(stock.db, "T2_B", "T2_A", by=ADA, reason="one dCache, two names")
 
 
 def test_declared_what_the_other_has_stays_and_what_it_has_not_goes(twins: Inventory) -> None:
@@ -150,7 +151,7 @@ def test_what_two_sites_have_in_common(twins: Inventory, other: str, is_found: b
     twins.block("b2", 1)
     twins.replica("b2", "T2_A")
     assert common(twins.db, "T2_A", other) == Common(False, is_found, num_blocks=1, size_bytes=4 * SIZE)
-    declare(twins.db, "T2_A", other, by="ada", reason="one dCache, two names")
+    declare(twins.db, "T2_A", other, by=ADA, reason="one dCache, two names")
     assert common(twins.db, other, "T2_A").is_declared
 
 
@@ -163,8 +164,8 @@ def test_who_shares_is_shown_with_who_said_so(twins: Inventory) -> None:
         ("T2_A", "T2_D", False, True, None),
         ("T2_B", "T2_D", False, True, None),
     ]
-    assert withdraw(twins.db, "T2_A", "T2_B")
-    assert not withdraw(twins.db, "T2_A", "T2_B")
+    assert withdraw(twins.db, "T2_A", "T2_B", by=ADA)
+    assert not withdraw(twins.db, "T2_A", "T2_B", by=ADA)
     with twins.db.begin() as connection:
         assert others_on_storage(connection, twins.site_ids["T2_A"]) == ["T2_B", "T2_D"]
 
@@ -183,7 +184,7 @@ def test_what_cannot_be_declared(twins: Inventory, pair: tuple[str, str], reason
     twins.site("T2_D", prefix="davs://se.org/cms/deep")
     twins.site("T2_E", prefix="davs://se.org/cms/d%65ep")
     with pytest.raises(InventoryError, match=message):
-        declare(twins.db, *pair, by="ada", reason=reason)
+        declare(twins.db, *pair, by=ADA, reason=reason)
 
 
 def test_nothing_is_deleted_at_either(inventory: Inventory) -> None:

@@ -16,6 +16,7 @@ from dynamo_ops.inventory.site.override import overrides, set_status, unset_stat
 from dynamo_ops.inventory.site.status import SiteSummary, merge_sites, refresh_statuses
 from tests.conftest import TEMPLATE
 from tests.inventory.told import RUN, accept, site, stage_sites, sync_sites
+from tests.people import ADA, BOB
 
 TABLES = "sites, site_sources, site_overrides, site_endpoints, staged_sites, staged_pulls, source_states"
 
@@ -200,27 +201,27 @@ def test_what_a_person_said_does_not_count_as_told(
 ) -> None:
     tell(database, "morgue")
     end = datetime.now(UTC) + timedelta(hours=5) if by_itself else None
-    set_status(database, "T2_A", "ready", by="ada", reason="x", ends_at=end)
+    set_status(database, "T2_A", "ready", by=ADA, reason="x", ends_at=end)
     pass_time(database, hours=4.95 - told_h)
     assert tell(database, "ready") == "ready"
     pass_time(database, hours=told_h + 0.05)
     if not by_itself:
         assert tell(database, "ready") == "ready"
-        assert unset_status(database, "T2_A", by="ada", stable_h=2) == after
+        assert unset_status(database, "T2_A", by=ADA, stable_h=2) == after
         return
     assert tell(database, "ready") == after
 
 
 def test_what_a_person_said_and_is_over_does_not_count_as_told(database: Database) -> None:
     tell(database, "morgue")
-    set_status(database, "T2_A", "ready", by="ada", reason="x", ends_at=datetime.now(UTC) + timedelta(hours=1))
+    set_status(database, "T2_A", "ready", by=ADA, reason="x", ends_at=datetime.now(UTC) + timedelta(hours=1))
     pass_time(database, hours=1)
     assert tell(database, "ready") == "waitroom"
 
 
 def test_a_person_is_followed_at_once_and_survives_merges(database: Database) -> None:
     tell(database, "ready")
-    made = set_status(database, "T2_A", "morgue", by="ada", reason="its disks burn")
+    made = set_status(database, "T2_A", "morgue", by=ADA, reason="its disks burn")
     assert (made.status_before, made.told_status, status(database)) == ("ready", "ready", "morgue")
     assert tell(database, "ready", "waitroom", "ready") == "morgue"
     assert sync_sites(database, site("T2_A"), stable_h=2) == SiteSummary(0, 0, 0, overridden=1)
@@ -232,7 +233,7 @@ def test_a_person_is_followed_at_once_and_survives_merges(database: Database) ->
 
 def test_it_ends_by_itself_with_the_next_merge(database: Database) -> None:
     sync_sites(database, site("T2_A"))
-    set_status(database, "T2_A", "waitroom", by="ada", reason="x", ends_at=datetime.now(UTC) + timedelta(hours=1))
+    set_status(database, "T2_A", "waitroom", by=ADA, reason="x", ends_at=datetime.now(UTC) + timedelta(hours=1))
     assert tell(database, "ready") == "waitroom"
     pass_time(database, hours=1)
     assert tell(database, "ready") == "ready"
@@ -243,25 +244,25 @@ def test_it_ends_by_itself_with_the_next_merge(database: Database) -> None:
 
 def test_it_ends_by_itself_without_a_merge_too(database: Database) -> None:
     sync_sites(database, site("T2_A", "morgue"))
-    set_status(database, "T2_A", "ready", by="ada", reason="x", ends_at=datetime.now(UTC) + timedelta(hours=1))
+    set_status(database, "T2_A", "ready", by=ADA, reason="x", ends_at=datetime.now(UTC) + timedelta(hours=1))
     pass_time(database, hours=1)
     assert (refresh_statuses(database, stable_h=2), status(database)) == (1, "morgue")
 
 
 def test_taken_back_the_site_is_what_its_source_tells(database: Database) -> None:
     tell(database, "waitroom")
-    set_status(database, "T2_A", "ready", by="ada", reason="x")
+    set_status(database, "T2_A", "ready", by=ADA, reason="x")
     tell(database, "morgue")
-    assert unset_status(database, "T2_A", by="bob", stable_h=2) == "waitroom", "it has been in the morgue since now"
+    assert unset_status(database, "T2_A", by=BOB, stable_h=2) == "waitroom", "it has been in the morgue since now"
     assert overrides(database, "T2_A", over=True)["ended_by"].to_list() == ["bob"]
     with pytest.raises(InventoryError, match="is what its source tells; nothing to end"):
-        unset_status(database, "T2_A", by="bob", stable_h=2)
+        unset_status(database, "T2_A", by=BOB, stable_h=2)
 
 
 def test_the_newest_word_counts(database: Database) -> None:
     sync_sites(database, site("T2_A"), site("T2_B"))
-    set_status(database, "T2_A", "morgue", by="ada", reason="x")
-    set_status(database, "T2_A", "waitroom", by="bob", reason="y", ends_at=LATER)
+    set_status(database, "T2_A", "morgue", by=ADA, reason="x")
+    set_status(database, "T2_A", "waitroom", by=BOB, reason="y", ends_at=LATER)
     assert (status(database), status(database, "T2_B")) == ("waitroom", "ready")
     assert overrides(database)["reason"].to_list() == ["y"]
     assert overrides(database, over=True)["ended_by"].to_list() == [None, "bob"]
@@ -270,8 +271,8 @@ def test_the_newest_word_counts(database: Database) -> None:
 def test_a_site_that_no_source_tells_of_gets_its_own_status_back(database: Database) -> None:
     with database.begin() as connection:
         connection.execute(text("INSERT INTO sites (name, storage_type, status) VALUES ('T2_A', 'disk', 'ready')"))
-    assert set_status(database, "T2_A", "morgue", by="ada", reason="x").told_status is None
-    assert unset_status(database, "T2_A", by="ada", stable_h=2) == "ready"
+    assert set_status(database, "T2_A", "morgue", by=ADA, reason="x").told_status is None
+    assert unset_status(database, "T2_A", by=ADA, stable_h=2) == "ready"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ def test_a_site_that_no_source_tells_of_gets_its_own_status_back(database: Datab
 )
 def test_who_contradicts_the_source_is_warned(database: Database, told: str, said: str, warned: str) -> None:
     sync_sites(database, site("T2_A", told))
-    warnings = " ".join(set_status(database, "T2_A", said, by="ada", reason="x").warnings)
+    warnings = " ".join(set_status(database, "T2_A", said, by=ADA, reason="x").warnings)
     assert warnings.startswith(f"source 'cric' says {told}: " if warned else "")
     assert warned in warnings
     assert bool(warnings) == bool(warned)
@@ -299,6 +300,6 @@ def test_who_contradicts_the_source_is_warned(database: Database, told: str, sai
 def test_what_cannot_be_said_is_refused(database: Database, given: dict[str, Any], message: str) -> None:
     sync_sites(database, site("T2_A"))
     with pytest.raises(InventoryError, match=message):
-        set_status(database, **{"site": "T2_A", "status": "morgue", "by": "ada", "reason": "x", **given})
+        set_status(database, **{"site": "T2_A", "status": "morgue", "by": ADA, "reason": "x", **given})
     assert status(database) == "ready"
     assert overrides(database, over=True).is_empty()

@@ -23,10 +23,11 @@ from dynamo_ops.transfer.observe import apply_observations
 from dynamo_ops.transfer.submit import submit_batch
 from tests.inventory.factory import SIZE, Inventory
 from tests.patience import wait_until
+from tests.people import ADA, BOB
 from tests.world import World
 
 DATASET = "/A/B-v1/AOD"
-BY: Any = {"by": "ada", "reason": "broken disk"}
+BY: Any = {"by": ADA, "reason": "broken disk"}
 
 
 @pytest.fixture
@@ -137,10 +138,10 @@ def test_what_an_operator_holds_only_an_operator_releases(stock: Inventory, stat
         ("ada: broken disk",)
     ]
     hold_and_release(stock.db)
-    assert operate.retry(stock.db, Selection(sites=["T2_B"]), by="bob").num_files == 0
-    assert operate.hold(stock.db, Selection(sites=["T2_B"]), by="bob", reason="again").num_files == 0
+    assert operate.retry(stock.db, Selection(sites=["T2_B"]), by=BOB).num_files == 0
+    assert operate.hold(stock.db, Selection(sites=["T2_B"]), by=BOB, reason="again").num_files == 0
     assert states(stock, "b1") == {"held/operator"}
-    assert operate.release(stock.db, Selection(hold_reasons=["operator"]), by="bob").num_files == 3
+    assert operate.release(stock.db, Selection(hold_reasons=["operator"]), by=BOB).num_files == 3
     assert states(stock, "b1") == {"new"}
 
 
@@ -160,7 +161,7 @@ def test_a_hold_keeps_replicas_from_being_subscribed_for_again(stock: Inventory)
 def test_release_makes_subscriptions_anew_and_keeps_their_place(stock: Inventory) -> None:
     stock.rows("""UPDATE subscriptions SET state = 'held', hold_reason = 'refused', num_attempts = 3,
                   activity = 'recovery', created_at = '2026-01-01T00:00Z'""")
-    assert operate.release(stock.db, Selection(files=["/store/b1/f0"]), by="bob", reason="mended").num_files == 1
+    assert operate.release(stock.db, Selection(files=["/store/b1/f0"]), by=BOB, reason="mended").num_files == 1
     assert stock.rows("""SELECT state, num_attempts, activity, origin, note, created_at::date::text
                          FROM subscriptions ORDER BY id DESC LIMIT 1""") == [
         ("new", 0, "recovery", "dealer", "bob: mended", "2026-01-01")
@@ -184,7 +185,7 @@ def test_release_makes_subscriptions_anew_and_keeps_their_place(stock: Inventory
 def test_retry_is_for_what_failed_or_we_held(stock: Inventory, state: str, reason: str | None, number: int) -> None:
     set_state(stock, state, reason)
     stock.rows("UPDATE subscriptions SET num_attempts = 4")
-    assert operate.retry(stock.db, Selection(actions=["copy"]), by="bob").num_files == number
+    assert operate.retry(stock.db, Selection(actions=["copy"]), by=BOB).num_files == number
     assert stock.scalar("SELECT count(*) FROM subscriptions WHERE state = 'new' AND num_attempts = 0") == number
 
 
@@ -237,7 +238,7 @@ def test_a_cancelled_deletion_keeps_the_file_for_nobody(stock: Inventory) -> Non
 @pytest.mark.parametrize("move", ["hold", "cancel"])
 def test_a_reason_is_needed(stock: Inventory, move: str) -> None:
     with pytest.raises(InventoryError, match=f"{move}: say why"):
-        getattr(operate, move)(stock.db, Selection(sites=["T2_B"]), by="ada", reason="  ")
+        getattr(operate, move)(stock.db, Selection(sites=["T2_B"]), by=ADA, reason="  ")
 
 
 def test_what_is_touched_is_told_by_site_and_state(stock: Inventory) -> None:
@@ -280,7 +281,7 @@ def test_a_job_of_held_subscriptions_is_cancelled_and_made_again_when_they_are_r
     follow(world)
     assert set(world.inventory.subscriptions().values()) == {"held/operator"}
     assert world.inventory.rows("SELECT DISTINCT state FROM transfers") == [("cancelled",)]
-    operate.release(db, selected, by="ada")
+    operate.release(db, selected, by=ADA)
     submit(world)
     follow(world)
     assert set(world.inventory.subscriptions().values()) == {"done"}
@@ -316,7 +317,7 @@ def test_a_deletion_taken_back_in_time_is_not_made(world: World, move: str) -> N
     assert execute.execute_batch(db, batch, world.open_storage).num_deleted == 1
     assert (world.pocket.path("T2_B", first).exists(), world.pocket.path("T2_B", second).exists()) == (True, False)
     if move == "hold":
-        operate.release(db, Selection(files=[first]), by="ada")
+        operate.release(db, Selection(files=[first]), by=ADA)
         (batch,) = queue.plan_deletions(db)
         assert execute.execute_batch(db, batch, world.open_storage).num_deleted == 1
         assert not world.pocket.path("T2_B", first).exists()

@@ -14,6 +14,9 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.catalogue.faults import Faults
@@ -66,7 +69,7 @@ def inject(
     *,
     dry_run: bool = False,
     partitions: Collection[str] | None = None,
-    by: str = "injection",
+    by: Person,
     tell: Callable[[str], None] | None = None,
 ) -> InjectionSummary:
     """Write ``document`` (JSON, parsed) into the inventory in one transaction; the same again changes nothing.
@@ -74,14 +77,18 @@ def inject(
     Raises InventoryError when anything in it is wrong or unknown: each fault by its path in the document, up to
     ``MAX_FAULTS`` of them, unknown names with near ones. Rules for datasets, blocks and files are those of the metadata
     gate; what was declared invalid is refused, and replicas that are being deleted. ``partitions``: those that quotas
-    may be set for (None: any). ``by``: who, for the history of quotas. ``tell`` is called with what is done next. A dry
+    may be set for (None: any). Raises AccessError, too. ``tell`` is called with what is done next. A dry
     run does the same and takes it back.
     """
     say = tell or _say_nothing
     say("checking the document")
     injected = read_document(document)
     del document
-    with db.begin() as connection:
+    what = f"{injected.datasets.height:,} datasets, {injected.blocks.height:,} blocks, {injected.files.height:,} files"
+    with acting(db, by, Action.INJECT, what) as act:
+        act.check(_target(injected))
+        act.is_dry_run = dry_run
+        connection = act.connection
         hold(connection, Lock.INVENTORY)
         connection.execute(text("SET LOCAL work_mem = '128MB'"))
         say(f"uploading {injected.files.height:,} files in {injected.blocks.height:,} blocks")
@@ -90,12 +97,17 @@ def inject(
         faults = Faults()
         checks.check_catalogue(connection, faults)
         say("writing")
-        summary = _write(connection, faults, partitions, by)
+        summary = _write(connection, faults, partitions, by.name)
         faults.refuse("injection")
         connection.execute(text(f"DROP TABLE {', '.join((*TABLES, *writes.TABLES))}"))
-        if dry_run:
-            connection.rollback()
     return summary
+
+
+def _target(injected: Injected) -> Target:
+    """The datasets and sites that the document names, also to say something of a site itself, or of groups."""
+    is_for_all = injected.groups.height or injected.quotas.height
+    sites = {*injected.sites["name"], *injected.replicas["site"]}
+    return Target(datasets=() if is_for_all else tuple(injected.datasets["name"]), sites=tuple(sorted(sites)))
 
 
 def _write(connection: Connection, faults: Faults, partitions: Collection[str] | None, by: str) -> InjectionSummary:

@@ -14,7 +14,7 @@ from sqlalchemy import event, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
-from dynamo_ops.inventory.catalogue.injection.inject import InjectionSummary, inject
+from dynamo_ops.inventory.catalogue.injection.inject import InjectionSummary
 from dynamo_ops.inventory.catalogue.injection.writes import Count
 from dynamo_ops.inventory.catalogue.invalidation import invalidate
 from dynamo_ops.inventory.site.override import set_status
@@ -23,6 +23,7 @@ from simgrid.grid import Grid
 from tests.conftest import TEMPLATE
 from tests.documented.pages import blocks
 from tests.inventory.told import UNTIL, accept, block, dataset, file, merge, site, sync_sites
+from tests.people import ADA, inject
 from tests.sources.pocket import NOW, TINY, inventory_counts, pull_all, settings_for
 
 DOCUMENT: dict[str, Any] = {
@@ -134,7 +135,7 @@ def test_replicas_quotas_and_groups_are_written(filled: Database) -> None:
     growing = filled.frame("SELECT is_growing, group_id IS NULL AS is_null FROM dataset_replicas ORDER BY site_id")
     assert growing.rows() == [(True, False), (False, True)]
     quotas = filled.frame("SELECT partition, quota_bytes, changed_by FROM quotas")
-    assert quotas.rows() == [("Physics", 100, "injection")]
+    assert quotas.rows() == [("Physics", 100, "test")]
 
 
 def test_what_no_source_told_is_written(filled: Database) -> None:
@@ -393,7 +394,7 @@ def test_a_site_of_a_document_is_lost_by_no_feed(filled: Database) -> None:
 
 def test_what_a_person_said_of_a_site_stands(filled: Database) -> None:
     inject(filled, NEW)
-    set_status(filled, "T3_X", "waitroom", by="ada", reason="x")
+    set_status(filled, "T3_X", "waitroom", by=ADA, reason="x")
     told = deepcopy(NEW["sites"])
     told[0]["status"] = "morgue"
     inject(filled, {"sites": told})
@@ -609,7 +610,7 @@ def test_faults_are_named_by_their_path(shared: Database, document: Any, told: l
 def test_what_was_declared_invalid_is_refused(filled: Database) -> None:
     inject(filled, NEW)
     named = {"datasets": ["/N/E-v1/W"], "blocks": ["/A/B-v1/C#b1"], "files": ["/a/3"]}
-    invalidate(filled, named, reason="lost", by="ada")
+    invalidate(filled, named, reason="lost", by=ADA)
     more = [
         NEW["datasets"][0],
         {"name": "/A/B-v1/C", "blocks": [{"name": "b1"}, {"name": "b2", "files": [lfn("/a/3", 7)]}]},
@@ -665,7 +666,7 @@ def test_the_documents_of_the_docs_can_be_used(database: Database) -> None:
     summary = inject(database, injected)
     assert (summary.files.new, summary.block_replicas.new, summary.sites.new) == (1, 3, 1)
     known = {"datasets": invalidated["datasets"]}
-    assert invalidate(database, known, reason="x", by="ada").num_files == 1
+    assert invalidate(database, known, reason="x", by=ADA).num_files == 1
     assert set(invalidated) == {"datasets", "blocks", "files"}
 
 
