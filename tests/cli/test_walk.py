@@ -173,6 +173,28 @@ def test_lists_of_commands_are_whole_at_80_columns(seeded: Path, words: tuple[st
     assert max((len(line) for line in shown.splitlines()), default=0) <= 80
 
 
+ASKING = [words for words, arguments in CALLS.items() if "--yes" in arguments]
+
+
+@pytest.mark.parametrize("words", ASKING)
+def test_what_asks_is_not_done_where_nobody_can_be_asked(seeded: Path, nobody: None, words: str) -> None:
+    if words == "site unshare":
+        assert piped(*call("site share")).code == 0
+    ended = piped(*(word for word in call(words) if word != "--yes"))
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1].startswith("dynamo: nobody is there to be asked: say --yes")
+
+
+def test_what_asks_is_documented() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text()
+    questions = page[page.index("## Questions") : page.index("## Exit codes")]
+    named = {f"{noun} {verb}".strip() for noun, verbs in re.findall(r"`([a-z]+)(?:\s([a-z|]+))?`", questions)
+             for verb in verbs.split("|")}  # fmt: skip
+    answered = {words for words, command in LEAVES.items() if any("--yes" in option.opts for option in command.params)}
+    assert answered <= named
+    assert set(ASKING) <= answered
+
+
 SAME = {
     "--json": "Print JSON, for programs.",
     "--site": "Site name or glob",
