@@ -21,6 +21,9 @@ from dynamo_ops.lock.store import (
     sites_and_groups,
 )
 
+NAMED = "unnest($1::text::bigint[]) AS named (dataset_id)"
+"""The datasets by their ids. As a condition, ``= ANY``, the text is read anew for each row: minutes for 200,000."""
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -95,12 +98,12 @@ def _frames_of(snapshot: Snapshot, lock: dict[str, object], others: pl.DataFrame
     ids = "{" + ",".join(map(str, datasets["dataset_id"])) + "}"
     are_blocks_named = bool(block) or others["item"].str.contains("#", literal=True).any()
     blocks = snapshot.frame(
-        "SELECT id AS block_id, dataset_id, name AS block FROM blocks WHERE dataset_id = ANY($1::text::bigint[])",
+        f"SELECT id AS block_id, dataset_id, name AS block FROM {NAMED} JOIN blocks USING (dataset_id)",
         (ids if are_blocks_named else "{}",),
     )
     replicas = snapshot.frame(
-        """SELECT block_id, dataset_id, site_id::bigint AS site_id, group_id::bigint AS group_id, size_bytes
-           FROM block_replicas WHERE dataset_id = ANY($1::text::bigint[])""",
+        f"""SELECT block_id, dataset_id, site_id::bigint AS site_id, group_id::bigint AS group_id, size_bytes
+            FROM {NAMED} JOIN block_replicas USING (dataset_id)""",
         (ids,),
     )
     small = sites_and_groups(snapshot)
