@@ -63,6 +63,8 @@ NOUNS = (
     Noun("request", "people.request:app", "Requests for copies and deletions: ask, list, show, cancel."),
     Noun("transfers", "transfers:app", "Copies and deletions under way: status, why, hold, cancel."),
     Noun("site", "catalogue.site:app", "Sites: what can be used, what waits there, downtimes."),
+    Noun("group", "catalogue.group:app", "Groups: what they own, where, and of how much they may."),
+    Noun("usage", "catalogue.usage:usage", "How much there is: by site, group, status, tier; by day."),
     Noun("gate", "gate:app", "Gates: what they found, and the figures that they measured."),
     Noun("digest", "digest:digest", "What happened in 24 hours, and what needs a look."),
     Noun("access", "people.access:app", "Rights: who may do what, where, until when."),

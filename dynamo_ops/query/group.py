@@ -1,14 +1,71 @@
-"""Groups: which one somebody means."""
+"""Groups: which one somebody means, what it owns where, and of how much it may."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
+import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.text import near
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.replica.usage import FIGURES, USAGE
+from dynamo_ops.inventory.site.lookup import find_sites
+from dynamo_ops.query.paging.condition import Conditions, name_condition
+from dynamo_ops.query.paging.listing import Listing
+from dynamo_ops.request.unique_quota import group_usage
+
+LARGEST = 10
+"""Datasets on the card of a group."""
+
+
+@dataclass(frozen=True)
+class OwnedFilter:
+    """What which group (a name) owns. ``sites``, ``datasets``: names or globs; none: all."""
+
+    group: str
+    sites: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class GroupCard:
+    """``group``: group, ownership_level, quota_bytes (negative: unlimited), unique_bytes, free_bytes (null: unlimited).
+    ``sites``: by name, site, num_datasets, and the figures of ``usage.FIGURES``. ``largest``: the datasets of which it
+    has most on disk: dataset, num_sites, size_bytes."""
+
+    group: dict[str, Any]
+    sites: list[dict[str, Any]]
+    largest: list[dict[str, Any]]
+
+
+_SUMS = ", ".join(f"sum(usage.{name})::bigint AS {name}" for name in FIGURES)
+_KEPT = f"""(SELECT group_id, dataset_id, site_id, {_SUMS} FROM {USAGE} AS usage
+    GROUP BY group_id, dataset_id, site_id HAVING sum(num_blocks) <> 0)"""
+"""A row a key: what is noted and not folded yet is added up."""
+
+_OWNED = f"""
+    SELECT usage.group_id, usage.dataset_id, usage.site_id, dataset.name COLLATE "C" AS dataset,
+           site.name COLLATE "C" AS site, dataset.status, usage.num_blocks, usage.num_complete,
+           dataset.num_blocks AS num_blocks_of_dataset, usage.size_bytes, usage.projected_bytes
+    FROM {_KEPT} AS usage
+    JOIN datasets AS dataset ON dataset.id = usage.dataset_id JOIN sites AS site ON site.id = usage.site_id"""
+
+_SITES = f"""
+    SELECT site.name AS site, count(*) AS num_datasets, {_SUMS}
+    FROM {_KEPT} AS usage JOIN sites AS site ON site.id = usage.site_id
+    WHERE usage.group_id = CAST(:group AS smallint) GROUP BY site.name ORDER BY site.name"""
+
+_LARGEST = f"""
+    SELECT dataset.name AS dataset, count(*) AS num_sites, sum(usage.size_bytes)::bigint AS size_bytes
+    FROM {_KEPT} AS usage JOIN datasets AS dataset ON dataset.id = usage.dataset_id
+    WHERE usage.group_id = CAST(:group AS smallint) GROUP BY dataset.id
+    ORDER BY size_bytes DESC, dataset LIMIT {LARGEST}"""
 
 
 def find_groups(connection: Connection, patterns: Sequence[str]) -> dict[int, str]:
@@ -25,3 +82,52 @@ def find_groups(connection: Connection, patterns: Sequence[str]) -> dict[int, st
                 group=pattern,
             )
     return {group: name for group, name in names.items() if any(glob_matches(name, pattern) for pattern in patterns)}
+
+
+def find_group(connection: Connection, name: str) -> int:
+    """The id of the group of that very name. Raises InventoryError with near names."""
+    if is_glob(name):
+        raise InventoryError(f"group {name!r}: expected a name, not a glob", group=name)
+    return next(iter(find_groups(connection, [name])))
+
+
+def group_card(database: Database, name: str) -> GroupCard:
+    """The card of the group of that name. Raises InventoryError with near names."""
+    with database.begin() as connection:
+        key = {"group": find_group(connection, name)}
+        level = connection.execute(text("SELECT ownership_level FROM groups WHERE id = :group"), key).scalar_one()
+        sites = [dict(row) for row in connection.execute(text(_SITES), key).mappings()]
+        largest = [dict(row) for row in connection.execute(text(_LARGEST), key).mappings()]
+    quota = group_usage(database).row(by_predicate=pl.col("group") == name, named=True)
+    return GroupCard({**quota, "ownership_level": level}, sites, largest)
+
+
+def _narrow(connection: Connection, asked: OwnedFilter, _as_of: datetime) -> Conditions:
+    conditions = Conditions()
+    conditions.add("listed.group_id = CAST(:group AS smallint)", group=find_group(connection, asked.group))
+    if asked.sites:
+        site_ids = [site.id for site in find_sites(connection, asked.sites)]
+        conditions.add("listed.site_id = ANY(CAST(:site_ids AS smallint[]))", site_ids=site_ids)
+    if asked.datasets:
+        condition, params = name_condition("listed.dataset", asked.datasets, "dataset")
+        conditions.add(condition, **params)
+    return conditions
+
+
+OWNED: Listing[OwnedFilter] = Listing(
+    "datasets of a group",
+    _OWNED,
+    (
+        "dataset",
+        "site",
+        "status",
+        "num_blocks",
+        "num_complete",
+        "num_blocks_of_dataset",
+        "size_bytes",
+        "projected_bytes",
+    ),
+    key=("dataset", "site"),
+    narrow=_narrow,
+)
+"""By dataset and site. ``num_blocks``: block replicas of the group. Bytes on disk, and once all has come."""

@@ -20,6 +20,8 @@ from dynamo_ops.quality.suites import accesses, listing, metadata
 from dynamo_ops.quality.thresholds import AccessThresholds, DemandThresholds, MetadataThresholds, SiteThresholds
 from dynamo_ops.query.contents import BLOCKS, FILES
 from dynamo_ops.query.dataset import DATASETS
+from dynamo_ops.query.group import OWNED
+from dynamo_ops.query.only_here import ONLY_HERE
 from dynamo_ops.query.paging.condition import Conditions
 from dynamo_ops.query.replica import BLOCK_REPLICAS, DATASET_REPLICAS
 from tests import ROOT
@@ -45,7 +47,7 @@ PREPARED = {
 }
 """Temporary tables that gates have made before they judge."""
 
-LISTINGS = (DATASETS, BLOCKS, FILES, DATASET_REPLICAS, BLOCK_REPLICAS)
+LISTINGS = (DATASETS, BLOCKS, FILES, DATASET_REPLICAS, BLOCK_REPLICAS, ONLY_HERE, OWNED)
 ANY = Conditions()
 
 EXAMPLES: Examples = {
@@ -78,6 +80,8 @@ EXAMPLES: Examples = {
     "dynamo_ops.query.paging.listing:_select": [
         {"listing": listing, "conditions": ANY, "columns": listing.columns} for listing in LISTINGS
     ],
+    "dynamo_ops.query.paging.listing:_as_json": {"statement": "SELECT 1 AS x"},
+    "dynamo_ops.query.usage:_grouped": {"where": "true"},
     "dynamo_ops.request.deletable:refuse_what_must_stay": {
         "group": (1, "physics"),
         "allow_tape": False,

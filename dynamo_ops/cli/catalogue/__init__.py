@@ -1,1 +1,1 @@
-"""``dynamo inventory | dataset | inject | invalidate | site | quota``: what data and sites there are."""
+"""``dynamo inventory | dataset | inject | invalidate | site | group | quota | usage``: data and sites."""

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 from dynamo_ops.base.settings import settings
+from dynamo_ops.cli.catalogue import site_view
 from dynamo_ops.cli.terminal.cells import cell, count, size
 from dynamo_ops.cli.terminal.completion import complete_sites
 from dynamo_ops.cli.terminal.confirm import ask
 from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AnySite, AsJson, By, From, Reason, SiteName, Until, Yes, future, who
+from dynamo_ops.cli.terminal.lists import AtMost, Fields, Format, print_list
+from dynamo_ops.cli.terminal.options import (
+    AnySite,
+    AsJson,
+    By,
+    Dataset,
+    From,
+    Reason,
+    SiteName,
+    Until,
+    Yes,
+    future,
+    who,
+)
 from dynamo_ops.cli.terminal.page import say, warn
 from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.inventory.site import ambiguous
@@ -20,6 +35,8 @@ from dynamo_ops.inventory.site import downtime as downtimes
 from dynamo_ops.inventory.site import endpoint as site_endpoint
 from dynamo_ops.inventory.site import override as site_override
 from dynamo_ops.inventory.site import shared as shared_storage
+from dynamo_ops.query.only_here import ONLY_HERE, OnlyHereFilter
+from dynamo_ops.query.site_card import site_card
 
 app = typer.Typer(no_args_is_help=True, help="Sites: what can be used and what waits there, status by hand, downtimes.")
 
@@ -111,6 +128,33 @@ def _because(state: dict[str, Any]) -> str | None:
     if state["told_status"] not in (None, state["status"]):
         return f"{state['told_status']} only since {cell('told_since', state['told_since'])}"
     return None
+
+
+@app.command()
+def show(site: SiteName, as_json: AsJson = False) -> None:
+    """All about SITE: status and why, what waits, how full it is, whose data it holds, its last check."""
+    card = site_card(database(), site)
+    if as_json:
+        print_json(asdict(card))
+    else:
+        site_view.print_card(card, _because(card.site))
+
+
+@app.command("only-here")
+def only_here(
+    site: SiteName,
+    dataset: Dataset = None,
+    fields: Fields = None,
+    limit: AtMost = None,
+    format_: Format = None,
+    as_json: AsJson = False,
+) -> None:
+    """What only SITE has: blocks with files of which no other site has a good copy."""
+    asked = OnlyHereFilter(site, [dataset] if dataset else [])
+    print_list(
+        database(), ONLY_HERE, asked, f"Last copies at {site}", site_view.ONLY_HERE,
+        format_=format_, fields=fields, limit=limit, as_json=as_json, wrap=["dataset", "block"],
+    )  # fmt: skip
 
 
 @app.command("set")

@@ -72,9 +72,9 @@ def frame_of(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pl
 def _print_stream(
     database: Database, listing: Listing[Filter], asked: Filter, fields: list[str], format_: str, limit: int | None
 ) -> None:
-    columns, pieces = stream(database, listing, asked, fields, limit=limit)
+    pieces = FORMATS[format_](database, listing, asked, fields, limit=limit)
     no_pager()
-    for text in FORMATS[format_](columns, pieces):
+    for text in pieces:
         write(text)
 
 

@@ -159,8 +159,8 @@ def downtime_since(connection: Connection, site_id: int, since: datetime) -> Dow
     return None if row is None else Downtime(*row)
 
 
-def site_states(db: Database) -> pl.DataFrame:
-    """All sites by name: can they be used now, and what waits there.
+def site_states(db: Database, site: str | None = None) -> pl.DataFrame:
+    """All sites by name, or the one of that name: can they be used now, and what waits there.
 
     Columns: site, storage_type, status, told_status (by its source; null: nobody tells), told_since (null: as long as
     it is known), said_by (who gave it another status by hand, or null), said_because, said_until (null: until taken
@@ -181,7 +181,8 @@ def site_states(db: Database) -> pl.DataFrame:
                    AND s.state = '{SubscriptionState.HELD}') AS num_held,
                  count(*) FILTER (WHERE s.action = '{SubscriptionAction.DELETE}') AS num_deletions
           FROM subscriptions s JOIN files f ON f.id = s.file_id
-          WHERE s.state IN {ACTIVE} GROUP BY s.site_id),
+          WHERE s.state IN {ACTIVE} AND ($1::text IS NULL OR s.site_id = (SELECT id FROM sites WHERE name = $1))
+          GROUP BY s.site_id),
         reads AS (
           SELECT t.source_site_id AS site_id, count(*) AS num_files, sum(t.size_bytes)::bigint AS bytes
           FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
@@ -200,5 +201,6 @@ def site_states(db: Database) -> pl.DataFrame:
         LEFT JOIN reads r ON r.site_id = d.id LEFT JOIN site_sources t ON t.site_id = d.id
         LEFT JOIN (SELECT DISTINCT ON (site_id) * FROM site_overrides o WHERE {OVERRIDE_IN_FORCE}
                    ORDER BY site_id, id DESC) o ON o.site_id = d.id
-        ORDER BY d.name"""
+        WHERE $1::text IS NULL OR d.name = $1 ORDER BY d.name""",
+        [site],
     )

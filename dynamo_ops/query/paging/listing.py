@@ -43,7 +43,7 @@ class Listing(Generic[Filter]):
     ``narrow``: the conditions (on columns of ``listed``) that a filter means at a moment; raises InventoryError with
     near names for a name that means nothing. ``explain_nothing``: asked when a first page is empty; raises
     InventoryError where that is because a name means nothing. ``on_request``: columns that a stream has only if they
-    are asked for, since each row costs a look at much.
+    are asked for, since each row costs a look at much. ``work_mem``: for what is looked up in hash tables.
     """
 
     noun: str
@@ -53,6 +53,7 @@ class Listing(Generic[Filter]):
     narrow: Callable[[Connection, Filter, datetime], Conditions]
     explain_nothing: Callable[[Connection, Filter], None] = _nothing
     on_request: frozenset[str] = frozenset()
+    work_mem: str | None = None
 
     def chosen(self, fields: Sequence[str], *, is_stream: bool = False) -> tuple[str, ...]:
         """``fields`` in their order, or all columns. InventoryError for one that there is not."""
@@ -110,6 +111,7 @@ def read_page(database: Database, listing: Listing[Filter], asked: Filter, windo
         count = _count(connection, listing, conditions) if window.with_count else None
         if start is not None:
             conditions.add(_after(listing.key), **{f"after_{n}": value for n, value in enumerate(start.after)})
+        _give_memory(connection, listing)
         conditions.params["page_rows"] = window.limit + 1
         statement = f"{_select(listing, (*columns, *hidden), conditions)} LIMIT :page_rows"
         rows = [tuple(row) for row in connection.execute(text(statement), conditions.params)]
@@ -131,16 +133,22 @@ def stream(
     *,
     limit: int | None = None,
     rows_a_piece: int = ROWS_A_PIECE,
+    as_json: bool = False,
 ) -> tuple[tuple[str, ...], Iterator[Rows]]:
     """The columns, and all rows as of one moment, piece by piece: read by a cursor of the server, so that neither side
-    holds more than a piece. Errors of what is asked are raised at once, before the first piece is taken."""
+    holds more than a piece. Errors of what is asked are raised at once, before the first piece is taken.
+
+    ``as_json``: a row is one text, a JSON object. PostgreSQL writes them at less than half the CPU that Python takes.
+    """
     columns = listing.chosen(fields, is_stream=True)
     with database.begin() as connection:
         conditions = listing.narrow(connection, asked, datetime.now(UTC))
     statement = _select(listing, columns, conditions)
     if limit is not None:
         statement, conditions.params["page_rows"] = f"{statement} LIMIT :page_rows", limit
-    pieces = _pieces(database, statement, conditions, rows_a_piece)
+    if as_json:
+        statement = _as_json(statement)
+    pieces = _pieces(database, listing, statement, conditions, rows_a_piece)
     first = next(pieces, None)
     if first is None:
         with database.begin() as connection:
@@ -155,17 +163,31 @@ def _chained(first: Rows, pieces: Generator[Rows]) -> Iterator[Rows]:
         yield from pieces
 
 
-def _pieces(database: Database, statement: str, conditions: Conditions, rows_a_piece: int) -> Generator[Rows]:
+def _pieces(
+    database: Database, listing: Listing[Any], statement: str, conditions: Conditions, rows_a_piece: int
+) -> Generator[Rows]:
     with database.begin() as connection:
+        _give_memory(connection, listing)
+        connection.execute(text("SET LOCAL timezone TO 'UTC'"))
         of_server = {"stream_results": True, "max_row_buffer": rows_a_piece}
         rows = connection.execute(text(statement), conditions.params, execution_options=of_server)
         for piece in rows.partitions(rows_a_piece):
             yield [tuple(row) for row in piece]
 
 
+def _give_memory(connection: Connection, listing: Listing[Any]) -> None:
+    """Until the end of the transaction."""
+    if listing.work_mem is not None:
+        connection.execute(text("SELECT set_config('work_mem', :size, true)"), {"size": listing.work_mem})
+
+
 def _select(listing: Listing[Any], columns: Sequence[str], conditions: Conditions) -> str:
     return f"""SELECT {", ".join(f"listed.{name}" for name in columns)} FROM ({listing.sql}) AS listed
         WHERE {conditions.sql} ORDER BY {", ".join(f"listed.{name}" for name in listing.key)}"""
+
+
+def _as_json(statement: str) -> str:
+    return f"SELECT CAST(row_to_json(line) AS text) FROM ({statement}) AS line"
 
 
 def _after(key: Sequence[str]) -> str:

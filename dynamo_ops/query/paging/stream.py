@@ -4,29 +4,54 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dynamo_ops.query.paging.listing import Rows
+from dynamo_ops.database.connection import Database
+from dynamo_ops.query.paging.listing import Filter, Listing, Rows, stream
 
 
-def ndjson(columns: Sequence[str], pieces: Iterator[Rows]) -> Iterator[str]:
-    """A line a row. The last line is ``{"end": {"rows": n}}``: without it the stream broke off."""
+def ndjson(
+    database: Database,
+    listing: Listing[Filter],
+    asked: Filter,
+    fields: Sequence[str] = (),
+    *,
+    limit: int | None = None,
+) -> Iterator[str]:
+    """A line a row. The last line is ``{"end": {"rows": n}}``: without it the stream broke off. Errors of what is asked
+    are raised at once."""
+    _, pieces = stream(database, listing, asked, fields, limit=limit, as_json=True)
+    return _json_lines(pieces)
+
+
+def csv_text(
+    database: Database,
+    listing: Listing[Filter],
+    asked: Filter,
+    fields: Sequence[str] = (),
+    *,
+    limit: int | None = None,
+) -> Iterator[str]:
+    """A line of names, then a line a row; null is empty, times are ISO. CSV cannot say that it broke off: compare the
+    number of lines, or take NDJSON. Errors of what is asked are raised at once."""
+    columns, pieces = stream(database, listing, asked, fields, limit=limit)
+    return _csv_lines(columns, pieces)
+
+
+def _json_lines(pieces: Iterator[Rows]) -> Iterator[str]:
     num_rows = 0
     for rows in pieces:
         num_rows += len(rows)
-        yield "".join(f"{json.dumps(dict(zip(columns, row, strict=True)), default=_text)}\n" for row in rows)
+        yield "".join([f"{row[0]}\n" for row in rows])
     yield f'{{"end": {{"rows": {num_rows}}}}}\n'
 
 
-def csv_text(columns: Sequence[str], pieces: Iterator[Rows]) -> Iterator[str]:
-    """A line of names, then a line a row; null is empty, times are ISO. CSV cannot say that it broke off: compare the
-    number of lines, or take NDJSON."""
+def _csv_lines(columns: Sequence[str], pieces: Iterator[Rows]) -> Iterator[str]:
     yield _lines([columns])
     for rows in pieces:
-        yield _lines([[_text(value) if isinstance(value, datetime) else value for value in row] for row in rows])
+        yield _lines([[_cell(value) for value in row] for row in rows])
 
 
 def _lines(rows: Sequence[Sequence[Any]]) -> str:
@@ -35,5 +60,7 @@ def _lines(rows: Sequence[Sequence[Any]]) -> str:
     return buffer.getvalue()
 
 
-def _text(value: Any) -> str:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return " ".join(map(str, value)) if isinstance(value, list) else value

@@ -138,20 +138,19 @@ def test_a_stream_has_all_rows_in_pieces_and_ends_with_their_number(stock: Stock
     lists = list(pieces)
     assert [len(piece) for piece in lists] == [3, 1]
     assert "num_copies" not in columns, "a look at every file: only on request"
-    lines = [json.loads(line) for line in "".join(ndjson(columns, iter(lists))).splitlines()]
+    lines = [json.loads(line) for line in "".join(ndjson(stock.db, DATASETS, ALL)).splitlines()]
     assert [line["name"] for line in lines[:-1]] == IN_ORDER
     assert lines[-1] == {"end": {"rows": 4}}
     assert lines[0]["last_update_at"].endswith("+00:00")
-    rows = list(csv.DictReader(io.StringIO("".join(csv_text(columns, iter(lists))))))
+    rows = list(csv.DictReader(io.StringIO("".join(csv_text(stock.db, DATASETS, ALL)))))
     assert [row["name"] for row in rows] == IN_ORDER
     assert rows[0]["release"] == ""
 
 
 def test_an_empty_stream_ends_as_well_and_an_unknown_name_is_an_error_before_it_begins(stock: Stock) -> None:
-    columns, pieces = stream(stock.db, DATASETS, DatasetFilter(statuses=["deleted"]))
-    assert list(ndjson(columns, pieces)) == ['{"end": {"rows": 0}}\n']
+    assert list(ndjson(stock.db, DATASETS, DatasetFilter(statuses=["deleted"]))) == ['{"end": {"rows": 0}}\n']
     with pytest.raises(InventoryError, match="Did you mean /A/B-v1/AOD"):
-        stream(stock.db, DATASETS, DatasetFilter(names=["/A/B-v1/AODD"]))
+        ndjson(stock.db, DATASETS, DatasetFilter(names=["/A/B-v1/AODD"]))
 
 
 def test_a_stream_is_of_one_moment_and_leaves_nothing_open_when_it_is_given_up(stock: Stock) -> None:

@@ -1,0 +1,73 @@
+"""A site on a card, and what only it has, as tables."""
+
+from __future__ import annotations
+
+from dynamo_ops.cli.terminal.cells import cell, count, size
+from dynamo_ops.cli.terminal.lists import frame_of
+from dynamo_ops.cli.terminal.page import say
+from dynamo_ops.cli.terminal.tables import print_table
+from dynamo_ops.query.site_card import SiteCard
+
+ONLY_HERE = {
+    "dataset": "dataset",
+    "block": "block",
+    "group": "group",
+    "num_files": "files\nonly here",
+    "num_files_of_block": "of",
+    "size_bytes": "size",
+}
+_PARTITIONS = {
+    "partition": "partition",
+    "quota_bytes": "quota",
+    "bytes_after": "after\nDetox",
+    "protected_bytes": "protected",
+    "at": "Detox\ncommitted",
+    "plan_id": "plan",
+}
+_GROUPS = {
+    "group": "group",
+    "num_blocks": "block\nreplicas",
+    "num_complete": "complete",
+    "size_bytes": "on disk",
+    "projected_bytes": "projected",
+}
+_LARGEST = {"dataset": "dataset", "num_blocks": "block\nreplicas", "size_bytes": "on disk"}
+_DOWNTIMES = {"id": "downtime", "begins_at": "from", "ends_at": "until", "created_by": "by", "reason": "reason"}
+
+
+def print_card(card: SiteCard, because: str | None) -> None:
+    """One site: its figures in lines, then partitions, groups, largest datasets, downtimes. ``because``: of its status,
+    where it is not just what its source reports."""
+    site = card.site
+    use = "read, written" if site["is_writable"] else "read" if site["is_readable"] else "untouched"
+    say(site["site"], bold=True)
+    _line("storage", site["storage_type"])
+    _line("status", f"{site['status']}; {because}" if because else site["status"])
+    _line("files are", use)
+    _line("holds", f"{count(site['num_datasets'], 'dataset')}, {count(site['num_blocks'], 'block replica')}")
+    _line("on disk", f"{size(site['size_bytes'])}, {size(site['projected_bytes'])} once all has come")
+    held = f", {site['num_held']:,} of them held" if site["num_held"] else ""
+    _line("to come", f"{count(site['num_copies_to'], 'file')}, {size(site['bytes_to'])}{held}")
+    _line("being read", f"{count(site['num_copies_from'], 'file')}, {size(site['bytes_from'])}")
+    _line("to be deleted", count(site["num_deletions"], "file"))
+    _line("last check", _check(card))
+    say()
+    print_table(frame_of(card.partitions, list(_PARTITIONS)), "Partitions", _PARTITIONS)
+    print_table(frame_of(card.groups, list(_GROUPS)), "Groups", _GROUPS)
+    print_table(frame_of(card.largest, list(_LARGEST)), "Largest datasets", _LARGEST, wrap=["dataset"])
+    if card.downtimes:
+        print_table(frame_of(card.downtimes, list(_DOWNTIMES)), "Downtimes", _DOWNTIMES, wrap=["reason"])
+
+
+def _check(card: SiteCard) -> str:
+    check = card.check
+    if check is None:
+        return "never"
+    findings = ", ".join(f"{number:,} {kind}" for kind, number in check["findings"].items()) or "nothing differs"
+    refused = f", refused: {check['refused_because']}" if check["refused_because"] else ""
+    listed_at = cell("at", check["storage_listed_at"])
+    return f"{check['state']}, storage listed {listed_at}: {findings}{refused}"
+
+
+def _line(name: str, text: str) -> None:
+    say(f"  {name:<14} {text}")

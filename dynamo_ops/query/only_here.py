@@ -1,0 +1,59 @@
+"""What only one site has: block replicas with files of which no other site has a good copy (SEMANTICS §10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from dynamo_ops.inventory.replica.copies import is_last_copy, is_present, is_whole_elsewhere
+from dynamo_ops.inventory.site.lookup import find_site
+from dynamo_ops.query.dataset import check_named, dataset_condition
+from dynamo_ops.query.paging.condition import Conditions
+from dynamo_ops.query.paging.listing import Listing
+
+
+@dataclass(frozen=True)
+class OnlyHereFilter:
+    """At which site (a name), and of which datasets (names or globs; none: all)."""
+
+    site: str
+    datasets: Sequence[str] = ()
+
+
+# Whole blocks first: where another site has the block, its files are not looked at.
+_ONLY_HERE = f"""
+    SELECT replica.site_id, dataset.name COLLATE "C" AS dataset, dataset.status, block.name AS block,
+           owner.name AS "group", replica.is_complete, last.num_files, block.num_files AS num_files_of_block,
+           last.size_bytes
+    FROM block_replicas AS replica JOIN datasets AS dataset ON dataset.id = replica.dataset_id
+    JOIN blocks AS block ON block.id = replica.block_id LEFT JOIN groups AS owner ON owner.id = replica.group_id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS num_files, coalesce(sum(held.size_bytes), 0)::bigint AS size_bytes
+        FROM files AS held
+        WHERE held.block_id = replica.block_id AND {is_present("held.id", "replica")}
+          AND {is_last_copy("held.id", "replica.site_id")}) AS last
+    WHERE NOT {is_whole_elsewhere("replica")} AND last.num_files > 0"""
+
+
+def _narrow(connection: Connection, asked: OnlyHereFilter, _as_of: datetime) -> Conditions:
+    conditions = Conditions()
+    conditions.add("listed.site_id = CAST(:site AS smallint)", site=find_site(connection, asked.site).id)
+    if asked.datasets:
+        condition, params = dataset_condition(asked.datasets, "listed.dataset")
+        conditions.add(condition, **params)
+    return conditions
+
+
+ONLY_HERE: Listing[OnlyHereFilter] = Listing(
+    "last copies",
+    _ONLY_HERE,
+    ("dataset", "status", "block", "group", "is_complete", "num_files", "num_files_of_block", "size_bytes"),
+    key=("dataset", "block"),
+    narrow=_narrow,
+    explain_nothing=lambda connection, asked: check_named(connection, asked.datasets),
+    work_mem="256MB",
+)
+"""By dataset and block. ``num_files`` and ``size_bytes``: of the files that nobody else has, doomed here or not."""
