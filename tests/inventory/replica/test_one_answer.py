@@ -35,6 +35,7 @@ QUESTIONS = {
             "consistency/repair.py": "the only writer",
             "consistency/tasks.py": "the only writer",
             "inventory/catalogue/injection/checks.py": "what a repair is deleting at this moment",
+            "query/site_card.py": "how many findings there were",
         },
     ),
     "whether a check of a site was refused": (
@@ -44,6 +45,7 @@ QUESTIONS = {
             "consistency/previous.py": "the check before",
             "consistency/tasks.py": "the only writer",
             "inventory/checks.py": "the words",
+            "query/site_card.py": "the newest check that came to something, whatever it was",
         },
     ),
 }
