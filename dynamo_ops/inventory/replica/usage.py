@@ -26,7 +26,7 @@ FIGURES = ("num_blocks", "num_complete", "size_bytes", "projected_bytes")
 
 # What a note means is worked out from the state now: as it was before is now less what the notes say. A block's size
 # and the groups that own it can so be changed by two transactions at once without either knowing of the other.
-# OFFSET 0: by the primary key, block by block; after much folding the planner takes the notes for many.
+# OFFSET 0: by the primary keys, block by block. The planner, left to itself, reads all blocks for some thousand notes.
 _MOVED = """
     WITH changed AS (
         SELECT block_id, dataset_id, site_id, group_id, sum(num_blocks)::bigint AS num_blocks,
@@ -38,7 +38,8 @@ _MOVED = """
         SELECT named.block_id, coalesce(block.size_bytes, 0) AS size_now,
                coalesce(block.size_bytes, 0) - coalesce(resized.size_bytes, 0) AS size_before
         FROM (SELECT block_id FROM changed UNION SELECT block_id FROM resized) AS named
-        LEFT JOIN blocks AS block ON block.id = named.block_id
+        LEFT JOIN LATERAL (
+            SELECT size_bytes FROM blocks AS stored WHERE stored.id = named.block_id OFFSET 0) AS block ON true
         LEFT JOIN resized ON resized.block_id = named.block_id),
     moved AS (
         SELECT block_id, dataset_id, site_id, group_id, sum(num_now)::bigint AS num_now,
