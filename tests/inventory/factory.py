@@ -108,6 +108,12 @@ class Inventory:
             WHERE b.id = :b""",
             b=block_id,
         )
+        self.rows(
+            """UPDATE datasets d SET num_blocks = x.n, num_files = x.f, size_bytes = x.s FROM (
+            SELECT count(*) AS n, sum(num_files) AS f, sum(size_bytes) AS s FROM blocks WHERE dataset_id = :d) x
+            WHERE d.id = :d""",
+            d=self.dataset_id,
+        )
         self.block_ids[name], self.files_of[name] = block_id, lfns
         return lfns
 

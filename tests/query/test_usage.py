@@ -14,6 +14,7 @@ from dynamo_ops.query.paging.listing import Window, read_page
 from dynamo_ops.query.site_card import site_card
 from dynamo_ops.query.usage import usage_by_day, usage_now
 from tests.inventory.factory import SIZE
+from tests.people import ADA
 from tests.query.stock import FIRST, SECOND, Stock
 
 DAY = date(2026, 3, 1)
@@ -94,7 +95,7 @@ def test_a_site_has_a_card(stock: Stock) -> None:
         "INSERT INTO quotas (site_id, partition, quota_bytes, changed_by) VALUES (:s, 'all', 9000, 'me')",
         s=stock.site_ids["T2_B"],
     )
-    drain(stock.db, "T2_B", by="ada", reason="new disks")
+    drain(stock.db, "T2_B", by=ADA, reason="new disks")
     check = stock.scalar(
         """INSERT INTO consistency_checks (run_key, site_id, state, storage_listed_at)
            VALUES ('r', :s, 'compared', now()) RETURNING id""",
