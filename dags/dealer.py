@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task
 from dynamo_airflow.assets import SUBSCRIPTIONS, detox_cycle
 from dynamo_airflow.defaults import dag_defaults, database, interval, run_key
+from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
 
@@ -41,6 +42,7 @@ def plugins(partition: str) -> list[str]:
 
 
 @task(map_index_template="{{ task.op_kwargs['plugin'] }}")
+@skipped_when_stopped
 def propose(partition: str, plugin: str) -> str:
     """One plugin's proposals. Returns where they are stored."""
     from dynamo_ops.dealer.tasks import propose
@@ -49,6 +51,7 @@ def propose(partition: str, plugin: str) -> str:
 
 
 @task
+@skipped_when_stopped
 def decide(partition: str, proposals: list[str]) -> int:
     """Accept or reject each proposal, and store the plan. Returns its id."""
     from dynamo_ops.dealer.tasks import plan_cycle
@@ -66,6 +69,7 @@ def gate(plan_id: int) -> int:
 
 
 @task(outlets=[SUBSCRIPTIONS])
+@skipped_when_stopped
 def commit(plan_id: int) -> dict[str, object]:
     """Make replicas-to-be and copy subscriptions."""
     from dynamo_ops.dealer.tasks import commit_plan

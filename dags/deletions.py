@@ -7,6 +7,7 @@ from datetime import timedelta
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 from dynamo_airflow.assets import REPLICAS, SUBSCRIPTIONS
 from dynamo_airflow.defaults import dag_defaults, database
+from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
 
@@ -41,18 +42,21 @@ def deletions() -> None:
         return take_back_what_must_stay(database(), settings())
 
     @task
+    @skipped_when_stopped
     def plan_batches(unfinished: list[int]) -> list[list[int]]:
         from dynamo_ops.deletion.tasks import plan_deletion_batches
 
         return plan_deletion_batches(database(), settings(), unfinished)
 
     @task(pool="storage")
+    @skipped_when_stopped
     def delete(batch_ids: list[int]) -> dict[str, object]:
         from dynamo_ops.deletion.tasks import delete
 
         return delete(database(), settings(), batch_ids)
 
     @task(pool="storage", outlets=[REPLICAS], trigger_rule="none_failed")
+    @skipped_when_stopped
     def clean_directories(lots: list[list[int]]) -> int:
         from dynamo_ops.deletion.tasks import clean_directories
 

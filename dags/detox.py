@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from dynamo_airflow.approval import ANSWER, RecordedApproval
 from dynamo_airflow.assets import METADATA, POPULARITY, SUBSCRIPTIONS, detox_cycle
 from dynamo_airflow.defaults import dag_defaults, database, interval, run_key
+from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
 
@@ -48,6 +49,7 @@ def answer() -> dict[str, Any] | None:
 
 
 @task
+@skipped_when_stopped
 def plan(partition: str) -> int:
     """Decide and store. Returns the plan's id."""
     from dynamo_ops.detox.tasks import plan_cycle
@@ -89,6 +91,7 @@ def dry_run_ends() -> None:
 
 
 @task(trigger_rule="none_failed_min_one_success")
+@skipped_when_stopped
 def commit(partition: str, plan_id: int) -> dict[str, object]:
     """Make deletion subscriptions of what the plan deletes and nothing speaks against by now."""
     from dynamo_ops.detox.tasks import commit_plan

@@ -7,6 +7,7 @@ from datetime import timedelta
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 from dynamo_airflow.assets import METADATA
 from dynamo_airflow.defaults import FIRST_INTERVAL, dag_defaults, database, interval, run_key
+from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
 
@@ -48,12 +49,14 @@ docs/metadata.md.
 )
 def metadata_sync() -> None:
     @task(pool="metadata_source", map_index_template="{{ task.op_kwargs['source'] }}")
+    @skipped_when_stopped
     def pull_sites(source: str) -> int:
         from dynamo_ops.sources.tasks import pull_sites
 
         return pull_sites(database(), settings(), run_key(get_current_context()), source)
 
     @task(pool="metadata_source", map_index_template="{{ task.op_kwargs['source'] }}")
+    @skipped_when_stopped
     def pull_datasets(source: str) -> list[dict[str, object]]:
         from dynamo_ops.sources.tasks import pull_datasets
 
@@ -77,6 +80,7 @@ def metadata_sync() -> None:
         pool="metadata_source",
         map_index_template="{{ task.op_kwargs['page']['source'] }} {{ task.op_kwargs['page']['page'] }}",
     )
+    @skipped_when_stopped
     def pull_details(page: dict[str, object]) -> dict[str, int]:
         from dynamo_ops.sources.tasks import pull_details
 
@@ -85,11 +89,14 @@ def metadata_sync() -> None:
         )
 
     @task(trigger_rule="none_failed")
+    @skipped_when_stopped
     def gate() -> None:
+        from dynamo_ops.pause.pauses import PauseKind, look
         from dynamo_ops.quality.suites.metadata import check_metadata
         from dynamo_ops.quality.thresholds import read_thresholds
 
         context = get_current_context()
+        look(database(), PauseKind.METADATA)  # what stood still has pulled nothing
         check_metadata(
             database(),
             run_key(context),
@@ -100,6 +107,7 @@ def metadata_sync() -> None:
         )
 
     @task(outlets=[METADATA])
+    @skipped_when_stopped
     def merge() -> dict[str, object]:
         from dynamo_ops.sources.tasks import merge
 

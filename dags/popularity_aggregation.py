@@ -17,6 +17,7 @@ from airflow.sdk import (
 )
 from dynamo_airflow.assets import POPULARITY
 from dynamo_airflow.defaults import FIRST_INTERVAL, dag_defaults, database, interval, run_key
+from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
 
@@ -36,6 +37,7 @@ def aggregation(suffix: str = "") -> Any:
     """Pull, gate, replace: for one day of one source. ``suffix``: tells the tasks of one group from another's."""
 
     @task(task_id=f"pull{suffix}", pool="access_source", map_index_template=LABEL)
+    @skipped_when_stopped
     def pull(what: list[str]) -> int:
         from dynamo_ops.popularity.days import DayOfSource
         from dynamo_ops.popularity.tasks import pull
@@ -55,6 +57,7 @@ def aggregation(suffix: str = "") -> Any:
         check(database(), key, asked.day, [asked.source], read_thresholds(settings()))
 
     @task(task_id=f"replace_day{suffix}", map_index_template=LABEL)
+    @skipped_when_stopped
     def replace_day(what: list[str]) -> dict[str, object]:
         from dynamo_ops.popularity.days import DayOfSource
         from dynamo_ops.popularity.tasks import replace_day
@@ -116,6 +119,7 @@ def popularity_aggregation() -> None:
         """Late days that failed have been told of; what can be ranked is ranked."""
 
     @task(outlets=[POPULARITY], trigger_rule="none_failed")
+    @skipped_when_stopped
     def rank() -> dict[str, int]:
         from dynamo_ops.popularity.tasks import rank
 

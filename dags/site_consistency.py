@@ -8,6 +8,7 @@ from datetime import timedelta
 from airflow.sdk import Context, CronTriggerTimetable, Param, dag, get_current_context, task, task_group
 from dynamo_airflow.assets import SUBSCRIPTIONS
 from dynamo_airflow.defaults import dag_defaults, database, run_key
+from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
 
@@ -76,6 +77,7 @@ def check(site: str) -> None:
         return check_id
 
     @task(pool="storage")
+    @skipped_when_stopped
     def repair(check_id: int) -> dict[str, object]:
         from dataclasses import asdict
 
@@ -122,6 +124,7 @@ an old task is safe.
 )
 def site_consistency() -> None:
     @task
+    @skipped_when_stopped
     def choose_sites() -> list[str]:
         from dynamo_ops.consistency.tasks import choose_sites, known_settings
 

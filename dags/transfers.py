@@ -9,6 +9,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 from dynamo_airflow.assets import REPLICAS, SUBSCRIPTIONS
 from dynamo_airflow.defaults import dag_defaults, database
+from dynamo_airflow.pauses import skipped_when_stopped
 from dynamo_airflow.sensors import FtsArchivingSensor, FtsArrivalSensor, FtsStagingSensor, FtsTransferSensor
 
 from dynamo_ops.base.settings import settings
@@ -56,12 +57,14 @@ def transfers() -> None:
         return hold_and_release(database())
 
     @task(pool="fts")
+    @skipped_when_stopped
     def plan_batches(recovered: dict[str, list[int]]) -> list[list[int]]:
         from dynamo_ops.transfer.tasks import plan_transfer_batches
 
         return plan_transfer_batches(database(), settings(), recovered["unsubmitted"])
 
     @task(pool="fts", multiple_outputs=False)
+    @skipped_when_stopped
     def submit(batch_ids: list[int]) -> dict[str, list[str]]:
         from dynamo_ops.transfer.tasks import submit
 
@@ -115,6 +118,7 @@ def direct_copies() -> Any:
         return direct_workers(database(), settings())
 
     @task(pool="direct", outlets=[REPLICAS])
+    @skipped_when_stopped
     def copy_directly(worker: int) -> dict[str, int]:
         from dynamo_ops.transfer.tasks import copy_directly
 

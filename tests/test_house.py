@@ -29,6 +29,7 @@ ROOMS = (
     "database",
     "access",
     "fts",
+    "pause",
     "inventory",
     "inventory.staging",
     "inventory.site",

@@ -7,6 +7,7 @@ DynamoError
 │   └── SourceDataError     a source of metadata answered something that cannot be right
 ├── GateError               look at the data: a data-quality gate refused them, nothing was changed
 ├── PlanError               plan again: the plan is not in a state that allows this
+├── PausedError             wait, or resume: a person has stopped this
 └── RemoteError             another service
     ├── RetryableRemoteError    wait: the same call may go through later
     └── PermanentRemoteError    give up: the same call will fail again
@@ -104,6 +105,12 @@ class PlanError(DynamoError):
     """A plan cannot be gated, approved or committed in its present state. Facts: ``plan_id``, ``state``."""
 
     next_step = "Look at the plan's state; let the next cycle make a new plan."
+
+
+class PausedError(DynamoError):
+    """A person has stopped acts of this kind; nothing was done. Facts: ``pause_id``."""
+
+    next_step = "Wait until it is over, or resume it: dynamo pauses; dynamo resume."
 
 
 class RemoteError(DynamoError):

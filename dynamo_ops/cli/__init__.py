@@ -1,6 +1,7 @@
 """``dynamo …``: the same functions as the DAGs and the pages call, for a shell. No SQL, no logic.
 
 ``main`` is the entry, ``nouns`` the list of commands, each imported when it is called (``reference``: the page of all
-of them): ``decision`` (policy, detox, dealer, plan, history), ``catalogue`` (inventory, inject, invalidate, site,
-quota), ``people`` (request, lock), and init, config, transfers, gate, digest, db here. ``terminal`` prints.
+of them): ``decision`` (policy, detox, dealer, plan, history), ``catalogue`` (inventory, dataset, inject, invalidate,
+site, group, quota), ``people`` (request, lock, access, token, audit), and init, config, transfers, pause, gate, digest,
+db here. ``terminal`` prints.
 """

@@ -36,6 +36,7 @@ from dynamo_ops.inventory.site.downtime import downtime_since
 from dynamo_ops.inventory.site.shared import others_on_storage
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
+from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.storage.protocol import Condition, Storage, delete_if
 from dynamo_ops.storage.registry import SiteStorage
 
@@ -131,6 +132,7 @@ def repair(
     Nothing that the inventory does not know is deleted while ``sources`` are not in. What a repaired check only
     reported stays so.
     """
+    look(db, PauseKind.CONSISTENCY)
     check = _check_to_repair(db, check_id, rules.max_age)
     if check.state == CheckState.REPAIRED:
         return RepairSummary(check_id)
@@ -250,6 +252,7 @@ def _delete_loose(
     storage = open_storage(check.site_id)
     try:
         while judged := _judge_chunk(db, check, params, sources, storage):
+            look(db, PauseKind.CONSISTENCY)
             chunk = [finding for finding in judged if finding.state == FindingState.FOUND]
             totals["skipped"] += len(judged) - len(chunk)
             for name, number in (_delete_chunk(db, storage, chunk) if chunk else {}).items():

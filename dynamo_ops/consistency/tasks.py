@@ -41,6 +41,7 @@ from dynamo_ops.inventory.checks import CheckState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.downtime import Downtime, downtime_since
 from dynamo_ops.inventory.site.lookup import KnownSite, all_sites, find_site, find_sites
+from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.storage.registry import SiteStorage
 
 SETTINGS_FILE = "consistency.yaml"
@@ -79,6 +80,7 @@ class CompareSummary:
 def choose_sites(database: Database, patterns: Sequence[str]) -> list[str]:
     """Ready sites that match one of ``patterns`` (none given: all) and are in no downtime. Raises InventoryError for a
     pattern that matches none, and for a site that is named and in a downtime."""
+    look(database, PauseKind.CONSISTENCY)
     with database.begin() as connection:
         if patterns:
             sites = find_sites(connection, patterns, statuses=[SiteStatus.READY])

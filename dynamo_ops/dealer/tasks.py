@@ -35,6 +35,7 @@ from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames, empty
 from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.replica.read import read_inventory
+from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DealerInputs, PlanInputs, dealer_source, read_dealer_inputs
 from dynamo_ops.plan.record import inputs_of
@@ -121,6 +122,7 @@ def propose(
     seed: int | None,
 ) -> str:
     """One plugin's proposals, stored with what it was asked with. Returns where. Changes nothing in the inventory."""
+    look(database, PauseKind.DEALER, partition)
     inputs = _read_inputs(settings, partition, run_key, now, seed)
     config = config_of(inputs)
     if plugin not in config.plugins:
@@ -335,6 +337,9 @@ def _whole_plan(plan: StoredPlan, config: DealerConfig) -> pl.DataFrame:
 
 def commit_plan(database: Database, plan_id: int) -> dict[str, Any]:
     """Commit an approved plan. What was committed before is not committed again: its summary is returned."""
+    plan = plan_store.load(database, plan_id)
+    if plan.state != PlanState.COMMITTED:
+        look(database, PauseKind.DEALER, plan.partition)
     summary = commit(database, plan_id)
     usage.fold(database)
     counts = asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]

@@ -31,6 +31,7 @@ from dynamo_ops.inventory.states import (
     SubscriptionEvent,
     SubscriptionState,
 )
+from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.storage.protocol import Condition, DeletionOutcome, Storage, delete_if
 from dynamo_ops.storage.registry import SiteStorage
 
@@ -67,9 +68,9 @@ def execute_batch(
 
     Each chunk is judged once more before the storage is asked (``claim``); a file whose deletion was withdrawn is left
     alone, and one that was changed there since its deletion was asked for is refused. Run again, it goes on where it
-    was; while another task is at the batch it does nothing. Raises SettingsError when the site has no usable storage,
-    RetryableRemoteError when what an earlier run may have begun cannot be looked at; failures of single files are
-    recorded, not raised.
+    was; while another task is at the batch it does nothing. Raises PausedError, also between two chunks; SettingsError
+    when the site has no usable storage; RetryableRemoteError when what an earlier run may have begun cannot be looked
+    at. Failures of single files are recorded, not raised.
     """
     site_id = _site_of(db, batch_id)
     total = DeletionSummary(batch_id, site_id)
@@ -79,9 +80,7 @@ def execute_batch(
         storage = open_storage(site_id)
         try:
             total = _add(total, _settle_begun(db, limits, storage, claim.withdrawn_claims(db, batch_id)))
-            while chunk := claim.claim_chunk(
-                db, batch_id, limits.files_per_chunk, same_directory.objection(db, site_id, storage)
-            ):
+            while chunk := _next_chunk(db, batch_id, limits, site_id, storage):
                 total = _add(total, {"num_left_out": chunk.num_left_out})
                 total = _add(total, _settle_begun(db, limits, storage, chunk.begun))
                 lock.execute(text("SELECT 1"))
@@ -92,6 +91,14 @@ def execute_batch(
             storage.close()
         _finish(db, batch_id)
     return total
+
+
+def _next_chunk(
+    db: Database, batch_id: int, limits: DeletionSettings, site_id: int, storage: Storage
+) -> claim.Chunk | None:
+    """What is deleted next. PausedError: a person has stopped deletions meanwhile; nothing more is claimed."""
+    look(db, PauseKind.DELETIONS)
+    return claim.claim_chunk(db, batch_id, limits.files_per_chunk, same_directory.objection(db, site_id, storage))
 
 
 def _finish(db: Database, batch_id: int) -> None:

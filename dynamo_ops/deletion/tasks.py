@@ -13,6 +13,7 @@ from dynamo_ops.base.text import counts_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion import directories, execute, queue, waiting
 from dynamo_ops.inventory.replica import usage
+from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.storage.connect import site_storages
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def take_back_what_must_stay(database: Database, settings: Settings) -> dict[str
 
 def plan_deletion_batches(database: Database, settings: Settings, unfinished: Sequence[int] = ()) -> list[list[int]]:
     """The batches to execute, unfinished ones and new ones, in one lot a site: so the rate is bounded at each site."""
+    look(database, PauseKind.DELETIONS)
     planned = queue.plan_deletions(database, settings.deletion)
     lots = queue.by_site(database, [*unfinished, *planned])
     log.info("%d new batches, %d unfinished ones, at %d sites", len(planned), len(unfinished), len(lots))
@@ -51,6 +53,7 @@ def delete(database: Database, settings: Settings, batch_ids: Sequence[int]) -> 
 
 def clean_directories(database: Database, settings: Settings, lots: Sequence[Sequence[int]]) -> int:
     """Remove the directories that these batches left empty."""
+    look(database, PauseKind.DELETIONS)
     batch_ids = [batch_id for lot in lots for batch_id in lot]
     usage.fold(database)
     number = directories.clean_directories(database, batch_ids, site_storages(database, settings))

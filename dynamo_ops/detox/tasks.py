@@ -25,6 +25,7 @@ from dynamo_ops.detox.recheck import pending_sources
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.replica.read import read_inventory
+from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs, read_detox_inputs
 from dynamo_ops.plan.record import inputs_of
@@ -72,6 +73,7 @@ def plan_cycle(
     What files and settings say is read once, before everything else: the decision is made of it, and it is stored.
     Returns the plan's id. Raises PolicyError, PlanError, SettingsError; deletes nothing.
     """
+    look(database, PauseKind.DETOX, partition)
     inputs = read_detox_inputs(settings, partition, now, policy=policy)
     frames = read_inventory(database)
     plan = make_plan(frames, inputs)
@@ -189,6 +191,7 @@ def commit_plan(
     plan = plan_store.load(database, plan_id)
     limits = detox_limits(settings, plan.partition)
     if plan.state != PlanState.COMMITTED:
+        look(database, PauseKind.DETOX, plan.partition)
         if approved_by:
             plan_store.approve(database, plan_id, approved_by, at=approved_at)
         _refuse_if_old(database, plan, limits.max_plan_age_h)

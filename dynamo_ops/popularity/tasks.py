@@ -11,6 +11,7 @@ from dynamo_ops.base.text import counts_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.inventory.staging import pull as staging
+from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.popularity import aggregate
 from dynamo_ops.popularity.attributes import produce_all
 from dynamo_ops.popularity.days import DayOfSource, make_source
@@ -28,6 +29,7 @@ def pull(db: Database, settings: Settings, run_key: str, what: DayOfSource) -> i
 
     The fingerprint is asked for before the data: what comes in between makes the day be pulled once more, not missed.
     """
+    look(db, PauseKind.POPULARITY)
     asked_at = db.frame("SELECT clock_timestamp() AS now").item()
     day, key = date.fromisoformat(what.day), staging_key(run_key, what.day)
     source = make_source(settings, what.source, what.kind)
@@ -44,6 +46,7 @@ def pull(db: Database, settings: Settings, run_key: str, what: DayOfSource) -> i
 
 def replace_day(db: Database, run_key: str, what: DayOfSource) -> dict[str, object]:
     """Replace one day of one source by what the run staged of it; returns the summary."""
+    look(db, PauseKind.POPULARITY)
     day = date.fromisoformat(what.day)
     counts = asdict(aggregate.replace_day(db, staging_key(run_key, what.day), day, what.source, what.kind))
     log.info("%s of %s on %s: %s", what.kind, what.source, what.day, counts_text(counts))
@@ -55,6 +58,7 @@ def rank(db: Database, settings: Settings) -> dict[str, int]:
 
     Returns how many datasets have a value, by attribute.
     """
+    look(db, PauseKind.POPULARITY)
     aggregate.resolve_unknown(db)
     aggregate.prune_unknown(db, settings.popularity.keep_unknown_days)
     counts = produce_all(db)

@@ -16,6 +16,7 @@ from dynamo_ops.inventory.catalogue import merge as merging
 from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.site.status import merge_sites
 from dynamo_ops.inventory.staging import pull as staging
+from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.sources.loader import metadata_source, site_source
 from dynamo_ops.sources.source import Details
 
@@ -30,6 +31,7 @@ PAGES_AT_MOST = 400
 
 def pull_sites(db: Database, settings: Settings, run_key: str, source: str) -> int:
     """Stage all sites of ``source``; returns their number."""
+    look(db, PauseKind.METADATA)
     sites = site_source(named(settings.site_sources, source), settings.tls).sites()
     staging.stage_sites(db, run_key, source, sites)
     log.info("%s: %d sites staged", source, sites.height)
@@ -51,6 +53,7 @@ def pull_datasets(
 
     ``page_size``: datasets a page, more when there would be too many pages.
     """
+    look(db, PauseKind.METADATA)
     metadata = metadata_source(named(settings.metadata_sources, source), settings.tls)
     since, until = staging.interval_to_pull(db, source, start, end, full)
     return staging.stage_datasets(
@@ -67,6 +70,7 @@ def pull_datasets(
 
 def pull_details(db: Database, settings: Settings, run_key: str, source: str, page: int) -> dict[str, int]:
     """Stage the blocks and files of one page of datasets; returns how many there are of each."""
+    look(db, PauseKind.METADATA)
     datasets = staging.staged_datasets(db, run_key, source, page)
     parts = metadata_source(named(settings.metadata_sources, source), settings.tls).details(datasets)
     details = _with_progress(parts, f"{source}, page {page} ({len(datasets):,} datasets)")
@@ -115,6 +119,7 @@ def merge(
     between two runs. Raises InventoryError for what no gate accepted; sources merged before it stay merged.
     The staged rows stay, so that a merge which was killed can be run again; housekeeping removes those of old runs.
     """
+    look(db, PauseKind.METADATA)
     sites = {
         source: asdict(merge_sites(db, run_key, source, stable_h=stable_h, every=every)) for source in site_sources
     }

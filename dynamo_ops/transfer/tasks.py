@@ -18,6 +18,7 @@ from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.fts.servers import FtsServers, fts_servers
 from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.subscription import subscribe
+from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.registry import served
 from dynamo_ops.transfer import batches, direct, hold, observe, recovery
@@ -79,6 +80,7 @@ def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: S
     """Lots of FTS jobs, one for each submitting task: those that an earlier run recorded and did not submit, and new
     ones. A lot reads from disk only, or from tape only, and is for one server. Batches of direct copies are recorded
     only."""
+    look(database, PauseKind.TRANSFERS)
     with fts_servers(settings) as servers:
         links = servers.links() if servers else None
         planned = batches.plan_batches(database, links, transfer_limits(settings), plan_rules(settings))
@@ -113,6 +115,7 @@ def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> 
             raise SettingsError("there is no FTS, but there are batches for it", key="fts.url", reason="no FTS")
         servers_of = {batch: at for at, share in batches_by_server(database, batch_ids).items() for batch in share}
         for batch_id, server in servers_of.items():
+            look(database, PauseKind.TRANSFERS)
             may_send = server in {None, *servers.addresses}
             try:
                 client = servers.client(server)
@@ -155,6 +158,7 @@ def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     failed: dict[int, DynamoError] = {}
     for batch_id in recovery.unfinished_direct(database):
+        look(database, PauseKind.TRANSFERS)
         try:
             done = direct.execute_direct(database, batch_id, storage, settings.transfers)
         except DynamoError as error:

@@ -157,6 +157,7 @@ def _by_commands() -> None:
         ["request", "delete", f"{DATASET}#b1", "--site", "T2_B", "--reason", "no room " * 20, "--yes"],
         ["site", "drain", "T2_B", "--reason", "new disks " * 12, "--from", "3d", "--until", "9d"],
         ["site", "set", "T2_A", "ready", "--reason", "[bold]it is[/bold] " + "mended " * 12],
+        ["stop", "metadata", "--reason", "[red]the source[/red] is being moved " * 6],
         ["quota", "set", "T2_A", "all", "9kB", "--reason", "agreed " * 12, "--yes"],
     ):
         ended = CliRunner().invoke(main.app, words)

@@ -40,6 +40,7 @@ from dynamo_ops.inventory.states import (
     SubscriptionState,
     TransferState,
 )
+from dynamo_ops.pause.pauses import PauseKind
 from dynamo_ops.plan.states import Decision, PlanKind, PlanState
 from dynamo_ops.request.states import OPEN_REQUESTS, ActionState, RequestKind, RequestState
 from tests import ROOT
@@ -62,6 +63,7 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("groups", "ownership_level"): tuple(OwnershipLevel),
     ("identities", "kind"): (KnownBy.CERTIFICATE, KnownBy.JWT),
     ("invalidations", "kind"): tuple(CatalogueKind),
+    ("pauses", "kind"): tuple(PauseKind),
     ("plans", "kind"): tuple(PlanKind),
     ("plans", "state"): tuple(PlanState),
     ("policy_versions", "kind"): tuple(PlanKind),

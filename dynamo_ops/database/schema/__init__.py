@@ -23,7 +23,7 @@ from dynamo_ops.database.schema.file_operations import (
     TransferBatch,
 )
 from dynamo_ops.database.schema.history import DealerCopy, DetoxDecision, DetoxLeftOut, DetoxSiteState, PolicyLine
-from dynamo_ops.database.schema.knowledge import Alert, DatasetSource, Invalidation, SiteOverride, Vanished
+from dynamo_ops.database.schema.knowledge import Alert, DatasetSource, Invalidation, Pause, SiteOverride, Vanished
 from dynamo_ops.database.schema.plan import Plan, PolicyVersion
 from dynamo_ops.database.schema.popularity import (
     AccessDay,
@@ -92,6 +92,7 @@ __all__ = [
     "Identity",
     "Invalidation",
     "Lock",
+    "Pause",
     "Plan",
     "PolicyLine",
     "PolicyVersion",

@@ -1,4 +1,5 @@
-"""What became of things that sources told of once: where they are from, what vanished, what was declared invalid."""
+"""What became of things that sources told of once: where they are from, what vanished, what was declared invalid; and
+what people said of sites and of what Dynamo does."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from sqlalchemy import ForeignKey, Index, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
+
+PAUSE_KINDS = ("metadata", "popularity", "detox", "dealer", "transfers", "deletions", "consistency")
 
 
 class DatasetSource(Base):
@@ -121,3 +124,26 @@ class Alert(Base):
     claimed_at: Mapped[datetime | None]
     claimed_by: Mapped[str | None]
     told_at: Mapped[datetime | None]
+
+
+class Pause(Base):
+    """Acts of a kind (null: of all) stand still, of a partition where one is named. ``until``: null until resumed.
+
+    ``ended_by``: who resumed it before its end.
+    """
+
+    __tablename__ = "pauses"
+    __table_args__ = (
+        one_of("kind", *PAUSE_KINDS),
+        Index("ix_pauses_not_ended", "id", postgresql_where=text("ended_at IS NULL")),
+    )
+
+    id: Mapped[bigint_key]
+    kind: Mapped[str | None]
+    partition: Mapped[str | None]
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[created]
+    until: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None] = mapped_column()
+    ended_by: Mapped[str | None]

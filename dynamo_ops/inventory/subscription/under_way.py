@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from dynamo_ops.inventory.states import LIVE_TRANSFERS, OPEN_BATCHES, BatchState, DeletionState, TransferState
+from sqlalchemy import text
+
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.states import (
+    LIVE_TRANSFERS,
+    OPEN_BATCHES,
+    Backend,
+    BatchState,
+    DeletionState,
+    TransferState,
+)
 
 OPEN_DELETIONS = f"""(SELECT w.file_id, w.site_id FROM deletion_batches b JOIN deletions d ON d.batch_id = b.id
     JOIN subscriptions w ON w.id = d.subscription_id WHERE b.state = '{BatchState.PLANNED}'
@@ -13,6 +23,22 @@ OPEN_TRANSFERS = f"""(SELECT w.file_id, w.site_id, t.source_site_id, t.other_sou
     FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id JOIN subscriptions w ON w.id = t.subscription_id
     WHERE b.state IN {OPEN_BATCHES} AND t.state IN {LIVE_TRANSFERS})"""
 """Copies that FTS may be making at this moment, whether or not they are still subscribed."""
+
+
+_AT_FTS = f"""
+    SELECT count(*), count(DISTINCT batch.id), coalesce(sum(file.size_bytes), 0)::bigint
+    FROM transfer_batches AS batch JOIN transfers AS copy ON copy.batch_id = batch.id
+    JOIN subscriptions AS subscription ON subscription.id = copy.subscription_id
+    JOIN files AS file ON file.id = subscription.file_id
+    WHERE batch.state = '{BatchState.SUBMITTED}' AND batch.backend = '{Backend.FTS}'
+      AND copy.state IN {LIVE_TRANSFERS}"""
+
+
+def at_fts(db: Database) -> dict[str, int]:
+    """What FTS was given and has not ended, as far as is known: num_files, num_jobs, size_bytes."""
+    with db.begin() as connection:
+        num_files, num_jobs, size_bytes = connection.execute(text(_AT_FTS)).one()
+    return {"num_files": num_files, "num_jobs": num_jobs, "size_bytes": size_bytes}
 
 
 def is_archiving(transfer: str) -> str:
