@@ -100,6 +100,7 @@ def test_version() -> None:
 
 
 def test_summary_as_json_gives_the_real_numbers(stock: Inventory) -> None:
+    stock.rows("UPDATE datasets SET num_blocks = 1, num_files = 2, size_bytes = :s", s=2 * SIZE)  # as a merge does
     found = json.loads(dynamo("inventory", "summary", "--json").output)
     assert (found["num_datasets"], found["num_blocks"], found["num_files"]) == (1, 1, 2)
     assert (found["num_dataset_replicas"], found["num_block_replicas"]) == (1, 1)

@@ -233,9 +233,10 @@ _IN_BLOCKS = """(SELECT file.block_id, named.site_id
 def is_whole_elsewhere(replica: str) -> str:
     """Another site to be sure of has a good copy of the whole block of ``replica`` (block_id, site_id): it answers for
     all its files. Where it does not hold, ask file by file (``is_last_copy``). For many replicas: what is doomed or
-    doubted is looked up once a statement, in a hash table (give it ``work_mem``)."""
+    doubted is looked up once a statement, in a hash table (give it ``work_mem``). OFFSET 0: replica by replica, by the
+    primary key; the planner took all replicas of sure sites for few, and went through them for each."""
     return f"""EXISTS (SELECT FROM block_replicas AS other
         WHERE other.block_id = {replica}.block_id AND other.site_id <> {replica}.site_id AND other.is_complete
           AND other.site_id = ANY (ARRAY{SURE_SITES})
           AND (other.block_id, other.site_id) NOT IN {_IN_BLOCKS.format(DOOMED_FILES)}
-          AND (other.block_id, other.site_id) NOT IN {_IN_BLOCKS.format(DOUBTED_FILES)})"""
+          AND (other.block_id, other.site_id) NOT IN {_IN_BLOCKS.format(DOUBTED_FILES)} OFFSET 0)"""
