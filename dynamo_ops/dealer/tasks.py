@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import counts_text
@@ -183,16 +184,17 @@ def plan_now(
     now: datetime,
     seed: int | None,
     config: SourceText | None = None,
+    by: Person | None = None,
 ) -> int:
     """A whole cycle at once: ask all plugins, decide and store the plan. Returns its id.
 
-    ``config``: the configuration where it was read before; else the installed one.
+    ``config``: the configuration where it was read before; else the installed one. ``by``: who stores it by hand.
     """
     inputs = _read_inputs(settings, partition, run_key, now, seed, config)
     checked = config_of(inputs)
     follows = _follows(database, partition)
     plan = decide(make_plugins(checked), proposal_inputs(database, checked, inputs), checked, seed=inputs.seed)
-    return _store(database, settings, plan, inputs, run_key=run_key, follows=follows)
+    return _store(database, settings, plan, inputs, run_key=run_key, follows=follows, by=by)
 
 
 def _read_inputs(
@@ -236,6 +238,7 @@ def _store(
     *,
     run_key: str,
     follows: int | None,
+    by: Person | None = None,
 ) -> int:
     stored = plan_store.save(
         database,
@@ -248,6 +251,7 @@ def _store(
         },
         summary={**_summary(plan), FOLLOWS: follows},
         location=settings.files_at("plans"),
+        by=by,
     )
     for what in ("copies_by_plugin", "rejected"):
         log.info("%s: %s", what.replace("_", " "), counts_text(stored.summary[what]))

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import counts_text
@@ -67,8 +68,10 @@ def plan_cycle(
     run_key: str,
     now: datetime,
     policy: SourceText | None = None,
+    by: Person | None = None,
 ) -> int:
-    """Decide and store the plan of one cycle, under the policy of the partition or another ``policy``.
+    """Decide and store the plan of one cycle, under the policy of the partition or another ``policy``. ``by``: who
+    stores it by hand.
 
     What files and settings say is read once, before everything else: the decision is made of it, and it is stored.
     Returns the plan's id. Raises PolicyError, PlanError, SettingsError; deletes nothing.
@@ -95,6 +98,7 @@ def plan_cycle(
         },
         summary={**_summary(plan, facts), "deletion_per_iteration": inputs.deletion_per_iteration},
         location=settings.files_at("plans"),
+        by=by,
     )
     _log_plan(stored)
     return stored.id

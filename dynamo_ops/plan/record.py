@@ -36,7 +36,7 @@ class PlanStory:
     policy_text: str
 
     def document(self) -> dict[str, Any]:
-        """The story as a JSON document: who approved or refused it, when and why, and all stored figures."""
+        """The story as a JSON document: who stored, approved or refused it, when and why, and all stored figures."""
         plan = self.stored
         return {
             "id": plan.id,
@@ -44,6 +44,7 @@ class PlanStory:
             "state": plan.state,
             "run_key": plan.run_key,
             "created_at": _iso(plan.created_at),
+            "stored_by": plan.stored_by,
             "approved_by": plan.approved_by,
             "approved_at": _iso(plan.approved_at),
             "refused_by": plan.refused_by,

@@ -21,6 +21,7 @@ import fsspec
 import polars as pl
 from sqlalchemy import Connection, DateTime, Row, bindparam, text
 
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
@@ -29,7 +30,7 @@ from dynamo_ops.plan.inputs import DealerInputs, DetoxInputs, load_inputs
 from dynamo_ops.plan.states import COMMITTABLE, PlanKind, PlanState
 
 COLUMNS = """id, kind, partition, run_key, state, policy_version_id, location, summary, planned_for_at, created_at,
-             approved_by, approved_at, refused_by, refused_at, refused_because"""
+             approved_by, approved_at, refused_by, refused_at, refused_because, stored_by"""
 INPUTS_FILE = "inputs.json"
 INPUTS_DIGEST = "inputs_sha256"
 """In a plan's summary: the digest of its ``INPUTS_FILE``; older plans have neither."""
@@ -40,6 +41,7 @@ class StoredPlan:
     """One row of ``plans``. ``summary``: figures for people; the frames are read from ``location`` when asked for.
 
     ``created_at``: when it was made; ``planned_for_at``: the moment that it decides for, earlier in a backfill.
+    ``stored_by``: who stored it by hand; null for a cycle's.
     """
 
     id: int
@@ -57,6 +59,7 @@ class StoredPlan:
     refused_by: str | None
     refused_at: datetime | None
     refused_because: str | None
+    stored_by: str | None
 
     def frame(self, name: str) -> pl.DataFrame:
         """One of the plan's frames."""
@@ -92,8 +95,10 @@ def save(
     frames: Mapping[str, pl.DataFrame],
     summary: Mapping[str, Any],
     location: str,
+    by: Person | None = None,
 ) -> StoredPlan:
-    """Store a plan that was made of ``inputs``; files first, so that a row never names what is not there.
+    """Store a plan that was made of ``inputs``; files first, so that a row never names what is not there. ``by``: who
+    does it by hand.
 
     A plan of the same ``run_key`` that is planned or approved is replaced; a committed one is returned as it is.
     One that was refused stays for good: it gives up its key (to which its id is added), and a new plan is stored.
@@ -117,13 +122,14 @@ def save(
         )
         connection.execute(
             text(f"""
-            INSERT INTO plans (kind, partition, run_key, policy_version_id, location, summary, planned_for_at)
-            VALUES (:kind, :partition, :run_key, :version, :location, CAST(:summary AS jsonb), :now)
+            INSERT INTO plans (kind, partition, run_key, policy_version_id, location, summary, planned_for_at,
+                               stored_by)
+            VALUES (:kind, :partition, :run_key, :version, :location, CAST(:summary AS jsonb), :now, :by)
             ON CONFLICT (kind, partition, run_key) DO UPDATE SET
                 state = '{PlanState.PLANNED}', policy_version_id = excluded.policy_version_id,
                 location = excluded.location,
                 summary = excluded.summary, planned_for_at = excluded.planned_for_at, created_at = now(),
-                approved_by = NULL, approved_at = NULL
+                approved_by = NULL, approved_at = NULL, stored_by = excluded.stored_by
             WHERE plans.state <> '{PlanState.COMMITTED}'
         """),
             {
@@ -134,6 +140,7 @@ def save(
                 "location": folder,
                 "summary": json.dumps({**summary, INPUTS_DIGEST: hashlib.sha256(content).hexdigest()}),
                 "now": inputs.now,
+                "by": by.name if by else None,
             },
         )
         stored = _of_run(connection, kind, partition, run_key)
@@ -158,7 +165,7 @@ def newest(
     before: int | None = None,
 ) -> pl.DataFrame:
     """The newest plans of both engines, newest first: id, kind, partition, state, created_at, committed_at,
-    approved_by, refused_because.
+    approved_by, refused_because, stored_by.
 
     ``since``: made from then on. ``before``: only those with a lower id. Raises PlanError for a state or kind that
     there is not, and for a partition of which there is no plan, with near names.
@@ -171,7 +178,7 @@ def newest(
         check_partition(database, partition)
     return database.frame(
         """
-        SELECT id, kind, partition, state, created_at, committed_at, approved_by, refused_because
+        SELECT id, kind, partition, state, created_at, committed_at, approved_by, refused_because, stored_by
         FROM plans
         WHERE ($2::text IS NULL OR partition = $2) AND ($3::text IS NULL OR state = $3)
           AND ($4::text IS NULL OR kind = $4) AND ($5::text IS NULL OR created_at >= $5::text::timestamptz)

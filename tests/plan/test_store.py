@@ -13,6 +13,7 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.store import StoredPlan
+from tests.people import ADA
 from tests.plan.made_of import NOW, made_of
 
 FRAME = pl.DataFrame({"block_id": [1, 2], "reason": ["old", None]})
@@ -82,6 +83,13 @@ def test_a_committed_plan_is_not_replaced(database: Database, tmp_path: Path) ->
     again = save(database, tmp_path, frames={"decisions": FRAME.head(1)}, summary={})
     assert (again.id, again.state) == (plan, "committed")
     assert again.frame("decisions").height == 2
+
+
+def test_who_stored_a_plan_by_hand_is_kept_with_it(database: Database, tmp_path: Path) -> None:
+    cycle, by_hand = save(database, tmp_path), save(database, tmp_path, run_key="r2", by=ADA)
+    assert (cycle.stored_by, by_hand.stored_by) == (None, "ada")
+    assert plan_store.newest(database).select("id", "stored_by").rows() == [(by_hand.id, "ada"), (cycle.id, None)]
+    assert save(database, tmp_path, run_key="r2").stored_by is None, "whose it is now"
 
 
 @pytest.mark.parametrize(

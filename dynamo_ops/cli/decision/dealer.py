@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.decision import dealer_view as view
 from dynamo_ops.cli.terminal.completion import complete_partitions
@@ -75,6 +76,7 @@ def plan_(
     seed: Seed = None,
     out: Out = None,
     store: Store = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """What the Dealer would decide; copies nothing, stores nothing unless told to.
@@ -87,7 +89,7 @@ def plan_(
     if store:
         if any((inventory, config, detox_decisions, partitions, enforcer, out)):
             raise typer.BadParameter("--store makes the plan that a cycle would make: it takes --now and --seed only")
-        _store(partition, moment, seed, as_json=as_json)
+        _store(partition, moment, seed, who(by), as_json=as_json)
         return
     dealer_config = trial.config_of_file(config) if config else trial.installed_config(settings(), partition)
     if partition is not None:
@@ -242,7 +244,7 @@ def refuse(
     say(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
 
 
-def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_json: bool) -> None:
+def _store(partition: str | None, now: datetime | None, seed: int | None, by: Person, *, as_json: bool) -> None:
     from dynamo_ops.dealer import record
     from dynamo_ops.dealer import tasks as steps
 
@@ -259,6 +261,7 @@ def _store(partition: str | None, now: datetime | None, seed: int | None, *, as_
             now=now or at,
             seed=seed,
             config=dealer_config.source,
+            by=by,
         )
     plan = record.read_record(db, load_story(db, plan_id, PlanKind.DEALER))
     if as_json:

@@ -114,6 +114,8 @@ def show_story(story: PlanStory) -> None:
     """What became of a stored plan."""
     stored = story.stored
     say(f"plan {stored.id}: dealer of {stored.partition}, {stored.state}, made for {moment(stored.planned_for_at)}")
+    if stored.stored_by:
+        say(f"  stored by {stored.stored_by}")
     if stored.approved_at:
         say(f"  approved by {stored.approved_by} at {moment(stored.approved_at)}")
     if stored.refused_at:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.settings import settings
 from dynamo_ops.base.text import near
 from dynamo_ops.cli.decision import detox_view as view
@@ -87,6 +88,7 @@ def plan_(
     decisions: Decisions = None,
     out: Out = None,
     store: Store = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """What Detox would decide; deletes nothing, stores nothing unless told to.
@@ -106,7 +108,7 @@ def plan_(
     tried = trial.policy_of_file(policy, at) if policy else trial.installed_policy(settings(), partition, at)
     name = trial.partition_of(tried, partition)
     if store:
-        _store(tried, name, at, decisions, out, as_json=as_json)
+        _store(tried, name, at, decisions, out, who(by), as_json=as_json)
         return
     policies = [tried] if against is None else [trial.policy_of_file(against, at), tried]
     for candidate in policies:
@@ -301,7 +303,14 @@ def _decide(
 
 
 def _store(
-    policy: CheckedPolicy, partition: str, now: datetime, decisions: Path | None, out: Path | None, *, as_json: bool
+    policy: CheckedPolicy,
+    partition: str,
+    now: datetime,
+    decisions: Path | None,
+    out: Path | None,
+    by: Person,
+    *,
+    as_json: bool,
 ) -> None:
     from dynamo_ops.detox import tasks as steps
     from dynamo_ops.detox.report import stored
@@ -309,7 +318,7 @@ def _store(
     db = database()
     run_key = f"cli-{getpass.getuser()}-{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     with step("reading the inventory, deciding, storing", quiet=as_json):
-        plan_id = steps.plan_cycle(db, settings(), partition, run_key=run_key, now=now, policy=policy.source)
+        plan_id = steps.plan_cycle(db, settings(), partition, run_key=run_key, now=now, policy=policy.source, by=by)
     plan = stored.read_record(db, load_story(db, plan_id, PlanKind.DETOX))
     _tell_plan(plan, decisions, out, {"plan_id": plan_id}, as_json=as_json)
     if not as_json:

@@ -128,6 +128,8 @@ def show_story(story: PlanStory) -> None:
     plan = story.stored
     say(f"plan {plan.id} of {plan.partition}: {plan.state}, made for {moment(plan.planned_for_at)} ({plan.run_key})")
     say(f"  policy version {plan.policy_version_id}, sha256 {story.policy_sha256[:12]}")
+    if plan.stored_by:
+        say(f"  stored by {plan.stored_by}")
     if plan.approved_by and plan.approved_at:
         say(f"  approved by {plan.approved_by}, {moment(plan.approved_at)}")
     if plan.state == PlanState.REFUSED:

@@ -70,9 +70,11 @@ def show_(plan_id: PlanId, as_json: AsJson = False) -> None:
     inputs = plan.inputs()
     if as_json:
         document = {"inputs": inputs.document() if inputs else None}
-        print_json({"id": plan.id, "state": plan.state, **plan.summary, **document})
+        print_json({"id": plan.id, "state": plan.state, "stored_by": plan.stored_by, **plan.summary, **document})
         return
     say(f"plan {plan.id}: {plan.kind} of {plan.partition}, {plan.state}, made for {moment(plan.planned_for_at)}")
+    if plan.stored_by:
+        say(f"  stored by {plan.stored_by}")
     for name, figure in plan.summary.items():
         say(f"  {name.removesuffix('_bytes').replace('_', ' ')}: {_figure(name, figure)}")
     if inputs:

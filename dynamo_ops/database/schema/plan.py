@@ -29,7 +29,8 @@ class PolicyVersion(Base):
 class Plan(Base):
     """A stored plan. Its rows are Parquet files below ``location``; ``summary`` holds figures small enough for a page.
 
-    ``run_key`` names the cycle that made it (one plan a key: a task run again finds its plan).
+    ``run_key`` names the cycle that made it (one plan a key: a task run again finds its plan). ``stored_by``: who
+    stored it by hand; null for a cycle's.
     """
 
     __tablename__ = "plans"
@@ -56,3 +57,4 @@ class Plan(Base):
     refused_because: Mapped[str | None]
     refused_by: Mapped[str | None]
     refused_at: Mapped[datetime | None]
+    stored_by: Mapped[str | None]

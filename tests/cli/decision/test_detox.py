@@ -459,6 +459,17 @@ def test_a_person_refuses_a_plan(house: House, fails: Callable[..., str]) -> Non
     assert f"refused by {ME}, " in dynamo("show", plan_id)
 
 
+def test_who_stored_a_plan_is_shown(house: House) -> None:
+    plan_id = house.store("--by", "ada")
+    assert document("show", plan_id)["stored_by"] == "ada"
+    assert "stored by ada" in dynamo("show", plan_id)
+    for words in (["plan", "show", plan_id, "--json"], ["plan", "list", "--json"]):
+        shown = json.loads(CliRunner().invoke(main.app, words, catch_exceptions=False).stdout)
+        assert (shown[0] if isinstance(shown, list) else shown)["stored_by"] == "ada"
+    assert "stored by ada" in CliRunner().invoke(main.app, ["plan", "show", plan_id]).stdout
+    assert plan_store.load(house.db, int(house.store())).stored_by == ME
+
+
 def test_a_committed_plan_cannot_be_refused(house: House, fails: Callable[..., str]) -> None:
     plan_id = house.store()
     dynamo("commit", plan_id, "--yes")
