@@ -28,6 +28,7 @@ from dynamo_ops.detox.enforced import ENFORCED
 from dynamo_ops.detox.engine.plan import POLICY_LINES
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs
+from dynamo_ops.plan.verdict import GATE, approve
 from dynamo_ops.policy.language.source import SourceText
 
 Result = TypeVar("Result")
@@ -153,7 +154,7 @@ def _plan(database: Database, folder: Path) -> int:
         summary={},
         location=str(folder),
     )
-    plan_store.approve(database, stored.id, "benchmark")
+    approve(database, stored.id, GATE)
     return stored.id
 
 

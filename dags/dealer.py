@@ -73,9 +73,10 @@ def gate(plan_id: int) -> int:
 def commit(plan_id: int) -> dict[str, object]:
     """Make replicas-to-be and copy subscriptions."""
     from dynamo_ops.dealer.tasks import commit_plan
+    from dynamo_ops.plan.verdict import GATE
 
     get_current_context()["outlet_events"][SUBSCRIPTIONS].extra = {"plan_id": plan_id}
-    return commit_plan(database(), plan_id)
+    return commit_plan(database(), plan_id, by=GATE)
 
 
 def _cycle() -> dict[str, Any]:

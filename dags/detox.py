@@ -34,7 +34,8 @@ never what the policy protects.
 
 `plan` stores a plan (one decision a block replica, with the policy line that made it) → `gate` refuses it when it
 deletes too much, a last copy, locked data, what an enforcer rule needs or the only source of a pending copy → a person
-approves it when it deletes more than the approval threshold (`gates.yaml`; no answer within {timeout} means *no*) →
+approves it when it deletes more than the approval threshold (`gates.yaml`; no answer within {timeout} means *no*; the
+yes of who may not decide about plans of *{partition}* turns `commit` red: clear `approval`, and others are asked) →
 `commit` re-checks and makes deletion subscriptions. Nothing is deleted before the `deletions` DAG asks the storages.
 
 After a *no* the run is green, `commit` is skipped and `refused` has run: the plan is refused, with who said so and when
@@ -94,12 +95,14 @@ def dry_run_ends() -> None:
 @skipped_when_stopped
 def commit(partition: str, plan_id: int) -> dict[str, object]:
     """Make deletion subscriptions of what the plan deletes and nothing speaks against by now."""
-    from dynamo_ops.detox.tasks import commit_plan
+    from dynamo_ops.detox.tasks import accept_yes, commit_plan
+    from dynamo_ops.plan.verdict import GATE
 
     context = get_current_context()
     said = answer()
-    by, at = (said["by"], said["at"]) if said and said["is_yes"] else (None, None)
-    summary = commit_plan(database(), settings(), plan_id, approved_by=by, approved_at=at)
+    if said and said["is_yes"] and said["by"]:
+        accept_yes(database(), plan_id, name=said["by"], at=said["at"])
+    summary = commit_plan(database(), settings(), plan_id, by=GATE)
     for asset in (SUBSCRIPTIONS, detox_cycle(partition)):
         context["outlet_events"][asset].extra = {"plan_id": plan_id}
     return summary
@@ -113,7 +116,7 @@ def refused(plan_id: int) -> str:
     said = answer()
     if not said or said["is_yes"]:
         raise AirflowSkipException("nobody said no")
-    return reject_plan(database(), plan_id, by=said["by"], at=said["at"])
+    return reject_plan(database(), plan_id, name=said["by"], at=said["at"])
 
 
 def build(policy: Path) -> DAG:

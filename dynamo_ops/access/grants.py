@@ -53,6 +53,15 @@ def person_of(
     return Person(name, known_by, tuple(sorted(grants)), groups, address=address)
 
 
+def is_granted(connection: Connection, role: Role) -> bool:
+    """Whether anybody was given the role, somewhere; also where it is over: who was asked once is asked for good."""
+    return bool(
+        connection.execute(
+            text("SELECT EXISTS (SELECT FROM access_grants WHERE role = :role)"), {"role": role}
+        ).scalar_one()
+    )
+
+
 def identified(connection: Connection, kind: KnownBy, value: str) -> str:
     """Whose the DN or the JWT's ``issuer|subject`` is. AccessError: nobody's."""
     person = connection.execute(

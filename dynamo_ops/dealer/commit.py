@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
@@ -23,6 +24,7 @@ from dynamo_ops.inventory.states import SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
 from dynamo_ops.plan.states import PlanState
 from dynamo_ops.plan.store import StoredPlan, lock_for_commit, mark_committed, previous_committed
+from dynamo_ops.plan.verdict import GATE, deciding
 from dynamo_ops.request import copy_request
 from dynamo_ops.request.states import OPEN_REQUESTS
 
@@ -60,15 +62,16 @@ class CommitSummary:
     left_out: dict[str, int]
 
 
-def commit(database: Database, plan_id: int) -> CommitSummary | None:
+def commit(database: Database, plan_id: int, *, by: Person = GATE) -> CommitSummary | None:
     """Commit an approved plan once; None if it was committed before. Raises PlanError in any other state, and when
     another Dealer plan of the partition was committed since it was made: the sites have less room than it thinks.
+    AccessError where ``by`` may not.
 
     Frames of the plan: ``block_copies`` (block_id, dataset_id, site_id, group_id: the owner), ``dataset_copies``
     (dataset_id, site_id, group_id, is_growing: the whole dataset was asked for, new blocks follow), ``copies`` (see
     ``CopyPlan``) and ``refused`` (request_id, reason: what a plugin refused to users).
     """
-    with database.begin() as connection:
+    with deciding(database, plan_id, by, "committed") as connection:
         plan = lock_for_commit(connection, plan_id)
         hold(
             connection, Lock.INVENTORY, shared=True

@@ -42,6 +42,7 @@ from dynamo_ops.plan.inputs import DealerInputs, PlanInputs, dealer_source, read
 from dynamo_ops.plan.record import inputs_of
 from dynamo_ops.plan.states import PlanKind, PlanState
 from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.plan.verdict import GATE, approve, refuse
 from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.policy.partition import Partitions, partition_quota
 from dynamo_ops.quality.suites.freshness import check_freshness
@@ -287,9 +288,9 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
             docs=thresholds.data_docs,
         )
     except GateError as error:
-        plan_store.refuse(database, plan_id, error.message)
+        refuse(database, plan_id, error.message)
         raise
-    plan_store.approve(database, plan_id, "gate")
+    approve(database, plan_id, GATE)
     log.info("plan %d is approved", plan_id)
 
 
@@ -339,12 +340,14 @@ def _whole_plan(plan: StoredPlan, config: DealerConfig) -> pl.DataFrame:
     )
 
 
-def commit_plan(database: Database, plan_id: int) -> dict[str, Any]:
-    """Commit an approved plan. What was committed before is not committed again: its summary is returned."""
+def commit_plan(database: Database, plan_id: int, *, by: Person) -> dict[str, Any]:
+    """Commit an approved plan. What was committed before is not committed again: its summary is returned. Raises
+    AccessError, PausedError, PlanError."""
     plan = plan_store.load(database, plan_id)
-    if plan.state != PlanState.COMMITTED:
+    is_open = plan.state != PlanState.COMMITTED
+    if is_open:
         look(database, PauseKind.DEALER, plan.partition)
-    summary = commit(database, plan_id)
+    summary = commit(database, plan_id, by=by) if is_open else None
     usage.fold(database)
     counts = asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
     log.info("plan %d was committed%s: %s", plan_id, "" if summary else " before", counts_text(counts))

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.access.person import Person
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.detox.history import record_plan
@@ -19,6 +20,7 @@ from dynamo_ops.inventory.replica import block_replica
 from dynamo_ops.inventory.subscription.let_go import let_go
 from dynamo_ops.plan.states import PlanState
 from dynamo_ops.plan.store import StoredPlan, lock_for_commit, mark_committed
+from dynamo_ops.plan.verdict import GATE, deciding
 from dynamo_ops.quality.thresholds import LastCopies
 
 PLANNED = {
@@ -55,14 +57,17 @@ class CommitSummary:
     left_out: dict[str, int]
 
 
-def commit(database: Database, plan_id: int, *, last_copies: LastCopies = "never") -> CommitSummary | None:
-    """Commit an approved plan once; None if it was committed before. Raises PlanError in any other state.
+def commit(
+    database: Database, plan_id: int, *, last_copies: LastCopies = "never", by: Person = GATE
+) -> CommitSummary | None:
+    """Commit an approved plan once; None if it was committed before. Raises PlanError in any other state, and
+    AccessError where ``by`` may not.
 
     Frames of the plan: ``deletions`` (``facts.deletion_facts``), ``reowned`` (``facts.handover_facts``), ``enforced``
     (``enforced.enforced_copies``), and for the history ``replica_decisions``, ``site_states`` and ``policy_lines``.
     ``last_copies``: as in ``gates.yaml``. What is kept after all is in ``detox_left_out``, with the reason.
     """
-    with database.begin() as connection:
+    with deciding(database, plan_id, by, "committed") as connection:
         plan = lock_for_commit(connection, plan_id)
         if plan.state == PlanState.COMMITTED:
             return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from dynamo_ops.access.actions import AccessError
 from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
@@ -32,6 +33,7 @@ from dynamo_ops.plan.inputs import DetoxInputs, read_detox_inputs
 from dynamo_ops.plan.record import inputs_of
 from dynamo_ops.plan.states import Decision, PlanKind, PlanState
 from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.plan.verdict import GATE, NOBODY, approve, refuse, signature, who_answered
 from dynamo_ops.policy.files import protected_sites
 from dynamo_ops.policy.language.check import load_policy
 from dynamo_ops.policy.language.source import SourceText
@@ -40,8 +42,6 @@ from dynamo_ops.quality.suites.plans import check_detox_plan
 from dynamo_ops.quality.thresholds import detox_limits, read_thresholds
 
 log = logging.getLogger(__name__)
-
-GATE = "gate"
 
 
 def make_plan(frames: InventoryFrames, inputs: DetoxInputs) -> DeletionPlan:
@@ -146,12 +146,12 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
             docs=read_thresholds(settings).data_docs,
         )
     except GateError as error:
-        plan_store.refuse(database, plan_id, error.message, by=GATE)
+        refuse(database, plan_id, error.message)
         raise
     if needs_approval(database, settings, plan_id):
         log.info("plan %d waits for a person: it deletes more than detox.approval_above_bytes", plan_id)
     else:
-        plan_store.approve(database, plan_id, GATE)
+        approve(database, plan_id, GATE)
         log.info("plan %d is approved", plan_id)
 
 
@@ -184,39 +184,62 @@ def commit_plan(
     settings: Settings,
     plan_id: int,
     *,
-    approved_by: str | None = None,
-    approved_at: datetime | None = None,
+    by: Person,
+    approved_by: Person | None = None,
 ) -> dict[str, Any]:
-    """Commit an approved plan. ``approved_by``: the person who said yes, where one was asked, ``approved_at`` when.
+    """Commit an approved plan. ``approved_by``: who says yes now, where a person must.
 
-    What was committed before is not committed again: its summary is returned. Raises PlanError when the plan was not
-    approved, or is too old by now: then it is refused, and must be made again.
+    What was committed before is not committed again: its summary is returned. Raises AccessError, and PlanError when
+    the plan was not approved, or is too old by now: then it is refused, and must be made again.
     """
     plan = plan_store.load(database, plan_id)
     limits = detox_limits(settings, plan.partition)
+    summary = None
     if plan.state != PlanState.COMMITTED:
         look(database, PauseKind.DETOX, plan.partition)
         if approved_by:
-            plan_store.approve(database, plan_id, approved_by, at=approved_at)
+            approve(database, plan_id, approved_by)
         _refuse_if_old(database, plan, limits.max_plan_age_h)
-    summary = commit(database, plan_id, last_copies=limits.last_copies)
+        summary = commit(database, plan_id, last_copies=limits.last_copies, by=by)
     usage.fold(database)
     counts = asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
     log.info("plan %d was committed%s: %s", plan_id, "" if summary else " before", counts_text(counts))
     return counts
 
 
-def reject_plan(database: Database, plan_id: int, *, by: str | None, at: datetime | None = None) -> str:
-    """A person said no, or nobody (``by`` None) said anything in time: the plan is refused. Returns the reason."""
-    reason = f"rejected by {by}" if by else "not approved in time: nobody answered, which means no"
-    plan_store.refuse(database, plan_id, reason, by=by or "nobody", at=at)
+def accept_yes(database: Database, plan_id: int, *, name: str, at: datetime | None = None) -> None:
+    """Somebody of this name said yes in Airflow's form: the plan is approved. One that was approved before stays so.
+
+    Raises AccessError where they may not decide: the yes does not count, and the plan stays planned, for who may.
+    """
+    plan = plan_store.load(database, plan_id)
+    if plan.state not in (PlanState.PLANNED, PlanState.REFUSED):
+        return
+    by = who_answered(database, name)
+    try:
+        approve(database, plan_id, by, at=at)
+    except AccessError as error:
+        raise AccessError(
+            f"approved by {signature(by)}, which does not count: {error.message}. The plan stays {plan.state}: clear "
+            "the task `approval` of this run, so that somebody who may is asked. To let them: "
+            f"dynamo access grant {name} operator --scope partition:{plan.partition} --reason …",
+            **error.facts,
+        ) from error
+
+
+def reject_plan(database: Database, plan_id: int, *, name: str | None, at: datetime | None = None) -> str:
+    """Somebody of this name said no in Airflow's form, or nobody (None) answered in time: the plan is refused. Returns
+    the reason. A no counts from anybody: it deletes nothing."""
+    by = who_answered(database, name) if name else NOBODY
+    reason = f"rejected by {signature(by)}" if name else "not approved in time: nobody answered, which means no"
+    refuse(database, plan_id, reason, by=by, at=at, is_asked=True)
     return reason
 
 
 def _refuse_if_old(database: Database, plan: plan_store.StoredPlan, max_age_h: float) -> None:
     if _age(plan) > timedelta(hours=max_age_h):
         reason = f"made at {time_text(plan.created_at)}, more than {max_age_h:g} hours ago (max_plan_age_h): plan again"
-        plan_store.refuse(database, plan.id, reason, by=GATE)
+        refuse(database, plan.id, reason)
         raise PlanError(f"plan {plan.id} of {plan.partition} was {reason}", plan_id=plan.id, state="refused")
 
 

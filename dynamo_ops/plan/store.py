@@ -34,6 +34,11 @@ COLUMNS = """id, kind, partition, run_key, state, policy_version_id, location, s
 INPUTS_FILE = "inputs.json"
 INPUTS_DIGEST = "inputs_sha256"
 """In a plan's summary: the digest of its ``INPUTS_FILE``; older plans have neither."""
+MOVES = {
+    PlanState.APPROVED: (PlanState.PLANNED, PlanState.APPROVED),
+    PlanState.REFUSED: (PlanState.PLANNED, PlanState.APPROVED, PlanState.REFUSED),
+}
+"""From which states a plan may be approved or refused (``verdict``)."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,12 @@ def save(
 def load(database: Database, plan_id: int) -> StoredPlan:
     """The plan of this id. Raises PlanError if there is none."""
     with database.begin() as connection:
-        return _one(connection, plan_id)
+        return read(connection, plan_id)
+
+
+def read(connection: Connection, plan_id: int) -> StoredPlan:
+    """As ``load``, in a transaction."""
+    return _one(connection, plan_id)
 
 
 def newest(
@@ -204,36 +214,6 @@ def policy_text(database: Database, plan: StoredPlan) -> str:
             text("SELECT text FROM policy_versions WHERE id = :id"), {"id": plan.policy_version_id}
         ).scalar_one()
     return str(version_text)
-
-
-def approve(database: Database, plan_id: int, by: str, *, at: datetime | None = None) -> None:
-    """A gate or a person lets the plan through; ``at``: when they said so, now if not given.
-
-    Raises PlanError unless the plan is planned (or approved already: the first approval stands).
-    """
-    _move(
-        database,
-        plan_id,
-        "approved",
-        ("planned", "approved"),
-        "approved_by = coalesce(approved_by, :by), approved_at = coalesce(approved_at, :at, now())",
-        {"by": by, "at": at},
-    )
-
-
-def refuse(database: Database, plan_id: int, reason: str, *, by: str = "gate", at: datetime | None = None) -> None:
-    """A gate or a person stops the plan: it can never be committed. The newest refusal is the one that is told.
-
-    Raises PlanError if it was committed.
-    """
-    _move(
-        database,
-        plan_id,
-        "refused",
-        ("planned", "approved", "refused"),
-        "refused_because = :reason, refused_by = :by, refused_at = coalesce(:at, now())",
-        {"reason": reason, "by": by, "at": at},
-    )
 
 
 def lock_for_commit(connection: Connection, plan_id: int) -> StoredPlan:
@@ -298,19 +278,18 @@ def mark_committed(connection: Connection, plan: StoredPlan, result: Mapping[str
     )
 
 
-def _move(
-    database: Database, plan_id: int, state: str, allowed: tuple[str, ...], change: str, values: Mapping[str, Any]
+def move(
+    connection: Connection, plan_id: int, state: PlanState, change: str, values: Mapping[str, Any], at: datetime | None
 ) -> None:
-    with database.begin() as connection:
-        plan = _one(connection, plan_id, "FOR UPDATE")
-        if plan.state not in allowed:
-            raise PlanError(
-                f"plan {plan_id} is {plan.state}: it cannot become {state}", plan_id=plan_id, state=plan.state
-            )
-        typed = text(f"UPDATE plans SET state = :state, {change} WHERE id = :id").bindparams(
-            bindparam("at", type_=DateTime(timezone=True))
-        )
-        connection.execute(typed, {"id": plan_id, "state": state, **values})
+    """Bring a plan into another state by an arrow of ``MOVES``; ``change``: what else is set, with ``values`` and
+    ``:at``, the moment (null: now). Raises PlanError where there is no such arrow."""
+    plan = _one(connection, plan_id, "FOR UPDATE")
+    if plan.state not in MOVES[state]:
+        raise PlanError(f"plan {plan_id} is {plan.state}: it cannot become {state}", plan_id=plan_id, state=plan.state)
+    typed = text(f"UPDATE plans SET state = :state, {change} WHERE id = :id").bindparams(
+        bindparam("at", type_=DateTime(timezone=True))
+    )
+    connection.execute(typed, {"id": plan_id, "state": state, "at": at, **values})
 
 
 def _policy_version(connection: Connection, kind: str, partition: str, policy_text: str) -> int:

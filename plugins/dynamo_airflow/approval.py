@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 ANSWER = "answer"
-"""XCom key of the answer: is_yes, by (null: nobody answered in time), at."""
+"""XCom key of the answer: is_yes, by (their name; null: nobody answered in time), at."""
 
 
 class RecordedApproval(ApprovalOperator):
@@ -35,4 +35,4 @@ def _name(event: dict[str, Any]) -> str | None:
     user = event.get("responded_by_user")
     if event.get("timedout") or not user:
         return None
-    return f"{user.get('name') or user.get('id')} in Airflow"
+    return str(user.get("name") or user.get("id"))

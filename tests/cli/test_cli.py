@@ -16,6 +16,7 @@ from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.verdict import refuse
 from dynamo_ops.request.copy_request import list_requests
 from tests.installation import installed
 from tests.inventory.factory import SIZE, Inventory
@@ -180,7 +181,7 @@ def test_plans_are_listed_by_what_they_are_and_in_pages(stock: Inventory, tmp_pa
         plan_store.save(
             stock.db, made_of(kind, partition), run_key="r", frames={}, summary={}, location=str(tmp_path / "plans")
         )
-    plan_store.refuse(stock.db, 1, "too much")
+    refuse(stock.db, 1, "too much")
 
     def listed(*filters: str) -> list[int]:
         return [plan["id"] for plan in json.loads(dynamo("plan", "list", *filters, "--json").output)]

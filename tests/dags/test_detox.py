@@ -14,6 +14,7 @@ from tests.dags.house import House
 
 PLANS = "SELECT state, approved_by FROM plans WHERE kind = 'detox'"
 REFUSALS = "SELECT state, refused_by, refused_because, refused_at IS NOT NULL FROM plans WHERE kind = 'detox'"
+AUDIT = "SELECT person, known_by, outcome FROM audit WHERE action LIKE 'approve%plan' ORDER BY id"
 SUBSCRIPTIONS = "SELECT count(*) FROM subscriptions"
 
 
@@ -133,6 +134,46 @@ def test_a_no_commits_nothing_and_refuses_the_plan(
     assert run.states("refused") == {"success": 1}
     assert asks_for_approval.rows(REFUSALS) == [("refused", by, because, True)]
     assert asks_for_approval.rows(SUBSCRIPTIONS) == [(0,)]
+
+
+def grant_operator(house: House, name: str, scope: str) -> None:
+    house.rows(f"""
+        INSERT INTO access_grants (subject, role, scope, granted_by, reason)
+        VALUES ('{name}', 'operator', '{scope}', 'root', 'runs it')""")
+
+
+@pytest.mark.parametrize("scope", ["*", "partition:physics"])
+def test_the_yes_of_who_was_granted_it_counts(asks_for_approval: House, scope: str) -> None:
+    grant_operator(asks_for_approval, "Ada", scope)
+    with person_says("Approve"):
+        run = asks_for_approval.run("detox_physics")
+    assert run.state == "success"
+    assert asks_for_approval.rows(PLANS) == [("committed", "Ada in Airflow")]
+    assert asks_for_approval.rows(AUDIT) == [("Ada", "airflow", "done")]
+
+
+@pytest.mark.parametrize("name", ["Ada", "Eve"], ids=["granted elsewhere", "granted nothing"])
+def test_the_yes_of_who_may_not_leaves_the_plan_for_others(asks_for_approval: House, name: str) -> None:
+    grant_operator(asks_for_approval, "Ada", "partition:express")
+    with person_says("Approve", name=name):
+        run = asks_for_approval.run("detox_physics")
+    assert run.failed == {"commit"}
+    assert run.states("refused") == {"upstream_failed": 1}
+    assert asks_for_approval.rows(PLANS) == [("planned", None)]
+    assert asks_for_approval.rows(SUBSCRIPTIONS) == [(0,)]
+    assert asks_for_approval.rows(AUDIT) == [(name, "airflow", "refused")]
+    mail = " ".join(asks_for_approval.last_mail_text().split())
+    assert f"approved by {name} in Airflow, which does not count" in mail
+    assert "clear the task `approval`" in mail
+
+
+def test_a_no_counts_from_anybody(asks_for_approval: House) -> None:
+    grant_operator(asks_for_approval, "Ada", "*")
+    with person_says("Reject", name="Eve"):
+        run = asks_for_approval.run("detox_physics")
+    assert run.state == "success"
+    assert asks_for_approval.rows(PLANS) == [("refused", None)]
+    assert asks_for_approval.rows(AUDIT) == [("Eve", "airflow", "done")]
 
 
 def test_an_approval_that_was_jumped_over_is_no_approval(asks_for_approval: House) -> None:

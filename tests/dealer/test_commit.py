@@ -18,6 +18,7 @@ from dynamo_ops.dealer.engine.plan import COPIES
 from dynamo_ops.dealer.history import dataset_history, prune_history
 from dynamo_ops.dealer.tasks import commit_plan
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.verdict import GATE, approve, refuse
 from dynamo_ops.request.cancel import cancel
 from dynamo_ops.request.copy_request import list_requests, request_copy
 from tests.detox.small import NOW
@@ -104,7 +105,7 @@ class Stock(Inventory):
             location=str(self.folder),
         )
         if approved:
-            plan_store.approve(self.db, stored.id, "gate")
+            approve(self.db, stored.id, GATE)
         return stored.id
 
     def owner(self, block: str, site: str) -> str | None:
@@ -164,7 +165,7 @@ def test_a_second_commit_does_nothing(stock: Stock) -> None:
 def test_what_was_not_approved_is_not_committed(stock: Stock, approved: bool) -> None:
     plan = stock.plan(("b1", "T2_B"), approved=approved)
     if approved:
-        plan_store.refuse(stock.db, plan, "too full")
+        refuse(stock.db, plan, "too full")
     with pytest.raises(PlanError, match="refused: too full" if approved else "is planned"):
         commit(stock.db, plan)
     assert stock.subscriptions() == {}
@@ -265,16 +266,16 @@ def test_the_request_that_is_served_becomes_activated(stock: Stock) -> None:
     served = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by=TESTER)
     other = request_copy(stock.db, "/A/B-v1/AOD", ["T2_C"], num_copies=1, group="ops", by=TESTER)
     plan = stock.plan(("b1", "T2_B"), requests=(served, served))
-    first = commit_plan(stock.db, plan)
+    first = commit_plan(stock.db, plan, by=GATE)
     assert dict(list_requests(stock.db).select("id", "state").iter_rows()) == {served: "activated", other: "new"}
-    assert commit_plan(stock.db, plan) == first
+    assert commit_plan(stock.db, plan, by=GATE) == first
 
 
 @pytest.mark.parametrize("growing", [True, False], ids=["the dataset was asked for", "the block was"])
 def test_what_users_asked_for_is_more_urgent_than_the_rest(stock: Stock, growing: bool) -> None:
     request = request_copy(stock.db, "/A/B-v1/AOD", ["T2_B"], num_copies=1, group="ops", by=TESTER)
-    commit_plan(stock.db, stock.plan(("b1", "T2_B"), requests=(request,), growing=growing))
-    commit_plan(stock.db, stock.plan(("b1", "T2_C"), run_key="another", follows=...))
+    commit_plan(stock.db, stock.plan(("b1", "T2_B"), requests=(request,), growing=growing), by=GATE)
+    commit_plan(stock.db, stock.plan(("b1", "T2_C"), run_key="another", follows=...), by=GATE)
     activities = stock.rows("""
         SELECT DISTINCT x.name, s.activity FROM subscriptions s JOIN sites x ON x.id = s.site_id ORDER BY 1""")
     assert activities == [("T2_B", "request"), ("T2_C", "rebalancing")]

@@ -14,6 +14,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.detox_cycle import cycle_of_file, last_cycle
 from dynamo_ops.dealer.engine.plugin import DETOX_DECISIONS
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.verdict import GATE, approve
 from tests.detox.small import small_inventory
 from tests.detox.test_tasks import House
 from tests.inventory.factory import SIZE
@@ -56,7 +57,7 @@ def store(database: Database, tmp_path: Path) -> Store:
             location=str(tmp_path),
         )
         if state != "planned":
-            plan_store.approve(database, plan.id, "gate")
+            approve(database, plan.id, GATE)
         if state == "committed":
             with database.begin() as connection:
                 plan_store.mark_committed(connection, plan, {})

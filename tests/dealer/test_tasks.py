@@ -19,6 +19,7 @@ from dynamo_ops.dealer.report.explain import explain_dataset
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.record import load_story
+from dynamo_ops.plan.verdict import GATE
 from dynamo_ops.request import copy_request
 from dynamo_ops.request.copy_request import list_requests, request_copy
 from tests import ROOT
@@ -93,7 +94,7 @@ def test_propose_decide_gate_commit(house: House) -> None:
     assert house.subscriptions() == {}
     house.gate(plan)
     assert (house.subscriptions(), house.request_state()) == ({}, "new")
-    assert steps.commit_plan(house.db, plan)["num_files"] == 2
+    assert steps.commit_plan(house.db, plan, by=GATE)["num_files"] == 2
     assert {(action, site) for action, _, site in house.subscriptions()} == {("copy", "T2_B")}
     assert house.request_state() == "activated"
 
@@ -105,9 +106,9 @@ def test_every_task_again_changes_nothing(house: House) -> None:
     assert house.plan(proposals) == plan
     house.gate(plan)
     house.gate(plan)
-    first = steps.commit_plan(house.db, plan)
+    first = steps.commit_plan(house.db, plan, by=GATE)
     subscriptions = house.subscriptions()
-    assert steps.commit_plan(house.db, plan) == first
+    assert steps.commit_plan(house.db, plan, by=GATE) == first
     house.gate(plan)
     assert house.plan(proposals) == plan
     assert house.subscriptions() == subscriptions
@@ -116,7 +117,7 @@ def test_every_task_again_changes_nothing(house: House) -> None:
 def test_the_next_cycle_asks_for_nothing_more(house: House) -> None:
     plan = house.plan(house.propose())
     house.gate(plan)
-    steps.commit_plan(house.db, plan)
+    steps.commit_plan(house.db, plan, by=GATE)
     again = house.plan(house.propose("run 2"), "run 2")
     assert plan_store.load(house.db, again).summary["num_copies"] == 0
 
@@ -131,9 +132,9 @@ def test_a_request_is_activated_with_its_copies_or_not_at_all(house: House, monk
     with monkeypatch.context() as patch:
         patch.setattr(copy_request, "record_plan", killed)
         with pytest.raises(KeyboardInterrupt):
-            steps.commit_plan(house.db, plan)
+            steps.commit_plan(house.db, plan, by=GATE)
     assert (house.request_state(), house.subscriptions()) == ("new", {})
-    steps.commit_plan(house.db, plan)
+    steps.commit_plan(house.db, plan, by=GATE)
     assert house.request_state() == "activated"
 
 
@@ -165,7 +166,7 @@ def test_what_was_proposed_before_another_plan_was_committed_is_not_decided_on(h
     old = house.propose("run 2")
     first = house.plan(house.propose())
     house.gate(first)
-    steps.commit_plan(house.db, first)
+    steps.commit_plan(house.db, first, by=GATE)
     with pytest.raises(PlanError, match=f"plan {first} of all was committed after the plugins were asked"):
         house.plan(old, "run 2")
     assert house.plan(old, "run") == first
@@ -175,12 +176,12 @@ def test_a_plan_made_before_another_was_committed_is_made_again(house: House) ->
     first, second = house.plan(house.propose()), house.plan(house.propose("run 2"), "run 2")
     for plan in (first, second):
         house.gate(plan)
-    steps.commit_plan(house.db, first)
+    steps.commit_plan(house.db, first, by=GATE)
     with pytest.raises(PlanError, match="plan again"):
-        steps.commit_plan(house.db, second)
+        steps.commit_plan(house.db, second, by=GATE)
     third = house.plan(house.propose("run 3"), "run 3")
     house.gate(third)
-    assert steps.commit_plan(house.db, third)["num_files"] == 0
+    assert steps.commit_plan(house.db, third, by=GATE)["num_files"] == 0
 
 
 def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
@@ -190,7 +191,7 @@ def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
         house.gate(plan)
     house.gates()
     with pytest.raises(PlanError, match="is refused"):
-        steps.commit_plan(house.db, plan)
+        steps.commit_plan(house.db, plan, by=GATE)
     assert (house.subscriptions(), house.request_state()) == ({}, "new")
 
 
@@ -298,7 +299,7 @@ def test_what_changes_after_a_plan_was_made_changes_nothing_that_is_said_of_it(
     ruled.gate(plan)
     after = explain_dataset(read_record(ruled.db, load_story(ruled.db, plan, "dealer")), "/A/B-v1/AOD")
     assert repr(after) == repr(before)
-    assert steps.commit_plan(ruled.db, plan)["num_files"] == 2
+    assert steps.commit_plan(ruled.db, plan, by=GATE)["num_files"] == 2
 
 
 @pytest.mark.parametrize(
@@ -358,4 +359,4 @@ def test_a_plan_of_an_older_version_is_gated_and_explained(house: House) -> None
     record = read_record(house.db, load_story(house.db, plan, "dealer"))
     assert (record.config.group, len(explain_dataset(record, "/A/B-v1/AOD"))) == ("ops", 1)
     house.gate(plan)
-    assert steps.commit_plan(house.db, plan)["num_files"] == 2
+    assert steps.commit_plan(house.db, plan, by=GATE)["num_files"] == 2

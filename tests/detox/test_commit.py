@@ -23,6 +23,7 @@ from dynamo_ops.detox.engine.plan import POLICY_LINES, SITE_STATES
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.subscription import let_go
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.verdict import GATE, approve, refuse
 from dynamo_ops.quality.thresholds import LastCopies
 from tests.detox.small import NOW
 from tests.inventory.factory import SIZE, Inventory
@@ -123,7 +124,7 @@ class Stock(Inventory):
             location=str(self.folder),
         )
         if approved:
-            plan_store.approve(self.db, stored.id, "gate")
+            approve(self.db, stored.id, GATE)
         return stored.id
 
     def _replica(self, block: str, site: str) -> tuple[Any, ...]:
@@ -211,7 +212,7 @@ def test_a_plan_that_was_not_approved_is_not_committed(stock: Stock) -> None:
 
 def test_a_refused_plan_is_not_committed_and_the_reason_is_told(stock: Stock) -> None:
     plan = stock.plan(("b1", "T2_A"))
-    plan_store.refuse(stock.db, plan, "too much")
+    refuse(stock.db, plan, "too much")
     with pytest.raises(PlanError, match="is refused: too much"):
         commit(stock.db, plan)
     assert stock.subscriptions() == {}

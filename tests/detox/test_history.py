@@ -15,8 +15,10 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import history
 from dynamo_ops.detox.commit import commit
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan.verdict import refuse
 from tests.detox.test_commit import Stock
 from tests.inventory.factory import SIZE
+from tests.people import ADA
 
 DATASET = "/A/B-v1/AOD"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -140,10 +142,10 @@ def test_cycles_tell_what_became_of_them(stock: Stock) -> None:
     done = stock.plan(("b1", "T2_A"), ("b1", "T2_B"), run_key="1")
     commit(stock.db, done)
     no = stock.plan(run_key="2", approved=False)
-    plan_store.refuse(stock.db, no, "too much", by="Ada")
+    refuse(stock.db, no, "too much", by=ADA)
     found = history.cycle_history(stock.db, "physics", since=LONG_AGO)
     assert found.select("plan_id", "state", "approved_by", "refused_by", "refused_because").rows() == [
-        (no, "refused", None, "Ada", "too much"),
+        (no, "refused", None, "ada", "too much"),
         (done, "committed", "gate", None, None),
     ]
     columns = ("num_block_replicas", "deleted_bytes", "num_left_out", "num_triggered_sites")

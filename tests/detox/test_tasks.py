@@ -11,6 +11,10 @@ import polars as pl
 import pytest
 import yaml
 
+from dynamo_ops.access.actions import AccessError
+from dynamo_ops.access.audit import records
+from dynamo_ops.access.grants import grant
+from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
 from dynamo_ops.base.errors import GateError, PlanError, PolicyError
 from dynamo_ops.base.settings import DetoxSettings, Settings
 from dynamo_ops.database.connection import Database
@@ -21,9 +25,11 @@ from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs
 from dynamo_ops.plan.record import load_story
+from dynamo_ops.plan.verdict import GATE
 from dynamo_ops.policy.language.source import SourceText
 from tests import ROOT
 from tests.inventory.factory import SIZE, Inventory
+from tests.people import ADA, EVE, ROOT_USER
 
 NOW = datetime.now(UTC)
 HEAD = "Partition all\nOn site.status == READY\nWhen site.occupancy > 0.5\nUntil site.occupancy < 0.4\n"
@@ -75,8 +81,8 @@ class House(Inventory):
     def gate(self, plan_id: int) -> None:
         steps.gate_plan(self.db, self.settings, plan_id, run_key="run")
 
-    def commit(self, plan_id: int, **by: str) -> dict[str, Any]:
-        return steps.commit_plan(self.db, self.settings, plan_id, **by)
+    def commit(self, plan_id: int, *, by: Person = GATE, approved_by: Person | None = None) -> dict[str, Any]:
+        return steps.commit_plan(self.db, self.settings, plan_id, by=by, approved_by=approved_by)
 
     def set_aside(self, plan_id: int) -> list[tuple[str, str, int, int]]:
         """Site, reason, block replicas, bytes."""
@@ -126,9 +132,12 @@ def test_a_commit_that_a_person_approved_can_be_run_again(house: House) -> None:
     assert steps.needs_approval(house.db, house.settings, plan)
     with pytest.raises(PlanError, match="is planned"):
         house.commit(plan)
-    first = house.commit(plan, approved_by="Ada in Airflow")
-    assert house.commit(plan, approved_by="Ada in Airflow") == first
-    assert plan_store.load(house.db, plan).approved_by == "Ada in Airflow"
+    first = house.commit(plan, by=ADA, approved_by=ADA)
+    assert house.commit(plan, by=ADA, approved_by=ADA) == first
+    assert plan_store.load(house.db, plan).approved_by == "ada"
+    assert records(house.db).select("person", "object", "outcome").rows() == [
+        ("ada", f"plan {plan} (detox of all): {decision}", "done") for decision in ("committed", "approved")
+    ]
 
 
 def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
@@ -141,7 +150,7 @@ def test_a_refusal_of_the_gate_stays_one(house: House) -> None:
     assert stored.refused_because
     house.gates()
     with pytest.raises(PlanError, match="is refused"):
-        house.commit(plan, approved_by="Ada in Airflow")
+        house.commit(plan, approved_by=ADA)
     assert house.subscriptions() == {}
 
 
@@ -266,17 +275,17 @@ def test_a_no_is_recorded_and_final(house: House) -> None:
     plan = house.plan()
     house.gate(plan)
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert steps.reject_plan(house.db, plan, by="Ada in Airflow", at=at) == "rejected by Ada in Airflow"
+    assert steps.reject_plan(house.db, plan, name="Ada", at=at) == "rejected by Ada in Airflow"
     stored = plan_store.load(house.db, plan)
     assert (stored.state, stored.refused_by, stored.refused_at) == ("refused", "Ada in Airflow", at)
     with pytest.raises(PlanError, match="cannot become approved"):
-        house.commit(plan, approved_by="Bob in Airflow")
+        steps.accept_yes(house.db, plan, name="Bob")
     assert house.subscriptions() == {}
 
 
 def test_no_answer_is_a_no_of_nobody(house: House) -> None:
     plan = house.plan()
-    steps.reject_plan(house.db, plan, by=None)
+    steps.reject_plan(house.db, plan, name=None)
     stored = plan_store.load(house.db, plan)
     assert (stored.refused_by, stored.refused_because) == (
         "nobody",
@@ -289,9 +298,41 @@ def test_who_approved_and_when_they_did_is_kept(house: House) -> None:
     plan = house.plan()
     house.gate(plan)
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    steps.commit_plan(house.db, house.settings, plan, approved_by="Ada in Airflow", approved_at=at)
+    for _ in range(2):  # a task may be run again
+        steps.accept_yes(house.db, plan, name="Ada", at=at)
+        house.commit(plan)
     stored = plan_store.load(house.db, plan)
     assert (stored.approved_by, stored.approved_at) == ("Ada in Airflow", at)
+
+
+@pytest.mark.parametrize("scope", [None, "partition:express"], ids=["nothing granted", "granted elsewhere"])
+def test_the_yes_of_who_may_not_does_not_count_and_another_can_give_theirs(house: House, scope: str | None) -> None:
+    house.gates(approval_above_bytes=0)
+    for name, where in (("ada", "partition:al*"), ("eve", scope)):
+        if where:
+            grant(house.db, name, Grant(Role.OPERATOR, Scope.parse(where)), by=ROOT_USER, reason="runs it")
+    plan = house.plan()
+    house.gate(plan)
+    with pytest.raises(AccessError, match=r"approved by eve in Airflow, which does not count: .* stays planned"):
+        steps.accept_yes(house.db, plan, name="eve")
+    with pytest.raises(PlanError, match="is planned"):
+        house.commit(plan)
+    assert records(house.db, person="eve")["outcome"].to_list() == ["refused"]
+    steps.accept_yes(house.db, plan, name="ada")
+    steps.accept_yes(house.db, plan, name="eve")
+    assert house.commit(plan)["num_files"] == 4
+    assert plan_store.load(house.db, plan).approved_by == "ada in Airflow"
+
+
+def test_who_stored_a_plan_does_not_commit_it_though_the_gate_lets_it_through(house: House) -> None:
+    plan = steps.plan_cycle(house.db, house.settings, "all", run_key="by hand", now=NOW, by=EVE)
+    house.gate(plan)
+    eve, ada = (Person(name, KnownBy.TOKEN, (Grant(Role.OPERATOR),)) for name in ("eve", "ada"))
+    with pytest.raises(AccessError, match="eve stored it by hand"):
+        house.commit(plan, by=eve)
+    assert (house.state(plan), house.subscriptions()) == ("approved", {})
+    assert house.commit(plan, by=ada)["num_files"] == 4
+    assert records(house.db).select("person", "outcome").rows() == [("ada", "done"), ("eve", "refused")]
 
 
 def test_an_image_that_shrank_by_itself_is_suspect_but_not_by_our_own_deletions(house: House) -> None:

@@ -13,6 +13,7 @@ from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.plan.verdict import GATE, approve, refuse
 from tests.people import ADA
 from tests.plan.made_of import NOW, made_of
 
@@ -34,9 +35,9 @@ def save(database: Database, folder: Path | str, **changes: Any) -> StoredPlan:
 def brought_to(database: Database, folder: Path, state: str) -> int:
     plan = save(database, folder)
     if state in {"approved", "committed"}:
-        plan_store.approve(database, plan.id, "gate")
+        approve(database, plan.id, GATE)
     if state == "refused":
-        plan_store.refuse(database, plan.id, "too much")
+        refuse(database, plan.id, "too much")
     if state == "committed":
         with database.begin() as connection:
             plan_store.mark_committed(connection, plan_store.lock_for_commit(connection, plan.id), {"num_files": 3})
@@ -109,36 +110,6 @@ def test_a_policy_text_is_kept_once(database: Database, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "move", "to"),
-    [
-        ("planned", "approve", "approved"),
-        ("planned", "refuse", "refused"),
-        ("approved", "approve", "approved"),
-        ("approved", "refuse", "refused"),
-        ("refused", "approve", None),
-        ("refused", "refuse", "refused"),
-        ("committed", "approve", None),
-        ("committed", "refuse", None),
-    ],
-)
-def test_moves(database: Database, tmp_path: Path, state: str, move: str, to: str | None) -> None:
-    plan = brought_to(database, tmp_path, state)
-    if to is None:
-        with pytest.raises(PlanError, match=f"plan {plan} is {state}: it cannot become") as error:
-            getattr(plan_store, move)(database, plan, "Ada")
-        assert error.value.facts == {"plan_id": plan, "state": state}
-    else:
-        getattr(plan_store, move)(database, plan, "Ada")
-    assert plan_store.load(database, plan).state == (to or state)
-
-
-def test_the_first_approval_stands(database: Database, tmp_path: Path) -> None:
-    plan = brought_to(database, tmp_path, "approved")
-    plan_store.approve(database, plan, "Ada")
-    assert plan_store.load(database, plan).approved_by == "gate"
-
-
-@pytest.mark.parametrize(
     ("state", "is_open"), [("planned", False), ("refused", False), ("approved", True), ("committed", True)]
 )
 def test_what_can_be_locked_for_a_commit(database: Database, tmp_path: Path, state: str, is_open: bool) -> None:
@@ -163,7 +134,6 @@ def test_frames_are_written_before_the_row_that_names_them(
     assert database.frame("SELECT count(*) FROM plans").item() == 0
 
 
-@pytest.mark.parametrize("move", ["load", "approve"])
-def test_a_plan_that_is_not_there(database: Database, move: str) -> None:
+def test_a_plan_that_is_not_there(database: Database) -> None:
     with pytest.raises(PlanError, match="there is no plan 4711"):
-        getattr(plan_store, move)(database, 4711, *(["Ada"] if move == "approve" else []))
+        plan_store.load(database, 4711)

@@ -196,6 +196,7 @@ def rules(
 @app.command()
 def commit(
     plan_id: PlanId,
+    by: By = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -212,11 +213,14 @@ def commit(
         story = load_story(db, plan_id, PlanKind.DEALER)
     stored = story.stored
     is_new = stored.state != PlanState.COMMITTED
+    person = who(by)
     if is_new and not yes:
         if not as_json:
             say(view.sentence(record.read_record(db, story)))
+            if stored.stored_by == person.name:
+                say("You stored it yourself: nobody else has looked at it, and the audit will say so.")
         ask(f"Commit plan {plan_id}?", yes=yes, otherwise=f"nothing was committed; the plan stays {stored.state}")
-    summary = steps.commit_plan(db, plan_id)
+    summary = steps.commit_plan(db, plan_id, by=person)
     if as_json:
         print_json({"id": plan_id, "was_committed_before": not is_new, "commit": summary})
         return
@@ -233,11 +237,11 @@ def refuse(
     as_json: AsJson = False,
 ) -> None:
     """Refuse a stored plan: it can never be committed."""
-    from dynamo_ops.plan import store as plan_store
+    from dynamo_ops.plan import verdict
 
     db = database()
     story = load_story(db, plan_id, PlanKind.DEALER)
-    plan_store.refuse(db, plan_id, reason, by=who(by).name)
+    verdict.refuse(db, plan_id, reason, by=who(by))
     if as_json:
         print_json({"id": plan_id, "state": str(PlanState.REFUSED), "reason": reason})
         return

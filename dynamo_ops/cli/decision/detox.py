@@ -237,12 +237,15 @@ def commit(
         return
     plan = stored.read_record(db, story)
     is_asked = story.stored.state == PlanState.PLANNED
+    person = who(by)
     if not as_json:
         say(view.sentence(plan, describe.overview(plan)))
         if is_asked:
-            say(f"It deletes so much that a person must approve it: that will be you, {who(by).name}.")
+            say(f"It deletes so much that a person must approve it: that will be you, {person.name}.")
+        if story.stored.stored_by == person.name:
+            say("You stored it yourself: nobody else has looked at it, and the audit will say so.")
     ask(f"Commit plan {plan_id}?", yes=yes, otherwise=f"nothing was committed; the plan stays {story.stored.state}")
-    summary = steps.commit_plan(db, settings(), plan_id, approved_by=who(by).name if is_asked else None)
+    summary = steps.commit_plan(db, settings(), plan_id, by=person, approved_by=person if is_asked else None)
     if as_json:
         print_json(view.commit_document(plan_id, summary, is_new=True))
         return
@@ -258,11 +261,11 @@ def refuse(
     as_json: AsJson = False,
 ) -> None:
     """Refuse a stored plan: it can never be committed."""
-    from dynamo_ops.plan import store as plan_store
+    from dynamo_ops.plan import verdict
 
     db = database()
     story = load_story(db, plan_id, PlanKind.DETOX)
-    plan_store.refuse(db, plan_id, reason, by=who(by).name)
+    verdict.refuse(db, plan_id, reason, by=who(by))
     if as_json:
         print_json({"id": plan_id, "state": str(PlanState.REFUSED), "reason": reason})
         return

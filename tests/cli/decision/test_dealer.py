@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from dynamo_ops.access.audit import records
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import main
 from dynamo_ops.database.connection import Database
@@ -167,6 +169,18 @@ def test_rules_say_what_is_complete_and_what_is_missing(house: House) -> None:
     house.replica("b1", "T2_B")
     (rule,) = json.loads(dynamo("rules", "all", "--json"))["rules"]
     assert rule["copies_missing"] == 1
+
+
+def test_who_commits_or_refuses_is_in_the_audit_and_told_if_they_stored_it(house: House) -> None:
+    one, two = house.store(), house.store()
+    asked = invoke("commit", one, answer="y\n").output
+    assert "You stored it yourself: nobody else has looked at it" in asked
+    assert f"stored by {getpass.getuser()}" in dynamo("show", one)
+    dynamo("refuse", two, "--by", "bob", "--reason", "not today")
+    assert records(house.db).filter(action="approve, refuse or commit a plan").select("person", "object").rows() == [
+        ("bob", f"plan {two} (dealer of all): refused"),
+        (getpass.getuser(), f"plan {one} (dealer of all): committed, by who stored it"),
+    ]
 
 
 def test_a_refused_plan_can_never_be_committed(house: House) -> None:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from dynamo_ops.access.audit import records
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli import main
 from dynamo_ops.database.connection import Database
@@ -424,6 +425,20 @@ def test_who_commits_much_is_recorded_as_approver(house: House) -> None:
     dynamo("commit", plan_id, "--yes")
     assert (house.state(plan_id), plan_store.load(house.db, int(plan_id)).approved_by) == ("committed", ME)
     assert f"approved by {ME}, " in dynamo("show", plan_id)
+    assert records(house.db).select("person", "object").rows() == [
+        (ME, f"plan {plan_id} (detox of all): {decision}, by who stored it") for decision in ("committed", "approved")
+    ]
+
+
+@pytest.mark.parametrize("by", [ME, "bob"])
+def test_who_commits_what_they_stored_is_told_so(house: House, by: str) -> None:
+    plan_id = house.store()
+    asked = invoke("commit", plan_id, "--by", by, stdin="y\n").stdout
+    assert ("You stored it yourself: nobody else has looked at it" in asked) == (by == ME)
+    marked = ", by who stored it" if by == ME else ""
+    assert records(house.db).select("person", "known_by", "object").rows() == [
+        (by, "shell", f"plan {plan_id} (detox of all): committed{marked}")
+    ]
 
 
 def test_commit_tells_what_it_left_out_and_why(house: House) -> None:
