@@ -4,6 +4,7 @@ DynamoError
 ├── SettingsError           fix the settings: file, key, reason
 ├── PolicyError             fix the policy text: file, line, column, what was expected
 ├── InventoryError          fix the record: source, dataset, value
+│   ├── UnknownNameError    there is nothing of this name
 │   └── SourceDataError     a source of metadata answered something that cannot be right
 ├── GateError               look at the data: a data-quality gate refused them, nothing was changed
 ├── PlanError               plan again: the plan is not in a state that allows this
@@ -86,6 +87,12 @@ class InventoryError(DynamoError):
     """A record is refused by the inventory. Facts name the record and the value found."""
 
     next_step = "Mend the named record where it comes from, then clear the task."
+
+
+class UnknownNameError(InventoryError):
+    """A name, glob or id that is asked for means nothing. Facts: what kind of name it is, and the name."""
+
+    next_step = "Look at the near names, or list what there is."
 
 
 class SourceDataError(InventoryError):

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.glob import is_glob
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
@@ -58,6 +58,18 @@ def files_by_name(database: Database, lfns: Sequence[str]) -> list[dict[str, Any
         return [dict(row) for row in connection.execute(text(_BY_NAME), {"lfns": list(lfns)}).mappings()]
 
 
+def block_name(connection: Connection, block_id: int) -> tuple[str, str]:
+    """Of the block of that id, its dataset's name and its own. Raises UnknownNameError."""
+    row = connection.execute(
+        text("""SELECT dataset.name AS dataset, block.name AS block
+                FROM blocks AS block JOIN datasets AS dataset ON dataset.id = block.dataset_id WHERE block.id = :id"""),
+        {"id": block_id},
+    ).one_or_none()
+    if row is None:
+        raise UnknownNameError(f"there is no block {block_id}", block_id=block_id)
+    return str(row.dataset), str(row.block)
+
+
 def _narrow(connection: Connection, asked: ContentFilter, _as_of: datetime) -> Conditions:
     conditions = Conditions()
     conditions.add("listed.dataset_id = :dataset", dataset=find_dataset(connection, asked.dataset))
@@ -82,7 +94,7 @@ def _explain_nothing(connection: Connection, asked: ContentFilter) -> None:
                 {"dataset": dataset_id},
             ).scalars()
             what = "no block matches" if is_glob(pattern) else "there is no block"
-            raise InventoryError(f"{asked.dataset}: {what} {pattern!r}.{near(pattern, names)}", block=pattern)
+            raise UnknownNameError(f"{asked.dataset}: {what} {pattern!r}.{near(pattern, names)}", block=pattern)
 
 
 BLOCKS: Listing[ContentFilter] = Listing(

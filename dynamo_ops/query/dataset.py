@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.glob import is_glob
 from dynamo_ops.base.text import near
 from dynamo_ops.base.times import moment_before
@@ -70,6 +70,14 @@ def find_dataset(connection: Connection, name: str) -> int:
     if dataset_id is None:
         raise _unknown(connection, name)
     return int(dataset_id)
+
+
+def dataset_name(connection: Connection, dataset_id: int) -> str:
+    """The name of the dataset of that id. Raises UnknownNameError."""
+    name = connection.execute(text("SELECT name FROM datasets WHERE id = :id"), {"id": dataset_id}).scalar()
+    if name is None:
+        raise UnknownNameError(f"there is no dataset {dataset_id}", dataset_id=dataset_id)
+    return str(name)
 
 
 def dataset_condition(names: Sequence[str], column: str = "listed.name") -> tuple[str, dict[str, Any]]:
@@ -143,10 +151,10 @@ def _moment(phrase: str, now: datetime) -> datetime:
         raise InventoryError(f"updated since: {error}", since=phrase) from error
 
 
-def _unknown(connection: Connection, name: str) -> InventoryError:
+def _unknown(connection: Connection, name: str) -> UnknownNameError:
     hint = near(name, datasets_like(connection, name))
     what = f"no dataset matches {name!r}" if is_glob(name) else f"there is no dataset {name!r}"
-    return InventoryError(f"{what}.{hint}" if hint else what, dataset=name)
+    return UnknownNameError(f"{what}.{hint}" if hint else what, dataset=name)
 
 
 DATASETS: Listing[DatasetFilter] = Listing(

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
@@ -76,7 +76,7 @@ def find_groups(connection: Connection, patterns: Sequence[str]) -> dict[int, st
     for pattern in patterns:
         if not any(glob_matches(name, pattern) for name in names.values()):
             what = "no group matches" if is_glob(pattern) else "there is no group"
-            raise InventoryError(
+            raise UnknownNameError(
                 f"{what} {pattern!r}; groups are {', '.join(names.values()) or 'none yet'}."
                 f"{near(pattern, names.values())}",
                 group=pattern,

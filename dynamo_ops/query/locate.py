@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.settings import PROTOCOLS
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
@@ -82,7 +82,7 @@ def _of_names(connection: Connection, lfns: Sequence[str]) -> list[Mapping[str, 
     known = {row["lfn"] for row in located}
     unknown = [lfn for lfn in lfns if lfn not in known]
     if unknown:
-        raise InventoryError(
+        raise UnknownNameError(
             f"there is no file {unknown[0]!r}" + (f", nor {len(unknown) - 1:,} more of them" if unknown[1:] else ""),
             lfns=unknown,
         )
@@ -104,7 +104,7 @@ def _check_block(connection: Connection, dataset: str, params: Mapping[str, Any]
     is_there = "SELECT EXISTS (SELECT FROM blocks WHERE dataset_id = :dataset AND name = :block)"
     if not connection.execute(text(is_there), params).scalar():
         names = connection.execute(text("SELECT name FROM blocks WHERE dataset_id = :dataset LIMIT 2000"), params)
-        raise InventoryError(
+        raise UnknownNameError(
             f"{dataset}: there is no block {params['block']!r}.{near(params['block'], names.scalars())}",
             block=params["block"],
         )

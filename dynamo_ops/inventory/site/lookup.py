@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.config_file import unmatched
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.settings import DeletionSettings, TransferSettings
 from dynamo_ops.base.text import near
@@ -44,7 +44,7 @@ def find_sites(connection: Connection, patterns: Sequence[str], *, statuses: Seq
         kind = f"{' or '.join(statuses)} site" if statuses else "site"
         what = f"no {kind} matches" if any(map(is_glob, nothing)) else f"there is no {kind}"
         message = f"{what} {', '.join(map(repr, nothing))}"
-        raise InventoryError(_with_near(message, nothing[0], (site.name for site in known)), sites=nothing)
+        raise UnknownNameError(_with_near(message, nothing[0], (site.name for site in known)), sites=nothing)
     return [
         KnownSite(site.id, site.name, site.status, is_glob=site.name not in patterns)
         for site in known
@@ -63,7 +63,7 @@ def find_site(connection: Connection, name: str) -> KnownSite:
     known = {site.name: site for site in all_sites(connection)}
     if name not in known:
         message = f"site {name!r}: expected a name, not a glob" if is_glob(name) else f"there is no site {name!r}"
-        raise InventoryError(_with_near(message, name, known), site=name)
+        raise UnknownNameError(_with_near(message, name, known), site=name)
     return known[name]
 
 
