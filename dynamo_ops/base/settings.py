@@ -19,7 +19,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from ssl import get_default_verify_paths
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -27,11 +27,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dynamo_ops.base.config_file import SiteGlob, Strict, faults_of, of_site, read_yaml
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.installation import MARKER, SHIPPED, Installation, find_installation, no_installation
-from dynamo_ops.base.units import Terabytes
+from dynamo_ops.base.units import TB, Bytes, Terabytes
 
 MAIN_FILE = "dynamo.yaml"
 MANAGED_PREFIX = "/store"
 """As shipped."""
+
+RoleName = Literal["viewer", "user", "producer", "manager", "site_admin", "operator", "admin"]
+"""Those of ``access.person.Role``."""
 
 
 class Tls(Strict):
@@ -419,6 +422,21 @@ class RequestSettings(Strict):
     """Of one copy request, "one at each" counted by sites; null: no limit."""
 
 
+class AccessSettings(Strict):
+    """Who may do what over the network (docs/access.md, docs/rest.md)."""
+
+    map: dict[str, list[RoleName]] = Field(default_factory=dict)
+    """Roles of Airflow's auth manager, and what they are to us: `{expert: [operator]}`. Those that are not named are as
+    shipped (viewer, user, op, admin); an empty list is nothing."""
+    default: Literal["viewer"] | None = "viewer"
+    """What somebody is who is logged in and holds nothing; null: nothing, and may not even read."""
+    hosts: list[str] = Field(default_factory=list)
+    """Names or globs under which the API is called, without a port, besides that of Airflow's `[api] base_url` and this
+    machine's own (localhost, 127.0.0.1, ::1)."""
+    free_size: Bytes = Field(10 * TB, ge=0)
+    """Copies of so much are had without approval."""
+
+
 class Settings(BaseSettings):
     """All settings of one installation."""
 
@@ -467,6 +485,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = AlertSettings()
     detox: DetoxSettings = DETOX
     requests: RequestSettings = RequestSettings()
+    access: AccessSettings = AccessSettings()
 
     @classmethod
     def settings_customise_sources(
