@@ -204,6 +204,21 @@ def test_commands_print_in_one_way() -> None:
             ), path
 
 
+WEB = sorted((ROOT / "plugins" / "dynamo_web").rglob("*.py"))
+MOST_LINES_OF_A_ROUTER = 200
+
+
+def test_what_is_served_over_http_holds_no_sql_and_says_what_it_is_for() -> None:
+    """Parse, ask whether they may, call, shape: what is read and done lies below, where a command can call it too."""
+    for path in WEB:
+        texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        assert [text for text in texts if isinstance(text, str) and SQL.search(text)] == [], path
+        assert not {"psycopg2", "sqlalchemy.text"} & {*imports(path)}, path
+        assert list(undocumented(path)) == [], path
+        assert len(path.read_text().splitlines()) < MOST_LINES_OF_A_ROUTER or path.parent.name != "api", path
+    assert len(WEB) > 10
+
+
 POLICIES = sorted((INCLUDE / "policies").glob("*.txt"))
 DEALERS = sorted((INCLUDE / "config" / "dealer").glob("*.yaml"))
 

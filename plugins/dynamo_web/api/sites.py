@@ -1,0 +1,43 @@
+"""Sites: can they be used, what waits, how full they are, what only they have."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from dynamo_ops.access.actions import Action
+from dynamo_ops.inventory.site.downtime import site_states
+from dynamo_ops.query.only_here import ONLY_HERE, OnlyHereFilter
+from dynamo_ops.query.site_card import site_card
+from dynamo_web.databases import reading
+from dynamo_web.lists import ListerDep, ListQuery, Names, json_answer, rows_answer
+from dynamo_web.login import needs
+
+router = APIRouter(dependencies=[needs(Action.READ)])
+
+
+class OnlyHereQuery(ListQuery):
+    """``dataset``: names or globs."""
+
+    dataset: Names
+
+
+@router.get("/sites")
+def list_sites() -> Response:
+    """All sites by name, with their status and why, and what waits."""
+    return rows_answer(site_states(reading()).to_dicts())
+
+
+@router.get("/sites/{name}")
+def show_site(name: str) -> Response:
+    """All about one: site, partitions, groups, largest datasets, downtimes, the last check."""
+    return json_answer(asdict(site_card(reading(), name)))
+
+
+@router.get("/sites/{name}/only-here")
+def list_only_here(name: str, query: Annotated[OnlyHereQuery, Query()], lister: ListerDep) -> Response:
+    """Blocks with files of which no other site has a good copy."""
+    return lister.answer(ONLY_HERE, OnlyHereFilter(name, query.dataset), query)

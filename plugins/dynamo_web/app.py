@@ -1,0 +1,43 @@
+"""The app: routers below /v1, all but ``health`` behind a login and an action that its route names."""
+
+from __future__ import annotations
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import Response
+
+from dynamo_ops import __version__
+from dynamo_web import problem
+from dynamo_web.api import datasets, groups, me, replicas, sites
+from dynamo_web.guard import Guard
+from dynamo_web.lists import json_answer
+from dynamo_web.login import who
+
+VERSION = "/v1"
+HEALTH = f"{VERSION}/health"
+
+
+async def health(_request: Request) -> Response:
+    """That the app is here and answers; nothing of what it knows."""
+    return json_answer({"status": "ok"})
+
+
+def make_app() -> FastAPI:
+    """FastAPI's own pages are off: they would be open to everybody."""
+    made = FastAPI(
+        title="Dynamo",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(who)],
+        redirect_slashes=False,
+    )
+    problem.install(made)
+    made.add_middleware(Guard)
+    made.add_route(HEALTH, health, methods=["GET"])
+    for resource in (me, datasets, replicas, sites, groups):
+        made.include_router(resource.router, prefix=VERSION)
+    return made
+
+
+app = make_app()

@@ -1,0 +1,111 @@
+"""Who asks: by a token of Dynamo, or as Airflow's auth manager knows them; and whether they may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
+from fastapi import Depends, HTTPException, Request
+from fastapi.params import Depends as Dependency
+from fastapi.security import HTTPAuthorizationCredentials
+from sqlalchemy import Connection
+
+from dynamo_ops.access.actions import AccessError, Action, Limits, may
+from dynamo_ops.access.grants import ROLES_OF_MANAGERS, person_of
+from dynamo_ops.access.person import KnownBy, Person, Role
+from dynamo_ops.access.tokens import START, owner_of
+from dynamo_ops.base.settings import AccessSettings, settings
+from dynamo_web.databases import databases
+from dynamo_web.problem import NotLoggedInError
+
+FAB_ROLES: Mapping[str, str] = {"Viewer": "viewer", "User": "user", "Op": "op", "Admin": "admin"}
+"""Roles that FAB is shipped with, and how the map of roles calls them."""
+
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)]
+
+
+async def airflow_user(request: Request, bearer: Bearer) -> Any:
+    """The user of Airflow's token or cookie; None where a token of ours is sent. NotLoggedInError: neither is good."""
+    if bearer is not None and bearer.credentials.startswith(START):
+        return None
+    try:
+        return await get_user(request, None, bearer)
+    except HTTPException as error:
+        raise NotLoggedInError(f"Airflow does not know who asks: {error.detail}") from None
+
+
+def who(request: Request, bearer: Bearer, user: Annotated[Any, Depends(airflow_user)]) -> Person:
+    """The person who asks, with what they hold now. Raises NotLoggedInError."""
+    address = request.client.host if request.client else None
+    with databases().logins.begin() as connection:
+        if user is None:
+            assert bearer is not None
+            return _by_token(connection, bearer.credentials, address)
+        return _person(connection, str(user.get_name()), KnownBy.AIRFLOW, manager_roles(user), address)
+
+
+Who = Annotated[Person, Depends(who)]
+
+
+def needs(action: Action) -> Dependency:
+    """The dependency of a route that does ``action``. What depends on what it touches is asked by the act itself."""
+
+    def check(person: Who) -> Person:
+        may(person, action, limits=limits())
+        return person
+
+    check.action = action  # type: ignore[attr-defined]  # a test walks all routes by it
+    return Depends(check)
+
+
+def limits() -> Limits:
+    """Of this installation."""
+    return Limits(free_bytes=settings().access.free_size)
+
+
+def manager_roles(user: Any) -> tuple[str, ...]:
+    """Names of the roles that somebody has in the auth manager: SimpleAuth's one, FAB's several, none of Keycloak's."""
+    given = getattr(user, "role", None)
+    if given is not None:
+        return (str(given),)
+    names = [str(getattr(role, "name", role)) for role in getattr(user, "roles", None) or ()]
+    return tuple(dict.fromkeys([*names, *(FAB_ROLES[name] for name in names if name in FAB_ROLES)]))
+
+
+def _by_token(connection: Connection, secret: str, address: str | None) -> Person:
+    def load(name: str) -> Person:
+        return _person(connection, name, KnownBy.TOKEN, (), address)
+
+    try:
+        return owner_of(connection, secret, load)
+    except AccessError as error:
+        raise NotLoggedInError(error.message) from None
+
+
+def _person(
+    connection: Connection, name: str, known_by: KnownBy, roles: tuple[str, ...], address: str | None
+) -> Person:
+    if not name or name.startswith("@"):  # it would hold what is granted to a role
+        raise NotLoggedInError(f"the auth manager calls somebody {name!r}: no name that a person can have here")
+    access = settings().access
+    default = None if access.default is None else Role(access.default)
+    return person_of(
+        connection,
+        name,
+        known_by,
+        manager_roles=roles,
+        role_map=role_map(access),
+        default=default,
+        address=address,
+    )
+
+
+def role_map(access: AccessSettings) -> Mapping[str, tuple[Role, ...]]:
+    """What each role of the auth manager is to us: as shipped, unless the settings say otherwise."""
+    return {**ROLES_OF_MANAGERS, **{name: tuple(map(Role, roles)) for name, roles in access.map.items()}}
+
+
+def permission_of(dependency: Callable[..., Any]) -> Action | None:
+    """The action that a dependency of ``needs`` asks for; None for all others."""
+    return getattr(dependency, "action", None)

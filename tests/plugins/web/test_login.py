@@ -1,0 +1,155 @@
+"""Who comes in: nobody without a login, nobody without a grant where the default role is off, and as whom."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from dynamo_ops.access import grants, tokens
+from dynamo_ops.access.actions import Action
+from dynamo_ops.access.person import Grant, Role, Scope
+from tests.people import ROOT_USER
+from tests.plugins.web.conftest import Ask
+from tests.query.stock import Stock
+
+GERMAN = Grant(Role.SITE_ADMIN, Scope.parse("site:T2_DE_*"))
+
+
+def routes() -> list[Any]:
+    from dynamo_web.app import app
+
+    return list(app.routes)
+
+
+def path_of(route: Any) -> str:
+    """An address of the route, below /dynamo."""
+    return "/dynamo" + re.sub(r"\{\w+_id\}", "1", route.path).replace("{name}", "T2_A")
+
+
+def test_every_route_names_what_is_done_and_only_health_is_open(airflow: None) -> None:
+    from dynamo_web.app import HEALTH
+    from dynamo_web.login import permission_of
+
+    unnamed = {
+        route.path
+        for route in routes()
+        if not (
+            hasattr(route, "dependant")
+            and Action.READ in [permission_of(dependency.call) for dependency in route.dependant.dependencies]
+        )
+    }
+    assert unnamed == {HEALTH}
+    assert {method for route in routes() for method in route.methods} <= {"GET", "HEAD"}
+    assert len(routes()) > 12
+
+
+def test_nothing_is_read_without_a_login(client: TestClient) -> None:
+    from dynamo_web.app import HEALTH
+
+    for route in routes():
+        answer = client.get(f"http://localhost{path_of(route)}")
+        if route.path == HEALTH:
+            assert answer.json() == {"status": "ok"}
+            continue
+        assert answer.status_code == 401, route.path
+        assert answer.headers["www-authenticate"] == 'Bearer realm="dynamo"'
+        assert answer.json()["detail"] == "Airflow does not know who asks: Not authenticated"
+
+
+@pytest.mark.parametrize("access", [{"default": None}])
+def test_who_holds_nothing_reads_nothing_where_the_default_is_off(client: TestClient, stock: Stock) -> None:
+    from dynamo_web.app import HEALTH
+
+    for route in routes():
+        if route.path != HEALTH:
+            answer = client.get(f"http://localhost{path_of(route)}", headers={"x-user": "eve"})
+            assert answer.status_code == 403, route.path
+            problem = answer.json()
+            assert problem["type"] == "urn:dynamo:error:access"
+            assert problem["facts"]["needs"] == list(Role)
+    assert client.get("/me", headers={"x-user": "eve:viewer"}).status_code == 200
+    grants.grant(stock.db, "eve", GERMAN, by=ROOT_USER, reason="new")
+    assert client.get("/me", headers={"x-user": "eve"}).status_code == 200
+
+
+def test_fastapi_s_own_pages_are_not_there(client: TestClient) -> None:
+    for page in ("docs", "redoc", "openapi.json"):
+        assert client.get(f"http://localhost/dynamo/{page}").status_code == 404
+
+
+def test_who_one_is(client: TestClient, stock: Stock) -> None:
+    stock.rows("INSERT INTO group_members (group_id, person, created_by) VALUES (:g, 'ada', 'root')", g=stock.users)
+    me = client.get("/me", headers={"x-user": "ada:op"}).json()
+    assert me == {
+        "name": "ada",
+        "known_by": "airflow",
+        "token_id": None,
+        "grants": [{"role": "operator", "scope": "*"}],
+        "groups": ["users"],
+        "free_bytes": 10 * 10**12,
+    }
+
+
+@pytest.mark.parametrize("access", [{"map": {"expert": ["manager", "user"], "op": []}, "free_size": "1 TB"}])
+def test_roles_of_the_auth_manager_are_ours_by_the_settings(client: TestClient) -> None:
+    def roles(user: str) -> list[str]:
+        return [grant["role"] for grant in client.get("/me", headers={"x-user": user}).json()["grants"]]
+
+    assert roles("ada:expert") == ["manager", "user"]
+    assert roles("ada:op") == ["viewer"]
+    assert roles("ada:admin") == ["admin", "operator"]
+    assert client.get("/me", headers={"x-user": "ada"}).json()["free_bytes"] == 10**12
+
+
+def test_roles_of_fab_are_known_by_their_names(airflow: None) -> None:
+    from dynamo_web.login import manager_roles
+
+    user = SimpleNamespace(username="ada", roles=[SimpleNamespace(name="Op"), SimpleNamespace(name="desy")])
+    assert manager_roles(user) == ("Op", "desy", "op")
+    assert manager_roles(SimpleNamespace(user_id="u", access_token="t")) == ()
+
+
+def test_nobody_can_be_called_like_a_role(client: TestClient) -> None:
+    """A grant to ``@op`` is for all who have the role, not for who calls themselves so."""
+    answer = client.get("/me", headers={"x-user": "@op"})
+    assert (answer.status_code, answer.json()["type"]) == (401, "urn:dynamo:error:not-logged-in")
+
+
+def test_a_token_is_its_owner_whoever_else_is_logged_in(client: TestClient, stock: Stock, token: Ask) -> None:
+    grants.grant(stock.db, "crab", GERMAN, by=ROOT_USER, reason="new")
+    secret = token("crab")
+    answer = client.get("/me", headers={"authorization": f"Bearer {secret}", "x-user": "ada:admin"}).json()
+    assert (answer["name"], answer["known_by"], answer["token_id"]) == ("crab", "token", 1)
+    assert answer["grants"] == [{"role": "site_admin", "scope": "site:T2_DE_*"}]
+    assert tokens.tokens(stock.db)["last_used_at"].null_count() == 0
+
+
+def test_a_token_that_is_not_good_lets_nobody_in(client: TestClient, stock: Stock, token: Ask) -> None:
+    secret = token("crab")
+    tokens.revoke(stock.db, 1, by=ROOT_USER)
+    for bad, why in ((secret, "the token is revoked"), ("dyn_x", "the token is not known"), ("eyJ", "Invalid JWT")):
+        answer = client.get("/me", headers={"authorization": f"Bearer {bad}", "x-user": "ada:admin"})
+        assert answer.status_code == 401
+        assert why in answer.json()["detail"]
+
+
+def test_airflow_s_own_token_and_cookie_let_in(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is faked here: SimpleAuth's manager signs, and knows the user again."""
+    from airflow.api_fastapi.app import create_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from airflow.api_fastapi.core_api.security import get_user
+    from dynamo_web import login
+
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this test, " * 4)
+    monkeypatch.setattr(login, "get_user", get_user)
+    signed = create_auth_manager().generate_jwt(SimpleAuthManagerUser(username="ada", role="op"))
+    by_header = client.get("/me", headers={"authorization": f"Bearer {signed}"})
+    by_cookie = client.get("/me", cookies={"_token": signed})
+    for answer in (by_header, by_cookie):
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["name"], answer.json()["grants"]) == ("ada", [{"role": "operator", "scope": "*"}])
+    assert client.get("/me", headers={"authorization": f"Bearer {signed}x"}).status_code == 401
