@@ -70,6 +70,7 @@ STATUSES: tuple[tuple[type[DynamoError], int], ...] = (
 """The first that fits; of all others 500."""
 NEXT_STEPS = {
     400: "Call it by a name of `access.hosts` in dynamo.yaml, or have this one added there.",
+    404: "/dynamo/v1/openapi.json lists what there is.",
     405: "This API only reads: use GET.",
     422: "Mend what is named, and ask again.",
     500: "This is a fault of Dynamo or of its settings: the log of Airflow's API server says more.",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
+from pydantic import Field
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.base.errors import InventoryError
@@ -33,7 +34,7 @@ class DatasetQuery(ListQuery):
     site: Names
     group: Names
     open: bool | None = None
-    larger: str | None = None
+    larger: str | None = Field(None, max_length=40)
     updated_since: str | None = None
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from fastapi.testclient import TestClient
@@ -15,6 +17,7 @@ from dynamo_ops.base.errors import (
     RetryableRemoteError,
     SettingsError,
 )
+from dynamo_ops.base.settings import settings
 from tests.plugins.web.conftest import Ask
 from tests.query.stock import Stock
 
@@ -77,6 +80,7 @@ def test_every_answer_carries_the_security_headers(client: TestClient, monkeypat
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == "application/problem+json"
             assert {*answer.json()} == {"type", "title", "status", "detail", "facts", "next_step"}
+            assert answer.json()["next_step"]
     assert "secret" not in answers[-1].text
 
 
@@ -116,15 +120,13 @@ def test_an_error_of_ours_is_a_problem(
         assert (error.message in answer.text, problem["facts"]) == (False, {})
 
 
-def test_a_database_that_is_away_is_to_be_asked_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_away_is_to_be_asked_again(client: TestClient) -> None:
     from dynamo_web.databases import databases
 
-    from dynamo_ops.base.settings import settings
-
-    monkeypatch.setenv("DYNAMO_DB_URL", "postgresql://nobody@127.0.0.1:1/none")
-    settings.cache_clear()
-    databases.cache_clear()
-    answer = client.get("/me", headers=ADA)
+    with patch.dict(os.environ, DYNAMO_DB_URL="postgresql://nobody@127.0.0.1:1/none"):
+        settings.cache_clear()
+        databases.cache_clear()
+        answer = client.get("/me", headers=ADA)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
     assert "127.0.0.1:1" not in answer.text
 
@@ -133,6 +135,7 @@ def test_a_slip_is_told_by_its_name(ada: Ask) -> None:
     problem = ada("/datasets", code=422, nmae="/A/*", limit="ten")
     assert {fault["parameter"] for fault in problem["facts"]["faults"]} == {"nmae", "limit"}
     assert "nmae" in problem["detail"]
+    assert ada("/datasets", code=422, larger="9" * 5000)["facts"]["faults"][0]["parameter"] == "larger"
     for path in ("/datasets/x", "/datasets/0", f"/datasets/{2**63}", "/datasets/-1/blocks"):
         assert ada(path, code=422)["type"] == "urn:dynamo:error:parameter"
     assert ada("/datasets?name=%00", code=422)["detail"] == "there is a NUL in the address"
