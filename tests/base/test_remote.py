@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import certifi
@@ -49,28 +50,37 @@ MEANING: Mapping[int, Kind | None] = {
     **dict.fromkeys((500, 501, 502, 503, 504, 505, 507, 511), WAIT),
 }
 FAILURES = {status: kind for status, kind in MEANING.items() if kind is not None}
-TIMEOUT_S = 0.5
+
+
+@dataclass
+class Timeout:
+    """How long a call waits for its answer. Long, so that a busy machine is not taken for a server that is away."""
+
+    seconds: float = 30.0
+
+
+TIMEOUT = Timeout()
 LFN = "/store/f"
 Ask = Callable[[str, str], object]
 """From a server's URL and the authorities it is trusted by, one call."""
 
 
 def ask_fts(url: str, ca: str) -> object:
-    with FtsClient(url, ca=ca, timeout=(TIMEOUT_S, TIMEOUT_S)) as client:
+    with FtsClient(url, ca=ca, timeout=(TIMEOUT.seconds, TIMEOUT.seconds)) as client:
         return client.files("a-job")
 
 
 def ask_fts_without_blocking(url: str, ca: str) -> object:
-    return asyncio.run(watch.poll(url, ca=ca, cert=None, key=None, job_ids=["a-job"], timeout=TIMEOUT_S))
+    return asyncio.run(watch.poll(url, ca=ca, cert=None, key=None, job_ids=["a-job"], timeout=TIMEOUT.seconds))
 
 
 def ask_source(url: str, ca: str) -> object:
-    return HttpJson("dbs", Tls(ca=Path(ca)), TIMEOUT_S).rows(url, TypeAdapter(list[int]), "name")
+    return HttpJson("dbs", Tls(ca=Path(ca)), TIMEOUT.seconds).rows(url, TypeAdapter(list[int]), "name")
 
 
 def webdav(url: str, ca: str, token: str | None = None) -> WebDavStorage:
     protocol = url.partition(":")[0]
-    options = StorageOptions(ca=ca, token=token, connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S)
+    options = StorageOptions(ca=ca, token=token, connect_timeout=TIMEOUT.seconds, read_timeout=TIMEOUT.seconds)
     return WebDavStorage(Endpoint("T2_A", protocol, url), options)
 
 
@@ -90,12 +100,12 @@ def put_webdav(url: str, ca: str) -> object:
 
 
 def post_webhook(url: str, ca: str) -> object:
-    return webhook.post(WebhookSettings(url=f"{url}/hook", ca=Path(ca), timeout_s=TIMEOUT_S), "text")
+    return webhook.post(WebhookSettings(url=f"{url}/hook", ca=Path(ca), timeout_s=TIMEOUT.seconds), "text")
 
 
 def stat_s3(url: str, ca: str) -> object:
     keys = {"endpoint_url": url, "key": "k", "secret": "s", "region": "us-east-1"}
-    options = StorageOptions(ca=ca, connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, more={"s3": keys})
+    options = StorageOptions(ca=ca, connect_timeout=TIMEOUT.seconds, read_timeout=TIMEOUT.seconds, more={"s3": keys})
     storage = S3Storage(Endpoint("T2_A", "s3", "s3://bucket"), options)
     try:
         return storage.stat(LFN)
@@ -226,7 +236,8 @@ def test_a_cut_connection(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ASK)
-def test_no_answer_in_time(name: str) -> None:
+def test_no_answer_in_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TIMEOUT, "seconds", 0.5)
     with Door() as door:
         door.delay = threading.Event()
         assert type(raised(ASK[name], door.url)) is RetryableRemoteError
