@@ -59,7 +59,7 @@ def stop(
         print_json(asdict(pause) | {"at_fts": going_on})
         return
     say(str(pause))
-    if going_on:
+    if going_on and going_on["num_files"]:
         files, jobs = going_on["num_files"], going_on["num_jobs"]
         say(f"FTS goes on with {files:,} files in {jobs:,} jobs; what arrives is taken in when transfers are resumed.")
         say("To have that cancelled: dynamo transfers hold --state inbatch --action copy --reason …, once they go on.")
