@@ -28,6 +28,91 @@ PARAMS = {
 }
 
 
+@task
+def advance_requests() -> dict[str, int]:
+    from dataclasses import asdict
+
+    from dynamo_ops.request.advance import advance
+
+    return asdict(advance(database()))
+
+
+@task
+def expire() -> dict[str, int]:
+    from dynamo_ops.inventory.staging.expiry import expire
+
+    return expire(database())
+
+
+@task
+def refresh_site_statuses() -> int:
+    from dynamo_ops.inventory.site.status import refresh_statuses
+
+    return refresh_statuses(database(), stable_h=settings().site_status.stable_h)
+
+
+@task
+def keep_usage() -> dict[str, int]:
+    from dynamo_ops.inventory.replica import usage
+
+    return usage.keep(database(), timezone.utcnow().date())
+
+
+@task
+def prune_histories() -> dict[str, int]:
+    from dynamo_ops.alerts import alert
+    from dynamo_ops.dealer import history as dealer_history
+    from dynamo_ops.detox import history as detox_history
+    from dynamo_ops.inventory.replica import usage
+    from dynamo_ops.quality import results
+
+    before = timezone.utcnow() - timedelta(days=settings().history_keep_days)
+    return {
+        "detox": detox_history.prune_history(database(), before=before),
+        "dealer": dealer_history.prune_history(database(), before=before),
+        "gates": results.prune(database(), before=before),
+        "usage": usage.prune(database(), before=before.date()),
+        "alerts": alert.forget(database(), timezone.utcnow() - timedelta(days=alert.KEEP_DAYS)),
+    }
+
+
+@task
+def trim_airflow_history() -> None:
+    import os
+    import subprocess
+    import sys
+
+    url = settings().airflow_db_url
+    if not url:
+        raise AirflowSkipException(
+            "airflow_db_url is not set (tasks have no other way to Airflow's database): nothing trimmed"
+        )
+    before = timezone.utcnow() - timedelta(days=get_current_context()["params"]["keep_days"])
+    command = [
+        sys.executable,
+        "-m",
+        "airflow",
+        "db",
+        "clean",
+        "--clean-before-timestamp",
+        before.isoformat(),
+        "--skip-archive",
+        "--yes",
+    ]
+    subprocess.run(command, check=True, env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url})
+
+
+@task
+def remove_old_logs() -> dict[str, int]:
+    from pathlib import Path
+
+    from airflow.sdk.configuration import conf
+    from dynamo_airflow.logs import remove_logs
+
+    before = timezone.utcnow() - timedelta(days=get_current_context()["params"]["keep_logs_days"])
+    return remove_logs(Path(conf.get("logging", "base_log_folder")), before)
+
+
 @dag(
     **dag_defaults("housekeeping", late=timedelta(hours=6)),
     schedule=CronTriggerTimetable("30 2 * * *", timezone="UTC"),
@@ -45,84 +130,6 @@ transfers are kept.
 """,
 )
 def housekeeping() -> None:
-    @task
-    def advance_requests() -> dict[str, int]:
-        from dataclasses import asdict
-
-        from dynamo_ops.request.advance import advance
-
-        return asdict(advance(database()))
-
-    @task
-    def expire() -> dict[str, int]:
-        from dynamo_ops.inventory.staging.expiry import expire
-
-        return expire(database())
-
-    @task
-    def refresh_site_statuses() -> int:
-        from dynamo_ops.inventory.site.status import refresh_statuses
-
-        return refresh_statuses(database(), stable_h=settings().site_status.stable_h)
-
-    @task
-    def keep_usage() -> dict[str, int]:
-        from dynamo_ops.inventory.replica import usage
-
-        return usage.keep(database(), timezone.utcnow().date())
-
-    @task
-    def prune_histories() -> dict[str, int]:
-        from dynamo_ops.alerts import alert
-        from dynamo_ops.dealer import history as dealer_history
-        from dynamo_ops.detox import history as detox_history
-        from dynamo_ops.inventory.replica import usage
-        from dynamo_ops.quality import results
-
-        before = timezone.utcnow() - timedelta(days=settings().history_keep_days)
-        return {
-            "detox": detox_history.prune_history(database(), before=before),
-            "dealer": dealer_history.prune_history(database(), before=before),
-            "gates": results.prune(database(), before=before),
-            "usage": usage.prune(database(), before=before.date()),
-            "alerts": alert.forget(database(), timezone.utcnow() - timedelta(days=alert.KEEP_DAYS)),
-        }
-
-    @task
-    def trim_airflow_history() -> None:
-        import os
-        import subprocess
-        import sys
-
-        url = settings().airflow_db_url
-        if not url:
-            raise AirflowSkipException(
-                "airflow_db_url is not set (tasks have no other way to Airflow's database): nothing trimmed"
-            )
-        before = timezone.utcnow() - timedelta(days=get_current_context()["params"]["keep_days"])
-        command = [
-            sys.executable,
-            "-m",
-            "airflow",
-            "db",
-            "clean",
-            "--clean-before-timestamp",
-            before.isoformat(),
-            "--skip-archive",
-            "--yes",
-        ]
-        subprocess.run(command, check=True, env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url})
-
-    @task
-    def remove_old_logs() -> dict[str, int]:
-        from pathlib import Path
-
-        from airflow.sdk.configuration import conf
-        from dynamo_airflow.logs import remove_logs
-
-        before = timezone.utcnow() - timedelta(days=get_current_context()["params"]["keep_logs_days"])
-        return remove_logs(Path(conf.get("logging", "base_log_folder")), before)
-
     [
         advance_requests(),
         expire(),

@@ -43,6 +43,8 @@ def person_of(
 ) -> Person:
     """Somebody who was let in, with what they hold now: by their name, by their roles of the auth manager (``@role``
     grants, and what ``role_map`` makes of them), and, holding nothing, ``default``."""
+    if not name or name.startswith("@"):
+        raise AccessError(f"{name!r} is no name of a person: it would hold what is granted to a role")
     subjects = [name, *(f"@{role}" for role in manager_roles)]
     rows = connection.execute(text(_HELD), {"subjects": subjects})
     grants = {Grant(Role(role), Scope.parse(scope)) for role, scope in rows}

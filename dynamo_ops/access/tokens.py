@@ -20,6 +20,8 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
 
 START = "dyn_"
+MOST_DAYS = 3_660
+"""Ten years: of a token that an admin makes; one's own has less (``actions``)."""
 SHOWN = 12
 """Characters of the secret that are kept to know it again."""
 USED_EVERY = timedelta(minutes=5)
@@ -52,6 +54,8 @@ def make(
     owner = person or by.name
     if not name.strip():
         raise InventoryError("a token needs a name: what is it for?", value=name)
+    if not abs(days) <= MOST_DAYS:
+        raise InventoryError(f"a token for {days:g} days: {MOST_DAYS:,} are the most", value=days)
     until = datetime.now(UTC) + timedelta(days=days)
     secret = START + secrets.token_urlsafe(32)
     action = Action.OWN_TOKEN if owner == by.name else Action.GRANT

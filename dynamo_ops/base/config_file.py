@@ -139,8 +139,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def given(fault: Mapping[str, Any]) -> str:
     """The value of a fault of pydantic's, as the end of a message; empty where it may be, or hold, a secret."""
-    value = fault["input"]
+    entry = fault["input"]
     key = ".".join(str(part) for part in fault["loc"]).lower()
-    is_plain = isinstance(value, str | int | float | None) and fault["type"] not in ("missing", "extra_forbidden")
-    is_secret = any(word in key for word in SECRET) or (isinstance(value, str) and "://" in value)
-    return f", got {value!r}" if is_plain and not is_secret else ""
+    is_plain = isinstance(entry, str | int | float | None) and fault["type"] not in ("missing", "extra_forbidden")
+    is_secret = any(word in key for word in SECRET) or (isinstance(entry, str) and "://" in entry)
+    return f", got {entry!r}" if is_plain and not is_secret else ""

@@ -94,8 +94,9 @@ def request_deletion(
     ``allow_last``: so many files may lose their last copy (SEMANTICS §10); InventoryError if it would be more. What may
     go does so as by a Detox commit; what must stay is refused, each with its reason; if that is all, the request is
     rejected. The same open request asked again is counted, and what it did not get is looked at once more.
-    ``dry_run``: only say what would happen. Raises AccessError, and InventoryError when something is unknown, no reason
-    is given, or a limit is passed.
+    ``dry_run``: only say what would happen. Which copies are somebody's own cannot be told yet (one that they asked for
+    may have been there before), so who may delete these only is refused. Raises AccessError, and InventoryError when
+    something is unknown, no reason is given, or a limit is passed.
     """
     names = [items] if isinstance(items, str) else list(items)
     if not reason.strip():
@@ -127,7 +128,6 @@ def request_deletion(
                 datasets=datasets_of(asked_items),
                 sites=tuple(sites),
                 groups=() if group is None else (group,),
-                is_asked_by_them=_is_asked_by(connection, by.name),
                 has_tape=allow_tape,
                 has_last_copies=num_last > 0,
             )
@@ -152,23 +152,6 @@ def request_deletion(
         _set_state(connection, request_id, state, verdicts)
         let_go(connection, GOING, origin=f"request {request_id}", last_allowed=MAY_BE_LAST if allow_last else "false")
         return DeletionAnswer(request_id, str(state), _named(verdicts, asked_items, matching), num_last)
-
-
-def _is_asked_by(connection: Connection, person: str) -> bool:
-    """Whether all that may go are copies that they asked for, at that site, and nobody else did."""
-    return bool(
-        connection.execute(
-            text(f"""
-            SELECT NOT EXISTS (
-                SELECT FROM doomed AS going WHERE going.left_out IS NULL AND coalesce((
-                    SELECT bool_or(request.requested_by <> :person) FROM request_actions AS copied
-                    JOIN requests AS request ON request.id = copied.request_id
-                    WHERE request.kind = '{RequestKind.COPY}' AND copied.dataset_id = going.dataset_id
-                      AND copied.site_id = going.site_id
-                      AND (copied.block_id IS NULL OR copied.block_id = going.block_id)), true))"""),
-            {"person": person},
-        ).scalar_one()
-    )
 
 
 def _check_last(number: int, allowed: int, names: Sequence[str]) -> None:

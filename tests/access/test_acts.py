@@ -9,7 +9,7 @@ import pytest
 
 from dynamo_ops.access import audit
 from dynamo_ops.access.actions import AccessError
-from dynamo_ops.access.person import KnownBy, Person
+from dynamo_ops.access.person import Grant, KnownBy, Person, Role
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.catalogue.invalidation import invalidate
@@ -166,3 +166,12 @@ TABLES = (
 
 def rows(db: Database, table: str) -> str:
     return str(db.frame(f"SELECT coalesce(json_agg(t ORDER BY t::text), '[]')::text AS r FROM {table} t")["r"][0])
+
+
+def test_whose_copies_they_are_cannot_be_told_so_a_user_deletes_none(stock: Inventory) -> None:
+    """One that they asked for may have been there before them."""
+    user = Person("ada", KnownBy.TOKEN, (Grant(Role.USER),), frozenset({"ops"}))
+    request_copy(stock.db, DATASET, ["T2_A"], num_copies=1, group="ops", by=user)
+    with pytest.raises(AccessError, match=r"user \(only copies that they asked for, not on tape\)"):
+        request_deletion(stock.db, DATASET, ["T2_A"], reason="why", by=user, now=NOW)
+    assert stock.db.frame("SELECT kind FROM requests")["kind"].to_list() == ["copy"]

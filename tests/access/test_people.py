@@ -138,6 +138,18 @@ def test_a_token_may_less_than_its_owner(database: Database) -> None:
         tokens.make(database, "admin", days=1, by=bob, grants=[Grant(Role.ADMIN)])
 
 
+@pytest.mark.parametrize("days", [1e12, float("inf"), float("nan")])
+def test_a_token_for_ages_is_refused(database: Database, days: float) -> None:
+    with pytest.raises(InventoryError, match="3,660 are the most"):
+        tokens.make(database, "for ever", days=days, by=ROOT_USER, person="crab")
+
+
+def test_nobody_is_called_as_a_role_is(database: Database) -> None:
+    grants.grant(database, "@op", Grant(Role.OPERATOR), by=ROOT_USER, reason="operators of Airflow")
+    with pytest.raises(AccessError, match="'@op' is no name of a person"):
+        person(database, "@op")
+
+
 def test_tokens_are_one_s_own_and_end(database: Database) -> None:
     ada, bob = person(database, "ada"), person(database, "bob", "admin")
     with pytest.raises(AccessError, match="for 90 days at most"):

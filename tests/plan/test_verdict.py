@@ -32,8 +32,8 @@ def somebody(name: str, *held: Grant, known_by: KnownBy = KnownBy.TOKEN) -> Pers
 
 def acts(database: Database) -> list[tuple[str, str, str]]:
     """What the audit says, oldest first: who, of what, what came of it."""
-    rows: list[tuple[str, str, str]] = records(database).select("person", "object", "outcome").rows()
-    return rows[::-1]
+    noted: list[tuple[str, str, str]] = records(database).select("person", "object", "outcome").rows()
+    return noted[::-1]
 
 
 def operator(database: Database, name: str, scope: Scope = EVERYWHERE) -> None:

@@ -125,9 +125,9 @@ def test_what_is_wrong_is_told_in_a_line(
 def test_a_status_by_hand_is_set_shown_and_taken_back(stock: Inventory) -> None:
     stock.rows("INSERT INTO site_sources (site_id, source, told_status) SELECT id, 'cric', 'morgue' FROM sites")
     stock.rows("UPDATE sites SET status = 'morgue'")
-    told = dynamo("site", "set", "T2_A", "ready", "--reason", "it works", "--until", NEXT_MONTH, "--by", "ada").output
-    assert "warning: source 'cric' says morgue: data will be placed at a site that may be given up" in told
-    assert f"T2_A is ready (was morgue), until {NEXT_MONTH}T00:00Z" in told
+    shown = dynamo("site", "set", "T2_A", "ready", "--reason", "it works", "--until", NEXT_MONTH, "--by", "ada").output
+    assert "warning: source 'cric' says morgue: data will be placed at a site that may be given up" in shown
+    assert f"T2_A is ready (was morgue), until {NEXT_MONTH}T00:00Z" in shown
     shown = dynamo("site", "list").output
     assert f"set by ada until {NEXT_MONTH}" in shown
     (row,) = [each for each in json.loads(dynamo("site", "list", "--json").output) if each["said_by"]]
