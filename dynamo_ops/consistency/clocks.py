@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
 from dynamo_ops.database.connection import Database
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """What a list says of its time. ``ended_at``: of the listing, by the clock of ``listed_at``. ``fault``: a sentence
+    when clocks differed; else None."""
+
+    ended_at: datetime | None = None
+    fault: str | None = None
+
+
+NO_CLOCKS = Clocks()
 
 
 def database_clock(db: Database) -> datetime:

@@ -10,11 +10,10 @@ from typing import Any
 import polars as pl
 
 from dynamo_ops.base.times import time_text
-from dynamo_ops.consistency.clocks import future_fault
+from dynamo_ops.consistency.clocks import NO_CLOCKS, Clocks, future_fault
 from dynamo_ops.consistency.freshness import ALL_KNOWN, Knowledge
 from dynamo_ops.consistency.patterns import is_ignored
 from dynamo_ops.consistency.settings import SiteRules
-from dynamo_ops.consistency.storage_list import NO_CLOCKS, Clocks
 from dynamo_ops.inventory.checks import UNKNOWN_TO_INVENTORY, FindingKind, FindingState
 
 FINDINGS = {

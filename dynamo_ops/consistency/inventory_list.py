@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dynamo_ops.consistency.clocks import database_clock
 from dynamo_ops.database.connection import Database
@@ -28,16 +26,6 @@ INVENTORY_FILES = {
     "is_present": pl.Boolean,
     "is_pending": pl.Boolean,
 }
-_ARROW = pa.schema(
-    [
-        ("file_id", pa.int64()),
-        ("lfn", pa.string()),
-        ("size_bytes", pa.int64()),
-        ("is_present", pa.bool_()),
-        ("is_pending", pa.bool_()),
-    ]
-)
-
 LIST_SQL = f"""
     WITH subscribed AS (
       SELECT DISTINCT f.block_id FROM subscriptions s JOIN files f ON f.id = s.file_id
@@ -70,16 +58,20 @@ class InventoryList:
 
 def write_inventory_list(db: Database, site_id: int, path: Path) -> InventoryList:
     """Write the list of a site to ``path``, without holding it in memory. Columns: ``INVENTORY_FILES``."""
+    import pyarrow as pa  # slow to import, and most tasks of a check write no list
+    import pyarrow.parquet as pq
+
+    schema = pl.DataFrame(schema=INVENTORY_FILES).to_arrow().schema
     read_at = database_clock(db)
     path.parent.mkdir(parents=True, exist_ok=True)
     num_files = 0
     with (
         db.snapshot() as snapshot,
         snapshot.stream(LIST_SQL, [site_id]) as rows,
-        pq.ParquetWriter(path, _ARROW) as writer,
+        pq.ParquetWriter(path, schema) as writer,
     ):
         for batch in pa.RecordBatchReader.from_stream(rows):
-            table = pa.Table.from_batches([batch]).cast(_ARROW)
+            table = pa.Table.from_batches([batch]).cast(schema)
             writer.write_table(table)
             num_files += int(pl.from_arrow(table.column("is_present")).sum() or 0)
     return InventoryList(path, num_files, read_at)

@@ -9,11 +9,9 @@ from pathlib import Path
 from time import monotonic
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dynamo_ops.base.errors import PermanentRemoteError
-from dynamo_ops.consistency.clocks import clock_fault
+from dynamo_ops.consistency.clocks import Clocks, clock_fault
 from dynamo_ops.consistency.settings import AS_SHIPPED
 from dynamo_ops.storage.protocol import STORED_FILES, Storage, TellsTime
 
@@ -21,7 +19,6 @@ STORAGE_LIST = "storage.parquet"
 """Its name in the folder of a check."""
 _ENDED, _CLOCK_FAULT = b"listing_ended_at", b"clock_fault"
 """Keys of what the Parquet file says of itself."""
-_ARROW = pa.schema([("lfn", pa.string()), ("size_bytes", pa.int64()), ("modified_at", pa.timestamp("us", "UTC"))])
 
 
 @dataclass(frozen=True)
@@ -32,18 +29,6 @@ class StorageList:
     num_files: int
     size_bytes: int
     listed_at: datetime
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """What a list says of its time. ``ended_at``: of the listing, by the clock of ``listed_at``. ``fault``: a sentence
-    when clocks differed; else None."""
-
-    ended_at: datetime | None = None
-    fault: str | None = None
-
-
-NO_CLOCKS = Clocks()
 
 
 def write_storage_list(
@@ -59,6 +44,10 @@ def write_storage_list(
     then the storage is not the one we think, and ``PermanentRemoteError`` says so. ``now``: by the database's clock,
     which all machines share; this one's and the storage's are compared with it, and the list keeps what differs.
     """
+    import pyarrow as pa  # slow to import, and most tasks of a check write no list
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("lfn", pa.string()), ("size_bytes", pa.int64()), ("modified_at", pa.timestamp("us", "UTC"))])
     own_clock = datetime.now(UTC)
     listed_at, began_s = now or own_clock, monotonic()
     clocks = {"this machine": own_clock, f"the storage of {storage.endpoint.site}": _clock_of(storage)}
@@ -66,11 +55,11 @@ def write_storage_list(
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     num_files = size = found = 0
-    with pq.ParquetWriter(unfinished, _ARROW) as writer:
+    with pq.ParquetWriter(unfinished, schema) as writer:
         for prefix in _outermost(prefixes):
             try:
                 for frame in storage.list_files(prefix):
-                    writer.write_table(frame.select(list(STORED_FILES)).to_arrow().cast(_ARROW))
+                    writer.write_table(frame.select(list(STORED_FILES)).to_arrow().cast(schema))
                     num_files += frame.height
                     size += int(frame["size_bytes"].sum())
             except PermanentRemoteError as error:
@@ -107,6 +96,8 @@ def read_list(path: Path) -> pl.LazyFrame:
 
 def read_clocks(path: Path) -> Clocks:
     """What the storage list at ``path`` says of its time; nothing where it was written before lists said it."""
+    import pyarrow.parquet as pq
+
     said = pq.read_metadata(path).metadata or {}
     ended = said.get(_ENDED, b"").decode()
     return Clocks(datetime.fromisoformat(ended) if ended else None, said.get(_CLOCK_FAULT, b"").decode() or None)

@@ -14,8 +14,9 @@ from dynamo_ops.dealer.engine.config import DealerConfig, load_config
 from dynamo_ops.dealer.engine.plan import CopyPlan
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.inventory.names import is_dataset, near_dataset
-from dynamo_ops.plan.record import PlanStory, load_story, scan
+from dynamo_ops.plan.record import scan
 from dynamo_ops.plan.states import PlanKind
+from dynamo_ops.plan.story import PlanStory, load_story
 
 
 @dataclass(frozen=True)

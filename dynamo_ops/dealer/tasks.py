@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -22,8 +22,6 @@ from dynamo_ops.dealer.commit import FOLLOWS, commit
 from dynamo_ops.dealer.detox_cycle import last_cycle
 from dynamo_ops.dealer.engine import plugin as plugins_of
 from dynamo_ops.dealer.engine.config import DealerConfig, load_config
-from dynamo_ops.dealer.engine.decide import REFUSED
-from dynamo_ops.dealer.engine.plan import CopyPlan, plan_copies
 from dynamo_ops.dealer.engine.plugin import (
     Plugin,
     ProposalInputs,
@@ -39,9 +37,9 @@ from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DealerInputs, PlanInputs, dealer_source, read_dealer_inputs
-from dynamo_ops.plan.record import inputs_of
 from dynamo_ops.plan.states import PlanKind, PlanState
 from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.plan.story import inputs_of
 from dynamo_ops.plan.verdict import GATE, approve, refuse
 from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.policy.partition import Partitions, partition_quota
@@ -49,6 +47,9 @@ from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.suites.plans import check_dealer_plan
 from dynamo_ops.quality.thresholds import read_thresholds
 from dynamo_ops.request import copy_request
+
+if TYPE_CHECKING:
+    from dynamo_ops.dealer.engine.plan import CopyPlan
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +156,8 @@ def plan_cycle(
     may be on its way by now, and would be copied twice; and when they were asked with another configuration, other
     rules, partitions or settings than those that are read now: the plan would be made of two.
     """
+    from dynamo_ops.dealer.engine.plan import plan_copies  # of all tasks, only this one decides
+
     earlier = plan_store.of_run(database, PlanKind.DEALER, partition, run_key)
     if earlier is not None and earlier.state == PlanState.COMMITTED:
         return earlier.id
@@ -213,6 +216,8 @@ def _read_inputs(
 
 def decide(plugins: Mapping[str, Plugin], inputs: ProposalInputs, config: DealerConfig, *, seed: int) -> CopyPlan:
     """Ask all plugins and decide; nothing is stored."""
+    from dynamo_ops.dealer.engine.plan import plan_copies
+
     proposals = collect_proposals(plugins, inputs, config, seed=seed)
     plan = plan_copies(
         inputs.frames,
@@ -363,6 +368,8 @@ def _dataset_copies(plan: CopyPlan) -> pl.DataFrame:
 
 def _refused(plan: CopyPlan) -> pl.DataFrame:
     """``request_id``, ``reason``: what a plugin refused to users."""
+    from dynamo_ops.dealer.engine.decide import REFUSED
+
     refused = plan.rejected.filter((pl.col("reason") == REFUSED) & pl.col("request_id").is_not_null())
     return refused.select("request_id", reason="detail")
 

@@ -15,14 +15,21 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
+from dynamo_ops.inventory.frames import LOCKABLE
 from dynamo_ops.inventory.replica.copies import is_held_by_partner, is_last_copy, is_pending_elsewhere
-from dynamo_ops.inventory.replica.doomed import LAST_COPY, LAST_SOURCE, LOCKED
 from dynamo_ops.inventory.site.ambiguous import ambiguous_mapping
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
-from dynamo_ops.inventory.states import SUBSCRIPTION_MOVES, DeletionState, SubscriptionEvent, SubscriptionState
+from dynamo_ops.inventory.states import (
+    LAST_COPY,
+    LAST_SOURCE,
+    LOCKED,
+    SUBSCRIPTION_MOVES,
+    DeletionState,
+    SubscriptionEvent,
+    SubscriptionState,
+)
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
-from dynamo_ops.lock.coverage import KEYS
 from dynamo_ops.lock.rows import locked_rows
 
 BEING_COPIED = "it is being copied there, or from there"
@@ -151,7 +158,7 @@ def _judge(connection: Connection) -> None:
         connection,
         """SELECT DISTINCT c.dataset_id, c.block_id, c.site_id, coalesce(r.group_id, r.former_group_id) AS group_id
            FROM chunk c LEFT JOIN block_replicas r USING (block_id, site_id)""",
-        dict.fromkeys(KEYS, pl.Int64),
+        LOCKABLE,
     )
     locked_replicas = locked_rows(connection, "chunk", replicas)
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))

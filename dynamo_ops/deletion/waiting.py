@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.deletion.queue import MUST_STAY
+from dynamo_ops.inventory.frames import LOCKABLE
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import QUEUED, SubscriptionAction
 from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
-from dynamo_ops.lock.coverage import KEYS
 from dynamo_ops.lock.rows import locked_rows
 
 WAITING = f"""
@@ -52,7 +51,9 @@ def take_back_what_must_stay(database: Database, patience: timedelta) -> GivenBa
 
 def _find_locked(connection: Connection) -> None:
     replicas = select_frame(
-        connection, f"SELECT DISTINCT {', '.join(KEYS)} FROM waiting", dict.fromkeys(KEYS, pl.Int64)
+        connection,
+        f"SELECT DISTINCT {', '.join(LOCKABLE)} FROM waiting",
+        LOCKABLE,
     )
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
     insert_frame(connection, "now_locked", locked_rows(connection, "waiting", replicas))

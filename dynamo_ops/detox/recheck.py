@@ -12,19 +12,16 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import insert_frame, select_frame
-from dynamo_ops.detox.engine.guard import NEEDED
 from dynamo_ops.inventory.replica.copies import is_block_doomed
 from dynamo_ops.inventory.replica.doomed import (
     IS_AWAITED_ELSEWHERE,
     IS_LAST_SOURCE,
-    LAST_COPY,
-    LAST_SOURCE,
-    LOCKED,
     STAYS,
     find_alone,
     find_not_good,
     leave_out,
 )
+from dynamo_ops.inventory.states import LAST_COPY, LAST_SOURCE, LOCKED, NEEDED
 from dynamo_ops.lock.rows import locked_rows
 from dynamo_ops.quality.thresholds import LastCopies
 

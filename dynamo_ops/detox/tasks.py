@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -20,9 +20,6 @@ from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox.approval import approval_text
 from dynamo_ops.detox.commit import commit
-from dynamo_ops.detox.enforced import enforced_copies
-from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions, set_aside_amounts
-from dynamo_ops.detox.facts import deletion_facts, handover_facts, replica_decisions
 from dynamo_ops.detox.recheck import pending_sources
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.inventory.replica import usage
@@ -30,9 +27,9 @@ from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs, read_detox_inputs
-from dynamo_ops.plan.record import inputs_of
 from dynamo_ops.plan.states import Decision, PlanKind, PlanState
 from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.plan.story import inputs_of
 from dynamo_ops.plan.verdict import GATE, NOBODY, approve, refuse, signature, who_answered
 from dynamo_ops.policy.files import protected_sites
 from dynamo_ops.policy.language.check import load_policy
@@ -41,11 +38,16 @@ from dynamo_ops.quality.suites.freshness import check_freshness
 from dynamo_ops.quality.suites.plans import check_detox_plan
 from dynamo_ops.quality.thresholds import detox_limits, read_thresholds
 
+if TYPE_CHECKING:
+    from dynamo_ops.detox.engine.plan import DeletionPlan
+
 log = logging.getLogger(__name__)
 
 
 def make_plan(frames: InventoryFrames, inputs: DetoxInputs) -> DeletionPlan:
     """Decide for one partition on these frames; nothing is read but what is given, nothing is stored."""
+    from dynamo_ops.detox.engine.plan import plan_deletions  # one task of a cycle decides, the others start sooner
+
     return plan_deletions(
         frames,
         load_policy(inputs.policy.text, now=inputs.now, file=inputs.policy.file),
@@ -76,6 +78,9 @@ def plan_cycle(
     What files and settings say is read once, before everything else: the decision is made of it, and it is stored.
     Returns the plan's id. Raises PolicyError, PlanError, SettingsError; deletes nothing.
     """
+    from dynamo_ops.detox.enforced import enforced_copies  # as in make_plan
+    from dynamo_ops.detox.facts import deletion_facts, handover_facts, replica_decisions
+
     look(database, PauseKind.DETOX, partition)
     inputs = read_detox_inputs(settings, partition, now, policy=policy)
     frames = read_inventory(database)
@@ -256,6 +261,8 @@ def describe_plan(database: Database, plan_id: int) -> str:
 
 
 def _summary(plan: DeletionPlan, facts: pl.DataFrame) -> dict[str, Any]:
+    from dynamo_ops.detox.engine.plan import set_aside_amounts
+
     decided = dict(plan.decisions.group_by("decision").len().sort("decision").iter_rows())
     kept = plan.decisions.filter(pl.col("decision") != Decision.DELETE)
     if facts["is_locked"].null_count():

@@ -18,7 +18,6 @@ from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, Remote
 from dynamo_ops.base.session import RemoteSession
 from dynamo_ops.base.tls import Credentials
 from dynamo_ops.fts import errors
-from dynamo_ops.fts.delegation import sign_proxy
 from dynamo_ops.fts.identity import FtsIdentity, read_identity
 
 MAX_IDS_PER_GET = 200  # Apache refuses a request line over 8190 bytes; an id takes 37
@@ -139,6 +138,8 @@ class FtsClient:
         assert self._key is not None
         delegation_id = self.whoami().delegation_id
         request = self._call("GET", f"/delegation/{delegation_id}/request").text
+        from dynamo_ops.fts.delegation import sign_proxy  # certificates are slow to import, and delegated once in hours
+
         proxy = sign_proxy(request, self._cert, self._key, self._proxy_lifetime)
         self._call("PUT", f"/delegation/{delegation_id}/credential", data=proxy.encode())
 

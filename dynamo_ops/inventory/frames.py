@@ -53,6 +53,8 @@ BLOCK_REPLICAS: Schema = {
 }
 QUOTAS: Schema = {"site_id": pl.Int64, "partition": pl.String, "quota_bytes": pl.Int64}
 LOCKS: Schema = {"item": pl.String, "sites": pl.String, "groups": pl.String}
+LOCKABLE: Schema = {"dataset_id": pl.Int64, "block_id": pl.Int64, "site_id": pl.Int64, "group_id": pl.Int64}
+"""What a lock asks of a block replica."""
 ATTRIBUTE_VALUES: Schema = {"dataset_id": pl.Int64, "name": pl.String, "value": pl.Float64}
 ATTRIBUTES: Schema = {"name": pl.String, "produced_at": UTC}
 PARTIAL_FILES: Schema = {"block_id": pl.Int64, "site_id": pl.Int64, "file_id": pl.Int64}

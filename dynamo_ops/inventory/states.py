@@ -42,6 +42,14 @@ class HoldReason(StrEnum):
     OPERATOR = "operator"
 
 
+LOCKED = "it is locked"
+NEEDED = "an enforcer rule needs it"
+LAST_SOURCE = "it is the only source of a copy that is still pending"
+LAST_COPY = "it is the last copy"
+SHARED = "its storage is that of another site too"
+"""Why a block replica that was to be deleted stays after all: what people read, and the database keeps."""
+
+
 class SubscriptionEvent(StrEnum):
     """What can happen to a subscription."""
 

@@ -15,10 +15,9 @@ import numpy.typing as npt
 import polars as pl
 
 from dynamo_ops.base.glob import glob_regex, is_glob, texts_expr
-from dynamo_ops.inventory.frames import InventoryFrames, group_table
+from dynamo_ops.inventory.frames import LOCKABLE, InventoryFrames, group_table
 
 Flags = npt.NDArray[np.bool_]
-KEYS = ("dataset_id", "block_id", "site_id", "group_id")
 HITS = {"id": pl.Int64, "scope": pl.Int64}
 
 
@@ -30,7 +29,7 @@ def locked_expr(frames: InventoryFrames) -> pl.Expr:
     if frames.locks.is_empty():
         return pl.lit(False)
     table = lock_table(frames)
-    return pl.struct(KEYS).map_batches(lambda keys: table.covers(keys.struct.unnest()), return_dtype=pl.Boolean)
+    return pl.struct(*LOCKABLE).map_batches(lambda keys: table.covers(keys.struct.unnest()), return_dtype=pl.Boolean)
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class LockTable:
         for column, classes in (("dataset_id", self.datasets), ("block_id", self.blocks)):
             if classes.height:
                 named = (
-                    block_replicas.select(KEYS)
+                    block_replicas.select(*LOCKABLE)
                     .with_row_index("row")
                     .filter(pl.col(column).is_in(classes["id"].implode()))
                 )

@@ -13,12 +13,12 @@ from dynamo_ops.inventory.frames import (
     BLOCK_REPLICAS,
     DATASET_REPLICAS,
     GROUPS,
+    LOCKABLE,
     LOCKS,
     SITES,
     InventoryFrames,
     empty,
 )
-from dynamo_ops.lock.coverage import KEYS, locked_expr
 
 
 def locked_rows(connection: Connection, table: str, block_replicas: pl.DataFrame) -> pl.DataFrame:
@@ -41,6 +41,8 @@ def locked_rows(connection: Connection, table: str, block_replicas: pl.DataFrame
     locks = about_these(locks, datasets["dataset"])
     if locks.is_empty():
         return block_replicas.select("block_id", "site_id").clear()
+    from dynamo_ops.lock.coverage import locked_expr  # needs NumPy; mostly no lock is about these datasets
+
     has_blocks = locks["item"].str.contains("#", literal=True).any()
     frames = InventoryFrames(
         sites=select_frame(connection, "SELECT id, name, storage_type, status FROM sites", SITES),
@@ -56,7 +58,7 @@ def locked_rows(connection: Connection, table: str, block_replicas: pl.DataFrame
         block_replicas=empty(BLOCK_REPLICAS),
         locks=locks,
     )
-    return block_replicas.select(KEYS).filter(locked_expr(frames)).select("block_id", "site_id")
+    return block_replicas.select(*LOCKABLE).filter(locked_expr(frames)).select("block_id", "site_id")
 
 
 def about_these(locks: pl.DataFrame, dataset_names: pl.Series) -> pl.DataFrame:

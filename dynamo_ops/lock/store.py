@@ -21,11 +21,11 @@ from dynamo_ops.database.locks import Lock as AdvisoryLock
 from dynamo_ops.database.locks import hold
 from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory import frames as f
-from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.inventory.frames import LOCKABLE, InventoryFrames, empty
 from dynamo_ops.inventory.names import is_dataset, near_dataset
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES
 from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
-from dynamo_ops.lock.coverage import KEYS, covered_names
+from dynamo_ops.lock.coverage import covered_names
 from dynamo_ops.lock.rows import locked_rows
 
 LONGEST_DAYS = 3_660
@@ -108,7 +108,7 @@ CONDEMNED = f"""
 def _take_back(connection: Connection, lock_id: int) -> GivenBack:
     connection.execute(text(CONDEMNED))
     connection.execute(text("ANALYZE condemned"))
-    replicas = select_frame(connection, f"SELECT {', '.join(KEYS)} FROM condemned", dict.fromkeys(KEYS, pl.Int64))
+    replicas = select_frame(connection, f"SELECT {', '.join(LOCKABLE)} FROM condemned", LOCKABLE)
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))
     insert_frame(connection, "now_locked", locked_rows(connection, "condemned", replicas))
     return give_back(connection, "SELECT block_id, site_id FROM now_locked", reason=f"lock {lock_id} covers it")

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import insert_frame, select_frame
+from dynamo_ops.inventory.frames import LOCKABLE
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica.copies import is_block_doomed, is_present
 from dynamo_ops.inventory.replica.doomed import (
     IS_LAST_SOURCE,
-    LAST_COPY,
-    LAST_SOURCE,
-    LOCKED,
     find_alone,
     find_not_good,
     leave_out,
 )
-from dynamo_ops.lock.coverage import KEYS
+from dynamo_ops.inventory.states import LAST_COPY, LAST_SOURCE, LOCKED
 from dynamo_ops.lock.rows import locked_rows
 from dynamo_ops.plan.states import STANDING, Decision
 
@@ -134,7 +131,9 @@ and only the deletion is written each time."""
 def _refuse_locked(connection: Connection) -> None:
     """The locks in force now are tried on all that is not refused yet."""
     deletable = select_frame(
-        connection, f"SELECT {', '.join(KEYS)} FROM doomed WHERE left_out IS NULL", dict.fromkeys(KEYS, pl.Int64)
+        connection,
+        f"SELECT {', '.join(LOCKABLE)} FROM doomed WHERE left_out IS NULL",
+        LOCKABLE,
     )
     locked_replicas = locked_rows(connection, "doomed", deletable)
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from dynamo_ops.cli.main import app
 from dynamo_ops.cli.nouns import NOUNS
+from tests import ROOT
 
 HEAVY = {
     "adbc_driver_manager",
@@ -50,6 +51,19 @@ def test_what_needs_no_sub_command_imports_none(arguments: list[str]) -> None:
 def test_a_sub_command_imports_what_it_needs_when_it_needs_it(name: str) -> None:
     code = f"from dynamo_ops.cli.nouns import NOUNS\n[one.load() for one in NOUNS if one.name == {name!r}]"
     assert imported(code) & NEVER_AT_ONCE == set()
+
+
+def test_who_decides_from_files_loads_no_database() -> None:
+    case = ROOT / "tests" / "golden" / "cases" / "k01_dealer"
+    command = ["detox", "plan", "--policy", str(case / "detox" / "Physics" / "policy.txt"), "--inventory", str(case)]
+    code = "from typer.testing import CliRunner; from dynamo_ops.cli.main import app"
+    code += f"; done = CliRunner().invoke(app, {command}); assert not done.exit_code, done.output"
+    assert imported(code) == {"numpy", "polars", "lark"}
+
+
+@pytest.mark.parametrize("task", ["detox", "dealer", "transfer", "deletion", "consistency", "popularity"])
+def test_a_task_loads_what_decides_when_it_decides(task: str) -> None:
+    assert imported(f"import dynamo_ops.{task}.tasks") & {*NEVER_AT_ONCE, "numpy"} == set()
 
 
 @pytest.mark.parametrize("name", [noun.name for noun in NOUNS])

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from dynamo_ops.consistency.breakers import refusal
+from dynamo_ops.consistency.clocks import NO_CLOCKS, Clocks
 from dynamo_ops.consistency.compare import PREVIOUS, Comparison, ListSizes, LostDirectory, compare, list_sizes
 from dynamo_ops.consistency.freshness import ALL_KNOWN, Knowledge
 from dynamo_ops.consistency.inventory_list import INVENTORY_FILES
 from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
-from dynamo_ops.consistency.storage_list import NO_CLOCKS, Clocks
 from dynamo_ops.storage.protocol import STORED_FILES
 
 LISTED = datetime(2026, 11, 22, tzinfo=UTC)

@@ -18,7 +18,7 @@ from dynamo_ops.dealer.record import read_record
 from dynamo_ops.dealer.report.explain import explain_dataset
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan import store as plan_store
-from dynamo_ops.plan.record import load_story
+from dynamo_ops.plan.story import load_story
 from dynamo_ops.plan.verdict import GATE
 from dynamo_ops.request import copy_request
 from dynamo_ops.request.copy_request import list_requests, request_copy

@@ -24,8 +24,8 @@ from dynamo_ops.detox.engine.guard import NEEDED
 from dynamo_ops.detox.engine.plan import DeletionPlan
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.inventory.replica.doomed import LAST_COPY, LAST_SOURCE, LOCKED
 from dynamo_ops.inventory.replica.good import good_replicas
+from dynamo_ops.inventory.states import LAST_COPY, LAST_SOURCE, LOCKED
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import read_detox_inputs
 from dynamo_ops.policy.language.check import load_policy

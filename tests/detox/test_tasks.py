@@ -24,7 +24,7 @@ from dynamo_ops.detox.report.explain import explain_record
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DetoxInputs
-from dynamo_ops.plan.record import load_story
+from dynamo_ops.plan.story import load_story
 from dynamo_ops.plan.verdict import GATE
 from dynamo_ops.policy.language.source import SourceText
 from tests import ROOT

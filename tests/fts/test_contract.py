@@ -105,7 +105,7 @@ def test_foreign_delegation_is_a_credential_error() -> None:
 
 
 def test_delegate_sends_what_the_recorded_client_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamo_ops.fts.client.sign_proxy", lambda *_: load("10")["request"]["body"])
+    monkeypatch.setattr("dynamo_ops.fts.delegation.sign_proxy", lambda *_: load("10")["request"]["body"])
     fts, replay = client("02", "08", "10")
     fts.delegate()
     assert [(r.method, urlsplit(str(r.url)).path) for r in replay.requests[1:]] == [
@@ -114,7 +114,7 @@ def test_delegate_sends_what_the_recorded_client_sent(monkeypatch: pytest.Monkey
 
 
 def test_malformed_proxy_is_permanent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamo_ops.fts.client.sign_proxy", lambda *_: "not a pem")
+    monkeypatch.setattr("dynamo_ops.fts.delegation.sign_proxy", lambda *_: "not a pem")
     fts, _ = client("02", "08", "09")
     with pytest.raises(PermanentRemoteError, match="Malformed proxy"):
         fts.delegate()
@@ -181,14 +181,14 @@ def test_lost_answer_is_looked_up_and_never_sent_again(fate: Any, arrived: bool)
 
 
 def test_submit_without_delegation_delegates_and_sends_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamo_ops.fts.client.sign_proxy", lambda *_: "a proxy")
+    monkeypatch.setattr("dynamo_ops.fts.delegation.sign_proxy", lambda *_: "a proxy")
     fts, replay = client("07", "02", "08", "10", "13")
     assert fts.submit(job()).job_id == JOB
     assert [r.method for r in replay.requests] == ["POST", "GET", "GET", "PUT", "POST"]
 
 
 def test_delegation_that_does_not_help_is_a_credential_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamo_ops.fts.client.sign_proxy", lambda *_: "a proxy")
+    monkeypatch.setattr("dynamo_ops.fts.delegation.sign_proxy", lambda *_: "a proxy")
     fts, _ = client("07", "02", "08", "10", "07")
     with pytest.raises(CredentialError, match="No delegation found"):
         fts.submit(job())

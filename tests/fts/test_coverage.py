@@ -297,7 +297,7 @@ def test_foreign_delegation(number: str, words: str) -> None:
 @pytest.mark.parametrize("number", CREDENTIALS_TAKEN)
 def test_delegate(monkeypatch: pytest.MonkeyPatch, request_number: str, number: str) -> None:
     signed: list[str] = []
-    monkeypatch.setattr("dynamo_ops.fts.client.sign_proxy", lambda csr, *_: signed.append(csr) or "a proxy")
+    monkeypatch.setattr("dynamo_ops.fts.delegation.sign_proxy", lambda csr, *_: signed.append(csr) or "a proxy")
     fts, replay = client("02", request_number, number)
     fts.delegate()
     assert signed == [load(request_number)["response"]["body"]]
@@ -308,7 +308,7 @@ def test_delegate(monkeypatch: pytest.MonkeyPatch, request_number: str, number: 
 
 @pytest.mark.parametrize(("number", "words"), CREDENTIALS_REFUSED.items())
 def test_refused_credential(monkeypatch: pytest.MonkeyPatch, number: str, words: str) -> None:
-    monkeypatch.setattr("dynamo_ops.fts.client.sign_proxy", lambda *_: "no proxy")
+    monkeypatch.setattr("dynamo_ops.fts.delegation.sign_proxy", lambda *_: "no proxy")
     with pytest.raises(PermanentRemoteError, match=words):
         client("02", "08", number)[0].delegate()
 
@@ -334,7 +334,7 @@ def test_refused(number: str, words: str) -> None:
 
 @pytest.mark.parametrize(("number", "words"), WITHOUT_CREDENTIAL.items())
 def test_submit_without_credential(monkeypatch: pytest.MonkeyPatch, number: str, words: str) -> None:
-    monkeypatch.setattr("dynamo_ops.fts.client.sign_proxy", lambda *_: "a proxy")
+    monkeypatch.setattr("dynamo_ops.fts.delegation.sign_proxy", lambda *_: "a proxy")
     with pytest.raises(CredentialError, match=words):
         client(number, "02", "08", "10", number)[0].submit(job())
 

@@ -12,7 +12,7 @@ from dynamo_ops.base.settings import DetoxSettings, Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import PlanInputs, dealer_source, load_inputs, read_dealer_inputs, read_detox_inputs
-from dynamo_ops.plan.record import inputs_of
+from dynamo_ops.plan.story import inputs_of
 from dynamo_ops.policy.language.source import SourceText
 from tests.plan.made_of import NOW, made_of
 from tests.plan.test_store import save

@@ -10,7 +10,8 @@ import pytest
 
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
-from dynamo_ops.plan.record import load_story, scan
+from dynamo_ops.plan.record import scan
+from dynamo_ops.plan.story import load_story
 from tests.plan.test_store import brought_to, save
 
 

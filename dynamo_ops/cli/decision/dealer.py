@@ -38,8 +38,8 @@ from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.progress import step
 from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.dealer.report import describe, trial
-from dynamo_ops.plan.record import load_story
 from dynamo_ops.plan.states import PlanKind, PlanState
+from dynamo_ops.plan.story import load_story
 
 app = typer.Typer(no_args_is_help=True, help="Dealer: what would be copied where, and why.")
 

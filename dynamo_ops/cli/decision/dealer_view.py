@@ -14,7 +14,7 @@ from dynamo_ops.dealer.record import DealerRecord
 from dynamo_ops.dealer.report.describe import plugins_table, rejections_table, sites_table
 from dynamo_ops.dealer.report.enforcer_report import EnforcerReport
 from dynamo_ops.dealer.report.explain import Explanation
-from dynamo_ops.plan.record import PlanStory
+from dynamo_ops.plan.story import PlanStory
 
 PLUGINS = {
     "plugin": "plugin",

@@ -44,7 +44,6 @@ from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.detox import record, trial
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report import decisions_file, describe, difference
-from dynamo_ops.plan.record import load_story
 from dynamo_ops.plan.states import Decision, PlanKind, PlanState
 from dynamo_ops.policy.language.check import CheckedPolicy
 
@@ -133,6 +132,7 @@ def show(
 ) -> None:
     """A stored plan: its state, figures and order of deletion; with a filter, the decisions themselves."""
     from dynamo_ops.detox.report import stored
+    from dynamo_ops.plan.story import load_story
 
     if decision is not None and decision not in (*describe.DECISIONS, Decision.IGNORE):
         expected = f"{', '.join(describe.DECISIONS)}.{near(decision, describe.DECISIONS)}"
@@ -223,6 +223,7 @@ def commit(
     """Commit a stored plan: gate, ask (your yes approves what needs a person's approval), subscribe the deletions."""
     from dynamo_ops.detox import tasks as steps
     from dynamo_ops.detox.report import stored
+    from dynamo_ops.plan.story import load_story
 
     db = database()
     if not yes and load_story(db, plan_id, PlanKind.DETOX).stored.state == PlanState.PLANNED:
@@ -262,6 +263,7 @@ def refuse(
 ) -> None:
     """Refuse a stored plan: it can never be committed."""
     from dynamo_ops.plan import verdict
+    from dynamo_ops.plan.story import load_story
 
     db = database()
     story = load_story(db, plan_id, PlanKind.DETOX)
@@ -317,6 +319,7 @@ def _store(
 ) -> None:
     from dynamo_ops.detox import tasks as steps
     from dynamo_ops.detox.report import stored
+    from dynamo_ops.plan.story import load_story
 
     db = database()
     run_key = f"cli-{getpass.getuser()}-{datetime.now(UTC).isoformat(timespec='milliseconds')}"
@@ -381,6 +384,7 @@ def _named(which: str) -> PlanRecord:
     if not which.isdigit():
         return record.read_folder(Path(which))
     from dynamo_ops.detox.report import stored
+    from dynamo_ops.plan.story import load_story
 
     db = database()
     return stored.read_record(db, load_story(db, int(which), PlanKind.DETOX))

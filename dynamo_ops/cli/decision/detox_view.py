@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -13,8 +13,10 @@ from dynamo_ops.cli.terminal.tables import print_table
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.describe import Amount, FoundRows, PlanOverview
 from dynamo_ops.detox.report.difference import PlanDifference, policy_difference
-from dynamo_ops.plan.record import PlanStory
 from dynamo_ops.plan.states import PlanState
+
+if TYPE_CHECKING:
+    from dynamo_ops.plan.story import PlanStory
 
 LINES = {
     "decision": "decision",

@@ -11,7 +11,7 @@ import polars as pl
 from dynamo_ops.cli.terminal.cells import cell, count, moment, size
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_table, tell_cut
-from dynamo_ops.inventory.replica.doomed import LAST_COPY
+from dynamo_ops.inventory.states import LAST_COPY
 from dynamo_ops.request.cancel import CancelSummary
 from dynamo_ops.request.deletion_request import DeletionAnswer
 from dynamo_ops.request.registry import RequestDetails

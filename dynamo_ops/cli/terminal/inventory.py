@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.settings import settings
-from dynamo_ops.database import migrate
-from dynamo_ops.database.connect import connect
-from dynamo_ops.database.connection import Database
+
+if TYPE_CHECKING:
+    from dynamo_ops.database.connection import Database
 
 
 def database() -> Database:
     """The inventory of this installation. Raises SettingsError if its schema is not the one of this version."""
+    from dynamo_ops.database import migrate  # some commands can do without a database, and start sooner
+    from dynamo_ops.database.connect import connect
+
     db = connect(settings())
     revision, head = migrate.revision(db), migrate.head()
     if revision != head:

@@ -14,13 +14,11 @@ import numpy.typing as npt
 import polars as pl
 
 from dynamo_ops.inventory.frames import InventoryFrames
-from dynamo_ops.inventory.replica.doomed import LAST_COPY, LAST_SOURCE, LOCKED
 from dynamo_ops.inventory.replica.good import KEYS, good_replicas, is_sure_site
+from dynamo_ops.inventory.states import LAST_COPY, LAST_SOURCE, LOCKED, NEEDED, SHARED
 from dynamo_ops.policy.evaluation.image import Flags, Image, Indices
 from dynamo_ops.quality.thresholds import LastCopies
 
-NEEDED = "an enforcer rule needs it"
-SHARED = "its storage is that of another site too"
 Codes = npt.NDArray[np.int8]
 
 

@@ -13,8 +13,9 @@ from dynamo_ops.detox.record import PlanRecord, scan_decisions, scan_evidence, s
 from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS, is_dataset, near_dataset
 from dynamo_ops.inventory.site.lookup import find_site
 from dynamo_ops.plan.inputs import PlanInputs
-from dynamo_ops.plan.record import PlanStory, load_story, scan
+from dynamo_ops.plan.record import scan
 from dynamo_ops.plan.states import PlanKind, PlanState
+from dynamo_ops.plan.story import PlanStory, load_story
 from dynamo_ops.policy.language.enforcement import rules_text
 
 MOST_ASKED = 50

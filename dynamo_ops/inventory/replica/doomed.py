@@ -28,10 +28,6 @@ IS_LAST_SOURCE = f"""
 """Needs ``alone``: nothing good stays, and somebody waits for the block of ``d``: a copy is subscribed, or an owned
 replica is incomplete."""
 
-LOCKED = "it is locked"
-LAST_SOURCE = "it is the only source of a copy that is still pending"
-LAST_COPY = "it is the last copy"
-
 
 def leave_out(connection: Connection, reason: str, condition: str) -> None:
     """Rows ``d`` of ``doomed`` that meet the SQL condition, and were not left out before, stay for this reason."""
