@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -69,19 +68,26 @@ class _Reader:
         if not path.is_dir():
             raise InventoryError(f"{path} is not a folder", path=str(path))
 
-    def text(self, name: str) -> str:
+    def content(self, name: str) -> bytes:
         plain, zipped = self.path / name, self.path / f"{name}.gz"
         if plain.is_file():
-            return plain.read_text(encoding="utf-8")
-        if zipped.is_file():
-            return gzip.decompress(zipped.read_bytes()).decode("utf-8")
-        return ""
+            return plain.read_bytes()
+        return gzip.decompress(zipped.read_bytes()) if zipped.is_file() else b""
+
+    def text(self, name: str) -> str:
+        try:
+            return self.content(name).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InventoryError(f"{self.path / name} is not UTF-8: {error}", file=name) from error
 
     def csv(self, name: str, columns: tuple[str, ...]) -> pl.DataFrame:
-        text = self.text(name)
-        if not text.strip():
+        content = self.content(name)
+        if not content or content.isspace():
             return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-        frame = pl.read_csv(io.StringIO(text), infer_schema=False)
+        try:
+            frame = pl.read_csv(content, infer_schema=False)
+        except pl.exceptions.ComputeError as error:
+            raise InventoryError(f"{self.path / name} cannot be read as CSV: {error}", file=name) from error
         missing = [column for column in columns if column not in frame.columns]
         if missing:
             raise InventoryError(

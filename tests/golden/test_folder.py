@@ -86,3 +86,17 @@ def test_further_attributes_count_as_produced_where_there_is_a_column(folder: Pa
 
 def test_a_folder_without_locks_has_none(folder: Path) -> None:
     assert read_folder(folder).frames.locks.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("sites.csv", b"site,storage_type,status\nT2_\xff,disk,ready\n", "sites.csv cannot be read as CSV: .*utf-?8"),
+        ("partitions.txt", b"Physics: dataset.name == /\xff\n", "partitions.txt is not UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_named(tmp_path: Path, name: str, content: bytes, error: str) -> None:
+    (tmp_path / "case.json").write_text('{"now": 1516017600}')
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InventoryError, match=error):
+        read_folder(tmp_path)

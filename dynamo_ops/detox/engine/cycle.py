@@ -19,20 +19,20 @@ from dynamo_ops.detox.engine.handover import Handover, handed_over
 from dynamo_ops.detox.engine.site_condition import SiteConditions
 from dynamo_ops.detox.engine.state import State, Verdict
 from dynamo_ops.policy.evaluation.evaluate import Evaluator
-from dynamo_ops.policy.evaluation.image import Flags, Indices, Small, distinct
+from dynamo_ops.policy.evaluation.image import Flags, Indices, Small, distinct, segments
 from dynamo_ops.policy.language.check import CheckedCondition, CheckedPolicy
 from dynamo_ops.policy.language.enforcement import EnforcerRule
 
 VERDICT_OF = {"Protect": Verdict.PROTECT, "Delete": Verdict.DELETE, "Dismiss": Verdict.KEEP, "Ignore": Verdict.IGNORE}
-CHUNK = 1024
-"""Candidates that are looked at together; more only when these do not suffice."""
+CHUNK = 64
+"""So many candidates are looked at together, or twice as many as went last time; more when these do not suffice."""
 SORT_AGAIN = 8
 """A queue is sorted again rather than mended when more than one in so many of its replicas has moved."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """Things deleted together, in order: ``rows`` of unit ``of`` (numbers from 0, ascending)."""
+    """Things deleted together: ``rows`` (ascending) of unit ``of`` (from 0, in the order in which they go)."""
 
     rows: Indices
     of: Indices
@@ -70,6 +70,7 @@ class Cycle:
         lines = [policy.default, *policy.lines]
         self.verdict_of_line = np.array([VERDICT_OF[line.verb] for line in lines], dtype=np.int8)
         self.is_block_delete = np.array([line.is_block and line.verb == "Delete" for line in lines])
+        self.has_delete_lines = any(line.verb == "Delete" for line in lines)
         self.start, self.stop = (
             SiteConditions(conditions, state.image.sites, state.quota, state.has_quota)
             for conditions in (policy.triggers, policy.stops)
@@ -78,6 +79,7 @@ class Cycle:
         self.is_moved: Flags = np.zeros(state.image.num_replicas, dtype=np.bool_)
         self.by_site: tuple[Indices, Indices] | None = None
         self.last_deletion = 0
+        self.num_gone = 0
 
     def run(self) -> None:
         """Steps 2 and 3."""
@@ -103,18 +105,19 @@ class Cycle:
         """Evaluate, work off Delete lines, label what is final, end triggers."""
         state = self.state
         state.show_hidden()
-        self._evaluate(touched)
-        replicas, lines = self._lines_that_settle(touched)
-        self._work_off_deletes(touched)
+        rows = state.left_rows(touched)
+        self._evaluate(rows)
+        replicas, lines = self._lines_that_settle(rows)
+        if self.has_delete_lines:
+            self._work_off_deletes(touched)
         self._settle(replicas, lines)
         self._note_dismissed(touched)
         sites = np.flatnonzero(state.is_triggered)
         state.is_triggered[sites[self.stop.hold(sites, state.bytes_left[sites])]] = False
 
-    def _evaluate(self, datasets: Indices) -> None:
-        """Evaluate all replicas of these datasets that are not final."""
+    def _evaluate(self, rows: Indices) -> None:
+        """Evaluate the replicas that are not final; ``rows``: what is left of some datasets."""
         state = self.state
-        rows = state.left_rows(datasets)
         is_open = ~state.is_hidden[rows] & ~state.is_final[state.image.replica[rows]]
         verdicts = self.evaluator.evaluate(rows, state.group[rows], is_open)
         decided = verdicts.rows
@@ -166,9 +169,10 @@ class Cycle:
             first = order[first]
             unit = np.searchsorted(touched, dataset)
             chosen = (replica == replica[first][unit]) & (state.line[rows] == state.line[rows[first]][unit])
-            self._delete(Units(rows[chosen], unit[chosen]), hide=True)
+            rows, unit = rows[chosen], unit[chosen]
+            self._delete(Units(rows, unit), handed_over(state, rows, self._stays_in_partition), hide=True)
             touched = touched.astype(np.int64)
-            self._evaluate(touched)
+            self._evaluate(state.left_rows(touched))
 
     def _order_of(self, replicas: Indices | Small) -> list[npt.NDArray[np.float64]]:
         """Sort keys for lexsort: the last is the primary one."""
@@ -179,19 +183,18 @@ class Cycle:
         keys: list[npt.NDArray[Any]] = [self.state.image.dataset_of_replica[replicas], *self._order_of(replicas)]
         return np.lexsort(keys)
 
-    def _lines_that_settle(self, datasets: Indices) -> tuple[Indices, Small]:
-        """Replicas of which one line protects all blocks in this evaluation, and that line.
+    def _lines_that_settle(self, rows: Indices) -> tuple[Indices, Small]:
+        """Replicas among ``rows`` of which one line protects all blocks in this evaluation, and that line.
 
         What a DeleteBlock line takes does not count against it; a ProtectBlock line must have matched all that
         remained.
         """
         state = self.state
-        rows = state.left_rows(datasets)
         rows = rows[~self.is_block_delete[state.line[rows]]]
         rows = rows[~state.is_final[state.image.replica[rows]]]
         if not len(rows):
             return rows, state.line[rows]
-        starts, replicas, place = _segments(state.image.replica[rows])
+        starts, replicas, place = segments(state.image.replica[rows])
         line = state.line[rows]
         wrong = (line != line[starts][place]) | state.is_partial[rows] | (state.verdict[rows] != Verdict.PROTECT)
         settles = ~np.logical_or.reduceat(wrong, starts)
@@ -207,7 +210,7 @@ class Cycle:
         rows = rows[~state.is_hidden[rows]]
         if not len(rows):
             return
-        starts, present, place = _segments(state.image.replica[rows])
+        starts, present, place = segments(state.image.replica[rows])
         line = lines[np.searchsorted(replicas, present)]
         wrong = (state.verdict[rows] != Verdict.PROTECT) | (state.line[rows] != line[place])
         state.is_final[present[~np.logical_or.reduceat(wrong, starts)]] = True
@@ -224,7 +227,7 @@ class Cycle:
         rows = image.rows_of(datasets)
         if not len(rows):
             return
-        starts, replicas, _ = _segments(image.replica[rows])
+        starts, replicas, _ = segments(image.replica[rows])
         has_some = np.logical_or.reduceat(self._dismissed(rows), starts)
         change = has_some.astype(np.int64) - state.has_dismissed[replicas]
         np.add.at(state.num_dismissed, image.site_of_replica[replicas], change)
@@ -310,7 +313,7 @@ class Cycle:
     def _delete_at(self, site: int, *, limited: bool) -> Indices:
         """Delete candidates of one site in Order until Until holds there or the step limit is passed."""
         state = self.state
-        queue, size = self._queue(site), CHUNK
+        queue, size = self._queue(site), max(CHUNK, 2 * self.num_gone)
         while True:
             head = queue[:size]
             replicas = head[state.has_dismissed[head]]
@@ -325,7 +328,8 @@ class Cycle:
             size *= 4
         self._note_passed_over(head if count == len(replicas) else head[: np.argmax(head == replicas[count])])
         self.queues[site] = np.concatenate((head[state.is_live[head]], queue[size:]))
-        self._delete(Units(rows[of < count], of[of < count]), hide=False)
+        self.num_gone, goes = count, of < count
+        self._delete(Units(rows[goes], of[goes]), handover.of_rows(goes), hide=False)
         return distinct(state.image.dataset_of_replica[replicas[:count]].astype(np.int64))
 
     def _note_passed_over(self, replicas: Indices) -> None:
@@ -358,13 +362,11 @@ class Cycle:
             stops = stops | ((np.cumsum(deleted) - deleted) / quota > self.step_fraction)
         return int(np.argmax(stops)) if stops.any() else number
 
-    def _delete(self, units: Units, *, hide: bool) -> None:
+    def _delete(self, units: Units, handover: Handover, *, hide: bool) -> None:
         """Delete the rows of the units, or hand them over; a hand-over by a Delete line hides them until the next
         iteration."""
         state = self.state
-        order = np.argsort(units.rows)
-        rows, of = units.rows[order], units.of[order]
-        handover = handed_over(state, rows, self._stays_in_partition)
+        rows, of = units.rows, units.of
         number: Small = np.asarray(self.last_deletion + 1 + of, dtype=np.int32)
         self.last_deletion += int(of.max()) + 1 if len(of) else 0
         gone = rows[~handover.is_kept]
@@ -385,11 +387,3 @@ class Cycle:
 
     def _stays_in_partition(self, rows: Indices, group: Small) -> Flags:
         return self.evaluator.is_any(self.partition, rows, group)
-
-
-def _segments(replica: Small) -> tuple[Indices, Small, Indices]:
-    """Where each replica begins in ascending ``replica``, the replicas, and each row's place among them."""
-    is_first = np.ones(len(replica), dtype=np.bool_)
-    is_first[1:] = replica[1:] != replica[:-1]
-    starts = np.flatnonzero(is_first)
-    return starts, replica[starts], np.cumsum(is_first) - 1

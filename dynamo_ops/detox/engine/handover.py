@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynamo_ops.detox.engine.state import State
-from dynamo_ops.policy.evaluation.image import Flags, Indices, Small
+from dynamo_ops.policy.evaluation.image import Flags, Indices, Small, segments
 
 StaysInPartition = Callable[[Indices, Small], Flags]
 
@@ -23,6 +23,10 @@ class Handover:
     group: Small
     leaves_image: Flags
 
+    def of_rows(self, chosen: Flags) -> Handover:
+        """What it says of some of the rows: of no replica a part."""
+        return Handover(self.is_kept[chosen], self.group[chosen], self.leaves_image[chosen])
+
 
 def handed_over(state: State, rows: Indices, stays_in_partition: StaysInPartition) -> Handover:
     """Which of ``rows`` (ascending) change owner. The rows of one replica are deleted together.
@@ -32,17 +36,19 @@ def handed_over(state: State, rows: Indices, stays_in_partition: StaysInPartitio
     """
     nothing = np.zeros(len(rows), dtype=np.bool_)
     group = np.full(len(rows), -1, dtype=np.int32)
-    is_dataset_level = state.image.groups["is_dataset_level"].to_numpy()
-    if not len(rows) or is_dataset_level[state.group[rows]].all():
+    is_dataset_level = state.image.is_dataset_level
+    if is_dataset_level[state.group[rows]].all():
         return Handover(nothing, group, nothing)
-    replicas, place, counts = np.unique(state.image.replica[rows], return_inverse=True, return_counts=True)
+    _, replicas, place = segments(state.image.replica[rows])
     present = state.rows_of_replicas(replicas.astype(np.int64))
     owners = state.group[present]
+    if not is_dataset_level[owners].any():
+        return Handover(nothing, group, nothing)
     big = len(is_dataset_level)
     heir = np.full(len(replicas), big, dtype=np.int32)
     of = np.searchsorted(replicas, state.image.replica[present])
     np.minimum.at(heir, of, np.where(is_dataset_level[owners], owners, big).astype(np.int32))
-    heir[np.bincount(of, minlength=len(replicas)) == counts] = big
+    heir[np.bincount(of) == np.bincount(place)] = big
     new_group = heir[place]
     is_kept = (new_group < big) & ~is_dataset_level[state.group[rows]]
     leaves = nothing.copy()

@@ -79,6 +79,11 @@ class Image:
         return np.asarray(self.sites["is_tape"].to_numpy())
 
     @cached_property
+    def is_dataset_level(self) -> Flags:
+        """By group: it owns whole datasets."""
+        return np.asarray(self.groups["is_dataset_level"].to_numpy())
+
+    @cached_property
     def is_all_sound(self) -> bool:
         """Nothing complete is doubtful."""
         return np.array_equal(self.is_sound, self.is_complete)
@@ -114,8 +119,17 @@ class Image:
 def ranges(starts: Indices, ends: Indices) -> Indices:
     """The numbers from each start to its end (not included), one range after another."""
     counts = ends - starts
-    offsets = np.cumsum(counts) - counts
-    return np.asarray(np.repeat(starts - offsets, counts) + np.arange(int(counts.sum())), dtype=np.int64)
+    until = counts.cumsum()
+    total = int(until[-1]) if len(until) else 0
+    return np.asarray((starts + counts - until).repeat(counts) + np.arange(total), dtype=np.int64)
+
+
+def segments(replica: Small) -> tuple[Indices, Small, Indices]:
+    """Where each replica begins in ascending ``replica``, the replicas, and each row's place among them."""
+    is_first = np.ones(len(replica), dtype=np.bool_)
+    is_first[1:] = replica[1:] != replica[:-1]
+    starts = np.flatnonzero(is_first)
+    return starts, replica[starts], is_first.cumsum() - 1
 
 
 def distinct(numbers: Indices) -> Indices:

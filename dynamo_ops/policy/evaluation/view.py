@@ -163,7 +163,7 @@ class View:
     @cached_property
     def is_full(self) -> Flags:
         """Complete, with every block of the dataset."""
-        num_rows = np.diff(self.starts, append=len(self.rows))
+        num_rows = np.bincount(self.replica_of_row)
         return np.asarray(self.is_complete_replica & (num_rows == self.image.num_blocks[self.dataset]))
 
     @cached_property
@@ -176,15 +176,18 @@ class View:
     @cached_property
     def dataset_starts(self) -> Indices:
         """Where in ``replicas`` each dataset begins."""
-        is_first = np.ones(len(self.dataset), dtype=np.bool_)
-        is_first[1:] = self.dataset[1:] != self.dataset[:-1]
-        return np.flatnonzero(is_first)
+        return np.flatnonzero(self._is_first_of_dataset)
 
     @cached_property
     def dataset_of_replica(self) -> Indices:
         """The number of each replica's dataset, from 0 over the datasets of this view."""
-        counts = np.diff(self.dataset_starts, append=len(self.dataset))
-        return np.repeat(np.arange(len(counts)), counts)
+        return self._is_first_of_dataset.cumsum() - 1
+
+    @cached_property
+    def _is_first_of_dataset(self) -> Flags:
+        is_first = np.ones(len(self.dataset), dtype=np.bool_)
+        is_first[1:] = self.dataset[1:] != self.dataset[:-1]
+        return is_first
 
     def over_dataset(self, values: Values) -> Indices:
         """For each replica the sum over all replicas of its dataset in this view."""
@@ -226,7 +229,7 @@ class View:
         """Full replicas of the dataset that share an owner with the replica: at ready disk sites, this one included,
         and at any site, this one excluded."""
         full = self.whole._full_owners
-        replica, key = self._owners()
+        replica, key = self._owners
         first, last = np.searchsorted(full.keys, key), np.searchsorted(full.keys, key, side="right")
         number = np.bincount(replica, minlength=len(self.replicas))
         is_single = number[replica] == 1
@@ -256,6 +259,7 @@ class View:
         apart = self.in_whole[mine] != partner
         return mine[apart], partner[apart]
 
+    @cached_property
     def _owners(self) -> tuple[Indices, Indices]:
         """Owners of the replicas, each once: the replica's place in this view, and (dataset, group) as one key."""
         num_groups = self.image.groups.height
@@ -265,7 +269,7 @@ class View:
 
     @cached_property
     def _full_owners(self) -> _FullOwners:
-        replica, key = self._owners()
+        replica, key = self._owners
         is_full = self.is_sound_full[replica]
         replica, key = replica[is_full], key[is_full]
         order = np.argsort(key, kind="stable")
