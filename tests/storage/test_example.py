@@ -43,6 +43,7 @@ def run(site: Path, *arguments: str, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_the_example_does_what_every_storage_does(site: Path) -> None:
     suite = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/storage/test_conformance.py", "-k", "cupboard")
     assert "passed" in run(site, *suite)
