@@ -1,6 +1,6 @@
 """Who somebody is, what they may, and who did what.
 
 Call: ``person`` (a person, their grants and scopes), ``actions`` (``may``: the one table of rights), ``grants`` (who
-holds what; members of groups; whose certificate it is), ``tokens`` (credentials of programs), ``audit`` (``acting``:
-the transaction of an act, which is taken down with its effect).
+holds what; members of groups), ``identity`` (whose certificate or JWT it is), ``tokens`` (credentials of programs),
+``audit`` (``acting``: the transaction of an act, which is taken down with its effect).
 """

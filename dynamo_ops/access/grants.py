@@ -1,5 +1,4 @@
-"""What people hold: grants of roles, given by name or to all who have a role of the auth manager; members of groups;
-names under which a proxy knows somebody."""
+"""What people hold: grants of roles, given by name or to all who have a role of the auth manager; members of groups."""
 
 from __future__ import annotations
 
@@ -62,16 +61,6 @@ def is_granted(connection: Connection, role: Role) -> bool:
             text("SELECT EXISTS (SELECT FROM access_grants WHERE role = :role)"), {"role": role}
         ).scalar_one()
     )
-
-
-def identified(connection: Connection, kind: KnownBy, value: str) -> str:
-    """Whose the DN or the JWT's ``issuer|subject`` is. AccessError: nobody's."""
-    person = connection.execute(
-        text("SELECT person FROM identities WHERE kind = :kind AND value = :value"), {"kind": kind, "value": value}
-    ).scalar_one_or_none()
-    if person is None:
-        raise AccessError(f"{kind} {value!r} belongs to nobody whom Dynamo knows", needs=[f"an identity {value!r}"])
-    return str(person)
 
 
 def grant(
@@ -161,19 +150,6 @@ def members(database: Database, group: str | None = None) -> pl.DataFrame:
            WHERE ($1::text IS NULL OR g.name = $1) ORDER BY 1, 2""",
         (group,),
     )
-
-
-def set_identity(database: Database, kind: KnownBy, value: str, name: str | None, *, by: Person) -> None:
-    """Say whose a DN or ``issuer|subject`` is; None: nobody's any more."""
-    with acting(database, by, Action.GRANT, f"{kind} {value} is {name or 'nobody'}") as act:
-        act.check(NOTHING)
-        key = {"kind": kind, "value": value}
-        act.connection.execute(text("DELETE FROM identities WHERE kind = :kind AND value = :value"), key)
-        if name is not None:
-            act.connection.execute(
-                text("INSERT INTO identities (kind, value, person, created_by) VALUES (:kind, :value, :person, :by)"),
-                key | {"person": name, "by": by.name},
-            )
 
 
 def confined(person: Person, held: Collection[Grant]) -> Person:

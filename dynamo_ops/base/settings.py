@@ -422,6 +422,33 @@ class RequestSettings(Strict):
     """Of one copy request, "one at each" counted by sites; null: no limit."""
 
 
+class ProxySettings(Strict):
+    """A server before Airflow's that asks its callers for certificates, and tells whose they are (docs/access.md)."""
+
+    secret: str = Field(min_length=32)
+    """What it sends in the header `X-Dynamo-Proxy`, 32 characters at least. Who knows it can be anybody here."""
+    header: str = "X-SSL-Client-DN"
+    """The header with the DN of a certificate that it has verified. It lets none of its callers' through."""
+
+
+class IssuerSettings(Strict):
+    """Who issues JWTs that are believed: IAM, Keycloak, CILogon, … (docs/access.md)."""
+
+    issuer: str = Field(pattern=r"^https?://")
+    """The claim `iss`, to the letter."""
+    audience: str
+    """What must be in the claim `aud`: a token that was made for others is none for us."""
+    keys: str | None = Field(None, pattern=r"^https?://")
+    """Where its keys are (JWKS); null: where its OpenID configuration says."""
+    ca: Path | None = None
+    """The authorities that it is verified with; without it the system's."""
+    person_claim: str | None = None
+    """The claim with the name that Airflow's auth manager has for somebody, such as `preferred_username`, if people
+    cannot choose it themselves; null: `dynamo access identity` says whose a subject is."""
+    groups_claim: str = "wlcg.groups"
+    """The claim with groups. Each is a role: `dynamo access grant @/cms/ops operator`, or `access.map`."""
+
+
 class AccessSettings(Strict):
     """Who may do what over the network (docs/access.md, docs/rest.md)."""
 
@@ -433,6 +460,10 @@ class AccessSettings(Strict):
     hosts: list[str] = Field(default_factory=list)
     """Names or globs under which the API is called, without a port, besides that of Airflow's `[api] base_url` and this
     machine's own (localhost, 127.0.0.1, ::1)."""
+    proxies: list[ProxySettings] = Field(default_factory=list)
+    """Servers that are believed whose a certificate is."""
+    issuers: list[IssuerSettings] = Field(default_factory=list)
+    """Whose JWTs are believed."""
     free_size: Bytes = Field(10 * TB, ge=0)
     """Copies of so much are had without approval."""
 

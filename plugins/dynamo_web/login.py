@@ -1,8 +1,10 @@
-"""Who asks: by a token of Dynamo, or as Airflow's auth manager knows them; and whether they may."""
+"""Who asks: by a token of Dynamo or of an issuer that is believed, as Airflow's auth manager knows them, or by a
+certificate that a trusted proxy has verified; and whether they may."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hmac import compare_digest
 from typing import Annotated, Any
 
 from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
@@ -13,10 +15,13 @@ from sqlalchemy import Connection
 
 from dynamo_ops.access.actions import AccessError, Action, Limits, may
 from dynamo_ops.access.grants import ROLES_OF_MANAGERS, person_of
+from dynamo_ops.access.identity import identified, slash_dn
 from dynamo_ops.access.person import KnownBy, Person, Role
 from dynamo_ops.access.tokens import START, owner_of
+from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import AccessSettings, settings
 from dynamo_web.databases import databases
+from dynamo_web.issuers import claims_of, issuer_of
 from dynamo_web.problem import NotLoggedInError
 
 FAB_ROLES: Mapping[str, str] = {"Viewer": "viewer", "User": "user", "Op": "op", "Admin": "admin"}
@@ -25,24 +30,38 @@ FAB_ROLES: Mapping[str, str] = {"Viewer": "viewer", "User": "user", "Op": "op", 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)]
 
 
+PROXY_HEADER = "x-dynamo-proxy"
+"""By its secret a proxy shows that it is ours."""
+
+
 async def airflow_user(request: Request, bearer: Bearer) -> Any:
-    """The user of Airflow's token or cookie; None where a token of ours is sent. NotLoggedInError: neither is good."""
-    if bearer is not None and bearer.credentials.startswith(START):
+    """The user of Airflow's token or cookie; None where another credential is sent. NotLoggedInError: none is good."""
+    if bearer is not None and (bearer.credentials.startswith(START) or issuer_of(bearer.credentials)):
         return None
     try:
         return await get_user(request, None, bearer)
     except HTTPException as error:
+        if bearer is None and PROXY_HEADER in request.headers:
+            return None
         raise NotLoggedInError(f"Airflow does not know who asks: {error.detail}") from None
 
 
 def who(request: Request, bearer: Bearer, user: Annotated[Any, Depends(airflow_user)]) -> Person:
     """The person who asks, with what they hold now. Raises NotLoggedInError."""
     address = request.client.host if request.client else None
+    secret = bearer.credentials if bearer is not None else ""
+    issuer = None if user is not None or secret.startswith(START) else issuer_of(secret)
+    claims = claims_of(secret, issuer) if issuer else None  # before a connection is taken: it may ask the issuer
     with databases().logins.begin() as connection:
-        if user is None:
-            assert bearer is not None
-            return _by_token(connection, bearer.credentials, address)
-        return _person(connection, str(user.get_name()), KnownBy.AIRFLOW, manager_roles(user), address)
+        if user is not None:
+            return _person(connection, str(user.get_name()), KnownBy.AIRFLOW, manager_roles(user), address)
+        if claims is not None:
+            name = claims.person or _identified(connection, KnownBy.JWT, f"{claims.issuer}|{claims.subject}")
+            return _person(connection, name, KnownBy.JWT, claims.roles, address)
+        if bearer is not None:
+            return _by_token(connection, secret, address)
+        name = _identified(connection, KnownBy.CERTIFICATE, verified_dn(request.headers))
+        return _person(connection, name, KnownBy.CERTIFICATE, (), address)
 
 
 Who = Annotated[Person, Depends(who)]
@@ -71,6 +90,28 @@ def manager_roles(user: Any) -> tuple[str, ...]:
         return (str(given),)
     names = [str(getattr(role, "name", role)) for role in getattr(user, "roles", None) or ()]
     return tuple(dict.fromkeys([*names, *(FAB_ROLES[name] for name in names if name in FAB_ROLES)]))
+
+
+def verified_dn(headers: Mapping[str, str]) -> str:
+    """The DN that a proxy has verified. NotLoggedInError: it is none of ours, or there was no certificate."""
+    said = headers.get(PROXY_HEADER, "").encode()
+    proxy = next((one for one in settings().access.proxies if compare_digest(one.secret.encode(), said)), None)
+    if proxy is None:
+        raise NotLoggedInError("a proxy says who asks, and is none of ours: its secret is not that of access.proxies")
+    dn = headers.get(proxy.header, "")
+    if not dn:
+        raise NotLoggedInError("the proxy has seen no certificate")
+    try:
+        return slash_dn(dn)
+    except InventoryError as error:
+        raise NotLoggedInError(error.message) from None
+
+
+def _identified(connection: Connection, kind: KnownBy, value: str) -> str:
+    try:
+        return identified(connection, kind, value)
+    except AccessError as error:
+        raise NotLoggedInError(error.message) from None
 
 
 def _by_token(connection: Connection, secret: str, address: str | None) -> Person:

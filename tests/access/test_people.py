@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from dynamo_ops.access import audit, grants, tokens
+from dynamo_ops.access import audit, grants, identity, tokens
 from dynamo_ops.access.actions import AccessError, Action, Target
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope, shell_person, task_person
 from dynamo_ops.base.errors import InventoryError
@@ -87,11 +87,11 @@ def test_members(database: Database) -> None:
 
 
 def test_whose_certificate_it_is(database: Database) -> None:
-    grants.set_identity(database, KnownBy.CERTIFICATE, "/DC=ch/CN=ada", "ada", by=ROOT_USER)
+    identity.set_identity(database, KnownBy.CERTIFICATE, "/DC=ch/CN=ada", "ada", by=ROOT_USER)
     with database.begin() as connection:
-        assert grants.identified(connection, KnownBy.CERTIFICATE, "/DC=ch/CN=ada") == "ada"
+        assert identity.identified(connection, KnownBy.CERTIFICATE, "/DC=ch/CN=ada") == "ada"
         with pytest.raises(AccessError, match="belongs to nobody"):
-            grants.identified(connection, KnownBy.JWT, "/DC=ch/CN=ada")
+            identity.identified(connection, KnownBy.JWT, "/DC=ch/CN=ada")
 
 
 def test_a_token_is_its_owner_for_some_time(database: Database) -> None:

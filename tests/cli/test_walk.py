@@ -61,6 +61,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "access member": ("ops", "ada"),
     "access members": (),
     "access identity": ("certificate", "/DC=ch/CN=ada", "ada"),
+    "access identities": (),
     "token make": ("nightly",),
     "token list": (),
     "token revoke": ("1",),

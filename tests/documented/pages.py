@@ -41,6 +41,8 @@ KINDS = {
     "json invalidate": "a document for `dynamo invalidate`",
     "policy": "a whole policy",
     "policy-lines": "lines of a policy",
+    "haproxy": "a server before Airflow's: its configuration",
+    "nginx": "the same",
     "sql": "a query of the inventory",
     "python": "run with the names that the text speaks of",
 }

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dynamo_ops.access import grants
+from dynamo_ops.access import identity as known
 from dynamo_ops.access.person import Grant, KnownBy, Role, Scope
 from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import AsJson, By, Reason, Until, future, who
@@ -133,8 +134,28 @@ def identity(
     as_json: AsJson = False,
 ) -> None:
     """Say whose a certificate or JWT is that a trusted proxy verified."""
-    grants.set_identity(database(), KnownBy(kind), value, person, by=who(by))
+    kept = known.set_identity(database(), KnownBy(kind), value, person, by=who(by))
     if as_json:
-        print_json({"kind": kind, "value": value, "person": person})
+        print_json({"kind": kind, "value": kept, "person": person})
         return
-    say(f"{kind} {value} is {person or 'nobody'}'s now")
+    say(f"{kind} {kept} is {person or 'nobody'}'s now")
+
+
+@app.command()
+def identities(
+    person: Annotated[str | None, typer.Argument(metavar="PERSON", help="Whose; without it all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which certificates and JWTs are whose."""
+    frame = known.identities(database(), person)
+    if as_json:
+        print_json(frame.to_dicts())
+        return
+    names = {
+        "person": "person",
+        "kind": "kind",
+        "value": "DN, or issuer|subject",
+        "created_by": "by",
+        "created_at": "since",
+    }
+    print_table(frame, "Identities", names, wrap=("value",))
