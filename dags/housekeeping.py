@@ -60,6 +60,7 @@ def keep_usage() -> dict[str, int]:
 
 @task
 def prune_histories() -> dict[str, int]:
+    from dynamo_ops.access import once
     from dynamo_ops.alerts import alert
     from dynamo_ops.dealer import history as dealer_history
     from dynamo_ops.detox import history as detox_history
@@ -73,6 +74,7 @@ def prune_histories() -> dict[str, int]:
         "gates": results.prune(database(), before=before),
         "usage": usage.prune(database(), before=before.date()),
         "alerts": alert.forget(database(), timezone.utcnow() - timedelta(days=alert.KEEP_DAYS)),
+        "calls": once.forget(database()),
     }
 
 
@@ -125,8 +127,8 @@ after each run already), removes locks that have been over for a year and rows t
 tables, gives sites their own status again where what a person said of them is over, compares the sums of usage with a
 recount (they are mended if wrong; the log says so) and records them for the day, and trims Airflow's own history
 (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, and usage by day, is kept for
-`history_keep_days` (two years, never less than one), failures that people were told of for 90 days; plans and
-transfers are kept.
+`history_keep_days` (two years, never less than one), failures that people were told of for 90 days, answers of calls
+that may be sent twice for seven; plans and transfers are kept.
 """,
 )
 def housekeeping() -> None:

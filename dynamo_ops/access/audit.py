@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 import polars as pl
 from sqlalchemy import Connection, text
@@ -32,8 +33,8 @@ class Outcome(StrEnum):
 class Act:
     """What somebody is doing, in ``connection``'s transaction. ``what``: to what, in words; may be made more exact.
 
-    ``ids``: of the rows that it touched. ``is_dry_run``: nothing of it is kept but that it was asked. ``key``: the
-    caller's own, of a call that may be sent twice. ``run_key``: the run of a DAG that does it.
+    ``ids``: of the rows that it touched. ``is_dry_run``: nothing of it is kept but that it was asked. ``run_key``: the
+    run of a DAG that does it.
     """
 
     connection: Connection
@@ -41,7 +42,6 @@ class Act:
     action: Action
     what: str
     reason: str | None = None
-    key: str | None = None
     run_key: str | None = None
     limits: Limits = DEFAULT_LIMITS
     ids: list[int] = field(default_factory=list)
@@ -60,7 +60,6 @@ def acting(
     what: str,
     reason: str | None = None,
     *,
-    key: str | None = None,
     run_key: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Act]:
@@ -73,25 +72,30 @@ def acting(
     act: Act | None = None
     try:
         with database.begin() as connection:
-            act = Act(connection, by, action, what, reason, key, run_key, limits)
+            act = Act(connection, by, action, what, reason, run_key, limits)
             yield act
             if act.is_dry_run:
-                connection.rollback()
-            else:
+                raise _TakenBackError
+            if not database.is_trial:
                 _note(connection, act, Outcome.DONE)
+    except _TakenBackError:
+        pass
     except DynamoError as error:
         if act is not None and not error.retryable:
             _note_apart(database, act, Outcome.REFUSED if isinstance(error, AccessError) else Outcome.FAILED)
         raise
-    if act.is_dry_run:
+    if act is not None and (act.is_dry_run or database.is_trial):
         _note_apart(database, act, Outcome.DRY_RUN)
+
+
+class _TakenBackError(Exception):
+    """Rolls a dry run back, be it a transaction or a part of one."""
 
 
 def _note_apart(database: Database, act: Act, outcome: Outcome) -> None:
     """Nothing was touched, so no ids."""
     act.ids = []
-    with database.begin() as connection:
-        _note(connection, act, outcome)
+    database.apart(partial(_note, act=act, outcome=outcome))
 
 
 def _note(connection: Connection, act: Act, outcome: Outcome) -> None:
@@ -111,7 +115,7 @@ def _note(connection: Connection, act: Act, outcome: Outcome) -> None:
             "object": act.what,
             "outcome": outcome,
             "reason": act.reason or None,
-            "key": act.key,
+            "key": act.by.key,
             "run_key": act.run_key,
             "ids": act.ids[:MOST_IDS],
         },

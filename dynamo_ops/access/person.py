@@ -100,7 +100,8 @@ class Person:
 
     ``name``: what the auth manager calls them; nobody can choose it in a call. ``grants``: what they hold now.
     ``groups``: those that they are members of. ``on_behalf_of``: for whom a service acts, as it says itself.
-    ``token_id``: by which of our tokens; ``address``: from where; of calls over the network only.
+    ``token_id``: by which of our tokens; ``address``: from where; ``key``: their name of this call, which may be sent
+    twice (``once``); of calls over the network only.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Person:
     on_behalf_of: str | None = None
     token_id: int | None = None
     address: str | None = None
+    key: str | None = None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.known_by})" if self.known_by is KnownBy.SHELL else self.name

@@ -7,7 +7,7 @@ writes them by COPY; everything between is set-based SQL inside one ``begin()``.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,12 @@ ROWS_PER_COPY = 200_000
 
 
 class Database:
-    """One PostgreSQL database, named by a libpq URL (``postgresql://…``). Cheap to make; connects when used."""
+    """One PostgreSQL database, named by a libpq URL (``postgresql://…``). Cheap to make; connects when used.
+
+    ``is_trial``: what is written will be taken back (``within``).
+    """
+
+    is_trial = False
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -61,6 +66,11 @@ class Database:
             if is_broken and not isinstance(error, DynamoError):
                 raise RetryableRemoteError(f"database {self.safe_url}: {error}", service="postgresql") from error
             raise
+
+    def apart(self, write: Callable[[Connection], None]) -> None:
+        """Write in a transaction of its own, whatever becomes of others that are open."""
+        with self.begin() as connection:
+            write(connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

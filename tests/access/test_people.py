@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -168,7 +169,7 @@ def test_an_act_is_noted_with_its_effect_or_not_at_all(database: Database) -> No
         act.connection.execute(text(NEW_GROUP))
         raise ZeroDivisionError
     assert noted(database) == []
-    with audit.acting(database, ROOT_USER, Action.LOCK, "/a", "thesis", key="k") as act:
+    with audit.acting(database, replace(ROOT_USER, key="k"), Action.LOCK, "/a", "thesis") as act:
         act.is_dry_run = True
         act.connection.execute(text(NEW_GROUP))
         act.ids = [1]

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import CheckConstraint
 
 from dynamo_ops.access.audit import Outcome
+from dynamo_ops.access.once import CallState
 from dynamo_ops.access.person import KnownBy, Role
 from dynamo_ops.alerts.alert import AlertKind
 from dynamo_ops.database.connection import Database
@@ -61,6 +62,7 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("deletions", "state"): tuple(DeletionState),
     ("detox_history", "decision"): tuple(Decision),
     ("groups", "ownership_level"): tuple(OwnershipLevel),
+    ("idempotency", "state"): tuple(CallState),
     ("identities", "kind"): (KnownBy.CERTIFICATE, KnownBy.JWT),
     ("invalidations", "kind"): tuple(CatalogueKind),
     ("pauses", "kind"): tuple(PauseKind),

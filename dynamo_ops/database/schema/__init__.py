@@ -10,7 +10,15 @@ under a CHECK, ids are integers handed out by PostgreSQL. Nothing reads or write
 path; the models name the columns for set-based SQL and for the migrations.
 """
 
-from dynamo_ops.database.schema.access import AccessGrant, AuditRecord, GroupMember, Identity, SigningKey, Token
+from dynamo_ops.database.schema.access import (
+    AccessGrant,
+    AuditRecord,
+    GroupMember,
+    Identity,
+    KeyedCall,
+    SigningKey,
+    Token,
+)
 from dynamo_ops.database.schema.base import Base
 from dynamo_ops.database.schema.catalogue import Block, Dataset, File, Group, SharedStorage, Site, SiteEndpoint
 from dynamo_ops.database.schema.consistency import ConsistencyCheck, ConsistencyFinding
@@ -91,6 +99,7 @@ __all__ = [
     "GroupQuota",
     "Identity",
     "Invalidation",
+    "KeyedCall",
     "Lock",
     "Pause",
     "Plan",

@@ -121,6 +121,26 @@ class AuditRecord(Base):
     ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"))
 
 
+class KeyedCall(Base):
+    """A call that may be sent twice, by the key that its sender gave it. ``digest``: SHA-256 of all that was sent.
+
+    ``begun``: noted, and not done; who does it holds the row. ``done``: its answer (``status`` and ``location`` of
+    HTTP, ``answer`` in JSON) was written with its effect.
+    """
+
+    __tablename__ = "idempotency"
+    __table_args__ = (one_of("state", "begun", "done"), Index("ix_idempotency_at", "at"))
+
+    person: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    state: Mapped[str] = mapped_column(Text, server_default="begun")
+    at: Mapped[created]
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    location: Mapped[str | None]
+    answer: Mapped[str | None]
+
+
 class SigningKey(Base):
     """A secret of this installation, made by the migration. ``purpose``: what it signs (``cursor``: of pages)."""
 
