@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.access.actions import Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.base.text import near
 from dynamo_ops.base.times import moment_after, time_text, too_far
@@ -193,7 +193,7 @@ def list_locks(database: Database, *, item: str | None = None, expired: bool = F
     if named.is_empty() and not is_glob(item) and not is_dataset(database, item.partition("#")[0]):
         hint = near(item, locks["item"]) or near_dataset(database, item)
         message = f"no lock is on {item!r}, nor is a dataset called so"
-        raise InventoryError(f"{message}.{hint}" if hint else message, item=item)
+        raise UnknownNameError(f"{message}.{hint}" if hint else message, item=item)
     return named
 
 
@@ -201,7 +201,7 @@ def lock_row(database: Database, lock_id: int) -> dict[str, object]:
     """A lock, over or not: the columns of ``list_locks``. Raises InventoryError if there is none."""
     locks = database.frame(f"{COLUMNS} WHERE l.id = $1", (lock_id,))
     if locks.is_empty():
-        raise InventoryError(f"there is no lock {lock_id}", lock_id=lock_id)
+        raise UnknownNameError(f"there is no lock {lock_id}", lock_id=lock_id)
     return locks.row(0, named=True)
 
 
@@ -241,7 +241,7 @@ def _checked_item(database: Database, snapshot: Snapshot, item: str, *, force: b
             return [f"no dataset matches {dataset} now: it will cover those that come{f'.{hint}' if hint else ''}"]
         if force:
             return [f"dataset {dataset} is not known now: it is covered once it comes"]
-        raise InventoryError(
+        raise UnknownNameError(
             f"unknown dataset {dataset!r}.{near_dataset(database, dataset)} "
             "Force it to lock a dataset that is still to come",
             dataset=dataset,
@@ -253,7 +253,7 @@ def _checked_item(database: Database, snapshot: Snapshot, item: str, *, force: b
         return []
     if is_glob(block) or force:
         return [f"no block of {dataset} is called {block} now: it will cover those that come"]
-    raise InventoryError(
+    raise UnknownNameError(
         f"{dataset} has no block {block!r}.{near(block, blocks)} Force it to lock a block that is still to come",
         dataset=dataset,
         block=block,

@@ -7,13 +7,15 @@ from fastapi.responses import Response
 
 from dynamo_ops import __version__
 from dynamo_web import problem
-from dynamo_web.api import datasets, groups, me, replicas, sites
+from dynamo_web.api import datasets, groups, locks, me, replicas, sites
 from dynamo_web.guard import Guard
 from dynamo_web.lists import json_answer
-from dynamo_web.login import who
+from dynamo_web.rates import metered
 
 VERSION = "/v1"
 HEALTH = f"{VERSION}/health"
+WRITTEN = (locks,)
+"""Resources that can be changed."""
 
 
 async def health(_request: Request) -> Response:
@@ -29,13 +31,13 @@ def make_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(who)],
+        dependencies=[Depends(metered)],
         redirect_slashes=False,
     )
     problem.install(made)
     made.add_middleware(Guard)
     made.add_route(HEALTH, health, methods=["GET"])
-    for resource in (me, datasets, replicas, sites, groups):
+    for resource in (me, datasets, replicas, sites, groups, *WRITTEN):
         made.include_router(resource.router, prefix=VERSION)
     return made
 

@@ -1,4 +1,5 @@
-"""The inventory's database as this process uses it: one that cannot write for reads, one for who logs in."""
+"""The inventory's database as this process uses it: one that cannot write for reads, one for who logs in, one for
+writes."""
 
 from __future__ import annotations
 
@@ -12,14 +13,23 @@ from dynamo_ops.database.connection import Database
 
 STATEMENT_TIMEOUT_S = 60
 """Of one statement; of a stream, of its first piece and of each other one."""
+IDLE_TIMEOUT_S = 60
+"""Between two statements of a write: whoever stands still for longer has died, and holds what it had locked."""
 
 
 @dataclass(frozen=True)
 class Databases:
-    """``reads``: PostgreSQL itself refuses what would write. ``logins``: notes when a token was used."""
+    """``reads``: PostgreSQL itself refuses what would write. ``logins``: notes when a token was used. ``writes``: the
+    acts."""
 
     reads: Database
     logins: Database
+    writes: Database
+
+    def dispose(self) -> None:
+        """Close the pooled connections."""
+        for database in (self.reads, self.logins, self.writes):
+            database.dispose()
 
 
 @cache
@@ -30,12 +40,18 @@ def databases() -> Databases:
     return Databases(
         Database(_with_options(url, f"{timeout} -c default_transaction_read_only=on")),
         Database(_with_options(url, timeout)),
+        Database(_with_options(url, f"{timeout} -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_S * 1000}")),
     )
 
 
 def reading() -> Database:
     """For routes that read."""
     return databases().reads
+
+
+def writing() -> Database:
+    """For acts."""
+    return databases().writes
 
 
 def _with_options(url: str, options: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -10,16 +11,21 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from dynamo_ops.base.glob import glob_matches
 from dynamo_ops.base.settings import settings
+from dynamo_web.body import GoneError, read_body, replayed
+from dynamo_web.origin import foreign
 from dynamo_web.problem import SECURITY_HEADERS, problem
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-METHODS = frozenset({"GET"})
-"""Nothing can be changed by this API yet."""
+READS, WRITES = frozenset({"GET"}), frozenset({"POST", "PUT", "PATCH", "DELETE"})
+DIGEST = "dynamo_digest"
+"""In the scope of a write: SHA-256 of all that makes it this call and no other."""
 
 
 class Guard:
     """ASGI middleware. Refuses: a Host that is not ours (a page of somebody else whose name was bound to our address
-    would read with the cookies of who looks at it), other methods than ``METHODS``, and NULs, which no name has."""
+    would read with the cookies of who looks at it), methods that are neither ``READS`` nor ``WRITES``, NULs, which no
+    name has, and writes that come from a page of somebody else (``origin``) or bring what is no JSON or too much of it
+    (``body``)."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -32,6 +38,16 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
+        if scope["method"] in WRITES:
+            try:
+                body = await read_body(scope, receive)
+            except GoneError:
+                return
+            if not isinstance(body, bytes):
+                await body(scope, receive, send)
+                return
+            scope[DIGEST] = _digest(scope, body)
+            receive = replayed(body, receive)
 
         async def send_secured(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -47,11 +63,16 @@ def _refusal(scope: Any) -> Any:
     host = host_of(Headers(scope=scope).get("host", ""))
     if not is_ours(host):
         return problem(400, f"this API is not called {host!r}", kind="host")
-    if scope["method"] not in METHODS:
-        return problem(405, f"{scope['method']} is not allowed: this API only reads")
+    if scope["method"] not in READS | WRITES:
+        return problem(405, f"{scope['method']} is not allowed", headers={"Allow": ", ".join(sorted(READS | WRITES))})
     if b"\0" in unquote_to_bytes(scope.get("query_string", b"")) or "\0" in scope["path"]:
         return problem(422, "there is a NUL in the address", kind="parameter")
-    return None
+    return foreign(scope) if scope["method"] in WRITES else None
+
+
+def _digest(scope: Any, body: bytes) -> bytes:
+    parts = (scope["method"].encode(), scope["path"].encode(), scope.get("query_string", b""), body)
+    return hashlib.sha256(b"\0".join(parts)).digest()
 
 
 def is_ours(host: str) -> bool:

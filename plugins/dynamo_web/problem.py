@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from dynamo_ops.access.actions import AccessError
+from dynamo_ops.access.once import UnderWayError, UsedKeyError
 from dynamo_ops.base.errors import (
     DynamoError,
     GateError,
@@ -50,9 +51,9 @@ class NotLoggedInError(DynamoError):
 
 
 class BusyError(DynamoError):
-    """They have as much under way as they may."""
+    """They have as much under way as they may, or ask too often. Facts: ``retry_after_s``, where it is known."""
 
-    next_step = "Wait until what you have under way is over, and ask again."
+    next_step = "Wait until what you have under way is over, or for as long as Retry-After says, and ask again."
 
 
 STATUSES: tuple[tuple[type[DynamoError], int], ...] = (
@@ -60,6 +61,8 @@ STATUSES: tuple[tuple[type[DynamoError], int], ...] = (
     (AccessError, 403),
     (UnknownNameError, 404),
     (BusyError, 429),
+    (UsedKeyError, 409),
+    (UnderWayError, 409),
     (InventoryError, 422),
     (PolicyError, 422),
     (PlanError, 409),
@@ -71,7 +74,10 @@ STATUSES: tuple[tuple[type[DynamoError], int], ...] = (
 NEXT_STEPS = {
     400: "Call it by a name of `access.hosts` in dynamo.yaml, or have this one added there.",
     404: "/dynamo/v1/openapi.json lists what there is.",
-    405: "This API only reads: use GET.",
+    403: "Ask somebody who may.",
+    405: "The header Allow says what can be done there; /dynamo/v1/openapi.json lists all.",
+    413: "Send less at a time.",
+    415: "Send JSON, with 'Content-Type: application/json'.",
     422: "Mend what is named, and ask again.",
     500: "This is a fault of Dynamo or of its settings: the log of Airflow's API server says more.",
     502: "Another service refused: the log of Airflow's API server says more.",
@@ -79,14 +85,19 @@ NEXT_STEPS = {
 }
 HEADERS = {
     401: {"WWW-Authenticate": 'Bearer realm="dynamo"'},
-    405: {"Allow": "GET"},
     429: {"Retry-After": str(RETRY_AFTER_S)},
     503: {"Retry-After": str(RETRY_AFTER_S)},
 }
 
 
 def problem(
-    status: int, detail: str, *, kind: str = "", facts: Mapping[str, object] | None = None, next_step: str = ""
+    status: int,
+    detail: str,
+    *,
+    kind: str = "",
+    facts: Mapping[str, object] | None = None,
+    next_step: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """An error as an answer, with all headers that it must have."""
     document = {
@@ -97,8 +108,8 @@ def problem(
         "facts": dict(facts or {}),
         "next_step": next_step or NEXT_STEPS.get(status, ""),
     }
-    headers = {**SECURITY_HEADERS, **HEADERS.get(status, {})}
-    return Response(as_json(document), status, headers=headers, media_type=MEDIA_TYPE)
+    all_headers = {**SECURITY_HEADERS, **HEADERS.get(status, {}), **(headers or {})}
+    return Response(as_json(document), status, headers=all_headers, media_type=MEDIA_TYPE)
 
 
 def as_json(document: object) -> bytes:
@@ -122,7 +133,8 @@ def _of_ours(_request: Request, error: Any) -> Response:
         log.warning("%s: %s", name, error)
         return problem(status, HTTPStatus(status).description or HTTPStatus(status).phrase, kind=name)
     next_step = NEXT_STEPS[422] if status == 422 else error.next_step
-    return problem(status, error.message, kind=name, facts=error.facts, next_step=next_step)
+    retry_after = {"Retry-After": str(error.facts["retry_after_s"])} if "retry_after_s" in error.facts else {}
+    return problem(status, error.message, kind=name, facts=error.facts, next_step=next_step, headers=retry_after)
 
 
 def _of_parameters(_request: Request, error: Any) -> Response:
@@ -135,7 +147,11 @@ def _of_parameters(_request: Request, error: Any) -> Response:
 
 
 def _of_http(_request: Request, error: Any) -> Response:
-    return problem(error.status_code, str(error.detail))
+    if isinstance(error.__cause__, RecursionError | UnicodeError):
+        return problem(
+            422, "the body is no JSON that can be read: it is nested too deeply, or not UTF-8", kind="parameter"
+        )
+    return problem(error.status_code, str(error.detail), headers=error.headers)
 
 
 def _of_pool(_request: Request, _error: Exception) -> Response:

@@ -60,15 +60,17 @@ def client(
     from dynamo_web import login
     from dynamo_web.databases import databases
     from dynamo_web.mount import PREFIX, mounted
+    from dynamo_web.rates import READS, WRITES
 
+    READS.forget()
+    WRITES.forget()
     monkeypatch.setattr(login, "get_user", fake_get_user)
     server = FastAPI()
     server.mount(PREFIX, mounted)
     with environment(tmp_path, {"access": access}, DYNAMO_DB_URL=stock.db.url):
         databases.cache_clear()
         yield TestClient(server, base_url="http://localhost/dynamo/v1", raise_server_exceptions=False)
-        databases().reads.dispose()
-        databases().logins.dispose()
+        databases().dispose()
         databases.cache_clear()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +15,7 @@ from fastapi.testclient import TestClient
 from tests import ROOT
 from tests.documented.pages import blocks
 from tests.documented.shell import lines_of
+from tests.plugins.web.callers import headers_of
 from tests.query.stock import Stock
 
 PAGE = (ROOT / "docs" / "rest.md").read_text()
@@ -26,14 +29,77 @@ def physics(stock: Stock) -> None:
     stock.rows("INSERT INTO groups (name, ownership_level) VALUES ('physics', 'dataset')")
 
 
-@pytest.mark.parametrize("line", CALLS)
+@dataclass
+class Curl:
+    """What a line of the page calls."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: str | None
+
+    @classmethod
+    def of(cls, line: str) -> Curl:
+        _, *words = shlex.split(line.replace("$DYNAMO", "http://localhost/dynamo/v1"))
+        options = {"-X": ["GET"], "-H": [], "-d": []}
+        places = []
+        for word in (remaining := iter(words)):
+            if word in options:
+                options[word].append(next(remaining))
+            else:
+                places.append(word)
+        (url,) = places
+        headers = dict(re.split(": ", header, maxsplit=1) for header in options["-H"])
+        return cls(options["-X"][-1], url, headers, "".join(options["-d"]) or None)
+
+
+READS = [line for line in CALLS if Curl.of(line).method == "GET"]
+WRITES = [line for line in CALLS if line not in READS]
+
+
+@pytest.mark.parametrize("line", READS)
 def test_a_call_of_the_page_is_answered(line: str, client: TestClient, physics: None) -> None:
-    _, *words = shlex.split(line.replace("$DYNAMO", "http://localhost/dynamo/v1"))
-    headers = dict(re.split(": ", words[n + 1], maxsplit=1) for n, word in enumerate(words) if word == "-H")
-    assert headers.pop("Authorization") == "Bearer $TOKEN"
-    answer = client.get(words[-1], headers={**headers, "x-user": "ada:viewer"})
+    call = Curl.of(line)
+    assert call.headers.pop("Authorization") == "Bearer $TOKEN"
+    answer = client.get(call.url, headers={**call.headers, "x-user": "ada:viewer"})
     assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].split(";")[0] == headers.get("Accept", "application/json")
+    assert answer.headers["content-type"].split(";")[0] == call.headers.get("Accept", "application/json")
+
+
+def test_writes_of_the_page_can_be_typed_one_after_the_other(client: TestClient, stock: Stock, physics: None) -> None:
+    from dynamo_web.rates import WRITES as RATE
+
+    token = headers_of(stock, "olga", "operator")
+    for line in WRITES:
+        RATE.forget()
+        call = Curl.of(line)
+        assert call.headers.pop("Authorization") == "Bearer $TOKEN"
+        answer = client.request(call.method, call.url, headers=call.headers | token, content=call.body)
+        assert answer.status_code in (200, 201), f"{line}\n{answer.text}"
+        assert answer.json()["dry_run"] == ("dry_run=true" in line)
+    assert len(WRITES) > 2
+
+
+def test_every_write_is_in_the_table_and_every_field(airflow: None) -> None:
+    from dynamo_web.app import VERSION, app
+
+    rows = {
+        (method, VERSION + path): words
+        for words in PAGE.splitlines()
+        for method, path in re.findall(r"`([A-Z]+) (/[^`]*)`", words.split("|")[1:2][0] if "|" in words else "")
+    }
+    written = [route for route in app.routes if route.methods.isdisjoint({"GET", "HEAD"})]
+    for route in written:
+        (method,) = route.methods
+        (words,) = [words for (of, path), words in rows.items() if of == method and route.path_regex.match(path)]
+        models = [each.field_info.annotation for each in (*route.dependant.body_params, *query_params(route.dependant))]
+        fields = {name for model in models if hasattr(model, "model_fields") for name in model.model_fields}
+        assert {name for name in fields - {"dry_run"} if f"`{name}`" not in words} == set(), (method, route.path)
+    assert len(rows) == len(written)
+
+
+def query_params(dependant: Any) -> list[Any]:
+    return [*dependant.query_params, *(each for inner in dependant.dependencies for each in query_params(inner))]
 
 
 @pytest.mark.parametrize("shown", ERRORS, ids=lambda shown: shown["type"])
@@ -53,11 +119,12 @@ def test_every_route_is_in_the_table_and_every_parameter(airflow: None) -> None:
         for words in PAGE.splitlines()
         for path in re.findall(r"`(/[^`]*)`", words.split("|")[1:2][0] if "|" in words else "")
     }
-    calls = {f"{VERSION}{urlsplit(shlex.split(line)[-1]).path.removeprefix('$DYNAMO')}" for line in CALLS}
-    unknown = {path for path in {*rows, *calls} if not any(route.path_regex.match(path) for route in app.routes)}
+    calls = {urlsplit(Curl.of(line).url).path.removeprefix("/dynamo") for line in READS}
+    routes = [route for route in app.routes if "GET" in route.methods]
+    unknown = {path for path in {*rows, *calls} if not any(route.path_regex.match(path) for route in routes)}
     assert unknown == set()
     of_lists = {"limit", "cursor", "fields", "count"}
-    for route in app.routes:
+    for route in routes:
         words = next((words for path, words in rows.items() if route.path_regex.match(path)), None)
         if words is None:
             assert route.path.removeprefix(VERSION) in PAGE, route.path

@@ -44,10 +44,12 @@ def test_only_a_host_of_ours_is_answered(client: TestClient, monkeypatch: pytest
     assert status("airflow.example.org") == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
-def test_nothing_can_be_written(client: TestClient, method: str) -> None:
-    answer = client.request(method, "/datasets", headers=ADA)
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE"])
+def test_what_can_be_done_is_said_where_something_else_cannot(client: TestClient, method: str) -> None:
+    answer = client.request(method, "/datasets", headers={**ADA, "x-dynamo": "1", "origin": "http://localhost"})
+    of_the_app = method in ("OPTIONS", "HEAD", "TRACE")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == ("DELETE, GET, PATCH, POST, PUT" if of_the_app else "GET")
 
 
 def test_what_reads_is_refused_by_the_database_if_it_would_write(client: TestClient) -> None:
@@ -68,10 +70,11 @@ def test_every_answer_carries_the_security_headers(client: TestClient, monkeypat
         client.get("/datasets"),
         client.get("/nothing"),
         client.post("/datasets"),
+        client.post("/datasets", headers={"x-dynamo": "1", "origin": "http://localhost"}),
         client.get("/me", headers={"host": "evil.example"}),
         client.get("/sites", headers=ADA),
     ]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 401, 404, 405, 400, 500]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 401, 404, 403, 405, 400, 500]
     for answer in answers:
         assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'self'"
         assert answer.headers["x-content-type-options"] == "nosniff"

@@ -30,44 +30,52 @@ def path_of(route: Any) -> str:
     return "/dynamo" + re.sub(r"\{\w+_id\}", "1", route.path).replace("{name}", "T2_A")
 
 
+PAGE_OF_OURS = {"x-dynamo": "1", "origin": "http://localhost"}
+
+
+def calls() -> list[tuple[str, str]]:
+    """A call of each route but ``health``: method, address."""
+    from dynamo_web.app import HEALTH
+
+    return [
+        (method, f"http://localhost{path_of(route)}")
+        for route in routes()
+        if route.path != HEALTH
+        for method in sorted(route.methods - {"HEAD"})
+    ]
+
+
 def test_every_route_names_what_is_done_and_only_health_is_open(airflow: None) -> None:
     from dynamo_web.app import HEALTH
     from dynamo_web.login import permission_of
+    from fastapi.routing import APIRoute
 
-    unnamed = {
-        route.path
-        for route in routes()
-        if not (
-            hasattr(route, "dependant")
-            and Action.READ in [permission_of(dependency.call) for dependency in route.dependant.dependencies]
-        )
-    }
-    assert unnamed == {HEALTH}
-    assert {method for route in routes() for method in route.methods} <= {"GET", "HEAD"}
+    for route in routes():
+        if route.path == HEALTH:
+            assert route.methods == {"GET", "HEAD"}
+            continue
+        assert isinstance(route, APIRoute), f"{route.path} is a mount, or a route without our dependencies"
+        (action,) = {permission_of(dependency.call) for dependency in route.dependant.dependencies} - {None}
+        assert (action is Action.READ) == (route.methods == {"GET"}), route.path
+        assert len(route.methods) == 1
     assert len(routes()) > 12
 
 
-def test_nothing_is_read_without_a_login(client: TestClient) -> None:
-    from dynamo_web.app import HEALTH
-
-    for route in routes():
-        answer = client.get(f"http://localhost{path_of(route)}")
-        if route.path == HEALTH:
-            assert answer.json() == {"status": "ok"}
-            continue
-        assert answer.status_code == 401, route.path
+def test_nothing_is_done_without_a_login(client: TestClient) -> None:
+    assert client.get("/health").json() == {"status": "ok"}
+    for method, address in calls():
+        answer = client.request(method, address, headers=PAGE_OF_OURS)
+        assert answer.status_code == 401, (method, address)
         assert answer.headers["www-authenticate"] == 'Bearer realm="dynamo"'
         assert answer.json()["detail"] == "Airflow does not know who asks: Not authenticated"
 
 
 @pytest.mark.parametrize("access", [{"default": None}])
 def test_who_holds_nothing_reads_nothing_where_the_default_is_off(client: TestClient, stock: Stock) -> None:
-    from dynamo_web.app import HEALTH
-
-    for route in routes():
-        if route.path != HEALTH:
-            answer = client.get(f"http://localhost{path_of(route)}", headers={"x-user": "eve"})
-            assert answer.status_code == 403, route.path
+    for method, address in calls():
+        if method == "GET":
+            answer = client.get(address, headers={"x-user": "eve"})
+            assert answer.status_code == 403, address
             problem = answer.json()
             assert problem["type"] == "urn:dynamo:error:access"
             assert problem["facts"]["needs"] == list(Role)

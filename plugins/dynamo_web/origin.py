@@ -1,0 +1,60 @@
+"""Writes that a page of somebody else sends with the cookies of who looks at it are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.configuration import conf
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from dynamo_web.problem import problem
+
+OURS = "x-dynamo"
+"""A header that no page can send to another origin without being let (and nobody is)."""
+SAME = "same-origin"
+
+
+def foreign(scope: Any) -> Response | None:
+    """The refusal of a write that is not said to come from a page of ours, or from a program.
+
+    A foreign ``Origin`` is refused in any case. Without a Bearer token it is the cookie that says who asks, which goes
+    along by itself: then ``Sec-Fetch-Site`` (which browsers write, not pages) or ``Origin`` must say that the page is
+    ours, and the header ``X-Dynamo: 1`` be there. Where all are admins nobody needs a cookie: then always.
+    """
+    headers = Headers(scope=scope)
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if (origin is not None and origin.lower() != _our_origin(scope, headers)) or site not in (None, SAME, "none"):
+        return _refused(f"a page of {origin or 'another site'} may not write here")
+    if headers.get("authorization", "").lower().startswith("bearer ") and not all_are_admins():
+        return None
+    if headers.get(OURS) != "1":
+        return _refused("the header X-Dynamo: 1 is missing")
+    if site != SAME and (site is not None or origin is None):
+        return _refused("neither Sec-Fetch-Site nor Origin says that a page of ours asks")
+    return None
+
+
+def all_are_admins() -> bool:
+    """Whether Airflow lets everybody in as an admin."""
+    return conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False)
+
+
+def _our_origin(scope: Any, headers: Headers) -> str:
+    """That of Airflow's base_url, where we are called so; else the one by which we are called."""
+    host = headers.get("host", "").lower()
+    base = urlsplit(conf.get("api", "base_url", fallback=None) or "")
+    if base.hostname == urlsplit(f"//{host}").hostname:
+        return f"{base.scheme}://{base.netloc}".lower()
+    return f"{scope['scheme']}://{host}"
+
+
+def _refused(detail: str) -> Response:
+    return problem(
+        403,
+        detail,
+        kind="origin",
+        next_step="Programs send 'Authorization: Bearer …'; pages of ours send 'X-Dynamo: 1' from Airflow's address "
+        "(`[api] base_url`).",
+    )

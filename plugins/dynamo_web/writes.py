@@ -1,0 +1,147 @@
+"""Acts as calls: who does it, whether it is only tried, and that it is done once however often it is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.params import Depends as Dependency
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict
+
+from dynamo_ops.access.actions import Action
+from dynamo_ops.access.once import Answer, once
+from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.times import moment_after, time_text
+from dynamo_ops.database.connection import Database
+from dynamo_web.databases import writing
+from dynamo_web.guard import DIGEST
+from dynamo_web.lists import JSON
+from dynamo_web.lists import Query as Parameters
+from dynamo_web.login import Who
+from dynamo_web.problem import as_json
+
+KEY = "Idempotency-Key"
+REPLAY = "Idempotent-Replay"
+_KEY = re.compile(r"[!-~]{1,64}")
+
+Document = Mapping[str, Any]
+
+
+class WriteQuery(Parameters):
+    """What every write takes. ``dry_run``: only say what would happen."""
+
+    dry_run: bool = False
+
+
+class RemoveQuery(WriteQuery):
+    """Of a write without a body. ``reason``: why."""
+
+    reason: str = ""
+
+
+class Body(BaseModel):
+    """Base of all bodies: a field that there is not is refused, and a number is no text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Writer:
+    """One call that writes. ``by``: who does it."""
+
+    def __init__(self, request: Request, person: Who, query: Annotated[WriteQuery, Query()]) -> None:
+        self.by = replace(person, key=_key(request))
+        self.is_trial = query.dry_run
+        self._digest: bytes = request.scope[DIGEST]
+        self._root = f"{request.scope.get('root_path', '')}/v1"
+
+    def do(self, act: Callable[[Database], Document]) -> Response:
+        """Do it, and answer what it says, with ``dry_run``."""
+        return self._answered(lambda database: self._answer(act(database)))
+
+    def create(
+        self,
+        act: Callable[[Database], Document],
+        location: str,
+        *,
+        is_new: Callable[[Document], bool] = lambda _: True,
+        secrets: tuple[str, ...] = (),
+    ) -> Response:
+        """Do it, and answer 201 with where what was made is: ``/locks/{id}``, filled in from the document.
+
+        ``is_new``: whether it was not there before; else it is 200. ``secrets``: fields that are shown once. A dry run
+        has no ``id``: what was made is gone.
+        """
+
+        def answer(database: Database) -> Answer:
+            document = act(database)
+            if self.is_trial:
+                return self._answer({name: field for name, field in document.items() if name not in ("id", *secrets)})
+            kept = None
+            if secrets:
+                kept = self._answer({**document, **dict.fromkeys(secrets)}).body
+            status = 201 if is_new(document) else 200
+            place = self._root + location.format(**document)
+            return replace(self._answer(document), status=status, location=place, kept_body=kept)
+
+        return self._answered(answer)
+
+    def _answer(self, document: Document) -> Answer:
+        return Answer(200, as_json({**document, "dry_run": self.is_trial}).decode())
+
+    def _answered(self, act: Callable[[Database], Answer]) -> Response:
+        answer = once(writing(), self.by, self._digest, act, is_trial=self.is_trial)
+        response = Response(answer.body, answer.status, media_type=JSON)
+        if answer.location:
+            response.headers["Location"] = answer.location
+        if answer.is_replay:
+            response.headers[REPLAY] = "true"
+        return response
+
+
+class Remover(Writer):
+    """One call that writes and has no body."""
+
+    def __init__(self, request: Request, person: Who, query: Annotated[RemoveQuery, Query()]) -> None:
+        super().__init__(request, person, query)
+        self.reason = query.reason
+
+
+Write = Annotated[Writer, Depends()]
+Remove = Annotated[Remover, Depends()]
+
+
+def does(action: Action) -> Dependency:
+    """What a route does. Whether they may is asked by the act itself, of what it touches, and is in the audit."""
+
+    def named(person: Who) -> None:
+        assert person
+
+    named.action = action  # type: ignore[attr-defined]  # as of ``login.needs``
+    return Depends(named)
+
+
+def end_of(text: str | None) -> datetime | None:
+    """An end that is still to come: a date, a moment, or how long from now. Raises InventoryError."""
+    if text is None:
+        return None
+    now = datetime.now(UTC)
+    try:
+        end = moment_after(text, now)
+    except ValueError as error:
+        raise InventoryError(f"until {error}", until=text) from None
+    if end <= now:
+        raise InventoryError(f"until {text!r} is {time_text(end)}, which is over", until=text)
+    return end
+
+
+def _key(request: Request) -> str | None:
+    """InventoryError: it cannot be a key."""
+    key = request.headers.get(KEY)
+    if key is not None and not _KEY.fullmatch(key):
+        raise InventoryError(f"{KEY}: expected 1 to 64 printable characters without spaces", parameter=KEY)
+    return key

@@ -1,0 +1,44 @@
+"""Who calls, in tests of writes: people with tokens of ours and grants, over HTTP as programs do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from dynamo_ops.access import grants, tokens
+from dynamo_ops.access.person import Grant, Role, Scope
+from tests.people import ROOT_USER
+from tests.query.stock import Stock
+
+Call = Callable[..., Any]
+
+
+def headers_of(stock: Stock, name: str, *held: str) -> dict[str, str]:
+    """What a program sends that acts as ``name``, who holds ``role@scope`` …"""
+    for written in held:
+        role, _, scope = written.partition("@")
+        grants.grant(stock.db, name, Grant(Role(role), Scope.parse(scope or "*")), by=ROOT_USER, reason="of the test")
+    secret = tokens.make(stock.db, "test", days=1, by=ROOT_USER, person=name).secret
+    return {"authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+def olga(client: TestClient, stock: Stock) -> Call:
+    """An operator's program: the answer, whose status is looked at."""
+    from dynamo_web.rates import WRITES
+
+    headers = headers_of(stock, "olga", "operator")
+
+    def call(
+        method: str, path: str, body: Any = None, *, code: int = 200, key: str | None = None, **params: Any
+    ) -> Any:
+        WRITES.forget()
+        sent = headers | ({"idempotency-key": key} if key else {})
+        answer = client.request(method, path, json=body, params=params or None, headers=sent)
+        assert answer.status_code == code, answer.text
+        return answer
+
+    return call
