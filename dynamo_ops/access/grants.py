@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.access.actions import NOTHING, AccessError, Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 
@@ -120,7 +120,7 @@ def set_member(database: Database, group: str, name: str, *, by: Person, is_memb
         group_id = connection.execute(text("SELECT id FROM groups WHERE name = :name"), {"name": group}).scalar()
         if group_id is None:
             known = connection.execute(text("SELECT name FROM groups")).scalars()
-            raise InventoryError(f"there is no group {group!r}.{near(group, known)}", group=group)
+            raise UnknownNameError(f"there is no group {group!r}.{near(group, known)}", group=group)
         act.check(Target(groups=(group,)))
         row: dict[str, Any] = {"group": group_id, "person": name, "by": by.name}
         if is_member:

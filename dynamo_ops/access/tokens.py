@@ -16,7 +16,7 @@ from dynamo_ops.access.actions import NOTHING, AccessError, Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.grants import confined
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.database.connection import Database
 
 START = "dyn_"
@@ -49,7 +49,8 @@ def make(
     """A token of one's own, or (admins) of another ``person``. ``grants``: what it may, of what its owner may; None:
     all.
 
-    Raises AccessError, and InventoryError where the owner has a token of this name that is still good.
+    A token makes none of its owner's: it would outlast its end, and could have rights that it has not. Raises
+    AccessError, and InventoryError where the owner has a token of this name that is still good.
     """
     owner = person or by.name
     if not name.strip():
@@ -61,6 +62,8 @@ def make(
     action = Action.OWN_TOKEN if owner == by.name else Action.GRANT
     with acting(database, by, action, f"token {name!r} of {owner}, until {until:%Y-%m-%dT%H:%MZ}") as act:
         act.check(Target(owner=owner, days=days))
+        if by.known_by is KnownBy.TOKEN and owner == by.name:
+            raise AccessError("a token makes no tokens of its owner: log in to Airflow for that", needs=["a login"])
         if grants is not None and owner == by.name:
             _check_held(by, grants)
         # a name is free again once its token is over
@@ -136,7 +139,7 @@ def revoke(database: Database, token_id: int, *, by: Person) -> None:
             {"id": token_id, "by": by.name},
         ).rowcount
         if not gone:
-            raise InventoryError(f"there is no token {token_id} that is not revoked", value=token_id)
+            raise UnknownNameError(f"there is no token {token_id} that is not revoked", value=token_id)
 
 
 def tokens(database: Database, person: str | None = None) -> pl.DataFrame:

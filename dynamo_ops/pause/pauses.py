@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.access.actions import Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import InventoryError, PausedError
+from dynamo_ops.base.errors import InventoryError, PausedError, UnknownNameError
 from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
 
@@ -43,6 +43,10 @@ _LOOK = f"""
     SELECT id, kind, partition, reason, created_by, created_at, until FROM pauses
     WHERE {IN_FORCE} AND (kind IS NULL OR kind = :kind) AND (partition IS NULL OR partition = :partition)
     ORDER BY id LIMIT 1"""
+
+_ALL = f"""
+    SELECT id, kind, partition, ({IN_FORCE}) AS is_in_force, reason, created_by, created_at, until, ended_at, ended_by
+    FROM pauses"""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def resume(database: Database, pause_ids: Sequence[int] | None = None, *, by: Pe
         missing = sorted(set(wanted) - {pause.id for pause in chosen})
         if missing or not chosen:
             there = "; ".join(map(str, pauses)) or "nothing is stopped"
-            raise InventoryError(f"there is no pause {', '.join(map(str, missing)) or 'to end'}: {there}")
+            raise UnknownNameError(f"there is no pause {', '.join(map(str, missing)) or 'to end'}: {there}")
         partitions = [pause.partition for pause in chosen]
         act.check(Target(partitions=() if None in partitions else tuple(filter(None, partitions))))
         act.ids += [pause.id for pause in chosen]
@@ -137,11 +141,15 @@ def in_force(database: Database) -> list[Pause]:
 def pauses(database: Database, *, limit: int = 100) -> pl.DataFrame:
     """All there were, newest first: id, kind (null: everything), partition, is_in_force, reason, created_by,
     created_at, until, ended_at, ended_by."""
-    return database.frame(
-        f"""SELECT id, kind, partition, ({IN_FORCE}) AS is_in_force, reason, created_by, created_at, until, ended_at,
-                   ended_by FROM pauses ORDER BY id DESC LIMIT $1""",
-        (limit,),
-    )
+    return database.frame(f"{_ALL} ORDER BY id DESC LIMIT $1", (limit,))
+
+
+def one(database: Database, pause_id: int) -> dict[str, object]:
+    """The columns of ``pauses``, of one. Raises UnknownNameError."""
+    frame = database.frame(f"{_ALL} WHERE id = $1", (pause_id,))
+    if frame.is_empty():
+        raise UnknownNameError(f"there is no pause {pause_id}", pause_id=pause_id)
+    return frame.row(0, named=True)
 
 
 def _in_force(connection: Connection) -> list[Pause]:

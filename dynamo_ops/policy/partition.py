@@ -9,7 +9,7 @@ from datetime import datetime
 
 import polars as pl
 
-from dynamo_ops.base.errors import PolicyError
+from dynamo_ops.base.errors import InventoryError, PolicyError, UnknownNameError
 from dynamo_ops.base.text import near
 from dynamo_ops.inventory.frames import InventoryFrames, group_table
 from dynamo_ops.policy.evaluation.attributes import dataset_table, site_table
@@ -40,6 +40,19 @@ class Partitions:
             names = [*self.conditions, *self.unions]
             raise PolicyError(f"{self.source.file}: unknown partition {name!r}.{near(name, names)}", partition=name)
         return tuple(sorted({leaf for part in self.unions[name] for leaf in self.leaves(part)}))
+
+    def check_leaf(self, name: str) -> None:
+        """Raise InventoryError, with what to name instead, unless this is a leaf: only a leaf has quotas."""
+        if name in self.unions:
+            leaves = ", ".join(self.leaves(name))
+            raise InventoryError(
+                f"partition {name!r} is a union: set the quotas of its leaves: {leaves}", partition=name
+            )
+        if name not in self.conditions:
+            names = sorted(self.conditions)
+            raise UnknownNameError(
+                f"unknown partition {name!r}; known: {', '.join(names)}.{near(name, names)}", partition=name
+            )
 
     def attributes(self, name: str) -> tuple[str, ...]:
         """Dataset attributes that the conditions of ``name`` ask for."""

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, text
 from dynamo_ops.access.actions import Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.replica.empty import drop_empty
 from dynamo_ops.inventory.states import ACTIVE, DeletionState, SubscriptionAction, SubscriptionEvent, SubscriptionState
@@ -71,15 +72,24 @@ def cancel(database: Database, request_id: int, *, by: Person, reason: str) -> C
 
 
 def _whose(connection: Connection, request_id: int) -> Target:
-    """Who asked, and for which group. InventoryError: there is no such request."""
+    """Who asked for what, where, and for which group. InventoryError: there is no such request."""
     request = connection.execute(
-        text("""SELECT request.requested_by, owner.name AS "group" FROM requests AS request
-                LEFT JOIN groups AS owner ON owner.id = request.group_id WHERE request.id = :id"""),
+        text(f"""
+        SELECT request.requested_by, request.sites, owner.name AS "group", ARRAY(
+            SELECT DISTINCT dataset.name FROM request_items AS item
+            JOIN {EVER_KNOWN_DATASETS} AS dataset ON dataset.id = item.dataset_id
+            WHERE item.request_id = request.id) AS datasets
+        FROM requests AS request LEFT JOIN groups AS owner ON owner.id = request.group_id WHERE request.id = :id"""),
         {"id": request_id},
     ).one_or_none()
     if request is None:
-        raise InventoryError(f"there is no request {request_id}", request_id=request_id)
-    return Target(owner=request.requested_by, groups=tuple(filter(None, (request.group,))))
+        raise UnknownNameError(f"there is no request {request_id}", request_id=request_id)
+    return Target(
+        datasets=tuple(request.datasets),
+        sites=tuple(request.sites),
+        owner=request.requested_by,
+        groups=tuple(filter(None, (request.group,))),
+    )
 
 
 def _lock_replicas(connection: Connection, request_id: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.text import near
 from dynamo_ops.inventory.names import NEAR_ENOUGH, datasets_like
 
@@ -47,7 +47,7 @@ def find_items(connection: Connection, names: Sequence[str]) -> list[Item]:
     }
     for dataset in wanted:
         if dataset not in datasets:
-            raise InventoryError(
+            raise UnknownNameError(
                 f"unknown dataset {dataset!r}.{near(dataset, datasets_like(connection, dataset))}", dataset=dataset
             )
     blocks = _block_ids(connection, [(datasets[d][0], b) for d, separator, b in parts.values() if separator])
@@ -74,7 +74,7 @@ def find_group(connection: Connection, name: str) -> int:
     if name not in group_ids:
         message = f"unknown group {name!r}; groups are {', '.join(group_ids) or 'none yet'}"
         hint = near(name, group_ids)
-        raise InventoryError(f"{message}.{hint}" if hint else message, group=name)
+        raise UnknownNameError(f"{message}.{hint}" if hint else message, group=name)
     return group_ids[name]
 
 
@@ -116,4 +116,4 @@ def _unknown_block(connection: Connection, dataset: str, dataset_id: int, block:
         text("SELECT name FROM blocks WHERE dataset_id = :dataset ORDER BY name LIMIT :most"),
         {"dataset": dataset_id, "most": NEAR_ENOUGH},
     ).scalars()
-    return InventoryError(f"{dataset} has no block {block!r}.{near(block, names)}", dataset=dataset, block=block)
+    return UnknownNameError(f"{dataset} has no block {block!r}.{near(block, names)}", dataset=dataset, block=block)

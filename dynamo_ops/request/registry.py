@@ -102,6 +102,14 @@ def check_size(size_bytes: int, what: str, limits: RequestSettings | None) -> No
         )
 
 
+def times_asked(database: Database, request_id: int) -> int:
+    """How often somebody has asked for it: 1 when it was just made."""
+    with database.begin() as connection:
+        return int(
+            connection.execute(text("SELECT num_asked FROM requests WHERE id = :id"), {"id": request_id}).scalar_one()
+        )
+
+
 def insert_request(connection: Connection, asked: NewRequest) -> int:
     """A new request with its items, in state ``new``. Returns its id."""
     request_id = int(

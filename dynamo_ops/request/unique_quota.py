@@ -14,7 +14,7 @@ from dynamo_ops.access.actions import Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.grants import groups_of
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.text import near
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
@@ -63,7 +63,7 @@ def set_group_quota(database: Database, group: str, quota_bytes: int, *, by: Per
         ).rowcount
         if not changed:
             names = list(connection.execute(text("SELECT name FROM groups ORDER BY name")).scalars())
-            raise InventoryError(
+            raise UnknownNameError(
                 f"unknown group {group!r}; groups are {', '.join(names) or 'none yet'}.{near(group, names)}",
                 group=group,
             )

@@ -7,14 +7,28 @@ from fastapi.responses import Response
 
 from dynamo_ops import __version__
 from dynamo_web import problem
-from dynamo_web.api import datasets, groups, locks, me, replicas, sites
+from dynamo_web.api import (
+    access,
+    asking,
+    datasets,
+    documents,
+    groups,
+    locks,
+    me,
+    operations,
+    pauses,
+    quotas,
+    replicas,
+    site_states,
+    sites,
+)
 from dynamo_web.guard import Guard
 from dynamo_web.lists import json_answer
 from dynamo_web.rates import metered
 
 VERSION = "/v1"
 HEALTH = f"{VERSION}/health"
-WRITTEN = (locks,)
+WRITTEN = (locks, asking, quotas, site_states, pauses, access, operations, documents)
 """Resources that can be changed."""
 
 

@@ -11,8 +11,12 @@ from starlette.responses import Response
 from dynamo_web.problem import problem
 
 MOST_BYTES = 5 * 10**6
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""As JSON writes it, not behind a backslash that is itself written."""
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_NO_TEXT = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:\\u0000|" + _HIGH + rb"(?!" + _LOW + rb")|(?<!" + _HIGH + rb")" + _LOW + rb")"
+)
+"""What JSON can write and no text of PostgreSQL can hold: a NUL, and half a character (one of two surrogates). Not
+behind a backslash that is itself written."""
 
 
 class GoneError(Exception):
@@ -43,8 +47,8 @@ async def read_body(scope: Any, receive: Any) -> bytes | Response:
     body = b"".join(pieces)
     if body and headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         return problem(415, "the body must be JSON: Content-Type: application/json", kind="media-type")
-    if _NUL.search(body):
-        return problem(422, "there is a NUL in the body", kind="parameter")
+    if _NO_TEXT.search(body):
+        return problem(422, "there is a NUL in the body, or half a character", kind="parameter")
     return body
 
 

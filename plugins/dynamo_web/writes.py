@@ -125,16 +125,23 @@ def does(action: Action) -> Dependency:
     return Depends(named)
 
 
-def end_of(text: str | None) -> datetime | None:
-    """An end that is still to come: a date, a moment, or how long from now. Raises InventoryError."""
-    if text is None:
-        return None
-    now = datetime.now(UTC)
+def is_first(document: Document) -> bool:
+    """Of what is made once, and counted when it is asked again: whether it was made now."""
+    return bool(document["num_asked"] == 1)
+
+
+def moment_of(field: str, text: str | None) -> datetime | None:
+    """A date, a moment, or in how long. Raises InventoryError that names the field."""
     try:
-        end = moment_after(text, now)
+        return None if text is None else moment_after(text, datetime.now(UTC))
     except ValueError as error:
-        raise InventoryError(f"until {error}", until=text) from None
-    if end <= now:
+        raise InventoryError(f"{field} {error}", **{field: text}) from None
+
+
+def end_of(text: str | None) -> datetime | None:
+    """An end (``until``) that is still to come. Raises InventoryError."""
+    end = moment_of("until", text)
+    if end is not None and end <= datetime.now(UTC):
         raise InventoryError(f"until {text!r} is {time_text(end)}, which is over", until=text)
     return end
 

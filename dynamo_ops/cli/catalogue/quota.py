@@ -13,7 +13,6 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.settings import settings
 from dynamo_ops.base.text import near
-from dynamo_ops.base.units import parse_size
 from dynamo_ops.cli.catalogue.quota_view import show_frame
 from dynamo_ops.cli.terminal.cells import count, size
 from dynamo_ops.cli.terminal.completion import complete_groups, complete_partitions
@@ -28,7 +27,6 @@ from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.inventory.site import quota
 from dynamo_ops.inventory.site.lookup import all_sites, find_sites
 from dynamo_ops.policy.files import read_partitions
-from dynamo_ops.policy.partition import Partitions
 from dynamo_ops.policy.usage import partition_usage
 
 app = typer.Typer(no_args_is_help=True, help="Quotas: of partitions at sites, and of groups and users.")
@@ -67,7 +65,7 @@ def set_(
     as_json: AsJson = False,
 ) -> None:
     """Set the quota of PARTITION at SITE. 0: nothing may be there; unlimited (or -1): no limit."""
-    amount = _amount(size_)
+    amount = quota.quota_bytes_of("SIZE", size_)
     db = database()
     sites = _asked(db, site, partition, amount, yes=yes, as_json=as_json)
     if amount == 0:
@@ -97,7 +95,7 @@ def group(name: GroupArgument, size_: SizeArgument, by: By = None, as_json: AsJs
     """Set how many bytes of unique data (each block once, whatever its copies) GROUP may own and ask for."""
     from dynamo_ops.request import unique_quota
 
-    amount = _amount(size_)
+    amount = quota.quota_bytes_of("SIZE", size_)
     unique_quota.set_group_quota(database(), name, amount, by=who(by))
     _tell_unique("group", name, amount, as_json=as_json)
 
@@ -107,7 +105,7 @@ def user(name: UserArgument, size_: SizeArgument, by: By = None, as_json: AsJson
     """Set how many bytes of unique data (each block once, whatever its copies) USER may ask for."""
     from dynamo_ops.request import unique_quota
 
-    amount = _amount(size_)
+    amount = quota.quota_bytes_of("SIZE", size_)
     unique_quota.set_user_quota(database(), name, amount, by=who(by))
     _tell_unique("user", name, amount, as_json=as_json)
 
@@ -151,23 +149,10 @@ def _show_unique(db: Database, *, groups: bool, users: bool, as_json: bool) -> N
         show_frame(unique_quota.user_usage(db), "Unique data of users", "users", as_json=as_json)
 
 
-def _amount(text: str) -> int:
-    """Bytes; -1 for unlimited. Of negative numbers only -1 is taken: another one is more likely a slip than meant."""
-    if text.strip().lower() in ("unlimited", "-1"):
-        return quota.UNLIMITED
-    try:
-        amount = parse_size(text)
-    except ValueError as error:
-        raise InventoryError(f"SIZE: {error}, or unlimited", size=text) from error
-    if amount > quota.LARGEST:
-        raise InventoryError(f"SIZE: {text} is more than a quota can be; say unlimited", size=text)
-    return amount
-
-
 def _asked(db: Database, site: str, partition: str, amount: int | None, *, yes: bool, as_json: bool) -> list[str]:
     """The sites to change. A person is asked first, and may say no, where a glob names several, or where a quota gets
     smaller: Detox deletes what is above it."""
-    _check_leaf(read_partitions(settings(), datetime.now(UTC)), partition)
+    read_partitions(settings(), datetime.now(UTC)).check_leaf(partition)
     sites = _known_sites(db, site)
     if yes:
         return sites
@@ -217,17 +202,6 @@ def _change(
     where = ", ".join(sites) if len(sites) <= 3 else count(len(sites), "site")
     left = "" if changed == len(sites) else f" ({changed or 'none'} of {len(sites)} changed: it was so already)"
     say(f"{partition} at {where}: {size(amount)}{left}")
-
-
-def _check_leaf(partitions: Partitions, name: str) -> None:
-    if name in partitions.unions:
-        leaves = ", ".join(partitions.leaves(name))
-        raise InventoryError(f"partition {name!r} is a union: set the quotas of its leaves: {leaves}", partition=name)
-    if name not in partitions.conditions:
-        leaf_names = sorted(partitions.conditions)
-        raise InventoryError(
-            f"unknown partition {name!r}; known: {', '.join(leaf_names)}.{near(name, leaf_names)}", partition=name
-        )
 
 
 def _known_sites(db: Database, site: str) -> list[str]:

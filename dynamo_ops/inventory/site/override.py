@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.access.actions import Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.text import near
 from dynamo_ops.base.times import time_text, too_far
 from dynamo_ops.database.connection import Database
@@ -134,7 +134,7 @@ def _site(connection: Connection, site: str) -> Any:
     ).one_or_none()
     if found is None:
         names = connection.execute(text("SELECT name FROM sites")).scalars()
-        raise InventoryError(f"there is no site {site!r}.{near(site, names)}", site=site)
+        raise UnknownNameError(f"there is no site {site!r}.{near(site, names)}", site=site)
     return found
 
 

@@ -14,8 +14,9 @@ from sqlalchemy import Connection, text
 from dynamo_ops.access.actions import Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.base.units import size_text
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
+from dynamo_ops.base.text import near
+from dynamo_ops.base.units import parse_size, size_text
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 
@@ -83,7 +84,10 @@ def set_quotas(
             text("SELECT q.name FROM quota_sites q WHERE NOT EXISTS (SELECT FROM sites s WHERE s.name = q.name)")
         ).scalars()
         if names := sorted(unknown):
-            raise InventoryError(f"unknown site {', '.join(map(repr, names))}", sites=names)
+            hint = near(names[0], connection.execute(text("SELECT name FROM sites")).scalars())
+            raise UnknownNameError(
+                f"unknown site {', '.join(map(repr, names))}{f'.{hint}' if hint else ''}", sites=names
+            )
         return change_quotas(
             connection,
             """SELECT s.id AS site_id, CAST(:partition AS text) AS partition, CAST(:quota AS bigint) AS quota_bytes
@@ -92,6 +96,20 @@ def set_quotas(
             reason=reason.strip(),
             params={"partition": partition, "quota": quota_bytes},
         )
+
+
+def quota_bytes_of(field: str, text: str) -> int:
+    """A quota as people write it: ``500 TB``, or ``unlimited`` (also ``-1``, of negative numbers only that: another one
+    is more likely a slip than meant). InventoryError names the ``field``, and says what would be one."""
+    if text.strip().lower() in ("unlimited", "-1"):
+        return UNLIMITED
+    try:
+        amount = parse_size(text)
+    except ValueError as error:
+        raise InventoryError(f"{field}: {error}, or unlimited", size=text) from error
+    if amount > LARGEST:
+        raise InventoryError(f"{field}: {text} is more than a quota can be; say unlimited", size=text)
+    return amount
 
 
 def quota_history(database: Database) -> pl.DataFrame:

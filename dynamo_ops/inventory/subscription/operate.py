@@ -90,14 +90,17 @@ def look(db: Database, move: Move, selection: Selection, *, disown: bool = False
         return _prepare_cancel(connection, disown=disown)
 
 
-def hold(db: Database, selection: Selection, *, by: Person, reason: str) -> Touched:
-    """Hold subscriptions, queued or under way, until an operator releases them. InventoryError without a reason."""
+def hold(db: Database, selection: Selection, *, by: Person, reason: str, expected_files: int | None = None) -> Touched:
+    """Hold subscriptions, queued or under way, until an operator releases them. InventoryError without a reason.
+
+    ``expected_files``, of all moves: so many a person has seen; InventoryError when it would be others by now.
+    """
     note = _note("hold", by.name, reason, is_needed=True)
     with _operating(db, by, "hold", reason) as act:
         connection = act.connection
         take(connection, selection, ALLOWED["hold"], lock=True)
         touched = Touched(_rows(connection))
-        _check(act, "hold", touched)
+        _check(act, "hold", touched, expected_files)
         connection.execute(
             text(f"""
             UPDATE subscriptions s SET state = '{SubscriptionState.HELD}',
@@ -108,21 +111,33 @@ def hold(db: Database, selection: Selection, *, by: Person, reason: str) -> Touc
         return touched
 
 
-def release(db: Database, selection: Selection, *, by: Person, reason: str = "") -> Touched:
+def release(
+    db: Database, selection: Selection, *, by: Person, reason: str = "", expected_files: int | None = None
+) -> Touched:
     """Free held subscriptions, whatever held them: each is closed and made anew: failed sources count as untried.
 
     They keep their place in the queue. What cannot be served still is held again by the next run of transfers.
     """
-    return _reopen(db, "release", selection, by, reason)
+    return _reopen(db, "release", selection, by, reason, expected_files)
 
 
-def retry(db: Database, selection: Selection, *, by: Person, reason: str = "") -> Touched:
+def retry(
+    db: Database, selection: Selection, *, by: Person, reason: str = "", expected_files: int | None = None
+) -> Touched:
     """Have subscriptions tried again now, without their pause: failed ones, and those held by no_source, all_failed or
     site_unavailable. As ``release`` otherwise."""
-    return _reopen(db, "retry", selection, by, reason)
+    return _reopen(db, "retry", selection, by, reason, expected_files)
 
 
-def cancel(db: Database, selection: Selection, *, by: Person, reason: str, disown: bool = False) -> Touched:
+def cancel(
+    db: Database,
+    selection: Selection,
+    *,
+    by: Person,
+    reason: str,
+    disown: bool = False,
+    expected_files: int | None = None,
+) -> Touched:
     """Withdraw subscriptions. InventoryError without a reason.
 
     A copy that an incomplete block replica of some group lacks would be subscribed again (``resubscribe_incomplete``).
@@ -135,7 +150,7 @@ def cancel(db: Database, selection: Selection, *, by: Person, reason: str, disow
         connection = act.connection
         take(connection, selection, ALLOWED["cancel"], lock=True)
         touched = _prepare_cancel(connection, disown=disown)
-        _check(act, "cancel", touched)
+        _check(act, "cancel", touched, expected_files)
         connection.execute(
             text(f"""
             UPDATE subscriptions s SET state = '{SubscriptionState.CANCELLED}', hold_reason = NULL,
@@ -152,12 +167,14 @@ def cancel(db: Database, selection: Selection, *, by: Person, reason: str, disow
         return Touched(touched.rows, touched.num_more_files, disowned, dropped.num_block_replicas, touched.num_unowned)
 
 
-def _reopen(db: Database, move: Move, selection: Selection, by: Person, reason: str) -> Touched:
+def _reopen(
+    db: Database, move: Move, selection: Selection, by: Person, reason: str, expected_files: int | None
+) -> Touched:
     note = _note(move, by.name, reason, is_needed=False)
     with _operating(db, by, move, reason) as act:
         take(act.connection, selection, ALLOWED[move], lock=True)
         touched = Touched(_rows(act.connection))
-        _check(act, move, touched)
+        _check(act, move, touched, expected_files)
         reopen(act.connection, "selected", note)
         return touched
 
@@ -166,12 +183,18 @@ def _operating(db: Database, by: Person, move: Move, reason: str) -> AbstractCon
     return acting(db, by, Action.OPERATE_SUBSCRIPTIONS, f"{move} subscriptions", reason.strip())
 
 
-def _check(act: Act, move: Move, touched: Touched) -> None:
-    """Whether they may, at the destinations of what was selected; and the figures for the audit."""
+def _check(act: Act, move: Move, touched: Touched, expected_files: int | None) -> None:
+    """Whether they may, at the destinations of what was selected; and the figures for the audit. InventoryError: it is
+    not what they have seen."""
     sites = touched.rows["site"].unique().sort().to_list()
     act.check(Target(sites=sites or ("*",)))
     named = f"{', '.join(sites[:3])}{' …' if len(sites) > 3 else ''}"
     act.what = f"{move} {touched.num_files:,} subscriptions at {named or 'no site'}"
+    if expected_files not in (None, touched.num_files):
+        raise InventoryError(
+            f"{move}: it would be {touched.num_files:,} files by now, not {expected_files:,}; look again and confirm",
+            num_files=touched.num_files,
+        )
 
 
 def _note(move: Move, by: str, reason: str, *, is_needed: bool) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.glob import glob_regex_sql, is_glob
 from dynamo_ops.base.text import near
 from dynamo_ops.inventory.names import blocks_like, datasets_like, no_file
@@ -104,7 +104,7 @@ def _refuse_unknown(connection: Connection, name: str, plain: list[str]) -> None
         if unknown:
             hint = _HINTS[name](connection, unknown[0])
             message = f"there is no {_NOUNS[name]} {', '.join(unknown[:3])}"
-            raise InventoryError(f"{message}.{hint}" if hint else message, names=list(unknown))
+            raise UnknownNameError(f"{message}.{hint}" if hint else message, names=list(unknown))
 
 
 _NOUNS = {

@@ -37,7 +37,10 @@ def olga(client: TestClient, stock: Stock) -> Call:
     ) -> Any:
         WRITES.forget()
         sent = headers | ({"idempotency-key": key} if key else {})
-        answer = client.request(method, path, json=body, params=params or None, headers=sent)
+        if isinstance(body, bytes):
+            answer = client.request(method, path, content=body, headers=sent | {"content-type": "application/json"})
+        else:
+            answer = client.request(method, path, json=body, params=params or None, headers=sent)
         assert answer.status_code == code, answer.text
         return answer
 

@@ -70,6 +70,7 @@ def test_writes_of_the_page_can_be_typed_one_after_the_other(client: TestClient,
     from dynamo_web.rates import WRITES as RATE
 
     token = headers_of(stock, "olga", "operator")
+    stock.subscription("copy", stock.files_of["c1"], "T2_A", origin="dealer")
     for line in WRITES:
         RATE.forget()
         call = Curl.of(line)

@@ -104,10 +104,13 @@ def inject(
 
 
 def _target(injected: Injected) -> Target:
-    """The datasets and sites that the document names, also to say something of a site itself, or of groups."""
+    """The datasets and sites that the document names, also to say only where they are, or something of a site itself;
+    what it says of groups and quotas is for all."""
     is_for_all = injected.groups.height or injected.quotas.height
+    blocks = injected.copies["name"].str.split("#").list.first()
+    datasets = {*injected.datasets["name"], *injected.replicas["dataset"], *blocks}
     sites = {*injected.sites["name"], *injected.replicas["site"]}
-    return Target(datasets=() if is_for_all else tuple(injected.datasets["name"]), sites=tuple(sorted(sites)))
+    return Target(datasets=() if is_for_all else tuple(sorted(datasets)), sites=tuple(sorted(sites)))
 
 
 def _write(connection: Connection, faults: Faults, partitions: Collection[str] | None, by: str) -> InjectionSummary:

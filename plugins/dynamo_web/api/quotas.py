@@ -1,0 +1,82 @@
+"""Quotas: of partitions at sites, of groups, of people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from pydantic import Field
+
+from dynamo_ops.access.actions import Action
+from dynamo_ops.base.settings import settings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.site.lookup import find_sites
+from dynamo_ops.inventory.site.quota import LARGEST, quota_bytes_of, set_quotas
+from dynamo_ops.policy.files import read_partitions
+from dynamo_ops.request.unique_quota import set_group_quota, set_user_quota
+from dynamo_web.writes import Body, Write, does
+
+router = APIRouter()
+Size = Annotated[int, Field(ge=-1, le=LARGEST)] | Annotated[str, Field(max_length=40)]
+"""Bytes, ``500 TB``, or ``unlimited`` (-1)."""
+
+
+class PartitionQuota(Body):
+    """``partition``: a leaf. ``sites``: names or globs. ``quota``: 0: nothing may be there; null: unknown, then nothing
+    is deleted or placed."""
+
+    partition: str
+    sites: Annotated[list[str], Field(min_length=1, max_length=1_000)]
+    quota: Size | None
+    reason: str
+
+
+class UniqueQuota(Body):
+    """``quota``: of unique data."""
+
+    quota: Size
+
+
+@router.put("/quotas/partitions", dependencies=[does(Action.SET_PARTITION_QUOTA)])
+def set_partition_quota(asked: PartitionQuota, write: Write) -> Response:
+    """At all these sites, or at none."""
+
+    def act(database: Database) -> dict[str, Any]:
+        read_partitions(settings(), datetime.now(UTC)).check_leaf(asked.partition)
+        amount = None if asked.quota is None else _bytes(asked.quota)
+        with database.begin() as connection:
+            sites = [site.name for site in find_sites(connection, asked.sites)]
+        changed = set_quotas(database, sites, asked.partition, amount, by=write.by, reason=asked.reason)
+        return {"partition": asked.partition, "sites": sites, "quota_bytes": amount, "num_changed": changed}
+
+    return write.do(act)
+
+
+@router.put("/quotas/groups/{name}", dependencies=[does(Action.SET_GROUP_QUOTA)])
+def set_quota_of_group(name: str, asked: UniqueQuota, write: Write) -> Response:
+    """So much unique data it may own and ask for."""
+    amount = _bytes(asked.quota)
+
+    def act(database: Database) -> dict[str, Any]:
+        set_group_quota(database, name, amount, by=write.by)
+        return {"group": name, "quota_bytes": amount}
+
+    return write.do(act)
+
+
+@router.put("/quotas/users/{name}", dependencies=[does(Action.SET_USER_QUOTA)])
+def set_quota_of_user(name: str, asked: UniqueQuota, write: Write) -> Response:
+    """So much unique data they may ask for."""
+    amount = _bytes(asked.quota)
+
+    def act(database: Database) -> dict[str, Any]:
+        set_user_quota(database, name, amount, by=write.by)
+        return {"user": name, "quota_bytes": amount}
+
+    return write.do(act)
+
+
+def _bytes(size: int | str) -> int:
+    return size if isinstance(size, int) else quota_bytes_of("quota", size)

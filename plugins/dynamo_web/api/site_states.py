@@ -1,0 +1,93 @@
+"""What a person says of a site: its status, and its downtimes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from dynamo_ops.access.actions import Action
+from dynamo_ops.base.settings import settings
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.site import downtime, override
+from dynamo_web.login import Who
+from dynamo_web.writes import Body, Write, WriteQuery, Writer, does, end_of, moment_of
+
+router = APIRouter()
+
+
+class Status(Body):
+    """``status``: ready, waitroom or morgue. ``until``: then it is what its source says; without it until taken
+    back."""
+
+    status: str
+    reason: str
+    until: str | None = None
+
+
+class NewDowntime(Body):
+    """``begin``: a date, a time, or in how long; without it now. ``until``: without it until it is resumed."""
+
+    reason: str
+    begin: str | None = None
+    until: str | None = None
+
+
+class ResumeQuery(WriteQuery):
+    """``planned``: downtimes that are to come, too."""
+
+    planned: bool = False
+
+
+class Resumer(Writer):
+    """The end of downtimes."""
+
+    def __init__(self, request: Request, person: Who, query: Annotated[ResumeQuery, Query()]) -> None:
+        super().__init__(request, person, query)
+        self.planned = query.planned
+
+
+@router.put("/sites/{name}/status", dependencies=[does(Action.OPERATE_SITE)])
+def set_status(name: str, said: Status, write: Write) -> Response:
+    """It has this status from now on, whatever its source says."""
+    end = end_of(said.until)
+
+    def act(database: Database) -> dict[str, Any]:
+        given = override.set_status(database, name, said.status, by=write.by, reason=said.reason, ends_at=end)
+        return {field: value for field, value in asdict(given).items() if field != "id"}
+
+    return write.do(act)
+
+
+@router.delete("/sites/{name}/status", dependencies=[does(Action.OPERATE_SITE)])
+def unset_status(name: str, write: Write) -> Response:
+    """It is what its source says again."""
+
+    def act(database: Database) -> dict[str, Any]:
+        status = override.unset_status(database, name, by=write.by, stable_h=settings().site_status.stable_h)
+        return {"site": name, "status": status}
+
+    return write.do(act)
+
+
+@router.post("/sites/{name}/downtimes", dependencies=[does(Action.OPERATE_SITE)])
+def add_downtime(name: str, said: NewDowntime, write: Write) -> Response:
+    """Nothing to or from it until then."""
+    begin, end = moment_of("begin", said.begin), end_of(said.until)
+
+    def act(database: Database) -> dict[str, Any]:
+        return asdict(downtime.drain(database, name, by=write.by, reason=said.reason, begins_at=begin, ends_at=end))
+
+    return write.create(act, "/sites/{site}")
+
+
+@router.delete("/sites/{name}/downtimes", dependencies=[does(Action.OPERATE_SITE)])
+def end_downtimes(name: str, write: Annotated[Resumer, Depends()]) -> Response:
+    """Those that last now end."""
+
+    def act(database: Database) -> dict[str, Any]:
+        return {"site": name, "ended": downtime.resume(database, name, by=write.by, planned=write.planned)}
+
+    return write.do(act)
