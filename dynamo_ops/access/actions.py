@@ -18,6 +18,7 @@ class Action(StrEnum):
     """What can be done. Reads need a login, and no more."""
 
     READ = "read"
+    READ_AUDIT = "read the audit"
     TRY_POLICY = "try a policy"
     COPY = "ask for copies"
     COPY_UNAPPROVED = "have copies without approval"
@@ -152,6 +153,7 @@ OPERATORS = {Role.OPERATOR: ALWAYS}
 
 RIGHTS: Mapping[Action, Mapping[Role, Condition]] = {
     Action.READ: EVERYBODY,
+    Action.READ_AUDIT: {Role.ADMIN: ALWAYS},
     Action.TRY_POLICY: OPERATORS | {Role.MANAGER: OF_OWN_PARTITION},
     Action.COPY: OPERATORS
     | {Role.USER: OWN_GROUPS, Role.PRODUCER: IN_NAMESPACE, Role.MANAGER: OF_GROUP, Role.SITE_ADMIN: AT_OWN_SITES},

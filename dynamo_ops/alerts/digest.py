@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
@@ -25,6 +25,8 @@ from dynamo_ops.inventory.site.endpoint import PROPOSED
 from dynamo_ops.inventory.site.shared import SHARED
 
 DAY = timedelta(hours=24)
+MORNING = time(6, tzinfo=UTC)
+"""When the daily message goes out."""
 AGGREGATED_AFTER = timedelta(hours=3)
 """So long after its end a day must have been aggregated; before that it is no gap."""
 

@@ -8,6 +8,7 @@ DynamoError
 │   └── SourceDataError     a source of metadata answered something that cannot be right
 ├── GateError               look at the data: a data-quality gate refused them, nothing was changed
 ├── PlanError               plan again: the plan is not in a state that allows this
+│   └── UnknownPlanError    there is no such plan, or it knows nothing of what is asked for
 ├── PausedError             wait, or resume: a person has stopped this
 └── RemoteError             another service
     ├── RetryableRemoteError    wait: the same call may go through later
@@ -112,6 +113,12 @@ class PlanError(DynamoError):
     """A plan cannot be gated, approved or committed in its present state. Facts: ``plan_id``, ``state``."""
 
     next_step = "Look at the plan's state; let the next cycle make a new plan."
+
+
+class UnknownPlanError(PlanError):
+    """There is no plan of this number, or none that knows what is asked for. Facts: ``plan_id``, or what it was."""
+
+    next_step = "`dynamo plan list` shows what there is."
 
 
 class PausedError(DynamoError):

@@ -25,10 +25,9 @@ from dynamo_ops.inventory.subscription import operate
 from dynamo_ops.inventory.subscription.operate import Move, Touched
 from dynamo_ops.inventory.subscription.selection import Selection
 from dynamo_ops.query import status
-from dynamo_ops.query.explanation import QueueRules, why, why_file
+from dynamo_ops.query.explanation import why, why_file
+from dynamo_ops.query.movement.subscription import file_document, queue_rules, subscription_document
 from dynamo_ops.transfer import recovery
-from dynamo_ops.transfer.limits import transfer_limits
-from dynamo_ops.transfer.tasks import plan_rules
 
 app = typer.Typer(no_args_is_help=True, help="Copies and deletions under way: status, why, hold, release, cancel.")
 
@@ -78,11 +77,11 @@ def why_(
     as_json: AsJson = False,
 ) -> None:
     """Where a file or subscription stands and why, every attempt with its error, and where the file can be read."""
-    db, rules, page = database(), _rules(), partial(job_page, settings().fts)
+    db, rules, page = database(), queue_rules(settings()), partial(job_page, settings().fts)
     if what.startswith("/"):
         file = why_file(db, what, site, rules)
         if as_json:
-            print_json(view.file_document(file, page))
+            print_json(file_document(file, page))
         else:
             view.print_file(file, page)
         return
@@ -90,7 +89,7 @@ def why_(
         raise InventoryError(f"{what!r} is neither an LFN, which begins with a slash, nor the number of a subscription")
     explained = why(db, int(what), rules)
     if as_json:
-        print_json(view.subscription_document(explained, page))
+        print_json(subscription_document(explained, page))
     else:
         view.print_subscription(explained, page)
 
@@ -246,8 +245,3 @@ def _act(
 def _site_names(db: Database, patterns: list[str]) -> list[str]:
     with db.begin() as connection:
         return [site.name for site in find_sites(connection, patterns)]
-
-
-def _rules() -> QueueRules:
-    config = settings()
-    return QueueRules(transfer_limits(config), config.deletion, dict(plan_rules(config).head_starts))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +14,8 @@ from dynamo_ops.cli.terminal.tables import print_table
 from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState, TransferState
 from dynamo_ops.inventory.subscription.operate import Move, Touched
 from dynamo_ops.query.explanation import Explanation, FileExplanation
+from dynamo_ops.query.movement.subscription import JobPage, job_url
 
-JobPage = Callable[[str | None, str], str | None]
-"""The page of a job, by the server that is recorded with its batch, and its id."""
 SUBSCRIPTIONS = {
     "action": "action",
     "state": "state",
@@ -112,7 +110,7 @@ def _print_state(subscription: Explanation, page: JobPage) -> None:
     ):
         say(f"  note of {subscription.note}")
     url = (
-        _job_url(subscription.attempts[0] if subscription.attempts else {}, page)
+        job_url(subscription.attempts[0] if subscription.attempts else {}, page)
         if subscription.state == SubscriptionState.INBATCH
         else None
     )
@@ -198,24 +196,6 @@ def touched_document(move: Move, touched: Touched, *, dry_run: bool) -> dict[str
         **numbers,
         "rows": touched.rows.to_dicts(),
     }
-
-
-def subscription_document(subscription: Explanation, page: JobPage) -> dict[str, Any]:
-    """One subscription for programs; attempts with the page of their FTS job."""
-    attempts = [{**attempt, "url": _job_url(attempt, page)} for attempt in subscription.attempts]
-    return {**asdict(subscription), "attempts": attempts}
-
-
-def file_document(file: FileExplanation, page: JobPage) -> dict[str, Any]:
-    """One file for programs."""
-    return {
-        **asdict(file),
-        "subscriptions": [subscription_document(subscription, page) for subscription in file.subscriptions],
-    }
-
-
-def _job_url(attempt: Mapping[str, Any], page: JobPage) -> str | None:
-    return page(attempt["server"], attempt["job_id"]) if attempt.get("job_id") else None
 
 
 def _with_age(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:

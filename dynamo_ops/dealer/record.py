@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from dynamo_ops.base.errors import InventoryError, PlanError
+from dynamo_ops.base.errors import InventoryError, PlanError, UnknownPlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer.engine.config import DealerConfig, load_config
 from dynamo_ops.dealer.engine.plan import CopyPlan
@@ -101,7 +101,7 @@ def newest_about(database: Database, dataset: str, partition: str | None) -> Dea
     if not is_dataset(database, dataset):
         raise InventoryError(f"unknown dataset {dataset!r}.{near_dataset(database, dataset)}", dataset=dataset)
     of = f" of {partition}" if partition else ""
-    raise PlanError(
+    raise UnknownPlanError(
         f"no Dealer plan{of} has a proposal for {dataset}: is the name whole? `dynamo plan list` shows what there is; "
         "`dynamo request list --dataset` whether anybody asks for it",
         dataset=dataset,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import UnknownNameError
 from dynamo_ops.base.glob import is_glob, texts_expr
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
@@ -37,7 +37,7 @@ def ids_of(database: Database, table: str, name: str) -> str:
         noun = table.removesuffix("s")
         message = f"no {noun} {'matches' if is_glob(name) else 'is called'} {name!r}"
         hint = near_dataset(database, name) if table == "datasets" else near(name, _names(database, table))
-        raise InventoryError(f"{message}.{hint}" if hint else message, **{noun: name})
+        raise UnknownNameError(f"{message}.{hint}" if hint else message, **{noun: name})
     return "{" + ",".join(map(str, matching["id"])) + "}"
 
 

@@ -22,7 +22,7 @@ import polars as pl
 from sqlalchemy import Connection, DateTime, Row, bindparam, text
 
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.errors import PlanError, UnknownPlanError
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
@@ -316,7 +316,7 @@ def _one(connection: Connection, plan_id: int, lock: str = "") -> StoredPlan:
         text(f"SELECT {COLUMNS} FROM plans WHERE id = :id {lock}"), {"id": plan_id}
     ).one_or_none()
     if plan_row is None:
-        raise PlanError(f"there is no plan {plan_id}", plan_id=plan_id, state=None)
+        raise UnknownPlanError(f"there is no plan {plan_id}", plan_id=plan_id, state=None)
     return _plan(plan_row)
 
 

@@ -2,5 +2,6 @@
 along.
 
 Call: ``language.check.load_policy``, ``partition.load_partitions``, ``evaluation.evaluate.Evaluator``,
-``linter.lint``, ``files`` (where an installation keeps its texts), ``usage`` (how full partitions are).
+``linter.lint``, ``files`` (where an installation keeps its texts), ``notice`` (what is to be said about
+one), ``usage`` (how full partitions are).
 """

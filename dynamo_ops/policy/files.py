@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from dynamo_ops.base.errors import PolicyError, SettingsError
+from dynamo_ops.base.errors import PolicyError, SettingsError, UnknownNameError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import near
 from dynamo_ops.inventory.frames import InventoryFrames
@@ -25,6 +25,20 @@ def policy_file(settings: Settings, partition: str) -> Path:
 def policy_source(settings: Settings, partition: str) -> SourceText:
     """A partition's policy as it is now. Raises PolicyError if there is none."""
     return read_source(policy_file(settings, partition))
+
+
+def installed_policy(settings: Settings, partition: str, now: datetime) -> SourceText:
+    """A partition's policy as it is now, called by the partition in messages. Raises UnknownNameError, with near names,
+    for what is no partition, or has no policy."""
+    defined = read_partitions(settings, now)
+    names = [name for name in (*defined.conditions, *defined.unions) if policy_file(settings, name).exists()]
+    if partition not in names:
+        raise UnknownNameError(
+            f"{partition!r} is no partition with a policy; {', '.join(names) or 'none'} have one."
+            f"{near(partition, names)}",
+            partition=partition,
+        )
+    return SourceText(partition, policy_source(settings, partition).text)
 
 
 def partitions_source(settings: Settings) -> SourceText:

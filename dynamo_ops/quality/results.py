@@ -8,7 +8,7 @@ from enum import StrEnum
 import polars as pl
 from sqlalchemy import text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.text import close_names, near
 from dynamo_ops.database.connection import Database
 
@@ -22,6 +22,11 @@ class Verdict(StrEnum):
     PASSED = "passed"
     REFUSED = "refused"
     WARNED = "warned"
+
+
+VERDICT = f"""CASE WHEN is_success THEN '{Verdict.PASSED}' WHEN is_blocking THEN '{Verdict.REFUSED}'
+                    ELSE '{Verdict.WARNED}' END"""
+"""SQL: of a row of ``gate_results``."""
 
 
 def results(
@@ -43,8 +48,7 @@ def results(
         raise InventoryError(f"there is no gate {gate!r}, only {', '.join(GATES)}.{near(gate, GATES)}", gate=gate)
     return db.frame(
         f"""SELECT checked_at, gate, subject, run_key, split_part(expectation, ':', 1) AS "check",
-                  CASE WHEN is_success THEN '{Verdict.PASSED}' WHEN is_blocking THEN '{Verdict.REFUSED}'
-                    ELSE '{Verdict.WARNED}' END AS verdict,
+                  {VERDICT} AS verdict,
                   num_unexpected, observed, examples::text AS examples
            FROM gate_results
            WHERE ($1::text IS NULL OR gate = $1) AND ($2::text IS NULL OR strpos(run_key, $2) > 0)
@@ -82,11 +86,11 @@ def prune(db: Database, *, before: datetime) -> int:
         return sum(connection.execute(deletion, {"before": before}).rowcount for deletion in deletions)
 
 
-def _unknown(db: Database, gate: str, subject: str, metric: str) -> InventoryError:
+def _unknown(db: Database, gate: str, subject: str, metric: str) -> UnknownNameError:
     asked = f"{gate} {subject} {metric}"
     measured = db.frame("SELECT DISTINCT gate, subject, metric FROM gate_metrics ORDER BY 1, 2, 3").iter_rows()
     names = [" ".join(parts) for parts in measured]
     shown = close_names(asked, names, 5) or names
-    return InventoryError(
+    return UnknownNameError(
         f"no gate measured {asked!r}; measured were: {', '.join(shown) or 'none'}", gate=gate, value=metric
     )

@@ -70,6 +70,14 @@ def block_name(connection: Connection, block_id: int) -> tuple[str, str]:
     return str(row.dataset), str(row.block)
 
 
+def file_name(connection: Connection, file_id: int) -> str:
+    """The LFN of the file of that id. Raises UnknownNameError."""
+    lfn = connection.execute(text("SELECT lfn FROM files WHERE id = :id"), {"id": file_id}).scalar()
+    if lfn is None:
+        raise UnknownNameError(f"there is no file {file_id}", file_id=file_id)
+    return str(lfn)
+
+
 def _narrow(connection: Connection, asked: ContentFilter, _as_of: datetime) -> Conditions:
     conditions = Conditions()
     conditions.add("listed.dataset_id = :dataset", dataset=find_dataset(connection, asked.dataset))

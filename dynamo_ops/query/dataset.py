@@ -9,16 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError, UnknownNameError
+from dynamo_ops.base.errors import UnknownNameError
 from dynamo_ops.base.glob import is_glob
 from dynamo_ops.base.text import near
-from dynamo_ops.base.times import moment_before
 from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.inventory.names import datasets_like
 from dynamo_ops.inventory.replica.copies import num_full_copies
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.query.group import find_groups
-from dynamo_ops.query.paging.condition import Conditions, name_condition
+from dynamo_ops.query.paging.condition import Conditions, check_words, moment_asked, name_condition
 from dynamo_ops.query.paging.listing import Listing
 
 
@@ -96,7 +95,7 @@ def check_named(connection: Connection, names: Sequence[str]) -> None:
 
 def _narrow(connection: Connection, asked: DatasetFilter, as_of: datetime) -> Conditions:
     conditions = Conditions()
-    _check_statuses(asked.statuses)
+    check_words(asked.statuses, DatasetStatus, "status of a dataset")
     if asked.names:
         condition, params = dataset_condition(asked.names)
         conditions.add(condition, **params)
@@ -110,7 +109,8 @@ def _narrow(connection: Connection, asked: DatasetFilter, as_of: datetime) -> Co
     if asked.min_size_bytes is not None:
         conditions.add("listed.size_bytes > :min_size", min_size=asked.min_size_bytes)
     if asked.updated_since is not None:
-        conditions.add("listed.last_update_at >= :since", since=_moment(asked.updated_since, as_of))
+        since = moment_asked(asked.updated_since, as_of, "updated_since")
+        conditions.add("listed.last_update_at >= :since", since=since)
     _narrow_to_place(connection, asked, conditions)
     return conditions
 
@@ -132,23 +132,6 @@ def _narrow_to_place(connection: Connection, asked: DatasetFilter, conditions: C
                WHERE replica.dataset_id = listed.id AND replica.site_id = ANY(CAST(:site_ids AS smallint[])))""",
             site_ids=site_ids,
         )
-
-
-def _check_statuses(statuses: Sequence[str]) -> None:
-    for status in statuses:
-        if status not in list(DatasetStatus):
-            raise InventoryError(
-                f"{status!r} is no status of a dataset: these are {', '.join(DatasetStatus)}."
-                f"{near(status, DatasetStatus)}",
-                status=status,
-            )
-
-
-def _moment(phrase: str, now: datetime) -> datetime:
-    try:
-        return moment_before(phrase, now)
-    except ValueError as error:
-        raise InventoryError(f"updated since: {error}", since=phrase) from error
 
 
 def _unknown(connection: Connection, name: str) -> UnknownNameError:

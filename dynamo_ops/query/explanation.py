@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import UnknownNameError
 from dynamo_ops.base.settings import DELETION, DeletionSettings
 from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
@@ -119,7 +119,7 @@ def why_file(db: Database, lfn: str, site: str | None = None, rules: QueueRules 
         ).one_or_none()
         if file is None:
             hint = no_file(connection, lfn)
-            raise InventoryError(f"there is no file {lfn}.{hint}" if hint else f"there is no file {lfn}", lfn=lfn)
+            raise UnknownNameError(f"there is no file {lfn}.{hint}" if hint else f"there is no file {lfn}", lfn=lfn)
         sites = None if site is None else [known.id for known in find_sites(connection, [site])]
         subscriptions = connection.execute(
             text(f"""
@@ -154,7 +154,7 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
         {"id": subscription_id, **queue_params(rules.deletions)},
     ).one_or_none()
     if subscription is None:
-        raise InventoryError(f"there is no subscription {subscription_id}", subscription_id=subscription_id)
+        raise UnknownNameError(f"there is no subscription {subscription_id}", subscription_id=subscription_id)
     attempts = _attempts(connection, subscription)
     sources = (
         _sources(connection, subscription.file_id, subscription_id, subscription.site_id)

@@ -10,7 +10,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.base.text import near
@@ -202,7 +202,7 @@ def request_details(database: Database, request_id: int) -> RequestDetails:
     with database.snapshot() as snapshot:
         requests = snapshot.frame(f"{ROW.format(shown=2**31 - 1)} WHERE r.id = $1", (request_id,)).to_dicts()
         if not requests:
-            raise InventoryError(f"there is no request {request_id}", request_id=request_id)
+            raise UnknownNameError(f"there is no request {request_id}", request_id=request_id)
         items = snapshot.frame(
             f"""
             SELECT {item_name("i")} AS item

@@ -10,26 +10,35 @@ from dynamo_web import problem
 from dynamo_web.api import (
     access,
     asking,
+    audit,
+    checks,
     datasets,
+    digest,
     documents,
     groups,
     locks,
     me,
     operations,
     pauses,
+    plans,
+    policies,
     quotas,
     replicas,
+    requested,
     site_states,
     sites,
+    transfers,
 )
 from dynamo_web.guard import Guard
 from dynamo_web.lists import json_answer
 from dynamo_web.rates import metered
 
 VERSION = "/v1"
+READ = (me, datasets, replicas, sites, groups, requested, plans, policies, transfers, checks, audit, digest)
+"""Resources that are only read."""
 HEALTH = f"{VERSION}/health"
 WRITTEN = (locks, asking, quotas, site_states, pauses, access, operations, documents)
-"""Resources that can be changed."""
+"""Those that can be changed too."""
 
 
 async def health(_request: Request) -> Response:
@@ -51,7 +60,7 @@ def make_app() -> FastAPI:
     problem.install(made)
     made.add_middleware(Guard)
     made.add_route(HEALTH, health, methods=["GET"])
-    for resource in (me, datasets, replicas, sites, groups, *WRITTEN):
+    for resource in (*READ, *WRITTEN):
         made.include_router(resource.router, prefix=VERSION)
     return made
 

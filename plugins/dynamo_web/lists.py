@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.query.paging.listing import DEFAULT_LIMIT, Filter, Listing, Window, read_page
+from dynamo_ops.query.paging.frame import FrameListing, frame_csv, frame_ndjson, read_frame_page
+from dynamo_ops.query.paging.listing import DEFAULT_LIMIT, Filter, Listing, Page, Window, read_page
 from dynamo_ops.query.paging.stream import csv_text, ndjson
 from dynamo_web.databases import reading
 from dynamo_web.login import Who
@@ -21,9 +22,13 @@ from dynamo_web.problem import BusyError, as_json
 
 NDJSON, CSV, JSON = "application/x-ndjson", "text/csv", "application/json"
 WRITERS = {NDJSON: ndjson, CSV: csv_text}
+FRAME_WRITERS = {NDJSON: frame_ndjson, CSV: frame_csv}
 STREAMS_A_PERSON, STREAMS = 1, 4
 """That a process of the API server sends at once: each holds a connection to the database until it is read."""
 
+
+Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
+"""In a path."""
 
 Names = Annotated[list[str], Field(default_factory=list)]
 """A parameter that may be given several times: or."""
@@ -110,22 +115,39 @@ class Lister:
     def answer(self, listing: Listing[Filter], asked: Filter, query: ListQuery) -> Response:
         """``{"items": […], "next": cursor or null}`` (with ``count``: a number, or "more"), or a stream."""
         if self._media_type != JSON:
-            return self._stream(listing, asked, query)
-        window = Window(
-            DEFAULT_LIMIT if query.limit is None else query.limit, query.cursor, query.chosen, with_count=query.count
-        )
-        page = read_page(reading(), listing, asked, window)
-        document: dict[str, Any] = {"items": page.records(), "next": page.next}
-        if page.is_counted:
-            document["count"] = "more" if page.count is None else page.count
-        return json_answer(document)
+            write = WRITERS[self._media_type]
+            return self._streamed(lambda: write(reading(), listing, asked, query.chosen, limit=query.limit), query)
+        window = self._window(query)
+        return _page_answer(read_page(reading(), listing, asked, window))
 
-    def _stream(self, listing: Listing[Filter], asked: Filter, query: ListQuery) -> Response:
+    def answer_frame(self, listing: Callable[[], FrameListing], query: ListQuery) -> Response:
+        """The same of rows of a frame. It is read whole, more or less: as streams are, one for somebody at a time."""
+        if self._media_type != JSON:
+            return self._streamed(
+                lambda: FRAME_WRITERS[self._media_type](listing(), query.chosen, limit=query.limit), query
+            )
+        window = self._window(query)
+        with self.heavy():
+            return _page_answer(read_frame_page(reading(), listing(), window))
+
+    @contextmanager
+    def heavy(self) -> Iterator[None]:
+        """What takes as much as a stream: one for somebody at a time. Raises BusyError."""
+        PLACES.take(self._person.name)
+        try:
+            yield
+        finally:
+            PLACES.give_back(self._person.name)
+
+    def _window(self, query: ListQuery) -> Window:
+        limit = DEFAULT_LIMIT if query.limit is None else query.limit
+        return Window(limit, query.cursor, query.chosen, with_count=query.count)
+
+    def _streamed(self, write: Callable[[], Iterator[str]], query: ListQuery) -> Response:
         if query.cursor is not None or query.count:
             raise InventoryError("a stream has no cursor and no count: it is all rows", parameter="cursor, count")
         with PLACES.kept_on_success(self._person.name):
-            pieces = WRITERS[self._media_type](reading(), listing, asked, query.chosen, limit=query.limit)
-            return Stream(_generator(pieces), self._media_type, self._person.name)
+            return Stream(_generator(write()), self._media_type, self._person.name)
 
 
 ListerDep = Annotated[Lister, Depends()]
@@ -139,6 +161,13 @@ def json_answer(document: object) -> Response:
 def rows_answer(rows: Sequence[dict[str, Any]]) -> Response:
     """A whole list that is never long: the form of a page, the only one."""
     return json_answer({"items": rows, "next": None})
+
+
+def _page_answer(page: Page) -> Response:
+    document: dict[str, Any] = {"items": page.records(), "next": page.next}
+    if page.is_counted:
+        document["count"] = "more" if page.count is None else page.count
+    return json_answer(document)
 
 
 def accepted(header: str) -> str:

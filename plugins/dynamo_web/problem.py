@@ -28,6 +28,7 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
     UnknownNameError,
+    UnknownPlanError,
 )
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ STATUSES: tuple[tuple[type[DynamoError], int], ...] = (
     (UnderWayError, 409),
     (InventoryError, 422),
     (PolicyError, 422),
+    (UnknownPlanError, 404),
     (PlanError, 409),
     (GateError, 409),
     (RetryableRemoteError, 503),

@@ -62,6 +62,7 @@ V, U, P, M, S, O, A = Role  # noqa: E741
 OPERATOR = {O: ()}
 TABLE: dict[Action, dict[Role, tuple[str, ...]]] = {
     Action.READ: dict.fromkeys(Role, ()),
+    Action.READ_AUDIT: {A: ()},
     Action.TRY_POLICY: OPERATOR | {M: ("another partition",)},
     Action.COPY: OPERATOR | {U: GROUP, P: NAMESPACE, M: GROUP, S: SITES},
     Action.COPY_UNAPPROVED: OPERATOR

@@ -20,9 +20,25 @@ from dynamo_ops.quality.suites import accesses, listing, metadata
 from dynamo_ops.quality.thresholds import AccessThresholds, DemandThresholds, MetadataThresholds, SiteThresholds
 from dynamo_ops.query.contents import BLOCKS, FILES
 from dynamo_ops.query.dataset import DATASETS
+from dynamo_ops.query.decision.left_out import LEFT_OUT_BY_COMMIT
+from dynamo_ops.query.decision.past import PAST
+from dynamo_ops.query.decision.plan import PLANS
 from dynamo_ops.query.group import OWNED
+from dynamo_ops.query.movement.attempt import (
+    DELETIONS_ENDED,
+    DELETIONS_UNDER_WAY,
+    TRANSFERS_ENDED,
+    TRANSFERS_UNDER_WAY,
+)
+from dynamo_ops.query.movement.subscription import SUBSCRIPTIONS
 from dynamo_ops.query.only_here import ONLY_HERE
 from dynamo_ops.query.paging.condition import Conditions
+from dynamo_ops.query.record.audit import AUDIT
+from dynamo_ops.query.record.consistency import CHECKS, FINDINGS
+from dynamo_ops.query.record.gate import GATE_RESULTS
+from dynamo_ops.query.record.quota import QUOTA_CHANGES, QUOTAS
+from dynamo_ops.query.record.request import REQUESTS
+from dynamo_ops.query.record.vanished import VANISHED
 from dynamo_ops.query.replica import BLOCK_REPLICAS, DATASET_REPLICAS
 from tests import ROOT
 from tests.database.statements import Code, Examples, Reader, Server, read, read_modules
@@ -47,7 +63,11 @@ PREPARED = {
 }
 """Temporary tables that gates have made before they judge."""
 
-LISTINGS = (DATASETS, BLOCKS, FILES, DATASET_REPLICAS, BLOCK_REPLICAS, ONLY_HERE, OWNED)
+LISTINGS = (
+    *(DATASETS, BLOCKS, FILES, DATASET_REPLICAS, BLOCK_REPLICAS, ONLY_HERE, OWNED),
+    *(PLANS, LEFT_OUT_BY_COMMIT, PAST, SUBSCRIPTIONS, REQUESTS, AUDIT, CHECKS, FINDINGS, GATE_RESULTS, VANISHED),
+    *(QUOTAS, QUOTA_CHANGES, TRANSFERS_UNDER_WAY, TRANSFERS_ENDED, DELETIONS_UNDER_WAY, DELETIONS_ENDED),
+)
 ANY = Conditions()
 
 EXAMPLES: Examples = {
@@ -81,6 +101,8 @@ EXAMPLES: Examples = {
         {"listing": listing, "conditions": ANY, "columns": listing.columns} for listing in LISTINGS
     ],
     "dynamo_ops.query.paging.listing:_as_json": {"statement": "SELECT 1 AS x"},
+    "dynamo_ops.query.record.popularity:popularity": {"condition": "true"},
+    "dynamo_ops.query.record.request:_dataset_ids": {"condition": "true"},
     "dynamo_ops.query.usage:_grouped": {"where": "true"},
     "dynamo_ops.request.deletable:refuse_what_must_stay": {
         "group": (1, "physics"),

@@ -15,7 +15,7 @@ from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import AsJson
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.inventory.catalogue.vanished import KINDS, vanished
+from dynamo_ops.inventory.catalogue.vanished import KINDS, vanished, vanished_document
 from dynamo_ops.inventory.replica import read
 
 app = typer.Typer(no_args_is_help=True, help="What the inventory knows.")
@@ -49,11 +49,10 @@ def list_vanished(
         raise InventoryError(
             f"no kind {kind!r} of things; there are {', '.join(KINDS)}.{near(kind, KINDS)}", value=kind
         )
-    gone = vanished(database(), kind, source)
     if document:
-        names = {f"{noun}s": gone.filter(pl.col("kind") == noun)["name"].to_list() for noun in KINDS}
-        print_json({key: listed for key, listed in names.items() if listed})
+        print_json(vanished_document(database(), [kind] if kind else [], [source] if source else []))
         return
+    gone = vanished(database(), kind, source)
     if as_json:
         print_json(gone.to_dicts())
     else:

@@ -193,7 +193,7 @@ def explain(
         asked = stored.newest_with(database(), dataset, site, partition)
     explanation = explain_record(asked, dataset=dataset, site=site)
     if as_json:
-        print_json(explain_view.document(asked, explanation))
+        print_json(describe.explanation_document(asked, explanation))
     else:
         explain_view.show(asked, explanation)
 

@@ -1,15 +1,11 @@
-"""Why a replica was kept or deleted, on a terminal and as JSON."""
+"""Why a replica was kept or deleted, on a terminal."""
 
 from __future__ import annotations
-
-from dataclasses import asdict
-from typing import Any
 
 from dynamo_ops.cli.terminal.cells import moment
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_table
 from dynamo_ops.detox.record import PlanRecord
-from dynamo_ops.detox.report.describe import json_rows
 from dynamo_ops.detox.report.explain import Explanation, LineTrial
 
 COPIES = {
@@ -45,21 +41,3 @@ def _show_line(trial: LineTrial) -> None:
     say(f"{trial.number:>3}  {trial.text}  [{outcome}{blocks}]", bold=trial.holds)
     for predicate in trial.predicates if trial.in_force else ():
         say(f"       {MARK[predicate.holds]}  {predicate.text}   (is {predicate.value})")
-
-
-def document(plan: PlanRecord, explanation: Explanation) -> dict[str, Any]:
-    """The explanation as a JSON document."""
-    return {
-        "plan": plan.name,
-        "partition": plan.partition,
-        "now": plan.now.isoformat(),
-        "dataset": explanation.dataset,
-        "site": explanation.site,
-        "moment": explanation.moment,
-        "reasons": explanation.reasons,
-        "hints": explanation.hints,
-        "lines": [asdict(trial) for trial in explanation.trials],
-        "decisions": json_rows(explanation.decisions),
-        "copies": json_rows(explanation.copies),
-        "site_state": json_rows(explanation.site_state)[0],
-    }

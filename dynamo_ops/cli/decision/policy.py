@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import polars as pl
 import typer
 
 from dynamo_ops.base.errors import DynamoError, PolicyError, SettingsError
@@ -26,13 +25,12 @@ from dynamo_ops.detox.testing.run import (
     run_policy_test,
 )
 from dynamo_ops.inventory.folder import read_folder
-from dynamo_ops.inventory.replica.read import known_names
 from dynamo_ops.policy.files import PARTITIONS_FILE
 from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
 from dynamo_ops.policy.language.reference import describe, markdown
-from dynamo_ops.policy.language.source import SourceText, each_error, read_source
+from dynamo_ops.policy.language.source import SourceText, read_source
 from dynamo_ops.policy.language.variables import known_variables
-from dynamo_ops.policy.linter.lint import Finding, KnownSite, lint
+from dynamo_ops.policy.notice import Names, Notice, check_policy, error_notices, known_sites, lint_policy, names_of
 from dynamo_ops.policy.partition import load_partitions
 
 app = typer.Typer(no_args_is_help=True, help="Policies: check, lint, test; which variables there are.")
@@ -41,18 +39,6 @@ TestFiles = Annotated[
     list[str] | None, typer.Argument(help=f"Files NAME{SUFFIX}, or names of policies; all, if left out.")
 ]
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something about a policy, at a place in its file; ``line`` None: about the file."""
-
-    file: str
-    line: int | None
-    column: int | None
-    message: str
-    severity: str
-    code: str = ""
 
 
 @app.command()
@@ -87,8 +73,7 @@ def lint_(
     notices = [error for _, errors in read for error in errors]
     for policy, _ in read:
         if policy:
-            findings = lint(policy, sites=names.sites, groups=names.groups, partitions=names.partitions)
-            notices += [_finding(policy, finding) for finding in findings]
+            notices += lint_policy(policy, names)
     if as_json:
         print_json([_record(notice) for notice in notices])
     else:
@@ -160,23 +145,9 @@ def _files(names: Sequence[str] | None, suffix: str) -> list[Path]:
 def _checked(file: Path) -> tuple[CheckedPolicy | None, list[Notice]]:
     """The policy, or all its errors."""
     try:
-        source = read_source(file)
-        return load_policy(source.text, now=datetime.now(UTC), file=str(file)), []
+        return check_policy(read_source(file), datetime.now(UTC))
     except PolicyError as error:
-        return None, [_error(file, single) for single in each_error(error)]
-
-
-def _error(file: Path, error: PolicyError) -> Notice:
-    line, column = error.facts.get("line"), error.facts.get("column")
-    assert line is None or isinstance(line, int)
-    assert column is None or isinstance(column, int)
-    return Notice(str(file), line, column, error.message, "error")
-
-
-def _finding(policy: CheckedPolicy, finding: Finding) -> Notice:
-    file = policy.source.file
-    message = f"{file}:{finding.line}:{finding.column}: {finding.severity}: {finding.message} [{finding.code}]"
-    return Notice(file, finding.line, finding.column, message, finding.severity, finding.code)
+        return None, error_notices(str(file), error)
 
 
 def _record(notice: Notice, *without: str) -> dict[str, Any]:
@@ -188,41 +159,23 @@ def _count(notices: Sequence[Notice]) -> str:
     return ", ".join(f"{number} {kind}{'' if number == 1 else 's'}" for kind, number in numbers.items())
 
 
-@dataclass(frozen=True)
-class _Names:
-    """What names there are. None: not known, and why is among ``unchecked``."""
-
-    sites: list[KnownSite] | None
-    groups: list[str] | None
-    partitions: list[str] | None
-    unchecked: tuple[str, ...]
-
-
-def _known_names(of: Settings, folder: Path | None) -> _Names:
+def _known_names(of: Settings, folder: Path | None) -> Names:
     """From the folder, or from the inventory's database if it answers; one that is not running is not started."""
     partitions, why = _partition_names(of)
     if folder is not None:
         read = read_folder(folder)
-        sites, groups = (
-            read.frames.sites.select("site", "storage_type", "status"),
-            read.frames.groups["group"].to_list(),
-        )
         if read.partitions_text:
             defined = load_partitions(read.partitions_text, now=read.now, file=str(folder / PARTITIONS_FILE))
             partitions, why = [*defined.conditions, *defined.unions], ()
-        return _Names(_sites(sites), groups, partitions, why)
+        sites = known_sites(read.frames.sites.select("site", "storage_type", "status"))
+        return Names(sites, read.frames.groups["group"].to_list(), partitions, why)
     try:
         database = running(of)
         if database is None:
-            return _Names(None, None, partitions, (*why, "sites and groups are not checked: no database is running"))
-        sites, groups = known_names(database)
-        return _Names(_sites(sites), groups, partitions, why)
+            return Names(None, None, partitions, (*why, "sites and groups are not checked: no database is running"))
+        return names_of(database, partitions, why)
     except DynamoError as error:
-        return _Names(None, None, partitions, (*why, f"sites and groups are not checked: {error}"))
-
-
-def _sites(frame: pl.DataFrame) -> list[KnownSite]:
-    return [KnownSite(name, kind.upper(), status.upper()) for name, kind, status in frame.iter_rows()]
+        return Names(None, None, partitions, (*why, f"sites and groups are not checked: {error}"))
 
 
 def _partitions(of: Settings) -> SourceText | None:

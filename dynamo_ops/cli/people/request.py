@@ -29,13 +29,11 @@ from dynamo_ops.cli.terminal.options import (
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.dealer.tasks import served_groups
-from dynamo_ops.query.explanation import QueueRules
+from dynamo_ops.query.movement.subscription import queue_rules
 from dynamo_ops.query.waiting import with_waits
 from dynamo_ops.request import cancel as cancellation
 from dynamo_ops.request import copy_request, deletion_request, registry
 from dynamo_ops.request.states import RequestState
-from dynamo_ops.transfer.limits import transfer_limits
-from dynamo_ops.transfer.tasks import plan_rules
 
 app = typer.Typer(no_args_is_help=True, help="Requests for copies and deletions: ask, list, show, cancel.")
 
@@ -149,10 +147,9 @@ def list_(
 @app.command("show")
 def show_(request_id: RequestId, as_json: AsJson = False) -> None:
     """One request: who asked, when, and what happens where, with its progress, and why each part waits."""
-    db, config = database(), settings()
+    db = database()
     details = registry.request_details(db, request_id)
-    rules = QueueRules(transfer_limits(config), config.deletion, dict(plan_rules(config).head_starts))
-    actions = with_waits(db, details, rules)
+    actions = with_waits(db, details, queue_rules(settings()))
     if as_json:
         print_json({**details.request, "actions": actions.to_dicts()})
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.errors import UnknownPlanError
 from dynamo_ops.base.glob import glob_matches, texts_expr
 from dynamo_ops.base.text import near
 from dynamo_ops.dealer.record import DealerRecord
@@ -78,7 +78,9 @@ def select_proposals(
     """
     sites = record.site_states.select("site_id", "site")
     if site is not None and not any(glob_matches(name, site) for name in sites["site"]):
-        raise PlanError(f"{record.name} knows no site {site!r}.{near(site, sites['site'])}", site=site, state=None)
+        raise UnknownPlanError(
+            f"{record.name} knows no site {site!r}.{near(site, sites['site'])}", site=site, state=None
+        )
     owners = pl.DataFrame(
         {"group_id": list(record.groups), "owner": list(record.groups.values())},
         schema={"group_id": pl.Int64, "owner": pl.String},

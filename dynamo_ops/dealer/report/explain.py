@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.errors import UnknownPlanError
 from dynamo_ops.base.glob import glob_matches, texts_expr
 from dynamo_ops.base.text import near
 from dynamo_ops.base.units import size_text
@@ -55,12 +55,12 @@ def explain_dataset(record: DealerRecord, dataset: str, site: str | None = None)
     proposals = record.proposals.filter(pl.col("dataset") == dataset).sort("turn", "number", nulls_last=True)
     if proposals.is_empty():
         dataset_names = record.proposals["dataset"].drop_nulls().unique().to_list()
-        raise PlanError(
+        raise UnknownPlanError(
             f"{record.name} has no proposal for {dataset!r}.{near(dataset, dataset_names)}", dataset=dataset
         )
     names = record.site_states["site"].to_list()
     if site is not None and not any(glob_matches(name, site) for name in names):
-        raise PlanError(f"{record.name} knows no site {site!r}.{near(site, names)}", site=site)
+        raise UnknownPlanError(f"{record.name} knows no site {site!r}.{near(site, names)}", site=site)
     return [_explain(record, proposal, site) for proposal in proposals.iter_rows(named=True)]
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.errors import UnknownPlanError
 from dynamo_ops.base.glob import glob_matches, is_glob, texts_expr
 from dynamo_ops.base.text import near
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.decisions_file import decision_rows, spelt
+from dynamo_ops.detox.report.explain import Explanation
 from dynamo_ops.plan.states import Decision
 
 DECISIONS = ("delete", "reowned", "keep", "protect", "ignored")
@@ -89,13 +90,18 @@ def deletion_order(record: PlanRecord, limit: int | None = None) -> pl.DataFrame
 
     ``delete_order``: from 1; one row per (deletion, line). Without ``limit`` all of them.
     """
+    deletions = in_order(record)
+    return (deletions if limit is None else deletions.head(limit)).collect()
+
+
+def in_order(record: PlanRecord) -> pl.LazyFrame:
+    """All rows of ``deletion_order``."""
     deleted = record.decisions.filter(pl.col("decision") == Decision.DELETE)
-    deletions = (
+    return (
         deleted.group_by("delete_order", "dataset", "site", "line")
         .agg(num_block_replicas=pl.len(), size_bytes=pl.col("size_bytes").sum())
         .sort("delete_order", "dataset", "site", "line")
     )
-    return (deletions if limit is None else deletions.head(limit)).collect()
 
 
 def select_decisions(
@@ -120,10 +126,10 @@ def select_decisions(
 
 
 def _check_site(site: str, site_names: Iterable[str], plan: str) -> None:
-    """Raise PlanError, with near names, when ``site`` (a name or glob) means none of the plan's sites."""
+    """Raise UnknownPlanError, with near names, when ``site`` (a name or glob) means none of the plan's sites."""
     names = list(site_names)
     if not any(glob_matches(name, site) for name in names):
-        raise PlanError(f"{plan} knows no site {site!r}.{near(site, names)}", site=site, state=None)
+        raise UnknownPlanError(f"{plan} knows no site {site!r}.{near(site, names)}", site=site, state=None)
 
 
 def first_rows(rows: pl.LazyFrame, limit: int) -> FoundRows:
@@ -151,6 +157,24 @@ def plan_document(record: PlanRecord, found: PlanOverview) -> dict[str, Any]:
         "lines": json_rows(found.lines),
         "sites": json_rows(found.sites),
         "warnings": list(record.warnings),
+    }
+
+
+def explanation_document(plan: PlanRecord, explanation: Explanation) -> dict[str, Any]:
+    """The explanation as a JSON document."""
+    return {
+        "plan": plan.name,
+        "partition": plan.partition,
+        "now": plan.now.isoformat(),
+        "dataset": explanation.dataset,
+        "site": explanation.site,
+        "moment": explanation.moment,
+        "reasons": explanation.reasons,
+        "hints": explanation.hints,
+        "lines": [asdict(trial) for trial in explanation.trials],
+        "decisions": json_rows(explanation.decisions),
+        "copies": json_rows(explanation.copies),
+        "site_state": json_rows(explanation.site_state)[0],
     }
 
 

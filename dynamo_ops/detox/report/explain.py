@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.errors import PlanError, UnknownPlanError
 from dynamo_ops.detox.engine.evidence import Evidence
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.plan.states import Decision
@@ -93,7 +93,7 @@ def explain(
     if mine.is_empty():
         site_names = decisions.filter(pl.col("dataset") == dataset)["site"].unique().sort().to_list()
         there = f"it is at {', '.join(site_names)}" if site_names else "the dataset is at none of its target sites"
-        raise PlanError(f"{dataset} at {site} is not in the plan's image: {there}", dataset=dataset, site=site)
+        raise UnknownPlanError(f"{dataset} at {site} is not in the plan's image: {there}", dataset=dataset, site=site)
     scene = _Scene(decisions, evidence, policy, rules)
     order, is_found = scene.moment_of(site)
     view, place = scene.view_at(order, site)
@@ -121,7 +121,7 @@ def explain_record(plan: PlanRecord, *, dataset: str, site: str) -> Explanation:
         raise PlanError(f"{plan.name} was stored without what its conditions saw: it cannot be explained", state=None)
     decisions = plan.decisions.filter(pl.col("dataset") == dataset).collect()
     if decisions.is_empty():
-        raise PlanError(
+        raise UnknownPlanError(
             f"{plan.name} has no replica of {dataset!r} in its image: give the whole name of the dataset; "
             "the image is the partition at target sites",
             dataset=dataset,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 from sqlalchemy import text
 
-from dynamo_ops.base.errors import InventoryError, PlanError
+from dynamo_ops.base.errors import InventoryError, PlanError, UnknownPlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import tasks as steps
@@ -73,7 +73,7 @@ def newest_with(database: Database, dataset: str, site: str, partition: str | No
                 raise
             continue  # archived: an older one can still be there
     of = f" of {partition}" if partition else ""
-    raise PlanError(
+    raise UnknownPlanError(
         f"no plan{of} has {dataset} at {site} in its image, or decided of it: is the site a target? "
         "`dynamo plan list` shows what there is; --plan names an older one",
         dataset=dataset,

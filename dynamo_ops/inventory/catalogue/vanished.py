@@ -11,6 +11,7 @@ the order of the merges; a thing that is told again is no longer noted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -44,6 +45,15 @@ def vanished(db: Database, kind: str | None = None, source: str | None = None) -
         f" ORDER BY array_position(ARRAY{[kind.value for kind in KINDS]}, kind), name",
         (kind, source),
     )
+
+
+def vanished_document(db: Database, kinds: Sequence[str] = (), sources: Sequence[str] = ()) -> dict[str, list[str]]:
+    """What vanished, of these kinds and sources (none: all), as a document for `dynamo invalidate`: names by kind."""
+    gone = vanished(db)
+    for column, wanted in (("kind", kinds), ("source", sources)):
+        gone = gone.filter(pl.col(column).is_in(list(wanted))) if wanted else gone
+    names = {f"{kind}s": gone.filter(pl.col("kind") == kind)["name"].to_list() for kind in KINDS}
+    return {key: listed for key, listed in names.items() if listed}
 
 
 def note_vanished(connection: Connection, source: str, *, is_full: bool) -> VanishedCounts:

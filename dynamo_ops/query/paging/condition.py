@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_like, glob_regex_sql, is_glob, like_literal, literal_start
+from dynamo_ops.base.text import near
+from dynamo_ops.base.times import moment_before
 
 
 @dataclass
@@ -21,6 +25,17 @@ class Conditions:
         assert not self.params.keys() & params.keys(), params
         self.parts.append(sql)
         self.params |= params
+
+    def add_any(self, column: str, values: Iterable[object], name: str) -> None:
+        """``column`` is one of ``values``; without any nothing is asked. ``name``: of the parameter."""
+        if listed := list(values):
+            self.add(f"{column} = ANY(:{name})", **{name: listed})
+
+    def add_names(self, column: str, patterns: Sequence[str], name: str) -> None:
+        """``column`` is one of ``patterns``, names or globs (``name_condition``); without any nothing is asked."""
+        if patterns:
+            condition, params = name_condition(column, patterns, name)
+            self.add(condition, **params)
 
     @property
     def sql(self) -> str:
@@ -45,3 +60,22 @@ def name_condition(column: str, patterns: Sequence[str], name: str = "name") -> 
             parts.append(f"{column} LIKE :{key} AND {column} ~ :{key}_regex")
             params |= {key: f"{like_literal(literal_start(glob))}%", f"{key}_regex": glob_regex_sql(glob)}
     return " OR ".join(f"({part})" for part in parts), params
+
+
+def check_words(words: Iterable[str], known: Iterable[str], noun: str) -> None:
+    """Raises InventoryError, with near ones, for the first of ``words`` that is not ``known``; ``noun``: what they
+    are, as ``state of a plan``."""
+    names = [str(name) for name in known]
+    for word in words:
+        if word not in names:
+            raise InventoryError(
+                f"{word!r} is no {noun}: these are {', '.join(names)}.{near(word, names)}", **{noun.split()[0]: word}
+            )
+
+
+def moment_asked(phrase: str, now: datetime, parameter: str = "since") -> datetime:
+    """A date, a time, or how long before ``now``. Raises InventoryError, which names the parameter."""
+    try:
+        return moment_before(phrase, now)
+    except ValueError as error:
+        raise InventoryError(f"{parameter.replace('_', ' ')}: {error}", **{parameter: phrase}) from error

@@ -38,7 +38,8 @@ def digest(*parts: object) -> str:
 
 def written(connection: Connection, cursor: Cursor) -> str:
     """The cursor as text."""
-    payload = json.dumps([cursor.question, cursor.as_of.isoformat(), cursor.after], separators=(",", ":")).encode()
+    parts = [cursor.question, cursor.as_of.isoformat(), cursor.after]
+    payload = json.dumps(parts, default=_moment_text, separators=(",", ":")).encode()
     return urlsafe_b64encode(_signature(connection, payload) + payload).decode().rstrip("=")
 
 
@@ -62,6 +63,11 @@ def read(connection: Connection, cursor: str, question: str) -> Cursor:
             cursor=cursor[:40],
         )
     return Cursor(asked, datetime.fromisoformat(as_of).astimezone(UTC), tuple(after))
+
+
+def _moment_text(value: datetime) -> str:
+    """A time in a key: PostgreSQL reads it again, to the microsecond."""
+    return value.isoformat()
 
 
 def key_after(row: Sequence[Any], columns: Sequence[str], key: Sequence[str]) -> tuple[Any, ...]:

@@ -44,6 +44,7 @@ class Listing(Generic[Filter]):
     near names for a name that means nothing. ``explain_nothing``: asked when a first page is empty; raises
     InventoryError where that is because a name means nothing. ``on_request``: columns that a stream has only if they
     are asked for, since each row costs a look at much. ``work_mem``: for what is looked up in hash tables.
+    ``is_newest_first``: the order is that of the key backwards.
     """
 
     noun: str
@@ -54,6 +55,7 @@ class Listing(Generic[Filter]):
     explain_nothing: Callable[[Connection, Filter], None] = _nothing
     on_request: frozenset[str] = frozenset()
     work_mem: str | None = None
+    is_newest_first: bool = False
 
     def chosen(self, fields: Sequence[str], *, is_stream: bool = False) -> tuple[str, ...]:
         """``fields`` in their order, or all columns. InventoryError for one that there is not."""
@@ -110,7 +112,7 @@ def read_page(database: Database, listing: Listing[Filter], asked: Filter, windo
         conditions = listing.narrow(connection, asked, as_of)
         count = _count(connection, listing, conditions) if window.with_count else None
         if start is not None:
-            conditions.add(_after(listing.key), **{f"after_{n}": value for n, value in enumerate(start.after)})
+            conditions.add(_after(listing), **{f"after_{n}": value for n, value in enumerate(start.after)})
         _give_memory(connection, listing)
         conditions.params["page_rows"] = window.limit + 1
         statement = f"{_select(listing, (*columns, *hidden), conditions)} LIMIT :page_rows"
@@ -182,20 +184,22 @@ def _give_memory(connection: Connection, listing: Listing[Any]) -> None:
 
 
 def _select(listing: Listing[Any], columns: Sequence[str], conditions: Conditions) -> str:
+    direction = " DESC" if listing.is_newest_first else ""
     return f"""SELECT {", ".join(f"listed.{name}" for name in columns)} FROM ({listing.sql}) AS listed
-        WHERE {conditions.sql} ORDER BY {", ".join(f"listed.{name}" for name in listing.key)}"""
+        WHERE {conditions.sql} ORDER BY {", ".join(f"listed.{name}{direction}" for name in listing.key)}"""
 
 
 def _as_json(statement: str) -> str:
     return f"SELECT CAST(row_to_json(line) AS text) FROM ({statement}) AS line"
 
 
-def _after(key: Sequence[str]) -> str:
+def _after(listing: Listing[Any]) -> str:
     """Rows behind the key. Its first column alone, too: an index serves that also where the others are of another
     table."""
+    key, sign = listing.key, "<" if listing.is_newest_first else ">"
     names = ", ".join(f"listed.{name}" for name in key)
     values = ", ".join(f":after_{number}" for number in range(len(key)))
-    return f"listed.{key[0]} >= :after_0 AND ({names}) > ({values})"
+    return f"listed.{key[0]} {sign}= :after_0 AND ({names}) {sign} ({values})"
 
 
 def _count(connection: Connection, listing: Listing[Any], conditions: Conditions) -> int | None:

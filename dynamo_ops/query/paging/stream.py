@@ -40,12 +40,17 @@ def csv_text(
     return _csv_lines(columns, pieces)
 
 
+def end_line(num_rows: int) -> str:
+    """The last line of NDJSON."""
+    return f'{{"end": {{"rows": {num_rows}}}}}\n'
+
+
 def _json_lines(pieces: Iterator[Rows]) -> Iterator[str]:
     num_rows = 0
     for rows in pieces:
         num_rows += len(rows)
         yield "".join([f"{row[0]}\n" for row in rows])
-    yield f'{{"end": {{"rows": {num_rows}}}}}\n'
+    yield end_line(num_rows)
 
 
 def _csv_lines(columns: Sequence[str], pieces: Iterator[Rows]) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """The resources of version 1, a router each: parse, ask whether they may, call dynamo_ops, shape.
 
-``me``, ``datasets`` (and blocks, files), ``replicas`` (and where files are), ``sites``, ``groups`` (and usage).
+Read: ``me``, ``datasets`` (and blocks, files), ``replicas`` (and where files are), ``sites``, ``groups`` (and usage),
+``requested``, ``plans``, ``policies``, ``transfers`` (and deletions, subscriptions), ``checks`` (of storages, gates,
+sources), ``audit``, ``digest``.
 Written too: ``locks``, ``asking`` (requests), ``quotas``, ``site_states``, ``pauses``, ``access`` (grants, members,
 tokens), ``operations`` (on subscriptions), ``documents`` (injections, invalidations).
 """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -15,13 +16,15 @@ from dynamo_ops.base.units import parse_size
 from dynamo_ops.query.contents import BLOCKS, FILES, ContentFilter, block_name, files_by_name
 from dynamo_ops.query.dataset import DATASETS, DatasetFilter, dataset_name
 from dynamo_ops.query.dataset_card import dataset_card
+from dynamo_ops.query.decision.past import PAST, PastFilter
+from dynamo_ops.query.decision.why import explain
+from dynamo_ops.query.record.popularity import popularity
 from dynamo_web.databases import reading
-from dynamo_web.lists import ListerDep, ListQuery, Names, json_answer, rows_answer
+from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer, rows_answer
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
-Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 class DatasetQuery(ListQuery):
@@ -61,6 +64,28 @@ class FileQuery(ListQuery):
     lfn: Names
 
 
+class ExplainQuery(Parameters):
+    """``site``: a name. ``plan``: the number of one; else the newest that knows the dataset, of the ``partition``."""
+
+    site: str
+    plan: int | None = Field(None, ge=1, le=2**63 - 1)
+    partition: str | None = None
+
+
+class HistoryQuery(ListQuery):
+    """``site``: names or globs; then without requests. ``since``: a date, a time, or how long ago."""
+
+    site: Names
+    since: str | None = None
+
+
+class PopularityQuery(Parameters):
+    """``dataset``: names or globs, whose days are added up. ``days``: so many, today included."""
+
+    dataset: Names
+    days: int = Field(30, ge=1, le=3660)
+
+
 class FilesByName(Parameters):
     """``lfn``: up to 1,000 names."""
 
@@ -77,6 +102,27 @@ def list_datasets(query: Annotated[DatasetQuery, Query()], lister: ListerDep) ->
 def show_dataset(dataset_id: Id) -> Response:
     """All about one: dataset, sites, locks, requests."""
     return json_answer(asdict(dataset_card(reading(), _dataset(dataset_id))))
+
+
+@router.get("/datasets/{dataset_id}/explain")
+def explain_dataset(dataset_id: Id, query: Annotated[ExplainQuery, Query()], lister: ListerDep) -> Response:
+    """Why it is at a site or not: each line of the policy tried, who wanted a copy, in which plan."""
+    with lister.heavy():
+        name = _dataset(dataset_id)
+        return json_answer(explain(reading(), name, query.site, plan_id=query.plan, partition=query.partition))
+
+
+@router.get("/datasets/{dataset_id}/history")
+def list_past(dataset_id: Id, query: Annotated[HistoryQuery, Query()], lister: ListerDep) -> Response:
+    """What was done to it, newest first: deletions, hand-overs, copies, requests."""
+    return lister.answer(PAST, PastFilter(dataset_id, query.site, query.since), query)
+
+
+@router.get("/popularity")
+def show_popularity(query: Annotated[PopularityQuery, Query()]) -> Response:
+    """Accesses by day and site, jobs by day, and what was computed of them."""
+    since = datetime.now(UTC).date() - timedelta(days=query.days - 1)
+    return json_answer(popularity(reading(), query.dataset, since))
 
 
 @router.get("/datasets/{dataset_id}/blocks")

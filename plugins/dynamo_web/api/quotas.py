@@ -1,11 +1,11 @@
-"""Quotas: of partitions at sites, of groups, of people."""
+"""Quotas: of partitions at sites, of groups, of people; how they changed, and setting them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -15,7 +15,11 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.site.quota import LARGEST, quota_bytes_of, set_quotas
 from dynamo_ops.policy.files import read_partitions
-from dynamo_ops.request.unique_quota import set_group_quota, set_user_quota
+from dynamo_ops.query.record.quota import QUOTA_CHANGES, QUOTAS, QuotaChangeFilter, QuotaFilter
+from dynamo_ops.request.unique_quota import group_usage, set_group_quota, set_user_quota, user_usage
+from dynamo_web.databases import reading
+from dynamo_web.lists import ListerDep, ListQuery, Names, rows_answer
+from dynamo_web.login import needs
 from dynamo_web.writes import Body, Write, does
 
 router = APIRouter()
@@ -37,6 +41,43 @@ class UniqueQuota(Body):
     """``quota``: of unique data."""
 
     quota: Size
+
+
+class QuotaQuery(ListQuery):
+    """``site``, ``partition``: names or globs."""
+
+    site: Names
+    partition: Names
+
+
+class ChangeQuery(QuotaQuery):
+    """``since``: a date, a time, or how long ago."""
+
+    since: str | None = None
+
+
+@router.get("/quotas/partitions", dependencies=[needs(Action.READ)])
+def list_quotas(query: Annotated[QuotaQuery, Query()], lister: ListerDep) -> Response:
+    """Quotas by site and partition."""
+    return lister.answer(QUOTAS, QuotaFilter(query.site, query.partition), query)
+
+
+@router.get("/quotas/partitions/changes", dependencies=[needs(Action.READ)])
+def list_changes(query: Annotated[ChangeQuery, Query()], lister: ListerDep) -> Response:
+    """Who changed which quota and why, newest first."""
+    return lister.answer(QUOTA_CHANGES, QuotaChangeFilter(query.site, query.partition, query.since), query)
+
+
+@router.get("/quotas/groups", dependencies=[needs(Action.READ)])
+def list_groups() -> Response:
+    """What groups may own and ask for, and how much of it they do."""
+    return rows_answer(group_usage(reading()).to_dicts())
+
+
+@router.get("/quotas/users", dependencies=[needs(Action.READ)])
+def list_users() -> Response:
+    """What people may ask for, and how much of it they do."""
+    return rows_answer(user_usage(reading()).to_dicts())
 
 
 @router.put("/quotas/partitions", dependencies=[does(Action.SET_PARTITION_QUOTA)])

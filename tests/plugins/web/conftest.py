@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,9 @@ def access() -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture
-def client(
-    airflow: None, stock: Stock, access: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[TestClient]:
-    """Calls the app below /dynamo, as nobody."""
+@contextmanager
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """Calls the app below /dynamo, over the database of the settings, as nobody."""
     from dynamo_web import login
     from dynamo_web.databases import databases
     from dynamo_web.mount import PREFIX, mounted
@@ -67,19 +66,32 @@ def client(
     monkeypatch.setattr(login, "get_user", fake_get_user)
     server = FastAPI()
     server.mount(PREFIX, mounted)
-    with environment(tmp_path, {"access": access}, DYNAMO_DB_URL=stock.db.url):
-        databases.cache_clear()
-        yield TestClient(server, base_url="http://localhost/dynamo/v1", raise_server_exceptions=False)
-        databases().dispose()
-        databases.cache_clear()
+    databases.cache_clear()
+    yield TestClient(server, base_url="http://localhost/dynamo/v1", raise_server_exceptions=False)
+    databases().dispose()
+    databases.cache_clear()
+
+
+@pytest.fixture
+def client(
+    airflow: None, stock: Stock, access: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TestClient]:
+    """Over ``stock``."""
+    with environment(tmp_path, {"access": access}, DYNAMO_DB_URL=stock.db.url), served(monkeypatch) as called:
+        yield called
 
 
 @pytest.fixture
 def ada(client: TestClient) -> Ask:
     """What ada reads who is logged in to Airflow as a viewer: the answer's document."""
+    return asking(client)
+
+
+def asking(client: TestClient, user: str = "ada:viewer") -> Ask:
+    """What somebody reads: the answer's document."""
 
     def ask(path: str, *, code: int = 200, accept: str = "application/json", **params: Any) -> Any:
-        answer = client.get(path, params=params or None, headers={"x-user": "ada:viewer", "accept": accept})
+        answer = client.get(path, params=params or None, headers={"x-user": user, "accept": accept})
         assert answer.status_code == code, answer.text
         return answer.json() if "json" in accept and "ndjson" not in accept else answer.text
 

@@ -168,6 +168,7 @@ def test_what_the_api_can_do(ada: Ask) -> None:
     document = ada("/openapi.json")
     assert document["servers"] == [{"url": "/dynamo"}]
     assert "/v1/datasets/{dataset_id}" in document["paths"]
+    assert document["paths"]["/v1/policies/check"].keys() == {"post"}
     assert "dry_run" in {each["name"] for each in document["paths"]["/v1/locks"]["post"]["parameters"]}
     parameters = {parameter["name"] for parameter in document["paths"]["/v1/datasets"]["get"]["parameters"]}
     assert {"name", "cursor", "fields"} <= parameters

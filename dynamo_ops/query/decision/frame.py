@@ -1,0 +1,85 @@
+"""What the files of a stored plan hold, as lists: decisions, order of deletion, proposals; and how two plans differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dynamo_ops.base.errors import PlanError
+from dynamo_ops.database.connection import Database
+from dynamo_ops.dealer import record as dealer_record
+from dynamo_ops.dealer.report.describe import select_proposals
+from dynamo_ops.detox.record import PlanRecord
+from dynamo_ops.detox.report import stored
+from dynamo_ops.detox.report.describe import DECISIONS, in_order, select_decisions
+from dynamo_ops.detox.report.difference import compare, difference_document
+from dynamo_ops.plan.states import Decision, PlanKind
+from dynamo_ops.plan.story import PlanStory, load_story
+from dynamo_ops.query.paging.condition import check_words
+from dynamo_ops.query.paging.frame import FrameListing
+
+LONG = ("sites", "lines", "datasets", "last_copies", "handovers")
+"""Tables of a difference."""
+
+
+def decisions(
+    database: Database,
+    plan_id: int,
+    *,
+    site: str | None = None,
+    dataset: str | None = None,
+    decision: str | None = None,
+    line: int | None = None,
+) -> FrameListing:
+    """Of a plan of Detox, by dataset, site and block: dataset, site, block (``*``: all that the image has), decision,
+    line, size_bytes. ``site``, ``dataset``: a name or glob. ``line`` 0: the default."""
+    story, record = _detox(database, plan_id)
+    if decision is not None:
+        check_words([decision], [*DECISIONS, Decision.IGNORE], "decision")
+    rows = select_decisions(record, site=site, dataset=dataset, decision=decision, line=line)
+    return FrameListing("decisions", rows, (story.stored.location, site, dataset, decision, line))
+
+
+def order(database: Database, plan_id: int) -> FrameListing:
+    """The deletions of a plan of Detox as they follow one another: delete_order (from 1), dataset, site, line,
+    num_block_replicas, size_bytes."""
+    story, record = _detox(database, plan_id)
+    return FrameListing("deletions", in_order(record), (story.stored.location,))
+
+
+def proposals(
+    database: Database,
+    plan_id: int,
+    *,
+    site: str | None = None,
+    dataset: str | None = None,
+    plugin: str | None = None,
+    rejected: bool = False,
+) -> FrameListing:
+    """Of a plan of the Dealer: those that were accepted, in the order of acceptance, or those that were ``rejected``,
+    by turn (columns ``describe.PROPOSAL``). ``site``, ``dataset``: a name or glob."""
+    story = load_story(database, plan_id, PlanKind.DEALER)
+    record = dealer_record.read_record(database, story)
+    if plugin is not None:
+        check_words([plugin], record.config.plugins, "plugin of this plan")
+    rows = select_proposals(record, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
+    return FrameListing("proposals", rows.lazy(), (story.stored.location, site, dataset, plugin, rejected))
+
+
+def plan_difference(database: Database, old_id: int, new_id: int, limit: int) -> dict[str, Any]:
+    """What a plan of Detox decides otherwise than an older one, as a document (``difference_document``): of each table
+    the first ``limit`` rows, and num_rows_of, how many there are. Raises PlanError for plans of two partitions."""
+    old, new = (_detox(database, plan_id)[1] for plan_id in (old_id, new_id))
+    document = difference_document(old, new, compare(old, new))
+    return {
+        **document,
+        **{name: document[name][:limit] for name in LONG},
+        "num_rows_of": {name: len(document[name]) for name in LONG},
+    }
+
+
+def _detox(database: Database, plan_id: int) -> tuple[PlanStory, PlanRecord]:
+    story = load_story(database, plan_id, PlanKind.DETOX)
+    try:
+        return story, stored.read_record(database, story)
+    except FileNotFoundError as error:
+        raise PlanError(f"the files of plan {plan_id} are not there any more", plan_id=plan_id, state=None) from error

@@ -1,0 +1,40 @@
+"""How copies or deletions stand, in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.site.lookup import find_sites
+from dynamo_ops.inventory.states import SubscriptionAction
+from dynamo_ops.query import status
+from dynamo_ops.query.paging.condition import moment_asked
+
+DELETION = "deletion"
+"""The backend of deletions, in ``status.under_way``."""
+
+
+def standing(
+    database: Database, action: SubscriptionAction, sites: Sequence[str], since: str, now: datetime
+) -> dict[str, Any]:
+    """As a document: subscribed (``status.counts``), under_way (``status.under_way``), ended (``status.ended``, from
+    ``since`` on). ``sites``: names or globs, all if none is named. Raises UnknownNameError."""
+    begin = moment_asked(since, now)
+    names: list[str] | None = None
+    if sites:
+        with database.begin() as connection:
+            names = [site.name for site in find_sites(connection, sites)]
+    is_deletion = pl.col("backend") == DELETION
+    subscribed = status.counts(database, names).filter(pl.col("action") == action)
+    under_way = status.under_way(database, names)
+    ended = status.ended(database, begin, names).filter(pl.col("action") == action)
+    return {
+        "subscribed": subscribed.to_dicts(),
+        "under_way": under_way.filter(is_deletion if action == SubscriptionAction.DELETE else ~is_deletion).to_dicts(),
+        "ended": ended.to_dicts(),
+        "since": begin,
+    }
