@@ -9,6 +9,7 @@ DynamoError
 ├── GateError               look at the data: a data-quality gate refused them, nothing was changed
 ├── PlanError               plan again: the plan is not in a state that allows this
 │   └── UnknownPlanError    there is no such plan, or it knows nothing of what is asked for
+├── ChangedError            look again: it is not as it was looked at
 ├── PausedError             wait, or resume: a person has stopped this
 └── RemoteError             another service
     ├── RetryableRemoteError    wait: the same call may go through later
@@ -115,10 +116,16 @@ class PlanError(DynamoError):
     next_step = "Look at the plan's state; let the next cycle make a new plan."
 
 
-class UnknownPlanError(PlanError):
+class UnknownPlanError(PlanError, UnknownNameError):
     """There is no plan of this number, or none that knows what is asked for. Facts: ``plan_id``, or what it was."""
 
     next_step = "`dynamo plan list` shows what there is."
+
+
+class ChangedError(DynamoError):
+    """What somebody decides about has changed since they looked at it. Facts: ``etag``, which it has now."""
+
+    next_step = "Look at it again, and decide about what you see."
 
 
 class PausedError(DynamoError):

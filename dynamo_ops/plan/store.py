@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +22,7 @@ import polars as pl
 from sqlalchemy import Connection, DateTime, Row, bindparam, text
 
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import PlanError, UnknownPlanError
+from dynamo_ops.base.errors import ChangedError, PlanError, UnknownPlanError
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
@@ -65,6 +65,13 @@ class StoredPlan:
     refused_at: datetime | None
     refused_because: str | None
     stored_by: str | None
+
+    @property
+    def etag(self) -> str:
+        """What is another one when the plan is another one, or somebody has decided about it since: its state, and when
+        it last changed."""
+        moments = (self.created_at, self.approved_at, self.refused_at)
+        return f"{self.state}-{max(filter(None, moments)).astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
     def frame(self, name: str) -> pl.DataFrame:
         """One of the plan's frames."""
@@ -162,6 +169,19 @@ def load(database: Database, plan_id: int) -> StoredPlan:
 def read(connection: Connection, plan_id: int) -> StoredPlan:
     """As ``load``, in a transaction."""
     return _one(connection, plan_id)
+
+
+def as_seen(connection: Connection, plan_id: int, etag: str | None) -> StoredPlan:
+    """The plan, which nobody else changes until the end of the transaction. Raises UnknownPlanError, and ChangedError
+    where it is another one than that of ``etag`` (None: it need not be looked at before)."""
+    plan = _one(connection, plan_id, "FOR UPDATE")
+    if etag not in (None, plan.etag):
+        raise ChangedError(
+            f"plan {plan_id} of {plan.partition} is {plan.state}, and was changed since it was looked at",
+            plan_id=plan_id,
+            etag=plan.etag,
+        )
+    return plan
 
 
 def newest(

@@ -13,10 +13,12 @@ from dynamo_ops.access.actions import AccessError, Action, Target
 from dynamo_ops.access.audit import Act, acting
 from dynamo_ops.access.grants import is_granted, person_of
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, task_person
+from dynamo_ops.base.errors import InventoryError, PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.states import PlanState
 from dynamo_ops.plan.store import StoredPlan
+from dynamo_ops.quality.results import has_passed
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +27,18 @@ NOBODY = task_person("nobody")
 """Who says no by not answering in time."""
 
 
-def approve(database: Database, plan_id: int, by: Person, *, at: datetime | None = None) -> None:
+def approve(
+    database: Database, plan_id: int, by: Person, *, at: datetime | None = None, needs_gate: bool = False
+) -> None:
     """The gate or a person lets the plan through; ``at``: when they said so, now if not given.
 
-    Raises AccessError, and PlanError unless the plan is planned (or approved already: the first approval stands).
+    ``needs_gate``: only a plan that its gate has looked at and let pass: a plan that is stored by hand has none until
+    it is about to be committed. Raises AccessError, and PlanError unless the plan is planned (or approved already: the
+    first approval stands).
     """
     with deciding(database, plan_id, by, "approved") as connection:
+        if needs_gate:
+            _check_gate(connection, plan_store.read(connection, plan_id))
         plan_store.move(
             connection,
             plan_id,
@@ -53,8 +61,10 @@ def refuse(
     """The gate or a person stops the plan: it can never be committed. The newest refusal is the one that is told.
 
     ``is_asked``: they were asked, by Airflow's form; the no of who may not decide counts too then, since it deletes
-    nothing. Raises AccessError, and PlanError if it was committed.
+    nothing. Raises AccessError, PlanError if it was committed, and InventoryError where no reason is given.
     """
+    if not reason.strip():
+        raise InventoryError(f"plan {plan_id}: say why it is refused (reason is empty)", plan_id=plan_id)
     with deciding(database, plan_id, by, "refused", reason, is_no_enough=is_asked) as connection:
         plan_store.move(
             connection,
@@ -63,6 +73,17 @@ def refuse(
             "refused_because = :reason, refused_by = :by, refused_at = coalesce(:at, now())",
             {"reason": reason, "by": signature(by)},
             at,
+        )
+
+
+def _check_gate(connection: Connection, plan: StoredPlan) -> None:
+    subject = f"partition {plan.partition!r}"
+    if not has_passed(connection, plan.kind, plan.run_key, subject, plan.created_at):
+        raise PlanError(
+            f"{_words(plan)}: its gate has not let it pass, so nobody can approve it. The gate looks at it in its run, "
+            f"or when it is committed: dynamo {plan.kind} commit {plan.id}",
+            plan_id=plan.id,
+            state=plan.state,
         )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import polars as pl
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.text import close_names, near
@@ -56,6 +56,16 @@ def results(
            ORDER BY checked_at DESC, gate, subject, id LIMIT $5""",
         (gate, run_key, subject, failed, limit),
     )
+
+
+def has_passed(connection: Connection, gate: str, run_key: str, subject: str, since: datetime) -> bool:
+    """Whether a gate has judged this from then on, and nothing that it judged would stop it."""
+    passed = connection.execute(
+        text("""SELECT bool_and(is_success OR NOT is_blocking) FROM gate_results
+                WHERE gate = :gate AND run_key = :run_key AND subject = :subject AND checked_at >= :since"""),
+        {"gate": gate, "run_key": run_key, "subject": subject, "since": since},
+    ).scalar_one()
+    return bool(passed)
 
 
 def trend(db: Database, gate: str, subject: str, metric: str, days: int) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from dynamo_web.api import (
     audit,
     checks,
     datasets,
+    decisions,
     digest,
     documents,
     groups,
@@ -37,7 +38,7 @@ VERSION = "/v1"
 READ = (me, datasets, replicas, sites, groups, requested, plans, policies, transfers, checks, audit, digest)
 """Resources that are only read."""
 HEALTH = f"{VERSION}/health"
-WRITTEN = (locks, asking, quotas, site_states, pauses, access, operations, documents)
+WRITTEN = (locks, asking, quotas, site_states, pauses, access, operations, documents, decisions)
 """Those that can be changed too."""
 
 

@@ -20,9 +20,11 @@ from starlette.exceptions import HTTPException
 from dynamo_ops.access.actions import AccessError
 from dynamo_ops.access.once import UnderWayError, UsedKeyError
 from dynamo_ops.base.errors import (
+    ChangedError,
     DynamoError,
     GateError,
     InventoryError,
+    PausedError,
     PlanError,
     PolicyError,
     RemoteError,
@@ -57,6 +59,12 @@ class BusyError(DynamoError):
     next_step = "Wait until what you have under way is over, or for as long as Retry-After says, and ask again."
 
 
+class UnseenError(DynamoError):
+    """They do not say what they have seen of what they decide about."""
+
+    next_step = "Look at it, and send its etag: 'If-Match: …'."
+
+
 STATUSES: tuple[tuple[type[DynamoError], int], ...] = (
     (NotLoggedInError, 401),
     (AccessError, 403),
@@ -64,6 +72,9 @@ STATUSES: tuple[tuple[type[DynamoError], int], ...] = (
     (BusyError, 429),
     (UsedKeyError, 409),
     (UnderWayError, 409),
+    (PausedError, 409),
+    (ChangedError, 412),
+    (UnseenError, 428),
     (InventoryError, 422),
     (PolicyError, 422),
     (UnknownPlanError, 404),

@@ -23,7 +23,7 @@ from dynamo_web.guard import DIGEST
 from dynamo_web.lists import JSON
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.login import Who
-from dynamo_web.problem import as_json
+from dynamo_web.problem import UnseenError, as_json
 
 KEY = "Idempotency-Key"
 REPLAY = "Idempotent-Replay"
@@ -56,8 +56,17 @@ class Writer:
     def __init__(self, request: Request, person: Who, query: Annotated[WriteQuery, Query()]) -> None:
         self.by = replace(person, key=_key(request))
         self.is_trial = query.dry_run
+        self._seen = request.headers.get("If-Match")
         self._digest: bytes = request.scope[DIGEST]
         self._root = f"{request.scope.get('root_path', '')}/v1"
+
+    @property
+    def seen(self) -> str | None:
+        """The etag of what they decide about, as they have seen it; None in a dry run, which needs none. Raises
+        UnseenError."""
+        if self._seen is None and not self.is_trial:
+            raise UnseenError("the header If-Match is missing: which state of it have you seen?")
+        return self._seen and self._seen.strip().removeprefix("W/").strip('"')
 
     def do(self, act: Callable[[Database], Document]) -> Response:
         """Do it, and answer what it says, with ``dry_run``."""

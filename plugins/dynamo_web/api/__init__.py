@@ -4,5 +4,5 @@ Read: ``me``, ``datasets`` (and blocks, files), ``replicas`` (and where files ar
 ``requested``, ``plans``, ``policies``, ``transfers`` (and deletions, subscriptions), ``checks`` (of storages, gates,
 sources), ``audit``, ``digest``.
 Written too: ``locks``, ``asking`` (requests), ``quotas``, ``site_states``, ``pauses``, ``access`` (grants, members,
-tokens), ``operations`` (on subscriptions), ``documents`` (injections, invalidations).
+tokens), ``operations`` (on subscriptions), ``documents`` (injections, invalidations), ``decisions`` (about plans).
 """

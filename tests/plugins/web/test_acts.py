@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from dynamo_ops.access import grants
-from dynamo_ops.access.person import Grant, Role
+from dynamo_ops.access.person import Grant, Role, shell_person
 from dynamo_ops.inventory.site.downtime import downtimes
 from tests.people import ROOT_USER
-from tests.plugins.web.callers import Call, headers_of, olga
+from tests.plan.test_store import save
+from tests.plugins.web.callers import Call, headers_of, olga, passed_plan
 from tests.plugins.web.test_login import PAGE_OF_OURS
 from tests.query.stock import FIRST, LOWER, SECOND, Stock
 
@@ -161,6 +163,53 @@ def test_documents(olga: Call, stock: Stock) -> None:
     assert olga("POST", "/invalidations", lost | {"expected_files": 1}).json()["num_files"] == 1
     assert olga("POST", "/invalidations", lost).json()["num_known"] == 1
     assert "was declared invalid" in olga("POST", "/injections", document, code=422).json()["detail"]
+
+
+def test_a_plan_is_decided_about_as_it_was_seen(olga: Call, stock: Stock, tmp_path: Path) -> None:
+    plan = passed_plan(stock, tmp_path)
+    unseen = olga("POST", "/plans/1/approve", code=428).json()
+    assert (unseen["type"], "If-Match" in unseen["next_step"]) == ("urn:dynamo:error:unseen", True)
+    tried = olga("POST", "/plans/1/approve", dry_run=True).json()
+    assert (tried["state"], tried["approved_by"], tried["etag"]) == ("approved", "olga", plan.etag)
+    assert tried["etag"].startswith("planned-20")
+    done = olga("POST", "/plans/1/approve", seen=f'"{tried["etag"]}"').json()
+    assert (done["state"], done["etag"].split("-")[0]) == ("approved", "approved")
+    for etag in (tried["etag"], "*", '"planned"'):
+        changed = olga("POST", "/plans/1/refuse", {"reason": "no"}, code=412, seen=etag).json()
+        assert (changed["type"], changed["facts"]["etag"]) == ("urn:dynamo:error:changed", done["etag"])
+    assert "say why" in olga("POST", "/plans/1/refuse", {"reason": " "}, code=422, seen=done["etag"]).json()["detail"]
+    refused = olga("POST", "/plans/1/refuse", {"reason": "no"}, seen=f'W/"{done["etag"]}"').json()
+    assert (refused["state"], refused["refused_by"]) == ("refused", "olga")
+    again = olga("POST", "/plans/1/approve", code=409, seen=refused["etag"]).json()
+    assert "it cannot become approved" in again["detail"]
+    assert olga("POST", "/plans/2/approve", code=404, seen="x").json()["detail"] == "there is no plan 2"
+
+
+@pytest.mark.parametrize("is_passed", [False, None])
+def test_nobody_approves_what_no_gate_let_pass(
+    olga: Call, stock: Stock, tmp_path: Path, is_passed: bool | None
+) -> None:
+    if is_passed is None:
+        save(stock.db, tmp_path)
+    else:
+        passed_plan(stock, tmp_path, is_passed=is_passed)
+    problem = olga("POST", "/plans/1/approve", code=409, dry_run=True).json()
+    assert "dynamo detox commit 1" in problem["detail"]
+    olga("POST", "/plans/1/refuse", {"reason": "no"}, dry_run=True)
+
+
+def test_a_plan_that_was_made_again_is_looked_at_again(olga: Call, stock: Stock, tmp_path: Path) -> None:
+    plan = passed_plan(stock, tmp_path)
+    assert save(stock.db, tmp_path).id == plan.id
+    assert olga("POST", "/plans/1/refuse", {"reason": "no"}, code=412, seen=plan.etag)
+    assert "its gate has not let it pass" in olga("POST", "/plans/1/approve", code=409, dry_run=True).json()["detail"]
+
+
+def test_who_stored_a_plan_by_hand_does_not_decide_about_it(olga: Call, stock: Stock, tmp_path: Path) -> None:
+    passed_plan(stock, tmp_path, by=shell_person("olga"))
+    for move, body in (("approve", None), ("refuse", {"reason": "no"})):
+        problem = olga("POST", f"/plans/1/{move}", body, code=403, dry_run=True).json()
+        assert "somebody else decides" in problem["detail"]
 
 
 def test_grants_and_members(client: TestClient, stock: Stock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from dynamo_ops.lock.store import add_lock
 from dynamo_ops.pause import pauses
 from dynamo_ops.request.copy_request import request_copy
 from tests.people import ROOT_USER
-from tests.plugins.web.callers import headers_of
+from tests.plugins.web.callers import headers_of, passed_plan
 from tests.plugins.web.test_login import PAGE_OF_OURS, READ_BY_POST
 from tests.query.stock import FIRST, SECOND, Stock
 
@@ -57,6 +58,9 @@ class Write:
 
         WRITES.forget()
         asked = {**self.params, **params}
+        if self.action is Action.DECIDE_PLAN and "dry_run" not in asked:
+            seen = self.send(client, by_cookie("olga"), dry_run="true").json()["etag"]
+            headers = {"if-match": f'"{seen}"', **headers}
         return client.request(self.method, self.path, json=self.body, params=asked or None, headers=headers)
 
 
@@ -115,6 +119,8 @@ WRITES = {
     "cancel subscriptions": Write(
         "POST", "/subscriptions/cancel", Action.OPERATE_SUBSCRIPTIONS, {"sam", "olga"}, SELECTED
     ),
+    "approve": Write("POST", "/plans/1/approve", Action.DECIDE_PLAN, {"olga"}),
+    "refuse": Write("POST", "/plans/1/refuse", Action.DECIDE_PLAN, {"olga"}, {"reason": "why"}),
     "inject": Write(
         "POST", "/injections", Action.INJECT, {"petra", "olga"},
         {"datasets": [{"name": "/A/New-v1/AOD"}], "dataset_replicas": [
@@ -129,7 +135,7 @@ WRITES = {
 
 
 @pytest.fixture
-def staffed(stock: Stock) -> Stock:
+def staffed(stock: Stock, tmp_path: Path) -> Stock:
     """All of them; and something of which each act can be done."""
     db = stock.db
     physics = stock.scalar("INSERT INTO groups (name, ownership_level) VALUES ('physics', 'block') RETURNING id")
@@ -148,6 +154,7 @@ def staffed(stock: Stock) -> Stock:
     override.set_status(db, "T2_B", "waitroom", by=ROOT_USER, reason="why")
     downtime.drain(db, "T2_B", by=ROOT_USER, reason="why")
     pauses.stop(db, by=ROOT_USER, reason="why")
+    passed_plan(stock, tmp_path)
     stock.subscription("copy", stock.files_of["a2"], "T2_B", origin="dealer")
     stock.subscription("copy", stock.files_of["b1"], "T2_A", origin="dealer")
     stock.rows("UPDATE subscriptions SET state = 'held', hold_reason = 'all_failed' WHERE site_id = :s",
@@ -173,7 +180,7 @@ def states(stock: Stock) -> list[Any]:
     """Of all that these calls could change."""
     tables = ("locks", "requests", "quotas", "group_quotas", "user_quotas", "site_overrides", "site_downtimes",
               "pauses", "access_grants", "group_members", "subscriptions", "datasets", "invalidations",
-              "idempotency")  # fmt: skip
+              "idempotency", "plans")  # fmt: skip
     return [stock.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables] + stock.rows(
         "SELECT id, revoked_at FROM tokens ORDER BY 1"
     )

@@ -1,0 +1,50 @@
+"""Deciding about plans: letting one through, stopping one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from fastapi.responses import Response
+
+from dynamo_ops.access.actions import Action
+from dynamo_ops.database.connection import Database
+from dynamo_ops.plan import store, verdict
+from dynamo_web.writes import Body, Write, does
+
+router = APIRouter(dependencies=[does(Action.DECIDE_PLAN)])
+Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
+class Refusal(Body):
+    """``reason``: why."""
+
+    reason: str
+
+
+@router.post("/plans/{plan_id}/approve")
+def approve(plan_id: Id, write: Write) -> Response:
+    """A plan that its gate let pass, and that waits for a person."""
+    return _decided(plan_id, write, lambda database: verdict.approve(database, plan_id, write.by, needs_gate=True))
+
+
+@router.post("/plans/{plan_id}/refuse")
+def refuse(plan_id: Id, refusal: Refusal, write: Write) -> Response:
+    """It can never be committed."""
+    return _decided(plan_id, write, lambda database: verdict.refuse(database, plan_id, refusal.reason, by=write.by))
+
+
+def _decided(plan_id: int, write: Write, decide: Callable[[Database], None]) -> Response:
+    """Of a plan as they have seen it. ``etag``: which it has now; after a dry run that is what If-Match takes."""
+    seen = write.seen
+
+    def act(database: Database) -> dict[str, Any]:
+        with database.begin() as connection:
+            before = store.as_seen(connection, plan_id, seen)
+        decide(database)
+        after = store.load(database, plan_id)
+        shown = {name: getattr(after, name) for name in ("kind", "partition", "state", "approved_by", "refused_by")}
+        return {"id": plan_id, **shown, "etag": before.etag if write.is_trial else after.etag}
+
+    return write.do(act)
