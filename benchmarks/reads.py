@@ -2,7 +2,7 @@
 
     python -m benchmarks.reads                       # a tenth of CMS's size: some minutes to fill
     python -m benchmarks.reads --size 1              # all of it: half an hour, 15 GB of disk
-    python -m benchmarks.reads --url postgresql://…  # on a database that is filled (benchmarks.catalogue) already
+    python -m benchmarks.reads --url postgresql://…  # on a database that is filled (catalogue, acts) already
 
 A PostgreSQL of its own, filled inside the server. Each read is made twice, then ``--times`` times: CPU is that of all
 processes of the server, the client's is in the wall only. ``pending``: the same sums with notes of changes not folded
@@ -17,25 +17,40 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psutil
 from sqlalchemy import text
 
+from benchmarks import acts
 from benchmarks.catalogue import fill
 from benchmarks.dealer import peak_mb
 from benchmarks.detox import server
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.read import summary
 from dynamo_ops.inventory.replica.usage import check, fold
+from dynamo_ops.inventory.states import SubscriptionAction
 from dynamo_ops.query.contents import BLOCKS, FILES, ContentFilter, files_by_name
 from dynamo_ops.query.dataset import DATASETS, DatasetFilter
 from dynamo_ops.query.dataset_card import dataset_card
+from dynamo_ops.query.decision.past import PAST, PastFilter
+from dynamo_ops.query.decision.plan import PLANS, PlanFilter
 from dynamo_ops.query.group import OWNED, OwnedFilter, group_card
 from dynamo_ops.query.locate import locate
+from dynamo_ops.query.movement.attempt import TRANSFERS_ENDED, TRANSFERS_UNDER_WAY, AttemptFilter
+from dynamo_ops.query.movement.figures import standing
+from dynamo_ops.query.movement.series import Span, links, transfer_series
+from dynamo_ops.query.movement.subscription import SUBSCRIPTIONS, SubscriptionFilter
 from dynamo_ops.query.only_here import ONLY_HERE, OnlyHereFilter
 from dynamo_ops.query.paging.listing import Window, read_page
 from dynamo_ops.query.paging.stream import csv_text, ndjson
+from dynamo_ops.query.record.audit import AUDIT, AuditFilter
+from dynamo_ops.query.record.consistency import CHECKS, FINDINGS, CheckFilter, FindingFilter
+from dynamo_ops.query.record.gate import GATE_RESULTS, GateFilter
+from dynamo_ops.query.record.popularity import popularity
+from dynamo_ops.query.record.quota import QUOTA_CHANGES, QuotaChangeFilter
+from dynamo_ops.query.record.request import REQUESTS, RequestFilter
 from dynamo_ops.query.replica import BLOCK_REPLICAS, DATASET_REPLICAS, ReplicaFilter
 from dynamo_ops.query.site_card import site_card
 from dynamo_ops.query.usage import usage_now
@@ -60,6 +75,7 @@ def main() -> None:
         postgres.create_database("bench")
         database = Database(postgres.url("bench"))
         fill(database, arguments.size)
+        acts.fill(database, arguments.size)
         measure(database, arguments.times, arguments.rows)
         database.dispose()
 
@@ -172,7 +188,42 @@ def reads(database: Database) -> dict[str, Callable[[], Any]]:
         "group card": lambda: group_card(database, GROUP),
         "datasets of a group, first page": page(OWNED, OwnedFilter(GROUP)),
         "datasets of a group at a site": page(OWNED, OwnedFilter(GROUP, [SITE])),
+        **of_acts(database, page),
         **sums(database),
+    }
+
+
+def of_acts(database: Database, page: Callable[..., Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
+    """What was asked, decided, moved and checked."""
+    check_id = read_page(database, CHECKS, CheckFilter(), Window(1)).records()[0]["id"]
+    dataset_id, name = read_page(database, DATASETS, DatasetFilter(), Window(5, fields=("id", "name"))).rows[4]
+    week = Span(since="7d")
+    return {
+        "requests, newest": page(REQUESTS, RequestFilter()),
+        "requests, open": page(REQUESTS, RequestFilter(states=["open"])),
+        "requests, of a person": page(REQUESTS, RequestFilter(users=["user77"])),
+        "requests, of a dataset": page(REQUESTS, RequestFilter(datasets=[name])),
+        "plans, newest": page(PLANS, PlanFilter()),
+        "what was done to a dataset": page(PAST, PastFilter(dataset_id)),
+        "subscriptions": page(SUBSCRIPTIONS, SubscriptionFilter()),
+        "subscriptions, held": page(SUBSCRIPTIONS, SubscriptionFilter(states=["held"])),
+        "subscriptions, of a site": page(SUBSCRIPTIONS, SubscriptionFilter(sites=[SITE])),
+        "subscriptions, of a dataset": page(SUBSCRIPTIONS, SubscriptionFilter(datasets=[name])),
+        "copies that ended, newest": page(TRANSFERS_ENDED, AttemptFilter()),
+        "copies that failed, to a site": page(TRANSFERS_ENDED, AttemptFilter(sites=[SITE], states=["failed"])),
+        "copies under way": page(TRANSFERS_UNDER_WAY, AttemptFilter()),
+        "checks, newest": page(CHECKS, CheckFilter()),
+        "findings of a check": page(FINDINGS, FindingFilter(check_id)),
+        "results of gates, newest": page(GATE_RESULTS, GateFilter()),
+        "results of gates, refused": page(GATE_RESULTS, GateFilter(verdicts=["refused"])),
+        "audit, newest": page(AUDIT, AuditFilter()),
+        "audit, of a person": page(AUDIT, AuditFilter(persons=["user77"])),
+        "changes of quotas of a site": page(QUOTA_CHANGES, QuotaChangeFilter(sites=[SITE])),
+        "popularity of a dataset": lambda: popularity(database, [name], date(2020, 1, 1)),
+        "copies in figures": lambda: standing(database, SubscriptionAction.COPY, (), "24h", datetime.now(UTC)),
+        "copies of a week, by hour": lambda: transfer_series(database, week),
+        "copies of a week, by day and source": lambda: transfer_series(database, week, ["source"], step="day"),
+        "links of a week": lambda: links(database, week),
     }
 
 

@@ -13,13 +13,16 @@ from typing import Any
 
 import polars as pl
 import psycopg2
-from sqlalchemy import Connection, Engine, create_engine
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from dynamo_ops.base.errors import DynamoError, InventoryError, RetryableRemoteError
 from dynamo_ops.database.reading import BrokenConnectionError, Reader, Snapshot
 
+STREAM = "dynamo_stream"
+"""The server's cursor of a stream; a connection has one."""
 ROWS_PER_COPY = 200_000
 """How many rows are in memory a second time, as CSV."""
 
@@ -119,6 +122,25 @@ def insert_frame(connection: Connection, table: str, frame: pl.DataFrame) -> int
     finally:
         cursor.close()
     return frame.height
+
+
+def stream_texts(
+    connection: Connection, sql: str, params: Mapping[str, Any], rows_a_piece: int
+) -> Iterator[Sequence[tuple[str]]]:
+    """Rows of ``sql``, of one text each, piece by piece from a cursor of the server: as the driver gives them, since
+    what SQLAlchemy makes of a row costs twice as much as the row."""
+    compiled = text(sql).bindparams(**params).compile(dialect=connection.dialect)
+    driver: Any = connection.connection.driver_connection
+    cursor = driver.cursor(STREAM)
+    try:
+        cursor.execute(str(compiled), compiled.params)
+        while rows := cursor.fetchmany(rows_a_piece):
+            yield rows
+    except psycopg2.OperationalError as error:
+        raise OperationalError(sql, None, error) from error
+    finally:
+        if not driver.closed and driver.info.transaction_status != TRANSACTION_STATUS_INERROR:
+            cursor.close()
 
 
 def select_frame(connection: Connection, sql: str, schema: Mapping[str, Any]) -> pl.DataFrame:

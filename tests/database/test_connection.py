@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.database import migrate
-from dynamo_ops.database.connection import Database, insert_frame, select_frame
+from dynamo_ops.database.connection import Database, insert_frame, select_frame, stream_texts
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.database.schema import Base
 
@@ -259,3 +259,28 @@ def test_documents_and_decimals_come_as_text(database: Database) -> None:
     frame = database.frame("""SELECT CAST('{"a": 1}' AS jsonb) AS j, CAST(1.5 AS numeric) AS n""")
     assert frame.rows() == [('{"a": 1}', "1.5")]
     assert frame.schema == {"j": pl.String, "n": pl.String}
+
+
+def test_texts_are_streamed_piece_by_piece_with_their_parameters(database: Database) -> None:
+    numbers = "generate_series(1, :most) AS n WHERE n <> ALL(:without) ORDER BY n"
+    sql = f"SELECT CAST(n AS text) || :mark || '%' FROM {numbers}"
+    with database.begin() as connection:
+        pieces = stream_texts(connection, sql, {"mark": ":'", "most": 5, "without": [2]}, 3)
+        assert [[row[0] for row in piece] for piece in pieces] == [["1:'%", "3:'%", "4:'%"], ["5:'%"]]
+        assert list(stream_texts(connection, "SELECT 'again'", {}, 3)) == [[("again",)]]
+        given_up = stream_texts(connection, sql, {"mark": "", "most": 9, "without": [0]}, 3)
+        next(given_up)
+        given_up.close()
+        assert connection.execute(text("SELECT count(*) FROM pg_cursors")).scalar() == 0
+
+
+def test_a_stream_that_takes_too_long_may_be_asked_for_again(database: Database) -> None:
+    def slow() -> None:
+        with database.begin() as connection:
+            connection.execute(text("SET LOCAL statement_timeout = 50"))
+            list(stream_texts(connection, "SELECT CAST(pg_sleep(60) AS text)", {}, 3))
+
+    with pytest.raises(RetryableRemoteError, match="statement timeout"):
+        slow()
+    with database.begin() as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
-from dynamo_ops.database.connection import Database
+from dynamo_ops.database.connection import Database, stream_texts
 from dynamo_ops.query.paging import cursor as cursors
 from dynamo_ops.query.paging.condition import Conditions
 from dynamo_ops.query.paging.cursor import Cursor
@@ -150,7 +150,8 @@ def stream(
         statement, conditions.params["page_rows"] = f"{statement} LIMIT :page_rows", limit
     if as_json:
         statement = _as_json(statement)
-    pieces = _pieces(database, listing, statement, conditions, rows_a_piece)
+    read = _texts if as_json else _pieces
+    pieces = read(database, listing, statement, conditions, rows_a_piece)
     first = next(pieces, None)
     if first is None:
         with database.begin() as connection:
@@ -175,6 +176,15 @@ def _pieces(
         rows = connection.execute(text(statement), conditions.params, execution_options=of_server)
         for piece in rows.partitions(rows_a_piece):
             yield [tuple(row) for row in piece]
+
+
+def _texts(
+    database: Database, listing: Listing[Any], statement: str, conditions: Conditions, rows_a_piece: int
+) -> Generator[Rows]:
+    with database.begin() as connection:
+        _give_memory(connection, listing)
+        connection.execute(text("SET LOCAL timezone TO 'UTC'"))
+        yield from stream_texts(connection, statement, conditions.params, rows_a_piece)
 
 
 def _give_memory(connection: Connection, listing: Listing[Any]) -> None:

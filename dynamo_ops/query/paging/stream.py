@@ -49,7 +49,7 @@ def _json_lines(pieces: Iterator[Rows]) -> Iterator[str]:
     num_rows = 0
     for rows in pieces:
         num_rows += len(rows)
-        yield "".join([f"{row[0]}\n" for row in rows])
+        yield "\n".join([row[0] for row in rows]) + "\n"
     yield end_line(num_rows)
 
 
