@@ -54,8 +54,10 @@ def refresh_site_statuses() -> int:
 @task
 def keep_usage() -> dict[str, int]:
     from dynamo_ops.inventory.replica import usage
+    from dynamo_ops.inventory.subscription import hours
 
-    return usage.keep(database(), timezone.utcnow().date())
+    now = timezone.utcnow()
+    return {**usage.keep(database(), now.date()), **hours.keep(database(), now)}
 
 
 @task
@@ -65,6 +67,7 @@ def prune_histories() -> dict[str, int]:
     from dynamo_ops.dealer import history as dealer_history
     from dynamo_ops.detox import history as detox_history
     from dynamo_ops.inventory.replica import usage
+    from dynamo_ops.inventory.subscription import hours
     from dynamo_ops.quality import results
 
     before = timezone.utcnow() - timedelta(days=settings().history_keep_days)
@@ -73,6 +76,7 @@ def prune_histories() -> dict[str, int]:
         "dealer": dealer_history.prune_history(database(), before=before),
         "gates": results.prune(database(), before=before),
         "usage": usage.prune(database(), before=before.date()),
+        "hours": hours.prune(database(), before=before),
         "alerts": alert.forget(database(), timezone.utcnow() - timedelta(days=alert.KEEP_DAYS)),
         "calls": once.forget(database()),
     }
@@ -124,11 +128,12 @@ def remove_old_logs() -> dict[str, int]:
 ### Housekeeping
 Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so
 after each run already), removes locks that have been over for a year and rows that refused pulls left in the staging
-tables, gives sites their own status again where what a person said of them is over, compares the sums of usage with a
-recount (they are mended if wrong; the log says so) and records them for the day, and trims Airflow's own history
-(where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, and usage by day, is kept for
-`history_keep_days` (two years, never less than one), failures that people were told of for 90 days, answers of calls
-that may be sent twice for seven; plans and transfers are kept.
+tables, gives sites their own status again where what a person said of them is over, compares the sums of usage, and of
+copies and deletions by hour, with a recount (they are mended if wrong; the log says so) and records usage for the day,
+and trims Airflow's own history (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did,
+usage by day, and copies and deletions by hour, are kept for `history_keep_days` (two years, never less than one),
+failures that people were told of for 90 days, answers of calls that may be sent twice for seven; plans and transfers
+are kept.
 """,
 )
 def housekeeping() -> None:

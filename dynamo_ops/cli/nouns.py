@@ -62,6 +62,7 @@ NOUNS = (
     Noun("quota", "catalogue.quota:app", "Quotas: of partitions at sites, and of groups and users."),
     Noun("request", "people.request:app", "Requests for copies and deletions: ask, list, show, cancel."),
     Noun("transfers", "transfers:app", "Copies and deletions under way: status, why, hold, cancel."),
+    Noun("deletions", "series:deletions", "Deletions that ended, by hour or day."),
     Noun("stop", "pause:stop", "Let everything stand still, a KIND of act, or a site."),
     Noun("resume", "pause:resume", "End pauses: what stood still goes on with the next runs."),
     Noun("pauses", "pause:pauses", "What stands still, and what stood still; newest first."),

@@ -10,7 +10,7 @@ import typer
 
 from dynamo_ops.cli.terminal.completion import complete_sites
 from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AsJson, Sites
+from dynamo_ops.cli.terminal.options import A_TIME, AsJson, Since, Sites
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.query.movement import series as ended
@@ -18,9 +18,7 @@ from dynamo_ops.query.movement.series import DELETIONS_BY, STEPS, TRANSFERS_BY, 
 
 deletions = typer.Typer(no_args_is_help=True, help="Deletions that ended, by hour or day.")
 
-SINCE = "a date, a time (UTC unless it says otherwise), or how long ago (3d)."
-From = Annotated[str, typer.Option("--since", help=f"From when on: {SINCE}")]
-Until = Annotated[str | None, typer.Option("--until", help=f"Until when: {SINCE}")]
+To = Annotated[str | None, typer.Option("--to", help=f"Until when: {A_TIME} how long ago (3d); without it now.")]
 Step = Annotated[str, typer.Option("--step", help=f"{' or '.join(STEPS)}, in UTC.")]
 Outcomes = Annotated[
     list[str] | None, typer.Option("--outcome", help="Only what ended so; may be given several times.")
@@ -55,8 +53,8 @@ ERRORS = {
 
 def transfer_series(
     by: TransfersBy = None,
-    since: From = "1d",
-    until: Until = None,
+    since: Since = "1d",
+    to: To = None,
     step: Step = "hour",
     sites: Sites = None,
     sources: Sources = None,
@@ -64,32 +62,32 @@ def transfer_series(
     as_json: AsJson = False,
 ) -> None:
     """Attempts at copies that ended, by hour or day, and by what is asked for. `dynamo transfers series source`."""
-    span = Span(since, until, sites or (), sources or ())
+    span = Span(since, to, sites or (), sources or ())
     found = ended.transfer_series(database(), span, by or (), step=step, outcomes=outcomes or ())
     _show_series(found, "Transfers", as_json=as_json)
 
 
 def links(
-    since: From = "1d",
-    until: Until = None,
+    since: Since = "1d",
+    to: To = None,
     sites: Sites = None,
     sources: Sources = None,
     as_json: AsJson = False,
 ) -> None:
     """What came from where: done, failed, and how fast a file was on average."""
-    found = ended.links(database(), Span(since, until, sites or (), sources or ()))
+    found = ended.links(database(), Span(since, to, sites or (), sources or ()))
     _show(found, "Links", LINKS, as_json=as_json)
 
 
 def errors(
-    since: From = "1d",
-    until: Until = None,
+    since: Since = "1d",
+    to: To = None,
     sites: Sites = None,
     sources: Sources = None,
     as_json: AsJson = False,
 ) -> None:
     """Copies that failed, by class of error, source and site; most files first."""
-    found = ended.errors(database(), Span(since, until, sites or (), sources or ()))
+    found = ended.errors(database(), Span(since, to, sites or (), sources or ()))
     _show(found, "Errors", ERRORS, as_json=as_json)
 
 
@@ -101,15 +99,15 @@ def main() -> None:
 @deletions.command("series")
 def deletion_series(
     by: DeletionsBy = None,
-    since: From = "1d",
-    until: Until = None,
+    since: Since = "1d",
+    to: To = None,
     step: Step = "hour",
     sites: Sites = None,
     outcomes: Outcomes = None,
     as_json: AsJson = False,
 ) -> None:
     """Attempts at deletions that ended, by hour or day, and by what is asked for. `dynamo deletions series site`."""
-    span = Span(since, until, sites or ())
+    span = Span(since, to, sites or ())
     found = ended.deletion_series(database(), span, by or (), step=step, outcomes=outcomes or ())
     _show_series(found, "Deletions", as_json=as_json)
 

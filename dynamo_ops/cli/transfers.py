@@ -11,6 +11,7 @@ import typer
 
 from dynamo_ops.base.errors import InventoryError, SettingsError
 from dynamo_ops.base.settings import settings
+from dynamo_ops.cli import series
 from dynamo_ops.cli import transfers_view as view
 from dynamo_ops.cli.terminal.cells import count
 from dynamo_ops.cli.terminal.confirm import ask
@@ -211,6 +212,11 @@ def readdress(
         print_json({"former": former, "address": address, "num_jobs": num_jobs})
         return
     say(f"{count(num_jobs, 'job')}: asked for at {address} from the next run on")
+
+
+app.command("series")(series.transfer_series)
+app.command("links")(series.links)
+app.command("errors")(series.errors)
 
 
 def _selection(*parts: list[int] | list[str] | None) -> Selection:

@@ -26,6 +26,7 @@ from dynamo_web.api import (
     quotas,
     replicas,
     requested,
+    series,
     site_states,
     sites,
     transfers,
@@ -35,7 +36,7 @@ from dynamo_web.lists import json_answer
 from dynamo_web.rates import metered
 
 VERSION = "/v1"
-READ = (me, datasets, replicas, sites, groups, requested, plans, policies, transfers, checks, audit, digest)
+READ = (me, datasets, replicas, sites, groups, requested, plans, policies, transfers, series, checks, audit, digest)
 """Resources that are only read."""
 HEALTH = f"{VERSION}/health"
 WRITTEN = (locks, asking, quotas, site_states, pauses, access, operations, documents, decisions)

@@ -53,7 +53,7 @@ def test_series_links_and_errors(ended: None) -> None:
         ("2026-03-01T11:00:00+00:00", 4),
     ]
     assert [row["num_files"] for row in told("transfers", "series", "--step", "day", "--outcome", "done")] == [4]
-    (link,) = told("transfers", "links", "--source", "T2_A", "--until", "2026-03-01T11:00Z")
+    (link,) = told("transfers", "links", "--source", "T2_A", "--to", "2026-03-01T11:00Z")
     assert (link["num_done"], link["num_failed"], link["bytes_per_s"]) == (4, 0, 100_000)
     (error,) = told("transfers", "errors", "--site", "T2_B")
     assert (error["error"], error["num_files"], error["last_hour"]) == ("SOURCE [2]", 4, "2026-03-01T11:00:00+00:00")

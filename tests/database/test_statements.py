@@ -13,6 +13,7 @@ import pytest
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue.injection.document import read_document
 from dynamo_ops.inventory.states import SubscriptionAction
+from dynamo_ops.inventory.subscription import hours
 from dynamo_ops.inventory.subscription.operate import ALLOWED
 from dynamo_ops.inventory.subscription.selection import _SQL
 from dynamo_ops.quality.figures import Before
@@ -30,6 +31,7 @@ from dynamo_ops.query.movement.attempt import (
     TRANSFERS_ENDED,
     TRANSFERS_UNDER_WAY,
 )
+from dynamo_ops.query.movement.series import DELETIONS_BY, TRANSFERS_BY
 from dynamo_ops.query.movement.subscription import SUBSCRIPTIONS
 from dynamo_ops.query.only_here import ONLY_HERE
 from dynamo_ops.query.paging.condition import Conditions
@@ -77,6 +79,9 @@ EXAMPLES: Examples = {
     "dynamo_ops.inventory.subscription.selection:take": [
         {"allowed_sql": allowed, "conditions": list(_SQL.values()), "lock": True} for allowed in ALLOWED.values()
     ],
+    "dynamo_ops.inventory.subscription.hours:_one_row_a_key": [{"kind": kind} for kind in hours.KINDS],
+    "dynamo_ops.inventory.subscription.hours:_what_is_lacking": [{"kind": kind} for kind in hours.KINDS],
+    "dynamo_ops.inventory.subscription.hours:prune": [{"kind": kind} for kind in hours.KINDS],
     "dynamo_ops.lock.rows:locked_rows": {"has_blocks": True, "table": "doomed"},
     "dynamo_ops.quality.gate:_analyze": {"tables": ["staged_files"]},
     "dynamo_ops.quality.suites": {
@@ -101,6 +106,12 @@ EXAMPLES: Examples = {
         {"listing": listing, "conditions": ANY, "columns": listing.columns} for listing in LISTINGS
     ],
     "dynamo_ops.query.paging.listing:_as_json": {"statement": "SELECT 1 AS x"},
+    "dynamo_ops.query.movement.series:links": {"where": "true"},
+    "dynamo_ops.query.movement.series:errors": {"where": "true"},
+    "dynamo_ops.query.movement.series:_series": [
+        {"hours": "transfer_hours", "known": TRANSFERS_BY, "by": [*TRANSFERS_BY], "step": "day", "where": "true"},
+        {"hours": "deletion_hours", "known": DELETIONS_BY, "by": [*DELETIONS_BY], "step": "hour", "where": "true"},
+    ],
     "dynamo_ops.query.record.popularity:popularity": {"condition": "true"},
     "dynamo_ops.query.record.request:_dataset_ids": {"condition": "true"},
     "dynamo_ops.query.usage:_grouped": {"where": "true"},

@@ -15,6 +15,7 @@ from dynamo_ops.inventory.states import DeletionObservation as Seen
 from dynamo_ops.storage.protocol import DeletionOutcome, StoredFile
 from dynamo_ops.transfer.hold import hold_and_release
 from tests.inventory.factory import SIZE, Inventory
+from tests.inventory.subscription.test_hours import assert_hours_as_counted
 
 
 class Answers:
@@ -78,6 +79,7 @@ def test_outcome(stock: Inventory, observation: Seen, subscription: str, replica
     assert set(stock.subscriptions().values()) == {subscription}
     assert stock.replica_state("b1", "T2_B") == replica
     assert stock.scalar("SELECT state FROM deletion_batches") == "finished"
+    assert sum(row[5] for row in assert_hours_as_counted(stock)) == 3
 
 
 @pytest.mark.parametrize(

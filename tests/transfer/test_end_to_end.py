@@ -16,6 +16,7 @@ from dynamo_ops.fts import watch
 from dynamo_ops.query.status import why
 from dynamo_ops.transfer import batches, hold, observe, recovery, submit
 from dynamo_ops.transfer.limits import TransferLimits
+from tests.inventory.subscription.test_hours import assert_hours_as_counted
 from tests.patience import PATIENCE_S, wait_until
 from tests.world import World
 
@@ -50,6 +51,7 @@ def test_copy(world: World) -> None:
     assert {lfn: world.pocket.path("T2_B", lfn).read_bytes() for lfn in contents} == contents
     assert world.inventory.replica_state("b1", "T2_B") == (True, summary.bytes_done, 0)
     assert set(world.inventory.subscriptions().values()) == {"done"}
+    assert sum(row[5] for row in assert_hours_as_counted(world.inventory)) == 3
 
 
 def test_copy_from_tape_is_staged_first(world: World) -> None:

@@ -48,7 +48,7 @@ class ConsistencyFinding(Base):
     __table_args__ = (
         one_of("kind", "missing", "wrong_size", "orphan", "unmanaged"),
         one_of("state", "seen", "found", "repaired", "lost", "failed"),
-        Index("ix_consistency_findings_check_id", "check_id", "kind"),
+        Index("ix_consistency_findings_check_id", "check_id", "kind", "id"),
         Index(
             "ix_consistency_findings_claimed",
             "check_id",

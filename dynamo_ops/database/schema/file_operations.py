@@ -8,7 +8,21 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, SmallInteger, Text, Uuid, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -187,3 +201,25 @@ class SiteDowntime(Base):
     created_by: Mapped[str]
     created_at: Mapped[created]
     ended_by: Mapped[str | None]
+
+
+def _hours(name: str, *source: Column[int]) -> Table:
+    """Sums of attempts that ended in an hour, to be summed up themselves (``inventory.subscription.hours``)."""
+    return Table(
+        name,
+        Base.metadata,
+        Column("hour", DateTime(timezone=True), nullable=False),
+        *source,
+        Column("site_id", SmallInteger, nullable=False),
+        Column("outcome", Text, nullable=False),
+        Column("error_class", Text, nullable=False),
+        Column("num_files", BigInteger, nullable=False),
+        Column("size_bytes", BigInteger, nullable=False),
+        Column("num_seconds", BigInteger, nullable=False),
+        Column("is_removed", Boolean, nullable=False),
+        Index(f"ix_{name}_hour", "hour"),
+    )
+
+
+TRANSFER_HOURS = _hours("transfer_hours", Column("source_site_id", SmallInteger, nullable=False))
+DELETION_HOURS = _hours("deletion_hours")

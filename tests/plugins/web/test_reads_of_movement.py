@@ -110,6 +110,20 @@ def test_copies(moving: Stock, ada: Ask) -> None:
     assert ada("/transfers", code=422, since="soon")["facts"] == {"since": "soon"}
 
 
+def test_what_ended_by_hour(moving: Stock, ada: Ask) -> None:
+    moving.rows("UPDATE transfers SET state = 'done', finished_at = now() WHERE state = 'active'")
+    moving.rows("UPDATE deletions SET state = 'gone', finished_at = now() WHERE state = 'planned'")
+    (done,) = ada("/transfers/series", by=["source", "outcome"], outcome="done", since="2h")["items"]
+    assert (done["source"], done["num_files"], done["size_bytes"]) == ("T2_B", 1, 1000)
+    assert ada("/transfers/series", step="day", source="T2_C")["items"] == []
+    assert [row["num_files"] for row in ada("/deletions/series", by="site", step="day")["items"]] == [1]
+    (link,) = ada("/transfers/links", site="T2_A")["items"]
+    assert (link["source"], link["num_done"]) == ("T2_B", 1)
+    assert ada("/transfers/errors")["items"] == []
+    assert "no part to sum by" in ada("/deletions/series", code=422, by="source")["detail"]
+    assert ada("/transfers/links", code=422, until="then")["facts"] == {"until": "then"}
+
+
 def test_deletions(moving: Stock, ada: Ask) -> None:
     assert [row["site"] for row in ada("/deletions/under-way")["items"]] == ["T2_B"]
     first = ada("/deletions/ended", limit=1)
