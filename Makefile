@@ -40,7 +40,7 @@ test: setup
 	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: setup
-	$(BIN)/python -m pytest $(PARALLEL) -m "slow or not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow or not slow" --hypothesis-profile=full
 
 # Properties of Detox on some 100,000 random inventories × policies: hours of CPU.
 test-long: setup

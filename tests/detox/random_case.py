@@ -239,5 +239,6 @@ def _columns(columns: dict[str, object], schema: f.Schema) -> pl.DataFrame:
 
 
 def first_and_more(seeds: range) -> list[Any]:
-    """The first of the slices as parameter of a test of the short loop, the others of CI only."""
-    return [seeds[0], *(pytest.param(first, marks=pytest.mark.thorough) for first in seeds[1:])]
+    """The slices as parameters: the first is tried in the short loop, two more in CI, and all by `make test-all`."""
+    marks = [(), *[(pytest.mark.thorough,)] * 2, *[(pytest.mark.thorough, pytest.mark.slow)] * len(seeds)]
+    return [pytest.param(first, marks=chosen) for first, chosen in zip(seeds, marks, strict=False)]

@@ -154,10 +154,10 @@ def check_turns(troubled: Troubled, plan: DeletionPlan) -> None:
 
 @pytest.mark.thorough
 def test_the_random_cases_are_not_all_trivial() -> None:
-    plans = [Troubled.of(seed).plan() for seed in range(300)]
+    plans = [Troubled.of(seed).plan() for seed in range(120)]
     reasons = pl.concat([plan.decisions for plan in plans])["set_aside"].drop_nulls()
     assert reasons.n_unique() == 5
-    assert sum(plan.deletions.height for plan in plans) > 500
+    assert sum(plan.deletions.height for plan in plans) > 200
 
 
 @pytest.mark.thorough
