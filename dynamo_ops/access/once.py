@@ -36,7 +36,7 @@ class UsedKeyError(DynamoError):
 
 
 class UnderWayError(DynamoError):
-    """The call is being done. Facts: ``key``."""
+    """The call is being done. Facts: ``key``, ``retry_after_s``."""
 
     next_step = "Send the same again, with the same key, in a moment: it is answered as soon as it is done."
 
@@ -107,7 +107,7 @@ def _claim(connection: Connection, person: str, key: str, digest: bytes) -> Answ
         {"person": person, "key": key},
     ).one_or_none()
     if call is None:
-        raise UnderWayError(f"the call with the key {key!r} is under way", key=key)
+        raise UnderWayError(f"the call with the key {key!r} is under way", key=key, retry_after_s=1)
     if bytes(call.digest) != digest:
         raise UsedKeyError(f"the key {key!r} is that of another call: its path or body was another", key=key)
     if call.state == CallState.BEGUN:

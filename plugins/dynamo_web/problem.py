@@ -160,10 +160,9 @@ def _of_parameters(_request: Request, error: Any) -> Response:
 
 
 def _of_http(_request: Request, error: Any) -> Response:
-    if isinstance(error.__cause__, RecursionError | UnicodeError):
-        return problem(
-            422, "the body is no JSON that can be read: it is nested too deeply, or not UTF-8", kind="parameter"
-        )
+    if error.status_code == 400 and isinstance(error.__cause__, RecursionError | ValueError):
+        detail = "the body is no JSON that can be read: it is nested too deeply, not UTF-8, or a number is too long"
+        return problem(422, detail, kind="parameter")
     return problem(error.status_code, str(error.detail), headers=error.headers)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from fastapi.params import Depends as Dependency
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.access.once import Answer, once
@@ -38,10 +38,16 @@ class WriteQuery(Parameters):
     dry_run: bool = False
 
 
+Name = Annotated[str, Field(min_length=1, max_length=500)]
+"""Of what is in an index, too: a longer one would not fit."""
+Reason = Annotated[str, Field(max_length=2_000)]
+"""Why; others read it. Whether it may be empty, the act says."""
+
+
 class RemoveQuery(WriteQuery):
     """Of a write without a body. ``reason``: why."""
 
-    reason: str = ""
+    reason: Reason = ""
 
 
 class Body(BaseModel):

@@ -19,10 +19,11 @@ from dynamo_web.databases import reading
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.lists import rows_answer
 from dynamo_web.login import Who, needs
-from dynamo_web.writes import Body, Remove, RemoveQuery, Remover, Write, does, end_of
+from dynamo_web.writes import Body, Name, Reason, Remove, RemoveQuery, Remover, Write, does, end_of
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
+PersonName = Annotated[str, Path(max_length=500)]
 RoleName = Literal["viewer", "user", "producer", "manager", "site_admin", "operator", "admin"]
 
 
@@ -36,7 +37,7 @@ class Held(Body):
     """``role``, and ``scope``: where it holds."""
 
     role: RoleName
-    scope: str = "*"
+    scope: Name = "*"
 
     @property
     def grant(self) -> Grant:
@@ -47,17 +48,17 @@ class Held(Body):
 class NewGrant(Held):
     """``subject``: a person, or @role of the auth manager. ``until``: without it for ever."""
 
-    subject: str = Field(min_length=1)
-    reason: str
+    subject: Name
+    reason: Reason
     until: str | None = None
 
 
 class TakenQuery(RemoveQuery):
     """Which grant."""
 
-    subject: str
+    subject: Name
     role: RoleName
-    scope: str = "*"
+    scope: Name = "*"
 
 
 class Taker(Remover):
@@ -72,7 +73,7 @@ class NewToken(Body):
     """``name``: what it is for. ``grants``: no more than these of what one may; without it all."""
 
     name: str = Field(max_length=100)
-    days: float
+    days: float = Field(gt=0, le=tokens.MOST_DAYS)
     grants: Annotated[list[Held], Field(max_length=100)] | None = None
 
 
@@ -114,13 +115,13 @@ def list_members(name: str) -> Response:
 
 
 @router.put("/groups/{name}/members/{person}", dependencies=[does(Action.SET_MEMBERS)])
-def add_member(name: str, person: str, write: Write) -> Response:
+def add_member(name: str, person: PersonName, write: Write) -> Response:
     """They are a member from now on."""
     return write.do(lambda database: _set_member(database, name, person, write, is_member=True))
 
 
 @router.delete("/groups/{name}/members/{person}", dependencies=[does(Action.SET_MEMBERS)])
-def remove_member(name: str, person: str, write: Write) -> Response:
+def remove_member(name: str, person: PersonName, write: Write) -> Response:
     """They are a member no longer."""
     return write.do(lambda database: _set_member(database, name, person, write, is_member=False))
 

@@ -18,7 +18,7 @@ from dynamo_ops.request import cancel as cancellation
 from dynamo_ops.request.copy_request import request_copy
 from dynamo_ops.request.deletion_request import request_deletion
 from dynamo_ops.request.registry import times_asked
-from dynamo_web.writes import Body, Write, does, is_first
+from dynamo_web.writes import Body, Reason, Write, does, is_first
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -41,7 +41,7 @@ class Deletions(Body):
 
     items: Listed
     sites: Listed
-    reason: str
+    reason: Reason
     group: str | None = None
     allow_tape: bool = False
     allow_last: int = Field(0, ge=0, le=2**63 - 1)
@@ -50,7 +50,7 @@ class Deletions(Body):
 class Because(Body):
     """``reason``: why."""
 
-    reason: str
+    reason: Reason
 
 
 @router.post("/requests/copies", dependencies=[does(Action.COPY)])

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from dynamo_ops.access.actions import Action
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store, verdict
-from dynamo_web.writes import Body, Write, does
+from dynamo_web.writes import Body, Reason, Write, does
 
 router = APIRouter(dependencies=[does(Action.DECIDE_PLAN)])
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -20,7 +20,7 @@ Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 class Refusal(Body):
     """``reason``: why."""
 
-    reason: str
+    reason: Reason
 
 
 @router.post("/plans/{plan_id}/approve")

@@ -15,7 +15,7 @@ from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.catalogue.invalidation import invalidate
 from dynamo_ops.policy.files import known_partitions
 from dynamo_web.writes import Body as Fields
-from dynamo_web.writes import Write, does
+from dynamo_web.writes import Reason, Write, does
 
 router = APIRouter()
 
@@ -24,7 +24,7 @@ class Invalidation(Fields):
     """``document``: names of ``datasets``, ``blocks``, ``files``. ``expected_files``: so many, as a dry run said."""
 
     document: dict[str, Any]
-    reason: str
+    reason: Reason
     expected_files: int | None = None
 
 

@@ -16,7 +16,7 @@ from dynamo_web.databases import reading
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.lists import json_answer, rows_answer
 from dynamo_web.login import needs
-from dynamo_web.writes import Body, Remove, Write, does
+from dynamo_web.writes import Body, Reason, Remove, Write, does
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -34,7 +34,7 @@ class NewLock(Body):
     empty: all. ``until``: an end, or how long; without it for ever. ``force``: also what is not known yet."""
 
     item: str = Field(max_length=1_000)
-    reason: str
+    reason: Reason
     site: str = ""
     group: str = ""
     until: str | None = None

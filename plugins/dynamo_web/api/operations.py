@@ -14,7 +14,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.subscription import operate
 from dynamo_ops.inventory.subscription.operate import Touched
 from dynamo_ops.inventory.subscription.selection import Selection
-from dynamo_web.writes import Body, Write, does
+from dynamo_web.writes import Body, Reason, Write, does
 
 router = APIRouter(dependencies=[does(Action.OPERATE_SUBSCRIPTIONS)])
 Chosen = Annotated[list[str], Field(default_factory=list, max_length=10_000)]
@@ -24,7 +24,7 @@ class Selected(Body):
     """Subscriptions that meet every part that is given; of a part, one of its values: names, or globs.
     ``expected_files``: so many, as a dry run said; else nothing is done."""
 
-    ids: Annotated[list[int], Field(default_factory=list, max_length=10_000)]
+    ids: Annotated[list[Annotated[int, Field(ge=1, le=2**63 - 1)]], Field(default_factory=list, max_length=10_000)]
     files: Chosen
     datasets: Chosen
     blocks: Chosen
@@ -34,7 +34,7 @@ class Selected(Body):
     hold_reasons: Chosen
     origins: Chosen
     expected_files: int | None = None
-    reason: str = ""
+    reason: Reason = ""
 
     @property
     def selection(self) -> Selection:

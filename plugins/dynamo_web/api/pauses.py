@@ -20,7 +20,7 @@ from dynamo_web.databases import reading
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.lists import json_answer, rows_answer
 from dynamo_web.login import needs
-from dynamo_web.writes import Body, Remove, Write, does, end_of
+from dynamo_web.writes import Body, Reason, Remove, Write, does, end_of
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -36,7 +36,7 @@ class NewPause(Body):
     """``kind``: of acts; without it everything. ``partition``: of detox and dealer. ``until``: without it until it is
     resumed."""
 
-    reason: str
+    reason: Reason
     kind: str | None = None
     partition: str | None = None
     until: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -20,7 +20,7 @@ from dynamo_ops.request.unique_quota import group_usage, set_group_quota, set_us
 from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, ListQuery, Names, rows_answer
 from dynamo_web.login import needs
-from dynamo_web.writes import Body, Write, does
+from dynamo_web.writes import Body, Reason, Write, does
 
 router = APIRouter()
 Size = Annotated[int, Field(ge=-1, le=LARGEST)] | Annotated[str, Field(max_length=40)]
@@ -34,7 +34,7 @@ class PartitionQuota(Body):
     partition: str
     sites: Annotated[list[str], Field(min_length=1, max_length=1_000)]
     quota: Size | None
-    reason: str
+    reason: Reason
 
 
 class UniqueQuota(Body):
@@ -108,7 +108,7 @@ def set_quota_of_group(name: str, asked: UniqueQuota, write: Write) -> Response:
 
 
 @router.put("/quotas/users/{name}", dependencies=[does(Action.SET_USER_QUOTA)])
-def set_quota_of_user(name: str, asked: UniqueQuota, write: Write) -> Response:
+def set_quota_of_user(name: Annotated[str, Path(max_length=500)], asked: UniqueQuota, write: Write) -> Response:
     """So much unique data they may ask for."""
     amount = _bytes(asked.quota)
 

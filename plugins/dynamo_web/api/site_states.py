@@ -13,7 +13,7 @@ from dynamo_ops.base.settings import settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site import downtime, override
 from dynamo_web.login import Who
-from dynamo_web.writes import Body, Write, WriteQuery, Writer, does, end_of, moment_of
+from dynamo_web.writes import Body, Reason, Write, WriteQuery, Writer, does, end_of, moment_of
 
 router = APIRouter()
 
@@ -23,14 +23,14 @@ class Status(Body):
     back."""
 
     status: str
-    reason: str
+    reason: Reason
     until: str | None = None
 
 
 class NewDowntime(Body):
     """``begin``: a date, a time, or in how long; without it now. ``until``: without it until it is resumed."""
 
-    reason: str
+    reason: Reason
     begin: str | None = None
     until: str | None = None
 

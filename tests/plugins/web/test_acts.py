@@ -240,6 +240,14 @@ def test_grants_and_members(client: TestClient, stock: Stock) -> None:
     assert "there is no token 99" in adam("DELETE", "/me/tokens/99", code=404).json()["detail"]
 
 
+@pytest.mark.parametrize("days", ["NaN", "Infinity", "-1e400", "3661", "0"])
+def test_a_token_is_for_some_days(client: TestClient, stock: Stock, days: str) -> None:
+    content = f'{{"name": "x", "days": {days}}}'
+    headers = {"x-user": "ada:op", "content-type": "application/json", **PAGE_OF_OURS}
+    answer = client.post("/me/tokens", content=content, headers=headers)
+    assert (answer.status_code, answer.json()["facts"]["faults"][0]["parameter"]) == (422, "days")
+
+
 def test_a_token_of_one_s_own(client: TestClient, stock: Stock) -> None:
     grants.grant(stock.db, "ada", Grant(Role.OPERATOR), by=ROOT_USER, reason="of the test")
     ada = {"x-user": "ada", **PAGE_OF_OURS, "idempotency-key": "t1"}
@@ -313,6 +321,15 @@ def test_what_is_not_there_is_not_found(olga: Call, method: str, path: str, body
         ("POST", "/me/tokens", {"name": "x", "days": 7, "grants": [{"role": "user", "at": "*"}]}, "grants.0.at"),
         ("POST", "/subscriptions/cancel", {"ids": ["1"], "disown": 1}, "ids.0 disown"),
         ("POST", "/subscriptions/hold", {"site": ["T2_A"]}, "site"),
+        ("POST", "/subscriptions/hold", {"ids": [2**63, 0], "reason": "x" * 2_001}, "ids.0 ids.1 reason"),
+        (
+            "POST",
+            "/grants",
+            {"subject": "x" * 501, "role": "user", "scope": "site:" + "x" * 500, "reason": "x"},
+            "subject scope",
+        ),
+        ("PUT", "/quotas/users/" + "x" * 501, {"quota": 0}, "name"),
+        ("PUT", "/groups/users/members/" + "x" * 501, None, "person"),
         ("POST", "/invalidations", {"document": [], "reason": 3}, "document reason"),
     ],
     ids=lambda part: str(part)[:50],

@@ -109,6 +109,7 @@ def test_where_all_are_admins_a_token_is_not_enough(
         (b"[" * 100_000, {}, 422, "nested too deeply"),
         (b'{"item":' * 50_000 + b"1" + b"}" * 50_000, {}, 422, "nested too deeply"),
         (b'{"item": "\xff"}', {}, 422, "not UTF-8"),
+        (b'{"item": ' + b"9" * 5_000 + b"}", {}, 422, "a number is too long"),
         (b'{"item": "a\\u0000b", "reason": "x"}', {}, 422, "there is a NUL"),
         (b'{"item": "a\\\\\\u0000b", "reason": "x"}', {}, 422, "there is a NUL"),
         (b'{"item": "/A\\\\u0000*", "reason": "x"}', {}, 201, ""),
@@ -219,9 +220,9 @@ def test_a_call_that_is_under_way_is_to_be_sent_again_later(
 
     def add_while_it_comes_again(database: Any, *args: Any, **options: Any) -> Any:
         monkeypatch.setattr(module.store, "add_lock", add)
-        problem = olga("POST", "/locks", LOCK, code=409, key="a1").json()
-        assert problem["type"] == "urn:dynamo:error:under-way"
-        assert "Send the same again" in problem["next_step"]
+        answer = olga("POST", "/locks", LOCK, code=409, key="a1")
+        assert (answer.json()["type"], answer.headers["retry-after"]) == ("urn:dynamo:error:under-way", "1")
+        assert "Send the same again" in answer.json()["next_step"]
         return add(database, *args, **options)
 
     monkeypatch.setattr(module.store, "add_lock", add_while_it_comes_again)
