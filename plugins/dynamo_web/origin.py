@@ -14,6 +14,8 @@ from dynamo_web.problem import problem
 OURS = "x-dynamo"
 """A header that no page can send to another origin without being let (and nobody is)."""
 SAME = "same-origin"
+PORTS = {"http": 80, "https": 443}
+Parts = tuple[str, str, int]
 
 
 def foreign(scope: Any) -> Response | None:
@@ -25,7 +27,7 @@ def foreign(scope: Any) -> Response | None:
     """
     headers = Headers(scope=scope)
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if (origin is not None and origin.lower() != _our_origin(scope, headers)) or site not in (None, SAME, "none"):
+    if (origin is not None and _parts(origin) not in _ours(scope, headers)) or site not in (None, SAME, "none"):
         return _refused(f"a page of {origin or 'another site'} may not write here")
     if headers.get("authorization", "").lower().startswith("bearer ") and not all_are_admins():
         return None
@@ -41,13 +43,26 @@ def all_are_admins() -> bool:
     return conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False)
 
 
-def _our_origin(scope: Any, headers: Headers) -> str:
-    """That of Airflow's base_url, where we are called so; else the one by which we are called."""
-    host = headers.get("host", "").lower()
-    base = urlsplit(conf.get("api", "base_url", fallback=None) or "")
-    if base.hostname == urlsplit(f"//{host}").hostname:
-        return f"{base.scheme}://{base.netloc}".lower()
-    return f"{scope['scheme']}://{host}"
+def _ours(scope: Any, headers: Headers) -> list[Parts]:
+    """That of Airflow's base_url, and the one by which we are called. Behind a proxy that ends TLS that is https where
+    base_url says so of this name, whatever the server sees itself."""
+    base = _parts(conf.get("api", "base_url", fallback=None) or "")
+    called = _parts(f"{scope['scheme']}://{headers.get('host', '')}")
+    if base is None or called is None:
+        return [called] if called else []
+    if base[:2] != called[:2] and base[1] == called[1]:
+        called = _parts(f"{base[0]}://{headers.get('host', '')}")
+    return [base, *([called] if called else [])]
+
+
+def _parts(url: str) -> Parts | None:
+    """Scheme, name and port of an origin; None where it is none (``null``, of what has no address)."""
+    try:
+        split = urlsplit(url.lower())
+        port = split.port or PORTS.get(split.scheme)
+    except ValueError:
+        return None
+    return (split.scheme, split.hostname, port) if split.hostname and port else None
 
 
 def _refused(detail: str) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,24 @@ def test_a_call_that_is_under_way_is_not_begun_twice(database: Database) -> None
 
     assert once(database, ANNA, DIGEST, act).location == "/locks/1"
     assert number_of(database, "locks") == 1
+
+
+def test_of_many_who_send_it_at_once_one_does_it(database: Database) -> None:
+    callers = [Database(database.url) for _ in range(6)]
+
+    def call(number: int) -> Answer | None:
+        try:
+            return once(callers[number % len(callers)], ANNA, DIGEST, lock)
+        except UnderWayError:
+            return None
+
+    with ThreadPoolExecutor(len(callers)) as pool:
+        answers = list(pool.map(call, range(30)))
+    for caller in callers:
+        caller.dispose()
+    done = [answer for answer in answers if answer and not answer.is_replay]
+    assert (len(done), number_of(database, "locks")) == (1, 1)
+    assert {replace(answer, is_replay=True) for answer in answers if answer} == {replace(done[0], is_replay=True)}
 
 
 @pytest.mark.parametrize("error", [InventoryError("no"), ZeroDivisionError(), KeyboardInterrupt()])

@@ -68,10 +68,24 @@ def test_the_origin_is_that_of_base_url_where_one_calls_it_so(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind a proxy that ends TLS the server itself sees http."""
-    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://dynamo.example.org:8443/af")
-    headers = {"x-user": "ada:op", "x-dynamo": "1", "host": "dynamo.example.org:8443"}
-    for origin, status in (("https://dynamo.example.org:8443", 201), ("http://dynamo.example.org:8443", 403)):
-        assert post(client, headers | {"origin": origin}).status_code == status
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://dynamo.example.org/af")
+    for host, origin, status in (
+        ("dynamo.example.org", "https://dynamo.example.org", 201),
+        ("dynamo.example.org:443", "https://DYNAMO.example.org", 201),
+        ("dynamo.example.org", "https://dynamo.example.org:443", 201),
+        ("localhost:8080", "https://dynamo.example.org", 201),  # the proxy calls us otherwise
+        ("localhost:9090", "http://localhost:9090", 201),  # a tunnel
+        ("dynamo.example.org:8443", "https://dynamo.example.org:8443", 201),
+        ("dynamo.example.org", "http://dynamo.example.org", 403),
+        ("dynamo.example.org", "https://dynamo.example.org:8443", 403),
+        ("localhost:8080", "http://localhost:9090", 403),
+        ("localhost:8080", "https://localhost:8080", 403),
+        ("localhost:8080", "http://dynamo.example.org", 403),
+        ("localhost:8080", "https://dynamo.example.org.evil.example", 403),
+        ("localhost:8080", "https://evil.example:x", 403),
+    ):
+        headers = {"x-user": "ada:op", "x-dynamo": "1", "host": host, "origin": origin}
+        assert post(client, headers).status_code == status, (host, origin)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
