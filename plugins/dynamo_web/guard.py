@@ -71,7 +71,8 @@ def _refusal(scope: Any) -> Any:
 
 
 def _digest(scope: Any, body: bytes) -> bytes:
-    parts = (scope["method"].encode(), scope["path"].encode(), scope.get("query_string", b""), body)
+    seen = Headers(scope=scope).get("if-match", "").encode()
+    parts = (scope["method"].encode(), scope["path"].encode(), scope.get("query_string", b""), seen, body)
     return hashlib.sha256(b"\0".join(parts)).digest()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Depends, Query, Request
 from fastapi.params import Depends as Dependency
@@ -28,6 +29,7 @@ from dynamo_web.problem import UnseenError, as_json
 KEY = "Idempotency-Key"
 REPLAY = "Idempotent-Replay"
 _KEY = re.compile(r"[!-~]{1,64}")
+_OF_AN_ADDRESS = "/?=&%"
 
 Document = Mapping[str, Any]
 
@@ -100,7 +102,7 @@ class Writer:
             if secrets:
                 kept = self._answer({**document, **dict.fromkeys(secrets)}).body
             status = 201 if is_new(document) else 200
-            place = self._root + location.format(**document)
+            place = self._root + quote(location.format(**document), safe=_OF_AN_ADDRESS)
             return replace(self._answer(document), status=status, location=place, kept_body=kept)
 
         return self._answered(answer)

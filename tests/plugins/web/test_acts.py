@@ -96,6 +96,9 @@ def test_what_is_said_of_sites(olga: Call, stock: Stock) -> None:
     assert olga("DELETE", "/sites/T2_A/downtimes").json()["ended"] == [2]
     assert olga("DELETE", "/sites/T2_A/downtimes", planned=True).json()["ended"] == [1]
     assert downtimes(stock.db)["id"].to_list() == []
+    stock.site("T2 Ж")
+    named = olga("POST", "/sites/T2 Ж/downtimes", {"reason": "x"}, code=201)
+    assert named.headers["location"] == "/dynamo/v1/sites/T2%20%D0%96"
     for body, words in (
         ({"reason": " "}, "say why"),
         ({"reason": "x", "begin": "soon"}, "begin 'soon' is not a time"),
@@ -172,7 +175,9 @@ def test_a_plan_is_decided_about_as_it_was_seen(olga: Call, stock: Stock, tmp_pa
     tried = olga("POST", "/plans/1/approve", dry_run=True).json()
     assert (tried["state"], tried["approved_by"], tried["etag"]) == ("approved", "olga", plan.etag)
     assert tried["etag"].startswith("planned-20")
-    done = olga("POST", "/plans/1/approve", seen=f'"{tried["etag"]}"').json()
+    done = olga("POST", "/plans/1/approve", seen=f'"{tried["etag"]}"', key="p1").json()
+    assert olga("POST", "/plans/1/approve", seen=f'"{tried["etag"]}"', key="p1").json() == done
+    assert olga("POST", "/plans/1/approve", seen="other", key="p1", code=409).json()["type"].endswith("used-key")
     assert (done["state"], done["etag"].split("-")[0]) == ("approved", "approved")
     for etag in (tried["etag"], "*", '"planned"'):
         changed = olga("POST", "/plans/1/refuse", {"reason": "no"}, code=412, seen=etag).json()
