@@ -25,11 +25,11 @@ from dynamo_ops.query.explanation import Explanation, why
 __all__ = ["Explanation", "counts", "ended", "held", "under_way", "why"]
 
 
-def counts(db: Database, sites: Sequence[str] | None = None) -> pl.DataFrame:
+def counts(db: Database, sites: Sequence[str] | None = None, *, action: str | None = None) -> pl.DataFrame:
     """Files and bytes of active subscriptions: a row per action, state, hold_reason and site; the oldest first.
 
-    ``sites``: names (None: all). Columns: action, state, hold_reason, site, num_files, size_bytes, oldest_at,
-    subscription_id (the first of them: one to ask why of).
+    ``sites``: names (None: all). ``action``: copy or delete (None: both). Columns: action, state, hold_reason, site,
+    num_files, size_bytes, oldest_at, subscription_id (the first of them: one to ask why of).
     """
     return db.frame(
         f"""
@@ -38,8 +38,9 @@ def counts(db: Database, sites: Sequence[str] | None = None) -> pl.DataFrame:
                min(s.id) AS subscription_id
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id
         WHERE s.state IN {ACTIVE} AND ($1::text IS NULL OR d.name = ANY($1::text::text[]))
+          AND ($2::text IS NULL OR s.action = $2)
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
-        [_names(sites)],
+        [_names(sites), action],
     )
 
 

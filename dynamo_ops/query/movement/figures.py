@@ -29,7 +29,7 @@ def standing(
         with database.begin() as connection:
             names = [site.name for site in find_sites(connection, sites)]
     is_deletion = pl.col("backend") == DELETION
-    subscribed = status.counts(database, names).filter(pl.col("action") == action)
+    subscribed = status.counts(database, names, action=action.value)
     under_way = status.under_way(database, names)
     ended = status.ended(database, begin, names).filter(pl.col("action") == action)
     return {

@@ -71,9 +71,10 @@ class AttemptQuery(ListQuery):
 
 
 class EndedQuery(AttemptQuery):
-    """``since``, ``until``: when it ended: a date, a time, or how long ago."""
+    """``since``, ``until``: when it ended: a date, a time, or how long ago. There are years of them: without ``since``
+    those of a week."""
 
-    since: str | None = None
+    since: str = "7d"
     until: str | None = None
 
 

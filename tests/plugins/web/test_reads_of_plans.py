@@ -101,6 +101,22 @@ def test_decisions_in_pages_and_streams(reader: Ask) -> None:
     assert "Did you mean delete" in reader("/plans/1/decisions", code=422, decision="delet")["detail"]
 
 
+def test_who_has_a_stream_reads_no_plan_beside_it(reader: Ask) -> None:
+    from dynamo_web.lists import PLACES
+
+    PLACES.take("ada")
+    try:
+        for path in ("1/decisions", "1/order", "2/diff?against=1"):
+            assert reader(f"/plans/{path}", code=429)["type"] == "urn:dynamo:error:busy"
+        assert json.loads(reader("/plans/1/decisions", code=429, accept=NDJSON))["status"] == 429
+        assert reader("/plans/1")["id"] == 1
+    finally:
+        PLACES.give_back("ada")
+    for _ in range(3):
+        reader("/plans/1/decisions", code=404, site="T2_X")
+    assert reader("/plans/1/decisions")["items"]
+
+
 def test_the_order_of_deletion_and_proposals(reader: Ask) -> None:
     order = reader("/plans/1/order", fields="delete_order,site")["items"]
     assert [row["delete_order"] for row in order] == sorted(row["delete_order"] for row in order)
