@@ -113,16 +113,38 @@ def select_decisions(
     line: int | None = None,
 ) -> pl.LazyFrame:
     """Rows as ``decision_rows`` gives them, of these only. ``site`` and ``dataset`` may be globs."""
+    decisions = _of_replicas(record, site, dataset)
+    selected = decision_rows(decisions.select("dataset", "site", "block", "decision", "line", "size_bytes"))
+    if decision is not None:
+        selected = selected.filter(pl.col("decision") == {"ignore": "ignored"}.get(decision, decision))
+    return selected if line is None else selected.filter(pl.col("line") == line)
+
+
+def decided_datasets(
+    record: PlanRecord,
+    *,
+    site: str | None = None,
+    dataset: str | None = None,
+    decision: str | None = None,
+    line: int | None = None,
+) -> pl.LazyFrame:
+    """The column ``dataset`` of the datasets of which ``select_decisions`` has rows, each once or more often."""
+    decisions = _of_replicas(record, site, dataset)
+    if decision is not None:
+        decisions = decisions.filter(pl.col("decision") == {"ignored": Decision.IGNORE.value}.get(decision, decision))
+    if line is not None:
+        decisions = decisions.filter(pl.col("line") == line)
+    return decisions.select("dataset")
+
+
+def _of_replicas(record: PlanRecord, site: str | None, dataset: str | None) -> pl.LazyFrame:
     if site is not None:
         _check_site(site, record.site_states["site"], record.name)
     decisions = record.decisions
     for column, wanted in (("site", site), ("dataset", dataset)):
         if wanted is not None:
             decisions = decisions.filter(_is_like(column, wanted))
-    selected = decision_rows(decisions.select("dataset", "site", "block", "decision", "line", "size_bytes"))
-    if decision is not None:
-        selected = selected.filter(pl.col("decision") == {"ignore": "ignored"}.get(decision, decision))
-    return selected if line is None else selected.filter(pl.col("line") == line)
+    return decisions
 
 
 def _check_site(site: str, site_names: Iterable[str], plan: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
+
+import polars as pl
 
 from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.connection import Database
@@ -10,12 +14,12 @@ from dynamo_ops.dealer import record as dealer_record
 from dynamo_ops.dealer.report.describe import select_proposals
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report import stored
-from dynamo_ops.detox.report.describe import DECISIONS, in_order, select_decisions
+from dynamo_ops.detox.report.describe import DECISIONS, decided_datasets, in_order, select_decisions
 from dynamo_ops.detox.report.difference import compare, difference_document
 from dynamo_ops.plan.states import Decision, PlanKind
 from dynamo_ops.plan.story import PlanStory, load_story
 from dynamo_ops.query.paging.condition import check_words
-from dynamo_ops.query.paging.frame import FrameListing
+from dynamo_ops.query.paging.frame import FrameListing, Groups
 
 LONG = ("sites", "lines", "datasets", "last_copies", "handovers")
 """Tables of a difference."""
@@ -35,8 +39,15 @@ def decisions(
     story, record = _detox(database, plan_id)
     if decision is not None:
         check_words([decision], [*DECISIONS, Decision.IGNORE], "decision")
-    rows = select_decisions(record, site=site, dataset=dataset, decision=decision, line=line)
-    return FrameListing("decisions", rows, (story.stored.location, site, dataset, decision, line))
+
+    def between(first: str, last: str) -> pl.LazyFrame:
+        part = record.decisions.filter(pl.col("dataset").is_between(pl.lit(first), pl.lit(last)))
+        return select(replace(record, decisions=part))
+
+    select = partial(select_decisions, site=site, dataset=dataset, decision=decision, line=line)
+    names = decided_datasets(record, site=site, dataset=dataset, decision=decision, line=line)
+    question = (story.stored.location, site, dataset, decision, line)
+    return FrameListing("decisions", select(record), question, Groups(names, ("dataset", "site", "block"), between))
 
 
 def order(database: Database, plan_id: int) -> FrameListing:
