@@ -19,11 +19,11 @@ from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.policy.language.variables import known_variables
 from dynamo_ops.policy.notice import Notice, check_policy, lint_policy, names_of
 from dynamo_web.databases import reading
-from dynamo_web.lists import json_answer, rows_answer
+from dynamo_web.lists import ListerDep, json_answer, rows_answer
 from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
-LONGEST = 1_000_000
+LONGEST = 200_000
 """Characters of a policy."""
 
 
@@ -60,20 +60,22 @@ def show_policy(partition: str) -> Response:
 
 
 @router.post("/policies/check")
-def check(policy: PolicyText) -> Response:
+def check(policy: PolicyText, lister: ListerDep) -> Response:
     """Whether a text is a policy: all its errors, with line and column. Nothing of it is kept."""
-    checked, notices = check_policy(SourceText(policy.name, policy.text), datetime.now(UTC))
+    with lister.heavy():
+        checked, notices = check_policy(SourceText(policy.name, policy.text), datetime.now(UTC))
     return _answer(notices, partition=checked.partition if checked else None)
 
 
 @router.post("/policies/lint")
-def lint(policy: PolicyText) -> Response:
+def lint(policy: PolicyText, lister: ListerDep) -> Response:
     """What a text says and probably does not mean, by the names that there are. Nothing of it is kept."""
     now = datetime.now(UTC)
-    checked, notices = check_policy(SourceText(policy.name, policy.text), now)
-    if checked is not None:
-        defined = read_partitions(settings(), now)
-        notices = lint_policy(checked, names_of(reading(), [*defined.conditions, *defined.unions]))
+    with lister.heavy():
+        checked, notices = check_policy(SourceText(policy.name, policy.text), now)
+        if checked is not None:
+            defined = read_partitions(settings(), now)
+            notices = lint_policy(checked, names_of(reading(), [*defined.conditions, *defined.unions]))
     return _answer(notices, partition=checked.partition if checked else None)
 
 
