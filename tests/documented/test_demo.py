@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,21 +14,11 @@ from demo.instance import GRID_PORTS, PASSED_ON
 from tests import ROOT
 from tests.documented.pages import Block, blocks
 from tests.documented.shell import checkout
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 TYPED = sorted(blocks("sh demo", "sh airflow"), key=lambda block: block.kind, reverse=True)
 """First what people of Dynamo type, then what Airflow is told: it has much to do after that."""
-
-
-def free_ports(number: int) -> int:
-    """The first of so many ports in a row that nobody listens at."""
-    for _ in range(100):
-        first = random.randrange(20_000, 30_000)
-        with suppress(OSError), ExitStack() as probes:
-            for port in range(first, first + number):
-                probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
-    raise AssertionError("no ports are free")
 
 
 class DemoShell:

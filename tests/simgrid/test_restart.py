@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import requests
@@ -18,6 +16,7 @@ import requests
 from simgrid.grid import Grid
 from tests import ROOT
 from tests.patience import PATIENCE_S
+from tests.ports import free_ports
 from tests.simgrid.client import FtsClient
 from tests.simgrid.conftest import TINY
 
@@ -58,16 +57,6 @@ def serve(directory: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-def free_port_base() -> int:
-    """The first of twenty ports that are free, below those that the system gives to whoever asks for any."""
-    for base in random.sample(range(20_000, 32_000, 20), 100):
-        with ExitStack() as probes, suppress(OSError):
-            for port in range(base, base + 20):
-                probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return base
-    raise AssertionError("no twenty free ports in a row")
-
-
 def endpoints_of(process: subprocess.Popen[str], directory: Path) -> dict[str, object]:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("simgrid: serving")
@@ -76,7 +65,7 @@ def endpoints_of(process: subprocess.Popen[str], directory: Path) -> dict[str, o
 
 
 def test_a_killed_grid_comes_back_at_the_same_ports(tmp_path: Path) -> None:
-    base = str(free_port_base())
+    base = str(free_ports(20))
     first = serve(tmp_path, "--port-base", base)
     ends = endpoints_of(first, tmp_path)
     client = FtsClient(ends)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from simgrid.tls import Credentials, make_credentials
 from tests.patience import PATIENCE_S
+from tests.ports import free_ports
 
 MISSING = "XRootD's server is not installed, and these tests need it: apt-get install xrootd-server"
 USER_DN = "/DC=test/O=Pocket/CN=Data Manager"
@@ -146,7 +147,8 @@ def make_server(
     folder = parent / name
     for part in ("data/store", "admin", "tape"):
         (folder / part).mkdir(parents=True)
-    server = XrootdServer(name, folder, host, free_port(host), free_port(host), credentials, tape_delay_s is not None)
+    port = free_ports(2)
+    server = XrootdServer(name, folder, host, port, port + 1, credentials, tape_delay_s is not None)
     if tape_delay_s is not None:
         script = folder / "tape.sh"
         filled_in = {"@ROOT@": server.root, "@STATE@": folder / "tape", "@DELAY_MS@": int(tape_delay_s * 1000)}
@@ -217,13 +219,6 @@ def give(path: Path) -> None:
     for top, folders, files in os.walk(path):
         for name in (top, *(os.path.join(top, each) for each in (*folders, *files))):
             os.chown(name, user.pw_uid, user.pw_gid, follow_symlinks=False)
-
-
-def free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(host: str, port: int) -> bool:

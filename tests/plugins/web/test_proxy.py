@@ -22,6 +22,7 @@ from simgrid.tls import Credentials, make_credentials
 from tests.documented.pages import blocks
 from tests.patience import wait_until
 from tests.people import ROOT_USER
+from tests.ports import free_ports
 from tests.query.stock import Stock
 
 DN = "/DC=ch/DC=cern/OU=Users, Organic/CN=Zoë Müller"
@@ -53,12 +54,6 @@ def served(client: TestClient) -> Iterator[int]:
 @pytest.fixture
 def certificates(tmp_path: Path) -> Credentials:
     return make_credentials(tmp_path / "tls", DN, ["127.0.0.1"])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port: int = unused.getsockname()[1]
-    return port
 
 
 def haproxy(folder: Path, port: int, served: int, tls: Credentials) -> list[str]:
@@ -95,12 +90,14 @@ def status_with(session: requests.Session, url: str, certificates: Credentials) 
 def test_a_certificate_is_its_owner_s_and_no_header_of_a_caller_s_counts(
     make: Callable[..., list[str]], served: int, certificates: Credentials, stock: Stock, tmp_path: Path
 ) -> None:
-    port = free_port()
+    port = free_ports()
     command = make(tmp_path, port, served, certificates)
     if os.geteuid() == 0 and make is nginx:
         command += ["-g", "user root;"]  # its workers must read what is below our temporary folder
     identity.set_identity(stock.db, KnownBy.CERTIFICATE, DN, "zoe", by=ROOT_USER)
-    assert shutil.which(command[0]), f"{command[0]} is not installed"
+    assert shutil.which(command[0]), (
+        f"{command[0]} is not installed, and this test needs it: apt-get install {command[0]}"
+    )
     proxy = subprocess.Popen(command, env={**os.environ, "DYNAMO_PROXY_SECRET": SECRET})
     try:
         url = f"https://127.0.0.1:{port}/dynamo/v1"
