@@ -91,7 +91,8 @@ class Grant:
         return f"{self.role} of {self.scope}" if self.scope.kind else str(self.role)
 
     def includes(self, other: Grant) -> bool:
-        return self.role == other.role and self.scope.includes(other.scope)
+        """Whether who holds this one may all that ``other`` lets do: each role may read, everywhere."""
+        return other.role is Role.VIEWER or (self.role == other.role and self.scope.includes(other.scope))
 
 
 @dataclass(frozen=True)

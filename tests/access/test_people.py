@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from dynamo_ops.access import audit, grants, identity, tokens
-from dynamo_ops.access.actions import AccessError, Action, Target
+from dynamo_ops.access.actions import AccessError, Action, Target, may
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope, shell_person, task_person
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database
@@ -137,6 +137,17 @@ def test_a_token_may_less_than_its_owner(database: Database) -> None:
         grants.revoke(database, "bob", held, by=ROOT_USER, reason="as it was")  # type: ignore[arg-type]
     with pytest.raises(AccessError, match=r"bob does not hold admin: a token may not do more than its owner"):
         tokens.make(database, "admin", days=1, by=bob, grants=[Grant(Role.ADMIN)])
+
+
+def test_a_token_of_anybody_may_only_read_if_it_shall(database: Database) -> None:
+    bob = Person("bob", KnownBy.AIRFLOW, (GERMAN,))
+    token = tokens.make(database, "dashboard", days=1, by=bob, grants=[Grant(Role.VIEWER)])
+    grants.grant(database, "bob", GERMAN, by=ROOT_USER, reason="new at DESY")
+    used = by_token(database, token.secret)
+    assert used.grants == (Grant(Role.VIEWER),)
+    may(used, Action.READ)
+    with pytest.raises(AccessError):
+        may(used, Action.OPERATE_SITE, Target(sites=("T2_DE_DESY",)))
 
 
 @pytest.mark.parametrize("days", [1e12, float("inf"), float("nan")])
