@@ -1,10 +1,11 @@
 """Names of datasets and blocks by id, also of those that were declared invalid, for histories and closed requests; and
-those that look like a name that is not known."""
+those that look like a name that is not known; and which group a name is."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.errors import UnknownNameError
 from dynamo_ops.base.text import near
 from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
@@ -22,6 +23,16 @@ EVER_KNOWN_BLOCKS = f"""(SELECT id, name FROM blocks
     UNION ALL SELECT thing_id, split_part(name, '#', 2) FROM invalidations WHERE kind = '{CatalogueKind.BLOCK}'
         AND thing_id IS NOT NULL)"""
 """SQL: id and name (without the dataset's) of blocks; not of those that went with their dataset."""
+
+
+def find_group(connection: Connection, name: str) -> int:
+    """The id of the group of that very name. Raises UnknownNameError with those that there are."""
+    groups = connection.execute(text("SELECT name, id FROM groups ORDER BY name"))
+    ids = {str(group.name): int(group.id) for group in groups}
+    if name not in ids:
+        known = ", ".join(ids) or "none yet"
+        raise UnknownNameError(f"there is no group {name!r}; groups are {known}.{near(name, ids)}", group=name)
+    return ids[name]
 
 
 def item_name(row: str) -> str:

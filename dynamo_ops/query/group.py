@@ -14,6 +14,7 @@ from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory import names
 from dynamo_ops.inventory.replica.usage import FIGURES, USAGE
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.query.paging.condition import Conditions, name_condition
@@ -88,7 +89,7 @@ def find_group(connection: Connection, name: str) -> int:
     """The id of the group of that very name. Raises InventoryError with near names."""
     if is_glob(name):
         raise InventoryError(f"group {name!r}: expected a name, not a glob", group=name)
-    return next(iter(find_groups(connection, [name])))
+    return names.find_group(connection, name)
 
 
 def group_card(database: Database, name: str) -> GroupCard:

@@ -17,9 +17,9 @@ from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.kinds import DatasetStatus
-from dynamo_ops.inventory.names import item_name
+from dynamo_ops.inventory.names import find_group, item_name
 from dynamo_ops.inventory.site.lookup import KnownSite, find_sites
-from dynamo_ops.request.item import Item, datasets_of, find_group, find_items, load_items
+from dynamo_ops.request.item import Item, datasets_of, find_items, load_items
 from dynamo_ops.request.registry import (
     NewRequest,
     check_open_requests,

@@ -16,10 +16,11 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.database.connection import Database, select_frame
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.names import find_group
 from dynamo_ops.inventory.site.lookup import KnownSite, find_sites
 from dynamo_ops.inventory.subscription.let_go import let_go
 from dynamo_ops.request.deletable import NOT_THERE, load_doomed, refuse_what_must_stay
-from dynamo_ops.request.item import Item, datasets_of, find_group, find_items, load_items
+from dynamo_ops.request.item import Item, datasets_of, find_items, load_items
 from dynamo_ops.request.registry import (
     NewRequest,
     check_open_requests,

@@ -66,18 +66,6 @@ def datasets_of(items: Sequence[Item]) -> tuple[str, ...]:
     return tuple(sorted({item.name.partition("#")[0] for item in items}))
 
 
-def find_group(connection: Connection, name: str) -> int:
-    """The id of the group called so. Raises InventoryError with those that there are."""
-    group_ids = {
-        group[0]: int(group[1]) for group in connection.execute(text("SELECT name, id FROM groups ORDER BY name"))
-    }
-    if name not in group_ids:
-        message = f"unknown group {name!r}; groups are {', '.join(group_ids) or 'none yet'}"
-        hint = near(name, group_ids)
-        raise UnknownNameError(f"{message}.{hint}" if hint else message, group=name)
-    return group_ids[name]
-
-
 def load_items(connection: Connection, items: Sequence[Item]) -> None:
     """The transaction's tables ``asked_items`` (number from 1, dataset_id, block_id) and ``asked_blocks``
     (block_id)."""

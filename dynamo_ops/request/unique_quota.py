@@ -14,10 +14,10 @@ from dynamo_ops.access.actions import Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.grants import groups_of
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import InventoryError, UnknownNameError
-from dynamo_ops.base.text import near
+from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.names import find_group
 from dynamo_ops.inventory.replica.usage import UNIQUE
 from dynamo_ops.request.states import OPEN_REQUESTS, RequestKind, RequestState
 
@@ -53,20 +53,13 @@ def set_group_quota(database: Database, group: str, quota_bytes: int, *, by: Per
     with acting(database, by, Action.SET_GROUP_QUOTA, f"{group}: {_quota_text(quota_bytes)}") as act:
         act.check(Target(groups=(group,)))
         connection = act.connection
-        changed = connection.execute(
+        connection.execute(
             text("""
-            INSERT INTO group_quotas AS q (group_id, quota_bytes, changed_by)
-            SELECT id, :quota, :by FROM groups WHERE name = :group
+            INSERT INTO group_quotas AS q (group_id, quota_bytes, changed_by) VALUES (:group, :quota, :by)
             ON CONFLICT (group_id) DO UPDATE SET quota_bytes = excluded.quota_bytes,
                 changed_by = excluded.changed_by, changed_at = now()"""),
-            {"group": group, "quota": quota_bytes, "by": by.name},
-        ).rowcount
-        if not changed:
-            names = list(connection.execute(text("SELECT name FROM groups ORDER BY name")).scalars())
-            raise UnknownNameError(
-                f"unknown group {group!r}; groups are {', '.join(names) or 'none yet'}.{near(group, names)}",
-                group=group,
-            )
+            {"group": find_group(connection, group), "quota": quota_bytes, "by": by.name},
+        )
 
 
 def _quota_text(quota_bytes: int) -> str:

@@ -80,7 +80,7 @@ def test_after_it_was_completed_it_can_be_made_again(stock: Inventory) -> None:
     ("wrong", "message"),
     [
         pytest.param({"dataset": "/No/Such-v1/AOD"}, "unknown dataset '/No/Such-v1/AOD'", id="dataset"),
-        pytest.param({"group": "opps"}, "unknown group 'opps'; groups are ops", id="group"),
+        pytest.param({"group": "opps"}, "there is no group 'opps'; groups are ops", id="group"),
         pytest.param({"sites": ["T2_A", "T3_*"]}, "no site matches 'T3_*'", id="site"),
         pytest.param({"sites": []}, "no site matches an empty list", id="no site"),
         pytest.param({"copies": -1}, "num_copies=-1 is negative", id="copies"),

@@ -247,7 +247,7 @@ def test_a_rejected_request_does_not_stand_in_the_way(asked: Stock) -> None:
     [
         ({"reason": " "}, r"say why \(reason is empty\)"),
         ({"sites": ("T9_X",)}, "there is no site 'T9_X'"),
-        ({"group": "opps"}, "unknown group 'opps'; groups are ops, users"),
+        ({"group": "opps"}, "there is no group 'opps'; groups are ops, users"),
         (
             {"limits": RequestSettings(max_size_tb=5e-9)},
             r"deletion of /A/B-v1/AOD: 6.00 kB in all, and requests.max_size_tb is 5e-09 TB",

@@ -77,7 +77,7 @@ def test_a_person_can_have_a_quota_before_the_first_request(asked: Stock) -> Non
 
 
 def test_the_quota_of_an_unknown_group_or_of_nobody_is_refused(asked: Stock) -> None:
-    with pytest.raises(InventoryError, match=r"unknown group 'opps'; groups are ops, users. Did you mean ops\?"):
+    with pytest.raises(InventoryError, match=r"there is no group 'opps'; groups are ops, users. Did you mean ops\?"):
         set_group_quota(asked.db, "opps", 1, by=BOB)
     with pytest.raises(InventoryError, match="say whose"):
         set_user_quota(asked.db, " ", 1, by=BOB)
