@@ -53,14 +53,19 @@ class Write:
         """Who does it here."""
         return self.owner or min(self.by)
 
+    def seen(self, client: TestClient) -> dict[str, str]:
+        """What is sent of what it decides about: looked up now."""
+        if self.action is not Action.DECIDE_PLAN:
+            return {}
+        return {"if-match": self.send(client, by_cookie("olga"), dry_run="true").json()["etag"]}
+
     def send(self, client: TestClient, headers: dict[str, str], **params: str) -> Any:
         from dynamo_web.rates import WRITES
 
         WRITES.forget()
         asked = {**self.params, **params}
-        if self.action is Action.DECIDE_PLAN and "dry_run" not in asked:
-            seen = self.send(client, by_cookie("olga"), dry_run="true").json()["etag"]
-            headers = {"if-match": f'"{seen}"', **headers}
+        if "dry_run" not in asked:
+            headers = {**self.seen(client), **headers}
         return client.request(self.method, self.path, json=self.body, params=asked or None, headers=headers)
 
 
@@ -224,7 +229,8 @@ def test_it_is_done_by_who_is_logged_in_and_taken_down(client: TestClient, staff
     call = WRITES[name]
     who = call.doer
     before = states(staffed)
-    answer = call.send(client, by_cookie(who) | {"idempotency-key": "k1", "x-forwarded-user": "olga"})
+    headers = by_cookie(who) | call.seen(client) | {"idempotency-key": "k1"}
+    answer = call.send(client, headers | {"x-forwarded-user": "olga"})
     assert answer.status_code == call.status, answer.text
     assert ("location" in answer.headers) == (call.status == 201)
     assert answer.json()["dry_run"] is False
@@ -233,7 +239,7 @@ def test_it_is_done_by_who_is_logged_in_and_taken_down(client: TestClient, staff
     assert (record["action"], record["address"]) == (call.action, "testclient")
     after = states(staffed)
     assert after != before
-    again = call.send(client, by_cookie(who) | {"idempotency-key": "k1"})
+    again = call.send(client, headers)
     assert (again.status_code, again.headers.get("idempotent-replay")) == (call.status, "true")
     if name != "token":
         assert again.content == answer.content
