@@ -22,7 +22,7 @@ import polars as pl
 from sqlalchemy import Connection, DateTime, Row, bindparam, text
 
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import ChangedError, PlanError, UnknownPlanError
+from dynamo_ops.base.errors import PlanError, UnknownPlanError
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
@@ -169,19 +169,6 @@ def load(database: Database, plan_id: int) -> StoredPlan:
 def read(connection: Connection, plan_id: int) -> StoredPlan:
     """As ``load``, in a transaction."""
     return _one(connection, plan_id)
-
-
-def as_seen(connection: Connection, plan_id: int, etag: str | None) -> StoredPlan:
-    """The plan, which nobody else changes until the end of the transaction. Raises UnknownPlanError, and ChangedError
-    where it is another one than that of ``etag`` (None: it need not be looked at before)."""
-    plan = _one(connection, plan_id, "FOR UPDATE")
-    if etag not in (None, plan.etag):
-        raise ChangedError(
-            f"plan {plan_id} of {plan.partition} is {plan.state}, and was changed since it was looked at",
-            plan_id=plan_id,
-            etag=plan.etag,
-        )
-    return plan
 
 
 def newest(

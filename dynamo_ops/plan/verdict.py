@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from dynamo_ops.access.actions import AccessError, Action, Target
 from dynamo_ops.access.audit import Act, acting
 from dynamo_ops.access.grants import is_granted, person_of
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, task_person
-from dynamo_ops.base.errors import InventoryError, PlanError
+from dynamo_ops.base.errors import ChangedError, InventoryError, PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.states import PlanState
@@ -74,6 +74,18 @@ def refuse(
             {"reason": reason, "by": signature(by)},
             at,
         )
+
+
+def as_seen(connection: Connection, plan_id: int, etag: str | None) -> StoredPlan:
+    """The plan, which nobody else changes until the end of the transaction. Raises UnknownPlanError, and ChangedError
+    where it is another one than that of ``etag`` (None: it need not have been looked at)."""
+    connection.execute(text("SELECT FROM plans WHERE id = :id FOR UPDATE"), {"id": plan_id})
+    plan = plan_store.read(connection, plan_id)
+    if etag not in (None, plan.etag):
+        raise ChangedError(
+            f"{_words(plan)} is {plan.state}, and was changed since it was looked at", plan_id=plan_id, etag=plan.etag
+        )
+    return plan
 
 
 def _check_gate(connection: Connection, plan: StoredPlan) -> None:

@@ -19,7 +19,7 @@ from dynamo_web.databases import reading
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.lists import rows_answer
 from dynamo_web.login import Who, needs
-from dynamo_web.writes import Body, Name, Reason, Remove, RemoveQuery, Remover, Write, does, end_of
+from dynamo_web.writes import Body, Name, Reason, RemoveQuery, Remover, Write, does, end_of
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -145,7 +145,7 @@ def make_token(asked: NewToken, write: Write) -> Response:
 
 
 @router.delete("/me/tokens/{token_id}", dependencies=[does(Action.OWN_TOKEN)])
-def revoke_token(token_id: Id, write: Remove) -> Response:
+def revoke_token(token_id: Id, write: Write) -> Response:
     """It is refused from now on. Admins: anybody's."""
 
     def act(database: Database) -> dict[str, Any]:

@@ -17,6 +17,10 @@ router = APIRouter(dependencies=[does(Action.DECIDE_PLAN)])
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
+SHOWN = ("kind", "partition", "state", "approved_by", "refused_by", "summary")
+"""Of the plan: ``summary`` has its figures."""
+
+
 class Refusal(Body):
     """``reason``: why."""
 
@@ -41,10 +45,10 @@ def _decided(plan_id: int, write: Write, decide: Callable[[Database], None]) -> 
 
     def act(database: Database) -> dict[str, Any]:
         with database.begin() as connection:
-            before = store.as_seen(connection, plan_id, seen)
+            before = verdict.as_seen(connection, plan_id, seen)
         decide(database)
         after = store.load(database, plan_id)
-        shown = {name: getattr(after, name) for name in ("kind", "partition", "state", "approved_by", "refused_by")}
+        shown = {name: getattr(after, name) for name in SHOWN}
         return {"id": plan_id, **shown, "etag": before.etag if write.is_trial else after.etag}
 
     return write.do(act)

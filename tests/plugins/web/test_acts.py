@@ -175,6 +175,7 @@ def test_a_plan_is_decided_about_as_it_was_seen(olga: Call, stock: Stock, tmp_pa
     tried = olga("POST", "/plans/1/approve", dry_run=True).json()
     assert (tried["state"], tried["approved_by"], tried["etag"]) == ("approved", "olga", plan.etag)
     assert tried["etag"].startswith("planned-20")
+    assert tried["summary"]["num_deletions"] == 2
     done = olga("POST", "/plans/1/approve", seen=f'"{tried["etag"]}"', key="p1").json()
     assert olga("POST", "/plans/1/approve", seen=f'"{tried["etag"]}"', key="p1").json() == done
     assert olga("POST", "/plans/1/approve", seen="other", key="p1", code=409).json()["type"].endswith("used-key")
