@@ -62,10 +62,12 @@ def story_of(database: Database, plan_id: int) -> PlanStory:
 
 def plan_card(database: Database, plan_id: int) -> dict[str, Any]:
     """All about one as a document: who stored, approved, refused it and why; its figures; its sites before and after;
-    by policy line (Detox) or by plugin (Dealer). Raises UnknownPlanError, and PlanError where its files are gone."""
+    by policy line (Detox) or by plugin (Dealer); ``etag``, for who decides about it. Raises UnknownPlanError, and
+    PlanError where its files are gone."""
     story = story_of(database, plan_id)
-    document = {"kind": story.stored.kind, **story.document(), "planned_for_at": story.stored.planned_for_at}
-    if story.stored.kind == PlanKind.DETOX:
+    plan = story.stored
+    document = {"kind": plan.kind, **story.document(), "planned_for_at": plan.planned_for_at, "etag": plan.etag}
+    if plan.kind == PlanKind.DETOX:
         record = stored.read_record(database, story)
         return {**document, **describe.plan_document(record, describe.overview(record))}
     return {**document, **dealer_describe.plan_document(dealer_record.read_record(database, story))}

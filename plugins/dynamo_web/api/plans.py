@@ -71,8 +71,11 @@ def list_plans(query: Annotated[PlanQuery, Query()], lister: ListerDep) -> Respo
 
 @router.get("/plans/{plan_id}")
 def show_plan(plan_id: Id) -> Response:
-    """One: who stored, approved or refused it, its figures, its sites, and what decided."""
-    return json_answer(plan_card(reading(), plan_id))
+    """One: who stored, approved or refused it, its figures, its sites, and what decided. ``ETag``: for who decides."""
+    plan = plan_card(reading(), plan_id)
+    answer = json_answer(plan)
+    answer.headers["ETag"] = f'"{plan["etag"]}"'
+    return answer
 
 
 @router.get("/plans/{plan_id}/policy")

@@ -21,6 +21,7 @@ from tests.plugins.web.test_login import PAGE_OF_OURS
 
 __all__ = ["seeded", "seeded_home"]
 NDJSON, CSV = "application/x-ndjson", "text/csv"
+ADA = {"x-user": "ada:viewer", **PAGE_OF_OURS}
 
 
 @pytest.fixture
@@ -51,8 +52,10 @@ def test_plans_newest_first_in_pages(reader: Ask) -> None:
     assert "Did you mean planned" in reader("/plans", code=422, state="planed")["detail"]
 
 
-def test_one_plan_of_either_engine(reader: Ask) -> None:
+def test_one_plan_of_either_engine(reader: Ask, installation: TestClient) -> None:
     detox = reader("/plans/1")
+    assert detox["etag"].startswith("planned-2")
+    assert installation.get("/plans/1", headers=ADA).headers["etag"] == f'"{detox["etag"]}"'
     assert (detox["kind"], detox["state"], detox["deleted"]["num_block_replicas"]) == ("detox", "planned", 3)
     assert {site["site"] for site in detox["sites"]} == {"T2_A", "T2_B", "T2_C_With_A_Long_Name"}
     assert {line["decision"] for line in detox["lines"]} >= {"delete", "protect"}
@@ -178,9 +181,6 @@ def test_what_a_commit_kept(reader: Ask) -> None:
     assert (kept["block"], kept["site"]) == ("b1", "T2_A")
     assert "lock" in kept["reason"]
     assert reader("/plans/1/left-out", site="T2_B")["items"] == []
-
-
-ADA = {"x-user": "ada:viewer", **PAGE_OF_OURS}
 
 
 def test_policies(reader: Ask, installation: TestClient) -> None:
