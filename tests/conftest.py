@@ -74,6 +74,14 @@ def database(postgres: embedded.EmbeddedPostgres) -> Iterator[Database]:
     postgres.drop_database(name)
 
 
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a call and the next try of it; how many there are is as ever."""
+    monkeypatch.setattr("dynamo_ops.base.session.BACKOFF_S", 0)
+    monkeypatch.setattr("dynamo_ops.alerts.webhook.PAUSES_S", (0, 0, None))
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs a server is marked so. The runs of DAGs first: they are the longest, and of several processes one
     alone should prepare Airflow."""

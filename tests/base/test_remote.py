@@ -40,6 +40,8 @@ from simgrid.tls import Credentials as GridCredentials
 from simgrid.tls import make_credentials
 from tests.base.door import Asked, Door
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
 WAIT, GIVE_UP, CREDENTIAL = RetryableRemoteError, PermanentRemoteError, CredentialError
 MEANING: Mapping[int, Kind | None] = {
     **dict.fromkeys((200, 204), None),
@@ -127,13 +129,6 @@ HAS_ITS_OWN_WORD = {("fts-watch", 404), ("s3", 404), ("s3", 301), ("s3", 302), (
 """Where "not there" is an answer, not an error; and S3's client looks for another region before it says anything."""
 DOES_NOT_SAY_200 = {"webdav-list", "fts-watch", "fts", "source"}
 """Where success needs more than a status: tested with its own room."""
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "BACKOFF_S", 0)
-    monkeypatch.setattr(webhook, "PAUSES_S", (0, 0, None))
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from tests.sources.pocket import TINY
 from tests.sources.server import JsonServer
 from tests.storage.backends import running_s3
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
 
 def named(check: Callable[[Any], None]) -> str:
     return check.__name__.replace("_", " ")

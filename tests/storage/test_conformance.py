@@ -18,6 +18,8 @@ from dynamo_ops.storage.registry import plugins
 from tests.storage.backends import Backend
 from tests.storage.conftest import KINDS
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
 FILES = {"/store/a/f1": b"one", "/store/a/b/f2": b"two!", "/store/a/b/c/f3": b"", "/store/d/f4": b"x" * 5000}
 DATA = bytes(range(256)) * 40
 ODD = ["a b", "50%", "é–ü", "#1", "%20", "a&b=c;d+e@f", "'q'", "(x)[y]{z}"]

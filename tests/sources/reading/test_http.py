@@ -31,6 +31,8 @@ from dynamo_ops.sources.reading.drop import reading
 from dynamo_ops.sources.reading.http import HttpJson
 from simgrid.grid import Grid
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
 
 class Row(TypedDict):
     name: str
