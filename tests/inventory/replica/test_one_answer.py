@@ -35,6 +35,7 @@ QUESTIONS = {
             "consistency/repair.py": "the only writer",
             "consistency/tasks.py": "the only writer",
             "inventory/catalogue/injection/checks.py": "what a repair is deleting at this moment",
+            "query/record/consistency.py": "the findings themselves, for who reads them",
             "query/site_card.py": "how many findings there were",
         },
     ),
