@@ -21,7 +21,7 @@ from tests.world import identity, inventory, pocket, world
 
 __all__ = ["database", "identity", "inventory", "pocket", "postgres", "world"]
 
-settings.register_profile("house", deadline=None, max_examples=50)
+settings.register_profile("house", deadline=None, max_examples=30)
 settings.register_profile("full", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=51_000, suppress_health_check=list(HealthCheck))
 settings.register_profile("short", deadline=None, max_examples=15)

@@ -84,7 +84,7 @@ def test_a_run_after_the_source_was_mended_goes_through(house: House) -> None:
     "fault",
     [
         pytest.param({"broken_json": True}, id="broken_json"),
-        pytest.param({"unknown_status": ["T2_BB"]}, id="a status that nobody defined"),
+        pytest.param({"unknown_status": ["T2_BB"]}, id="a status that nobody defined", marks=pytest.mark.slow),
         pytest.param({"vanished": ["T1_AA_Disk", "T2_BB", "T2_CC"]}, id="most sites are gone"),
     ],
 )
@@ -95,7 +95,13 @@ def test_a_bad_site_list_changes_no_site(house: House, fault: dict[str, object])
     assert "site_status" in house.last_mail_text()
 
 
-@pytest.mark.parametrize("fault", [{"broken_json": True}, {"http_500": True}], ids=["broken_json", "http_500"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"broken_json": True}, id="broken_json"),
+        pytest.param({"http_500": True}, id="http_500", marks=pytest.mark.slow),
+    ],
+)
 def test_bad_accesses_change_no_rank(house: House, fault: dict[str, object]) -> None:
     house.grid.fault(accesses=fault)
     with unchanged(house.database):
@@ -125,6 +131,7 @@ def test_fts_that_is_away_for_a_while_delays_copies_and_loses_none(house: House)
     assert house.rows("SELECT state, count(*) FROM subscriptions GROUP BY state") == [("done", 2)]
 
 
+@pytest.mark.slow
 def test_fts_that_stays_away_is_told_and_the_next_run_finishes_the_work(house: House) -> None:
     house.rows(
         """

@@ -173,6 +173,7 @@ def test_no_subscription_is_left(cycle: Cycle) -> None:
     assert cycle.house.rows("SELECT DISTINCT state FROM subscriptions") == [("done",)]
 
 
+@pytest.mark.slow
 def test_all_dags_once_more_change_nothing(cycle: Cycle) -> None:
     before = contents(cycle.house)
     for dag_id in sorted(DAG_IDS - {"popularity_aggregation"}):

@@ -142,7 +142,7 @@ def grant_operator(house: House, name: str, scope: str) -> None:
         VALUES ('{name}', 'operator', '{scope}', 'root', 'runs it')""")
 
 
-@pytest.mark.parametrize("scope", ["*", "partition:physics"])
+@pytest.mark.parametrize("scope", [pytest.param("*", marks=pytest.mark.slow), "partition:physics"])
 def test_the_yes_of_who_was_granted_it_counts(asks_for_approval: House, scope: str) -> None:
     grant_operator(asks_for_approval, "Ada", scope)
     with person_says("Approve"):
@@ -152,7 +152,10 @@ def test_the_yes_of_who_was_granted_it_counts(asks_for_approval: House, scope: s
     assert asks_for_approval.rows(AUDIT) == [("Ada", "airflow", "done")]
 
 
-@pytest.mark.parametrize("name", ["Ada", "Eve"], ids=["granted elsewhere", "granted nothing"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("Ada", id="granted elsewhere"), pytest.param("Eve", id="granted nothing", marks=pytest.mark.slow)],
+)
 def test_the_yes_of_who_may_not_leaves_the_plan_for_others(asks_for_approval: House, name: str) -> None:
     grant_operator(asks_for_approval, "Ada", "partition:express")
     with person_says("Approve", name=name):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dynamo_ops.pause.pauses import PauseKind, resume, stop
 from tests.dags.house import House
 from tests.dags.test_transfers import subscription_for
@@ -21,6 +23,7 @@ COUNTS = """SELECT (SELECT count(*) FROM transfer_batches), (SELECT count(*) FRO
                    (SELECT count(*) FROM staged_pulls), (SELECT count(*) FROM subscriptions)"""
 
 
+@pytest.mark.slow  # that each act looks is tried in tests/pause
 def test_everything_stands_still_and_goes_on(house: House) -> None:
     wanted = subscription_for(house, "T2_CC")
     before = house.rows(COUNTS)

@@ -219,7 +219,7 @@ def test_a_quota_of_a_group_is_set_and_shown(stock: Inventory, fails: Callable[.
     assert (row["group"], row["quota_bytes"], row["unique_bytes"]) == ("physics", 2_000_000, 2 * SIZE)
     assert row["free_bytes"] == 2_000_000 - 2 * SIZE
     assert "physics" in dynamo("quota", "show", "--groups").output
-    assert "unknown group 'fysics'" in fails("quota", "group", "fysics", "1")
+    assert "there is no group 'fysics'" in fails("quota", "group", "fysics", "1")
 
 
 def test_a_quota_of_a_user_is_set_and_shown(stock: Inventory) -> None:
