@@ -48,7 +48,12 @@ def test_bad_metadata_is_refused_told_and_leaves_the_inventory_alone(
     ("fault", "tries"),
     [
         pytest.param({"broken_json": True}, 1, id="bad data are not asked for again"),
-        pytest.param({"down": True}, 3, id="a service that is away is asked until the retries are used up"),
+        pytest.param(
+            {"down": True},
+            3,
+            id="a service that is away is asked until the retries are used up",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_tries_follow_the_class_of_the_error(house: House, fault: dict[str, bool], tries: int) -> None:

@@ -89,6 +89,7 @@ def test_copies_to_tape_are_waited_for_apart(stocked: House) -> None:
     assert stocked.rows("SELECT state, count(*) FROM subscriptions GROUP BY 1") == [("done", number)]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_jobs_that_take_too_long_to_the_next(stocked: House) -> None:
     number = subscription_for(stocked, "T2_CC")
     stocked.grid.fault(fts={"paused": True})

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import ROOT
 from tests.sources.conformance import ACCESS_CHECKS, METADATA_CHECKS, SITE_CHECKS
 
 EXAMPLE = ROOT / "docs/examples/dynamo-example-sources"
 
 
+@pytest.mark.thorough
 def test_the_example_is_installed_found_and_does_what_every_source_does(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "package")
     site = tmp_path / "site"

@@ -232,6 +232,7 @@ def test_plugins_are_drawn_by_one_over_their_priority() -> None:
     assert chi_square(counts, {name: -priority + 6 for name, priority in PRIORITY.items()}) > ONE_IN_A_MILLION[2]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("before", PRIORITY)
 def test_the_draw_has_no_memory(before: str) -> None:
     """Whatever was drawn at a turn, the next is drawn by the same weights."""
