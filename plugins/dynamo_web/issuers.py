@@ -99,14 +99,17 @@ class Keys:
 
         Raises jwt.InvalidKeyError: there is none; RetryableRemoteError: that cannot be told.
         """
-        with self._lock:
-            now_s = monotonic()
-            is_due = now_s - self.had_at_s > KEPT_S or self._named(name) is None
-            if is_due and now_s - self.asked_at_s > ASKED_EVERY_S:
-                self._ask(now_s)
-            if now_s - self.had_at_s > KEPT_ALONE_S:
-                self.known = {}
-            key = self._named(name)
+        if self._lock.acquire(blocking=self._named(name) is None):  # who knows the key waits for nobody's asking
+            try:
+                now_s = monotonic()
+                is_due = now_s - self.had_at_s > KEPT_S or self._named(name) is None
+                if is_due and now_s - self.asked_at_s > ASKED_EVERY_S:
+                    self._ask(now_s)
+                if now_s - self.had_at_s > KEPT_ALONE_S:
+                    self.known = {}
+            finally:
+                self._lock.release()
+        key = self._named(name)
         if key is None and self.fault:
             raise RetryableRemoteError(
                 f"the keys of {self.issuer.issuer} cannot be had: {self.fault}", service="issuer"

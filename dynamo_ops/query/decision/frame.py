@@ -72,8 +72,8 @@ def proposals(
     record = dealer_record.read_record(database, story)
     if plugin is not None:
         check_words([plugin], record.config.plugins, "plugin of this plan")
-    rows = select_proposals(record, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
-    return FrameListing("proposals", rows.lazy(), (story.stored.location, site, dataset, plugin, rejected))
+    selected = select_proposals(record, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
+    return FrameListing("proposals", selected.lazy(), (story.stored.location, site, dataset, plugin, rejected))
 
 
 def plan_difference(database: Database, old_id: int, new_id: int, limit: int) -> dict[str, Any]:

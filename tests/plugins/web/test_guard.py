@@ -88,7 +88,7 @@ def test_every_answer_carries_the_security_headers(client: TestClient, monkeypat
 
 
 def fail_by(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    from dynamo_web.api import sites
+    from dynamo_web.api.inventory import sites
 
     def fail(_database: Any) -> None:
         raise error

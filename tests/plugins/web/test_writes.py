@@ -228,7 +228,7 @@ def test_a_key_is_that_of_its_person(olga: Call, client: TestClient, stock: Stoc
 def test_a_call_that_is_under_way_is_to_be_sent_again_later(
     olga: Call, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dynamo_web.api import locks as module
+    from dynamo_web.api.inventory import locks as module
 
     add = module.store.add_lock
 

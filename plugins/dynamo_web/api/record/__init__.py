@@ -1,0 +1,1 @@
+"""What was noted: ``checks`` (of storages, gates, sources), ``audit``, ``digest``."""
