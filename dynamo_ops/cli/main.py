@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 import typer
@@ -47,9 +49,12 @@ def main(
 def run() -> None:
     """Entry point: our own errors are told in a line, with an exit code (docs/commands.md); anything else is a defect
     and shows its trace."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy starts its threads on import; nothing here multiplies
     try:
         with page.paged():
             app(prog_name="dynamo")
     except DynamoError as error:
         page.tell_error(f"dynamo: {error}")
         sys.exit(WRONG)
+    finally:
+        gc.freeze()  # what is left goes with the process: nobody need look through it

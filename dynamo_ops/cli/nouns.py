@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -25,7 +28,7 @@ class Noun:
     def load(self) -> TyperCommand | TyperGroup:
         """The command itself."""
         module, _, name = self.place.partition(":")
-        command = getattr(import_module(f"dynamo_ops.cli.{module}"), name)
+        command = getattr(_imported(f"dynamo_ops.cli.{module}"), name)
         shell = typer.Typer(add_completion=False, rich_markup_mode=None)
         if isinstance(command, typer.Typer):
             shell.add_typer(command, name=self.name, cls=Group)
@@ -36,6 +39,18 @@ class Noun:
         for subcommand in getattr(loaded, "commands", {}).values():
             subcommand.short_help = first_sentence(subcommand.help or "")  # else Click cuts it at the end of the line
         return loaded  # type: ignore[no-any-return]
+
+
+def _imported(module: str) -> ModuleType:
+    """The module. What comes with it stays: the collector of cycles looks at it neither now nor later."""
+    if module in sys.modules:
+        return sys.modules[module]
+    gc.disable()
+    try:
+        return import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def first_sentence(text: str) -> str:

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.settings import settings
 from dynamo_ops.base.text import near
 from dynamo_ops.cli.decision import detox_view as view
 from dynamo_ops.cli.terminal.completion import complete_partitions
@@ -104,7 +103,7 @@ def plan_(
         if any(trial_options):
             raise typer.BadParameter("--store makes the plan that a cycle would make: it takes --policy and --now only")
     at = moment or (trial.dump_now(inventory) if inventory else datetime.now(UTC))
-    tried = trial.policy_of_file(policy, at) if policy else trial.installed_policy(settings(), partition, at)
+    tried = trial.policy_of_file(policy, at) if policy else _installed_policy(partition, at)
     name = trial.partition_of(tried, partition)
     if store:
         _store(tried, name, at, decisions, out, who(by), as_json=as_json)
@@ -221,6 +220,7 @@ def commit(
     as_json: AsJson = False,
 ) -> None:
     """Commit a stored plan: gate, ask (your yes approves what needs a person's approval), subscribe the deletions."""
+    from dynamo_ops.base.settings import settings
     from dynamo_ops.detox import tasks as steps
     from dynamo_ops.detox.report import stored
     from dynamo_ops.plan.story import load_story
@@ -274,6 +274,12 @@ def refuse(
     say(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
 
 
+def _installed_policy(partition: str | None, at: datetime) -> CheckedPolicy:
+    from dynamo_ops.base.settings import settings  # a folder and a policy of one's own need none
+
+    return trial.installed_policy(settings(), partition, at)
+
+
 def _inputs(
     inventory: Path | None,
     partition: str,
@@ -286,6 +292,7 @@ def _inputs(
     with step("reading the inventory", quiet=quiet):
         if inventory:
             return trial.dump_inputs(inventory, now=now, partitions=partitions, enforcer=enforcer)
+        from dynamo_ops.base.settings import settings
         from dynamo_ops.inventory.replica.read import read_inventory
 
         frames = read_inventory(database())
@@ -317,6 +324,7 @@ def _store(
     *,
     as_json: bool,
 ) -> None:
+    from dynamo_ops.base.settings import settings
     from dynamo_ops.detox import tasks as steps
     from dynamo_ops.detox.report import stored
     from dynamo_ops.plan.story import load_story

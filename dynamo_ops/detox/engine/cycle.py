@@ -24,7 +24,7 @@ from dynamo_ops.policy.language.check import CheckedCondition, CheckedPolicy
 from dynamo_ops.policy.language.enforcement import EnforcerRule
 
 VERDICT_OF = {"Protect": Verdict.PROTECT, "Delete": Verdict.DELETE, "Dismiss": Verdict.KEEP, "Ignore": Verdict.IGNORE}
-CHUNK = 64
+CHUNK = 16
 """So many candidates are looked at together, or twice as many as went last time; more when these do not suffice."""
 SORT_AGAIN = 8
 """A queue is sorted again rather than mended when more than one in so many of its replicas has moved."""

@@ -42,7 +42,7 @@ def handed_over(state: State, rows: Indices, stays_in_partition: StaysInPartitio
     _, replicas, place = segments(state.image.replica[rows])
     present = state.rows_of_replicas(replicas.astype(np.int64))
     owners = state.group[present]
-    if not is_dataset_level[owners].any():
+    if len(present) == len(rows) or not is_dataset_level[owners].any():
         return Handover(nothing, group, nothing)
     big = len(is_dataset_level)
     heir = np.full(len(replicas), big, dtype=np.int32)
