@@ -107,5 +107,5 @@ def api_server(
 def _answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=5, proxies={"http": ""}).ok
-    except requests.ConnectionError:
+    except requests.RequestException:  # it does not listen yet, or others have the processors
         return False

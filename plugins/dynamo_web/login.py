@@ -17,6 +17,7 @@ from dynamo_ops.access.actions import AccessError, Action, Limits, may
 from dynamo_ops.access.grants import ROLES_OF_MANAGERS, person_of
 from dynamo_ops.access.identity import identified, slash_dn
 from dynamo_ops.access.person import KnownBy, Person, Role
+from dynamo_ops.access.seen_roles import note_roles, seen_roles
 from dynamo_ops.access.tokens import START, owner_of
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import AccessSettings, settings
@@ -61,7 +62,7 @@ def who(request: Request, bearer: Bearer, user: Annotated[Any, Depends(airflow_u
         if bearer is not None:
             return _by_token(connection, secret, address)
         name = _identified(connection, KnownBy.CERTIFICATE, verified_dn(request.headers))
-        return _person(connection, name, KnownBy.CERTIFICATE, (), address)
+        return _person(connection, name, KnownBy.CERTIFICATE, None, address)
 
 
 Who = Annotated[Person, Depends(who)]
@@ -116,7 +117,7 @@ def _identified(connection: Connection, kind: KnownBy, value: str) -> str:
 
 def _by_token(connection: Connection, secret: str, address: str | None) -> Person:
     def load(name: str) -> Person:
-        return _person(connection, name, KnownBy.TOKEN, (), address)
+        return _person(connection, name, KnownBy.TOKEN, None, address)
 
     try:
         return owner_of(connection, secret, load)
@@ -125,17 +126,23 @@ def _by_token(connection: Connection, secret: str, address: str | None) -> Perso
 
 
 def _person(
-    connection: Connection, name: str, known_by: KnownBy, roles: tuple[str, ...], address: str | None
+    connection: Connection, name: str, known_by: KnownBy, roles: tuple[str, ...] | None, address: str | None
 ) -> Person:
+    """``roles``: as just told by who gives them; None: nobody did, and those of the last logins count."""
     if not name or name.startswith("@"):  # it would hold what is granted to a role
         raise NotLoggedInError(f"the auth manager calls somebody {name!r}: no name that a person can have here")
     access = settings().access
     default = None if access.default is None else Role(access.default)
+    if roles is None:
+        held = seen_roles(connection, name, access.roles_seen_days)
+    else:
+        held = roles
+        note_roles(connection, name, known_by, roles)
     return person_of(
         connection,
         name,
         known_by,
-        manager_roles=roles,
+        manager_roles=held,
         role_map=role_map(access),
         default=default,
         address=address,

@@ -14,6 +14,7 @@ from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
 ROLES = ("viewer", "user", "producer", "manager", "site_admin", "operator", "admin")
 IDENTITY_KINDS = ("certificate", "jwt")
 KNOWN_BY = ("shell", "dag", "airflow", "token", "certificate", "jwt")
+ROLES_TOLD_BY = ("airflow", "jwt")
 OUTCOMES = ("done", "dry_run", "refused", "failed")
 
 
@@ -60,6 +61,18 @@ class Identity(Base):
     person: Mapped[str]
     created_by: Mapped[str]
     created_at: Mapped[created]
+
+
+class SeenRoles(Base):
+    """Roles of an auth manager or groups of an issuer that somebody had when they last logged in that way."""
+
+    __tablename__ = "seen_roles"
+    __table_args__ = (one_of("known_by", *ROLES_TOLD_BY),)
+
+    person: Mapped[str] = mapped_column(Text, primary_key=True)
+    known_by: Mapped[str] = mapped_column(Text, primary_key=True)
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    seen_at: Mapped[created]
 
 
 class Token(Base):

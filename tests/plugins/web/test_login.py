@@ -144,6 +144,29 @@ def test_a_token_is_its_owner_whoever_else_is_logged_in(client: TestClient, stoc
     assert tokens.tokens(stock.db)["last_used_at"].null_count() == 0
 
 
+def test_a_token_has_the_roles_of_its_owner_s_last_login(client: TestClient, stock: Stock, token: Ask) -> None:
+    def roles(**headers: str) -> list[str]:
+        return [grant["role"] for grant in client.get("/me", headers=headers).json()["grants"]]
+
+    crab = {"authorization": f"Bearer {token('crab')}"}
+    assert roles(**crab) == ["viewer"]
+    roles(**{"x-user": "crab:op"})
+    assert roles(**crab) == ["operator"]
+    roles(**{"x-user": "crab:user"})
+    assert roles(**crab) == ["user"]
+    stock.rows("UPDATE seen_roles SET seen_at = now() - interval '30 days 1 second'")
+    assert roles(**crab) == ["viewer"]
+    roles(**{"x-user": "crab:user"})
+    assert roles(**crab) == ["user"]
+
+
+@pytest.mark.parametrize("access", [{"roles_seen_days": 0}])
+def test_roles_of_logins_can_be_left_to_logins(client: TestClient, token: Ask) -> None:
+    crab = {"authorization": f"Bearer {token('crab')}"}
+    assert client.get("/me", headers={"x-user": "crab:op"}).json()["grants"][0]["role"] == "operator"
+    assert client.get("/me", headers=crab).json()["grants"][0]["role"] == "viewer"
+
+
 def test_a_token_that_is_not_good_lets_nobody_in(client: TestClient, stock: Stock, token: Ask) -> None:
     secret = token("crab")
     tokens.revoke(stock.db, 1, by=ROOT_USER)

@@ -11,13 +11,10 @@ from typing import Any
 import pytest
 import requests
 
-from dynamo_ops.access import grants
 from dynamo_ops.access.actions import Action
-from dynamo_ops.access.person import Grant, Role, Scope
 from dynamo_ops.database.connection import Database
 from tests.api_server import ApiServer, api_server
 from tests.installation import installed
-from tests.people import ROOT_USER
 from tests.query.stock import stocked
 
 PEOPLE = {"vera": "viewer", "olga": "op", "adam": "admin"}
@@ -28,7 +25,6 @@ OFTEN = 12
 @pytest.fixture
 def served(airflow: None, database: Database, tmp_path: Path) -> Iterator[ApiServer]:
     stocked(database)
-    grants.grant(database, "olga", Grant(Role.OPERATOR, Scope()), by=ROOT_USER, reason="of the test")
     airflow_url = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     home = Path(installed(tmp_path / "home"))
     options = {"workers": 2, "people": PEOPLE, "is_migrated": True}

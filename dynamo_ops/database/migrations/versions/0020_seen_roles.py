@@ -1,0 +1,26 @@
+"""roles that auth managers and issuers told of people, for their tokens"""
+
+from alembic import op
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+revision = '0020'
+down_revision = '0019'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        'seen_roles',
+        sa.Column('person', sa.Text(), nullable=False),
+        sa.Column('known_by', sa.Text(), nullable=False),
+        sa.Column('roles', postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column('seen_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+        sa.CheckConstraint("known_by IN ('airflow', 'jwt')", name=op.f('ck_seen_roles_known_by')),
+        sa.PrimaryKeyConstraint('person', 'known_by', name=op.f('pk_seen_roles')),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table('seen_roles')
