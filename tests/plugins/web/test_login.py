@@ -32,8 +32,8 @@ def path_of(route: Any) -> str:
 
 FOR_ADMINS = {"/v1/grants": Action.GRANT, "/v1/audit": Action.READ_AUDIT}
 """What not everybody may read."""
-READ_BY_POST = {"/v1/policies/check", "/v1/policies/lint"}
-"""They take a text, and keep nothing of it."""
+READ_BY_POST = {"/v1/policies/check", "/v1/policies/lint", "/v1/files", "/v1/replicas/locate"}
+"""They take a text or names, and keep nothing of them."""
 PAGE_OF_OURS = {"x-dynamo": "1", "origin": "http://localhost"}
 
 

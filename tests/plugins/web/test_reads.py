@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.plugins.web.conftest import Ask
+from tests.plugins.web.test_login import PAGE_OF_OURS
 from tests.query.stock import FIRST, LOWER, SECOND, THIRD, Stock
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
@@ -150,6 +151,22 @@ def test_where_files_are(ada: Ask) -> None:
     assert [copy["site"] for copy in files[0]["copies"]] == ["T2_A", "T2_B", "T1_Tape"]
     (one,) = ada("/replicas/locate", lfn=files[1]["lfn"], protocol=["root", "davs"])["items"]
     assert one["lfn"] == files[1]["lfn"]
+
+
+def test_many_files_are_asked_for_in_a_body(client: TestClient, ada: Ask) -> None:
+    """An address of ten thousand names would be refused on its way."""
+    lfns = [file["lfn"] for file in ada("/replicas/locate", dataset=FIRST)["items"]]
+    reader = {"x-user": "ada:viewer", **PAGE_OF_OURS}
+
+    def post(path: str, **body: object) -> Any:
+        return client.post(path, json=body, headers=reader).json()
+
+    assert [file["lfn"] for file in post("/files", lfns=[*lfns[::-1], "/nothing"])["items"]] == lfns[::-1]
+    located = post("/replicas/locate", lfns=lfns, protocols=["davs"])
+    assert located == ada("/replicas/locate", lfn=lfns, protocol="davs")
+    assert post("/files", lfns=["/x"] * 1001)["detail"] == "1,001 LFNs: at most 1,000 at once"
+    assert post("/replicas/locate", lfns=["/nothing"])["status"] == 404
+    assert post("/replicas/locate", lfn=lfns)["status"] == 422
 
 
 def test_sites_groups_and_usage(ada: Ask, stock: Stock) -> None:

@@ -23,6 +23,7 @@ from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer, rows_answer
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.login import needs
+from dynamo_web.writes import Body
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 
@@ -92,6 +93,12 @@ class FilesByName(Parameters):
     lfn: list[str]
 
 
+class FileNames(Body):
+    """``lfns``: up to 1,000 names."""
+
+    lfns: list[str]
+
+
 @router.get("/datasets")
 def list_datasets(query: Annotated[DatasetQuery, Query()], lister: ListerDep) -> Response:
     """Datasets by name."""
@@ -149,6 +156,13 @@ def list_files_of_block(block_id: Id, query: Annotated[FileQuery, Query()], list
 def find_files(query: Annotated[FilesByName, Query()]) -> Response:
     """Files of these very names, in the order asked; one that is not known has no row."""
     return rows_answer(files_by_name(reading(), query.lfn))
+
+
+@router.post("/files")
+def find_many_files(names: FileNames, lister: ListerDep) -> Response:
+    """The same of more names than an address can hold. Nothing is written."""
+    with lister.heavy():
+        return rows_answer(files_by_name(reading(), names.lfns))
 
 
 def _dataset(dataset_id: int) -> str:

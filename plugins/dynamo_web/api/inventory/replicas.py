@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
+from pydantic import Field
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.base.errors import InventoryError
@@ -15,6 +16,7 @@ from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, ListQuery, Names, rows_answer
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.login import needs
+from dynamo_web.writes import Body
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 LEVELS = {"dataset": DATASET_REPLICAS, "block": BLOCK_REPLICAS}
@@ -40,6 +42,13 @@ class LocateQuery(Parameters):
     protocol: Names
 
 
+class LocateMany(Body):
+    """``lfns``: up to 10,000 names. ``protocols``: in order of preference."""
+
+    lfns: list[str]
+    protocols: list[str] = Field(default_factory=list)
+
+
 @router.get("/replicas")
 def list_replicas(query: Annotated[ReplicaQuery, Query()], lister: ListerDep) -> Response:
     """Replicas by dataset (and block) and site."""
@@ -53,3 +62,10 @@ def locate_files(query: Annotated[LocateQuery, Query()]) -> Response:
     if bool(query.lfn) == (query.dataset is not None):
         raise InventoryError("say which files: either lfn, once or more often, or dataset", parameter="lfn, dataset")
     return rows_answer(locate(reading(), query.lfn, dataset=query.dataset, protocols=query.protocol))
+
+
+@router.post("/replicas/locate")
+def locate_many_files(asked: LocateMany, lister: ListerDep) -> Response:
+    """The same of more names than an address can hold. Nothing is written."""
+    with lister.heavy():
+        return rows_answer(locate(reading(), asked.lfns, protocols=asked.protocols))
