@@ -30,8 +30,8 @@ STREAMS_A_PERSON, STREAMS = 1, 4
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 """In a path."""
 
-Names = Annotated[list[str], Field(default_factory=list)]
-"""A parameter that may be given several times: or."""
+Names = Annotated[list[str], Field(default=[])]
+"""A parameter that may be given several times: or. (Of a factory FastAPI would read the signature, at each call.)"""
 
 
 class Query(BaseModel):
