@@ -23,7 +23,7 @@ from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import LOCKABLE, InventoryFrames, empty
 from dynamo_ops.inventory.names import is_dataset, near_dataset
-from dynamo_ops.inventory.replica.copies import DOOMED_FILES
+from dynamo_ops.inventory.replica.copies import DOOMED_FILES, doomed_in
 from dynamo_ops.inventory.subscription.give_back import GivenBack, give_back
 from dynamo_ops.lock.coverage import covered_names
 from dynamo_ops.lock.rows import locked_rows
@@ -91,22 +91,29 @@ def add_lock(
                 "until": expires_at,
             },
         ).scalar_one()
-        given_back = _take_back(connection, int(lock_id))
+        given_back = _take_back(connection, int(lock_id), item)
         act.ids.append(int(lock_id))
     return NewLock(int(lock_id), tuple(warnings), given_back)
 
 
-CONDEMNED = f"""
+def _condemned(doomed: str) -> str:
+    return f"""
     CREATE TEMPORARY TABLE condemned ON COMMIT DROP AS
     SELECT r.block_id, r.dataset_id, r.site_id, coalesce(r.group_id, r.former_group_id) AS group_id
-    FROM block_replicas r WHERE (r.block_id, r.site_id) IN (
-        SELECT f.block_id, d.site_id FROM {DOOMED_FILES} AS d JOIN files f ON f.id = d.file_id)
+    FROM block_replicas r WHERE (r.block_id, r.site_id) IN ({doomed})
     ORDER BY r.block_id, r.site_id FOR UPDATE OF r"""
+
+
+CONDEMNED = _condemned(f"SELECT f.block_id, d.site_id FROM {DOOMED_FILES} AS d JOIN files f ON f.id = d.file_id")
 """Block replicas of which something is being deleted, with the owner that a lock is about."""
+_OF_ONE = """SELECT b.id FROM blocks b JOIN datasets o ON o.id = b.dataset_id WHERE o.name COLLATE "C" = :dataset"""
+CONDEMNED_OF_ONE = _condemned(f"SELECT block_id, site_id FROM {doomed_in(_OF_ONE)} AS of_one")
+"""The same of one dataset."""
 
 
-def _take_back(connection: Connection, lock_id: int) -> GivenBack:
-    connection.execute(text(CONDEMNED))
+def _take_back(connection: Connection, lock_id: int, item: str) -> GivenBack:
+    dataset = item.partition("#")[0]
+    connection.execute(text(CONDEMNED if is_glob(dataset) else CONDEMNED_OF_ONE), {"dataset": dataset})
     connection.execute(text("ANALYZE condemned"))
     replicas = select_frame(connection, f"SELECT {', '.join(LOCKABLE)} FROM condemned", LOCKABLE)
     connection.execute(text("CREATE TEMPORARY TABLE now_locked (block_id bigint, site_id smallint) ON COMMIT DROP"))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.base.glob import glob_matches
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.replica.copies import DOOMED_FILES, is_block_awaited, num_full_copies
+from dynamo_ops.inventory.replica.copies import doomed_in, is_block_awaited, num_full_copies
 from dynamo_ops.query.dataset import find_dataset
 from dynamo_ops.query.paging.listing import Window, read_page
 from dynamo_ops.query.replica import DATASET_REPLICAS, ReplicaFilter
@@ -42,17 +42,17 @@ _DATASET = f"""
 
 _ATTRIBUTES = "SELECT name, value FROM dataset_attributes WHERE dataset_id = :dataset ORDER BY name"
 
+_BLOCKS = "SELECT block.id FROM blocks AS block WHERE block.dataset_id = :dataset"
 _DOOMED = f"""
-    SELECT replica.site_id, count(DISTINCT file.block_id) AS number
-    FROM blocks AS block JOIN files AS file ON file.block_id = block.id
-    JOIN {DOOMED_FILES} AS replica ON replica.file_id = file.id
-    WHERE block.dataset_id = :dataset GROUP BY replica.site_id"""
+    SELECT doomed.site_id, count(DISTINCT doomed.block_id) AS number FROM {doomed_in(_BLOCKS)} AS doomed
+    GROUP BY doomed.site_id"""
 
 _AWAITED = f"""
-    SELECT replica.site_id, count(*) AS number FROM block_replicas AS replica
-    WHERE replica.dataset_id = :dataset AND NOT replica.is_complete
-      AND {is_block_awaited("replica.block_id", "replica.site_id")}
+    WITH held AS MATERIALIZED (SELECT block_id, site_id, is_complete FROM block_replicas WHERE dataset_id = :dataset)
+    SELECT replica.site_id, count(*) AS number FROM held AS replica
+    WHERE NOT replica.is_complete AND {is_block_awaited("replica.block_id", "replica.site_id")}
     GROUP BY replica.site_id"""
+"""Materialized, or all incomplete block replicas would be looked through."""
 
 _DECISIONS = """
     SELECT DISTINCT ON (history.site_id) history.site_id, history.decision, history.line::bigint AS line,

@@ -58,15 +58,17 @@ _OWNED = f"""
     JOIN datasets AS dataset ON dataset.id = usage.dataset_id JOIN sites AS site ON site.id = usage.site_id"""
 
 _SITES = f"""
-    SELECT site.name AS site, count(*) AS num_datasets, {_SUMS}
-    FROM {_KEPT} AS usage JOIN sites AS site ON site.id = usage.site_id
-    WHERE usage.group_id = CAST(:group AS smallint) GROUP BY site.name ORDER BY site.name"""
+    SELECT site.name AS site, held.num_datasets, {", ".join(f"held.{name}" for name in FIGURES)} FROM (
+        SELECT usage.site_id, count(*) AS num_datasets, {_SUMS} FROM {_KEPT} AS usage
+        WHERE usage.group_id = CAST(:group AS smallint) GROUP BY usage.site_id) AS held
+    JOIN sites AS site ON site.id = held.site_id ORDER BY site.name"""
 
 _LARGEST = f"""
-    SELECT dataset.name AS dataset, count(*) AS num_sites, sum(usage.size_bytes)::bigint AS size_bytes
-    FROM {_KEPT} AS usage JOIN datasets AS dataset ON dataset.id = usage.dataset_id
-    WHERE usage.group_id = CAST(:group AS smallint) GROUP BY dataset.id
-    ORDER BY size_bytes DESC, dataset LIMIT {LARGEST}"""
+    SELECT dataset.name AS dataset, most.num_sites, most.size_bytes
+    FROM (SELECT usage.dataset_id, count(*) AS num_sites, sum(usage.size_bytes)::bigint AS size_bytes
+          FROM {_KEPT} AS usage WHERE usage.group_id = CAST(:group AS smallint) GROUP BY usage.dataset_id
+          ORDER BY size_bytes DESC, usage.dataset_id LIMIT {LARGEST}) AS most
+    JOIN datasets AS dataset ON dataset.id = most.dataset_id ORDER BY size_bytes DESC, dataset"""
 
 
 def find_groups(connection: Connection, patterns: Sequence[str]) -> dict[int, str]:

@@ -43,11 +43,13 @@ _TOTALS = f"""
           GROUP BY usage.dataset_id) AS usage"""
 
 _LARGEST = f"""
-    SELECT dataset.name AS dataset, sum(usage.num_blocks)::bigint AS num_blocks,
-           sum(usage.size_bytes)::bigint AS size_bytes
-    FROM {USAGE} AS usage JOIN datasets AS dataset ON dataset.id = usage.dataset_id
-    WHERE usage.site_id = CAST(:site AS smallint) GROUP BY dataset.id HAVING sum(usage.num_blocks) <> 0
-    ORDER BY size_bytes DESC, dataset LIMIT {LARGEST}"""
+    SELECT dataset.name AS dataset, most.num_blocks, most.size_bytes
+    FROM (SELECT usage.dataset_id, sum(usage.num_blocks)::bigint AS num_blocks,
+                 sum(usage.size_bytes)::bigint AS size_bytes
+          FROM {USAGE} AS usage WHERE usage.site_id = CAST(:site AS smallint)
+          GROUP BY usage.dataset_id HAVING sum(usage.num_blocks) <> 0
+          ORDER BY size_bytes DESC, usage.dataset_id LIMIT {LARGEST}) AS most
+    JOIN datasets AS dataset ON dataset.id = most.dataset_id ORDER BY size_bytes DESC, dataset"""
 
 _PARTITIONS = """
     SELECT coalesce(quota.partition, newest.partition) AS partition, quota.quota_bytes, newest.plan_id, newest.at,

@@ -13,6 +13,8 @@ from dynamo_ops.database.connection import Database
 
 STATEMENT_TIMEOUT_S = 60
 """Of one statement; of a stream, of its first piece and of each other one."""
+ONE_PROCESSOR = "-c max_parallel_workers_per_gather=0"
+"""Of a read: many are answered at once, and to start helpers takes longer than most."""
 IDLE_TIMEOUT_S = 60
 """Between two statements of a write: whoever stands still for longer has died, and holds what it had locked."""
 
@@ -38,7 +40,7 @@ def databases() -> Databases:
     url = connect(settings()).url
     timeout = f"-c statement_timeout={STATEMENT_TIMEOUT_S * 1000}"
     return Databases(
-        Database(_with_options(url, f"{timeout} -c default_transaction_read_only=on")),
+        Database(_with_options(url, f"{timeout} -c default_transaction_read_only=on {ONE_PROCESSOR}")),
         Database(_with_options(url, timeout)),
         Database(_with_options(url, f"{timeout} -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_S * 1000}")),
     )

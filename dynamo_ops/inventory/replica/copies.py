@@ -83,6 +83,20 @@ DOOMED_FILES = f"""(
 """(file_id, site_id) of all open deletions, some twice: ``is_open_deletion`` as a set."""
 
 
+def doomed_in(blocks: str) -> str:
+    """(block_id, site_id, file_id) of the open deletions of files of ``blocks`` (a query of a few block ids), some
+    twice. Two queries that each go by an index from these files; ``DOOMED_FILES`` is read whole."""
+    return f"""(
+    SELECT file.block_id, deletion.site_id, file.id AS file_id
+    FROM files AS file JOIN subscriptions AS deletion ON deletion.file_id = file.id
+    WHERE file.block_id IN ({blocks}) AND deletion.action = '{SubscriptionAction.DELETE}' AND deletion.state IN {ACTIVE}
+    UNION ALL
+    SELECT file.block_id, withdrawn.site_id, file.id AS file_id
+    FROM deletions AS claim JOIN subscriptions AS withdrawn ON withdrawn.id = claim.subscription_id
+    JOIN files AS file ON file.id = withdrawn.file_id
+    WHERE file.block_id IN ({blocks}) AND claim.state = '{DeletionState.PLANNED}' AND claim.claimed_at IS NOT NULL)"""
+
+
 def is_doomed(file_id: str, site_id: str) -> str:
     """A deletion of the file at the site is open: as good as gone."""
     return f"""EXISTS (SELECT FROM subscriptions AS deletion WHERE deletion.file_id = {file_id}

@@ -27,6 +27,7 @@ FIGURES = ("num_blocks", "num_complete", "size_bytes", "projected_bytes")
 # What a note means is worked out from the state now: as it was before is now less what the notes say. A block's size
 # and the groups that own it can so be changed by two transactions at once without either knowing of the other.
 # OFFSET 0: by the primary keys, block by block. The planner, left to itself, reads all blocks for some thousand notes.
+# The CAST: of another type than in the sums, a condition on the group would not reach their index.
 _MOVED = """
     WITH changed AS (
         SELECT block_id, dataset_id, site_id, group_id, sum(num_blocks)::bigint AS num_blocks,
@@ -50,7 +51,8 @@ _MOVED = """
               UNION ALL
               SELECT touched.block_id, replica.dataset_id, replica.site_id, replica.group_id, 1, 0, 0, 0
               FROM touched CROSS JOIN LATERAL (
-                  SELECT dataset_id, site_id, coalesce(group_id, 0) AS group_id FROM block_replicas AS stored
+                  SELECT dataset_id, site_id, coalesce(group_id, CAST(0 AS smallint)) AS group_id
+                  FROM block_replicas AS stored
                   WHERE stored.block_id = touched.block_id OFFSET 0) AS replica) AS parts
         GROUP BY block_id, dataset_id, site_id, group_id)
     SELECT moved.block_id, moved.dataset_id, moved.site_id, moved.group_id, moved.num_now, moved.num_before,

@@ -176,12 +176,16 @@ def site_states(db: Database, site: str | None = None) -> pl.DataFrame:
           FROM site_downtimes WHERE begins_at <= now() AND (ends_at IS NULL OR ends_at > now()) GROUP BY site_id),
         outstanding AS (
           SELECT s.site_id, count(*) FILTER (WHERE s.action = '{SubscriptionAction.COPY}') AS num_copies,
-                 sum(f.size_bytes) FILTER (WHERE s.action = '{SubscriptionAction.COPY}')::bigint AS bytes,
                  count(*) FILTER (WHERE s.action = '{SubscriptionAction.COPY}'
                    AND s.state = '{SubscriptionState.HELD}') AS num_held,
                  count(*) FILTER (WHERE s.action = '{SubscriptionAction.DELETE}') AS num_deletions
-          FROM subscriptions s JOIN files f ON f.id = s.file_id
+          FROM subscriptions s
           WHERE s.state IN {ACTIVE} AND ($1::text IS NULL OR s.site_id = (SELECT id FROM sites WHERE name = $1))
+          GROUP BY s.site_id),
+        coming AS (
+          SELECT s.site_id, sum(f.size_bytes)::bigint AS bytes FROM subscriptions s JOIN files f ON f.id = s.file_id
+          WHERE s.action = '{SubscriptionAction.COPY}' AND s.state IN {ACTIVE}
+            AND ($1::text IS NULL OR s.site_id = (SELECT id FROM sites WHERE name = $1))
           GROUP BY s.site_id),
         reads AS (
           SELECT t.source_site_id AS site_id, count(*) AS num_files, sum(t.size_bytes)::bigint AS bytes
@@ -194,11 +198,12 @@ def site_states(db: Database, site: str | None = None) -> pl.DataFrame:
                o.created_by AS said_by, o.reason AS said_because, o.ends_at AS said_until,
                d.id IN {READABLE} AS is_readable, d.id IN {WRITABLE} AS is_writable,
                l.reasons AS downtime, l.until AS downtime_until,
-               coalesce(w.num_copies, 0) AS num_copies_to, coalesce(w.bytes, 0) AS bytes_to,
+               coalesce(w.num_copies, 0) AS num_copies_to, coalesce(c.bytes, 0) AS bytes_to,
                coalesce(w.num_held, 0) AS num_held, coalesce(r.num_files, 0) AS num_copies_from,
                coalesce(r.bytes, 0) AS bytes_from, coalesce(w.num_deletions, 0) AS num_deletions
         FROM sites d LEFT JOIN lasting l ON l.site_id = d.id LEFT JOIN outstanding w ON w.site_id = d.id
-        LEFT JOIN reads r ON r.site_id = d.id LEFT JOIN site_sources t ON t.site_id = d.id
+        LEFT JOIN coming c ON c.site_id = d.id LEFT JOIN reads r ON r.site_id = d.id
+        LEFT JOIN site_sources t ON t.site_id = d.id
         LEFT JOIN (SELECT DISTINCT ON (site_id) * FROM site_overrides o WHERE {OVERRIDE_IN_FORCE}
                    ORDER BY site_id, id DESC) o ON o.site_id = d.id
         WHERE $1::text IS NULL OR d.name = $1 ORDER BY d.name""",
