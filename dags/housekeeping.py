@@ -83,6 +83,13 @@ def prune_histories() -> dict[str, int]:
 
 
 @task
+def look_at_errands() -> dict[str, int]:
+    from dynamo_ops.errand import store, trial
+
+    return {"forgotten": trial.forget_old(database(), settings()), "waiting": store.tell_waiting(database())}
+
+
+@task
 def trim_airflow_history() -> None:
     import os
     import subprocess
@@ -132,8 +139,8 @@ tables, gives sites their own status again where what a person said of them is o
 copies and deletions by hour, with a recount (they are mended if wrong; the log says so) and records usage for the day,
 and trims Airflow's own history (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did,
 usage by day, and copies and deletions by hour, are kept for `history_keep_days` (two years, never less than one),
-failures that people were told of for 90 days, answers of calls that may be sent twice for seven; plans and transfers
-are kept.
+failures that people were told of for 90 days, errands for 30, answers of calls that may be sent twice for seven; plans
+and transfers are kept. The log of `look_at_errands` warns where errands have waited for six hours.
 """,
 )
 def housekeeping() -> None:
@@ -143,6 +150,7 @@ def housekeeping() -> None:
         refresh_site_statuses(),
         keep_usage(),
         prune_histories(),
+        look_at_errands(),
         trim_airflow_history(),
         remove_old_logs(),
     ]

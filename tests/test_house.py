@@ -63,6 +63,7 @@ ROOMS = (
     "dealer.plugins",
     "dealer",
     "dealer.report",
+    "errand",
     "configuration",
     "alerts",
     "query.paging",

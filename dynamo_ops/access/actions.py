@@ -19,6 +19,7 @@ class Action(StrEnum):
 
     READ = "read"
     READ_AUDIT = "read the audit"
+    READ_ERRAND = "read an errand"
     TRY_POLICY = "try a policy"
     COPY = "ask for copies"
     COPY_UNAPPROVED = "have copies without approval"
@@ -154,6 +155,9 @@ OPERATORS = {Role.OPERATOR: ALWAYS}
 RIGHTS: Mapping[Action, Mapping[Role, Condition]] = {
     Action.READ: EVERYBODY,
     Action.READ_AUDIT: {Role.ADMIN: ALWAYS},
+    Action.READ_ERRAND: OPERATORS
+    | {role: OWN for role in Role if role not in (Role.OPERATOR, Role.ADMIN)}
+    | {Role.ADMIN: ALWAYS},
     Action.TRY_POLICY: OPERATORS | {Role.MANAGER: OF_OWN_PARTITION},
     Action.COPY: OPERATORS
     | {Role.USER: OWN_GROUPS, Role.PRODUCER: IN_NAMESPACE, Role.MANAGER: OF_GROUP, Role.SITE_ADMIN: AT_OWN_SITES},
@@ -212,11 +216,21 @@ def may(person: Person, action: Action, of: Target = NOTHING, limits: Limits = D
         scopes = person.scopes(role)
         if scopes and _is_confined(scopes, of, action) and condition.holds(person, scopes, of, limits):
             return role
+    raise _refusal(person, action)
+
+
+def check_may_some(person: Person, action: Action) -> None:
+    """Raise AccessError where they may do this to nothing at all: of what is not known before it is done."""
+    if not any(person.scopes(role) for role in RIGHTS[action]):
+        raise _refusal(person, action)
+
+
+def _refusal(person: Person, action: Action) -> AccessError:
     needs = [
         role if not condition.words else f"{role} ({condition.words})" for role, condition in RIGHTS[action].items()
     ]
     holds = ", ".join(map(str, sorted(person.grants))) or "nothing"
-    raise AccessError(
+    return AccessError(
         f"{person.name} may not {action}: it needs {' or '.join(needs)}; they hold {holds}",
         action=action.value,
         needs=needs,
@@ -225,7 +239,7 @@ def may(person: Person, action: Action, of: Target = NOTHING, limits: Limits = D
 
 def _is_confined(scopes: tuple[Scope, ...], of: Target, action: Action) -> bool:
     """Whether what is touched lies within the scopes: reads and one's own things have none."""
-    if action in (Action.READ, Action.OWN_TOKEN) or any(scope.kind is None for scope in scopes):
+    if action in (Action.READ, Action.READ_ERRAND, Action.OWN_TOKEN) or any(scope.kind is None for scope in scopes):
         return True
     named = {
         ScopeKind.GROUP: of.groups,

@@ -14,6 +14,7 @@ from dynamo_ops.access.actions import NOTHING, AccessError, Action, Target
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
 from dynamo_ops.base.errors import InventoryError, UnknownNameError
+from dynamo_ops.base.settings import AccessSettings
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 
@@ -51,7 +52,18 @@ def person_of(
     if not grants and default is not None:
         grants = {Grant(default)}
     groups = frozenset(groups_of(connection, name))
-    return Person(name, known_by, tuple(sorted(grants)), groups, address=address)
+    given = tuple(sorted(grants))
+    return Person(name, known_by, given, groups, address=address, manager_roles=tuple(manager_roles))
+
+
+def role_map(access: AccessSettings) -> Mapping[str, tuple[Role, ...]]:
+    """What each role of the auth manager is to us: as shipped, unless the settings say otherwise."""
+    return {**ROLES_OF_MANAGERS, **{name: tuple(map(Role, roles)) for name, roles in access.map.items()}}
+
+
+def default_role(access: AccessSettings) -> Role | None:
+    """What who holds nothing is; None: nothing."""
+    return None if access.default is None else Role(access.default)
 
 
 def is_granted(connection: Connection, role: Role) -> bool:

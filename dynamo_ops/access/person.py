@@ -102,7 +102,7 @@ class Person:
     ``name``: what the auth manager calls them; nobody can choose it in a call. ``grants``: what they hold now.
     ``groups``: those that they are members of. ``on_behalf_of``: for whom a service acts, as it says itself.
     ``token_id``: by which of our tokens; ``address``: from where; ``key``: their name of this call, which may be sent
-    twice (``once``); of calls over the network only.
+    twice (``once``); of calls over the network only. ``manager_roles``: of the auth manager, as it told them.
     """
 
     name: str
@@ -113,6 +113,7 @@ class Person:
     token_id: int | None = None
     address: str | None = None
     key: str | None = None
+    manager_roles: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} ({self.known_by})" if self.known_by is KnownBy.SHELL else self.name

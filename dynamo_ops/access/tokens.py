@@ -106,20 +106,30 @@ def owner_of(connection: Connection, secret: str, load: Callable[[str], Person])
 
     Raises AccessError: it is unknown, over or revoked.
     """
+    owner = _owner(connection, "digest", _digest(secret), load)
+    connection.execute(
+        text("""UPDATE tokens SET last_used_at = now()
+                WHERE id = :id AND (last_used_at IS NULL OR last_used_at < now() - CAST(:every AS interval))"""),
+        {"id": owner.token_id, "every": USED_EVERY},
+    )
+    return owner
+
+
+def owner_again(connection: Connection, token_id: int, load: Callable[[str], Person]) -> Person:
+    """Who has used a token before: its owner, likewise. Raises AccessError: it is over or revoked by now."""
+    return _owner(connection, "id", token_id, load)
+
+
+def _owner(connection: Connection, column: str, value: object, load: Callable[[str], Person]) -> Person:
     row = connection.execute(
-        text("""SELECT id, person, grants, until <= now() AS is_over, revoked_at, last_used_at
-                FROM tokens WHERE digest = :digest"""),
-        {"digest": _digest(secret)},
+        text(f"""SELECT id, person, grants, until <= now() AS is_over, revoked_at
+                 FROM tokens WHERE {column} = :value"""),
+        {"value": value},
     ).one_or_none()
     if row is None:
         raise AccessError("the token is not known", needs=["a token"])
     if row.revoked_at is not None or row.is_over:
         raise AccessError(f"the token is {'revoked' if row.revoked_at else 'over'}: make another", needs=["a token"])
-    connection.execute(
-        text("""UPDATE tokens SET last_used_at = now()
-                WHERE id = :id AND (last_used_at IS NULL OR last_used_at < now() - CAST(:every AS interval))"""),
-        {"id": row.id, "every": USED_EVERY},
-    )
     owner = load(row.person)
     if row.grants is not None:
         owner = confined(owner, [Grant(Role(role), Scope.parse(scope)) for role, scope in row.grants])

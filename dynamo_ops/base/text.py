@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,13 @@ ALIKE = 0.55
 
 COMPARED = 50
 """So many names are compared letter by letter: 2,000 long ones, of datasets, take ``difflib`` a second."""
+
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_NO_TEXT = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:\\u0000|" + _HIGH + rb"(?!" + _LOW + rb")|(?<!" + _HIGH + rb")" + _LOW + rb")"
+)
+"""What JSON can write and no text of PostgreSQL can hold: a NUL, and half a character (one of two surrogates). Not
+behind a backslash that is itself written."""
 
 
 def close_names(word: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -56,3 +64,8 @@ def _counted(counts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             is_size = isinstance(value, int) and "bytes" in key
             number = len(value) if isinstance(value, list | tuple) else value
             yield name, size_text(value) if is_size else f"{number:,}" if isinstance(number, int) else str(number)
+
+
+def is_storable(json: bytes | bytearray) -> bool:
+    """Whether all texts in a document in JSON can be stored by PostgreSQL."""
+    return _NO_TEXT.search(json) is None

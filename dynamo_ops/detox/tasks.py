@@ -204,7 +204,7 @@ def commit_plan(
         look(database, PauseKind.DETOX, plan.partition)
         if approved_by:
             approve(database, plan_id, approved_by)
-        _refuse_if_old(database, plan, limits.max_plan_age_h)
+        refuse_if_old(database, plan, limits.max_plan_age_h)
         summary = commit(database, plan_id, last_copies=limits.last_copies, by=by)
     usage.fold(database)
     counts = asdict(summary) if summary else plan_store.load(database, plan_id).summary["commit"]
@@ -241,7 +241,8 @@ def reject_plan(database: Database, plan_id: int, *, name: str | None, at: datet
     return reason
 
 
-def _refuse_if_old(database: Database, plan: plan_store.StoredPlan, max_age_h: float) -> None:
+def refuse_if_old(database: Database, plan: StoredPlan, max_age_h: float) -> None:
+    """A plan that was made longer ago is refused, and PlanError raised: it must be made again."""
     if _age(plan) > timedelta(hours=max_age_h):
         reason = f"made at {time_text(plan.created_at)}, more than {max_age_h:g} hours ago (max_plan_age_h): plan again"
         refuse(database, plan.id, reason)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.access.actions import AccessError, Action, Target
+from dynamo_ops.access.actions import AccessError, Action, Target, may
 from dynamo_ops.access.audit import Act, acting
 from dynamo_ops.access.grants import is_granted, person_of
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, task_person
@@ -83,7 +83,7 @@ def as_seen(connection: Connection, plan_id: int, etag: str | None) -> StoredPla
     plan = plan_store.read(connection, plan_id)
     if etag not in (None, plan.etag):
         raise ChangedError(
-            f"{_words(plan)} is {plan.state}, and was changed since it was looked at", plan_id=plan_id, etag=plan.etag
+            f"{words(plan)} is {plan.state}, and was changed since it was looked at", plan_id=plan_id, etag=plan.etag
         )
     return plan
 
@@ -92,7 +92,7 @@ def _check_gate(connection: Connection, plan: StoredPlan) -> None:
     subject = f"partition {plan.partition!r}"
     if not has_passed(connection, plan.kind, plan.run_key, subject, plan.created_at):
         raise PlanError(
-            f"{_words(plan)}: its gate has not let it pass, so nobody can approve it. The gate looks at it in its run, "
+            f"{words(plan)}: its gate has not let it pass, so nobody can approve it. The gate looks at it in its run, "
             f"or when it is committed: dynamo {plan.kind} commit {plan.id}",
             plan_id=plan.id,
             state=plan.state,
@@ -120,7 +120,7 @@ def deciding(
         return
     with acting(database, by, Action.DECIDE_PLAN, f"plan {plan_id}: {decision}", reason) as act:
         plan = plan_store.read(act.connection, plan_id)
-        act.what = f"{_words(plan)}: {decision}"
+        act.what = f"{words(plan)}: {decision}"
         try:
             _check(act, plan)
         except AccessError:
@@ -131,20 +131,33 @@ def deciding(
         yield act.connection
 
 
-def _check(act: Act, plan: StoredPlan) -> None:
+def may_decide(by: Person, plan: StoredPlan) -> bool:
+    """Whether they may decide about the plan: for who does something before that cannot be taken back."""
+    try:
+        may(by, Action.DECIDE_PLAN, _target(by, plan))
+    except AccessError:
+        return False
+    return True
+
+
+def _target(by: Person, plan: StoredPlan) -> Target:
     """Not who stored it by hand, but in a shell: who is there can say to be another, and may be the only one."""
+    return Target(partitions=(plan.partition,), owner=None if by.known_by is KnownBy.SHELL else plan.stored_by)
+
+
+def _check(act: Act, plan: StoredPlan) -> None:
     is_own = plan.stored_by == act.by.name
-    is_shell = act.by.known_by is KnownBy.SHELL
-    if is_own and is_shell:
+    if is_own and act.by.known_by is KnownBy.SHELL:
         act.what += ", by who stored it"
     try:
-        act.check(Target(partitions=(plan.partition,), owner=None if is_shell else plan.stored_by))
+        act.check(_target(act.by, plan))
     except AccessError as error:
         stored = f"; {plan.stored_by} stored it by hand: somebody else decides about it" if is_own else ""
-        raise AccessError(f"{_words(plan)}: {error.message}{stored}", **error.facts) from error
+        raise AccessError(f"{words(plan)}: {error.message}{stored}", **error.facts) from error
 
 
-def _words(plan: StoredPlan) -> str:
+def words(plan: StoredPlan) -> str:
+    """What messages call it."""
     return f"plan {plan.id} ({plan.kind} of {plan.partition})"
 
 

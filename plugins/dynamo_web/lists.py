@@ -12,13 +12,14 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.access.person import Person
+from dynamo_ops.access.problem import as_json
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.query.paging.frame import FrameListing, frame_csv, frame_ndjson, read_frame_page
 from dynamo_ops.query.paging.listing import DEFAULT_LIMIT, Filter, Listing, Page, Window, read_page
 from dynamo_ops.query.paging.stream import csv_text, ndjson
 from dynamo_web.databases import reading
 from dynamo_web.login import Who
-from dynamo_web.problem import BusyError, as_json
+from dynamo_web.problem import BusyError
 
 NDJSON, CSV, JSON = "application/x-ndjson", "text/csv", "application/json"
 WRITERS = {NDJSON: ndjson, CSV: csv_text}

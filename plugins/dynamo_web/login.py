@@ -14,13 +14,13 @@ from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import Connection
 
 from dynamo_ops.access.actions import AccessError, Action, Limits, may
-from dynamo_ops.access.grants import ROLES_OF_MANAGERS, person_of
+from dynamo_ops.access.grants import default_role, person_of, role_map
 from dynamo_ops.access.identity import identified, slash_dn
-from dynamo_ops.access.person import KnownBy, Person, Role
+from dynamo_ops.access.person import KnownBy, Person
 from dynamo_ops.access.seen_roles import note_roles, seen_roles
 from dynamo_ops.access.tokens import START, owner_of
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.base.settings import AccessSettings, settings
+from dynamo_ops.base.settings import settings
 from dynamo_web.databases import databases
 from dynamo_web.issuers import claims_of, issuer_of
 from dynamo_web.problem import NotLoggedInError
@@ -132,7 +132,6 @@ def _person(
     if not name or name.startswith("@"):  # it would hold what is granted to a role
         raise NotLoggedInError(f"the auth manager calls somebody {name!r}: no name that a person can have here")
     access = settings().access
-    default = None if access.default is None else Role(access.default)
     if roles is None:
         held = seen_roles(connection, name, access.roles_seen_days)
     else:
@@ -144,14 +143,9 @@ def _person(
         known_by,
         manager_roles=held,
         role_map=role_map(access),
-        default=default,
+        default=default_role(access),
         address=address,
     )
-
-
-def role_map(access: AccessSettings) -> Mapping[str, tuple[Role, ...]]:
-    """What each role of the auth manager is to us: as shipped, unless the settings say otherwise."""
-    return {**ROLES_OF_MANAGERS, **{name: tuple(map(Role, roles)) for name, roles in access.map.items()}}
 
 
 def permission_of(dependency: Callable[..., Any]) -> Action | None:

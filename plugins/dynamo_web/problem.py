@@ -1,13 +1,9 @@
-"""Errors as ``application/problem+json`` (RFC 9457): type, title, status, detail, facts, next_step. Never a trace: that
-is in the log of the API server."""
+"""Errors as answers: ``application/problem+json`` (``dynamo_ops.access.problem``), with the headers they need."""
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -17,21 +13,9 @@ from fastapi.responses import Response
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from dynamo_ops.access.actions import AccessError
-from dynamo_ops.access.once import UnderWayError, UsedKeyError
-from dynamo_ops.base.errors import (
-    ChangedError,
-    DynamoError,
-    GateError,
-    InventoryError,
-    PausedError,
-    PlanError,
-    PolicyError,
-    RemoteError,
-    RetryableRemoteError,
-    UnknownNameError,
-    UnknownPlanError,
-)
+from dynamo_ops.access import problem as problems
+from dynamo_ops.access.problem import Statuses, as_json, kind_of, problem_document, problem_of
+from dynamo_ops.base.errors import DynamoError
 
 log = logging.getLogger(__name__)
 
@@ -65,37 +49,8 @@ class UnseenError(DynamoError):
     next_step = "Look at it, and send its etag: 'If-Match: …'."
 
 
-STATUSES: tuple[tuple[type[DynamoError], int], ...] = (
-    (NotLoggedInError, 401),
-    (AccessError, 403),
-    (UnknownNameError, 404),
-    (BusyError, 429),
-    (UsedKeyError, 409),
-    (UnderWayError, 409),
-    (PausedError, 409),
-    (ChangedError, 412),
-    (UnseenError, 428),
-    (InventoryError, 422),
-    (PolicyError, 422),
-    (UnknownPlanError, 404),
-    (PlanError, 409),
-    (GateError, 409),
-    (RetryableRemoteError, 503),
-    (RemoteError, 502),
-)
-"""The first that fits; of all others 500."""
-NEXT_STEPS = {
-    400: "Call it by a name of `access.hosts` in dynamo.yaml, or have this one added there.",
-    404: "/dynamo/v1/openapi.json lists what there is.",
-    403: "Ask somebody who may.",
-    405: "The header Allow says what can be done there; /dynamo/v1/openapi.json lists all.",
-    413: "Send less at a time.",
-    415: "Send JSON, with 'Content-Type: application/json'.",
-    422: "Mend what is named, and ask again.",
-    500: "This is a fault of Dynamo or of its settings: the log of Airflow's API server says more.",
-    502: "Another service refused: the log of Airflow's API server says more.",
-    503: "Ask again in a moment.",
-}
+STATUSES: Statuses = ((NotLoggedInError, 401), (BusyError, 429), (UnseenError, 428), *problems.STATUSES)
+"""Those of requests, and those of acts."""
 HEADERS = {
     401: {"WWW-Authenticate": 'Bearer realm="dynamo"'},
     429: {"Retry-After": str(RETRY_AFTER_S)},
@@ -113,21 +68,13 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """An error as an answer, with all headers that it must have."""
-    document = {
-        "type": f"urn:dynamo:error:{kind}" if kind else "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "facts": dict(facts or {}),
-        "next_step": next_step or NEXT_STEPS.get(status, ""),
-    }
-    all_headers = {**SECURITY_HEADERS, **HEADERS.get(status, {}), **(headers or {})}
+    return _answer(problem_document(status, detail, kind=kind, facts=facts, next_step=next_step), headers or {})
+
+
+def _answer(document: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
+    status = document["status"]
+    all_headers = {**SECURITY_HEADERS, **HEADERS.get(status, {}), **headers}
     return Response(as_json(document), status, headers=all_headers, media_type=MEDIA_TYPE)
-
-
-def as_json(document: object) -> bytes:
-    """A document of ours as JSON: times in UTC."""
-    return json.dumps(document, default=_plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def install(app: FastAPI) -> None:
@@ -140,14 +87,11 @@ def install(app: FastAPI) -> None:
 
 
 def _of_ours(_request: Request, error: Any) -> Response:
-    status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
-    name = _kind(error)
-    if status >= 500:  # its words are of our insides: addresses, files
-        log.warning("%s: %s", name, error)
-        return problem(status, HTTPStatus(status).description or HTTPStatus(status).phrase, kind=name)
-    next_step = NEXT_STEPS[422] if status == 422 else error.next_step
+    document = problem_of(error, STATUSES)
+    if document["status"] >= 500:
+        log.warning("%s: %s", kind_of(error), error)
     retry_after = {"Retry-After": str(error.facts["retry_after_s"])} if "retry_after_s" in error.facts else {}
-    return problem(status, error.message, kind=name, facts=error.facts, next_step=next_step, headers=retry_after)
+    return _answer(document, retry_after)
 
 
 def _of_parameters(_request: Request, error: Any) -> Response:
@@ -173,16 +117,3 @@ def _of_pool(_request: Request, _error: Exception) -> Response:
 
 def _of_others(_request: Request, _error: Exception) -> Response:
     return problem(500, HTTPStatus(500).description)  # Starlette logs the trace
-
-
-def _kind(error: DynamoError) -> str:
-    """``UnknownNameError`` → ``unknown-name``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__.removesuffix("Error")).lower()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat() if value.tzinfo else value.isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value)

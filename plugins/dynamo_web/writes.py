@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.access.once import Answer, once
+from dynamo_ops.access.problem import as_json
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.times import moment_after, time_text
 from dynamo_ops.database.connection import Database
@@ -24,7 +25,7 @@ from dynamo_web.guard import DIGEST
 from dynamo_web.lists import JSON
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.login import Who
-from dynamo_web.problem import UnseenError, as_json
+from dynamo_web.problem import UnseenError
 
 KEY = "Idempotency-Key"
 REPLAY = "Idempotent-Replay"

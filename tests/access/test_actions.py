@@ -63,6 +63,7 @@ OPERATOR = {O: ()}
 TABLE: dict[Action, dict[Role, tuple[str, ...]]] = {
     Action.READ: dict.fromkeys(Role, ()),
     Action.READ_AUDIT: {A: ()},
+    Action.READ_ERRAND: dict.fromkeys(Role, ("somebody else's",)) | {O: (), A: ()},
     Action.TRY_POLICY: OPERATOR | {M: ("another partition",)},
     Action.COPY: OPERATOR | {U: GROUP, P: NAMESPACE, M: GROUP, S: SITES},
     Action.COPY_UNAPPROVED: OPERATOR

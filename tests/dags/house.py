@@ -46,6 +46,7 @@ DAG_IDS = {
     "detox_physics",
     "detox_relval",
     "detox_unclaimed",
+    "errands",
     "housekeeping",
     "metadata_sync",
     "popularity_aggregation",

@@ -37,6 +37,7 @@ from dynamo_ops.query.only_here import ONLY_HERE
 from dynamo_ops.query.paging.condition import Conditions
 from dynamo_ops.query.record.audit import AUDIT
 from dynamo_ops.query.record.consistency import CHECKS, FINDINGS
+from dynamo_ops.query.record.errand import ERRANDS
 from dynamo_ops.query.record.gate import GATE_RESULTS
 from dynamo_ops.query.record.quota import QUOTA_CHANGES, QUOTAS
 from dynamo_ops.query.record.request import REQUESTS
@@ -67,7 +68,19 @@ PREPARED = {
 
 LISTINGS = (
     *(DATASETS, BLOCKS, FILES, DATASET_REPLICAS, BLOCK_REPLICAS, ONLY_HERE, OWNED),
-    *(PLANS, LEFT_OUT_BY_COMMIT, PAST, SUBSCRIPTIONS, REQUESTS, AUDIT, CHECKS, FINDINGS, GATE_RESULTS, VANISHED),
+    *(
+        PLANS,
+        LEFT_OUT_BY_COMMIT,
+        PAST,
+        SUBSCRIPTIONS,
+        REQUESTS,
+        AUDIT,
+        CHECKS,
+        ERRANDS,
+        FINDINGS,
+        GATE_RESULTS,
+        VANISHED,
+    ),
     *(QUOTAS, QUOTA_CHANGES, TRANSFERS_UNDER_WAY, TRANSFERS_ENDED, DELETIONS_UNDER_WAY, DELETIONS_ENDED),
 )
 ANY = Conditions()

@@ -20,6 +20,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.schema import Base, file_operations
 from dynamo_ops.database.schema import request as requests
 from dynamo_ops.database.words import Words
+from dynamo_ops.errand.states import ErrandKind, ErrandState
 from dynamo_ops.inventory import states
 from dynamo_ops.inventory.checks import CheckState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import (
@@ -58,6 +59,9 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("consistency_findings", "kind"): tuple(FindingKind),
     ("consistency_findings", "state"): tuple(FindingState),
     ("datasets", "status"): tuple(DatasetStatus),
+    ("errands", "kind"): tuple(ErrandKind),
+    ("errands", "known_by"): tuple(KnownBy),
+    ("errands", "state"): tuple(ErrandState),
     ("deletion_batches", "state"): (BatchState.PLANNED, BatchState.FINISHED),
     ("deletions", "state"): tuple(DeletionState),
     ("detox_history", "decision"): tuple(Decision),

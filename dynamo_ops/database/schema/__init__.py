@@ -3,7 +3,7 @@
 ``catalogue`` (sites, groups, datasets, blocks, files), ``replica`` (what is where, quotas of partitions, locks),
 ``knowledge`` (origin, vanished, invalid), ``staging``, ``file_operations`` (subscriptions, transfers, deletions),
 ``plan``, ``request`` (and quotas of groups and users), ``popularity``, ``consistency``, ``quality``,
-``access`` (who may what, the audit); ``base`` is what they share.
+``access`` (who may what, the audit, errands); ``base`` is what they share.
 
 Conventions: sizes are bigint bytes (``*_bytes``), times are timestamptz in UTC (``*_at``), states and kinds are text
 under a CHECK, ids are integers handed out by PostgreSQL. Nothing reads or writes single rows through the ORM on a hot
@@ -13,6 +13,8 @@ path; the models name the columns for set-based SQL and for the migrations.
 from dynamo_ops.database.schema.access import (
     AccessGrant,
     AuditRecord,
+    Errand,
+    ErrandPiece,
     GroupMember,
     Identity,
     KeyedCall,
@@ -91,6 +93,8 @@ __all__ = [
     "DetoxDecision",
     "DetoxLeftOut",
     "DetoxSiteState",
+    "Errand",
+    "ErrandPiece",
     "File",
     "GateMetric",
     "GateResult",

@@ -1,4 +1,4 @@
-"""Who may do what, by which credentials, and who did what."""
+"""Who may do what, by which credentials, who did what, and what was asked for and is done by a run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger,
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
+from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of, smallint
 
 ROLES = ("viewer", "user", "producer", "manager", "site_admin", "operator", "admin")
 IDENTITY_KINDS = ("certificate", "jwt")
 KNOWN_BY = ("shell", "dag", "airflow", "token", "certificate", "jwt")
 ROLES_TOLD_BY = ("airflow", "jwt")
 OUTCOMES = ("done", "dry_run", "refused", "failed")
+ERRAND_KINDS = ("commit", "injection", "invalidation", "trial")
+ERRAND_STATES = ("waiting", "running", "done", "failed")
 
 
 class AccessGrant(Base):
@@ -152,6 +154,54 @@ class KeyedCall(Base):
     status: Mapped[int | None] = mapped_column(SmallInteger)
     location: Mapped[str | None]
     answer: Mapped[str | None]
+
+
+class Errand(Base):
+    """What somebody asked for over REST, and a run of a DAG does. Whether they may is asked again when it is done:
+    ``manager_roles`` are what they had in the auth manager when they asked, which cannot be looked up later.
+
+    ``what``: in words. ``tries``: how often it was begun. ``run_key``: the run that began it last. ``answer``: of one
+    that is done; ``problem``: why it was refused, or failed.
+    """
+
+    __tablename__ = "errands"
+    __table_args__ = (
+        one_of("kind", *ERRAND_KINDS),
+        one_of("state", *ERRAND_STATES),
+        one_of("known_by", *KNOWN_BY),
+        Index("ix_errands_open", "id", postgresql_where=text("state IN ('waiting', 'running')")),
+        Index("ix_errands_person", "person", "id"),
+    )
+
+    id: Mapped[bigint_key]
+    kind: Mapped[str]
+    state: Mapped[str] = mapped_column(Text, server_default="waiting")
+    what: Mapped[str]
+    arguments: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    person: Mapped[str]
+    known_by: Mapped[str]
+    manager_roles: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    on_behalf_of: Mapped[str | None]
+    address: Mapped[str | None]
+    token_id: Mapped[int | None]
+    key: Mapped[str | None]
+    tries: Mapped[smallint] = mapped_column(server_default="0")
+    run_key: Mapped[str | None]
+    answer: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    problem: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    created_at: Mapped[created]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class ErrandPiece(Base):
+    """A piece of what was sent with an errand, compressed; they go when it ends. ``number``: from 0."""
+
+    __tablename__ = "errand_pieces"
+
+    errand_id: Mapped[int] = mapped_column(ForeignKey("errands.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    piece: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class SigningKey(Base):

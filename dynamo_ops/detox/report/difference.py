@@ -30,6 +30,10 @@ OTHER_OWNER = pl.col("old_owner").ne_missing(pl.col("new_owner"))
 IS_OTHER = (pl.col("old_decision") != pl.col("new_decision")) | OTHER_OWNER
 
 
+LONG = ("sites", "lines", "datasets", "last_copies", "handovers")
+"""Tables of a difference."""
+
+
 @dataclass(frozen=True)
 class PlanDifference:
     """What differs between two plans; every frame is sorted and has no row where nothing differs.
@@ -146,6 +150,17 @@ def difference_document(old: PlanRecord, new: PlanRecord, found: PlanDifference)
         "last_copies": json_rows(found.last_copies),
         "handovers": json_rows(found.handovers),
         "policy": policy_difference(old, new),
+    }
+
+
+def short_document(old: PlanRecord, new: PlanRecord, limit: int) -> dict[str, Any]:
+    """The same of two plans, with the first ``limit`` rows of each of its tables (``LONG``), and num_rows_of, how many
+    there are. Raises PlanError for plans of two partitions."""
+    document = difference_document(old, new, compare(old, new))
+    return {
+        **document,
+        **{name: document[name][:limit] for name in LONG},
+        "num_rows_of": {name: len(document[name]) for name in LONG},
     }
 
 

@@ -15,14 +15,11 @@ from dynamo_ops.dealer.report.describe import select_proposals
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report import stored
 from dynamo_ops.detox.report.describe import DECISIONS, decided_datasets, in_order, select_decisions
-from dynamo_ops.detox.report.difference import compare, difference_document
+from dynamo_ops.detox.report.difference import short_document
 from dynamo_ops.plan.states import Decision, PlanKind
 from dynamo_ops.plan.story import PlanStory, load_story
 from dynamo_ops.query.paging.condition import check_words
 from dynamo_ops.query.paging.frame import FrameListing, Groups
-
-LONG = ("sites", "lines", "datasets", "last_copies", "handovers")
-"""Tables of a difference."""
 
 
 def decisions(
@@ -77,15 +74,10 @@ def proposals(
 
 
 def plan_difference(database: Database, old_id: int, new_id: int, limit: int) -> dict[str, Any]:
-    """What a plan of Detox decides otherwise than an older one, as a document (``difference_document``): of each table
+    """What a plan of Detox decides otherwise than an older one, as a document (``short_document``): of each table
     the first ``limit`` rows, and num_rows_of, how many there are. Raises PlanError for plans of two partitions."""
     old, new = (_detox(database, plan_id)[1] for plan_id in (old_id, new_id))
-    document = difference_document(old, new, compare(old, new))
-    return {
-        **document,
-        **{name: document[name][:limit] for name in LONG},
-        "num_rows_of": {name: len(document[name]) for name in LONG},
-    }
+    return short_document(old, new, limit)
 
 
 def _detox(database: Database, plan_id: int) -> tuple[PlanStory, PlanRecord]:
