@@ -2,5 +2,6 @@
 
 ``mount`` (what the plugin gives to Airflow), ``app`` (the app), ``guard`` (which requests come in at all; ``origin``
 and ``body`` of writes), ``login`` (who asks, and may they; ``issuers`` of JWTs), ``rates`` (how often), ``problem``
-(errors), ``lists`` (pages and streams), ``writes`` (acts, done once), ``databases``, ``api`` (a router a resource).
+(errors), ``lists`` (pages and streams), ``writes`` (acts, done once;
+``large``: of large documents, ``runs``: by a run of Airflow), ``databases``, ``api`` (a router a resource).
 """

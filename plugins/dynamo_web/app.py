@@ -7,20 +7,35 @@ from fastapi.responses import Response
 
 from dynamo_ops import __version__
 from dynamo_web import problem
-from dynamo_web.api.decision import asking, plans, policies, requested, verdicts
+from dynamo_web.api.decision import asking, plans, policies, requested, trials, verdicts
 from dynamo_web.api.inventory import datasets, documents, groups, locks, quotas, replicas, site_states, sites
 from dynamo_web.api.movement import operate, series, transfers
 from dynamo_web.api.people import access, me, pauses
-from dynamo_web.api.record import audit, checks, digest
+from dynamo_web.api.record import audit, checks, digest, errands
 from dynamo_web.guard import Guard
 from dynamo_web.lists import json_answer
 from dynamo_web.rates import metered
 
 VERSION = "/v1"
-READ = (me, datasets, replicas, sites, groups, requested, plans, policies, transfers, series, checks, audit, digest)
+READ = (
+    me,
+    datasets,
+    replicas,
+    sites,
+    groups,
+    requested,
+    plans,
+    policies,
+    transfers,
+    series,
+    checks,
+    audit,
+    digest,
+    errands,
+)
 """Resources that are only read."""
 HEALTH = f"{VERSION}/health"
-WRITTEN = (locks, asking, quotas, site_states, pauses, access, operate, documents, verdicts)
+WRITTEN = (locks, asking, quotas, site_states, pauses, access, operate, documents, verdicts, trials)
 """Those that can be changed too."""
 
 

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from dynamo_ops.base.glob import glob_matches
 from dynamo_ops.base.settings import settings
-from dynamo_web.body import GoneError, read_body, replayed
+from dynamo_web.body import LARGE, GoneError, declared_bytes, is_large, read_body, refusal_of_large, replayed
 from dynamo_web.origin import foreign
 from dynamo_web.problem import SECURITY_HEADERS, problem
 
@@ -38,7 +38,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        if scope["method"] in WRITES:
+        if scope["method"] in WRITES and LARGE not in scope:
             try:
                 body = await read_body(scope, receive)
             except GoneError:
@@ -46,7 +46,7 @@ class Guard:
             if not isinstance(body, bytes):
                 await body(scope, receive, send)
                 return
-            scope[DIGEST] = _digest(scope, body)
+            scope[DIGEST] = digest_of(scope, body)
             receive = replayed(body, receive)
 
         async def send_secured(message: Any) -> None:
@@ -67,10 +67,24 @@ def _refusal(scope: Any) -> Any:
         return problem(405, f"{scope['method']} is not allowed", headers={"Allow": ", ".join(sorted(READS | WRITES))})
     if b"\0" in unquote_to_bytes(scope.get("query_string", b"")) or "\0" in scope["path"]:
         return problem(422, "there is a NUL in the address", kind="parameter")
-    return foreign(scope) if scope["method"] in WRITES else None
+    if scope["method"] not in WRITES:
+        return None
+    return foreign(scope) or _refusal_of_body(scope)
 
 
-def _digest(scope: Any, body: bytes) -> bytes:
+def _refusal_of_body(scope: Any) -> Any:
+    """What a body says of itself before it is read. A large one is noted in the scope."""
+    size_bytes = declared_bytes(scope)
+    if not isinstance(size_bytes, int):
+        return size_bytes
+    if not is_large(scope, size_bytes):
+        return None
+    scope[LARGE] = size_bytes
+    return refusal_of_large(scope, size_bytes)
+
+
+def digest_of(scope: Any, body: bytes) -> bytes:
+    """Of a write with this body, or with the digest of a large one."""
     seen = Headers(scope=scope).get("if-match", "").encode()
     parts = (scope["method"].encode(), scope["path"].encode(), scope.get("query_string", b""), seen, body)
     return hashlib.sha256(b"\0".join(parts)).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,12 +21,15 @@ from dynamo_ops.access.problem import as_json
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.times import moment_after, time_text
 from dynamo_ops.database.connection import Database
+from dynamo_ops.errand.states import ErrandState
+from dynamo_web.body import Sent
 from dynamo_web.databases import writing
-from dynamo_web.guard import DIGEST
-from dynamo_web.lists import JSON
+from dynamo_web.guard import DIGEST, digest_of
+from dynamo_web.lists import JSON, json_answer
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.login import Who
 from dynamo_web.problem import UnseenError
+from dynamo_web.runs import started
 
 KEY = "Idempotency-Key"
 REPLAY = "Idempotent-Replay"
@@ -66,7 +70,7 @@ class Writer:
         self.by = replace(person, key=_key(request))
         self.is_trial = query.dry_run
         self._seen = request.headers.get("If-Match")
-        self._digest: bytes = request.scope[DIGEST]
+        self._scope = request.scope
         self._root = f"{request.scope.get('root_path', '')}/v1"
 
     @property
@@ -108,12 +112,35 @@ class Writer:
 
         return self._answered(answer)
 
+    def send_off(self, ask: Callable[[Database], int], *, body: Sent | None = None) -> Response:
+        """What is asked for is an errand, whose id ``ask`` returns: 202 with where it is. A run is started for it.
+
+        ``body``: a large one. One that only tries is an errand like others: it is tried by its run.
+        """
+
+        def answer(database: Database) -> Answer:
+            errand_id = ask(database)
+            place = f"{self._root}/errands/{errand_id}"
+            document = {"errand": errand_id, "state": ErrandState.WAITING, "dry_run": self.is_trial}
+            return Answer(202, as_json(document).decode(), place)
+
+        if body is not None:
+            self._scope[DIGEST] = digest_of(self._scope, body.digest)
+        kept = once(writing(), self.by, self._scope[DIGEST], answer)
+        document = json.loads(kept.body)
+        response = json_answer({**document, **started(document["errand"], self.by.name)})
+        response.status_code = kept.status
+        return self._with_headers(response, kept)
+
     def _answer(self, document: Document) -> Answer:
         return Answer(200, as_json({**document, "dry_run": self.is_trial}).decode())
 
     def _answered(self, act: Callable[[Database], Answer]) -> Response:
-        answer = once(writing(), self.by, self._digest, act, is_trial=self.is_trial)
-        response = Response(answer.body, answer.status, media_type=JSON)
+        answer = once(writing(), self.by, self._scope[DIGEST], act, is_trial=self.is_trial)
+        return self._with_headers(Response(answer.body, answer.status, media_type=JSON), answer)
+
+    @staticmethod
+    def _with_headers(response: Response, answer: Answer) -> Response:
         if answer.location:
             response.headers["Location"] = answer.location
         if answer.is_replay:

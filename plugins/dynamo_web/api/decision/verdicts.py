@@ -1,4 +1,4 @@
-"""Deciding about plans: letting one through, stopping one."""
+"""Deciding about plans: letting one through, stopping one, having one committed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.database.connection import Database
+from dynamo_ops.errand.commit import ask_commit
 from dynamo_ops.plan import store, verdict
 from dynamo_web.writes import Body, Reason, Write, does
 
@@ -39,7 +40,18 @@ def refuse(plan_id: Id, refusal: Refusal, write: Write) -> Response:
     return _decided(plan_id, write, lambda database: verdict.refuse(database, plan_id, refusal.reason, by=write.by))
 
 
-def _decided(plan_id: int, write: Write, decide: Callable[[Database], None]) -> Response:
+@router.post("/plans/{plan_id}/commit")
+def commit(plan_id: Id, write: Write) -> Response:
+    """202: a run commits it. One that was stored by hand, or approved; where a person must say yes, this is it."""
+    seen = write.seen
+
+    def ask(database: Database) -> int:
+        return ask_commit(database, plan_id, etag=seen, by=write.by)
+
+    return _decided(plan_id, write, ask) if write.is_trial else write.send_off(ask)
+
+
+def _decided(plan_id: int, write: Write, decide: Callable[[Database], object]) -> Response:
     """Of a plan as they have seen it. ``etag``: which it has now; after a dry run that is what If-Match takes."""
     seen = write.seen
 

@@ -1,31 +1,41 @@
-"""Telling the inventory what there is, and what is lost, by documents of some size."""
+"""Telling the inventory what there is, and what is lost, by documents: small ones at once, large ones by a run."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.base.settings import settings
 from dynamo_ops.database.connection import Database
+from dynamo_ops.errand.document import Invalidation
+from dynamo_ops.errand.states import ErrandKind
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.catalogue.invalidation import invalidate
 from dynamo_ops.policy.files import known_partitions
-from dynamo_web.writes import Body as Fields
-from dynamo_web.writes import Reason, Write, does
+from dynamo_web.large import LargeRoute, take_in
+from dynamo_web.writes import Write, does
 
 router = APIRouter()
+large = APIRouter(route_class=LargeRoute, include_in_schema=False)
 
 
-class Invalidation(Fields):
-    """``document``: names of ``datasets``, ``blocks``, ``files``. ``expected_files``: so many, as a dry run said."""
+@large.post("/injections", dependencies=[does(Action.INJECT)])
+async def inject_large(request: Request, write: Write) -> Response:
+    """A large document: 202, and a run does it."""
+    return await take_in(request, write, ErrandKind.INJECTION)
 
-    document: dict[str, Any]
-    reason: Reason
-    expected_files: int | None = None
+
+@large.post("/invalidations", dependencies=[does(Action.INVALIDATE)])
+async def invalidate_large(request: Request, write: Write) -> Response:
+    """Likewise."""
+    return await take_in(request, write, ErrandKind.INVALIDATION)
+
+
+router.include_router(large)
 
 
 @router.post("/injections", dependencies=[does(Action.INJECT)])

@@ -1,1 +1,2 @@
-"""What was noted: ``checks`` (of storages, gates, sources), ``audit``, ``digest``."""
+"""What was noted: ``checks`` (of storages, gates, sources), ``audit``, ``digest``, ``errands`` (what
+runs do for those who asked)."""
