@@ -50,7 +50,6 @@ NEXT_STEPS = {
     404: "/dynamo/v1/openapi.json lists what there is.",
     403: "Ask somebody who may.",
     405: "The header Allow says what can be done there; /dynamo/v1/openapi.json lists all.",
-    411: "Send the header Content-Length.",
     413: "Send less at a time.",
     415: "Send JSON, with 'Content-Type: application/json'.",
     422: "Mend what is named, and ask again.",

@@ -20,7 +20,7 @@ from dynamo_ops.access.actions import AccessError
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Person
 from dynamo_ops.access.problem import problem_document, problem_of
-from dynamo_ops.base.errors import DynamoError
+from dynamo_ops.base.errors import DynamoError, RetryableRemoteError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
@@ -80,6 +80,8 @@ def carry_out(database: Database, settings: Settings, run_key: str) -> dict[str,
     """Do all that wait. How many were ``done``, and ``refused``: their askers are told why, and nobody else need be.
 
     Raises RetryableRemoteError where one could not be done now: it waits for the next try, all others have been tried.
+    What another run is at is left to that; but not what an earlier try of this one has begun, and PostgreSQL has not
+    noticed yet that it was killed.
     Raises ErrandError where one failed, and not by what was asked for: its asker is told, and it is not tried again.
     """
     fates: Counter[Fate] = Counter()
@@ -87,7 +89,11 @@ def carry_out(database: Database, settings: Settings, run_key: str) -> dict[str,
     put_back: list[DynamoError] = []
     for errand_id in store.open_ids(database):
         with alone(database, f"errand {errand_id}") as mine:
-            errand = store.begin(database, errand_id, run_key) if mine is not None else None
+            if mine is None:
+                if store.is_begun_by(database, errand_id, run_key):
+                    put_back.append(_held(errand_id))
+                continue
+            errand = store.begin(database, errand_id, run_key)
             if errand is None:
                 continue
             try:
@@ -108,6 +114,10 @@ def carry_out(database: Database, settings: Settings, run_key: str) -> dict[str,
     if put_back:
         raise put_back[0]
     return {str(fate): fates[fate] for fate in (Fate.DONE, Fate.REFUSED)}
+
+
+def _held(errand_id: int) -> RetryableRemoteError:
+    return RetryableRemoteError(f"errand {errand_id} is held by a try of this run that has died", service="postgresql")
 
 
 def _carry_out(database: Database, settings: Settings, errand: Errand) -> Fate:

@@ -191,6 +191,16 @@ def begin(database: Database, errand_id: int, run_key: str) -> Errand | None:
     return Errand(**{**row._mapping, **kinds})
 
 
+def is_begun_by(database: Database, errand_id: int, run_key: str) -> bool:
+    """Whether this run has begun it, and it has not ended."""
+    with database.begin() as connection:
+        row = connection.execute(
+            text(f"SELECT FROM errands WHERE id = :id AND run_key = :run_key AND state = '{ErrandState.RUNNING}'"),
+            {"id": errand_id, "run_key": run_key},
+        )
+        return row.one_or_none() is not None
+
+
 def put_back(database: Database, errand_id: int) -> None:
     """It waits again, as if it had not been begun; unless it has ended."""
     with database.begin() as connection:

@@ -21,7 +21,7 @@ from dynamo_web.problem import problem
 MOST_BYTES = 5 * 10**6
 """Of what a request does itself."""
 MOST_LARGE_BYTES = 256 * 10**6
-"""Of what a run does: it reads the document whole, and needs some ten times as much memory."""
+"""Of what a run does: it reads the document whole, and needs some five times as much memory."""
 LARGE_PATHS = ("/v1/injections", "/v1/invalidations")
 """Where more than ``MOST_BYTES`` may be sent."""
 LARGE = "dynamo_large"

@@ -19,6 +19,7 @@ from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
 from dynamo_ops.base.errors import PermanentRemoteError, PolicyError, RetryableRemoteError
 from dynamo_ops.base.settings import AccessSettings, Settings
 from dynamo_ops.database.connection import Database
+from dynamo_ops.database.locks import alone
 from dynamo_ops.errand import carry, document, store, trial
 from dynamo_ops.errand.carry import Deed, ErrandError, Fate, carry_out
 from dynamo_ops.errand.states import ErrandKind
@@ -270,6 +271,20 @@ def test_two_runs_at_once_do_each_errand_once(
     assert carry_out(database, settings, RUN)["done"] == 1
     assert groups(database) == 1
     other.dispose()
+
+
+def test_what_a_killed_try_of_the_same_run_still_holds_is_tried_again(database: Database, settings: Settings) -> None:
+    """PostgreSQL notices late that somebody is gone who was killed in a long statement."""
+    errand_id = ask(database, dataset("/A/B-v1/AOD"))
+    killed = Database(database.url)
+    with alone(killed, f"errand {errand_id}") as held:
+        assert held is not None
+        store.begin(killed, errand_id, RUN)
+        with pytest.raises(RetryableRemoteError, match="a try of this run that has died"):
+            carry_out(database, settings, RUN)
+        assert carry_out(database, settings, "errands/other") == {"done": 0, "refused": 0}
+    assert carry_out(database, settings, RUN) == {"done": 1, "refused": 0}
+    killed.dispose()
 
 
 def test_a_run_whose_lock_was_lost_does_not_do_it_twice(
