@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from dynamo_ops.base.errors import SettingsError
@@ -117,7 +118,9 @@ def _folders_up() -> Iterator[Path]:
 def _no_home(home: Path) -> SettingsError:
     if not home.is_dir():
         return wrong_place(
-            home, f"there is no such folder; `dynamo init {home}` makes an installation there, or set {VARIABLE}"
+            home,
+            f"there is no such folder; `dynamo init {quote(str(home))}` makes an installation there, or set {VARIABLE} "
+            "to another one (from the present folder, unless it begins with /)",
         )
     if (home / "postgres").is_dir():
         return wrong_place(

@@ -49,7 +49,7 @@ def _remarks(plan: StoredPlan, deletions: pl.DataFrame, before: StoredPlan | Non
         *_set_aside(plan.summary.get("set_aside", ())),
         _news(plan.summary, before),
         *plan.summary["warnings"],
-        f"All of it: `dynamo plan show {plan.id}`; why: `dynamo detox explain {plan.partition} DATASET SITE`",
+        f"All of it: `dynamo plan show {plan.id}`; why: `dynamo detox explain DATASET SITE --plan {plan.id}`",
     ]
     return [f"- {remark}" for remark in remarks]
 

@@ -9,6 +9,7 @@ from airflow.configuration import conf
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from dynamo_ops.access.tokens import START
 from dynamo_web.problem import problem
 
 OURS = "x-dynamo"
@@ -23,13 +24,15 @@ def foreign(scope: Any) -> Response | None:
 
     A foreign ``Origin`` is refused in any case. Without a Bearer token it is the cookie that says who asks, which goes
     along by itself: then ``Sec-Fetch-Site`` (which browsers write, not pages) or ``Origin`` must say that the page is
-    ours, and the header ``X-Dynamo: 1`` be there. Where all are admins nobody needs a cookie: then always.
+    ours, and the header ``X-Dynamo: 1`` be there. Where all are admins nobody needs a cookie: then always, but with a
+    token of Dynamo, which counts there too, and which no page of somebody else has.
     """
     headers = Headers(scope=scope)
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if (origin is not None and _parts(origin) not in _ours(scope, headers)) or site not in (None, SAME, "none"):
         return _refused(f"a page of {origin or 'another site'} may not write here")
-    if headers.get("authorization", "").lower().startswith("bearer ") and not all_are_admins():
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and (secret.startswith(START) or not all_are_admins()):
         return None
     if headers.get(OURS) != "1":
         return _refused("the header X-Dynamo: 1 is missing")

@@ -119,7 +119,10 @@ def test_a_copy_is_requested_and_listed(stock: Inventory) -> None:
     asked = ("--site", "T2_B", "--site", "T2_A", "--group", "physics", "--copies", "0")
     shown = dynamo("request", "copy", DATASET, *asked).output
     (request,) = list_requests(stock.db).to_dicts()
-    assert shown == f"copy request {request['id']}: one at each of {DATASET} at T2_B T2_A\n"
+    assert shown == (
+        f"copy request {request['id']}: a copy at each of {DATASET} at T2_B T2_A\n"
+        f"The next Dealer cycle looks at it; `dynamo request show {request['id']}` says how it stands.\n"
+    )
     assert (request["sites"], request["num_copies"], request["state"]) == ("T2_A T2_B", 0, "new")
     assert json.loads(dynamo("request", "list", "--json").output)[0]["items"] == DATASET
     assert DATASET in dynamo("request", "list").output

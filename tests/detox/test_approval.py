@@ -71,7 +71,7 @@ Plan 12 of *physics*: 3 block replicas, 6.00 kB, of 3 dataset replicas, at 2 sit
 - Set aside at T2_C: 1,200 block replicas, 5.00 MB: it is the last copy
 - Against plan 11, made at 2026-11-11T00:00Z, the last that was committed: -2 block replicas, -9.00 kB.
 - line 4 matches nothing
-- All of it: `dynamo plan show 12`; why: `dynamo detox explain physics DATASET SITE`"""
+- All of it: `dynamo plan show 12`; why: `dynamo detox explain DATASET SITE --plan 12`"""
     )
 
 

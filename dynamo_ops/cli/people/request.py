@@ -67,7 +67,9 @@ def copy(
     if as_json:
         print_json(details.request)
         return
-    say(f"copy request {request_id}: {copies or 'one at each'} of {' '.join(items)} at {' '.join(sites)}")
+    number = "a copy at each" if copies == 0 else "one copy" if copies == 1 else f"{copies} copies"
+    say(f"copy request {request_id}: {number} of {' '.join(items)} at {' '.join(sites)}")
+    say(f"The next Dealer cycle looks at it; `dynamo request show {request_id}` says how it stands.")
     view.tell_asked_again(details.request)
 
 

@@ -21,6 +21,7 @@ from tests.inventory.factory import SIZE
 from tests.people import BOB
 from tests.request.stock import DATASET, NOW, Stock
 
+FOLLOWED = "The next Dealer cycle looks at it; `dynamo request show 1` says how it stands.\n"
 ME = getpass.getuser()
 
 
@@ -47,7 +48,9 @@ def test_every_command_explains_itself(command: str) -> None:
 
 def test_a_copy_is_asked_for_shown_and_completed_step_by_step(stock: Stock) -> None:
     item = f"{DATASET}#b1"
-    assert copy(item, f"{DATASET}#b2", "--site", "T2_C") == (f"copy request 1: 1 of {item} {DATASET}#b2 at T2_C\n")
+    assert copy(item, f"{DATASET}#b2", "--site", "T2_C") == (
+        f"copy request 1: one copy of {item} {DATASET}#b2 at T2_C\n{FOLLOWED}"
+    )
     shown = dynamo("request", "show", "1").output
     assert shown.startswith(
         f"copy request 1: new\nitems: {item} {DATASET}#b2\nsites: T2_C\ncopies: 1\ngroup: physics\n"
@@ -85,7 +88,7 @@ def test_each_part_says_why_it_waits(stock: Stock) -> None:
 def test_asking_again_is_told(stock: Stock) -> None:
     copy(DATASET, "--site", "T2_C")
     told = copy(DATASET, "--site", "T2_C")
-    assert told.startswith(f"copy request 1: 1 of {DATASET} at T2_C\nasked 2 times, last by {ME}, ")
+    assert told.startswith(f"copy request 1: one copy of {DATASET} at T2_C\n{FOLLOWED}asked 2 times, last by {ME}, ")
     document = json.loads(copy(DATASET, "--site", "T2_C", "--json"))
     assert (document["id"], document["num_asked"], document["state"]) == (1, 3, "new")
     assert f"{ME} (3 times)" in dynamo("request", "list").output

@@ -18,8 +18,8 @@ from tests.installation import installed
 from tests.query.stock import stocked
 
 PEOPLE = {"vera": "viewer", "olga": "op", "adam": "admin"}
-OFTEN = 12
-"""Calls by connections of their own: both workers answer some."""
+OFTEN = 6
+"""Calls by connections of their own, so that both workers answer some; no more than somebody may send at once."""
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_two_workers_know_the_same_people_tokens_and_keys(served: ApiServer) -> 
     robot = {"authorization": f"Bearer {token['secret']}"}
     assert {answer.status_code for answer in everywhere("GET", "/locks", robot)} == {200}
     tried = everywhere("POST", "/locks", robot | {"idempotency-key": "thesis"}, lock)
-    assert {answer.status_code for answer in tried} <= {201, 409, 429}
+    assert {answer.status_code for answer in tried} <= {201, 409}
     assert len({answer.json()["id"] for answer in tried if answer.status_code == 201}) == 1
     assert len(call("GET", "/locks", robot).json()["items"]) == 1
 
