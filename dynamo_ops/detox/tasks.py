@@ -179,9 +179,11 @@ def _with_pending(database: Database, deletions: pl.DataFrame) -> pl.DataFrame:
 
 
 def needs_approval(database: Database, settings: Settings, plan_id: int) -> bool:
-    """Whether the plan deletes more bytes than may be deleted without a person's yes."""
+    """Whether the plan deletes more bytes than may be deleted without a person's yes, and nobody has decided yet."""
     plan = plan_store.load(database, plan_id)
-    return bool(plan.summary["deleted_bytes"] > detox_limits(settings, plan.partition).approval_above_bytes)
+    return plan.state == PlanState.PLANNED and bool(
+        plan.summary["deleted_bytes"] > detox_limits(settings, plan.partition).approval_above_bytes
+    )
 
 
 def commit_plan(
@@ -234,7 +236,11 @@ def accept_yes(database: Database, plan_id: int, *, name: str, at: datetime | No
 
 def reject_plan(database: Database, plan_id: int, *, name: str | None, at: datetime | None = None) -> str:
     """Somebody of this name said no in Airflow's form, or nobody (None) answered in time: the plan is refused. Returns
-    the reason. A no counts from anybody: it deletes nothing."""
+    the reason. A no counts from anybody: it deletes nothing. Where nobody answered because somebody has decided
+    elsewhere, that stays."""
+    plan = plan_store.load(database, plan_id)
+    if name is None and plan.state != PlanState.PLANNED:
+        return plan.refused_because or f"it was {plan.state} by {plan.approved_by} meanwhile, and stays so"
     by = who_answered(database, name) if name else NOBODY
     reason = f"rejected by {signature(by)}" if name else "not approved in time: nobody answered, which means no"
     refuse(database, plan_id, reason, by=by, at=at, is_asked=True)

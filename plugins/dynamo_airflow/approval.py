@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 ANSWER = "answer"
-"""XCom key of the answer: is_yes, by (their name; null: nobody answered in time), at."""
+"""XCom key of the answer: is_yes, by (their name; null: nobody answered in time, or it was decided over REST), at."""
+OVER_REST = "dynamo:rest"
+"""Id of who answers the form because they have decided over REST: the plan says who that was. No auth manager has such
+an id: SimpleAuth's have no colon, FAB's are numbers, Keycloak's are UUIDs."""
 
 
 class RecordedApproval(ApprovalOperator):
@@ -33,6 +36,6 @@ class RecordedApproval(ApprovalOperator):
 
 def _name(event: dict[str, Any]) -> str | None:
     user = event.get("responded_by_user")
-    if event.get("timedout") or not user:
+    if event.get("timedout") or not user or user.get("id") == OVER_REST:
         return None
     return str(user.get("name") or user.get("id"))

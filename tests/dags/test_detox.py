@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 import yaml
 
+from dynamo_ops.access.person import Grant, KnownBy, Person, Role
+from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan import verdict
 from tests.dags.house import House
 
 PLANS = "SELECT state, approved_by FROM plans WHERE kind = 'detox'"
@@ -31,10 +34,10 @@ def asks_for_approval(house: House) -> Iterator[House]:
 
 
 @contextmanager
-def person_says(option: str, *, name: str | None = "Ada") -> Iterator[list[str]]:
+def person_says(option: str | Callable[[], None], *, name: str | None = "Ada") -> Iterator[list[str]]:
     """Somebody answers the open question as the UI's endpoint would. The list holds what was asked.
 
-    ``name`` None: nobody did, and the time ran out.
+    ``option``: what they choose, or what they do that chooses. ``name`` None: nobody did, and the time ran out.
     """
     from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
@@ -58,9 +61,16 @@ def person_says(option: str, *, name: str | None = "Ada") -> Iterator[list[str]]
                 )
                 if found:
                     waiting, detail = found
-                    detail.responded_by = {"id": "7", "name": name} if name else None
-                    detail.responded_at = timezone.utcnow()
-                    detail.chosen_options = [option]
+                    if callable(option):
+                        if waiting.id not in answered:
+                            asked.append(detail.body)
+                            answered.add(waiting.id)
+                            option()
+                            session.refresh(detail)
+                    else:
+                        detail.responded_by = {"id": "7", "name": name} if name else None
+                        detail.responded_at = timezone.utcnow()
+                        detail.chosen_options = [option]
                     handle_event_submit(
                         TriggerEvent(detail.as_resume_event_payload()), task_instance=waiting, session=session
                     )
@@ -134,6 +144,33 @@ def test_a_no_commits_nothing_and_refuses_the_plan(
     assert run.states("refused") == {"success": 1}
     assert asks_for_approval.rows(REFUSALS) == [("refused", by, because, True)]
     assert asks_for_approval.rows(SUBSCRIPTIONS) == [(0,)]
+
+
+@pytest.mark.parametrize("decision", ["approve", pytest.param("refuse", marks=pytest.mark.slow)])
+def test_who_decides_over_rest_answers_the_form(asks_for_approval: House, decision: str) -> None:
+    """The run goes on at once, and asks nobody by name: rights were asked over REST, where roles are known."""
+    house = asks_for_approval
+    olga = Person("olga", KnownBy.TOKEN, (Grant(Role.OPERATOR),))
+
+    def decide() -> None:
+        from dynamo_web.form import answer_form
+
+        (plan_id,) = house.rows("SELECT id FROM plans WHERE kind = 'detox'")[0]
+        if decision == "approve":
+            verdict.approve(house.database, plan_id, olga, needs_gate=True)
+        else:
+            verdict.refuse(house.database, plan_id, "too much of RAW", by=olga)
+        answer_form(plan_store.load(house.database, plan_id), "olga")
+
+    with person_says(decide) as asked:
+        run = house.run("detox_physics")
+    assert (run.state, len(asked)) == ("success", 1)
+    if decision == "approve":
+        assert house.rows(PLANS) == [("committed", "olga")]
+        assert run.states("refused") == {"skipped": 1}
+    else:
+        assert house.rows(REFUSALS) == [("refused", "olga", "too much of RAW", True)]
+        assert run.states("commit") == {"skipped": 1}
 
 
 def grant_operator(house: House, name: str, scope: str) -> None:

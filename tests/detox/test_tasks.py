@@ -23,6 +23,7 @@ from dynamo_ops.detox.report import stored as stored_plans
 from dynamo_ops.detox.report.explain import explain_record
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.plan import store as plan_store
+from dynamo_ops.plan import verdict
 from dynamo_ops.plan.inputs import DetoxInputs
 from dynamo_ops.plan.story import load_story
 from dynamo_ops.plan.verdict import GATE
@@ -138,6 +139,19 @@ def test_a_commit_that_a_person_approved_can_be_run_again(house: House) -> None:
     assert records(house.db).select("person", "object", "outcome").rows() == [
         ("ada", f"plan {plan} (detox of all): {decision}", "done") for decision in ("committed", "approved")
     ]
+
+
+def test_that_nobody_answered_in_time_changes_nothing_where_somebody_has_decided_elsewhere(house: House) -> None:
+    house.gates(approval_above_bytes=0)
+    plan = house.plan()
+    house.gate(plan)
+    verdict.approve(house.db, plan, ADA)
+    assert not steps.needs_approval(house.db, house.settings, plan)
+    assert steps.reject_plan(house.db, plan, name=None) == "it was approved by ada meanwhile, and stays so"
+    assert house.state(plan) == "approved"
+    verdict.refuse(house.db, plan, "too much", by=ADA)
+    assert steps.reject_plan(house.db, plan, name=None) == "too much"
+    assert plan_store.load(house.db, plan).refused_by == "ada"
 
 
 def test_a_refusal_of_the_gate_stays_one(house: House) -> None:

@@ -12,6 +12,8 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.database.connection import Database
 from dynamo_ops.errand.commit import ask_commit
 from dynamo_ops.plan import store, verdict
+from dynamo_web.databases import writing
+from dynamo_web.form import answer_form
 from dynamo_web.writes import Body, Reason, Write, does
 
 router = APIRouter(dependencies=[does(Action.DECIDE_PLAN)])
@@ -31,13 +33,15 @@ class Refusal(Body):
 @router.post("/plans/{plan_id}/approve")
 def approve(plan_id: Id, write: Write) -> Response:
     """A plan that its gate let pass, and that waits for a person."""
-    return _decided(plan_id, write, lambda database: verdict.approve(database, plan_id, write.by, needs_gate=True))
+    answer = _decided(plan_id, write, lambda database: verdict.approve(database, plan_id, write.by, needs_gate=True))
+    return _told(plan_id, write, answer)
 
 
 @router.post("/plans/{plan_id}/refuse")
 def refuse(plan_id: Id, refusal: Refusal, write: Write) -> Response:
     """It can never be committed."""
-    return _decided(plan_id, write, lambda database: verdict.refuse(database, plan_id, refusal.reason, by=write.by))
+    answer = _decided(plan_id, write, lambda database: verdict.refuse(database, plan_id, refusal.reason, by=write.by))
+    return _told(plan_id, write, answer)
 
 
 @router.post("/plans/{plan_id}/commit")
@@ -49,6 +53,13 @@ def commit(plan_id: Id, write: Write) -> Response:
         return ask_commit(database, plan_id, etag=seen, by=write.by)
 
     return _decided(plan_id, write, ask) if write.is_trial else write.send_off(ask)
+
+
+def _told(plan_id: int, write: Write, answer: Response) -> Response:
+    """The run that asks in Airflow's form goes on; also where the call was sent again, because the first one died."""
+    if not write.is_trial:
+        answer_form(store.load(writing(), plan_id), write.by.name)
+    return answer
 
 
 def _decided(plan_id: int, write: Write, decide: Callable[[Database], object]) -> Response:
