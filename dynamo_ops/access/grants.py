@@ -28,7 +28,12 @@ ROLES_OF_MANAGERS: Mapping[str, tuple[Role, ...]] = {
 
 _HELD = """
     SELECT role, scope FROM access_grants
-    WHERE subject = ANY(:subjects) AND (until IS NULL OR until > now()) ORDER BY role, scope"""
+    WHERE subject = ANY(:subjects) AND (until IS NULL OR until > now())"""
+_HELD_AND_GROUPS = f"""{_HELD}
+    UNION ALL
+    SELECT NULL, owner.name FROM group_members AS member JOIN groups AS owner ON owner.id = member.group_id
+    WHERE member.person = :name"""
+"""Roles with their scopes, and, with no role, the groups that somebody is a member of: one question a call."""
 
 
 def person_of(
@@ -46,12 +51,12 @@ def person_of(
     if not name or name.startswith("@"):
         raise AccessError(f"{name!r} is no name of a person: it would hold what is granted to a role")
     subjects = [name, *(f"@{role}" for role in manager_roles)]
-    rows = connection.execute(text(_HELD), {"subjects": subjects})
-    grants = {Grant(Role(role), Scope.parse(scope)) for role, scope in rows}
+    held = connection.execute(text(_HELD_AND_GROUPS), {"subjects": subjects, "name": name}).all()
+    grants = {Grant(Role(role), Scope.parse(scope)) for role, scope in held if role is not None}
     grants |= {Grant(role) for manager_role in manager_roles for role in role_map.get(manager_role, ())}
     if not grants and default is not None:
         grants = {Grant(default)}
-    groups = frozenset(groups_of(connection, name))
+    groups = frozenset(group for role, group in held if role is None)
     given = tuple(sorted(grants))
     return Person(name, known_by, given, groups, address=address, manager_roles=tuple(manager_roles))
 
@@ -111,7 +116,7 @@ def revoke(database: Database, subject: str, given: Grant, *, by: Person, reason
         ).rowcount
         if not gone:
             held = act.connection.execute(text(_HELD), {"subjects": [subject]})
-            named = ", ".join(str(Grant(Role(role), Scope.parse(scope))) for role, scope in held)
+            named = ", ".join(sorted(str(Grant(Role(role), Scope.parse(scope))) for role, scope in held))
             raise InventoryError(f"{subject} does not hold {given}; they hold {named or 'nothing'}", subject=subject)
 
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, text
@@ -106,34 +107,37 @@ def owner_of(connection: Connection, secret: str, load: Callable[[str], Person])
 
     Raises AccessError: it is unknown, over or revoked.
     """
-    owner = _owner(connection, "digest", _digest(secret), load)
-    connection.execute(
-        text("""UPDATE tokens SET last_used_at = now()
-                WHERE id = :id AND (last_used_at IS NULL OR last_used_at < now() - CAST(:every AS interval))"""),
-        {"id": owner.token_id, "every": USED_EVERY},
-    )
-    return owner
+    token = _token(connection, "digest", _digest(secret))
+    if token.is_use_to_be_noted:
+        connection.execute(text("UPDATE tokens SET last_used_at = now() WHERE id = :id"), {"id": token.id})
+    return _owner(token, load)
 
 
 def owner_again(connection: Connection, token_id: int, load: Callable[[str], Person]) -> Person:
     """Who has used a token before: its owner, likewise. Raises AccessError: it is over or revoked by now."""
-    return _owner(connection, "id", token_id, load)
+    return _owner(_token(connection, "id", token_id), load)
 
 
-def _owner(connection: Connection, column: str, value: object, load: Callable[[str], Person]) -> Person:
-    row = connection.execute(
-        text(f"""SELECT id, person, grants, until <= now() AS is_over, revoked_at
+def _token(connection: Connection, column: str, value: object) -> Any:
+    """Its row, if it is good."""
+    token = connection.execute(
+        text(f"""SELECT id, person, grants, until <= now() AS is_over, revoked_at,
+                        coalesce(last_used_at < now() - CAST(:every AS interval), true) AS is_use_to_be_noted
                  FROM tokens WHERE {column} = :value"""),
-        {"value": value},
+        {"value": value, "every": USED_EVERY},
     ).one_or_none()
-    if row is None:
+    if token is None:
         raise AccessError("the token is not known", needs=["a token"])
-    if row.revoked_at is not None or row.is_over:
-        raise AccessError(f"the token is {'revoked' if row.revoked_at else 'over'}: make another", needs=["a token"])
-    owner = load(row.person)
-    if row.grants is not None:
-        owner = confined(owner, [Grant(Role(role), Scope.parse(scope)) for role, scope in row.grants])
-    return replace(owner, known_by=KnownBy.TOKEN, token_id=row.id)
+    if token.revoked_at is not None or token.is_over:
+        raise AccessError(f"the token is {'revoked' if token.revoked_at else 'over'}: make another", needs=["a token"])
+    return token
+
+
+def _owner(token: Any, load: Callable[[str], Person]) -> Person:
+    owner = load(token.person)
+    if token.grants is not None:
+        owner = confined(owner, [Grant(Role(role), Scope.parse(scope)) for role, scope in token.grants])
+    return replace(owner, known_by=KnownBy.TOKEN, token_id=token.id)
 
 
 def revoke(database: Database, token_id: int, *, by: Person) -> None:

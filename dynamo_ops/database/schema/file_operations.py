@@ -124,6 +124,7 @@ class Transfer(Base):
         Index("ix_transfers_batch_id", "batch_id", "file_index", unique=True),
         Index("ix_transfers_subscription_id", "subscription_id"),
         Index("ix_transfers_finished_at", "finished_at"),
+        Index("ix_transfers_failed", "finished_at", "id", postgresql_where=text("state = 'failed'")),
         Index("uq_transfers_live", "subscription_id", unique=True, postgresql_where=text(LIVE_TRANSFERS)),
     )
 
