@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError, UnknownNameError
@@ -101,7 +100,7 @@ def group_card(database: Database, name: str) -> GroupCard:
         level = connection.execute(text("SELECT ownership_level FROM groups WHERE id = :group"), key).scalar_one()
         sites = [dict(row) for row in connection.execute(text(_SITES), key).mappings()]
         largest = [dict(row) for row in connection.execute(text(_LARGEST), key).mappings()]
-    quota = group_usage(database).row(by_predicate=pl.col("group") == name, named=True)
+    quota = group_usage(database, name).row(0, named=True)
     return GroupCard({**quota, "ownership_level": level}, sites, largest)
 
 

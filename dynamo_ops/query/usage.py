@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.replica.usage import FIGURES, NOBODY, USAGE, tier
+from dynamo_ops.inventory.replica.usage import FIGURES, NOBODY, PLACES, USAGE, tier
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.query.group import find_groups
 
@@ -37,10 +37,11 @@ def usage_now(
     replicas), num_complete, size_bytes (on disk), projected_bytes (once all has come). ``sites``, ``groups``: names or
     globs, to which it is narrowed. InventoryError for what cannot be summed by, and for unknown names."""
     by = _checked(by, list(NOW))
-    join = "JOIN datasets AS dataset ON dataset.id = usage.dataset_id" if _OF_DATASET & {*by} else ""
+    of_dataset = f"{USAGE} AS usage JOIN datasets AS dataset ON dataset.id = usage.dataset_id"
+    source = of_dataset if _OF_DATASET & {*by} else f"{PLACES} AS usage"
     with database.begin() as connection:
         where, params = _narrowed(connection, sites, groups)
-        return _frame(connection, by, _grouped([NOW[name] for name in by], f"{USAGE} AS usage {join}", where), params)
+        return _frame(connection, by, _grouped([NOW[name] for name in by], source, where), params)
 
 
 def usage_by_day(

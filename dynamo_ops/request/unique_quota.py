@@ -84,16 +84,25 @@ def set_user_quota(database: Database, user: str, quota_bytes: int, *, by: Perso
         )
 
 
-def group_usage(database: Database) -> pl.DataFrame:
-    """``group``, ``quota_bytes``, ``unique_bytes``, ``free_bytes``; one row a group, by name.
+def group_usage(database: Database, group: str | None = None) -> pl.DataFrame:
+    """``group``, ``quota_bytes``, ``unique_bytes``, ``free_bytes``; one row a group, by name, or that of one.
 
     ``quota_bytes`` negative: unlimited, set so or not set at all; ``free_bytes`` is null then, and 0 when more is used
     than the quota allows.
     """
-    return database.frame(f"""
+    if group is None:
+        return database.frame(f"""
+            SELECT g.name AS "group", {_figures("u.unique_bytes")}
+            FROM groups g LEFT JOIN {GROUP_BYTES} u ON u.group_id = g.id LEFT JOIN group_quotas q ON q.group_id = g.id
+            ORDER BY g.name""")
+    return database.frame(
+        f"""
         SELECT g.name AS "group", {_figures("u.unique_bytes")}
-        FROM groups g LEFT JOIN {GROUP_BYTES} u ON u.group_id = g.id LEFT JOIN group_quotas q ON q.group_id = g.id
-        ORDER BY g.name""")
+        FROM groups g LEFT JOIN (
+            SELECT * FROM {GROUP_BYTES} AS counted WHERE counted.group_id = (SELECT id FROM groups WHERE name = $1)
+        ) u ON u.group_id = g.id LEFT JOIN group_quotas q ON q.group_id = g.id WHERE g.name = $1""",
+        [group],
+    )
 
 
 def user_usage(database: Database) -> pl.DataFrame:

@@ -86,6 +86,19 @@ class UsageNow(Base):
     projected_bytes: Mapped[int]
 
 
+class UsagePlaces(Base):
+    """Block replicas by site and owner (0: nobody), as of the last fold: sums of ``usage_now``."""
+
+    __tablename__ = "usage_places"
+
+    site_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    group_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    num_blocks: Mapped[int]
+    num_complete: Mapped[int]
+    size_bytes: Mapped[int]
+    projected_bytes: Mapped[int]
+
+
 class UsageUnique(Base):
     """Blocks that a group owns somewhere, each once, as of the last fold."""
 

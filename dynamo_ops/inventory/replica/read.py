@@ -17,7 +17,7 @@ from dynamo_ops.inventory.replica.copies import (
     REFUSED_SITES,
     present_among,
 )
-from dynamo_ops.inventory.replica.usage import USAGE
+from dynamo_ops.inventory.replica.usage import PLACES
 from dynamo_ops.inventory.site.shared import STORAGE_PAIRS
 
 
@@ -126,7 +126,7 @@ _OCCUPANCY = f"""
     SELECT s.name AS site, s.storage_type, s.status, coalesce(sum(u.num_blocks), 0)::bigint AS num_block_replicas,
            coalesce(sum(u.size_bytes), 0)::bigint AS bytes_on_disk,
            coalesce(sum(u.projected_bytes), 0)::bigint AS projected_bytes
-    FROM sites AS s LEFT JOIN {USAGE} AS u ON u.site_id = s.id
+    FROM sites AS s LEFT JOIN {PLACES} AS u ON u.site_id = s.id
     GROUP BY s.id ORDER BY s.name"""
 
 _TOTALS = f"""
@@ -136,4 +136,4 @@ _TOTALS = f"""
                  coalesce(sum(num_files), 0)::bigint AS num_files, coalesce(sum(size_bytes), 0)::bigint AS size_bytes
           FROM datasets) AS d,
          (SELECT coalesce(sum(num_blocks), 0)::bigint AS num_block_replicas,
-                 coalesce(sum(size_bytes), 0)::bigint AS bytes_on_disk FROM {USAGE} AS usage) AS r"""
+                 coalesce(sum(size_bytes), 0)::bigint AS bytes_on_disk FROM {PLACES} AS usage) AS r"""

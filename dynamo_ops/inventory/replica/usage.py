@@ -24,6 +24,7 @@ NOBODY = 0
 """The owner of what nobody owns, in ``usage_now``."""
 FOLDING = "usage"
 FIGURES = ("num_blocks", "num_complete", "size_bytes", "projected_bytes")
+_SUMS = ", ".join(f"sum({name})::bigint" for name in FIGURES)
 
 # What a note means is worked out from the state now: as it was before is now less what the notes say. A block's size
 # and the groups that own it can so be changed by two transactions at once without either knowing of the other.
@@ -88,6 +89,11 @@ USAGE = f"""(
 """(dataset_id, site_id, group_id (0: nobody), num_blocks, num_complete, size_bytes (on disk), projected_bytes (once all
 has come)): to be summed up, since of one key there can be two rows."""
 
+PLACES = f"""(
+    SELECT site_id, group_id, {", ".join(FIGURES)} FROM usage_places
+    UNION ALL SELECT site_id, group_id, {", ".join(FIGURES)} FROM ({_by_replica(f"({_MOVED})")}) AS noted)"""
+"""The same by site and owner alone: a thousand rows, where ``USAGE`` has as many as there are replicas of datasets."""
+
 UNIQUE = f"""(
     SELECT group_id, sum(num_blocks)::bigint AS num_blocks, sum(size_bytes)::bigint AS size_bytes FROM (
         SELECT group_id, num_blocks, size_bytes FROM usage_unique
@@ -115,6 +121,12 @@ _ADD = f"""
     {_by_replica("moved_replicas")} ORDER BY 1, 2, 3
     ON CONFLICT (dataset_id, site_id, group_id) DO UPDATE
     SET {", ".join(f"{name} = usage.{name} + excluded.{name}" for name in FIGURES)}"""
+_ADD_PLACES = f"""
+    INSERT INTO usage_places AS usage (site_id, group_id, {", ".join(FIGURES)})
+    SELECT site_id, group_id, {_SUMS} FROM ({_by_replica("moved_replicas")}) AS moved
+    GROUP BY site_id, group_id ORDER BY 1, 2
+    ON CONFLICT (site_id, group_id) DO UPDATE
+    SET {", ".join(f"{name} = usage.{name} + excluded.{name}" for name in FIGURES)}"""
 _ADD_UNIQUE = f"""
     INSERT INTO usage_unique AS usage (group_id, num_blocks, size_bytes) {_by_group("moved_replicas")}
     ON CONFLICT (group_id) DO UPDATE
@@ -126,8 +138,11 @@ _DROP_EMPTY = """
 
 _REPLACE = (
     "DELETE FROM usage_now",
+    "DELETE FROM usage_places",
     "DELETE FROM usage_unique",
     f"INSERT INTO usage_now (dataset_id, site_id, group_id, {', '.join(FIGURES)}) {_RECOUNTED}",
+    f"""INSERT INTO usage_places (site_id, group_id, {", ".join(FIGURES)})
+        SELECT site_id, group_id, {_SUMS} FROM usage_now GROUP BY site_id, group_id""",
     f"INSERT INTO usage_unique (group_id, num_blocks, size_bytes) {_UNIQUE_RECOUNTED}",
 )
 
@@ -152,6 +167,12 @@ _WRONG = f"""
               FROM ({_RECOUNTED}) AS counted) AS compared
         GROUP BY dataset_id, site_id, group_id
         HAVING {" OR ".join(f"sum({name}) <> 0" for name in FIGURES)}) AS wrong"""
+_WRONG_PLACES = f"""
+    SELECT count(*) FROM (
+        SELECT FROM (SELECT site_id, group_id, {", ".join(FIGURES)} FROM {PLACES} AS kept
+                     UNION ALL SELECT site_id, group_id, {", ".join(f"-{name}" for name in FIGURES)}
+                     FROM {USAGE} AS summed) AS compared
+        GROUP BY site_id, group_id HAVING {" OR ".join(f"sum({name}) <> 0" for name in FIGURES)}) AS wrong"""
 _WRONG_UNIQUE = f"""
     SELECT count(*) FROM (
         SELECT FROM (SELECT group_id, num_blocks, size_bytes FROM {UNIQUE} AS kept
@@ -162,10 +183,11 @@ _WRONG_UNIQUE = f"""
 
 @dataclass(frozen=True)
 class UsageCheck:
-    """Sums that a recount did not confirm, and that are mended: of dataset, site and owner, and of unique data of
-    groups. ``wrong_bytes``: by how much bytes on disk were off, in all."""
+    """Sums that a recount did not confirm, and that are mended: of dataset, site and owner, of site and owner, and of
+    unique data of groups. ``wrong_bytes``: by how much bytes on disk were off, in all."""
 
     num_wrong: int
+    num_wrong_places: int
     num_wrong_groups: int
     wrong_bytes: int
 
@@ -183,7 +205,7 @@ def fold(database: Database) -> int:
             connection.execute(text(_SNAPSHOT))
             connection.execute(text(_MAKE_MOVED))
             connection.execute(text("ANALYZE moved_replicas"))
-            for statement in (_ADD, _ADD_UNIQUE, _DROP_EMPTY):
+            for statement in (_ADD, _ADD_PLACES, _ADD_UNIQUE, _DROP_EMPTY):
                 connection.execute(text(statement))
             number = sum(connection.execute(text(statement)).rowcount for statement in _FORGET)
         if number:  # else the planner goes by what was there before
@@ -200,10 +222,11 @@ def check(database: Database) -> UsageCheck | None:
         with database.begin() as connection:
             connection.execute(text(_SNAPSHOT))
             wrong = connection.execute(text(_WRONG)).one()
+            num_wrong_places: int = connection.execute(text(_WRONG_PLACES)).scalar_one()
             num_wrong_groups: int = connection.execute(text(_WRONG_UNIQUE)).scalar_one()
-            if wrong.num_wrong or num_wrong_groups:
+            if wrong.num_wrong or num_wrong_places or num_wrong_groups:
                 _replace(connection)
-    return UsageCheck(int(wrong.num_wrong), num_wrong_groups, int(wrong.wrong_bytes))
+    return UsageCheck(int(wrong.num_wrong), num_wrong_places, num_wrong_groups, int(wrong.wrong_bytes))
 
 
 def record_day(database: Database, day: date) -> int:
@@ -218,11 +241,13 @@ def keep(database: Database, day: date) -> dict[str, int]:
     Nothing ought to be wrong: what is, is logged as a warning."""
     fold(database)
     checked = check(database)
-    if checked is not None and (checked.num_wrong or checked.num_wrong_groups):
+    if checked is not None and (checked.num_wrong or checked.num_wrong_places or checked.num_wrong_groups):
         log.warning(
-            "sums of usage were wrong and are mended: %d of a dataset at a site, by %d bytes on disk; of %d groups",
+            "sums of usage were wrong and are mended: %d of a dataset at a site, by %d bytes on disk; %d of a site and "
+            "an owner; of %d groups",
             checked.num_wrong,
             checked.wrong_bytes,
+            checked.num_wrong_places,
             checked.num_wrong_groups,
         )
     return {**(asdict(checked) if checked else {}), "num_rows_of_day": record_day(database, day)}

@@ -18,7 +18,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.database.locks import alone
 from dynamo_ops.inventory.replica import block_replica, files
-from dynamo_ops.inventory.replica.usage import FOLDING, UNIQUE, USAGE, UsageCheck, check, fold, keep, prune
+from dynamo_ops.inventory.replica.usage import FOLDING, PLACES, UNIQUE, USAGE, UsageCheck, check, fold, keep, prune
 from dynamo_ops.inventory.subscription.let_go import let_go
 from tests.inventory.factory import SIZE, Inventory, fill_changed
 
@@ -30,6 +30,13 @@ COUNTED = """
            count(*) FILTER (WHERE replica.is_complete), sum(replica.size_bytes), sum(block.size_bytes)
     FROM block_replicas AS replica JOIN blocks AS block ON block.id = replica.block_id GROUP BY 1, 2, 3
     ORDER BY 1, 2, 3"""
+KEPT_PLACES = f"""
+    SELECT site_id, group_id, sum(num_blocks), sum(num_complete), sum(size_bytes), sum(projected_bytes)
+    FROM {PLACES} AS usage GROUP BY 1, 2 HAVING sum(num_blocks) <> 0 ORDER BY 1, 2"""
+COUNTED_PLACES = """
+    SELECT replica.site_id, coalesce(replica.group_id, 0), count(*), count(*) FILTER (WHERE replica.is_complete),
+           sum(replica.size_bytes), sum(block.size_bytes)
+    FROM block_replicas AS replica JOIN blocks AS block ON block.id = replica.block_id GROUP BY 1, 2 ORDER BY 1, 2"""
 KEPT_UNIQUE = f"SELECT group_id, num_blocks, size_bytes FROM {UNIQUE} AS owned WHERE num_blocks <> 0 ORDER BY 1"
 COUNTED_UNIQUE = """
     SELECT owned.group_id, count(*), sum(block.size_bytes)
@@ -41,6 +48,7 @@ def assert_as_counted(db: Database) -> None:
     with db.begin() as connection:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         assert rows(connection, KEPT) == rows(connection, COUNTED)
+        assert rows(connection, KEPT_PLACES) == rows(connection, COUNTED_PLACES)
         assert rows(connection, KEPT_UNIQUE) == rows(connection, COUNTED_UNIQUE)
 
 
@@ -171,23 +179,27 @@ def test_a_block_that_grows_while_a_replica_of_it_is_made_or_changes_hands(stock
 
 
 def test_a_check_finds_what_is_wrong_and_mends_it(stock: Inventory) -> None:
-    assert check(stock.db) == UsageCheck(0, 0, 0)
+    assert check(stock.db) == UsageCheck(0, 0, 0, 0)
     fold(stock.db)
     stock.rows("UPDATE usage_now SET size_bytes = size_bytes + 5 WHERE site_id = 1")
     stock.rows("DELETE FROM usage_now WHERE site_id = 2")
     stock.rows("INSERT INTO usage_now VALUES (77, 1, 0, 1, 1, 10, 10)")
     stock.rows("UPDATE usage_unique SET num_blocks = 9")
     stock.rows("UPDATE block_replicas SET group_id = NULL WHERE site_id = 2")
-    assert check(stock.db) == UsageCheck(3, 1, 5 + 2 * SIZE + 10)
+    assert check(stock.db) == UsageCheck(3, 3, 1, 5 + 2 * SIZE + 10)
     assert_as_counted(stock.db)
-    assert check(stock.db) == UsageCheck(0, 0, 0)
+    stock.rows("UPDATE usage_places SET num_complete = 7 WHERE site_id = 1")
+    assert check(stock.db) == UsageCheck(0, 1, 0, 0)
+    assert_as_counted(stock.db)
+    assert check(stock.db) == UsageCheck(0, 0, 0, 0)
 
 
 def test_a_day_is_recorded_as_it_is_and_again_if_asked_again(
     stock: Inventory, caplog: pytest.LogCaptureFixture
 ) -> None:
     day = date(2026, 3, 1)
-    assert keep(stock.db, day) == {"num_wrong": 0, "num_wrong_groups": 0, "wrong_bytes": 0, "num_rows_of_day": 2}
+    none_wrong = dict.fromkeys(("num_wrong", "num_wrong_places", "num_wrong_groups", "wrong_bytes"), 0)
+    assert keep(stock.db, day) == {**none_wrong, "num_rows_of_day": 2}
     stock.rows("UPDATE block_replicas SET group_id = NULL WHERE site_id = 1")
     stock.rows("DELETE FROM block_replicas WHERE site_id = 2")
     keep(stock.db, day)
@@ -276,4 +288,4 @@ def test_any_changes_of_several_writers_at_once_come_to_a_recount(many: Database
     assert_as_counted(many)
     fold(many)
     assert_as_counted(many)
-    assert check(many) == UsageCheck(0, 0, 0)
+    assert check(many) == UsageCheck(0, 0, 0, 0)
