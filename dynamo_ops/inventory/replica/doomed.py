@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.inventory.replica.copies import DOOMED_FILES, DOUBTED_FILES, SURE_SITES, is_awaited_elsewhere
+from dynamo_ops.inventory.replica.copies import DOUBTED_FILES, SURE_SITES, doomed_in, is_awaited_elsewhere
 
 STAYS = """NOT EXISTS (
         SELECT FROM doomed x WHERE x.block_id = o.block_id AND x.site_id = o.site_id AND x.left_out IS NULL)"""
@@ -42,8 +42,7 @@ def find_not_good(connection: Connection) -> None:
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE not_good ON COMMIT DROP AS
-        SELECT f.block_id, s.site_id FROM {DOOMED_FILES} s JOIN files f ON f.id = s.file_id
-        WHERE f.block_id IN (SELECT block_id FROM doomed)
+        SELECT block_id, site_id FROM {doomed_in("SELECT block_id FROM doomed")} AS going
         UNION
         SELECT f.block_id, q.site_id FROM {DOUBTED_FILES} q JOIN files f ON f.id = q.file_id
         WHERE f.block_id IN (SELECT block_id FROM doomed)""")
