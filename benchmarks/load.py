@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psutil
@@ -156,17 +157,12 @@ class Load:
         def site() -> str:
             return f"T2_{random.randrange(7, 100)}_Disk"
 
-        def lock() -> tuple[str, str, bytes | None]:
-            asked = {
-                "item": random.choice(self.datasets).name,
-                "until": "30 days",
-                "reason": f"benchmark {time.time()} {next(numbers)}",
-            }
-            return "POST", "/locks", json.dumps(asked).encode()
+        def post(path: str, about: Callable[[str], dict[str, Any]]) -> Callable[[], tuple[str, str, bytes | None]]:
+            def call() -> tuple[str, str, bytes | None]:
+                asked = {**about(random.choice(self.datasets).name), "reason": f"benchmark {next(numbers)}"}
+                return "POST", path, json.dumps(asked).encode()
 
-        def wish() -> tuple[str, str, bytes | None]:
-            asked = {"items": [random.choice(self.datasets).name], "sites": ["T2_*"], "reason": "benchmark"}
-            return "POST", "/requests/deletions?dry_run=true", json.dumps(asked).encode()
+            return call
 
         return {
             "me": Call(2, get(lambda: "/me")),
@@ -196,8 +192,10 @@ class Load:
             "links of a week": Call(1, get(lambda: "/transfers/links?since=7d")),
             "popularity": Call(2, get(lambda: f"/popularity?dataset={name()}")),
             "gates": Call(1, get(lambda: "/gates/results")),
-            "deletion, dry run": Call(1, wish),
-            "lock": Call(1, lock),
+            "deletion, dry run": Call(
+                1, post("/requests/deletions?dry_run=true", lambda name: {"items": [name], "sites": ["T2_*"]})
+            ),
+            "lock": Call(1, post("/locks", lambda name: {"item": name, "until": "30 days"})),
         }
 
     def measure(self, seconds: float) -> None:

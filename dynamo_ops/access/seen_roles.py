@@ -8,31 +8,33 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
-from dynamo_ops.access.person import KnownBy
-
+AIRFLOW = "airflow"
+"""Who told them: Airflow's auth manager."""
 SEEN_EVERY = timedelta(hours=1)
 """How exactly is known when somebody had a role last: a write for each call would cost more than the call."""
 
 
-def note_roles(connection: Connection, name: str, known_by: KnownBy, roles: Collection[str]) -> None:
-    """Somebody logged in with these roles, and with no others of that kind of login."""
+def note_roles(connection: Connection, name: str, told_by: str, roles: Collection[str]) -> None:
+    """Somebody logged in with these roles, and with no others of who told them (``AIRFLOW``, or an issuer's URL)."""
     connection.execute(
-        text("""INSERT INTO seen_roles (person, known_by, roles)
-                SELECT :person, :known_by, CAST(:roles AS text[])
+        text("""INSERT INTO seen_roles (person, told_by, roles)
+                SELECT :person, :told_by, CAST(:roles AS text[])
                 WHERE NOT EXISTS (
                     SELECT FROM seen_roles
-                    WHERE person = :person AND known_by = :known_by AND roles = CAST(:roles AS text[])
+                    WHERE person = :person AND told_by = :told_by AND roles = CAST(:roles AS text[])
                       AND seen_at > now() - CAST(:every AS interval))
-                ON CONFLICT (person, known_by) DO UPDATE SET roles = excluded.roles, seen_at = now()"""),
-        {"person": name, "known_by": known_by, "roles": sorted({*roles}), "every": SEEN_EVERY},
+                ON CONFLICT (person, told_by) DO UPDATE SET roles = excluded.roles, seen_at = now()"""),
+        {"person": name, "told_by": told_by, "roles": sorted({*roles}), "every": SEEN_EVERY},
     )
 
 
-def seen_roles(connection: Connection, name: str, days: int) -> tuple[str, ...]:
-    """What somebody had at their last logins, each kind of login alone, if that is not more than so many days ago."""
-    rows = connection.execute(
+def seen_roles(connection: Connection, name: str, days: int, issuers: Collection[str]) -> tuple[str, ...]:
+    """What Airflow and those ``issuers`` that are still believed told of somebody at their last logins, if these are
+    not more than so many days ago."""
+    seen = connection.execute(
         text("""SELECT DISTINCT unnest(roles) AS role FROM seen_roles
-                WHERE person = :person AND seen_at > now() - make_interval(days => :days) ORDER BY role"""),
-        {"person": name, "days": days},
+                WHERE person = :person AND seen_at > now() - make_interval(days => :days)
+                  AND told_by = ANY(CAST(:told_by AS text[])) ORDER BY role"""),
+        {"person": name, "days": days, "told_by": [AIRFLOW, *issuers]},
     )
-    return tuple(rows.scalars())
+    return tuple(seen.scalars())

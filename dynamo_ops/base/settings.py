@@ -458,8 +458,7 @@ class AccessSettings(Strict):
     default: Literal["viewer"] | None = "viewer"
     """What somebody is who is logged in and holds nothing; null: nothing, and may not even read."""
     roles_seen_days: int = Field(30, ge=0)
-    """Tokens and certificates come without the roles that Airflow or an issuer gave their owner: those of logins not
-    longer ago count. 0: none do."""
+    """Tokens and certificates tell no roles: those of their owner's logins not longer ago count. 0: none do."""
     hosts: list[str] = Field(default_factory=list)
     """Names or globs under which the API is called, without a port, besides that of Airflow's `[api] base_url` and this
     machine's own (localhost, 127.0.0.1, ::1)."""

@@ -240,6 +240,8 @@ def reject_plan(database: Database, plan_id: int, *, name: str | None, at: datet
     elsewhere, that stays."""
     plan = plan_store.load(database, plan_id)
     if name is None and plan.state != PlanState.PLANNED:
+        if plan.state == PlanState.APPROVED:
+            log.warning("plan %d is approved, and this run ends without it: `dynamo detox commit %d`", plan_id, plan_id)
         return plan.refused_because or f"it was {plan.state} by {plan.approved_by} meanwhile, and stays so"
     by = who_answered(database, name) if name else NOBODY
     reason = f"rejected by {signature(by)}" if name else "not approved in time: nobody answered, which means no"

@@ -1,7 +1,7 @@
 """Dynamo over HTTP: a FastAPI app that Airflow's API server mounts at /dynamo. Thin: reads and acts are in dynamo_ops.
 
 ``mount`` (what the plugin gives to Airflow), ``app`` (the app), ``guard`` (which requests come in at all; ``origin``
-and ``body`` of writes), ``login`` (who asks, and may they; ``issuers`` of JWTs), ``rates`` (how often), ``problem``
-(errors), ``lists`` (pages and streams), ``writes`` (acts, done once;
-``large``: of large documents, ``runs``: by a run of Airflow), ``databases``, ``api`` (a router a resource).
+and ``body`` of writes), ``caller`` (who asks, may they, and how often), ``problem`` (errors), ``lists`` (pages and
+streams), ``writes`` (acts, done once; ``large``: of large documents), ``run`` (what runs of Airflow are told),
+``databases``, ``api`` (a router a resource).
 """

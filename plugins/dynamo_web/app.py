@@ -12,9 +12,9 @@ from dynamo_web.api.inventory import datasets, documents, groups, locks, quotas,
 from dynamo_web.api.movement import operate, series, transfers
 from dynamo_web.api.people import access, me, pauses
 from dynamo_web.api.record import audit, checks, digest, errands
+from dynamo_web.caller.rates import metered
 from dynamo_web.guard import Guard
 from dynamo_web.lists import json_answer
-from dynamo_web.rates import metered
 
 VERSION = "/v1"
 READ = (

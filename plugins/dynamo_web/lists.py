@@ -17,8 +17,8 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.query.paging.frame import FrameListing, frame_csv, frame_ndjson, read_frame_page
 from dynamo_ops.query.paging.listing import DEFAULT_LIMIT, Filter, Listing, Page, Window, read_page
 from dynamo_ops.query.paging.stream import csv_text, ndjson
+from dynamo_web.caller.login import Who
 from dynamo_web.databases import reading
-from dynamo_web.login import Who
 from dynamo_web.problem import BusyError
 
 NDJSON, CSV, JSON = "application/x-ndjson", "text/csv", "application/json"

@@ -23,13 +23,13 @@ from dynamo_ops.base.times import moment_after, time_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.errand.states import ErrandState
 from dynamo_web.body import Sent
+from dynamo_web.caller.login import Who
 from dynamo_web.databases import writing
 from dynamo_web.guard import DIGEST, digest_of
 from dynamo_web.lists import JSON, json_answer
 from dynamo_web.lists import Query as Parameters
-from dynamo_web.login import Who
 from dynamo_web.problem import UnseenError
-from dynamo_web.runs import started
+from dynamo_web.run.start import started
 
 KEY = "Idempotency-Key"
 REPLAY = "Idempotent-Replay"

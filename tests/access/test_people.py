@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from dynamo_ops.access import audit, grants, identity, tokens
+from dynamo_ops.access import audit, grants, identity, seen_roles, tokens
 from dynamo_ops.access.actions import AccessError, Action, Target, may
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope, shell_person, task_person
 from dynamo_ops.base.errors import InventoryError
@@ -93,6 +93,19 @@ def test_whose_certificate_it_is(database: Database) -> None:
         assert identity.identified(connection, KnownBy.CERTIFICATE, "/DC=ch/CN=ada") == "ada"
         with pytest.raises(AccessError, match="belongs to nobody"):
             identity.identified(connection, KnownBy.JWT, "/DC=ch/CN=ada")
+
+
+def test_roles_that_an_issuer_told_count_while_it_is_believed(database: Database) -> None:
+    iam, other = "https://iam.example.org/", "https://other.example.org/"
+    with database.begin() as connection:
+        seen_roles.note_roles(connection, "ada", seen_roles.AIRFLOW, ["op"])
+        seen_roles.note_roles(connection, "ada", iam, ["/cms/ops", "/cms"])
+        seen_roles.note_roles(connection, "ada", other, ["/atlas"])
+        seen_roles.note_roles(connection, "ada", iam, ["/cms"])
+        assert seen_roles.seen_roles(connection, "ada", 30, [iam, other]) == ("/atlas", "/cms", "op")
+        assert seen_roles.seen_roles(connection, "ada", 30, [iam]) == ("/cms", "op")
+        assert seen_roles.seen_roles(connection, "ada", 30, []) == ("op",)
+        assert seen_roles.seen_roles(connection, "ada", 0, [iam]) == seen_roles.seen_roles(connection, "eve", 30, [iam])
 
 
 def test_a_token_is_its_owner_for_some_time(database: Database) -> None:

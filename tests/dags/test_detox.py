@@ -153,7 +153,7 @@ def test_who_decides_over_rest_answers_the_form(asks_for_approval: House, decisi
     olga = Person("olga", KnownBy.TOKEN, (Grant(Role.OPERATOR),))
 
     def decide() -> None:
-        from dynamo_web.form import answer_form
+        from dynamo_web.run.form import answer_form
 
         (plan_id,) = house.rows("SELECT id FROM plans WHERE kind = 'detox'")[0]
         if decision == "approve":

@@ -67,8 +67,8 @@ def ask(database: Database, sent: object, *, by: Person = OLGA, dry_run: bool = 
 
 def rows(database: Database, sql: str) -> list[tuple[Any, ...]]:
     with database.begin() as connection:
-        result = connection.execute(text(sql))
-        return [tuple(row) for row in result] if result.returns_rows else []
+        answer = connection.execute(text(sql))
+        return [tuple(row) for row in answer] if answer.returns_rows else []
 
 
 def names(database: Database) -> list[str]:

@@ -68,7 +68,6 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("groups", "ownership_level"): tuple(OwnershipLevel),
     ("idempotency", "state"): tuple(CallState),
     ("identities", "kind"): (KnownBy.CERTIFICATE, KnownBy.JWT),
-    ("seen_roles", "known_by"): (KnownBy.AIRFLOW, KnownBy.JWT),
     ("invalidations", "kind"): tuple(CatalogueKind),
     ("pauses", "kind"): tuple(PauseKind),
     ("plans", "kind"): tuple(PlanKind),

@@ -14,7 +14,6 @@ from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of, s
 ROLES = ("viewer", "user", "producer", "manager", "site_admin", "operator", "admin")
 IDENTITY_KINDS = ("certificate", "jwt")
 KNOWN_BY = ("shell", "dag", "airflow", "token", "certificate", "jwt")
-ROLES_TOLD_BY = ("airflow", "jwt")
 OUTCOMES = ("done", "dry_run", "refused", "failed")
 ERRAND_KINDS = ("commit", "injection", "invalidation", "trial")
 ERRAND_STATES = ("waiting", "running", "done", "failed")
@@ -66,13 +65,13 @@ class Identity(Base):
 
 
 class SeenRoles(Base):
-    """Roles of an auth manager or groups of an issuer that somebody had when they last logged in that way."""
+    """Roles of an auth manager or groups of an issuer that somebody had when they last logged in that way. ``told_by``:
+    ``airflow``, or the issuer (its URL)."""
 
     __tablename__ = "seen_roles"
-    __table_args__ = (one_of("known_by", *ROLES_TOLD_BY),)
 
     person: Mapped[str] = mapped_column(Text, primary_key=True)
-    known_by: Mapped[str] = mapped_column(Text, primary_key=True)
+    told_by: Mapped[str] = mapped_column(Text, primary_key=True)
     roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
     seen_at: Mapped[created]
 

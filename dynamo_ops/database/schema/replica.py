@@ -67,9 +67,18 @@ class BlockReplicaFile(Base):
     file_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
-class UsageNow(Base):
+class UsageFigures:
+    """Columns of what is summed up. ``projected_bytes``: at the full sizes of the blocks."""
+
+    num_blocks: Mapped[int]
+    num_complete: Mapped[int]
+    size_bytes: Mapped[int]
+    projected_bytes: Mapped[int]
+
+
+class UsageNow(UsageFigures, Base):
     """Sums over the block replicas of a dataset at a site that a group owns (0: nobody), as of the last fold
-    (``inventory.replica.usage``, its only writer). ``projected_bytes``: at the full sizes of their blocks."""
+    (``inventory.replica.usage``, its only writer)."""
 
     __tablename__ = "usage_now"
     __table_args__ = (
@@ -80,23 +89,15 @@ class UsageNow(Base):
     dataset_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     site_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     group_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    num_blocks: Mapped[int]
-    num_complete: Mapped[int]
-    size_bytes: Mapped[int]
-    projected_bytes: Mapped[int]
 
 
-class UsagePlaces(Base):
+class UsagePlaces(UsageFigures, Base):
     """Block replicas by site and owner (0: nobody), as of the last fold: sums of ``usage_now``."""
 
     __tablename__ = "usage_places"
 
     site_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     group_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    num_blocks: Mapped[int]
-    num_complete: Mapped[int]
-    size_bytes: Mapped[int]
-    projected_bytes: Mapped[int]
 
 
 class UsageUnique(Base):
@@ -109,7 +110,7 @@ class UsageUnique(Base):
     size_bytes: Mapped[int]
 
 
-class UsageDaily(Base):
+class UsageDaily(UsageFigures, Base):
     """Sums of a day, as they were when housekeeping ran: by site, owner (0: nobody), status of the datasets, and tier
     (the last part of their names)."""
 
@@ -120,10 +121,6 @@ class UsageDaily(Base):
     group_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     status: Mapped[str] = mapped_column(Text, primary_key=True)
     tier: Mapped[str] = mapped_column(Text, primary_key=True)
-    num_blocks: Mapped[int]
-    num_complete: Mapped[int]
-    size_bytes: Mapped[int]
-    projected_bytes: Mapped[int]
 
 
 Table(

@@ -44,7 +44,7 @@ def passed_plan(stock: Stock, folder: Path, *, is_passed: bool = True, **options
 @pytest.fixture
 def olga(client: TestClient, stock: Stock) -> Call:
     """An operator's program: the answer, whose status is looked at."""
-    from dynamo_web.rates import WRITES
+    from dynamo_web.caller.rates import WRITES
 
     headers = headers_of(stock, "olga", "operator")
 

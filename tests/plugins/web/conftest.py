@@ -56,10 +56,10 @@ def access() -> dict[str, Any]:
 @contextmanager
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """Calls the app below /dynamo, over the database of the settings, as nobody."""
-    from dynamo_web import login
+    from dynamo_web.caller import login
+    from dynamo_web.caller.rates import READS, WRITES
     from dynamo_web.databases import databases
     from dynamo_web.mount import PREFIX, mounted
-    from dynamo_web.rates import READS, WRITES
 
     READS.forget()
     WRITES.forget()

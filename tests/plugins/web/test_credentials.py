@@ -206,7 +206,7 @@ def test_the_public_key_is_no_shared_secret(client: TestClient, issuer: Issuer) 
 def test_new_keys_are_found_and_unknown_ones_do_not_make_us_ask_each_time(
     client: TestClient, stock: Stock, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dynamo_web import issuers
+    from dynamo_web.caller import issuers
 
     identity.set_identity(stock.db, KnownBy.JWT, f"{issuer.url}|4711", "ada", by=ROOT_USER)
     asked(client, issuer.token())
@@ -223,7 +223,7 @@ def test_new_keys_are_found_and_unknown_ones_do_not_make_us_ask_each_time(
 def test_an_issuer_that_is_away(
     client: TestClient, stock: Stock, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dynamo_web import issuers
+    from dynamo_web.caller import issuers
 
     identity.set_identity(stock.db, KnownBy.JWT, f"{issuer.url}|4711", "ada", by=ROOT_USER)
     issuer.is_away = True

@@ -76,7 +76,7 @@ def test_a_call_of_the_page_is_answered(line: str, client: TestClient, physics: 
 def test_what_writes_can_be_typed_line_by_line(
     lines: list[str], client: TestClient, stock: Stock, physics: None
 ) -> None:
-    from dynamo_web.rates import WRITES
+    from dynamo_web.caller.rates import WRITES
 
     token = headers_of(stock, "olga", "operator")
     stock.subscription("copy", stock.files_of["c1"], "T2_A", origin="dealer")

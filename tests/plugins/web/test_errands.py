@@ -35,7 +35,7 @@ def large(document: Any = DATASET) -> bytes:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Airflow has the DAG: what was started there, and by whom."""
-    from dynamo_web import runs as module
+    from dynamo_web.run import start as module
 
     begun: list[tuple[str, str]] = []
 
@@ -92,7 +92,7 @@ def test_a_commit_is_asked_for_and_shown_until_it_has_ended(
 def test_where_no_run_can_be_started_it_waits_and_the_answer_says_so(
     olga: Call, stock: Stock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dynamo_web import runs as module
+    from dynamo_web.run import start as module
 
     monkeypatch.setattr(module, "DAG_ID", "errandz")  # Airflow of this test knows none of this name
     plan = passed_plan(stock, tmp_path, by=ADA)
@@ -111,7 +111,7 @@ def test_airflow_is_asked_for_a_run_once(airflow: None, monkeypatch: pytest.Monk
     from airflow.models import DagModel, DagRun
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session
-    from dynamo_web.runs import started
+    from dynamo_web.run.start import started
 
     from tests import ROOT
 

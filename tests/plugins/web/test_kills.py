@@ -23,7 +23,7 @@ pytestmark = pytest.mark.chaos
 
 def sent_again(client: TestClient, call: dict[str, Any]) -> Any:
     """Until it is answered: a moment may pass until PostgreSQL sees that the killed one is gone."""
-    from dynamo_web.rates import WRITES
+    from dynamo_web.caller.rates import WRITES
 
     end = time.monotonic() + PATIENCE_S
     while True:

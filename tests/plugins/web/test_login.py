@@ -51,7 +51,7 @@ def calls() -> list[tuple[str, str]]:
 
 def test_every_route_names_what_is_done_and_only_health_is_open(airflow: None) -> None:
     from dynamo_web.app import HEALTH
-    from dynamo_web.login import permission_of
+    from dynamo_web.caller.login import permission_of
     from fastapi.routing import APIRoute
 
     for route in routes():
@@ -133,7 +133,7 @@ def test_roles_of_the_auth_manager_are_ours_by_the_settings(client: TestClient) 
 
 
 def test_roles_of_fab_are_known_by_their_names(airflow: None) -> None:
-    from dynamo_web.login import manager_roles
+    from dynamo_web.caller.login import manager_roles
 
     user = SimpleNamespace(username="ada", roles=[SimpleNamespace(name="Op"), SimpleNamespace(name="desy")])
     assert manager_roles(user) == ("Op", "desy", "op")
@@ -192,7 +192,7 @@ def test_airflow_s_own_token_and_cookie_let_in(client: TestClient, monkeypatch: 
     from airflow.api_fastapi.app import create_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.security import get_user
-    from dynamo_web import login
+    from dynamo_web.caller import login
 
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this test, " * 4)
     monkeypatch.setattr(login, "get_user", get_user)

@@ -68,7 +68,7 @@ class Write:
         return {"if-match": self.send(client, by_cookie("olga"), dry_run="true").json()["etag"]}
 
     def send(self, client: TestClient, headers: dict[str, str], **params: str) -> Any:
-        from dynamo_web.rates import WRITES
+        from dynamo_web.caller.rates import WRITES
 
         WRITES.forget()
         asked = {**self.params, **params}
@@ -205,7 +205,7 @@ def states(stock: Stock) -> list[Any]:
 
 def without_rates() -> None:
     """They have all calls of a moment left."""
-    from dynamo_web import rates
+    from dynamo_web.caller import rates
 
     rates.READS.forget()
     rates.WRITES.forget()
@@ -213,7 +213,7 @@ def without_rates() -> None:
 
 def test_there_is_a_call_of_each_route(airflow: None) -> None:
     from dynamo_web.app import VERSION, app
-    from dynamo_web.login import permission_of
+    from dynamo_web.caller.login import permission_of
 
     written = {
         (method, route.path): (route.path_regex, action)

@@ -23,7 +23,7 @@ def locks(stock: Stock) -> int:
 
 
 def post(client: TestClient, headers: dict[str, str], body: Any = LOCK, path: str = "/locks") -> Any:
-    from dynamo_web.rates import WRITES
+    from dynamo_web.caller.rates import WRITES
 
     WRITES.forget()
     return client.post(path, json=body, headers=headers)
@@ -287,7 +287,7 @@ def test_a_slip_is_named(olga: Call, stock: Stock) -> None:
 
 
 def test_there_are_so_many_calls_a_second(client: TestClient, stock: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dynamo_web.rates import READS, WRITES
+    from dynamo_web.caller.rates import READS, WRITES
 
     for rate in (READS, WRITES):
         monkeypatch.setattr(rate, "_clock", lambda: 0.0)  # all within one moment, however long they take
@@ -307,7 +307,7 @@ def test_there_are_so_many_calls_a_second(client: TestClient, stock: Stock, monk
 
 
 def test_a_rate_comes_back_with_time_and_forgets_who_is_gone(airflow: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dynamo_web import rates
+    from dynamo_web.caller import rates
     from dynamo_web.problem import BusyError
 
     now = 0.0

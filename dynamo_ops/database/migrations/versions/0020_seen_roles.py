@@ -14,11 +14,10 @@ def upgrade() -> None:
     op.create_table(
         'seen_roles',
         sa.Column('person', sa.Text(), nullable=False),
-        sa.Column('known_by', sa.Text(), nullable=False),
+        sa.Column('told_by', sa.Text(), nullable=False),
         sa.Column('roles', postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column('seen_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
-        sa.CheckConstraint("known_by IN ('airflow', 'jwt')", name=op.f('ck_seen_roles_known_by')),
-        sa.PrimaryKeyConstraint('person', 'known_by', name=op.f('pk_seen_roles')),
+        sa.PrimaryKeyConstraint('person', 'told_by', name=op.f('pk_seen_roles')),
     )
 
 

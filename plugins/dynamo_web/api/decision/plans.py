@@ -13,10 +13,10 @@ from dynamo_ops.query.decision import frame
 from dynamo_ops.query.decision.left_out import LEFT_OUT_BY_COMMIT, LeftOutFilter
 from dynamo_ops.query.decision.plan import PLANS, PlanFilter, plan_card, plan_texts, story_of
 from dynamo_ops.query.paging.listing import LARGEST_LIMIT
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer
 from dynamo_web.lists import Query as Parameters
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 

@@ -18,9 +18,9 @@ from dynamo_ops.policy.language.reference import describe
 from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.policy.language.variables import known_variables
 from dynamo_ops.policy.notice import Notice, check_policy, lint_policy, names_of
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, json_answer, rows_answer
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 LONGEST = 200_000

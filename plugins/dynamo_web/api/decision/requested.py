@@ -13,9 +13,9 @@ from dynamo_ops.query.movement.subscription import queue_rules
 from dynamo_ops.query.record.request import REQUESTS, RequestFilter
 from dynamo_ops.query.waiting import with_waits
 from dynamo_ops.request.registry import request_details
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 

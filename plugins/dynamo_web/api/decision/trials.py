@@ -15,8 +15,8 @@ from dynamo_ops.errand.states import ErrandKind
 from dynamo_ops.errand.trial import ask_trial
 from dynamo_web.api.decision.policies import LONGEST
 from dynamo_web.api.record.errands import errand_answer
+from dynamo_web.caller.login import Who, needs
 from dynamo_web.lists import Id, ListerDep
-from dynamo_web.login import Who, needs
 from dynamo_web.writes import Body, Name, Write, does
 
 router = APIRouter()

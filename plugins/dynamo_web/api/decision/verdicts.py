@@ -13,7 +13,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.errand.commit import ask_commit
 from dynamo_ops.plan import store, verdict
 from dynamo_web.databases import writing
-from dynamo_web.form import answer_form
+from dynamo_web.run.form import answer_form
 from dynamo_web.writes import Body, Reason, Write, does
 
 router = APIRouter(dependencies=[does(Action.DECIDE_PLAN)])

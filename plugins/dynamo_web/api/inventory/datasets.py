@@ -19,10 +19,10 @@ from dynamo_ops.query.dataset_card import dataset_card
 from dynamo_ops.query.decision.past import PAST, PastFilter
 from dynamo_ops.query.decision.why import explain
 from dynamo_ops.query.record.popularity import popularity
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer, rows_answer
 from dynamo_web.lists import Query as Parameters
-from dynamo_web.login import needs
 from dynamo_web.writes import Body
 
 router = APIRouter(dependencies=[needs(Action.READ)])

@@ -13,10 +13,10 @@ from pydantic import Field
 from dynamo_ops.access.actions import Action
 from dynamo_ops.query.group import OWNED, OwnedFilter, group_card
 from dynamo_ops.query.usage import usage_by_day, usage_now
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, ListQuery, Names, json_answer, rows_answer
 from dynamo_web.lists import Query as Parameters
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 

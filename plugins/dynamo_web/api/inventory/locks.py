@@ -12,10 +12,10 @@ from pydantic import Field
 from dynamo_ops.access.actions import Action
 from dynamo_ops.database.connection import Database
 from dynamo_ops.lock import store
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.lists import json_answer, rows_answer
-from dynamo_web.login import needs
 from dynamo_web.writes import Body, Reason, Remove, Write, does
 
 router = APIRouter()

@@ -17,9 +17,9 @@ from dynamo_ops.inventory.site.quota import LARGEST, quota_bytes_of, set_quotas
 from dynamo_ops.policy.files import read_partitions
 from dynamo_ops.query.record.quota import QUOTA_CHANGES, QUOTAS, QuotaChangeFilter, QuotaFilter
 from dynamo_ops.request.unique_quota import group_usage, set_group_quota, set_user_quota, user_usage
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, ListQuery, Names, rows_answer
-from dynamo_web.login import needs
 from dynamo_web.writes import Body, Reason, Write, does
 
 router = APIRouter()

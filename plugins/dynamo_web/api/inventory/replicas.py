@@ -12,10 +12,10 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.query.locate import locate
 from dynamo_ops.query.replica import BLOCK_REPLICAS, DATASET_REPLICAS, ReplicaFilter
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, ListQuery, Names, rows_answer
 from dynamo_web.lists import Query as Parameters
-from dynamo_web.login import needs
 from dynamo_web.writes import Body
 
 router = APIRouter(dependencies=[needs(Action.READ)])

@@ -12,7 +12,7 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.base.settings import settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site import downtime, override
-from dynamo_web.login import Who
+from dynamo_web.caller.login import Who
 from dynamo_web.writes import Body, Reason, Write, WriteQuery, Writer, does, end_of, moment_of
 
 router = APIRouter()

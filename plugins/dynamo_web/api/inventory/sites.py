@@ -12,9 +12,9 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.inventory.site.downtime import site_states
 from dynamo_ops.query.only_here import ONLY_HERE, OnlyHereFilter
 from dynamo_ops.query.site_card import site_card
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, ListQuery, Names, json_answer, rows_answer
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 

@@ -10,10 +10,10 @@ from fastapi.responses import Response
 from dynamo_ops.access.actions import Action
 from dynamo_ops.query.movement import series
 from dynamo_ops.query.movement.series import Span
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Names, rows_answer
 from dynamo_web.lists import Query as Parameters
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 

@@ -26,10 +26,10 @@ from dynamo_ops.query.movement.subscription import (
     subscription_document,
 )
 from dynamo_ops.query.paging.listing import Listing
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer
 from dynamo_web.lists import Query as Parameters
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 

@@ -15,10 +15,10 @@ from dynamo_ops.access.person import Grant, Role, Scope
 from dynamo_ops.base.errors import InventoryError, SettingsError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.query.group import find_group
+from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.lists import rows_answer
-from dynamo_web.login import Who, needs
 from dynamo_web.writes import Body, Name, Reason, RemoveQuery, Remover, Write, does, end_of
 
 router = APIRouter()

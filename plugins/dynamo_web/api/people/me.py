@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
+from dynamo_web.caller.login import Who, limits, needs
 from dynamo_web.lists import json_answer
-from dynamo_web.login import Who, limits, needs
 
 router = APIRouter()
 

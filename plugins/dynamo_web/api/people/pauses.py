@@ -16,10 +16,10 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.subscription.under_way import at_fts
 from dynamo_ops.pause import pauses
 from dynamo_ops.pause.pauses import PauseKind
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.lists import json_answer, rows_answer
-from dynamo_web.login import needs
 from dynamo_web.writes import Body, Reason, Remove, Write, does, end_of
 
 router = APIRouter()

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.query.record.audit import AUDIT, AuditFilter
+from dynamo_web.caller.login import needs
 from dynamo_web.lists import ListerDep, ListQuery, Names
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ_AUDIT)])
 

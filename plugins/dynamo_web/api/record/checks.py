@@ -23,10 +23,10 @@ from dynamo_ops.query.record.consistency import (
 from dynamo_ops.query.record.freshness import freshness
 from dynamo_ops.query.record.gate import GATE_RESULTS, GateFilter
 from dynamo_ops.query.record.vanished import VANISHED, VanishedFilter
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer, rows_answer
 from dynamo_web.lists import Query as Parameters
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 

@@ -11,10 +11,10 @@ from fastapi.responses import Response
 from dynamo_ops.access.actions import Action
 from dynamo_ops.alerts.digest import MORNING, read_digest
 from dynamo_ops.base.settings import settings
+from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Query as Parameters
 from dynamo_web.lists import json_answer
-from dynamo_web.login import needs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 

@@ -12,10 +12,10 @@ from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import UnknownNameError
 from dynamo_ops.errand.states import OPEN, ErrandKind
 from dynamo_ops.query.record.errand import ERRANDS, ErrandFilter, errand_card
+from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer
-from dynamo_web.login import Who, needs
-from dynamo_web.runs import page_of
+from dynamo_web.run.start import page_of
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 RETRY_AFTER_S = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hmac import compare_digest
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 from fastapi import Depends, HTTPException, Request
@@ -17,18 +17,25 @@ from dynamo_ops.access.actions import AccessError, Action, Limits, may
 from dynamo_ops.access.grants import default_role, person_of, role_map
 from dynamo_ops.access.identity import identified, slash_dn
 from dynamo_ops.access.person import KnownBy, Person
-from dynamo_ops.access.seen_roles import note_roles, seen_roles
+from dynamo_ops.access.seen_roles import AIRFLOW, note_roles, seen_roles
 from dynamo_ops.access.tokens import START, owner_of
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import settings
+from dynamo_web.caller.issuers import claims_of, issuer_of
 from dynamo_web.databases import databases
-from dynamo_web.issuers import claims_of, issuer_of
 from dynamo_web.problem import NotLoggedInError
 
 FAB_ROLES: Mapping[str, str] = {"Viewer": "viewer", "User": "user", "Op": "op", "Admin": "admin"}
 """Roles that FAB is shipped with, and how the map of roles calls them."""
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)]
+
+
+class Login(NamedTuple):
+    """Roles with which somebody has just logged in. ``told_by``: ``AIRFLOW``, or the issuer of their JWT."""
+
+    told_by: str
+    roles: tuple[str, ...]
 
 
 PROXY_HEADER = "x-dynamo-proxy"
@@ -55,10 +62,11 @@ def who(request: Request, bearer: Bearer, user: Annotated[Any, Depends(airflow_u
     claims = claims_of(secret, issuer) if issuer else None  # before a connection is taken: it may ask the issuer
     with databases().logins.begin() as connection:
         if user is not None:
-            return _person(connection, str(user.get_name()), KnownBy.AIRFLOW, manager_roles(user), address)
+            login = Login(AIRFLOW, manager_roles(user))
+            return _person(connection, str(user.get_name()), KnownBy.AIRFLOW, login, address)
         if claims is not None:
             name = claims.person or _identified(connection, KnownBy.JWT, f"{claims.issuer}|{claims.subject}")
-            return _person(connection, name, KnownBy.JWT, claims.roles, address)
+            return _person(connection, name, KnownBy.JWT, Login(claims.issuer, claims.roles), address)
         if bearer is not None:
             return _by_token(connection, secret, address)
         name = _identified(connection, KnownBy.CERTIFICATE, verified_dn(request.headers))
@@ -125,23 +133,21 @@ def _by_token(connection: Connection, secret: str, address: str | None) -> Perso
         raise NotLoggedInError(error.message) from None
 
 
-def _person(
-    connection: Connection, name: str, known_by: KnownBy, roles: tuple[str, ...] | None, address: str | None
-) -> Person:
-    """``roles``: as just told by who gives them; None: nobody did, and those of the last logins count."""
+def _person(connection: Connection, name: str, known_by: KnownBy, login: Login | None, address: str | None) -> Person:
+    """``login``: None where it tells no roles, and those of the last logins count."""
     if not name or name.startswith("@"):  # it would hold what is granted to a role
         raise NotLoggedInError(f"the auth manager calls somebody {name!r}: no name that a person can have here")
     access = settings().access
-    if roles is None:
-        held = seen_roles(connection, name, access.roles_seen_days)
+    if login is None:
+        roles = seen_roles(connection, name, access.roles_seen_days, [issuer.issuer for issuer in access.issuers])
     else:
-        held = roles
-        note_roles(connection, name, known_by, roles)
+        roles = login.roles
+        note_roles(connection, name, login.told_by, roles)
     return person_of(
         connection,
         name,
         known_by,
-        manager_roles=held,
+        manager_roles=roles,
         role_map=role_map(access),
         default=default_role(access),
         address=address,

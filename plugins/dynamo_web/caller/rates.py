@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from dynamo_ops.access.person import Person
-from dynamo_web.login import Who
+from dynamo_web.caller.login import Who
 from dynamo_web.problem import BusyError
 
 READS_A_S, WRITES_A_S = 20.0, 2.0
