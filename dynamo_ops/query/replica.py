@@ -35,9 +35,12 @@ class ReplicaFilter:
     is_custodial: bool | None = None
 
 
+# The names of owners are looked up for the few that a replica has: joined to its blocks they cost thrice all the rest.
 _DATASET_REPLICAS = """
     SELECT replica.dataset_id, replica.site_id, dataset.name COLLATE "C" AS dataset,
-           site.name COLLATE "C" AS site, site.storage_type, site.status AS site_status, owned.groups, owned.group_ids,
+           site.name COLLATE "C" AS site, site.storage_type, site.status AS site_status,
+           ARRAY(SELECT owner.name FROM groups AS owner WHERE owner.id = ANY(owned.group_ids) ORDER BY owner.name)
+               || CASE WHEN owned.is_partly_nobodys THEN ARRAY['none'] ELSE '{}' END AS groups, owned.group_ids,
            owned.num_blocks, owned.num_complete, dataset.num_blocks AS num_blocks_of_dataset,
            owned.num_complete = owned.num_blocks AS is_complete,
            owned.num_complete = dataset.num_blocks AND owned.num_blocks > 0 AS is_full, replica.is_growing,
@@ -48,10 +51,9 @@ _DATASET_REPLICAS = """
         SELECT count(*) AS num_blocks, count(*) FILTER (WHERE part.is_complete) AS num_complete,
                coalesce(sum(part.size_bytes), 0)::bigint AS size_bytes,
                coalesce(bool_or(part.is_custodial), false) AS is_custodial, max(part.last_update_at) AS last_update_at,
-               coalesce(array_agg(DISTINCT part.group_id) FILTER (WHERE part.group_id IS NOT NULL), '{}') AS group_ids,
-               coalesce(array_agg(DISTINCT owner.name ORDER BY owner.name) FILTER (WHERE owner.name IS NOT NULL), '{}')
-                   || CASE WHEN bool_or(part.group_id IS NULL) THEN ARRAY['none'] ELSE '{}' END AS groups
-        FROM block_replicas AS part LEFT JOIN groups AS owner ON owner.id = part.group_id
+               coalesce(array_agg(DISTINCT part.group_id), '{}') AS group_ids,
+               coalesce(bool_or(part.group_id IS NULL), false) AS is_partly_nobodys
+        FROM block_replicas AS part
         WHERE part.dataset_id = replica.dataset_id AND part.site_id = replica.site_id) AS owned"""
 
 _BLOCK_REPLICAS = f"""

@@ -25,6 +25,19 @@ from dynamo_ops.query.explanation import Explanation, why
 __all__ = ["Explanation", "counts", "ended", "held", "under_way", "why"]
 
 
+def _at(site_id: str, names: str) -> str:
+    """The site is one of those of the parameter ``names``, or that is null: all are asked for."""
+    return f"({names}::text IS NULL OR {site_id} IN (SELECT id FROM sites WHERE name = ANY({names}::text::text[])))"
+
+
+def _example(attempt: str) -> str:
+    """One of the reasons and whose it is, and any one: no sorting of reasons, of which there can be a million."""
+    told = f"ARRAY[{attempt}.reason, {attempt}.subscription_id::text]"
+    return f"""max({told}) FILTER (WHERE {attempt}.reason IS NOT NULL) AS example,
+                     min({attempt}.subscription_id) AS first_id"""
+
+
+# Sums by number first, and names for these: the names of all rows would take five times as long to put in groups.
 def counts(db: Database, sites: Sequence[str] | None = None, *, action: str | None = None) -> pl.DataFrame:
     """Files and bytes of active subscriptions: a row per action, state, hold_reason and site; the oldest first.
 
@@ -33,13 +46,15 @@ def counts(db: Database, sites: Sequence[str] | None = None, *, action: str | No
     """
     return db.frame(
         f"""
-        SELECT s.action, s.state, s.hold_reason, d.name AS site, count(*) AS num_files,
-               sum(f.size_bytes)::bigint AS size_bytes, min(s.created_at) AS oldest_at,
-               min(s.id) AS subscription_id
-        FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id
-        WHERE s.state IN {ACTIVE} AND ($1::text IS NULL OR d.name = ANY($1::text::text[]))
-          AND ($2::text IS NULL OR s.action = $2)
-        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
+        SELECT q.action, q.state, q.hold_reason, d.name AS site, q.num_files, q.size_bytes, q.oldest_at,
+               q.subscription_id
+        FROM (SELECT s.action, s.state, s.hold_reason, s.site_id, count(*) AS num_files,
+                     sum(f.size_bytes)::bigint AS size_bytes, min(s.created_at) AS oldest_at,
+                     min(s.id) AS subscription_id
+              FROM subscriptions s JOIN files f ON f.id = s.file_id
+              WHERE s.state IN {ACTIVE} AND {_at("s.site_id", "$1")} AND ($2::text IS NULL OR s.action = $2)
+              GROUP BY s.action, s.state, s.hold_reason, s.site_id) q
+        JOIN sites d ON d.id = q.site_id ORDER BY 1, 2, 3, 4""",
         [_names(sites), action],
     )
 
@@ -53,21 +68,21 @@ def under_way(db: Database, sites: Sequence[str] | None = None) -> pl.DataFrame:
     """
     return db.frame(
         f"""
-        SELECT b.backend, b.is_staging,
-               CASE WHEN {is_archiving("t")} THEN '{TransferObservation.ARCHIVING}' ELSE t.state END AS state,
-               d.name AS site, count(DISTINCT b.id) AS num_batches,
-               count(*) AS num_files, sum(t.size_bytes)::bigint AS size_bytes, min(b.created_at) AS oldest_at,
-               min(t.subscription_id) AS subscription_id
-        FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id JOIN sites d ON d.id = b.site_id
-        WHERE b.state IN {OPEN_BATCHES} AND ($1::text IS NULL OR d.name = ANY($1::text::text[]))
-        GROUP BY 1, 2, 3, 4
-        UNION ALL
-        SELECT 'deletion', false, x.state, d.name, count(DISTINCT b.id), count(*), sum(x.size_bytes)::bigint,
-               min(b.created_at), min(x.subscription_id)
-        FROM deletion_batches b JOIN deletions x ON x.batch_id = b.id JOIN sites d ON d.id = b.site_id
-        WHERE b.state = '{BatchState.PLANNED}' AND ($1::text IS NULL OR d.name = ANY($1::text::text[]))
-        GROUP BY 1, 2, 3, 4
-        ORDER BY 1, 2, 3, 4""",
+        SELECT u.backend, u.is_staging, u.state, d.name AS site, count(*) AS num_batches,
+               sum(u.num_files)::bigint AS num_files, sum(u.size_bytes)::bigint AS size_bytes,
+               min(u.created_at) AS oldest_at, min(u.subscription_id) AS subscription_id
+        FROM (SELECT b.id, b.backend, b.is_staging,
+                     CASE WHEN {is_archiving("t")} THEN '{TransferObservation.ARCHIVING}' ELSE t.state END AS state,
+                     b.site_id, b.created_at, count(*) AS num_files, sum(t.size_bytes) AS size_bytes,
+                     min(t.subscription_id) AS subscription_id
+              FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
+              WHERE b.state IN {OPEN_BATCHES} AND {_at("b.site_id", "$1")} GROUP BY b.id, 4
+              UNION ALL
+              SELECT b.id, 'deletion', false, x.state, b.site_id, b.created_at, count(*), sum(x.size_bytes),
+                     min(x.subscription_id)
+              FROM deletion_batches b JOIN deletions x ON x.batch_id = b.id
+              WHERE b.state = '{BatchState.PLANNED}' AND {_at("b.site_id", "$1")} GROUP BY b.id, x.state) u
+        JOIN sites d ON d.id = u.site_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
         [_names(sites)],
     )
 
@@ -80,20 +95,21 @@ def ended(db: Database, since: datetime, sites: Sequence[str] | None = None) -> 
     """
     return db.frame(
         f"""
-        SELECT '{SubscriptionAction.COPY}' AS action, t.state, o.name AS source, d.name AS site, count(*) AS num_files,
-               sum(t.size_bytes)::bigint AS size_bytes, max(t.reason) AS example,
-               (array_agg(t.subscription_id ORDER BY t.reason DESC NULLS LAST))[1] AS subscription_id
-        FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id JOIN sites d ON d.id = b.site_id
-        JOIN sites o ON o.id = t.source_site_id
-        WHERE t.finished_at >= $1 AND t.state IN {ENDED_TRANSFERS}
-          AND ($2::text IS NULL OR ARRAY[d.name, o.name] && $2::text::text[]) GROUP BY 1, 2, 3, 4
-        UNION ALL
-        SELECT '{SubscriptionAction.DELETE}', x.state, NULL, d.name, count(*), sum(x.size_bytes)::bigint, max(x.reason),
-               (array_agg(x.subscription_id ORDER BY x.reason DESC NULLS LAST))[1]
-        FROM deletions x JOIN deletion_batches b ON b.id = x.batch_id JOIN sites d ON d.id = b.site_id
-        WHERE x.finished_at >= $1 AND x.state <> '{DeletionState.PLANNED}'
-          AND ($2::text IS NULL OR d.name = ANY($2::text::text[])) GROUP BY 1, 2, 3, 4
-        ORDER BY 1, 2, 3, 4""",
+        SELECT e.action, e.state, o.name AS source, d.name AS site, e.num_files, e.size_bytes,
+               e.example[1] AS example, coalesce(e.example[2]::bigint, e.first_id) AS subscription_id
+        FROM (SELECT '{SubscriptionAction.COPY}' AS action, t.state, t.source_site_id, b.site_id, count(*) AS num_files,
+                     sum(t.size_bytes)::bigint AS size_bytes, {_example("t")}
+              FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id
+              WHERE t.finished_at >= $1 AND t.state IN {ENDED_TRANSFERS}
+                AND ({_at("b.site_id", "$2")} OR {_at("t.source_site_id", "$2")})
+              GROUP BY t.state, t.source_site_id, b.site_id
+              UNION ALL
+              SELECT '{SubscriptionAction.DELETE}', x.state, NULL, b.site_id, count(*), sum(x.size_bytes)::bigint,
+                     {_example("x")}
+              FROM deletions x JOIN deletion_batches b ON b.id = x.batch_id
+              WHERE x.finished_at >= $1 AND x.state <> '{DeletionState.PLANNED}' AND {_at("b.site_id", "$2")}
+              GROUP BY x.state, b.site_id) e
+        JOIN sites d ON d.id = e.site_id LEFT JOIN sites o ON o.id = e.source_site_id ORDER BY 1, 2, 3, 4""",
         [since, _names(sites)],
     )
 

@@ -118,7 +118,8 @@ EXAMPLES: Examples = {
     "dynamo_ops.query.paging.listing:_select": [
         {"listing": listing, "conditions": ANY, "columns": listing.columns} for listing in LISTINGS
     ],
-    "dynamo_ops.query.paging.listing:_as_json": {"statement": "SELECT 1 AS x"},
+    "dynamo_ops.query.paging.stream:json_lines": {"statement": "SELECT 1 AS x"},
+    "dynamo_ops.query.paging.stream:csv_lines": {"statement": "SELECT 1 AS x", "cells": "line.x", "line": "line.x"},
     "dynamo_ops.query.movement.series:links": {"where": "true"},
     "dynamo_ops.query.movement.series:errors": {"where": "true"},
     "dynamo_ops.query.movement.series:_series": [

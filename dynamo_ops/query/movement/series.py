@@ -16,9 +16,26 @@ from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.states import DeletionState, TransferState
 from dynamo_ops.query.paging.condition import check_words, moment_asked
 
+
+@dataclass(frozen=True)
+class _Part:
+    """What is summed by: a column of the hours, and how it is shown, with the names that this takes."""
+
+    column: str
+    shown: str
+    names: str = ""
+
+
+_SITE = "JOIN sites AS site ON site.id = ended.site_id"
+_SOURCE = "JOIN sites AS source ON source.id = ended.source_site_id"
 STEPS = {"hour": "ended.hour", "day": "date_trunc('day', ended.hour, 'UTC')"}
-TRANSFERS_BY = {"source": "source.name", "site": "site.name", "outcome": "ended.outcome", "error": "ended.error_class"}
-DELETIONS_BY = {name: column for name, column in TRANSFERS_BY.items() if name != "source"}
+TRANSFERS_BY = {
+    "source": _Part("source_site_id", "source.name", _SOURCE),
+    "site": _Part("site_id", "site.name", _SITE),
+    "outcome": _Part("outcome", "ended.outcome"),
+    "error": _Part("error_class", "ended.error_class"),
+}
+DELETIONS_BY = {name: part for name, part in TRANSFERS_BY.items() if name != "source"}
 MOST_ROWS = 100_000
 """Of a series: who asks for more asks for less at a time."""
 
@@ -34,34 +51,41 @@ class Span:
     sources: Sequence[str] = ()
 
 
-_FIGURES = """sum(ended.num_files)::bigint AS num_files, sum(ended.size_bytes)::bigint AS size_bytes,
-           sum(ended.num_seconds)::bigint AS num_seconds"""
-_SERIES = f"""
-    SELECT {{columns}} {_FIGURES} FROM {{hours}} AS ended JOIN sites AS site ON site.id = ended.site_id {{source}}
-    WHERE NOT ended.is_removed AND {{where}} GROUP BY {{numbers}} HAVING sum(ended.num_files) <> 0
-    ORDER BY {{numbers}} LIMIT {MOST_ROWS + 1}"""
-_SOURCE = "JOIN sites AS source ON source.id = ended.source_site_id"
+_FIGURES = ("num_files", "size_bytes", "num_seconds")
+_SUMS = ", ".join(f"sum(ended.{name})::bigint AS {name}" for name in _FIGURES)
 
 
 def _of(outcome: TransferState, figure: str) -> str:
     return f"coalesce(sum(ended.{figure}) FILTER (WHERE ended.outcome = '{outcome}'), 0)::bigint"
 
 
+# Sums by number first, and names for these: the names of all rows would take five times as long to put in groups.
+_SERIES = f"""
+    SELECT {{shown}}, {", ".join(f"ended.{name}" for name in _FIGURES)} FROM (
+        SELECT {{columns}}, {_SUMS} FROM {{hours}} AS ended WHERE NOT ended.is_removed AND {{where}}
+        GROUP BY {{numbers}} HAVING sum(ended.num_files) <> 0) AS ended {{names}}
+    ORDER BY {{numbers}} LIMIT {MOST_ROWS + 1}"""
 _LINKS = f"""
-    SELECT source.name AS source, site.name AS site, {_of(TransferState.DONE, "num_files")} AS num_done,
-           {_of(TransferState.FAILED, "num_files")} AS num_failed,
-           {_of(TransferState.CANCELLED, "num_files")} AS num_cancelled,
-           {_of(TransferState.DONE, "size_bytes")} AS size_bytes,
-           {_of(TransferState.DONE, "num_seconds")} AS num_seconds
-    FROM transfer_hours AS ended JOIN sites AS site ON site.id = ended.site_id {_SOURCE}
-    WHERE NOT ended.is_removed AND {{where}} GROUP BY 1, 2 HAVING sum(ended.num_files) <> 0 ORDER BY 1, 2"""
+    SELECT source.name AS source, site.name AS site, ended.num_done, ended.num_failed, ended.num_cancelled,
+           ended.size_bytes, ended.num_seconds
+    FROM (SELECT ended.source_site_id, ended.site_id, {_of(TransferState.DONE, "num_files")} AS num_done,
+                 {_of(TransferState.FAILED, "num_files")} AS num_failed,
+                 {_of(TransferState.CANCELLED, "num_files")} AS num_cancelled,
+                 {_of(TransferState.DONE, "size_bytes")} AS size_bytes,
+                 {_of(TransferState.DONE, "num_seconds")} AS num_seconds
+          FROM transfer_hours AS ended WHERE NOT ended.is_removed AND {{where}}
+          GROUP BY ended.source_site_id, ended.site_id HAVING sum(ended.num_files) <> 0) AS ended {_SITE} {_SOURCE}
+    ORDER BY 1, 2"""
 _ERRORS = f"""
-    SELECT ended.error_class AS error, source.name AS source, site.name AS site,
-           sum(ended.num_files)::bigint AS num_files, sum(ended.size_bytes)::bigint AS size_bytes,
-           max(ended.hour) AS last_hour
-    FROM transfer_hours AS ended JOIN sites AS site ON site.id = ended.site_id {_SOURCE}
-    WHERE NOT ended.is_removed AND ended.outcome = '{TransferState.FAILED}' AND {{where}} GROUP BY 1, 2, 3
-    HAVING sum(ended.num_files) <> 0 ORDER BY 4 DESC, 1, 2, 3 LIMIT {MOST_ROWS}"""
+    SELECT ended.error_class AS error, source.name AS source, site.name AS site, ended.num_files, ended.size_bytes,
+           ended.last_hour
+    FROM (SELECT ended.error_class, ended.source_site_id, ended.site_id, sum(ended.num_files)::bigint AS num_files,
+                 sum(ended.size_bytes)::bigint AS size_bytes, max(ended.hour) AS last_hour
+          FROM transfer_hours AS ended
+          WHERE NOT ended.is_removed AND ended.outcome = '{TransferState.FAILED}' AND {{where}}
+          GROUP BY ended.error_class, ended.source_site_id, ended.site_id HAVING sum(ended.num_files) <> 0)
+          AS ended {_SITE} {_SOURCE}
+    ORDER BY 4 DESC, 1, 2, 3 LIMIT {MOST_ROWS}"""
 
 
 def transfer_series(
@@ -107,7 +131,7 @@ def errors(database: Database, span: Span) -> pl.DataFrame:
 def _series(
     database: Database,
     hours: str,
-    known: Mapping[str, str],
+    known: Mapping[str, _Part],
     span: Span,
     by: Sequence[str],
     step: str,
@@ -115,17 +139,18 @@ def _series(
 ) -> pl.DataFrame:
     check_words(by, known, "part to sum by")
     check_words([step], STEPS, "step")
-    columns = {"at": STEPS[step], **{name: known[name] for name in by}}
+    parts = {name: known[name] for name in by}
     with database.begin() as connection:
         where, params = _narrowed(connection, span)
         if outcomes:
             where, params = f"{where} AND ended.outcome = ANY(:outcomes)", {**params, "outcomes": list(outcomes)}
         sql = _SERIES.format(
-            columns=" ".join(f"{column} AS {name}," for name, column in columns.items()),
+            shown=", ".join(["ended.at", *(f"{part.shown} AS {name}" for name, part in parts.items())]),
+            columns=", ".join([f"{STEPS[step]} AS at", *(f"ended.{part.column}" for part in parts.values())]),
             hours=hours,
-            source=_SOURCE if "source" in by else "",
             where=where,
-            numbers=", ".join(str(number + 1) for number in range(len(columns))),
+            names=" ".join(part.names for part in parts.values()),
+            numbers=", ".join(str(number + 1) for number in range(len(parts) + 1)),
         )
         frame = _frame(connection, sql, params)
     if frame.height > MOST_ROWS:

@@ -6,7 +6,7 @@ so that a column that nobody asks for costs nothing, and conditions and order re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,8 @@ ROWS_A_PIECE = 2_000
 
 Filter = TypeVar("Filter")
 Rows = Sequence[Sequence[Any]]
+Lines = Callable[[Connection, str, Mapping[str, Any]], str]
+"""Of a statement and its parameters: the statement that gives each row as one text."""
 
 
 def _nothing(_connection: Connection, _asked: object) -> None:
@@ -135,22 +137,22 @@ def stream(
     *,
     limit: int | None = None,
     rows_a_piece: int = ROWS_A_PIECE,
-    as_json: bool = False,
+    as_lines: Lines | None = None,
 ) -> tuple[tuple[str, ...], Iterator[Rows]]:
     """The columns, and all rows as of one moment, piece by piece: read by a cursor of the server, so that neither side
     holds more than a piece. Errors of what is asked are raised at once, before the first piece is taken.
 
-    ``as_json``: a row is one text, a JSON object. PostgreSQL writes them at less than half the CPU that Python takes.
+    ``as_lines``: a row is one text. PostgreSQL writes them at less than half the CPU that Python takes.
     """
     columns = listing.chosen(fields, is_stream=True)
     with database.begin() as connection:
         conditions = listing.narrow(connection, asked, datetime.now(UTC))
-    statement = _select(listing, columns, conditions)
-    if limit is not None:
-        statement, conditions.params["page_rows"] = f"{statement} LIMIT :page_rows", limit
-    if as_json:
-        statement = _as_json(statement)
-    read = _texts if as_json else _pieces
+        statement = _select(listing, columns, conditions)
+        if limit is not None:
+            statement, conditions.params["page_rows"] = f"{statement} LIMIT :page_rows", limit
+        if as_lines is not None:
+            statement = as_lines(connection, statement, conditions.params)
+    read = _pieces if as_lines is None else _texts
     pieces = read(database, listing, statement, conditions, rows_a_piece)
     first = next(pieces, None)
     if first is None:
@@ -197,10 +199,6 @@ def _select(listing: Listing[Any], columns: Sequence[str], conditions: Condition
     direction = " DESC" if listing.is_newest_first else ""
     return f"""SELECT {", ".join(f"listed.{name}" for name in columns)} FROM ({listing.sql}) AS listed
         WHERE {conditions.sql} ORDER BY {", ".join(f"listed.{name}{direction}" for name in listing.key)}"""
-
-
-def _as_json(statement: str) -> str:
-    return f"SELECT CAST(row_to_json(line) AS text) FROM ({statement}) AS line"
 
 
 def _after(listing: Listing[Any]) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
 
 import pytest
 
@@ -14,7 +15,8 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.query.contents import FILES, ContentFilter
 from dynamo_ops.query.dataset import DATASETS, DatasetFilter
 from dynamo_ops.query.paging import listing as paging
-from dynamo_ops.query.paging.listing import Page, Window, read_page, stream
+from dynamo_ops.query.paging.condition import Conditions
+from dynamo_ops.query.paging.listing import Listing, Page, Window, read_page, stream
 from dynamo_ops.query.paging.stream import csv_text, ndjson
 from tests.query.stock import FIRST, LOWER, SECOND, THIRD, Stock
 
@@ -145,6 +147,39 @@ def test_a_stream_has_all_rows_in_pieces_and_ends_with_their_number(stock: Stock
     rows = list(csv.DictReader(io.StringIO("".join(csv_text(stock.db, DATASETS, ALL)))))
     assert [row["name"] for row in rows] == IN_ORDER
     assert rows[0]["release"] == ""
+
+
+QUOTE = chr(34)
+ODD: Listing[DatasetFilter] = Listing(
+    "odd values",
+    r"""
+    SELECT number AS id, word AS "group", number % 2 = 0 AS is_on, ARRAY[number, 7]::smallint[] AS ids,
+           ARRAY['a,b', word, 'c'] AS names, 1e30::float8 / number AS rate, CAST(NULL AS bigint) AS nothing,
+           CAST('{}' AS text[]) AS none, date '2026-02-03' + number AS day,
+           timestamptz '2026-01-02 03\:04\:05+02' + number % 2 * interval '0.6 ms' AS at
+    FROM (VALUES (1, 'plain'), (2, 'with "quotes", and commas'), (3, E'two\nlines'), (4, E'a\rreturn'),
+                 (5, 'ä 100 % \: \\ '' ;'), (6, ''), (7, ' ')) AS odd (number, word)
+    UNION ALL SELECT 8, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL""",
+    ("id", "group", "is_on", "at", "ids", "names", "rate", "nothing", "none", "day"),
+    key=("id",),
+    narrow=lambda _connection, _asked, _as_of: Conditions(),
+)
+"""A column whose name is a word of SQL; quotes, commas and lines in texts; all kinds of values, and none."""
+
+
+def test_csv_is_read_as_what_it_was(stock: Stock) -> None:
+    columns, pieces = stream(stock.db, ODD, ALL)
+    rows = [[cell(value) for value in row] for piece in pieces for row in piece]
+    text = "".join(csv_text(stock.db, ODD, ALL))
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [list(columns), *rows]
+    assert text.count(QUOTE) == 7 * 2 + 3 * 2 + 2 * 4, "seven lists, three words, and what one has twice"
+
+
+def cell(value: object) -> str:
+    """As Python writes it, null as nothing, a list with spaces."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return "" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def test_an_empty_stream_ends_as_well_and_an_unknown_name_is_an_error_before_it_begins(stock: Stock) -> None:
