@@ -37,3 +37,17 @@ class Within(Database):
     def apart(self, write: Write) -> None:
         """Put off until the transaction is over."""
         self.notes.append(write)
+
+
+@contextmanager
+def together(database: Database) -> Iterator[Within]:
+    """Several acts are one transaction: all of them are done, or none."""
+    notes: list[Write] = []
+    try:
+        with database.begin() as connection:
+            within = Within(database, connection, is_trial=database.is_trial)
+            notes = within.notes
+            yield within
+    finally:
+        for note in notes:
+            database.apart(note)

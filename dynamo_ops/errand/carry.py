@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection
-
 from dynamo_ops.access.actions import AccessError
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Person
@@ -24,7 +22,7 @@ from dynamo_ops.base.errors import DynamoError, RetryableRemoteError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
-from dynamo_ops.database.within import Within
+from dynamo_ops.database.within import together
 from dynamo_ops.errand import commit, document, store, trial
 from dynamo_ops.errand.states import ACTIONS, ErrandKind
 from dynamo_ops.errand.store import Errand
@@ -153,17 +151,10 @@ def _do(database: Database, settings: Settings, errand: Errand) -> bool:
     """False: another one has done it."""
     deed, by = DEEDS[errand.kind], _asker(database, settings, errand)
     prepared = deed.prepare(database, settings, errand, by)
-    notes: list[Callable[[Connection], None]] = []
-    try:
-        with database.begin() as connection:
-            if not store.take(connection, errand.id):
-                return False
-            within = Within(database, connection)
-            notes = within.notes
-            store.end(connection, errand.id, answer=deed.act(within, settings, errand, by, prepared))
-    finally:
-        for note in notes:
-            database.apart(note)
+    with together(database) as within, within.begin() as connection:
+        if not store.take(connection, errand.id):
+            return False
+        store.end(connection, errand.id, answer=deed.act(within, settings, errand, by, prepared))
     return True
 
 

@@ -1,21 +1,30 @@
-"""The errand of trying a policy that is not installed: what a cycle of Detox would decide by it now. It is no plan, so
-that nobody can commit it."""
+"""The errand of trying what is not installed: what a cycle would decide now by another policy of Detox, or by another
+configuration of the Dealer. It is no plan, so that nobody can commit it."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import fsspec
+import polars as pl
 
 from dynamo_ops.access.actions import AccessError, Action, Target, may
 from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Person
-from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.errors import InventoryError, PlanError, SettingsError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.detox import trial
+from dynamo_ops.dealer.engine.config import DealerConfig, load_config
+from dynamo_ops.dealer.engine.placement import make_rules
+from dynamo_ops.dealer.engine.plugin import make_plugins
+from dynamo_ops.dealer.report import describe as dealt
+from dynamo_ops.dealer.report import trial as dealer_trial
+from dynamo_ops.dealer.report.describe import select_proposals
+from dynamo_ops.detox import trial as detox_trial
 from dynamo_ops.detox.record import new_record
 from dynamo_ops.detox.report import describe, stored
 from dynamo_ops.detox.report.decisions_file import decision_rows
@@ -25,58 +34,90 @@ from dynamo_ops.errand.states import ErrandKind
 from dynamo_ops.errand.store import Errand
 from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.plan.states import PlanKind
+from dynamo_ops.plan.store import StoredPlan
 from dynamo_ops.plan.story import load_story
 from dynamo_ops.policy.files import read_partitions
 from dynamo_ops.policy.language.check import CheckedPolicy, load_policy
 
-NAME = "policy"
-"""What messages call the text."""
+DEALER = "dealer"
+"""What messages call the text of a configuration."""
 ROWS = 100
 """Of each table of a difference."""
 
 
-def ask_trial(
-    database: Database, settings: Settings, *, partition: str, policy: str, against: int | None, by: Person
-) -> int:
-    """Ask what the text ``policy`` would decide for a partition; ``against``: also what otherwise than a stored plan.
-    Returns the errand's id. Raises AccessError, PolicyError (with line and column) and PlanError, all at once."""
-    with acting(database, by, Action.TRY_POLICY, f"asked to try a policy for {partition}") as act:
+@dataclass(frozen=True)
+class Tried:
+    """What is tried: one of ``policy`` (a text for Detox, with a stored plan ``against`` which it is compared) and
+    ``dealer`` (a configuration of the Dealer)."""
+
+    policy: str | None = None
+    dealer: str | None = None
+    against: int | None = None
+
+    @property
+    def noun(self) -> str:
+        """What messages call it."""
+        return "a dealer configuration" if self.policy is None else "a policy"
+
+
+def ask_trial(database: Database, settings: Settings, *, partition: str, tried: Tried, by: Person) -> int:
+    """Ask what would be decided by it for a partition. Returns the errand's id. Raises AccessError; PolicyError (with
+    line and column), SettingsError (with the key) and PlanError, all at once."""
+    with acting(database, by, Action.TRY_POLICY, f"asked to try {tried.noun} for {partition}") as act:
         act.check(Target(partitions=(partition,)))
         now = datetime.now(UTC)
         read_partitions(settings, now).leaves(partition)
-        _checked(policy, partition, now)
-        if against is not None:
-            other = load_story(database, against, PlanKind.DETOX).stored
-            if other.partition != partition:
-                raise PlanError(
-                    f"plan {against} is one of {other.partition}, not of {partition}",
-                    plan_id=against,
-                    state=other.state,
-                )
-        arguments = {"partition": partition, "policy": policy, "against": against}
-        return store.add(act.connection, ErrandKind.TRIAL, f"a policy for {partition}", arguments, by=by)
+        if (tried.policy is None) == (tried.dealer is None):
+            raise InventoryError("policy, dealer: expected one of them", parameter="policy, dealer")
+        if tried.policy is not None:
+            _checked(tried.policy, partition, now)
+        else:
+            _configured(tried, partition)
+        if tried.against is not None:
+            _check_same(load_story(database, tried.against, PlanKind.DETOX).stored, partition)
+        arguments = {"partition": partition, **asdict(tried)}
+        return store.add(act.connection, ErrandKind.TRIAL, f"{tried.noun} for {partition}", arguments, by=by)
 
 
 def decide(database: Database, settings: Settings, errand: Errand, by: Person) -> dict[str, Any] | None:
-    """What it decides on the inventory of now, with its figures; the decisions go into a file. None: they may not, as
+    """What it decides on the inventory of now, with its figures; the decisions go into files. None: they may not, as
     ``answer`` says."""
-    partition, against = errand.arguments["partition"], errand.arguments["against"]
+    arguments = dict(errand.arguments)
+    partition, tried = arguments.pop("partition"), Tried(**arguments)
     try:
         may(by, Action.TRY_POLICY, Target(partitions=(partition,)))
     except AccessError:
         return None
+    decide_it = _dealt if tried.policy is None else _detoxed
+    return decide_it(database, settings, errand.id, partition, tried)
+
+
+def _detoxed(database: Database, settings: Settings, errand_id: int, partition: str, tried: Tried) -> dict[str, Any]:
     now = datetime.now(UTC)
-    policy = _checked(errand.arguments["policy"], partition, now)
-    inputs = trial.installation_inputs(read_inventory(database), settings, partition, now)
-    plan = trial.decide(inputs, policy, partition)
-    tried = new_record(plan, inputs.frames, inputs.rules, name=f"trial {errand.id}", policy_text=policy.source.text)
-    with fsspec.open(f"{_folder(settings, errand.id)}/decisions.parquet", "wb", auto_mkdir=True) as handle:
-        decision_rows(tried.decisions).collect().write_parquet(handle)
-    document = describe.plan_document(tried, describe.overview(tried))
-    if against is None:
+    assert tried.policy is not None
+    policy = _checked(tried.policy, partition, now)
+    inputs = detox_trial.installation_inputs(read_inventory(database), settings, partition, now)
+    plan = detox_trial.decide(inputs, policy, partition)
+    made = new_record(plan, inputs.frames, inputs.rules, name=_name(errand_id), policy_text=policy.source.text)
+    _keep(settings, errand_id, "decisions", decision_rows(made.decisions).collect())
+    document = describe.plan_document(made, describe.overview(made))
+    if tried.against is None:
         return document
-    other = stored.read_record(database, load_story(database, against, PlanKind.DETOX))
-    return {**document, "difference": short_document(other, tried, ROWS)}
+    other = stored.read_record(database, load_story(database, tried.against, PlanKind.DETOX))
+    return {**document, "difference": short_document(other, made, ROWS)}
+
+
+def _dealt(database: Database, settings: Settings, errand_id: int, partition: str, tried: Tried) -> dict[str, Any]:
+    config = _configured(tried, partition)
+    inputs = dealer_trial.installation_inputs(database, settings, config, datetime.now(UTC))
+    with _of_the_sender():
+        made = dealer_trial.decide(inputs, config, seed=errand_id, name=_name(errand_id))
+    _keep(settings, errand_id, "copies", select_proposals(made))
+    _keep(settings, errand_id, "rejected", select_proposals(made, rejected=True))
+    document = {"plan": made.name, **dealt.plan_document(made)}
+    if "enforcer" in config.plugins:
+        document["rules"] = dealer_trial.report_rules(inputs, config).rules.to_dicts()
+    return document
 
 
 def answer(
@@ -100,9 +141,55 @@ def forget_old(database: Database, settings: Settings, before: datetime | None =
 
 
 def _checked(text: str, partition: str, now: datetime) -> CheckedPolicy:
-    policy = load_policy(text, now=now, file=NAME)
-    trial.partition_of(policy, partition)
+    policy = load_policy(text, now=now, file="policy")
+    detox_trial.partition_of(policy, partition)
     return policy
+
+
+def _configured(tried: Tried, partition: str) -> DealerConfig:
+    """InventoryError also where it would have the run read a file that whoever sent it may not read."""
+    assert tried.dealer is not None
+    if tried.against is not None:
+        raise PlanError("against: only a policy of Detox is compared with a plan", plan_id=tried.against)
+    with _of_the_sender():
+        config = load_config(tried.dealer, file=DEALER)
+        config.check_partition(partition)
+        make_rules(config)
+        plugins = make_plugins(config)
+    for name, plugin in plugins.items():
+        for setting in sorted(getattr(plugin, "FILES", frozenset()) & config.plugins[name].settings.keys()):
+            raise InventoryError(
+                f"{DEALER}: plugins.{name}.{setting}: what is sent names no file; without it the installed one counts",
+                parameter=DEALER,
+            )
+    return config
+
+
+@contextmanager
+def _of_the_sender() -> Iterator[None]:
+    """What is wrong with the configuration is so with what was sent, not with the installation."""
+    try:
+        yield
+    except SettingsError as error:
+        if any(fault.file not in ("", DEALER) for fault in error.all_faults()):
+            raise
+        raise InventoryError(str(error), parameter=DEALER) from error
+
+
+def _check_same(other: StoredPlan, partition: str) -> None:
+    if other.partition != partition:
+        raise PlanError(
+            f"plan {other.id} is one of {other.partition}, not of {partition}", plan_id=other.id, state=other.state
+        )
+
+
+def _name(errand_id: int) -> str:
+    return f"trial {errand_id}"
+
+
+def _keep(settings: Settings, errand_id: int, name: str, rows: pl.DataFrame) -> None:
+    with fsspec.open(f"{_folder(settings, errand_id)}/{name}.parquet", "wb", auto_mkdir=True) as handle:
+        rows.write_parquet(handle)
 
 
 def _folder(settings: Settings, errand_id: int) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
+from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.copies import is_last_copy, is_present, is_whole_elsewhere
 from dynamo_ops.inventory.site.lookup import find_site
+from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
 from dynamo_ops.query.dataset import check_named, dataset_condition
 from dynamo_ops.query.paging.condition import Conditions
 from dynamo_ops.query.paging.listing import Listing
@@ -40,6 +42,36 @@ _ONLY_HERE = f"""
         WHERE held.block_id = replica.block_id AND {is_present("held.id", "replica")}
           AND {is_last_copy("held.id", "replica.site_id")}) AS last
     WHERE NOT {is_whole_elsewhere("replica")} AND last.num_files > 0"""
+
+
+_TOTALS = f"""
+    SELECT count(*) AS num_blocks, coalesce(sum(single.num_files), 0)::bigint AS num_files,
+           coalesce(sum(single.size_bytes), 0)::bigint AS size_bytes,
+           count(*) FILTER (WHERE single.is_coming) AS num_blocks_coming
+    FROM (SELECT listed.num_files, listed.size_bytes, EXISTS (
+              SELECT FROM files AS wanted JOIN subscriptions AS copy ON copy.file_id = wanted.id
+              WHERE wanted.block_id = listed.block_id AND copy.action = '{SubscriptionAction.COPY}'
+                AND copy.state IN {ACTIVE} AND copy.site_id <> listed.site_id) AS is_coming
+          FROM ({_ONLY_HERE}) AS listed WHERE listed.site_id = CAST(:site AS smallint)) AS single"""
+
+
+@dataclass(frozen=True)
+class OnlyHere:
+    """``num_blocks`` with files of which no other site has a good copy, and how many files and bytes those are;
+    ``num_blocks_coming``: of these blocks, those of which files are to be copied to another site."""
+
+    num_blocks: int
+    num_files: int
+    size_bytes: int
+    num_blocks_coming: int
+
+
+def only_here_in_all(database: Database, site: str) -> OnlyHere:
+    """What only ``site`` (a name) has. All its block replicas are looked at: seconds, where it has many. Raises
+    UnknownNameError."""
+    with database.begin() as connection:
+        connection.execute(text("SELECT set_config('work_mem', :size, true)"), {"size": ONLY_HERE.work_mem})
+        return OnlyHere(*connection.execute(text(_TOTALS), {"site": find_site(connection, site).id}).one())
 
 
 def _narrow(connection: Connection, asked: OnlyHereFilter, _as_of: datetime) -> Conditions:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from dynamo_ops.access import audit, grants
 from dynamo_ops.access.actions import AccessError
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
-from dynamo_ops.base.errors import PlanError, PolicyError
+from dynamo_ops.base.errors import InventoryError, PlanError, PolicyError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.errand import trial
 from dynamo_ops.errand.carry import carry_out
-from dynamo_ops.errand.trial import ask_trial
+from dynamo_ops.errand.trial import Tried, ask_trial
+from dynamo_ops.inventory.site.quota import set_quotas
 from dynamo_ops.query.record.errand import errand_card
+from dynamo_ops.request.copy_request import request_copy
 from tests.detox.test_tasks import HEAD, TAIL, House
+from tests.inventory.factory import SIZE
 from tests.people import ROOT_USER
 
 HELD = Grant(Role.MANAGER, Scope.parse("partition:all"))
@@ -33,7 +38,7 @@ def house(database: Database, tmp_path: Path) -> House:
 
 
 def ask(house: House, policy: str = KEEP, *, partition: str = "all", against: int | None = None) -> int:
-    return ask_trial(house.db, house.settings, partition=partition, policy=policy, against=against, by=MIA)
+    return ask_trial(house.db, house.settings, partition=partition, tried=Tried(policy, against=against), by=MIA)
 
 
 def test_what_it_would_decide_is_answered_and_the_decisions_are_kept(house: House) -> None:
@@ -68,6 +73,70 @@ def test_what_is_wrong_is_said_when_it_is_asked_for(house: House) -> None:
     with pytest.raises(AccessError):
         ask(house, partition="other")
     assert house.rows("SELECT * FROM errands") == []
+
+
+DEALER: dict[str, Any] = {
+    "partition": "all",
+    "group": "ops",
+    "target_sites": ["T2_*"],
+    "target_site_occupancy": 0.9,
+    "max_site_pending_fraction": 0.9,
+    "max_total_cycle_volume": 1,
+    "plugins": {"enforcer": {"priority": 1}, "requests": {"priority": 2}},
+}
+
+
+def ask_dealer(house: House, *, against: int | None = None, **changed: object) -> int:
+    text = yaml.safe_dump({**DEALER, **changed})
+    return ask_trial(house.db, house.settings, partition="all", tried=Tried(dealer=text, against=against), by=MIA)
+
+
+def test_a_configuration_of_the_dealer_is_tried(house: House) -> None:
+    """A request is served by it that the installed one, which there is not, would not."""
+    house.site("T2_C")
+    set_quotas(house.db, ["T2_C"], "all", 10 * SIZE, by=ROOT_USER, reason="of the test")
+    house.rows("INSERT INTO groups (name, ownership_level) VALUES ('ops', 'dataset') ON CONFLICT DO NOTHING")
+    request_copy(house.db, "/A/B-v1/AOD", ["T2_C"], num_copies=1, group="ops", by=ROOT_USER)
+    errand_id = ask_dealer(house)
+    assert carry_out(house.db, house.settings, RUN) == {"done": 1, "refused": 0}
+    answer = errand_card(house.db, errand_id)["answer"]
+    assert (answer["plan"], answer["partition"], answer["rules"]) == (f"trial {errand_id}", "all", [])
+    assert [(plugin["plugin"], plugin["num_copies"]) for plugin in answer["plugins"]] == [
+        ("enforcer", 0),
+        ("requests", 1),
+    ]
+    folder = Path(house.settings.files_at("plans")) / "trials" / str(errand_id)
+    assert pl.read_parquet(folder / "copies.parquet")["site"].to_list() == ["T2_C"]
+    assert pl.read_parquet(folder / "rejected.parquet").is_empty()
+    assert house.rows("SELECT id FROM plans") == []
+    assert house.rows("SELECT state FROM requests") == [("new",)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"partition": "other"}, "is for partition 'other'"),
+        ({"plugins": {"balanser": {}}}, "no dealer plugin is called 'balanser'"),
+        ({"plugins": {"enforcer": {"rules": "/etc/passwd"}}}, "plugins.enforcer.rules: what is sent names no file"),
+        ({"max_total_cycle_volume": -1}, "max_total_cycle_volume"),
+        ({"placement": [{"type": "nowhere"}]}, "nowhere"),
+    ],
+)
+def test_a_wrong_configuration_is_the_fault_of_who_sent_it(
+    house: House, changed: dict[str, object], words: str
+) -> None:
+    """And not of the installation: no run fails for it."""
+    with pytest.raises(InventoryError, match=words):
+        ask_dealer(house, **changed)
+    assert house.rows("SELECT * FROM errands") == []
+
+
+def test_one_of_both_is_tried_and_only_a_policy_against_a_plan(house: House) -> None:
+    for tried in (Tried(), Tried(KEEP, yaml.safe_dump(DEALER))):
+        with pytest.raises(InventoryError, match="expected one of them"):
+            ask_trial(house.db, house.settings, partition="all", tried=tried, by=MIA)
+    with pytest.raises(PlanError, match="only a policy of Detox"):
+        ask_dealer(house, against=1)
 
 
 def test_who_has_lost_the_right_by_then_is_refused(house: House) -> None:

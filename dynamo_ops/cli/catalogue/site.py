@@ -9,6 +9,7 @@ import polars as pl
 import typer
 
 from dynamo_ops.base.settings import settings
+from dynamo_ops.base.units import size_text
 from dynamo_ops.cli.catalogue import site_view
 from dynamo_ops.cli.terminal.cells import cell, count, size
 from dynamo_ops.cli.terminal.completion import complete_sites
@@ -35,7 +36,8 @@ from dynamo_ops.inventory.site import downtime as downtimes
 from dynamo_ops.inventory.site import endpoint as site_endpoint
 from dynamo_ops.inventory.site import override as site_override
 from dynamo_ops.inventory.site import shared as shared_storage
-from dynamo_ops.query.only_here import ONLY_HERE, OnlyHereFilter
+from dynamo_ops.inventory.site.evacuation import evacuate
+from dynamo_ops.query.only_here import ONLY_HERE, OnlyHereFilter, only_here_in_all
 from dynamo_ops.query.site_card import site_card
 
 app = typer.Typer(no_args_is_help=True, help="Sites: what can be used and what waits there, status by hand, downtimes.")
@@ -187,6 +189,27 @@ def unset(site: SiteName, by: By = None, as_json: AsJson = False) -> None:
         print_json({"site": site, "status": status})
     else:
         say(f"{site} is {status}: what its source tells counts again")
+
+
+@app.command("evacuate")
+def evacuate_(site: SiteName, reason: Reason, by: By = None, as_json: AsJson = False) -> None:
+    """Give SITE up: morgue, and quotas of 0; what only it has is copied away."""
+    done = evacuate(database(), site, by=who(by), reason=reason)
+    left = only_here_in_all(database(), site)
+    if as_json:
+        print_json({**vars(done.override), "quotas": done.quotas.to_dicts(), "only_here": vars(left)})
+        return
+    for warning in done.override.warnings:
+        warn(f"{warning}")
+    say(f"{site} is {done.override.status} (was {done.override.status_before}), until `dynamo site unset {site}`")
+    for partition, old_bytes in done.quotas.rows():
+        say(f"quota of {partition} there: 0 (was {cell('quota_bytes', old_bytes)})")
+    say(
+        f"only there: {count(left.num_files, 'file')} of {count(left.num_blocks, 'block')}, "
+        f"{size_text(left.size_bytes)}; files of {count(left.num_blocks_coming, 'block')} are to be copied to other "
+        f"sites. Dealer cycles ask for the others, where a partition has the undertaker; `dynamo site only-here "
+        f"{site}` lists them"
+    )
 
 
 @app.command()

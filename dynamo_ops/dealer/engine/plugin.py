@@ -95,7 +95,11 @@ class ProposalContext:
 
 
 class Plugin(Protocol):
-    """Proposes copies. Made with its own settings; raises SettingsError when they are wrong."""
+    """Proposes copies. Made with its own settings; raises SettingsError when they are wrong.
+
+    A plugin with settings that name files says which in ``FILES``, a set of their keys: what somebody sends to be tried
+    may not name any.
+    """
 
     def __init__(self, settings: Mapping[str, Any]) -> None: ...
 

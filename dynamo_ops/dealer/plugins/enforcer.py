@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,8 @@ class EnforcerSettings(BaseModel):
 class EnforcerPlugin:
     """Asks first for changes of owner, by site name, then for copies drawn among the other destinations, each site
     once."""
+
+    FILES: ClassVar = frozenset({"rules"})
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = checked_settings(EnforcerSettings, settings, file="", below=KEY)

@@ -88,7 +88,7 @@ def set_quotas(
             raise UnknownNameError(
                 f"unknown site {', '.join(map(repr, names))}{f'.{hint}' if hint else ''}", sites=names
             )
-        return change_quotas(
+        num_changed = change_quotas(
             connection,
             """SELECT s.id AS site_id, CAST(:partition AS text) AS partition, CAST(:quota AS bigint) AS quota_bytes
                FROM quota_sites n JOIN sites s ON s.name = n.name""",
@@ -96,6 +96,8 @@ def set_quotas(
             reason=reason.strip(),
             params={"partition": partition, "quota": quota_bytes},
         )
+        connection.execute(text("DROP TABLE quota_sites"))
+        return num_changed
 
 
 def quota_bytes_of(field: str, text: str) -> int:

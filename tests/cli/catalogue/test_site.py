@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +21,9 @@ ME = getpass.getuser()
 NEXT_MONTH = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 
 
-@pytest.mark.parametrize("command", ["list", "set", "unset", "overrides", "drain", "resume", "downtime", "mappings"])
+@pytest.mark.parametrize(
+    "command", ["list", "set", "unset", "evacuate", "overrides", "drain", "resume", "downtime", "mappings"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in dynamo("site", command, "--help").output
 
@@ -145,6 +148,20 @@ def test_what_a_source_says_too_shortly_is_shown(stock: Inventory) -> None:
         SELECT id, 'cric', 'ready', '2026-03-01T12:00Z' FROM sites WHERE name = 'T2_A'""")
     stock.rows("UPDATE sites SET status = 'waitroom' WHERE name = 'T2_A'")
     assert "ready only since" in dynamo("site", "list").output
+
+
+def test_a_site_is_given_up(stock: Inventory) -> None:
+    """Both in one command, with what it was, to be set again; a second time nothing is left to take."""
+    dynamo("quota", "set", "T2_A", "physics", "5 TB", "--reason", "new disks")
+    told = " ".join(dynamo("site", "evacuate", "T2_A", "--reason", "closes in May").output.split())
+    assert "T2_A is morgue (was ready), until `dynamo site unset T2_A`" in told
+    assert "quota of physics there: 0 (was 5.00 TB)" in told
+    assert re.search(
+        r"only there: 2 files of 1 block, \S+ \S+; files of 0 blocks are to be copied to other sites", told
+    )
+    document = json.loads(dynamo("site", "evacuate", "T2_A", "--reason", "closes in May", "--json").output)
+    assert (document["status"], document["quotas"]) == ("morgue", [])
+    assert (document["only_here"]["num_files"], document["only_here"]["num_blocks_coming"]) == (2, 0)
 
 
 def test_a_status_by_hand_as_json(stock: Inventory) -> None:

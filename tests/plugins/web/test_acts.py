@@ -344,3 +344,18 @@ def test_a_wrong_field_is_named(olga: Call, method: str, path: str, body: Any, f
     problem = olga(method, path, body, code=422).json()
     assert {fault["parameter"] for fault in problem["facts"]["faults"]} == set(fields.split())
     assert all(name in problem["detail"] for name in fields.split())
+
+
+def test_a_site_is_given_up(olga: Call, stock: Stock) -> None:
+    stock.rows("INSERT INTO quotas SELECT id, 'physics', 9000, 'test' FROM sites WHERE name = 'T2_B'")
+    path, why = "/sites/T2_B/evacuation", {"reason": "closes in May"}
+    tried = olga("POST", path, why, dry_run=True).json()
+    assert (tried["status"], tried["quotas"]) == ("morgue", [{"partition": "physics", "old_bytes": 9000}])
+    assert rows(stock, "SELECT quota_bytes FROM quotas") == [(9000,)]
+    done = olga("POST", path, why).json()
+    assert {**done, "dry_run": True} == tried
+    assert rows(stock, "SELECT quota_bytes FROM quotas") == [(0,)]
+    assert olga("GET", path).json() == {
+        "site": "T2_B", "num_blocks": 1, "num_files": 3, "size_bytes": 3000, "num_blocks_coming": 0
+    }  # fmt: skip
+    assert "Did you mean T2_B" in olga("POST", "/sites/T2_BB/evacuation", why, code=404).json()["detail"]

@@ -257,6 +257,9 @@ def test_a_policy_is_tried(olga: Call, stock: Stock, tmp_path: Path, runs: list[
         (tried | {"partition": "physic"}, 422, "physics"),
         (tried | {"against": 9}, 404, "there is no plan 9"),
         (tried | {"text": ""}, 422, "text"),
+        ({"partition": "physics"}, 422, "policy, dealer: expected one of them"),
+        ({"partition": "physics", "dealer": "partition: [1"}, 422, "dealer: not YAML"),
+        ({"partition": "physics", "dealer": "partition: physics\n"}, 422, "dealer: group: Field required"),
     ):
         assert words in olga("POST", "/trials", wrong, code=code).json()["detail"]
     other = olga("POST", "/plans/1/commit", code=202, seen=plan.etag).json()["errand"]

@@ -175,6 +175,7 @@ def test_sites_groups_and_usage(ada: Ask, stock: Stock) -> None:
     assert names(ada("/sites/T2_B/only-here"), "dataset") == [SECOND]
     assert ada("/sites/T2_B/only-here", dataset=FIRST)["items"] == []
     assert ada("/groups/users")["group"]["group"] == "users"
+    assert "users" in names(ada("/groups"), "group")
     assert names(ada("/groups/users/datasets"), "dataset") == [SECOND]
     (held,) = ada("/usage", by=["site", "group"], group="users")["items"]
     assert (held["site"], held["group"], held["size_bytes"]) == ("T2_B", "users", 3000)

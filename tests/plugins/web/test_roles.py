@@ -102,6 +102,7 @@ WRITES = {
     "status": Write(
         "PUT", "/sites/T2_A/status", Action.OPERATE_SITE, {"sam", "olga"}, {"status": "waitroom", "reason": "why"}
     ),
+    "evacuation": Write("POST", "/sites/T2_A/evacuation", Action.SET_PARTITION_QUOTA, {"olga"}, {"reason": "closes"}),
     "status of its own": Write("DELETE", "/sites/T2_B/status", Action.OPERATE_SITE, {"sam", "olga"}),
     "downtime": Write(
         "POST", "/sites/T2_A/downtimes", Action.OPERATE_SITE, {"sam", "olga"}, {"reason": "why"}, status=201

@@ -13,6 +13,7 @@ from pydantic import Field
 from dynamo_ops.access.actions import Action
 from dynamo_ops.query.group import OWNED, OwnedFilter, group_card
 from dynamo_ops.query.usage import usage_by_day, usage_now
+from dynamo_ops.request.unique_quota import group_usage
 from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, ListQuery, Names, json_answer, rows_answer
@@ -35,6 +36,12 @@ class UsageQuery(Parameters):
     site: Names
     group: Names
     since: date | None = None
+
+
+@router.get("/groups")
+def list_groups() -> Response:
+    """All groups by name: what they may own, and how much of it they do."""
+    return rows_answer(group_usage(reading()).to_dicts())
 
 
 @router.get("/groups/{name}")

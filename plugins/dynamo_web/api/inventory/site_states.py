@@ -12,7 +12,11 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.base.settings import settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site import downtime, override
-from dynamo_web.caller.login import Who
+from dynamo_ops.inventory.site.evacuation import evacuate
+from dynamo_ops.query.only_here import only_here_in_all
+from dynamo_web.caller.login import Who, needs
+from dynamo_web.databases import reading
+from dynamo_web.lists import ListerDep, json_answer
 from dynamo_web.writes import Body, Reason, Write, WriteQuery, Writer, does, end_of, moment_of
 
 router = APIRouter()
@@ -33,6 +37,12 @@ class NewDowntime(Body):
     reason: Reason
     begin: str | None = None
     until: str | None = None
+
+
+class GivenUp(Body):
+    """Why a site is given up."""
+
+    reason: Reason
 
 
 class ResumeQuery(WriteQuery):
@@ -91,3 +101,22 @@ def end_downtimes(name: str, write: Annotated[Resumer, Depends()]) -> Response:
         return {"site": name, "ended": downtime.resume(database, name, by=write.by, planned=write.planned)}
 
     return write.do(act)
+
+
+@router.post("/sites/{name}/evacuation", dependencies=[does(Action.SET_PARTITION_QUOTA)])
+def give_up(name: str, said: GivenUp, write: Write) -> Response:
+    """It is in the morgue, and its quotas are 0: the Dealer copies away what only it has. Nothing is deleted for it."""
+
+    def act(database: Database) -> dict[str, Any]:
+        done = evacuate(database, name, by=write.by, reason=said.reason)
+        given = {field: value for field, value in asdict(done.override).items() if field != "id"}
+        return {**given, "quotas": done.quotas.to_dicts()}
+
+    return write.do(act)
+
+
+@router.get("/sites/{name}/evacuation", dependencies=[needs(Action.READ)])
+def show_what_is_left(name: str, lister: ListerDep) -> Response:
+    """How much only it has, and of how much a copy is to come elsewhere."""
+    with lister.heavy():
+        return json_answer({"site": name, **asdict(only_here_in_all(reading(), name))})

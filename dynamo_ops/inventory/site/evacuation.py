@@ -1,0 +1,48 @@
+"""A site that is given up: it is in the morgue, and nothing may be there.
+
+What it alone has is copied away by the Dealer's undertaker (docs/operating.md, "Evacuating a site"); nothing is deleted
+there for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from dynamo_ops.access.actions import Action, Target
+from dynamo_ops.access.audit import acting
+from dynamo_ops.access.person import Person
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.within import together
+from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.site.override import Override, set_status
+from dynamo_ops.inventory.site.quota import read_quotas, set_quotas
+
+
+@dataclass(frozen=True)
+class Evacuation:
+    """``override``: the status that was given. ``quotas``: those that were taken, by partition: partition, old_bytes
+    (negative: unlimited); to be set again if it was a mistake."""
+
+    override: Override
+    quotas: pl.DataFrame
+
+
+def evacuate(database: Database, site: str, *, by: Person, reason: str) -> Evacuation:
+    """Put ``site`` in the morgue until that is taken back, and set its quotas to 0: both, or nothing.
+
+    Partitions that have no quota there keep none: nothing is placed where it is unknown. Raises UnknownNameError,
+    InventoryError without a reason; AccessError for who may not do both.
+    """
+    held = read_quotas(database).filter((pl.col("site") == site) & (pl.col("quota_bytes") != 0))
+    partitions = tuple(held["partition"])
+    with (
+        together(database) as within,
+        acting(within, by, Action.SET_PARTITION_QUOTA, f"{site} is given up", reason.strip()) as act,
+    ):
+        act.check(Target(sites=(site,), partitions=partitions))
+        override = set_status(within, site, SiteStatus.MORGUE, by=by, reason=reason)
+        for partition in partitions:
+            set_quotas(within, [site], partition, 0, by=by, reason=reason)
+    return Evacuation(override, held.select("partition", old_bytes="quota_bytes"))
