@@ -98,6 +98,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "site unset": ("T2_A",),
     "site overrides": (),
     "site drain": ("T2_A", *WHY, "--until", "30d"),
+    "site evacuate": ("T2_B", *WHY),
     "site resume": ("T2_B", "--planned"),
     "site downtime": ("T2_*",),
     "site shared": (),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -21,6 +20,7 @@ from dynamo_ops.errand.trial import Tried, ask_trial
 from dynamo_ops.inventory.site.quota import set_quotas
 from dynamo_ops.query.record.errand import errand_card
 from dynamo_ops.request.copy_request import request_copy
+from tests.dealer.test_tasks import CONFIG
 from tests.detox.test_tasks import HEAD, TAIL, House
 from tests.inventory.factory import SIZE
 from tests.people import ROOT_USER
@@ -75,15 +75,7 @@ def test_what_is_wrong_is_said_when_it_is_asked_for(house: House) -> None:
     assert house.rows("SELECT * FROM errands") == []
 
 
-DEALER: dict[str, Any] = {
-    "partition": "all",
-    "group": "ops",
-    "target_sites": ["T2_*"],
-    "target_site_occupancy": 0.9,
-    "max_site_pending_fraction": 0.9,
-    "max_total_cycle_volume": 1,
-    "plugins": {"enforcer": {"priority": 1}, "requests": {"priority": 2}},
-}
+DEALER = {**CONFIG, "plugins": {"enforcer": {"priority": 1}, "requests": {"priority": 2}}}
 
 
 def ask_dealer(house: House, *, against: int | None = None, **changed: object) -> int:
