@@ -71,6 +71,7 @@ ROOMS = (
     "query.decision",
     "query.movement",
     "query.record",
+    "metrics",
     "cli.terminal",
     "cli.people",
     "cli.catalogue",

@@ -1,4 +1,4 @@
-"""The app: routers below /v1, all but ``health`` behind a login and an action that its route names."""
+"""The app: routers below /v1, all but ``health`` and ``metrics`` behind a login and an action that its route names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response
 
 from dynamo_ops import __version__
-from dynamo_web import problem
+from dynamo_web import metrics, problem
 from dynamo_web.api.decision import asking, plans, policies, requested, trials, verdicts
 from dynamo_web.api.inventory import datasets, documents, groups, locks, quotas, replicas, site_states, sites
 from dynamo_web.api.movement import operate, series, transfers
@@ -32,9 +32,12 @@ READ = (
     audit,
     digest,
     errands,
+    metrics,
 )
 """Resources that are only read."""
-HEALTH = f"{VERSION}/health"
+HEALTH, METRICS = f"{VERSION}/health", f"{VERSION}/metrics"
+OPEN = (HEALTH, METRICS)
+"""To who is not logged in."""
 WRITTEN = (locks, asking, quotas, site_states, pauses, access, operate, documents, verdicts, trials)
 """Those that can be changed too."""
 
@@ -58,6 +61,7 @@ def make_app() -> FastAPI:
     problem.install(made)
     made.add_middleware(Guard)
     made.add_route(HEALTH, health, methods=["GET"])
+    made.add_route(METRICS, metrics.metrics, methods=["GET"])
     for resource in (*READ, *WRITTEN):
         made.include_router(resource.router, prefix=VERSION)
     return made

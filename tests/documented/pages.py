@@ -41,6 +41,8 @@ KINDS = {
     "json invalidate": "a document for `dynamo invalidate`",
     "policy": "a whole policy",
     "policy-lines": "lines of a policy",
+    "yaml prometheus.yml": "what Prometheus asks",
+    "yaml prometheus-rules.yml": "when it alerts",
     "haproxy": "a server before Airflow's: its configuration",
     "nginx": "the same",
     "sql": "a query of the inventory",

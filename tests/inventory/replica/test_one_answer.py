@@ -47,6 +47,7 @@ QUESTIONS = {
             "consistency/tasks.py": "the only writer",
             "inventory/checks.py": "the words",
             "query/site_card.py": "the newest check that came to something, whatever it was",
+            "metrics/overview.py": "how many sites' newest check came to what",
         },
     ),
 }

@@ -38,24 +38,24 @@ PAGE_OF_OURS = {"x-dynamo": "1", "origin": "http://localhost"}
 
 
 def calls() -> list[tuple[str, str]]:
-    """A call of each route but ``health``: method, address."""
-    from dynamo_web.app import HEALTH
+    """A call of each route but those that are open: method, address."""
+    from dynamo_web.app import OPEN
 
     return [
         (method, f"http://localhost{path_of(route)}")
         for route in routes()
-        if route.path != HEALTH
+        if route.path not in OPEN
         for method in sorted(route.methods - {"HEAD"})
     ]
 
 
-def test_every_route_names_what_is_done_and_only_health_is_open(airflow: None) -> None:
-    from dynamo_web.app import HEALTH
+def test_every_route_names_what_is_done_and_only_health_and_metrics_are_open(airflow: None) -> None:
+    from dynamo_web.app import OPEN
     from dynamo_web.caller.login import permission_of
     from fastapi.routing import APIRoute
 
     for route in routes():
-        if route.path == HEALTH:
+        if route.path in OPEN:
             assert route.methods == {"GET", "HEAD"}
             continue
         assert isinstance(route, APIRoute), f"{route.path} is a mount, or a route without our dependencies"
