@@ -25,6 +25,7 @@ MODULES = sorted(path for path in (ROOT / "dynamo_ops").rglob("*.py") if "migrat
 
 ROOMS = (
     "base",
+    "client",
     "database.schema",
     "database",
     "access",
@@ -79,6 +80,9 @@ ROOMS = (
     "cli",
 )
 """Every room, from the ground up: it may import from those before it, and from none after it."""
+
+FACES_WITH_NAMES = {"client", "database.schema"}
+"""What others import from the room itself: who writes programs for Dynamo shall not need to know its modules."""
 
 MODULES_A_ROOM = 14
 """With its face: what somebody can take in at one glance."""
@@ -158,7 +162,7 @@ def test_a_room_says_what_lives_there_and_what_may_be_called(name: str) -> None:
     face = ROOT / "dynamo_ops" / name.replace(".", "/") / "__init__.py"
     tree = ast.parse(face.read_text())
     assert ast.get_docstring(tree)
-    assert name == "database.schema" or tree.body[1:] == []
+    assert name in FACES_WITH_NAMES or tree.body[1:] == []
 
 
 @pytest.mark.parametrize("name", ROOMS)
