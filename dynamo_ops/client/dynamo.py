@@ -67,7 +67,7 @@ class Dynamo(Caller):
         fields: Names = None,
     ) -> Rows:
         """Datasets by name: id, name, status, is_open, release, size_bytes, num_blocks, num_files, num_sites (that have
-        some of it, or shall have), last_update_at; num_copies (sites that have all of it) if ``fields`` names it.
+        some of it, or shall have), num_copies (sites that have all of it), last_update_at; or only ``fields``.
 
         ``site``: that have some of it; ``group``: that owns some of it. ``larger``: than so many bytes, or ``2 PB``.
         """
@@ -352,10 +352,10 @@ class Dynamo(Caller):
         return self.pages(path, limit=ROWS_A_PAGE, **params)
 
     def _dataset_id(self, dataset: str | int) -> int:
-        """Its names are globs in the list: what would be one is taken as it is."""
+        """Of this very dataset: in a list its name is a glob if it has ``*`` or ``?`` (``[`` alone makes none)."""
         if isinstance(dataset, int):
             return dataset
-        exactly = re.sub(r"([*?\[])", r"[\1]", dataset)
+        exactly = re.sub(r"([*?\[])", r"[\1]", dataset) if {*"*?"} & {*dataset} else dataset
         return int(self.get("/datasets", name=exactly, fields="id")["items"][0]["id"])
 
 

@@ -33,7 +33,7 @@ def own_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
             file = tmp_path / "installed" / block.own_file
             file.parent.mkdir(exist_ok=True)
             file.write_text(block.text)
-    folders = [tmp_path / "installed", *(ROOT / "docs" / "examples").iterdir()]
+    folders = [tmp_path / "installed", *(ROOT / "docs" / "examples").glob("*/")]
     before = set(sys.modules)
     for folder in folders:
         monkeypatch.syspath_prepend(str(folder))

@@ -45,6 +45,7 @@ KINDS = {
     "yaml prometheus-rules.yml": "when it alerts",
     "haproxy": "a server before Airflow's: its configuration",
     "nginx": "the same",
+    "python client": "run with the client, against the app in process, a page in one namespace",
     "sql": "a query of the inventory",
     "python": "run with the names that the text speaks of",
 }
