@@ -14,7 +14,7 @@ ClientError
     ├── ConflictError       409: a plan, a gate, a pause or the key of another call does not allow it now
     ├── ChangedError        412, 428: it is not what you have seen any more, or you do not say what you have seen
     ├── InvalidError        422: a parameter or a field is wrong
-    ├── BusyError           429: too much, too often; ``retry_after_s``
+    ├── BusyError           429: too much, too often, through all tries; ``retry_after_s``
     └── ServerError         5xx: the fault is there; its log says more
 """
 
@@ -42,7 +42,7 @@ class MissingPackageError(ClientError, ImportError):
 
 class UnreachableError(ClientError):
     """Nobody has answered. Facts: ``server``, ``tries``. Of a write it is not known whether it was done: send the same
-    again, with the same ``key`` (a fact too), and it is done once."""
+    again, with the same ``key`` (a fact too; also of BusyError and ServerError), and it is done once."""
 
     retryable = True
     next_step = "Look at the address and at the network, or wait."
@@ -73,6 +73,7 @@ class ProblemError(ClientError):
     """What Dynamo answers to what it does not do, as ``application/problem+json`` says it."""
 
     def __init__(self, document: Mapping[str, Any], retry_after_s: float | None = None) -> None:
+        self._document = dict(document)
         super().__init__(str(document.get("detail") or document.get("title") or "it says no more"))
         self.status = int(document.get("status") or 0)
         self.type = str(document.get("type") or "about:blank")
@@ -84,6 +85,10 @@ class ProblemError(ClientError):
         self.retry_after_s = retry_after_s
         if self.next_step:
             self.add_note(self.next_step)
+
+    def __reduce__(self) -> tuple[type[ProblemError], tuple[dict[str, Any], float | None], dict[str, Any]]:
+        """Else it could not come back from another process: what it is made of is no message."""
+        return type(self), (self._document, self.retry_after_s), {"facts": self.facts}
 
     @property
     def needs(self) -> Sequence[str]:

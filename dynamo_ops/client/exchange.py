@@ -10,7 +10,7 @@ import requests
 
 from dynamo_ops.base.errors import CredentialError
 from dynamo_ops.base.redirect import origin
-from dynamo_ops.base.remote import failure_words, innermost, kind_of_failure
+from dynamo_ops.base.remote import failure_words, innermost, kind_of_failure, tls_setting
 from dynamo_ops.base.session import Patience, RemoteSession
 from dynamo_ops.base.tls import Credentials
 from dynamo_ops.client.answers import problem_in, unexpected
@@ -98,10 +98,12 @@ class Exchange:
                 raise UsageError(error.message) from error
             except requests.RequestException as error:
                 again = kind_of_failure(error).retryable
-                failure = self._unreachable(error, tries, headers.get(KEY))
+                failure = self._unreachable(error, tries)
                 after_s, words = None, failure_words(error)
             pause_s = tries.pause_s(after_s) if again else None
             if pause_s is None:
+                if again and KEY in headers:
+                    failure.facts.setdefault("key", headers[KEY])
                 raise failure
             log.info("%s %s: %s; sent again in %.1f s", verb, place, words, pause_s)
             tries.wait(pause_s)
@@ -117,12 +119,15 @@ class Exchange:
             if not response.ok or response.is_redirect:
                 response.close()
 
-    def _unreachable(self, error: requests.RequestException, tries: Tries, key: str | None) -> ClientError:
+    def _unreachable(self, error: requests.RequestException, tries: Tries) -> ClientError:
         server = origin(self.base)
         if isinstance(error, ValueError):  # of addresses and headers: nobody was asked
             return UsageError(f"{server} cannot be asked: {type(error).__name__}", server=server)
-        message = f"{server}: {failure_words(error)} in {tries.number} tries: {innermost(error)}"
-        made = UnreachableError(message, server=server, tries=tries.number, **({"key": key} if key else {}))
+        message = f"{server}: {failure_words(error)} (tries: {tries.number}): {innermost(error)}"
+        made = UnreachableError(message, server=server, tries=tries.number)
+        if tls_setting(error) == "ca":
+            made.next_step = "Its certificate is of no authority that is known everywhere: give ``ca``."
+        made.add_note(made.next_step)
         made.__cause__ = error
         return made
 

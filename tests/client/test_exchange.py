@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import ssl
 import threading
 import traceback
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
@@ -29,6 +31,8 @@ from dynamo_ops.client import (
     UsageError,
 )
 from dynamo_ops.client.repeats import Repeats, retry_after_s
+from simgrid.tls import make_credentials
+from tests.base.door import Door
 from tests.client.conftest import TOKEN
 from tests.client.script import Reply, Script, document, problem, scripted
 from tests.ports import free_ports
@@ -101,7 +105,7 @@ def test_an_answer_that_does_not_come_in_time_is_asked_for_again(script: Script,
 
 def test_it_is_sent_a_few_times_and_then_no_more(script: Script, dynamo: Dynamo, slept: list[float]) -> None:
     script.says(CUT)
-    with pytest.raises(UnreachableError, match="no answer in 6 tries") as caught:
+    with pytest.raises(UnreachableError, match=r"no answer \(tries: 6\)") as caught:
         dynamo.post("/locks", key="thesis")
     assert (len(script.asked), caught.value.key, caught.value.retryable) == (6, "thesis", True)
     assert slept == sorted(slept)
@@ -171,6 +175,17 @@ def test_who_asks_too_often_hears_when_to_come_again(script: Script, dynamo: Dyn
     with pytest.raises(BusyError) as caught:
         dynamo.get("/datasets")
     assert (caught.value.retry_after_s, len(slept)) == (10, 5)
+    with pytest.raises(BusyError) as caught:
+        dynamo.post("/locks", key="thesis")
+    assert caught.value.facts["key"] == "thesis"
+
+
+def test_an_error_comes_back_from_another_process(script: Script, dynamo: Dynamo) -> None:
+    script.says(problem(403, "access", "you may not", {"needs": ["operator"]}))
+    with pytest.raises(ForbiddenError) as caught:
+        dynamo.get("/audit")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again), again.needs, again.status) == (ForbiddenError, "you may not", ("operator",), 403)
 
 
 STRANGE = {
@@ -208,6 +223,18 @@ def test_nobody_there(slept: list[float]) -> None:
     with pytest.raises(UnreachableError, match="Connection refused") as caught:
         Dynamo(f"http://127.0.0.1:{free_ports()}", TOKEN).get("/me")
     assert (caught.value.tries, len(slept)) == (6, 5)
+
+
+def test_a_certificate_that_is_not_trusted_is_not_asked_again(tmp_path: Path, slept: list[float]) -> None:
+    grid = make_credentials(tmp_path, "/CN=ada", ["127.0.0.1"])
+    context = grid.server_context()
+    context.verify_mode = ssl.CERT_NONE
+    with Door(200, b'{"name": "ada"}', context=context) as door:
+        door.headers["Content-Type"] = "application/json"
+        with pytest.raises(UnreachableError, match="TLS refused") as caught:
+            Dynamo(door.url, TOKEN).get("/me")
+        assert ("give ``ca``" in caught.value.next_step, slept, door.asked) == (True, [], [])
+        assert Dynamo(door.url, TOKEN, ca=str(grid.ca)).get("/me") == {"name": "ada"}
 
 
 def test_files_of_tls_that_are_not_there_are_told(slept: list[float]) -> None:
@@ -274,7 +301,7 @@ def test_a_key_that_is_none_is_refused(script: Script, dynamo: Dynamo, key: str)
 
 
 def test_a_netrc_does_not_take_the_place_of_the_token(
-    script: Script, dynamo: Dynamo, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    script: Script, dynamo: Dynamo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login eve password eve\n")
