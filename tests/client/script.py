@@ -16,7 +16,7 @@ PROBLEM = "application/problem+json"
 @dataclass(frozen=True)
 class Reply:
     """``status`` 0: the connection is cut instead. ``cut_after``: so many bytes of the body come, and no more.
-    ``delay_s``: before it."""
+    ``delay``: it waits until that is set."""
 
     status: int = 200
     body: bytes = b"{}"
