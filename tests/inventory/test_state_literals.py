@@ -150,6 +150,8 @@ def enums() -> Iterator[type[StrEnum]]:
 MEMBERS = {word.value for enum in enums() for word in enum}
 
 OTHER_WORDS: dict[tuple[str, str], str] = {
+    ("client/caller.py", "done"): "an errand's, as REST says it: the client knows nothing of the database",
+    ("client/caller.py", "failed"): "the same",
     ("base/config_file.py", "missing"): "pydantic's word for a fault",
     ("sources/reading/http.py", "missing"): "pydantic's word for a fault",
     ("database/embedded.py", "ready"): "PostgreSQL's word in its pid file",
