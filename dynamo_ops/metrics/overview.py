@@ -9,12 +9,12 @@ from dynamo_ops.inventory.checks import COMPARED_CHECKS
 from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.inventory.replica.usage import PLACES
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
-from dynamo_ops.inventory.states import ACTIVE, OPEN_BATCHES, BatchState, SubscriptionAction
+from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
 from dynamo_ops.metrics.metric import Metric, Query, metrics_of
 from dynamo_ops.pause.pauses import IN_FORCE
 from dynamo_ops.plan.states import PlanState
 from dynamo_ops.quality.results import VERDICT, Verdict
-from dynamo_ops.query.movement.figures import DELETION
+from dynamo_ops.query.status import UNDER_WAY
 from dynamo_ops.request.states import OPEN_REQUESTS
 
 _AGE = "extract(epoch FROM now() - {})::float8"
@@ -24,15 +24,9 @@ _SUBSCRIPTIONS = f"""
     SELECT action, state, hold_reason, count(*)::float8 AS num_files, {_AGE.format("min(created_at)")} AS age_s
     FROM subscriptions WHERE state IN {ACTIVE} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
 _UNDER_WAY = f"""
-    SELECT batch.backend, attempt.state, count(*)::float8 AS num_files, sum(attempt.size_bytes)::float8 AS size_bytes,
-           {_AGE.format("min(batch.created_at)")} AS age_s
-    FROM transfer_batches AS batch JOIN transfers AS attempt ON attempt.batch_id = batch.id
-    WHERE batch.state IN {OPEN_BATCHES} GROUP BY 1, 2
-    UNION ALL
-    SELECT '{DELETION}', attempt.state, count(*), sum(attempt.size_bytes), {_AGE.format("min(batch.created_at)")}
-    FROM deletion_batches AS batch JOIN deletions AS attempt ON attempt.batch_id = batch.id
-    WHERE batch.state = '{BatchState.PLANNED}' GROUP BY 2
-    ORDER BY 1, 2"""
+    SELECT backend, state, sum(num_files)::float8 AS num_files, sum(size_bytes)::float8 AS size_bytes,
+           {_AGE.format("min(created_at)")} AS age_s
+    FROM {UNDER_WAY} AS batch GROUP BY 1, 2 ORDER BY 1, 2"""
 _ENDED = f"""
     SELECT action, outcome, sum(num_files)::float8 AS num_files, sum(size_bytes)::float8 AS size_bytes
     FROM (SELECT '{SubscriptionAction.COPY}' AS action, outcome, num_files, size_bytes FROM transfer_hours

@@ -24,6 +24,23 @@ from dynamo_ops.query.explanation import Explanation, why
 
 __all__ = ["Explanation", "counts", "ended", "held", "under_way", "why"]
 
+DELETION = "deletion"
+"""The backend of deletions, where they stand beside copies."""
+UNDER_WAY = f"""(
+    SELECT b.id, b.backend, b.is_staging,
+           CASE WHEN {is_archiving("t")} THEN '{TransferObservation.ARCHIVING}' ELSE t.state END AS state,
+           b.site_id, b.created_at, count(*) AS num_files, sum(t.size_bytes) AS size_bytes,
+           min(t.subscription_id) AS subscription_id
+    FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id WHERE b.state IN {OPEN_BATCHES}
+    GROUP BY b.id, b.site_id, 4
+    UNION ALL
+    SELECT b.id, '{DELETION}', false, x.state, b.site_id, b.created_at, count(*), sum(x.size_bytes),
+           min(x.subscription_id)
+    FROM deletion_batches b JOIN deletions x ON x.batch_id = b.id WHERE b.state = '{BatchState.PLANNED}'
+    GROUP BY b.id, b.site_id, x.state)"""
+"""A row a batch that is not finished and state of its files: id, backend, is_staging, state, site_id, created_at,
+num_files, size_bytes, subscription_id (the first)."""
+
 
 def _at(site_id: str, names: str) -> str:
     """The site is one of those of the parameter ``names``, or that is null: all are asked for."""
@@ -32,8 +49,8 @@ def _at(site_id: str, names: str) -> str:
 
 def _example(attempt: str) -> str:
     """One of the reasons and whose it is, and any one: no sorting of reasons, of which there can be a million."""
-    told = f"ARRAY[{attempt}.reason, {attempt}.subscription_id::text]"
-    return f"""max({told}) FILTER (WHERE {attempt}.reason IS NOT NULL) AS example,
+    pair = f"ARRAY[{attempt}.reason, {attempt}.subscription_id::text]"
+    return f"""max({pair}) FILTER (WHERE {attempt}.reason IS NOT NULL) AS example,
                      min({attempt}.subscription_id) AS first_id"""
 
 
@@ -71,18 +88,8 @@ def under_way(db: Database, sites: Sequence[str] | None = None) -> pl.DataFrame:
         SELECT u.backend, u.is_staging, u.state, d.name AS site, count(*) AS num_batches,
                sum(u.num_files)::bigint AS num_files, sum(u.size_bytes)::bigint AS size_bytes,
                min(u.created_at) AS oldest_at, min(u.subscription_id) AS subscription_id
-        FROM (SELECT b.id, b.backend, b.is_staging,
-                     CASE WHEN {is_archiving("t")} THEN '{TransferObservation.ARCHIVING}' ELSE t.state END AS state,
-                     b.site_id, b.created_at, count(*) AS num_files, sum(t.size_bytes) AS size_bytes,
-                     min(t.subscription_id) AS subscription_id
-              FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
-              WHERE b.state IN {OPEN_BATCHES} AND {_at("b.site_id", "$1")} GROUP BY b.id, 4
-              UNION ALL
-              SELECT b.id, 'deletion', false, x.state, b.site_id, b.created_at, count(*), sum(x.size_bytes),
-                     min(x.subscription_id)
-              FROM deletion_batches b JOIN deletions x ON x.batch_id = b.id
-              WHERE b.state = '{BatchState.PLANNED}' AND {_at("b.site_id", "$1")} GROUP BY b.id, x.state) u
-        JOIN sites d ON d.id = u.site_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
+        FROM {UNDER_WAY} u
+        JOIN sites d ON d.id = u.site_id WHERE {_at("u.site_id", "$1")} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
         [_names(sites)],
     )
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.base.door import Asked
+
 PROBLEM = "application/problem+json"
 
 
@@ -42,16 +44,6 @@ def problem(status: int, kind: str = "", detail: str = "no", facts: Any = None, 
         "next_step": "Do otherwise.",
     }
     return Reply(status, json.dumps(body).encode(), PROBLEM, {k.replace("_", "-"): v for k, v in headers.items()})
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One request."""
-
-    verb: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Script:

@@ -163,7 +163,6 @@ OTHER_WORDS: dict[tuple[str, str], str] = {
     ("inventory/catalogue/invalidation.py", "deleted"): "a message",
     ("inventory/site/downtime.py", "planned"): "when a downtime is",
     ("query/explanation.py", "deletion"): "what stands for the backend of a deletion",
-    ("query/status.py", "deletion"): "what stands for the backend of a deletion",
     ("cli/transfers_view.py", "deletion"): "what stands for the backend of a deletion",
     ("transfer/observe.py", "unknown"): "a message",
     ("transfer/tasks.py", "submitted"): "what came of a submit",

@@ -13,9 +13,7 @@ from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.inventory.states import SubscriptionAction
 from dynamo_ops.query import status
 from dynamo_ops.query.paging.condition import moment_asked
-
-DELETION = "deletion"
-"""The backend of deletions, in ``status.under_way``."""
+from dynamo_ops.query.status import DELETION
 
 
 def standing(

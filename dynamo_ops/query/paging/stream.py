@@ -59,6 +59,8 @@ def csv_lines(connection: Connection, statement: str, params: Mapping[str, Any])
     cells = ", ".join(f'{_CELLS.get(kind, _TEXT).format(f"line.{name}")} AS "{name}"' for name, kind in columns)
     quoted = (f"line.{name}" if kind in _NEVER_QUOTED else _QUOTED.format(f"line.{name}") for name, kind in columns)
     line = " || ',' || ".join(f"coalesce({cell}, '')" for cell in quoted)
+    if len(columns) == 1:  # an empty line is no row to who reads
+        line = f"coalesce(nullif({line}, ''), '\"\"')"
     return f"SELECT {line} FROM (SELECT {cells} FROM ({statement}) AS line) AS line"
 
 

@@ -153,11 +153,11 @@ def test_what_a_source_says_too_shortly_is_shown(stock: Inventory) -> None:
 def test_a_site_is_given_up(stock: Inventory) -> None:
     """Both in one command, with what it was, to be set again; a second time nothing is left to take."""
     dynamo("quota", "set", "T2_A", "physics", "5 TB", "--reason", "new disks")
-    told = " ".join(dynamo("site", "evacuate", "T2_A", "--reason", "closes in May").output.split())
-    assert "T2_A is morgue (was ready), until `dynamo site unset T2_A`" in told
-    assert "quota of physics there: 0 (was 5.00 TB)" in told
+    printed = " ".join(dynamo("site", "evacuate", "T2_A", "--reason", "closes in May").output.split())
+    assert "T2_A is morgue (was ready), until `dynamo site unset T2_A`" in printed
+    assert "quota of physics there: 0 (was 5.00 TB)" in printed
     assert re.search(
-        r"only there: 2 files of 1 block, \S+ \S+; files of 0 blocks are to be copied to other sites", told
+        r"only there: 2 files of 1 block, \S+ \S+; files of 0 blocks are to be copied to other sites", printed
     )
     document = json.loads(dynamo("site", "evacuate", "T2_A", "--reason", "closes in May", "--json").output)
     assert (document["status"], document["quotas"]) == ("morgue", [])

@@ -169,10 +169,15 @@ ODD: Listing[DatasetFilter] = Listing(
 
 def test_csv_is_read_as_what_it_was(stock: Stock) -> None:
     columns, pieces = stream(stock.db, ODD, ALL)
-    rows = [[cell(value) for value in row] for piece in pieces for row in piece]
+    expected = [[cell(value) for value in row] for piece in pieces for row in piece]
     text = "".join(csv_text(stock.db, ODD, ALL))
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [list(columns), *rows]
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [list(columns), *expected]
     assert text.count(QUOTE) == 7 * 2 + 3 * 2 + 2 * 4, "seven lists, three words, and what one has twice"
+
+
+def test_a_row_of_one_empty_cell_is_a_line_that_is_read(stock: Stock) -> None:
+    text = "".join(csv_text(stock.db, ODD, ALL, ("nothing",)))
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [["nothing"], *[[""]] * 8]
 
 
 def cell(value: object) -> str:
