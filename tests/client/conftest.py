@@ -8,6 +8,7 @@ import pytest
 
 from dynamo_ops.client import Dynamo
 from tests.client.script import Script, scripted
+from tests.patience import instead_of_sleep
 
 TOKEN = "dyn_of-a-test-and-nowhere-else"
 
@@ -26,7 +27,7 @@ def dynamo(script: Script) -> Iterator[Dynamo]:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds of each pause."""
-    pauses: list[float] = []
-    monkeypatch.setattr("dynamo_ops.client.repeats.time.sleep", pauses.append)
+    """Seconds of each pause of who calls."""
+    pauses = list[float]()
+    instead_of_sleep(monkeypatch, pauses.append)
     return pauses

@@ -24,6 +24,7 @@ from dynamo_ops.client import (
 )
 from dynamo_ops.client.repeats import Repeats
 from dynamo_ops.errand.carry import carry_out
+from tests.patience import instead_of_sleep
 from tests.plugins.web.callers import headers_of, passed_plan
 from tests.plugins.web.listening import Lossy, listening
 from tests.plugins.web.test_roles import POLICY
@@ -202,7 +203,7 @@ def test_a_policy_is_tried_by_a_run(
         slept.append(seconds)
         carry_out(stock.db, settings(), "errands/of_a_test")
 
-    monkeypatch.setattr("dynamo_ops.client.caller.time.sleep", sleep)
+    instead_of_sleep(monkeypatch, sleep)
     assert olga.wait(errand)["answer"]
     assert slept == [5]
 
