@@ -74,6 +74,8 @@ ROOMS = (
     "query.record",
     "metrics",
     "cli.terminal",
+    "cli.here",
+    "cli.afar",
     "cli.people",
     "cli.catalogue",
     "cli.decision",

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.installation import MARKER
 from dynamo_ops.base.text import near
+from dynamo_ops.base.units import TB, parse_size
 
 SECRET = ("url", "header", "secret", "token", "password", "key", "credential", "storage_options", "storages", "webhook")
 """Words in the name of a setting whose value no message repeats: it goes into logs, mails and chats."""
@@ -144,3 +145,27 @@ def given(fault: Mapping[str, Any]) -> str:
     is_plain = isinstance(entry, str | int | float | None) and fault["type"] not in ("missing", "extra_forbidden")
     is_secret = any(word in key for word in SECRET) or (isinstance(entry, str) and "://" in entry)
     return f", got {entry!r}" if is_plain and not is_secret else ""
+
+
+def bytes_of(size: object) -> object:
+    """A size of a setting in bytes: texts are read, everything else is as it was."""
+    return parse_size(size) if isinstance(size, str) else size
+
+
+def terabytes_of(size: object) -> object:
+    """A size of a setting in TB: texts with a unit are read; a number is TB, as a text too (from a variable)."""
+    return parse_size(size) / TB if isinstance(size, str) and not _is_number(size) else size
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+Bytes = Annotated[int, BeforeValidator(bytes_of)]
+"""A setting in bytes: ``500 TB``, or a number of bytes."""
+Terabytes = Annotated[float, BeforeValidator(terabytes_of)]
+"""A setting in TB (10^12 bytes): ``500 GB``, or a number of TB."""

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
 PLAIN = re.compile(r"[A-Za-z0-9/_]")
 
@@ -122,6 +124,8 @@ def _literal(char: str, dialect: _Dialect) -> str:
 
 def texts_expr(values: Sequence[str], column: pl.Expr) -> pl.Expr:
     """True where the value is one of ``values`` or matches one that is a glob."""
+    import polars as pl  # who only matches a glob starts without it
+
     literals = [value for value in values if not is_glob(value)]
     tests = [column.str.contains(glob_regex(value)) for value in values if is_glob(value)]
     if literals:

@@ -24,10 +24,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dynamo_ops.base.config_file import SiteGlob, Strict, faults_of, of_site, read_yaml
+from dynamo_ops.base.config_file import Bytes, SiteGlob, Strict, Terabytes, faults_of, of_site, read_yaml
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.installation import MARKER, SHIPPED, Installation, find_installation, no_installation
-from dynamo_ops.base.units import TB, Bytes, Terabytes
+from dynamo_ops.base.units import TB
 
 MAIN_FILE = "dynamo.yaml"
 MANAGED_PREFIX = "/store"

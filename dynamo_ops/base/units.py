@@ -1,12 +1,9 @@
-"""Bytes for people: decimal units, 1 TB is 10^12 bytes. The one parser of sizes, and sizes as settings."""
+"""Bytes for people: decimal units, 1 TB is 10^12 bytes. The one parser of sizes."""
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated
-
-from pydantic import BeforeValidator
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 TB = 10**12
@@ -47,27 +44,3 @@ def parse_size(text: str) -> int:
     if size != int(size):
         raise ValueError(f"{text!r} is {size.normalize():f} bytes, no whole number")
     return int(size)
-
-
-def bytes_of(size: object) -> object:
-    """A size of a setting in bytes: texts are read, everything else is as it was."""
-    return parse_size(size) if isinstance(size, str) else size
-
-
-def terabytes_of(size: object) -> object:
-    """A size of a setting in TB: texts with a unit are read; a number is TB, as a text too (from a variable)."""
-    return parse_size(size) / TB if isinstance(size, str) and not _is_number(size) else size
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-Bytes = Annotated[int, BeforeValidator(bytes_of)]
-"""A setting in bytes: ``500 TB``, or a number of bytes."""
-Terabytes = Annotated[float, BeforeValidator(terabytes_of)]
-"""A setting in TB (10^12 bytes): ``500 GB``, or a number of TB."""

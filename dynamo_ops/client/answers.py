@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +25,8 @@ Document = dict[str, Any]
 
 PROBLEM, NDJSON, CSV, JSON = "application/problem+json", "application/x-ndjson", "text/csv", "application/json"
 PIECE_BYTES = 1 << 16
+LONGEST_END = 100
+"""Characters of the line that says how many rows there were, at most."""
 
 
 def media_type(response: requests.Response) -> str:
@@ -79,6 +82,31 @@ def rows_of(response: requests.Response, path: str) -> Iterator[Document]:
         raise _broken(path, num_rows) if num_told is None else _miscounted(path, num_rows, num_told)
 
 
+def lines_of(response: requests.Response, path: str) -> Iterator[str]:
+    """NDJSON as it comes, its last line too. Raises BrokenStreamError behind what came, if that is not all."""
+    if media_type(response) != NDJSON:
+        raise unexpected(response, f"it answers {media_type(response) or 'something'} where Dynamo answers NDJSON")
+    num_lines, tail = 0, ""
+    try:
+        for text in decoded(response.iter_content(PIECE_BYTES)):
+            num_lines += text.count("\n")
+            tail = (tail + text)[-LONGEST_END:]
+            yield text
+        num_told = _end(_line(tail.rstrip("\n").rpartition("\n")[2]))
+    except (requests.RequestException, UnicodeDecodeError) as error:
+        raise _broken(path, num_lines) from error
+    if num_told != num_lines - 1:
+        raise _broken(path, num_lines) if num_told is None else _miscounted(path, num_lines - 1, num_told)
+
+
+def decoded(pieces: Iterator[bytes]) -> Iterator[str]:
+    """Pieces of UTF-8 as texts, wherever they were cut."""
+    decoder = getincrementaldecoder("utf-8")()
+    for piece in pieces:
+        yield decoder.decode(piece)
+    yield decoder.decode(b"", final=True)
+
+
 def pieces_of(response: requests.Response, path: str) -> Iterator[bytes]:
     """The text of a stream as it comes. Raises BrokenStreamError where it breaks off before the answer's own end."""
     if media_type(response) != CSV:
@@ -116,6 +144,13 @@ def _end(row: Any) -> int | None:
     end = row.get("end") if isinstance(row, dict) and len(row) == 1 else None
     num_rows = end.get("rows") if isinstance(end, dict) and len(end) == 1 else None
     return num_rows if isinstance(num_rows, int) else None
+
+
+def _line(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _broken(path: str, num_rows: int) -> BrokenStreamError:

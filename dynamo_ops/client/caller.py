@@ -19,9 +19,11 @@ from dynamo_ops.client.answers import (
     JSON,
     NDJSON,
     Document,
+    decoded,
     document_of,
     failure_in,
     items_of,
+    lines_of,
     pieces_of,
     rows_of,
 )
@@ -117,6 +119,12 @@ class Caller:
         finally:
             unfinished.unlink(missing_ok=True)
         return place
+
+    def text(self, path: str, form: str = "csv", **params: Any) -> Iterator[str]:
+        """All rows of a list as text, ``csv`` or ``ndjson``, as it comes; of NDJSON with the line of its end. Raises
+        BrokenStreamError behind what came, if that is not all (of CSV: as far as that can be told)."""
+        with self._read(path, params, CSV if form == "csv" else NDJSON, is_streamed=True) as response:
+            yield from decoded(pieces_of(response, path)) if form == "csv" else lines_of(response, path)
 
     def post(
         self,

@@ -84,11 +84,19 @@ class Dynamo(Caller):
             fields=fields,
         )
 
+    def dataset_id(self, dataset: str | int) -> int:
+        """Of this very dataset; an id is as it is. Raises NotFoundError with near names."""
+        if isinstance(dataset, int):
+            return dataset
+        # in a list, what has * or ? is a glob; [ alone makes none
+        exactly = re.sub(r"([*?\[])", r"[\1]", dataset) if {*"*?"} & {*dataset} else dataset
+        return int(self.get("/datasets", name=exactly, fields="id")["items"][0]["id"])
+
     def dataset(self, dataset: str | int) -> Document:
         """All about one, by its name or id: ``dataset`` (as in lists, and num_copies, attributes, source), ``sites``
         (its replicas as of ``where``, and num_doomed_blocks, num_awaited_blocks, the newest decision), ``locks`` and
         ``requests`` of it. Raises NotFoundError with near names."""
-        return self.get(f"/datasets/{self._dataset_id(dataset)}")
+        return self.get(f"/datasets/{self.dataset_id(dataset)}")
 
     def where(
         self,
@@ -295,7 +303,7 @@ class Dynamo(Caller):
         """Why it is at a site or not: ``detox`` (each line of the policy tried, with its values) and ``dealer`` (who
         wanted a copy, and what came of it), of a plan, or of the newest that knows it; None where none does, and
         ``detox_because``, ``dealer_because`` say why."""
-        return self.get(f"/datasets/{self._dataset_id(dataset)}/explain", site=site, plan=plan, partition=partition)
+        return self.get(f"/datasets/{self.dataset_id(dataset)}/explain", site=site, plan=plan, partition=partition)
 
     def plans(
         self,
@@ -350,13 +358,6 @@ class Dynamo(Caller):
 
     def _rows(self, path: str, **params: Any) -> Rows:
         return self.pages(path, limit=ROWS_A_PAGE, **params)
-
-    def _dataset_id(self, dataset: str | int) -> int:
-        """Of this very dataset: in a list its name is a glob if it has ``*`` or ``?`` (``[`` alone makes none)."""
-        if isinstance(dataset, int):
-            return dataset
-        exactly = re.sub(r"([*?\[])", r"[\1]", dataset) if {*"*?"} & {*dataset} else dataset
-        return int(self.get("/datasets", name=exactly, fields="id")["items"][0]["id"])
 
 
 def _several(names: str | Sequence[str]) -> list[str]:

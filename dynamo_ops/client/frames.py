@@ -13,7 +13,8 @@ from dynamo_ops.client.errors import MissingPackageError
 if TYPE_CHECKING:
     import polars as pl
 
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)")
+"""A time as Dynamo writes it."""
 
 
 def to_polars(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
@@ -48,4 +49,4 @@ def _with_moments(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _is_moment(value: object) -> bool:
-    return isinstance(value, str) and _MOMENT.fullmatch(value) is not None
+    return isinstance(value, str) and MOMENT.fullmatch(value) is not None

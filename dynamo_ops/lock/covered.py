@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from dynamo_ops.access.person import Person
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory import frames as f
@@ -17,6 +18,7 @@ from dynamo_ops.lock.store import (
     lock_row,
     named_datasets,
     not_in_force,
+    remove_lock,
     scope_warnings,
     sites_and_groups,
 )
@@ -42,6 +44,12 @@ class Coverage:
     def size_bytes(self) -> int:
         """On disk, at all sites."""
         return int(self.sites["size_bytes"].sum())
+
+    @property
+    def document(self) -> dict[str, object]:
+        """All of it, plainly."""
+        amounts = {"num_block_replicas": self.num_block_replicas, "size_bytes": self.size_bytes}
+        return {**vars(self), "sites": self.sites.to_dicts(), "warnings": list(self.warnings), **amounts}
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,14 @@ def unprotected_without(database: Database, lock_id: int) -> Unprotected:
         num_blocks=bare["block_id"].n_unique(),
         num_still_locked=covered.height - bare.height,
     )
+
+
+def removal(database: Database, lock_id: int, *, reason: str, by: Person) -> dict[str, object]:
+    """Take a lock back: what nothing protects any more, plainly. Raises as ``remove_lock``."""
+    bare = unprotected_without(database, lock_id)
+    remove_lock(database, lock_id, reason=reason, by=by)
+    document = {name: field for name, field in bare.document.items() if name not in ("lock", "warnings")}
+    return {"id": lock_id, "state": "removed", **document}
 
 
 def _frames_of(snapshot: Snapshot, lock: dict[str, object], others: pl.DataFrame | None = None) -> InventoryFrames:

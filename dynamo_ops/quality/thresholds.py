@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dynamo_ops.base.config_file import Strict, read_config
+from dynamo_ops.base.config_file import Bytes, Strict, read_config
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import near
-from dynamo_ops.base.units import Bytes
 
 GATES_FILE = "gates.yaml"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dynamo_ops.base.config_file import Strict, read_config
+from dynamo_ops.base.config_file import Bytes, Strict, Terabytes, read_config
 from dynamo_ops.base.errors import SettingsError
-from dynamo_ops.base.units import Bytes, Terabytes, parse_size, written_size
+from dynamo_ops.base.units import parse_size, written_size
 
 
 class _Sizes(Strict):

@@ -192,10 +192,17 @@ def _close_connections(postgres: EmbeddedPostgres) -> None:
 @pytest.fixture
 def seeded(seeded_home: Path, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The installation with a database of this test's own; returns its home, where the test is."""
+    with copied(seeded_home, postgres, monkeypatch):
+        yield seeded_home
+
+
+@contextmanager
+def copied(home: Path, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The installation of ``home``, where one is meanwhile, with a database as it was when it was filled."""
     postgres.create_database(COPY, template=TEMPLATE)
-    _environment(monkeypatch, seeded_home, postgres.url(COPY))
-    monkeypatch.chdir(seeded_home)
-    yield seeded_home
+    _environment(monkeypatch, home, postgres.url(COPY))
+    monkeypatch.chdir(home)
+    yield
     postgres.drop_database(COPY)
     settings.cache_clear()
 

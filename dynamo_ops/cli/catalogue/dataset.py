@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,16 +10,15 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.units import parse_size
 from dynamo_ops.cli.catalogue import dataset_view as view
 from dynamo_ops.cli.terminal.completion import complete_groups
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.lists import AtMost, Fields, Format, print_list
 from dynamo_ops.cli.terminal.options import SINCE, AsJson, Sites
 from dynamo_ops.cli.terminal.tables import print_json
-from dynamo_ops.database.connection import Database
-from dynamo_ops.query.contents import FILES, ContentFilter, files_by_name
-from dynamo_ops.query.dataset import DATASETS, DatasetFilter
-from dynamo_ops.query.dataset_card import dataset_card
-from dynamo_ops.query.locate import locate
-from dynamo_ops.query.replica import BLOCK_REPLICAS, DATASET_REPLICAS, ReplicaFilter
+from dynamo_ops.cli.terminal.way import Way
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import dataset as datasets
+else:
+    datasets = Way("dataset")
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: find them, what is where, their files.")
 
@@ -64,18 +62,18 @@ def find(
     as_json: AsJson = False,
 ) -> None:
     """Datasets by name, status, place and size, in the order of their names."""
-    asked = DatasetFilter(
+    listed = datasets.found(
         names or (),
-        statuses or (),
-        releases or (),
-        sites or (),
-        groups or (),
-        is_open,
-        None if larger is None else _size(larger),
-        since,
+        statuses=statuses or (),
+        releases=releases or (),
+        sites=sites or (),
+        groups=groups or (),
+        is_open=is_open,
+        larger=None if larger is None else _size(larger),
+        since=since,
     )
     print_list(
-        database(), DATASETS, asked, "Datasets", view.FOUND,
+        listed, "Datasets", view.FOUND,
         format_=format_, fields=fields, limit=limit, as_json=as_json, wrap=["name"],
     )  # fmt: skip
 
@@ -85,9 +83,9 @@ def show(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset.")], as_json: AsJson = False
 ) -> None:
     """All about DATASET: where it is, whose, its locks, open requests, use, and what Detox decided last."""
-    card = dataset_card(database(), name)
+    card = datasets.card(name)
     if as_json:
-        print_json(asdict(card))
+        print_json(card)
     else:
         view.print_card(card)
 
@@ -105,14 +103,13 @@ def where(
     as_json: AsJson = False,
 ) -> None:
     """Where NAME is: at which sites, how much of it, whose; of a file the PFNs, best first."""
-    db = database()
-    if "#" not in name and files_by_name(db, [name]):
-        _print_located(db, [name], None, protocols, as_json=as_json)
+    if "#" not in name and datasets.is_file(name):
+        _print_located([name], None, protocols, as_json=as_json)
         return
     dataset, _, block = name.partition("#")
-    asked = ReplicaFilter([dataset], [block] if block else [], sites or (), groups or (), complete)
+    listed = datasets.replicas(dataset, block, sites=sites or (), groups=groups or (), complete=complete)
     print_list(
-        db, BLOCK_REPLICAS if block else DATASET_REPLICAS, asked, f"Replicas of {name}",
+        listed, f"Replicas of {name}",
         view.BLOCK_REPLICAS if block else view.DATASET_REPLICAS,
         format_=format_, fields=fields, limit=limit, as_json=as_json, wrap=["dataset", "block"],
     )  # fmt: skip
@@ -132,24 +129,21 @@ def files(
     as_json: AsJson = False,
 ) -> None:
     """Files of DATASET, or of a block of it, by block and LFN."""
-    db = database()
     if located:
         if lfns or fields or format_ or limit:
             raise InventoryError("--where takes all files of a dataset or block, as a table or by --json")
-        _print_located(db, [], name, protocols, as_json=as_json)
+        _print_located([], name, protocols, as_json=as_json)
         return
     dataset, _, block = name.partition("#")
-    asked = ContentFilter(dataset, [block] if block else [], lfns or ())
+    listed = datasets.files(dataset, block, lfns=lfns or ())
     print_list(
-        db, FILES, asked, f"Files of {name}", view.FILES,
+        listed, f"Files of {name}", view.FILES,
         format_=format_, fields=fields, limit=limit, as_json=as_json, wrap=["block", "lfn"],
     )  # fmt: skip
 
 
-def _print_located(
-    db: Database, lfns: list[str], dataset: str | None, protocols: list[str] | None, *, as_json: bool
-) -> None:
-    found = locate(db, lfns, dataset=dataset, protocols=protocols or ())
+def _print_located(lfns: list[str], dataset: str | None, protocols: list[str] | None, *, as_json: bool) -> None:
+    found = datasets.located(lfns, dataset, protocols=protocols or ())
     if as_json:
         print_json(found)
     else:

@@ -8,8 +8,7 @@ from typing import Any
 from dynamo_ops.cli.terminal.cells import cell, count, size
 from dynamo_ops.cli.terminal.lists import frame_of
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.tables import print_table
-from dynamo_ops.query.dataset_card import DatasetCard
+from dynamo_ops.cli.terminal.tables import Record, print_table
 
 FOUND = {
     "name": "dataset",
@@ -89,9 +88,9 @@ _REQUESTS = {
 }
 
 
-def print_card(card: DatasetCard) -> None:
+def print_card(card: Record) -> None:
     """One dataset: its figures in lines, then sites, locks and requests."""
-    dataset = card.dataset
+    dataset = card["dataset"]
     say(dataset["name"], bold=True)
     _line("status", f"{dataset['status']}, {'open' if dataset['is_open'] else 'closed'}")
     _line("size", f"{size(dataset['size_bytes'])} in {_contents(dataset)}")
@@ -102,12 +101,12 @@ def print_card(card: DatasetCard) -> None:
     for name, value in sorted(dataset["attributes"].items()):
         _line(name.replace("_", " "), f"{value:g}")
     say()
-    sites = [{**site, "last_decision": _decision(site["decision"])} for site in card.sites]
+    sites = [{**site, "last_decision": _decision(site["decision"])} for site in card["sites"]]
     print_table(frame_of(sites, list(_SITES)), "Sites", _SITES, wrap=["groups", "last_decision"])
-    if card.locks:
-        print_table(frame_of(card.locks, list(_LOCKS)), "Locks", _LOCKS, wrap=["what", "item", "reason"])
-    if card.requests:
-        print_table(frame_of(card.requests, list(_REQUESTS)), "Open requests", _REQUESTS, wrap=["sites"])
+    if card["locks"]:
+        print_table(frame_of(card["locks"], list(_LOCKS)), "Locks", _LOCKS, wrap=["what", "item", "reason"])
+    if card["requests"]:
+        print_table(frame_of(card["requests"], list(_REQUESTS)), "Open requests", _REQUESTS, wrap=["sites"])
 
 
 def print_located(files: Sequence[Mapping[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dynamo_ops.cli.here.listed import Here
 from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.cli.terminal.completion import complete_groups
 from dynamo_ops.cli.terminal.inventory import database
@@ -63,7 +64,7 @@ def datasets(
     """What GROUP owns, by dataset and site."""
     asked = OwnedFilter(name, sites or (), [dataset] if dataset else ())
     print_list(
-        database(), OWNED, asked, f"Owned by {name}", DATASETS,
+        Here(database(), OWNED, asked), f"Owned by {name}", DATASETS,
         format_=format_, fields=fields, limit=limit, as_json=as_json, wrap=["dataset"],
     )  # fmt: skip
 

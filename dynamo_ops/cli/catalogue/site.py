@@ -11,6 +11,7 @@ import typer
 from dynamo_ops.base.settings import settings
 from dynamo_ops.base.units import size_text
 from dynamo_ops.cli.catalogue import site_view
+from dynamo_ops.cli.here.listed import Here
 from dynamo_ops.cli.terminal.cells import cell, count, size
 from dynamo_ops.cli.terminal.completion import complete_sites
 from dynamo_ops.cli.terminal.confirm import ask
@@ -154,7 +155,7 @@ def only_here(
     """What only SITE has: blocks with files of which no other site has a good copy."""
     asked = OnlyHereFilter(site, [dataset] if dataset else [])
     print_list(
-        database(), ONLY_HERE, asked, f"Last copies at {site}", site_view.ONLY_HERE,
+        Here(database(), ONLY_HERE, asked), f"Last copies at {site}", site_view.ONLY_HERE,
         format_=format_, fields=fields, limit=limit, as_json=as_json, wrap=["dataset", "block"],
     )  # fmt: skip
 

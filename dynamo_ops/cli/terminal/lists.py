@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Protocol
 
-import polars as pl
 import typer
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.cli.terminal.page import no_pager, say, write
-from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.database.connection import Database
-from dynamo_ops.query.paging.listing import DEFAULT_LIMIT, Listing, stream
-from dynamo_ops.query.paging.stream import csv_text, ndjson
+from dynamo_ops.cli.terminal.tables import Records, print_json, print_table
 
-FORMATS = {"ndjson": ndjson, "csv": csv_text}
+FORMATS = ("ndjson", "csv")
+DEFAULT_LIMIT = 100
 
 AtMost = Annotated[
     int | None,
@@ -30,13 +27,19 @@ Format = Annotated[
 ]
 Fields = Annotated[str | None, typer.Option("--fields", help="Only these, with commas between them.")]
 
-Filter = TypeVar("Filter")
+
+class Listed(Protocol):
+    """A list of any length, as it was narrowed. ``fields``: columns and their order; none: all that it has."""
+
+    def rows(self, fields: Sequence[str], limit: int) -> Records:
+        """The first so many."""
+
+    def text(self, form: str, fields: Sequence[str], limit: int | None) -> Iterator[str]:
+        """All of them, or so many, as ``ndjson`` or ``csv``, piece by piece."""
 
 
 def print_list(
-    database: Database,
-    listing: Listing[Filter],
-    asked: Filter,
+    listed: Listed,
     title: str,
     headings: Mapping[str, str],
     *,
@@ -49,33 +52,26 @@ def print_list(
     """A list as it is wanted. ``headings``: columns of the table and how they are called, where no ``fields`` are."""
     chosen = [field.strip() for field in fields.split(",")] if fields else []
     if format_ is not None:
-        _print_stream(database, listing, asked, chosen, _checked(format_), limit)
+        pieces = listed.text(_checked(format_), chosen, limit)
+        no_pager()
+        for text in pieces:
+            write(text)
         return
     most = limit or DEFAULT_LIMIT
-    columns = chosen or (list(listing.columns) if as_json else list(headings))
-    columns_read, pieces = stream(database, listing, asked, columns, limit=most + 1)
-    rows = [dict(zip(columns_read, row, strict=True)) for piece in pieces for row in piece]
+    columns = chosen or ([] if as_json else list(headings))
+    rows = listed.rows(columns, most + 1)
     if as_json:
         print_json(rows[:most])
         return
-    named = {name: headings.get(name, name.replace("_", " ")) for name in columns_read}
-    print_table(frame_of(rows[:most], columns_read), title, named, wrap=wrap)
+    named = {name: headings.get(name, name.replace("_", " ")) for name in columns}
+    print_table(rows[:most], title, named, wrap=wrap)
     if len(rows) > most:
         say(f"the first {most:,}; --limit shows more, --format ndjson all")
 
 
-def frame_of(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pl.DataFrame:
-    """Records as a frame of these columns, whatever they hold."""
-    return pl.DataFrame({name: [record[name] for record in records] for name in columns}, strict=False)
-
-
-def _print_stream(
-    database: Database, listing: Listing[Filter], asked: Filter, fields: list[str], format_: str, limit: int | None
-) -> None:
-    pieces = FORMATS[format_](database, listing, asked, fields, limit=limit)
-    no_pager()
-    for text in pieces:
-        write(text)
+def frame_of(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Records:
+    """Records with these columns alone."""
+    return [{name: record[name] for name in columns} for record in records]
 
 
 def _checked(format_: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynamo_ops.access.person import Person, shell_person
 from dynamo_ops.base.times import moment_after, moment_before, time_text
 from dynamo_ops.cli.terminal.completion import complete_groups, complete_partitions, complete_sites
+
+if TYPE_CHECKING:
+    from dynamo_ops.access.person import Person
 
 A_TIME = "a date, a time (UTC unless it says otherwise), or"
 
@@ -63,6 +65,8 @@ PlanId = Annotated[int, typer.Argument(metavar="PLAN", help="Number of a stored 
 
 def who(by: str | None) -> Person:
     """Who acts: as ``--by`` says, or the login. The audit shows that it was said in a shell."""
+    from dynamo_ops.access.person import shell_person  # a call from afar has no need of it
+
     return shell_person(by)
 
 

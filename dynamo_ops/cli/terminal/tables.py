@@ -6,11 +6,10 @@ from __future__ import annotations
 import io
 import json
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-import polars as pl
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +18,17 @@ from rich.text import Text
 from dynamo_ops.cli.terminal.cells import cell, plain
 from dynamo_ops.cli.terminal.page import say, width, write
 
+Record = Mapping[str, Any]
+Records = Sequence[Record]
+
+
+class Frame(Protocol):
+    """Rows as polars has them."""
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A dictionary a row."""
+
+
 FOLDED = 24
 """Characters that a folded column keeps at least."""
 GAP = 3
@@ -26,28 +36,27 @@ GAP = 3
 
 
 def print_table(
-    frame: pl.DataFrame, title: str, headings: Mapping[str, str] | None = None, *, wrap: Collection[str] = ()
+    table: Records | Frame, title: str, headings: Mapping[str, str] | None = None, *, wrap: Collection[str] = ()
 ) -> None:
     """Print the columns of ``headings`` in its order (without: all, by their names).
 
     On a terminal columns of ``wrap`` are folded where the line is too short; if that is not enough, each row becomes a
     record, a line a column. Without rows the title says so.
     """
-    if frame.is_empty():
+    records: Records = table if isinstance(table, Sequence) else table.to_dicts()
+    if not records:
         say(f"{title}: none\n")
         return
-    headings = _headings(frame) if headings is None else headings
-    cells = [
-        [cell(name, value) for name, value in record.items()]
-        for record in frame.select(*headings).iter_rows(named=True)
-    ]
+    headings = _headings(records[0]) if headings is None else headings
+    numbers = {name for name in headings if _are_numbers(record[name] for record in records)}
+    cells = [[cell(name, record[name]) for name in headings] for record in records]
     columns = width()
     whole = _width(headings, cells, ())
     say(title)
     if columns is None or whole <= columns:
-        write(_table(frame, headings, cells, (), whole))
+        write(_table(numbers, headings, cells, (), whole))
     elif _width(headings, cells, wrap) <= columns:
-        write(_table(frame, headings, cells, wrap, columns))
+        write(_table(numbers, headings, cells, wrap, columns))
     else:
         write(_records(headings, cells, columns))
     say()
@@ -68,12 +77,18 @@ def _iso(value: Any) -> str:
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) and value.tzinfo else str(value)
 
 
-def _headings(frame: pl.DataFrame) -> dict[str, str]:
-    return {name: name.removesuffix("_bytes").replace("_", " ") for name in frame.columns}
+def _headings(record: Record) -> dict[str, str]:
+    return {name: name.removesuffix("_bytes").replace("_", " ") for name in record}
+
+
+def _are_numbers(values: Iterable[object]) -> bool:
+    """Whether all that are known are, and any is."""
+    known = [value for value in values if value is not None]
+    return bool(known) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known)
 
 
 def _table(
-    frame: pl.DataFrame,
+    numbers: Collection[str],
     headings: Mapping[str, str],
     cells: Sequence[Sequence[str]],
     wrap: Collection[str],
@@ -84,7 +99,7 @@ def _table(
     for name, heading in headings.items():
         table.add_column(
             Text(f"\n{heading}" if is_high and "\n" not in heading else heading),
-            justify="right" if frame.schema[name].is_numeric() else "left",
+            justify="right" if name in numbers else "left",
             overflow="fold",
             no_wrap=name not in wrap,
         )

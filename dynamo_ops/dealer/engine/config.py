@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from dynamo_ops.base.config_file import faults_of
+from dynamo_ops.base.config_file import Terabytes, faults_of
 from dynamo_ops.base.errors import SettingsError
-from dynamo_ops.base.units import Terabytes
 from dynamo_ops.policy.language.source import SourceText
 
 M = TypeVar("M", bound=BaseModel)

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from dynamo_ops.base.config_file import Terabytes
 from dynamo_ops.base.text import near
-from dynamo_ops.base.units import TB, Terabytes, size_text
+from dynamo_ops.base.units import TB, size_text
 from dynamo_ops.dealer.engine.config import checked_settings
 from dynamo_ops.dealer.engine.plugin import PROPOSALS, ProposalContext
 from dynamo_ops.dealer.plugins.proposal import as_proposals, by_replica

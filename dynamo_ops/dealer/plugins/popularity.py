@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from dynamo_ops.base.config_file import Terabytes
 from dynamo_ops.base.errors import PolicyError, SettingsError
-from dynamo_ops.base.units import TB, Terabytes
+from dynamo_ops.base.units import TB
 from dynamo_ops.dealer.engine.config import checked_settings
 from dynamo_ops.dealer.engine.plugin import ProposalContext
 from dynamo_ops.dealer.plugins.names import group_ids, owned_by

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dynamo_ops.base.config_file import Strict, read_config
+from dynamo_ops.base.config_file import Bytes, Strict, read_config
 from dynamo_ops.base.times import parse_time
-from dynamo_ops.base.units import TB, Bytes
+from dynamo_ops.base.units import TB
 from dynamo_ops.policy.language.variables import known_variables
 
 EXPECTED = re.compile(

@@ -65,6 +65,12 @@ class FileQuery(ListQuery):
     lfn: Names
 
 
+class ContentQuery(FileQuery):
+    """``block``: names or globs, too."""
+
+    block: Names
+
+
 class ExplainQuery(Parameters):
     """``site``: a name. ``plan``: the number of one; else the newest that knows the dataset, of the ``partition``."""
 
@@ -139,9 +145,9 @@ def list_blocks(dataset_id: Id, query: Annotated[BlockQuery, Query()], lister: L
 
 
 @router.get("/datasets/{dataset_id}/files")
-def list_files(dataset_id: Id, query: Annotated[FileQuery, Query()], lister: ListerDep) -> Response:
+def list_files(dataset_id: Id, query: Annotated[ContentQuery, Query()], lister: ListerDep) -> Response:
     """Its files by block and LFN."""
-    return lister.answer(FILES, ContentFilter(_dataset(dataset_id), lfns=query.lfn), query)
+    return lister.answer(FILES, ContentFilter(_dataset(dataset_id), query.block, query.lfn), query)
 
 
 @router.get("/blocks/{block_id}/files")

@@ -12,10 +12,11 @@ from pydantic import Field
 from dynamo_ops.access.actions import Action
 from dynamo_ops.database.connection import Database
 from dynamo_ops.lock import store
+from dynamo_ops.lock.covered import lock_coverage, removal, unprotected_without
 from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
+from dynamo_web.lists import ListerDep, json_answer, rows_answer
 from dynamo_web.lists import Query as Parameters
-from dynamo_web.lists import json_answer, rows_answer
 from dynamo_web.writes import Body, Reason, Remove, Write, does
 
 router = APIRouter()
@@ -53,6 +54,20 @@ def show_lock(lock_id: Id) -> Response:
     return json_answer(store.lock_row(reading(), lock_id))
 
 
+@router.get("/locks/{lock_id}/coverage", dependencies=[needs(Action.READ)])
+def show_coverage(lock_id: Id, lister: ListerDep) -> Response:
+    """What it covers now, by site."""
+    with lister.heavy():
+        return json_answer(lock_coverage(reading(), lock_id).document)
+
+
+@router.get("/locks/{lock_id}/unprotected", dependencies=[needs(Action.READ)])
+def show_unprotected(lock_id: Id, lister: ListerDep) -> Response:
+    """What nothing would protect any more without it, by site."""
+    with lister.heavy():
+        return json_answer(unprotected_without(reading(), lock_id).document)
+
+
 @router.post("/locks", dependencies=[does(Action.LOCK)])
 def add_lock(lock: NewLock, write: Write) -> Response:
     """Lock it; deletions of what it covers that nobody has begun are taken back."""
@@ -79,7 +94,6 @@ def remove_lock(lock_id: Id, write: Remove) -> Response:
     """Take it back; it stays to be seen."""
 
     def act(database: Database) -> dict[str, Any]:
-        store.remove_lock(database, lock_id, reason=write.reason, by=write.by)
-        return {"id": lock_id, "is_in_force": False}
+        return removal(database, lock_id, reason=write.reason, by=write.by)
 
     return write.do(act)

@@ -1,0 +1,123 @@
+"""Commands over REST: the same words as at the installation, and the same answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamo_ops.access import grants, tokens
+from dynamo_ops.access.person import Grant, Role, Scope
+from dynamo_ops.cli.afar.server import server
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.embedded import EmbeddedPostgres
+from tests.cli.seeded import Ended, copied, piped, seeded_home
+from tests.cli.test_walk import CALLS, call
+from tests.people import ROOT_USER
+from tests.plugins.web.conftest import served
+from tests.plugins.web.listening import listening
+
+__all__ = ["seeded_home"]
+
+WHO = "olga"
+BOTH = (
+    "dataset find",
+    "dataset show",
+    "dataset where",
+    "dataset files",
+    "lock add",
+    "lock list",
+    "lock remove",
+    "lock show",
+)
+"""Every command that can be given from afar."""
+FILES = ("init", "config", "policy", "db")
+"""What is about files of the machine where one is, whatever server is meant."""
+CHOSEN = (Role.OPERATOR, Role.ADMIN)
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
+
+
+class House:
+    """An installation, and a server of it. ``here`` and ``afar`` call a command, each on a database of its own."""
+
+    def __init__(self, home: Path, postgres: EmbeddedPostgres, patch: pytest.MonkeyPatch) -> None:
+        self._home, self._postgres, self._patch = home, postgres, patch
+        self.began = datetime.now(UTC)
+
+    @contextmanager
+    def _copied(self, roles: tuple[Role, ...]) -> Iterator[str]:
+        """Of somebody who may do so: their token."""
+        with copied(self._home, self._postgres, self._patch):
+            database = Database(self._postgres.url("walk_copy"))
+            held = [Grant(role, Scope.parse("*")) for role in roles]
+            for grant in held:
+                grants.grant(database, WHO, grant, by=ROOT_USER, reason="test")
+            yield tokens.make(database, "test", days=1, by=ROOT_USER, person=WHO).secret
+            database.dispose()
+
+    def here(self, *words: str, roles: tuple[Role, ...] = CHOSEN) -> Ended:
+        self._patch.setenv("LOGNAME", WHO)
+        with self._copied(roles):
+            return piped(*words)
+
+    def afar(self, *words: str, roles: tuple[Role, ...] = CHOSEN) -> Ended:
+        with (
+            self._copied(roles) as token,
+            served(self._patch) as client,
+            listening(client.app) as url,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setenv("DYNAMO_SERVER", url)
+            patch.setenv("DYNAMO_TOKEN", token)
+            server.cache_clear()
+            return piped(*words)
+
+    def plain(self, document: Any) -> Any:
+        """Without the times of this test."""
+        if isinstance(document, dict):
+            return {name: self.plain(field) for name, field in document.items()}
+        if isinstance(document, list):
+            return [self.plain(field) for field in document]
+        if isinstance(document, str):
+            return MOMENT.sub(lambda found: self._moment(found[0]), document)
+        return document
+
+    def _moment(self, text: str) -> str:
+        return "now" if datetime.fromisoformat(text) >= self.began else text
+
+
+@pytest.fixture
+def house(
+    airflow: None, seeded_home: Path, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[House]:
+    yield House(seeded_home, postgres, monkeypatch)
+    server.cache_clear()
+
+
+@pytest.mark.parametrize("words", BOTH)
+def test_both_ways_answer_the_same(house: House, words: str) -> None:
+    here, afar = house.here(*call(words), "--json"), house.afar(*call(words), "--json")
+    assert (afar.code, afar.err) == (here.code, here.err)
+    assert house.plain(json.loads(afar.out)) == house.plain(json.loads(here.out))
+
+
+@pytest.mark.parametrize("words", BOTH)
+def test_both_ways_show_the_same(house: House, words: str) -> None:
+    here, afar = house.here(*call(words)), house.afar(*call(words))
+    assert (afar.code, afar.err, afar.out) == (here.code, here.err, here.out)
+
+
+ONLY_THERE = sorted(words for words in {*CALLS} - {*BOTH} if words.split()[0] not in FILES)
+
+
+@pytest.mark.parametrize("words", ONLY_THERE)
+def test_what_cannot_be_done_from_afar_says_so(house: House, words: str) -> None:
+    ended = house.afar(*call(words))
+    assert (ended.code, ended.out) == (2, "")
+    assert "this works on the installation itself, not over REST" in ended.err
