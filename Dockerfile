@@ -3,16 +3,17 @@ FROM python:3.12-slim-bookworm
 
 RUN useradd --create-home --uid 50000 dynamo
 WORKDIR /opt/dynamo
-COPY requirements.txt pyproject.toml README.md LICENSE ./
-COPY dynamo_ops ./dynamo_ops
-RUN pip install --no-cache-dir -r requirements.txt "apache-airflow-providers-celery>=3.10" "redis>=5" \
- && pip install --no-cache-dir --no-deps . \
+COPY requirements-image.txt ./
+RUN pip install --no-cache-dir -r requirements-image.txt "apache-airflow-providers-celery>=3.10" "redis>=5" \
  && mkdir -p /var/lib/dynamo && chown dynamo /var/lib/dynamo
+COPY pyproject.toml README.md LICENSE ./
+COPY dynamo_ops ./dynamo_ops
 COPY dags ./dags
 COPY plugins ./plugins
 COPY simgrid ./simgrid
 COPY demo ./demo
 COPY include ./include
+RUN pip install --no-cache-dir --no-deps .
 
 ENV PYTHONPATH=/opt/dynamo:/opt/dynamo/plugins \
     PYTHONUNBUFFERED=1 \

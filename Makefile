@@ -61,10 +61,12 @@ bench: setup
 	$(BIN)/python -m benchmarks.transfers
 	$(BIN)/python -m benchmarks.deletions
 
+# requirements.txt has all; what the image runs is a part of it: Airflow with Dynamo, S3, the pocket grid, and no tools.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m uv pip compile --quiet --universal \
+  --python-version 3.11 --no-annotate pyproject.toml
 lock:
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m uv pip compile --quiet --upgrade --universal \
-	  --python-version 3.11 --no-annotate \
-	  --all-extras pyproject.toml -o requirements.txt
+	$(COMPILE) --upgrade --all-extras -o requirements.txt
+	$(COMPILE) --extra airflow --extra s3 --extra simgrid --constraint requirements.txt -o requirements-image.txt
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

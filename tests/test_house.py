@@ -76,6 +76,7 @@ ROOMS = (
     "cli.terminal",
     "cli.here",
     "cli.afar",
+    "cli.machine",
     "cli.people",
     "cli.catalogue",
     "cli.decision",

@@ -21,16 +21,24 @@ from dynamo_ops.base.text import near
 VARIABLE = "DYNAMO_HOME"
 MARKER = "dynamo.toml"
 KEYS = ("config", "policies", "database")
-ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = next(
-    (
-        folder
-        for folder in (ROOT / "include", Path(sysconfig.get_path("data")) / "share" / "dynamo")
-        if (folder / "config").is_dir()
-    ),
-    ROOT / "include",
-)
-"""Configuration and policies as we ship them: of the checkout, or of the installed package."""
+
+
+def _shipped() -> tuple[Path, Path]:
+    """Where the files lie that we ship: those of an installation, and those that Airflow reads. In a checkout, or as
+    pip has put them: with the environment, or with a user's own packages."""
+    root = Path(__file__).resolve().parents[2]
+    if (root / "pyproject.toml").is_file():
+        return root / "include", root
+    installed = [
+        Path(sysconfig.get_path("data", scheme)) / "share" / "dynamo"
+        for scheme in (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    ]
+    folder = next((folder for folder in installed if (folder / "config").is_dir()), installed[0])
+    return folder, folder
+
+
+SHIPPED, FOR_AIRFLOW = _shipped()
+"""``config`` and ``policies``; ``dags`` and ``plugins``."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from dynamo_ops.cli.terminal.usage import Group
+from dynamo_ops.cli.terminal.way import check_core
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ def _imported(module: str) -> ModuleType:
     gc.disable()
     try:
         return import_module(module)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("dynamo_ops"):
+            check_core()
+        raise
     finally:
         gc.freeze()
         gc.enable()
@@ -61,8 +66,12 @@ def first_sentence(text: str) -> str:
 
 
 NOUNS = (
-    Noun("init", "init:init", "Make an installation in DIR: settings, policies, database."),
-    Noun("config", "config:app", "The configuration: check it, look settings up."),
+    Noun("init", "machine.init:init", "Make an installation in DIR: settings, policies, database."),
+    Noun("login", "machine.login:login", "Give commands to a server, over REST, from now on."),
+    Noun("logout", "machine.login:logout", "Forget the token for a server."),
+    Noun("whoami", "machine.login:whoami", "Who one is, where, and what one may."),
+    Noun("server", "machine.login:server_app", "Servers that one has logged in to: which is meant."),
+    Noun("config", "machine.config:app", "The configuration: check it, look settings up."),
     Noun("inventory", "catalogue.inventory:app", "What the inventory knows."),
     Noun("dataset", "catalogue.dataset:app", "Datasets: find them, what is where, their files."),
     Noun("inject", "catalogue.inject:inject", "Write a JSON document into the inventory: all or nothing."),
@@ -89,7 +98,8 @@ NOUNS = (
     Noun("access", "people.access:app", "Rights: who may do what, where, until when."),
     Noun("token", "people.token:app", "Tokens: credentials of programs, for some time."),
     Noun("audit", "people.audit:audit", "Who did what, newest first."),
-    Noun("db", "db:app", "The database: where it is, its schema, the embedded server."),
+    Noun("airflow", "machine.airflow:app", "Airflow: the environment that its services need."),
+    Noun("db", "machine.db:app", "The database: where it is, its schema, the embedded server."),
 )
 
 

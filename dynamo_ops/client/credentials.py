@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,33 +78,39 @@ def save_login(server: str, token: str, *, is_default: bool | None = None, allow
     None: if there is no other. Raises UsageError."""
     base = base_address(server, allow_plain_http=allow_plain_http)
     login = Login(base, checked_token(token), allow_plain_http)
-    logins = read_logins()
-    takes_over = is_default or (is_default is None and logins.of() is None)
-    _write(replace(logins, by_server={**logins.by_server, base: login}, default=base if takes_over else logins.default))
+    with _alone():
+        logins = read_logins()
+        takes_over = is_default or (is_default is None and logins.of() is None)
+        default = base if takes_over else logins.default
+        _write(replace(logins, by_server={**logins.by_server, base: login}, default=default))
     return login
 
 
 def set_default(server: str) -> Login:
     """The server that is meant from now on. Raises UsageError: there is no token for it."""
-    logins = read_logins()
-    login = logins.of(server)
-    if login is None:
-        raise _unknown(server, logins)
-    _write(replace(logins, default=login.server))
-    return login
+    with _alone():
+        logins = read_logins()
+        login = logins.of(server)
+        if login is None:
+            raise _unknown(server, logins)
+        _write(replace(logins, default=login.server))
+        return login
 
 
-def forget_login(server: str) -> None:
-    """Its token is not in the file any more; it is good until it is revoked. Raises UsageError: there is none."""
-    logins = read_logins()
-    login = logins.of(server)
-    if login is None:
-        raise _unknown(server, logins)
-    others = {base: other for base, other in logins.by_server.items() if base != login.server}
-    default = None if logins.default == login.server else logins.default
-    if default is None and len(others) == 1:
-        (default,) = others
-    _write(Logins(others, default))
+def forget_login(server: str | None = None) -> Login:
+    """Its token is not in the file any more; it is good until it is revoked. None: of the default. Raises UsageError:
+    there is none."""
+    with _alone():
+        logins = read_logins()
+        login = logins.of(server)
+        if login is None:
+            raise _unknown(server, logins) if server is not None else _no_server()
+        others = {base: other for base, other in logins.by_server.items() if base != login.server}
+        default = None if logins.default == login.server else logins.default
+        if default is None and len(others) == 1:
+            (default,) = others
+        _write(Logins(others, default))
+        return login
 
 
 def choose_login(server: str | None = None, *, allow_plain_http: bool = False) -> Login:
@@ -118,7 +126,7 @@ def choose_login(server: str | None = None, *, allow_plain_http: bool = False) -
     logins = read_logins()
     login = logins.of(named)
     if login is None and named is None:
-        raise UsageError(f"no server: set {SERVER} and {TOKEN}, or log in ({credentials_file()} has none)")
+        raise _no_server()
     if login is None:
         raise _unknown(named or "", logins)
     return replace(login, allow_plain_http=login.allow_plain_http or allow_plain_http)
@@ -133,11 +141,23 @@ def _logins(document: Any) -> Logins:
     return Logins(by_server, default if default in by_server else None)
 
 
-def _write(logins: Logins) -> None:
-    """Whole or not at all; whoever reads meanwhile reads what was."""
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Who changes the file waits for who is changing it, and neither's entry gets lost."""
     place = credentials_file()
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     place.parent.chmod(0o700)
+    handle = os.open(place.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(logins: Logins) -> None:
+    """Whole or not at all; whoever reads meanwhile reads what was."""
+    place = credentials_file()
     hosts = {
         base: {"token": login.token, **({"allow_plain_http": True} if login.allow_plain_http else {})}
         for base, login in logins.by_server.items()
@@ -165,6 +185,10 @@ def _check_private(place: Path, status: os.stat_result) -> None:
             f"{place} can be read by others (mode {mode}): revoke its tokens if they may have been, then chmod 600"
         )
         raise UsageError(message, file=str(place), mode=mode)
+
+
+def _no_server() -> UsageError:
+    return UsageError(f"no server: `dynamo login URL`, or set {SERVER} and {TOKEN} ({credentials_file()} has none)")
 
 
 def _unknown(server: str, logins: Logins) -> UsageError:

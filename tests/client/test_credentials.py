@@ -103,7 +103,7 @@ def test_a_write_that_breaks_off_leaves_what_was(place: Path, monkeypatch: pytes
 
 
 def test_one_of_several_is_the_default() -> None:
-    with pytest.raises(UsageError, match="no server: set DYNAMO_SERVER"):
+    with pytest.raises(UsageError, match="no server: `dynamo login URL`, or set DYNAMO_SERVER"):
         choose_login()
     save_login(ONE, "dyn_1")
     save_login(OTHER, "dyn_2")

@@ -41,6 +41,14 @@ def type_number(question: str, number: int, *, otherwise: str = "nothing was cha
         raise typer.Exit(NOT_DONE)
 
 
+def type_secret(question: str, *, otherwise: str) -> str:
+    """What somebody types, and nobody sees. Raises BadParameter that says ``otherwise`` if nobody is there."""
+    release()
+    if not is_somebody_there():
+        raise typer.BadParameter(f"nobody is there to be asked: {otherwise}")
+    return str(typer.prompt(question, hide_input=True, err=True))
+
+
 def is_somebody_there() -> bool:
     """Whether standard input is a terminal."""
     return is_terminal(sys.stdin)

@@ -21,7 +21,8 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """Click's, whose copy typer has: of this class is all that is wrong with the words of a command."""
 EXTRA = re.compile(r"(?s)Got unexpected extra arguments? ?(?:\(s\) )?\((?P<words>.*)\)")
 NO_VALUE = re.compile(r"Option '(?P<name>.+)' (?P<verb>requires|does not take) an? (?:argument|value)\.?")
-RANGES = {"greater_than_equal": ("ge", "at least"), "less_than_equal": ("le", "at most")}
+RANGE = re.compile(r"(?P<written>.+) is not in the range x(?P<sign>[<>])=(?P<bound>.+)\.")
+NO_NUMBER = re.compile(r"(?P<written>'.+') is not a valid (?P<kind>int|float)(?: range)?\.")
 
 
 class Group(TyperGroup):
@@ -98,17 +99,13 @@ def _name(parameter: Any) -> str:
 
 
 def _expected(error: Any) -> str:
-    """What a value should have been, by what pydantic says of it."""
-    problems = error.__cause__.errors() if hasattr(error.__cause__, "errors") else []
-    if not problems:
-        return str(error.message)
-    kind, written, limits = problems[0]["type"], problems[0]["input"], problems[0].get("ctx", {})
-    if kind in RANGES:
-        key, words = RANGES[kind]
-        return f"expected {words} {limits[key]}, not {written}"
-    if kind.startswith("int_"):
-        return f"expected a whole number, not {written!r}"
-    return f"{written!r}: {error.message}"
+    """What a value should have been."""
+    if outside := RANGE.fullmatch(error.message):
+        side = "least" if outside["sign"] == ">" else "most"
+        return f"expected at {side} {outside['bound']}, not {outside['written']}"
+    if wrong := NO_NUMBER.fullmatch(error.message):
+        return f"expected a {'whole ' if wrong['kind'] == 'int' else ''}number, not {wrong['written']}"
+    return str(error.message)
 
 
 def _after_colon(text: str) -> str:
