@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from dynamo_ops import __version__
 from dynamo_web import metrics, problem
 from dynamo_web.api.decision import asking, plans, policies, requested, trials, verdicts
-from dynamo_web.api.inventory import datasets, documents, groups, locks, quotas, replicas, site_states, sites
+from dynamo_web.api.inventory import datasets, documents, groups, locks, names, quotas, replicas, site_states, sites
 from dynamo_web.api.movement import operate, series, transfers
 from dynamo_web.api.people import access, me, pauses
 from dynamo_web.api.record import audit, checks, digest, errands
@@ -23,6 +23,7 @@ READ = (
     replicas,
     sites,
     groups,
+    names,
     requested,
     plans,
     policies,

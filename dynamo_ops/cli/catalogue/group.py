@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynamo_ops.cli.here.listed import Here
 from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.cli.terminal.completion import complete_groups
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.lists import AtMost, Fields, Format, frame_of, print_list
 from dynamo_ops.cli.terminal.options import AsJson, Dataset, Sites
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.query.group import OWNED, GroupCard, OwnedFilter, group_card
+from dynamo_ops.cli.terminal.tables import Record, print_json, print_table
+from dynamo_ops.cli.terminal.way import Way
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import group as groups
+else:
+    groups = Way("group")
 
 app = typer.Typer(no_args_is_help=True, help="Groups: what they own, where, and of how much they may.")
 
@@ -44,9 +46,9 @@ DATASETS = {
 @app.command()
 def show(name: GroupName, as_json: AsJson = False) -> None:
     """What GROUP owns, by site, and its largest datasets; how much unique data it has, and may have."""
-    card = group_card(database(), name)
+    card = groups.card(name)
     if as_json:
-        print_json(asdict(card))
+        print_json(card)
     else:
         _print_card(card)
 
@@ -62,19 +64,19 @@ def datasets(
     as_json: AsJson = False,
 ) -> None:
     """What GROUP owns, by dataset and site."""
-    asked = OwnedFilter(name, sites or (), [dataset] if dataset else ())
+    owned = groups.owned(name, sites=sites or (), datasets=[dataset] if dataset else ())
     print_list(
-        Here(database(), OWNED, asked), f"Owned by {name}", DATASETS,
+        owned, f"Owned by {name}", DATASETS,
         format_=format_, fields=fields, limit=limit, as_json=as_json, wrap=["dataset"],
     )  # fmt: skip
 
 
-def _print_card(card: GroupCard) -> None:
-    group = card.group
+def _print_card(card: Record) -> None:
+    group = card["group"]
     say(group["group"], bold=True)
     say(f"  owns           whole {group['ownership_level']}s")
     free = "" if group["free_bytes"] is None else f", {size(group['free_bytes'])} free"
     say(f"  unique data    {size(group['unique_bytes'])} of {size(group['quota_bytes'])}{free}")
     say()
-    print_table(frame_of(card.sites, list(SITES)), "Sites", SITES)
-    print_table(frame_of(card.largest, list(LARGEST)), "Largest datasets", LARGEST, wrap=["dataset"])
+    print_table(frame_of(card["sites"], list(SITES)), "Sites", SITES)
+    print_table(frame_of(card["largest"], list(LARGEST)), "Largest datasets", LARGEST, wrap=["dataset"])

@@ -1,12 +1,11 @@
-"""A site on a card, and what only it has, as tables."""
+"""A site in words and on a card, and what only it has, as tables."""
 
 from __future__ import annotations
 
 from dynamo_ops.cli.terminal.cells import cell, count, size
 from dynamo_ops.cli.terminal.lists import frame_of
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.tables import print_table
-from dynamo_ops.query.site_card import SiteCard
+from dynamo_ops.cli.terminal.tables import Record, print_table
 
 ONLY_HERE = {
     "dataset": "dataset",
@@ -35,32 +34,48 @@ _LARGEST = {"dataset": "dataset", "num_blocks": "block\nreplicas", "size_bytes":
 _DOWNTIMES = {"id": "downtime", "begins_at": "from", "ends_at": "until", "created_by": "by", "reason": "reason"}
 
 
-def print_card(card: SiteCard, because: str | None) -> None:
-    """One site: its figures in lines, then partitions, groups, largest datasets, downtimes. ``because``: of its status,
-    where it is not just what its source reports."""
-    site = card.site
-    use = "read, written" if site["is_writable"] else "read" if site["is_readable"] else "untouched"
+def use(state: Record) -> str:
+    """What may be done with the files of a site."""
+    return "read, written" if state["is_writable"] else "read" if state["is_readable"] else "untouched"
+
+
+def because(state: Record) -> str | None:
+    """Why the status is not just what the site's source tells."""
+    if state["said_by"] is not None:
+        until = f" until {cell('said_until', state['said_until'])}" if state["said_until"] else ""
+        source_status = (
+            f" (its source: {state['told_status']})" if state["told_status"] not in (None, state["status"]) else ""
+        )
+        return f"set by {state['said_by']}{until}: {state['said_because']}{source_status}"
+    if state["told_status"] not in (None, state["status"]):
+        return f"{state['told_status']} only since {cell('told_since', state['told_since'])}"
+    return None
+
+
+def print_card(card: Record) -> None:
+    """One site: its figures in lines, then partitions, groups, largest datasets, downtimes."""
+    site = card["site"]
+    reason = because(site)
     say(site["site"], bold=True)
     _line("storage", site["storage_type"])
-    _line("status", f"{site['status']}; {because}" if because else site["status"])
-    _line("files are", use)
+    _line("status", f"{site['status']}; {reason}" if reason else site["status"])
+    _line("files are", use(site))
     _line("holds", f"{count(site['num_datasets'], 'dataset')}, {count(site['num_blocks'], 'block replica')}")
     _line("on disk", f"{size(site['size_bytes'])}, {size(site['projected_bytes'])} once all has come")
     held = f", {site['num_held']:,} of them held" if site["num_held"] else ""
     _line("to come", f"{count(site['num_copies_to'], 'file')}, {size(site['bytes_to'])}{held}")
     _line("being read", f"{count(site['num_copies_from'], 'file')}, {size(site['bytes_from'])}")
     _line("to be deleted", count(site["num_deletions"], "file"))
-    _line("last check", _check(card))
+    _line("last check", _check(card["check"]))
     say()
-    print_table(frame_of(card.partitions, list(_PARTITIONS)), "Partitions", _PARTITIONS)
-    print_table(frame_of(card.groups, list(_GROUPS)), "Groups", _GROUPS)
-    print_table(frame_of(card.largest, list(_LARGEST)), "Largest datasets", _LARGEST, wrap=["dataset"])
-    if card.downtimes:
-        print_table(frame_of(card.downtimes, list(_DOWNTIMES)), "Downtimes", _DOWNTIMES, wrap=["reason"])
+    print_table(frame_of(card["partitions"], list(_PARTITIONS)), "Partitions", _PARTITIONS)
+    print_table(frame_of(card["groups"], list(_GROUPS)), "Groups", _GROUPS)
+    print_table(frame_of(card["largest"], list(_LARGEST)), "Largest datasets", _LARGEST, wrap=["dataset"])
+    if card["downtimes"]:
+        print_table(frame_of(card["downtimes"], list(_DOWNTIMES)), "Downtimes", _DOWNTIMES, wrap=["reason"])
 
 
-def _check(card: SiteCard) -> str:
-    check = card.check
+def _check(check: Record | None) -> str:
     if check is None:
         return "never"
     findings = ", ".join(f"{number:,} {kind}" for kind, number in check["findings"].items()) or "nothing differs"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dynamo_ops.cli.terminal.completion import complete_groups
-from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import SINCE, AsJson, Sites, past
+from dynamo_ops.cli.terminal.options import SINCE, AsJson, Sites, past_or_none
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.query.usage import BY_DAY, NOW, usage_by_day, usage_now
+from dynamo_ops.cli.terminal.way import Way
 
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import group as amounts
+else:
+    amounts = Way("group")
+
+NOW, BY_DAY = ("site", "group", "status", "tier", "release"), ("site", "group", "status", "tier")
+"""What usage can be summed by: as ``query.usage`` has it."""
 Owners = Annotated[
     list[str] | None,
     typer.Option(
@@ -40,16 +46,12 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """How much there is: by site, group, status, tier; by day. `dynamo usage site group --since 30d`."""
-    dimensions = by or ["site"]
-    narrowed = {"sites": sites or (), "groups": groups or ()}
-    if since is None:
-        sums = usage_now(database(), dimensions, **narrowed)
-    else:
-        sums = usage_by_day(database(), past("--since", since).date(), dimensions, **narrowed)
+    begin = past_or_none("--since", since)
+    sums = amounts.usage(by or ["site"], since=begin and begin.date(), sites=sites or (), groups=groups or ())
     if as_json:
-        print_json(sums.to_dicts())
+        print_json(sums)
         return
-    headings = {name: name for name in sums.columns if name not in FIGURES}
-    print_table(sums, "Usage", {**headings, **FIGURES})
-    if since is not None and sums.is_empty():
+    dimensions = {name: name for name in (sums[0] if sums else ()) if name not in FIGURES}
+    print_table(sums, "Usage", {**dimensions, **FIGURES})
+    if since is not None and not sums:
         say("no day is recorded in that time: housekeeping records one each night")

@@ -6,47 +6,41 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
-from dynamo_ops.base.settings import Settings
+from dynamo_ops.cli.terminal.way import Way
 
 PATIENCE_S = 1.0
-"""Who presses Tab waits no longer for a database."""
+"""Who presses Tab waits no longer for a database or a server."""
 
 
 def complete_sites(incomplete: str) -> list[str]:
     """Names of sites."""
-    from dynamo_ops.query.names import site_names
-
-    return _in_time(site_names, incomplete)
+    return _in_time("site", "names", incomplete)
 
 
 def complete_groups(incomplete: str) -> list[str]:
     """Names of groups."""
-    from dynamo_ops.query.names import group_names
-
-    return _in_time(group_names, incomplete)
+    return _in_time("group", "names", incomplete)
 
 
 def complete_partitions(incomplete: str) -> list[str]:
     """Names of partitions."""
-    from dynamo_ops.query.names import partition_names
-
-    return _in_time(partition_names, incomplete)
+    return _in_time("quota", "partitions", incomplete)
 
 
-def _in_time(ask: Callable[[Settings], list[str]], incomplete: str) -> list[str]:
+def _in_time(noun: str, what: str, incomplete: str) -> list[str]:
     """The names that begin so; none when there is no installation, or it does not answer in time.
 
     A shell has nowhere to show an error: whatever goes wrong, nothing is offered.
     """
-    from dynamo_ops.base.settings import settings
-
     names: list[str] = []
+    with suppress(Exception):
+        ask: Callable[[], list[str]] = getattr(Way(noun), what)  # imported here: that takes no time of the answer
 
-    def fetch() -> None:
-        with suppress(Exception):
-            names.extend(ask(settings()))
+        def fetch() -> None:
+            with suppress(Exception):
+                names.extend(ask())
 
-    thread = Thread(target=fetch, daemon=True)
-    thread.start()
-    thread.join(PATIENCE_S)
+        thread = Thread(target=fetch, daemon=True)
+        thread.start()
+        thread.join(PATIENCE_S)
     return [name for name in list(names) if name.startswith(incomplete)]

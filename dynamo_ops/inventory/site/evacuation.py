@@ -37,6 +37,11 @@ class Evacuation:
     override: Override
     quotas: pl.DataFrame
 
+    @property
+    def document(self) -> dict[str, object]:
+        """All of it, plainly."""
+        return {**vars(self.override), "quotas": self.quotas.to_dicts()}
+
 
 def evacuate(database: Database, site: str, *, by: Person, reason: str) -> Evacuation:
     """Put ``site`` in the morgue until that is taken back, and set its quotas to 0: both, or nothing.

@@ -1,4 +1,4 @@
-"""What a person says of a site: its status, and its downtimes."""
+"""What a person says of a site: its status, and its downtimes; and what is in doubt about its storage."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from fastapi.responses import Response
 from dynamo_ops.access.actions import Action
 from dynamo_ops.base.settings import settings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.site import downtime, override
+from dynamo_ops.inventory.site import ambiguous, downtime, override, shared
 from dynamo_ops.inventory.site.evacuation import evacuate
 from dynamo_ops.query.only_here import only_here_in_all
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
-from dynamo_web.lists import ListerDep, json_answer
-from dynamo_web.writes import Body, Reason, Write, WriteQuery, Writer, does, end_of, moment_of
+from dynamo_web.lists import ListerDep, json_answer, rows_answer
+from dynamo_web.lists import Query as Parameters
+from dynamo_web.writes import Body, Reason, Write, WriteQuery, Writer, does, moment_of
 
 router = APIRouter()
 
@@ -45,6 +46,13 @@ class GivenUp(Body):
     reason: Reason
 
 
+class SaidQuery(Parameters):
+    """``site``: a name or a glob. ``over``: also those that are over."""
+
+    site: str | None = None
+    over: bool = False
+
+
 class ResumeQuery(WriteQuery):
     """``planned``: downtimes that are to come, too."""
 
@@ -62,11 +70,11 @@ class Resumer(Writer):
 @router.put("/sites/{name}/status", dependencies=[does(Action.OPERATE_SITE)])
 def set_status(name: str, said: Status, write: Write) -> Response:
     """It has this status from now on, whatever its source says."""
-    end = end_of(said.until)
+    end = moment_of("until", said.until)
 
     def act(database: Database) -> dict[str, Any]:
         given = override.set_status(database, name, said.status, by=write.by, reason=said.reason, ends_at=end)
-        return {field: value for field, value in asdict(given).items() if field != "id"}
+        return _said(asdict(given), write)
 
     return write.do(act)
 
@@ -85,7 +93,7 @@ def unset_status(name: str, write: Write) -> Response:
 @router.post("/sites/{name}/downtimes", dependencies=[does(Action.OPERATE_SITE)])
 def add_downtime(name: str, said: NewDowntime, write: Write) -> Response:
     """Nothing to or from it until then."""
-    begin, end = moment_of("begin", said.begin), end_of(said.until)
+    begin, end = moment_of("begin", said.begin), moment_of("until", said.until)
 
     def act(database: Database) -> dict[str, Any]:
         return asdict(downtime.drain(database, name, by=write.by, reason=said.reason, begins_at=begin, ends_at=end))
@@ -108,9 +116,7 @@ def give_up(name: str, said: GivenUp, write: Write) -> Response:
     """It is in the morgue, and its quotas are 0: the Dealer copies away what only it has. Nothing is deleted for it."""
 
     def act(database: Database) -> dict[str, Any]:
-        done = evacuate(database, name, by=write.by, reason=said.reason)
-        given = {field: value for field, value in asdict(done.override).items() if field != "id"}
-        return {**given, "quotas": done.quotas.to_dicts()}
+        return _said(evacuate(database, name, by=write.by, reason=said.reason).document, write)
 
     return write.do(act)
 
@@ -120,3 +126,32 @@ def show_what_is_left(name: str, lister: ListerDep) -> Response:
     """How much only it has, and of how much a copy is to come elsewhere."""
     with lister.heavy():
         return json_answer({"site": name, **asdict(only_here_in_all(reading(), name))})
+
+
+@router.get("/overrides", dependencies=[needs(Action.READ)])
+def list_overrides(query: Annotated[SaidQuery, Query()]) -> Response:
+    """Statuses that people gave to sites, newest first."""
+    return rows_answer(override.overrides(reading(), query.site, over=query.over).to_dicts())
+
+
+@router.get("/downtimes", dependencies=[needs(Action.READ)])
+def list_downtimes(query: Annotated[SaidQuery, Query()]) -> Response:
+    """Downtimes that last or are to come, newest begin first."""
+    return rows_answer(downtime.downtimes(reading(), query.site, over=query.over).to_dicts())
+
+
+@router.get("/shared-storages", dependencies=[needs(Action.READ)])
+def list_shared_storages() -> Response:
+    """Sites that are one storage under two names, by their endpoints or as declared."""
+    return rows_answer(shared.shared_storages(reading()).to_dicts())
+
+
+@router.get("/doubtful-mappings", dependencies=[needs(Action.READ)])
+def list_doubtful_mappings() -> Response:
+    """Mappings that may give two files one name, and why."""
+    return rows_answer(ambiguous.ambiguous_mappings(reading()).to_dicts())
+
+
+def _said(document: dict[str, Any], write: Writer) -> dict[str, Any]:
+    """Without the number of what a dry run has not made."""
+    return {field: value for field, value in document.items() if field != "id" or not write.is_trial}

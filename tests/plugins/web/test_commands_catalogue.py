@@ -1,0 +1,103 @@
+"""Commands about the catalogue over REST: other options, what is refused, what is asked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dynamo_ops.access.person import Role
+from dynamo_ops.cli.catalogue import usage
+from dynamo_ops.query.usage import BY_DAY, NOW
+from tests.cli.seeded import DATASET, seeded_home
+from tests.cli.test_walk import WHY, complete
+from tests.plugins.web.test_commands import House, house
+
+__all__ = ["house", "seeded_home"]
+
+SAME: tuple[tuple[str, ...], ...] = (
+    ("site", "show", "T2_B"),
+    ("site", "show", "T2_X"),
+    ("site", "only-here", "T2_A", "--dataset", "/A/*", "--format", "csv"),
+    ("site", "only-here", "T2_X"),
+    ("site", "set", "T2_A", "readdy", *WHY),
+    ("site", "set", "T2_X", "ready", *WHY),
+    ("site", "set", "T2_A", "morgue", *WHY),
+    ("site", "set", "T2_A", "ready", "--reason", " "),
+    ("site", "set", "T2_A", "ready", *WHY, "--until", "2020-01-01"),
+    ("site", "unset", "T2_B"),
+    ("site", "evacuate", "T2_X", *WHY),
+    ("site", "overrides", "T2_B"),
+    ("site", "overrides", "T2_*", "--over"),
+    ("site", "overrides", "T1_*"),
+    ("site", "drain", "T2_A", *WHY, "--from", "2d"),
+    ("site", "drain", "T2_A", *WHY, "--until", "2020-01-01"),
+    ("site", "drain", "T2_A", *WHY, "--until", "2 years"),
+    ("site", "resume", "T2_A"),
+    ("site", "resume", "T2_B"),
+    ("site", "downtime"),
+    ("site", "downtime", "T1_*", "--over"),
+    ("group", "show", "opps"),
+    ("group", "datasets", "ops", "--site", "T2_A", "--dataset", DATASET, "--fields", "dataset,site"),
+    ("group", "datasets", "ops", "--site", "T1"),
+    ("usage",),
+    ("usage", "tier", "--site", "T2_A", "--group", "none"),
+    ("usage", "sites"),
+    ("usage", "site", "status", "--since", "3d"),
+    ("usage", "release", "--since", "3d"),
+)
+
+
+@pytest.mark.parametrize("words", SAME, ids=" ".join)
+def test_both_ways_say_the_same(house: House, words: tuple[str, ...]) -> None:
+    here, afar = house.here(*words), house.afar(*words)
+    assert (afar.code, afar.err, house.plain(afar.out)) == (here.code, here.err, house.plain(here.out))
+
+
+REFUSED: tuple[tuple[str, ...], ...] = (
+    ("site", "set", "T2_A", "morgue", *WHY),
+    ("site", "unset", "T2_A"),
+    ("site", "drain", "T2_A", *WHY),
+    ("site", "resume", "T2_B", "--planned"),
+    ("site", "evacuate", "T2_A", *WHY),
+)
+
+
+@pytest.mark.parametrize("words", REFUSED, ids=" ".join)
+def test_who_may_not_is_refused_by_the_server(house: House, words: tuple[str, ...]) -> None:
+    ended = house.afar(*words, roles=(Role.VIEWER,))
+    assert (ended.code, ended.out) == (2, "")
+    assert "may not" in ended.err
+
+
+def test_who_does_it_cannot_be_said_from_afar(house: House) -> None:
+    ended = house.afar("site", "drain", "T2_A", *WHY, "--by", "somebody")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--by: over REST" in ended.err
+
+
+def test_a_shell_completes_names_of_a_server(house: House) -> None:
+    for line, names in (
+        ("dynamo transfers status --site T2_", ["T2_A", "T2_B", "T2_C_With_A_Long_Name"]),
+        ("dynamo group show o", ["ops"]),
+        ("dynamo plan list --partition a", ["all"]),
+    ):
+        with house.there(), pytest.MonkeyPatch.context() as patch:
+            assert complete(patch, line) == names
+
+
+def test_a_shell_is_offered_nothing_where_the_server_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNAMO_SERVER", "http://127.0.0.1:9")
+    monkeypatch.setenv("DYNAMO_TOKEN", "dyn_none")
+    assert complete(monkeypatch, "dynamo site show T") == []
+
+
+def test_usage_is_summed_by_what_its_help_says() -> None:
+    assert (tuple(NOW), tuple(BY_DAY)) == (usage.NOW, usage.BY_DAY)
+
+
+def test_json_of_what_is_given_up(house: House) -> None:
+    words = ("site", "evacuate", "T2_A", *WHY, "--json")
+    here, afar = house.here(*words), house.afar(*words)
+    assert house.plain(json.loads(afar.out)) == house.plain(json.loads(here.out))
+    assert json.loads(afar.out)["only_here"]["num_blocks"] == 0
