@@ -28,7 +28,6 @@ from dynamo_ops.request.registry import (
     insert_request,
     same_open_request,
 )
-from dynamo_ops.request.registry import list_requests as list_requests
 from dynamo_ops.request.states import OPEN_REQUESTS, ActionState, RequestEvent, RequestKind, RequestState, sources_of
 from dynamo_ops.request.unique_quota import check_quotas
 

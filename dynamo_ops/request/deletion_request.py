@@ -74,6 +74,16 @@ class DeletionAnswer:
         """On disk, of what is deleted."""
         return int(self.accepted["size_bytes"].sum())
 
+    @property
+    def document(self) -> dict[str, object]:
+        """All of it but its number, plainly."""
+        return {
+            "state": self.state,
+            "accepted_bytes": self.accepted_bytes,
+            "num_last_files": self.num_last_files,
+            "verdicts": self.verdicts.to_dicts(),
+        }
+
 
 def request_deletion(
     database: Database,

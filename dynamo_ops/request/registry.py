@@ -11,14 +11,12 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError, UnknownNameError
-from dynamo_ops.base.glob import glob_matches, is_glob
 from dynamo_ops.base.settings import RequestSettings
-from dynamo_ops.base.text import near
 from dynamo_ops.base.units import TB, size_text
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS, item_name, near_dataset
+from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS, item_name
 from dynamo_ops.request.item import Item
-from dynamo_ops.request.states import KEPT_ACTIONS, OPEN_REQUESTS, ActionState, RequestKind, RequestState
+from dynamo_ops.request.states import KEPT_ACTIONS, OPEN_REQUESTS, ActionState, RequestKind
 
 SHOWN_ITEMS = 3
 AT = "coalesce(CAST(:at AS timestamptz), now())"
@@ -158,45 +156,6 @@ ROW = f"""
         WHERE i.request_id = r.id) x"""
 
 
-def list_requests(
-    database: Database,
-    limit: int = 100,
-    *,
-    state: str | None = None,
-    kind: str | None = None,
-    user: str | None = None,
-    dataset: str | None = None,
-) -> pl.DataFrame:
-    """The newest requests, newest first. ``state``: one, or ``open``. ``dataset``: a name or a glob.
-
-    Columns: id, kind, state, items (the first three, and how many more), sites, num_copies (null: a deletion), group,
-    requested_by, created_at, num_asked, last_asked_by, last_asked_at, reason, updated_at, closed_at, closed_by,
-    closed_because. Raises InventoryError for a state, kind or dataset that there is not.
-    """
-    states = [str(s) for s in OPEN_REQUESTS] if state == "open" else None if state is None else [state]
-    for wanted, allowed, noun in ((state, [*RequestState, "open"], "state"), (kind, [*RequestKind], "kind")):
-        if wanted is not None and wanted not in allowed:
-            raise InventoryError(
-                f"{wanted!r} is no {noun} of a request: these are {', '.join(allowed)}.{near(wanted, allowed)}",
-                **{noun: wanted},
-            )
-    return database.frame(
-        f"""{ROW.format(shown=SHOWN_ITEMS)}
-        WHERE ($2::text IS NULL OR r.state = ANY($2::text::text[])) AND ($3::text IS NULL OR r.kind = $3)
-          AND ($4::text IS NULL OR r.requested_by = $4)
-          AND ($5::text IS NULL OR r.id IN (
-              SELECT request_id FROM request_items WHERE dataset_id = ANY($5::text::bigint[])))
-        ORDER BY r.id DESC LIMIT $1""",
-        (
-            limit,
-            None if states is None else "{" + ",".join(states) + "}",
-            kind,
-            user,
-            None if dataset is None else _dataset_ids(database, dataset),
-        ),
-    )
-
-
 def request_details(database: Database, request_id: int) -> RequestDetails:
     """One request, and what happens for it where. Raises InventoryError if there is none."""
     with database.snapshot() as snapshot:
@@ -250,17 +209,3 @@ DELETIONS = f"""
     LEFT JOIN LATERAL (SELECT count(*) AS num_files FROM block_replica_files f
                        WHERE f.block_id = c.block_id AND f.site_id = c.site_id) n ON NOT c.is_complete
     WHERE a.request_id = $1 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
-
-
-def _dataset_ids(database: Database, dataset: str) -> str:
-    """Ids of the datasets that a name or glob means, as PostgreSQL writes an array. InventoryError when none."""
-    if is_glob(dataset):
-        asked = database.frame(
-            f"SELECT id, name FROM {EVER_KNOWN_DATASETS} d WHERE id IN (SELECT dataset_id FROM request_items)"
-        )
-        ids = [dataset_id for dataset_id, name in asked.iter_rows() if glob_matches(name, dataset)]
-    else:
-        ids = database.frame(f"SELECT id FROM {EVER_KNOWN_DATASETS} d WHERE name = $1", (dataset,))["id"].to_list()
-        if not ids:
-            raise InventoryError(f"unknown dataset {dataset!r}.{near_dataset(database, dataset)}", dataset=dataset)
-    return "{" + ",".join(map(str, ids)) + "}"

@@ -17,10 +17,10 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.verdict import refuse
-from dynamo_ops.request.copy_request import list_requests
 from tests.installation import installed
 from tests.inventory.factory import SIZE, Inventory
 from tests.plan.made_of import made_of
+from tests.request.stock import list_requests
 
 NOUNS = (
     "inventory",

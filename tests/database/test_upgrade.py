@@ -33,7 +33,6 @@ from dynamo_ops.lock.store import add_lock
 from dynamo_ops.plan.inputs import read_detox_inputs
 from dynamo_ops.query.status import under_way, why
 from dynamo_ops.request.cancel import cancel
-from dynamo_ops.request.copy_request import list_requests
 from dynamo_ops.transfer import recovery
 from dynamo_ops.transfer import tasks as transfer
 from dynamo_ops.transfer.batches import plan_batches
@@ -46,6 +45,7 @@ from tests.inventory import told
 from tests.inventory.factory import SIZE
 from tests.patience import wait_until
 from tests.people import ADA, BOB
+from tests.request.stock import list_requests
 from tests.transfer.test_servers import ONE, TWO, Server
 from tests.transfer.test_submit import Fts
 from tests.world import PocketGrid, World

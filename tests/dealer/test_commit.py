@@ -20,11 +20,12 @@ from dynamo_ops.dealer.tasks import commit_plan
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.verdict import GATE, approve, refuse
 from dynamo_ops.request.cancel import cancel
-from dynamo_ops.request.copy_request import list_requests, request_copy
+from dynamo_ops.request.copy_request import request_copy
 from tests.detox.small import NOW
 from tests.inventory.factory import SIZE, Inventory
 from tests.people import ADA, TESTER
 from tests.plan.made_of import made_of
+from tests.request.stock import list_requests
 
 Copy = tuple[str, str]
 """Block and site of a copy."""

@@ -21,10 +21,11 @@ from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.story import load_story
 from dynamo_ops.plan.verdict import GATE
 from dynamo_ops.request import copy_request
-from dynamo_ops.request.copy_request import list_requests, request_copy
+from dynamo_ops.request.copy_request import request_copy
 from tests import ROOT
 from tests.inventory.factory import SIZE, Inventory
 from tests.people import ADA
+from tests.request.stock import list_requests
 
 NOW = datetime.now(UTC)
 CONFIG: dict[str, Any] = {

@@ -10,6 +10,8 @@ import polars as pl
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.files import arrive, leave
 from dynamo_ops.inventory.subscription.subscribe import subscribe_blocks
+from dynamo_ops.query.paging.listing import Window, read_page
+from dynamo_ops.query.record.request import REQUESTS, RequestFilter
 from dynamo_ops.request.copy_request import record_plan, request_copy
 from dynamo_ops.request.deletion_request import DeletionAnswer, request_deletion
 from tests.inventory.factory import Inventory, fill_changed
@@ -19,6 +21,12 @@ DATASET = "/A/B-v1/AOD"
 OTHER = "/C/D-v1/AOD"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NO_REFUSALS = pl.DataFrame(schema={"request_id": pl.Int64, "reason": pl.String})
+
+
+def list_requests(db: Database, **asked: list[str]) -> pl.DataFrame:
+    """Requests, newest first."""
+    page = read_page(db, REQUESTS, RequestFilter(**asked), Window())
+    return pl.DataFrame(page.records(), schema=list(page.columns), infer_schema_length=None)
 
 
 class Stock(Inventory):

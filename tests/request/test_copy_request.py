@@ -10,9 +10,10 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.request.advance import advance
-from dynamo_ops.request.copy_request import list_requests, open_requests, record_plan, request_copy
+from dynamo_ops.request.copy_request import open_requests, record_plan, request_copy
 from tests.inventory.factory import Inventory
 from tests.people import ADA, BOB
+from tests.request.stock import list_requests
 
 DATASET = "/A/B-v1/AOD"
 

@@ -8,8 +8,9 @@ from sqlalchemy import text
 from dynamo_ops.database import migrate
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
-from dynamo_ops.request.copy_request import list_requests, open_requests, request_copy
+from dynamo_ops.request.copy_request import open_requests, request_copy
 from tests.people import ADA, BOB, EVE
+from tests.request.stock import list_requests
 
 COLUMNS = ["id", "items", "sites", "num_copies", "group", "state", "requested_by", "num_asked", "closed_because"]
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.people import request_view as view
 from dynamo_ops.cli.terminal.confirm import NOT_DONE, ask
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import (
     AsJson,
     By,
@@ -24,16 +20,16 @@ from dynamo_ops.cli.terminal.options import (
     NamedSites,
     Reason,
     Yes,
-    who,
 )
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json
-from dynamo_ops.dealer.tasks import served_groups
-from dynamo_ops.query.movement.subscription import queue_rules
-from dynamo_ops.query.waiting import with_waits
-from dynamo_ops.request import cancel as cancellation
-from dynamo_ops.request import copy_request, deletion_request, registry
+from dynamo_ops.cli.terminal.way import Way
 from dynamo_ops.request.states import RequestState
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import request as requests
+else:
+    requests = Way("request")
 
 app = typer.Typer(no_args_is_help=True, help="Requests for copies and deletions: ask, list, show, cancel.")
 
@@ -52,25 +48,15 @@ def copy(
 ) -> None:
     """Ask for copies of ITEM, owned by the group; the next Dealer cycle looks at it. The same asked again only
     counts."""
-    db, config = database(), settings()
-    request_id = copy_request.request_copy(
-        db,
-        items,
-        sites,
-        num_copies=copies,
-        group=group,
-        by=who(by),
-        served=served_groups(config),
-        limits=config.requests,
-    )
-    details = registry.request_details(db, request_id)
+    request_id = requests.copy(items, sites, copies=copies, group=group, by=by)
+    asked = requests.asked(request_id)
     if as_json:
-        print_json(details.request)
+        print_json(asked)
         return
     number = "a copy at each" if copies == 0 else "one copy" if copies == 1 else f"{copies} copies"
     say(f"copy request {request_id}: {number} of {' '.join(items)} at {' '.join(sites)}")
     say(f"The next Dealer cycle looks at it; `dynamo request show {request_id}` says how it stands.")
-    view.tell_asked_again(details.request)
+    view.tell_asked_again(asked)
 
 
 @app.command()
@@ -94,36 +80,33 @@ def delete(
     """Have ITEM deleted at the sites (with --group: what it owns): what may go goes, what must stay is told with the
     reason. It shows what would go, and asks. Exit code 1 if nothing of it may be deleted."""
     decide = partial(
-        deletion_request.request_deletion,
-        database(),
+        requests.delete,
         items,
         sites,
         reason=reason,
-        by=who(by),
-        now=datetime.now(UTC),
         group=group,
         allow_tape=allow_tape,
         allow_last=allow_last,
-        limits=settings().requests,
+        by=by,
     )
     if dry_run or not yes:
         planned = decide(dry_run=True)
         if dry_run and as_json:
-            print_json({**view.answer_document(planned), "dry_run": True})
+            print_json({**planned, "dry_run": True})
         elif not as_json:
             view.print_answer(planned)
         if dry_run:
             return
-        if not planned.accepted.is_empty():
+        if view.is_any_accepted(planned):
             ask(view.deletion_question(planned), yes=yes)
-    answer = decide()
+    answer = decide(dry_run=False)
     if as_json:
-        print_json({**view.answer_document(answer), "dry_run": False})
+        print_json({**answer, "dry_run": False})
     elif yes:
         view.print_answer(answer)
     else:
         view.print_outcome(answer)
-    if answer.state == RequestState.REJECTED:
+    if answer["state"] == RequestState.REJECTED:
         raise typer.Exit(NOT_DONE)
 
 
@@ -139,23 +122,21 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """The newest requests with their states."""
-    requests = registry.list_requests(database(), limit, state=state, kind=kind, user=user, dataset=dataset)
+    listed = requests.listed(state=state, kind=kind, user=user, dataset=dataset, limit=limit)
     if as_json:
-        print_json(requests.to_dicts())
+        print_json(listed)
     else:
-        view.print_requests(requests, limit)
+        view.print_requests(listed, limit)
 
 
 @app.command("show")
 def show_(request_id: RequestId, as_json: AsJson = False) -> None:
     """One request: who asked, when, and what happens where, with its progress, and why each part waits."""
-    db = database()
-    details = registry.request_details(db, request_id)
-    actions = with_waits(db, details, queue_rules(settings()))
+    request = requests.shown(request_id)
     if as_json:
-        print_json({**details.request, "actions": actions.to_dicts()})
+        print_json(request)
     else:
-        view.print_details(replace(details, actions=actions))
+        view.print_request(request)
 
 
 @app.command()
@@ -166,8 +147,8 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Take an open request back. Copies that are there stay; deletions not done yet are withdrawn."""
-    summary = cancellation.cancel(database(), request_id, by=who(by), reason=reason)
+    summary = requests.cancel(request_id, reason=reason, by=by)
     if as_json:
-        print_json(view.cancel_document(request_id, summary))
+        print_json(summary)
     else:
-        view.print_cancelled(request_id, summary)
+        view.print_cancelled(summary)

@@ -16,11 +16,12 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.detox.history import dataset_history, left_out
 from dynamo_ops.inventory.catalogue.invalidation import invalidate, invalidations
-from dynamo_ops.request.registry import list_requests, request_details
+from dynamo_ops.request.registry import request_details
 from tests.conftest import TEMPLATE
 from tests.inventory.factory import SIZE, Inventory
 from tests.inventory.told import T0, block, dataset, file, merge
 from tests.people import ADA
+from tests.request.stock import list_requests
 from tests.sources.pocket import inventory_counts
 
 DATASET = "/A/B-v1/AOD"
@@ -371,7 +372,7 @@ def test_histories_and_closed_requests_keep_its_name(stock: Inventory) -> None:
     do(stock, datasets=[DATASET])
     assert dataset_history(stock.db, DATASET, since=T0)["dataset"].to_list() == [DATASET]
     assert left_out(stock.db, plan).select("dataset", "block").rows() == [(DATASET, "b1")]
-    shown = {row["id"]: (row["items"], row["state"]) for row in list_requests(stock.db, dataset="/A/*").to_dicts()}
+    shown = {row["id"]: (row["items"], row["state"]) for row in list_requests(stock.db, datasets=["/A/*"]).to_dicts()}
     assert shown == {1: (DATASET, "cancelled"), 2: (f"{DATASET}#b1", "cancelled")}
     for number, item in ((1, DATASET), (2, f"{DATASET}#b1")):
         details = request_details(stock.db, number)

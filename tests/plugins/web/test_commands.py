@@ -35,6 +35,7 @@ BOTH = (
     "lock list",
     "lock remove",
     "lock show",
+<<<<<<< HEAD
     "site list",
     "site show",
     "site only-here",
@@ -50,6 +51,13 @@ BOTH = (
     "group show",
     "group datasets",
     "usage",
+=======
+    "request copy",
+    "request delete",
+    "request list",
+    "request show",
+    "request cancel",
+>>>>>>> c8f12fa (Requests go both ways; the list of them is one, by whoever it is asked for)
 )
 """Every command that can be given from afar."""
 FILES = ("init", "config", "policy", "db")

@@ -91,14 +91,8 @@ def ask_for_deletions(asked: Deletions, write: Write) -> Response:
             limits=settings().requests,
         )
         assert answer.request_id is not None
-        return {
-            "id": answer.request_id,
-            "num_asked": times_asked(database, answer.request_id),
-            "state": answer.state,
-            "accepted_bytes": answer.accepted_bytes,
-            "num_last_files": answer.num_last_files,
-            "verdicts": answer.verdicts.to_dicts(),
-        }
+        num_asked = times_asked(database, answer.request_id)
+        return {"id": answer.request_id, "num_asked": num_asked, **answer.document}
 
     return write.create(act, "/requests/{id}", is_new=is_first)
 

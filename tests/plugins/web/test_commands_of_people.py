@@ -1,0 +1,68 @@
+"""Commands about what people ask for and what moves, both ways: also with options, dry runs and errors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dynamo_ops.access.person import Role
+from tests.cli.seeded import DATASET, LONG, seeded_home
+from tests.cli.test_walk import call
+from tests.plugins.web.test_commands import House, house
+
+__all__ = ["house", "seeded_home"]
+
+WHY = ("--reason", "because")
+LAST = f"{DATASET}#b2"
+CALLS: dict[str, tuple[str, ...]] = {
+    "copies that were asked for before": ("request", "copy", LONG, "--site", "T2_C*", "--group", "ops"),
+    "copies of nothing": ("request", "copy", "/A/B-v1/AOE", "--site", "T2_C*", "--group", "ops"),
+    "copies for nobody": ("request", "copy", LONG, "--site", "T2_*", "--group", "opps"),
+    "what would be deleted": ("request", "delete", LAST, "--site", "T2_A", *WHY, "--dry-run"),
+    "last copies": ("request", "delete", LAST, "--site", "T2_*", *WHY, "--allow-last", "1", "--yes"),
+    "a deletion that is rejected": ("request", "delete", LAST, "--site", "T2_C*", *WHY, "--yes"),
+    "a deletion without a reason": ("request", "delete", LAST, "--site", "T2_A", "--reason", " ", "--yes"),
+    "a deletion that nobody can be asked about": ("request", "delete", LAST, "--site", "T2_A", *WHY),
+    "requests of a kind": ("request", "list", "--kind", "deletion", "--state", "open", "--limit", "1"),
+    "requests of a dataset": ("request", "list", "--dataset", "/Very*"),
+    "requests of no dataset": ("request", "list", "--dataset", "/X/*"),
+    "requests of no state": ("request", "list", "--state", "done"),
+    "a request with all of its parts": ("request", "show", "2"),
+    "no request": ("request", "show", "4711"),
+    "a deletion that is taken back": ("request", "cancel", "2", *WHY),
+    "no request to take back": ("request", "cancel", "4711", *WHY),
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_both_ways_are_one(house: House, what: str) -> None:
+    words = CALLS[what]
+    here, afar = house.here(*words), house.afar(*words)
+    assert (afar.code, afar.err, afar.out) == (here.code, here.err, here.out)
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_both_ways_tell_programs_the_same(house: House, what: str) -> None:
+    words = (*CALLS[what], "--json")
+    here, afar = house.here(*words), house.afar(*words)
+    assert (afar.code, afar.err) == (here.code, here.err)
+    if here.out:
+        assert house.plain(json.loads(afar.out)) == house.plain(json.loads(here.out))
+
+
+SAID_BY = ("request copy", "request delete", "request cancel")
+
+
+@pytest.mark.parametrize("words", SAID_BY)
+def test_nobody_acts_for_another_from_afar(house: House, words: str) -> None:
+    ended = house.afar(*call(words), "--by", "ada")
+    assert (ended.code, ended.out) == (2, "")
+    assert "who does it is whose the token is" in ended.err
+
+
+@pytest.mark.parametrize("words", SAID_BY)
+def test_who_may_not_is_told_so(house: House, words: str) -> None:
+    ended = house.afar(*call(words), roles=(Role.VIEWER,))
+    assert ended.code == 2
+    assert "olga may not " in ended.err
