@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AsJson, By, Limit, Partition, Reason, Site, Until, future, who
+from dynamo_ops.cli.terminal.cells import moment
+from dynamo_ops.cli.terminal.options import AsJson, By, Limit, Partition, Reason, Site, Until, future
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.tables import print_json, print_table, tell_cut
-from dynamo_ops.inventory.site import downtime
-from dynamo_ops.inventory.site.lookup import names_like
-from dynamo_ops.inventory.subscription.under_way import at_fts
-from dynamo_ops.pause import pauses as pausing
-from dynamo_ops.pause.pauses import PauseKind
+from dynamo_ops.cli.terminal.tables import Record, print_json, print_table, tell_cut
+from dynamo_ops.cli.terminal.way import Way
+from dynamo_ops.pause.pause import Pause, PauseKind, words
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import pause as pausing
+else:
+    pausing = Way("pause")
 
 SHOWN = {
     "id": "pause",
@@ -42,23 +43,23 @@ def stop(
 ) -> None:
     """Let everything stand still, a KIND of act, or a site. What a task is in the middle of ends with its part; FTS
     goes on with the jobs that it has."""
-    db, ends_at = database(), future("--until", until)
+    ends_at = future("--until", until)
     if site is not None:
         if kind is not None or partition is not None:
             raise typer.BadParameter("--site stops all that goes to or from a site: leave KIND and --partition out")
-        down = [downtime.drain(db, name, by=who(by), reason=reason, ends_at=ends_at) for name in names_like(db, site)]
+        down = pausing.stop_sites(site, reason=reason, until=ends_at, by=by)
         if as_json:
-            print_json([asdict(each) for each in down])
+            print_json(down)
             return
-        for each in down:
-            say(str(each))
+        for downtime in down:
+            say(_downtime(downtime))
         return
-    pause = pausing.stop(db, kind, partition, by=who(by), reason=reason, until=ends_at)
-    going_on = at_fts(db) if kind in (None, PauseKind.TRANSFERS) else None
+    stopped = pausing.stop(kind, partition=partition, reason=reason, until=ends_at, by=by)
     if as_json:
-        print_json(asdict(pause) | {"at_fts": going_on})
+        print_json(stopped)
         return
-    say(str(pause))
+    going_on = stopped["at_fts"]
+    say(str(Pause(**{name: field for name, field in stopped.items() if name != "at_fts"})))
     if going_on and going_on["num_files"]:
         files, jobs = going_on["num_files"], going_on["num_jobs"]
         say(f"FTS goes on with {files:,} files in {jobs:,} jobs; what arrives is taken in when transfers are resumed.")
@@ -73,22 +74,25 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """End pauses: what stood still goes on with the next runs."""
-    ended = pausing.resume(database(), pause or None, by=who(by))
+    ended = pausing.resume(pause or (), by=by)
     if as_json:
-        print_json([asdict(each) for each in ended])
+        print_json(ended)
         return
     for each in ended:
-        say(f"{pausing.words(each.kind, each.partition)} may go on; stopped since {each.created_at:%Y-%m-%dT%H:%MZ}")
+        say(f"{words(each['kind'], each['partition'])} may go on; stopped since {moment(each['created_at'])}")
 
 
 def pauses(limit: Limit = 20, as_json: AsJson = False) -> None:
     """What stands still, and what stood still; newest first. Sites: `dynamo site downtime`."""
-    import polars as pl
-
-    frame = pausing.pauses(database(), limit=limit)
+    listed = pausing.listed(limit)
     if as_json:
-        print_json(frame.to_dicts())
+        print_json(listed)
         return
-    named = [pausing.words(*row) for row in frame.select("kind", "partition").iter_rows()]
-    print_table(frame.with_columns(what=pl.Series(named, dtype=pl.String)), "Pauses", SHOWN, wrap=("reason",))
-    tell_cut(frame.height, limit)
+    shown = [{**row, "what": words(row["kind"], row["partition"])} for row in listed]
+    print_table(shown, "Pauses", SHOWN, wrap=("reason",))
+    tell_cut(len(listed), limit)
+
+
+def _downtime(down: Record) -> str:
+    end = f"until {moment(down['ends_at'])}" if down["ends_at"] else "until resumed"
+    return f"downtime {down['id']} of {down['site']} from {moment(down['begins_at'])} {end} ({down['reason']})"

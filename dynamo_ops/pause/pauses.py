@@ -8,9 +8,7 @@ services do goes on: jobs that FTS has go on there, and their results are taken 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 import polars as pl
 from sqlalchemy import Connection, text
@@ -21,21 +19,8 @@ from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError, PausedError, UnknownNameError
 from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
-
-
-class PauseKind(StrEnum):
-    """Acts that can be paused, by the DAG that does them. Those of a partition: ``DETOX`` and ``DEALER``."""
-
-    METADATA = "metadata"
-    POPULARITY = "popularity"
-    DETOX = "detox"
-    DEALER = "dealer"
-    TRANSFERS = "transfers"
-    DELETIONS = "deletions"
-    CONSISTENCY = "consistency"
-
-
-OF_PARTITION = (PauseKind.DETOX, PauseKind.DEALER)
+from dynamo_ops.pause.pause import OF_PARTITION, Pause, words
+from dynamo_ops.pause.pause import PauseKind as PauseKind
 
 IN_FORCE = "ended_at IS NULL AND (until IS NULL OR until > now())"
 
@@ -47,28 +32,6 @@ _LOOK = f"""
 _ALL = f"""
     SELECT id, kind, partition, ({IN_FORCE}) AS is_in_force, reason, created_by, created_at, until, ended_at, ended_by
     FROM pauses"""
-
-
-@dataclass(frozen=True)
-class Pause:
-    """One pause. ``kind`` None: of everything. ``partition``: of Detox and Dealer, of one only."""
-
-    id: int
-    kind: PauseKind | None
-    partition: str | None
-    reason: str
-    created_by: str
-    created_at: datetime
-    until: datetime | None
-
-    def __str__(self) -> str:
-        end = f"until {time_text(self.until)}" if self.until else "until it is resumed"
-        return f"{words(self.kind, self.partition)} stopped by {self.created_by} {end}: {self.reason} (pause {self.id})"
-
-
-def words(kind: PauseKind | None, partition: str | None) -> str:
-    """What stands still, in words."""
-    return f"{kind or 'everything'}{f' of {partition}' if partition else ''}"
 
 
 def look(database: Database, kind: PauseKind, partition: str | None = None) -> None:

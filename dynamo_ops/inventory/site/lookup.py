@@ -52,10 +52,10 @@ def find_sites(connection: Connection, patterns: Sequence[str], *, statuses: Seq
     ]
 
 
-def names_like(db: Database, pattern: str) -> list[str]:
-    """Names of the sites that a name or glob means, in order. Raises InventoryError with near names where none is."""
+def names_like(db: Database, *patterns: str) -> list[str]:
+    """Names of the sites that names or globs mean, in order. Raises InventoryError with near names where none is."""
     with db.begin() as connection:
-        return [site.name for site in find_sites(connection, [pattern])]
+        return [site.name for site in find_sites(connection, patterns)]
 
 
 def find_site(connection: Connection, name: str) -> KnownSite:

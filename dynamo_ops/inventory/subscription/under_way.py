@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from sqlalchemy import text
 
 from dynamo_ops.database.connection import Database
@@ -13,6 +16,7 @@ from dynamo_ops.inventory.states import (
     DeletionState,
     TransferState,
 )
+from dynamo_ops.pause.pause import Pause, PauseKind
 
 OPEN_DELETIONS = f"""(SELECT w.file_id, w.site_id FROM deletion_batches b JOIN deletions d ON d.batch_id = b.id
     JOIN subscriptions w ON w.id = d.subscription_id WHERE b.state = '{BatchState.PLANNED}'
@@ -39,6 +43,11 @@ def at_fts(db: Database) -> dict[str, int]:
     with db.begin() as connection:
         num_files, num_jobs, size_bytes = connection.execute(text(_AT_FTS)).one()
     return {"num_files": num_files, "num_jobs": num_jobs, "size_bytes": size_bytes}
+
+
+def stopped(db: Database, pause: Pause) -> dict[str, Any]:
+    """A pause, plainly, and ``at_fts``: what FTS goes on with all the same; None where no copies stand still."""
+    return {**asdict(pause), "at_fts": at_fts(db) if pause.kind in (None, PauseKind.TRANSFERS) else None}
 
 
 def is_archiving(transfer: str) -> str:

@@ -35,7 +35,6 @@ BOTH = (
     "lock list",
     "lock remove",
     "lock show",
-<<<<<<< HEAD
     "site list",
     "site show",
     "site only-here",
@@ -51,13 +50,17 @@ BOTH = (
     "group show",
     "group datasets",
     "usage",
-=======
     "request copy",
     "request delete",
     "request list",
     "request show",
     "request cancel",
->>>>>>> c8f12fa (Requests go both ways; the list of them is one, by whoever it is asked for)
+<<<<<<< HEAD
+=======
+    "stop",
+    "resume",
+    "pauses",
+>>>>>>> 0b26d27 (Pauses and downtimes go both ways; REST ends several pauses at once, and lists the sites of a glob)
 )
 """Every command that can be given from afar."""
 FILES = ("init", "config", "policy", "db")

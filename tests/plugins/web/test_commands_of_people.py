@@ -32,6 +32,13 @@ CALLS: dict[str, tuple[str, ...]] = {
     "no request": ("request", "show", "4711"),
     "a deletion that is taken back": ("request", "cancel", "2", *WHY),
     "no request to take back": ("request", "cancel", "4711", *WHY),
+    "everything stops": ("stop", *WHY),
+    "kinds without partitions": ("stop", "transfers", "--partition", "all", *WHY),
+    "sites stop": ("stop", "--site", "T2_[AB]*", *WHY, "--until", "3d"),
+    "no site to stop": ("stop", "--site", "T3_*", *WHY),
+    "one goes on": ("resume", "1"),
+    "one of two goes on": ("resume", "1", "7"),
+    "one pause": ("pauses", "--limit", "1"),
 }
 
 
@@ -51,7 +58,7 @@ def test_both_ways_tell_programs_the_same(house: House, what: str) -> None:
         assert house.plain(json.loads(afar.out)) == house.plain(json.loads(here.out))
 
 
-SAID_BY = ("request copy", "request delete", "request cancel")
+SAID_BY = ("request copy", "request delete", "request cancel", "stop", "resume")
 
 
 @pytest.mark.parametrize("words", SAID_BY)

@@ -10,13 +10,21 @@ from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.inventory.site.downtime import site_states
+from dynamo_ops.inventory.site.lookup import names_like
 from dynamo_ops.query.only_here import ONLY_HERE, OnlyHereFilter
 from dynamo_ops.query.site_card import site_card
 from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, ListQuery, Names, json_answer, rows_answer
+from dynamo_web.lists import Query as Parameters
 
 router = APIRouter(dependencies=[needs(Action.READ)])
+
+
+class SiteQuery(Parameters):
+    """``site``: names or globs; without any all."""
+
+    site: Names
 
 
 class OnlyHereQuery(ListQuery):
@@ -26,9 +34,11 @@ class OnlyHereQuery(ListQuery):
 
 
 @router.get("/sites")
-def list_sites() -> Response:
-    """All sites by name, with their status and why, and what waits."""
-    return rows_answer(site_states(reading()).to_dicts())
+def list_sites(query: Annotated[SiteQuery, Query()]) -> Response:
+    """Sites by name, with their status and why, and what waits."""
+    states = site_states(reading()).to_dicts()
+    names = names_like(reading(), *query.site) if query.site else [state["site"] for state in states]
+    return rows_answer([state for state in states if state["site"] in names])
 
 
 @router.get("/sites/{name}")
