@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from dynamo_ops.base.errors import PlanError
 from dynamo_ops.database.words import Words
 
 
@@ -38,3 +39,17 @@ class Decision(StrEnum):
 COMMITTABLE = Words((PlanState.APPROVED, PlanState.COMMITTED))
 STANDING = Words((Decision.PROTECT, Decision.KEEP, Decision.IGNORE))
 """Decisions that hold until another is made: they are written to the history when they change."""
+DECISIONS = ("delete", "reowned", "keep", "protect", "ignored")
+"""How decisions are spelt and sorted where people read them."""
+ENGINES = {PlanKind.DETOX: "Detox", PlanKind.DEALER: "the Dealer"}
+"""What messages call the engine that makes plans of a kind."""
+
+
+def check_kind(plan_id: int, kind: str, state: str, wanted: str) -> None:
+    """Raises PlanError where a plan is one of the other kind."""
+    if kind != wanted:
+        raise PlanError(
+            f"plan {plan_id} is a plan of {ENGINES[PlanKind(kind)]}; `dynamo {kind} show {plan_id}` shows it",
+            plan_id=plan_id,
+            state=state,
+        )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,7 @@ from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.plan.inputs import DealerInputs, DetoxInputs, load_inputs
-from dynamo_ops.plan.states import COMMITTABLE, PlanKind, PlanState
+from dynamo_ops.plan.states import COMMITTABLE, PlanState
 
 COLUMNS = """id, kind, partition, run_key, state, policy_version_id, location, summary, planned_for_at, created_at,
              approved_by, approved_at, refused_by, refused_at, refused_because, stored_by"""
@@ -171,47 +171,17 @@ def read(connection: Connection, plan_id: int) -> StoredPlan:
     return _one(connection, plan_id)
 
 
-def newest(
-    database: Database,
-    limit: int = 50,
-    *,
-    partition: str | None = None,
-    state: str | None = None,
-    kind: str | None = None,
-    since: datetime | None = None,
-    before: int | None = None,
-) -> pl.DataFrame:
-    """The newest plans of both engines, newest first: id, kind, partition, state, created_at, committed_at,
-    approved_by, refused_because, stored_by.
-
-    ``since``: made from then on. ``before``: only those with a lower id. Raises PlanError for a state or kind that
-    there is not, and for a partition of which there is no plan, with near names.
-    """
-    for wanted, allowed, noun in ((state, [*PlanState], "state"), (kind, [*PlanKind], "kind")):
-        if wanted is not None and wanted not in allowed:
-            message = f"{wanted!r} is no {noun} of a plan: these are {', '.join(allowed)}.{near(wanted, allowed)}"
-            raise PlanError(message, plan_id=None, state=None)
-    if partition is not None:
-        check_partition(database, partition)
-    return database.frame(
-        """
-        SELECT id, kind, partition, state, created_at, committed_at, approved_by, refused_because, stored_by
-        FROM plans
-        WHERE ($2::text IS NULL OR partition = $2) AND ($3::text IS NULL OR state = $3)
-          AND ($4::text IS NULL OR kind = $4) AND ($5::text IS NULL OR created_at >= $5::text::timestamptz)
-          AND ($6::text IS NULL OR id < $6::text::bigint)
-        ORDER BY id DESC LIMIT $1""",
-        (limit, partition, state, kind, since and since.isoformat(), None if before is None else str(before)),
-    )
-
-
 def check_partition(database: Database, partition: str) -> None:
     """Raise PlanError, with near names, when no plan of the partition was ever stored."""
     partitions = database.frame("SELECT DISTINCT partition FROM plans ORDER BY partition")["partition"].to_list()
     if partition not in partitions:
-        known = f"; there are plans of {', '.join(partitions)}" if partitions else ""
-        message = f"there is no plan of partition {partition!r}{known}.{near(partition, partitions)}"
-        raise PlanError(message, plan_id=None, state=None)
+        raise PlanError(no_partition(partition, partitions), plan_id=None, state=None)
+
+
+def no_partition(partition: str, partitions: Sequence[str]) -> str:
+    """What is said where there are plans of these partitions, and none of that."""
+    known = f"; there are plans of {', '.join(partitions)}" if partitions else ""
+    return f"there is no plan of partition {partition!r}{known}.{near(partition, partitions)}"
 
 
 def policy_text(database: Database, plan: StoredPlan) -> str:

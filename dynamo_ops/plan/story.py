@@ -8,17 +8,13 @@ from typing import Any
 
 from sqlalchemy import text
 
-from dynamo_ops.base.errors import PlanError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.plan import store as plan_store
 from dynamo_ops.plan.inputs import DealerInputs, DetoxInputs, read_dealer_inputs, read_detox_inputs
-from dynamo_ops.plan.states import PlanKind
+from dynamo_ops.plan.states import PlanKind, check_kind
 from dynamo_ops.plan.store import StoredPlan
 from dynamo_ops.policy.language.source import SourceText
-
-ENGINES = {PlanKind.DETOX: "Detox", PlanKind.DEALER: "the Dealer"}
-"""What messages call the engine that makes plans of a kind."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +35,14 @@ class PlanStory:
             "partition": plan.partition,
             "state": plan.state,
             "run_key": plan.run_key,
-            "created_at": _iso(plan.created_at),
+            "created_at": plan.created_at,
             "stored_by": plan.stored_by,
             "approved_by": plan.approved_by,
-            "approved_at": _iso(plan.approved_at),
+            "approved_at": plan.approved_at,
             "refused_by": plan.refused_by,
-            "refused_at": _iso(plan.refused_at),
+            "refused_at": plan.refused_at,
             "refused_because": plan.refused_because,
-            "committed_at": _iso(self.committed_at),
+            "committed_at": self.committed_at,
             "policy_version": plan.policy_version_id,
             "policy_sha256": self.policy_sha256,
             "summary": plan.summary,
@@ -61,13 +57,7 @@ class PlanStory:
 def load_story(database: Database, plan_id: int, kind: str) -> PlanStory:
     """The story of a plan of this kind. Raises PlanError when there is no such plan, or it is one of the other kind."""
     stored = plan_store.load(database, plan_id)
-    if stored.kind != kind:
-        raise PlanError(
-            f"plan {plan_id} is a plan of {ENGINES[PlanKind(stored.kind)]}; "
-            f"`dynamo {stored.kind} show {plan_id}` shows it",
-            plan_id=plan_id,
-            state=stored.state,
-        )
+    check_kind(plan_id, stored.kind, stored.state, kind)
     with database.begin() as connection:
         plan_row = connection.execute(
             text("""
@@ -88,7 +78,3 @@ def inputs_of(database: Database, settings: Settings, plan: StoredPlan) -> Detox
         return read_detox_inputs(settings, plan.partition, plan.planned_for_at, policy=policy)
     seed = int(plan.summary["seed"])
     return read_dealer_inputs(settings, plan.partition, plan.planned_for_at, seed=seed, config=policy)
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None

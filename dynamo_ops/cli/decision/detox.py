@@ -43,7 +43,7 @@ from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.detox import record, trial
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report import decisions_file, describe, difference
-from dynamo_ops.plan.states import Decision, PlanKind, PlanState
+from dynamo_ops.plan.states import DECISIONS, Decision, PlanKind, PlanState
 from dynamo_ops.policy.language.check import CheckedPolicy
 
 app = typer.Typer(no_args_is_help=True, help="Detox: what would be deleted, and why.")
@@ -124,7 +124,7 @@ def show(
     plan_id: PlanId,
     site: Site = None,
     dataset: Dataset = None,
-    decision: Annotated[str | None, typer.Option(help=f"One of {', '.join(describe.DECISIONS)}.")] = None,
+    decision: Annotated[str | None, typer.Option(help=f"One of {', '.join(DECISIONS)}.")] = None,
     line: Annotated[int | None, typer.Option(help="Decided by this policy line; 0: the default.")] = None,
     limit: Limit = 20,
     as_json: AsJson = False,
@@ -133,8 +133,8 @@ def show(
     from dynamo_ops.detox.report import stored
     from dynamo_ops.plan.story import load_story
 
-    if decision is not None and decision not in (*describe.DECISIONS, Decision.IGNORE):
-        expected = f"{', '.join(describe.DECISIONS)}.{near(decision, describe.DECISIONS)}"
+    if decision is not None and decision not in (*DECISIONS, Decision.IGNORE):
+        expected = f"{', '.join(DECISIONS)}.{near(decision, DECISIONS)}"
         raise typer.BadParameter(f"--decision {decision}: expected one of {expected}")
     db = database()
     story = load_story(db, plan_id, PlanKind.DETOX)

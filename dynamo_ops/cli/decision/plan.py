@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import polars as pl
 import typer
 
+from dynamo_ops.cli.decision.plan_view import occupied
 from dynamo_ops.cli.terminal.cells import cell, moment
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import SINCE, AsJson, Limit, Partition, PlanId, past_or_none
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.plan import store as plan_store
+from dynamo_ops.cli.terminal.tables import Record, print_json, print_table
+from dynamo_ops.cli.terminal.way import Way
 from dynamo_ops.plan.states import PlanKind, PlanState
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import plan as plans
+else:
+    plans = Way("plan")
 
 app = typer.Typer(no_args_is_help=True, help="Plans of Detox and Dealer.")
 
@@ -27,6 +31,7 @@ PLANS = {
     "approved_by": "approved by",
     "refused_because": "refused because",
 }
+FIELDS = (*PLANS, "stored_by")
 
 
 @app.command("list")
@@ -42,22 +47,22 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """The newest plans with their states."""
-    plans = plan_store.newest(
-        database(),
-        limit,
+    listed = plans.listed(
+        FIELDS,
         partition=partition,
         state=state,
         kind=kind,
         since=past_or_none("--since", since),
         before=before,
+        limit=limit,
     )
     if as_json:
-        print_json(plans.to_dicts())
+        print_json(listed)
         return
-    first_line = pl.col("refused_because").str.split("\n").list.first()
-    print_table(plans.with_columns(first_line), "Plans", PLANS, wrap=["approved_by", "refused_because"])
-    if plans.height == limit:
-        say(f"the newest {limit:,}; --limit shows more, --before {plans['id'][-1]} the next")
+    shown = [{**plan, "refused_because": _first_line(plan["refused_because"])} for plan in listed]
+    print_table(shown, "Plans", PLANS, wrap=["approved_by", "refused_because"])
+    if len(listed) == limit:
+        say(f"the newest {limit:,}; --limit shows more, --before {listed[-1]['id']} the next")
 
 
 @app.command("show")
@@ -66,26 +71,30 @@ def show_(plan_id: PlanId, as_json: AsJson = False) -> None:
 
     With --json the texts too: policy or configuration, partitions and enforcer rules as they were when it decided.
     """
-    plan = plan_store.load(database(), plan_id)
-    inputs = plan.inputs()
+    plan, inputs = plans.story(plan_id), plans.inputs(plan_id)
     if as_json:
-        document = {"inputs": inputs.document() if inputs else None}
-        print_json({"id": plan.id, "state": plan.state, "stored_by": plan.stored_by, **plan.summary, **document})
+        about = {name: plan[name] for name in ("id", "state", "stored_by")}
+        print_json({**about, **plan["summary"], "inputs": inputs})
         return
-    say(f"plan {plan.id}: {plan.kind} of {plan.partition}, {plan.state}, made for {moment(plan.planned_for_at)}")
-    if plan.stored_by:
-        say(f"  stored by {plan.stored_by}")
-    for name, figure in plan.summary.items():
+    made_for = moment(plan["planned_for_at"])
+    say(f"plan {plan_id}: {plan['kind']} of {plan['partition']}, {plan['state']}, made for {made_for}")
+    if plan["stored_by"]:
+        say(f"  stored by {plan['stored_by']}")
+    for name, figure in plan["summary"].items():
         say(f"  {name.removesuffix('_bytes').replace('_', ' ')}: {_figure(name, figure)}")
     if inputs:
-        _show_inputs(inputs.document())
+        _show_inputs(inputs)
     say()
-    print_table(plan.frame("site_states"), "Sites")
-    if plan.kind == PlanKind.DETOX:
-        say(f"by policy line, and every decision: dynamo detox show {plan.id}")
+    print_table(occupied(plans.sites(plan_id)), "Sites")
+    if plan["kind"] == PlanKind.DETOX:
+        say(f"by policy line, and every decision: dynamo detox show {plan_id}")
 
 
-def _show_inputs(document: dict[str, Any]) -> None:
+def _first_line(reason: str | None) -> str | None:
+    return None if reason is None else reason.split("\n")[0]
+
+
+def _show_inputs(document: Record) -> None:
     """The texts that a plan was made of, a line each: file and digest."""
     for name in ("policy", "partitions", "rules"):
         source = document[name]

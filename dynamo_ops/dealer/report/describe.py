@@ -109,7 +109,7 @@ def plan_document(record: DealerRecord) -> dict[str, Any]:
     """The plan's figures as a JSON document."""
     return {
         "partition": record.partition,
-        "now": record.now.isoformat(),
+        "now": record.now,
         "seed": record.seed,
         "plugins": plugins_table(record).to_dicts(),
         "rejected": rejections_table(record).to_dicts(),
@@ -129,7 +129,7 @@ def explain_document(record: DealerRecord, found: Sequence[Explanation]) -> dict
     return {
         "plan": record.name,
         "partition": record.partition,
-        "now": record.now.isoformat(),
+        "now": record.now,
         "proposals": [
             {
                 **{

@@ -15,10 +15,7 @@ from dynamo_ops.base.text import near
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report.decisions_file import decision_rows, spelt
 from dynamo_ops.detox.report.explain import Explanation
-from dynamo_ops.plan.states import Decision
-
-DECISIONS = ("delete", "reowned", "keep", "protect", "ignored")
-"""How decisions are spelt and sorted where people read them."""
+from dynamo_ops.plan.states import DECISIONS, Decision
 
 
 @dataclass(frozen=True)
@@ -170,7 +167,7 @@ def plan_document(record: PlanRecord, found: PlanOverview) -> dict[str, Any]:
     return {
         "plan": record.name,
         "partition": record.partition,
-        "now": record.now.isoformat(),
+        "now": record.now,
         "image": asdict(found.image),
         "deleted": asdict(found.deleted),
         "num_sites": found.num_sites,
@@ -187,7 +184,7 @@ def explanation_document(plan: PlanRecord, explanation: Explanation) -> dict[str
     return {
         "plan": plan.name,
         "partition": plan.partition,
-        "now": plan.now.isoformat(),
+        "now": plan.now,
         "dataset": explanation.dataset,
         "site": explanation.site,
         "moment": explanation.moment,

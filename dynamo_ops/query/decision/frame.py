@@ -14,9 +14,9 @@ from dynamo_ops.dealer import record as dealer_record
 from dynamo_ops.dealer.report.describe import select_proposals
 from dynamo_ops.detox.record import PlanRecord
 from dynamo_ops.detox.report import stored
-from dynamo_ops.detox.report.describe import DECISIONS, decided_datasets, in_order, select_decisions
+from dynamo_ops.detox.report.describe import decided_datasets, in_order, select_decisions
 from dynamo_ops.detox.report.difference import short_document
-from dynamo_ops.plan.states import Decision, PlanKind
+from dynamo_ops.plan.states import DECISIONS, Decision, PlanKind
 from dynamo_ops.plan.story import PlanStory, load_story
 from dynamo_ops.query.paging.condition import check_words
 from dynamo_ops.query.paging.frame import FrameListing, Groups

@@ -55,12 +55,11 @@ BOTH = (
     "request list",
     "request show",
     "request cancel",
-<<<<<<< HEAD
-=======
     "stop",
     "resume",
     "pauses",
->>>>>>> 0b26d27 (Pauses and downtimes go both ways; REST ends several pauses at once, and lists the sites of a glob)
+    "plan list",
+    "plan show",
 )
 """Every command that can be given from afar."""
 FILES = ("init", "config", "policy", "db")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -11,24 +11,26 @@ from pydantic import Field
 from dynamo_ops.access.actions import Action
 from dynamo_ops.query.decision import frame
 from dynamo_ops.query.decision.left_out import LEFT_OUT_BY_COMMIT, LeftOutFilter
-from dynamo_ops.query.decision.plan import PLANS, PlanFilter, plan_card, plan_texts, story_of
+from dynamo_ops.query.decision.plan import PLANS, PlanFilter, plan_card, plan_sites, plan_story, plan_texts, story_of
 from dynamo_ops.query.paging.listing import LARGEST_LIMIT
 from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
-from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer
+from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer, rows_answer
 from dynamo_web.lists import Query as Parameters
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 
 
 class PlanQuery(ListQuery):
-    """``partition``, ``run``: names or globs. ``since``: a date, a time, or how long ago it was made."""
+    """``partition``, ``run``: names or globs. ``since``: a date, a time, or how long ago it was made. ``before``: only
+    plans older than this one."""
 
     kind: Names
     partition: Names
     state: Names
     run: Names
     since: str | None = None
+    before: int | None = Field(None, ge=1, le=2**63 - 1)
 
 
 class DecisionQuery(ListQuery):
@@ -66,16 +68,26 @@ class DifferenceQuery(Parameters):
 @router.get("/plans")
 def list_plans(query: Annotated[PlanQuery, Query()], lister: ListerDep) -> Response:
     """Plans of both engines, newest first."""
-    return lister.answer(PLANS, PlanFilter(query.kind, query.partition, query.state, query.run, query.since), query)
+    asked = PlanFilter(query.kind, query.partition, query.state, query.run, query.since, query.before)
+    return lister.answer(PLANS, asked, query)
 
 
 @router.get("/plans/{plan_id}")
 def show_plan(plan_id: Id) -> Response:
     """One: who stored, approved or refused it, its figures, its sites, and what decided. ``ETag``: for who decides."""
-    plan = plan_card(reading(), plan_id)
-    answer = json_answer(plan)
-    answer.headers["ETag"] = f'"{plan["etag"]}"'
-    return answer
+    return _with_etag(plan_card(reading(), plan_id))
+
+
+@router.get("/plans/{plan_id}/story")
+def show_story(plan_id: Id) -> Response:
+    """What became of it: the same without what is in its files."""
+    return _with_etag(plan_story(reading(), plan_id))
+
+
+@router.get("/plans/{plan_id}/sites")
+def list_sites(plan_id: Id) -> Response:
+    """Its sites before and after, with all that was known of them."""
+    return rows_answer(plan_sites(reading(), plan_id))
 
 
 @router.get("/plans/{plan_id}/policy")
@@ -116,3 +128,9 @@ def compare_plans(plan_id: Id, query: Annotated[DifferenceQuery, Query()], liste
     """What a plan of Detox decides otherwise than another one, by line, site and dataset; how their policies differ."""
     with lister.heavy():
         return json_answer(frame.plan_difference(reading(), query.against, plan_id, query.limit))
+
+
+def _with_etag(plan: dict[str, Any]) -> Response:
+    answer = json_answer(plan)
+    answer.headers["ETag"] = f'"{plan["etag"]}"'
+    return answer
