@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=300, help="how long it is watched (default: 300)")
     seconds = parser.parse_args().seconds
     instance = Instance()
-    airflow = Airflow(instance.ui)
+    airflow = Airflow.of(instance)
     wait_until_idle(airflow)
 
     runs = {run["dag_run_id"] for run in airflow.runs()}

@@ -10,7 +10,8 @@ from typing import Any
 
 import requests
 
-from demo.instance import DemoError
+from demo.instance import DemoError, Instance
+from demo.people import OPERATOR, password_of
 
 ENDED = ("success", "failed")
 SHOWN = {"running": "", "deferred": " waiting", "up_for_retry": " to be tried again"}
@@ -18,13 +19,21 @@ SAY_EVERY_S = 5
 
 
 class Airflow:
-    """The REST API of one instance."""
+    """The REST API of one instance, as somebody."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    @classmethod
+    def of(cls, instance: Instance, name: str = OPERATOR) -> Airflow:
+        """As one of the demo's people."""
+        return cls(instance.ui, name, password_of(instance, name))
+
+    def __init__(self, url: str, name: str, password: str | None) -> None:
+        self.url, self.name = url, name
         self._session = requests.Session()
         self._session.trust_env = False
-        token = self._session.get(f"{url}/auth/token", timeout=30)
+        if password is None:  # everybody is let in
+            token = self._session.get(f"{url}/auth/token", timeout=30)
+        else:
+            token = self._session.post(f"{url}/auth/token", json={"username": name, "password": password}, timeout=30)
         token.raise_for_status()
         self._session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
 

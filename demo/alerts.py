@@ -59,7 +59,7 @@ def show_alerts(instance: Instance, say: Say) -> int:
     """Returns 0 if each of them was told by mail and by chat, and the same failure once."""
     peers = grid(instance)
     channels = Channels(Path(str(peers["mail_dir"])), Path(str(peers["chat_dir"])))
-    airflow, control = Airflow(instance.ui), str(peers["control"])
+    airflow, control = Airflow.of(instance), str(peers["control"])
     database = Database(database_url(instance))
     airflow.wait_for_dags({DAG_ID, "daily_digest"})
     for dag_id in (DAG_ID, "daily_digest"):

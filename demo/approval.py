@@ -11,6 +11,7 @@ import yaml
 
 from demo.airflow_api import ENDED, Airflow
 from demo.instance import DemoError, Instance
+from demo.people import OPERATOR, password_of
 from demo.up import database_url
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.site.quota import change_quotas
@@ -42,18 +43,21 @@ SUBSCRIPTIONS_SQL = "SELECT count(*) AS n FROM subscriptions WHERE action = 'del
 def show_approval(instance: Instance, say: Say) -> int:
     """Two plans that wait for a person: a no leaves all as it was, a yes is committed. Returns 0 if it is so."""
     database = Database(database_url(instance))
-    airflow = Airflow(instance.ui)
+    airflow = Airflow.of(instance)  # an operator: an answer of who may not is not counted
+    by = None if password_of(instance, OPERATOR) is None else OPERATOR
     with _everything_asks(instance), _full_sites(database):
         say(f"quotas of {PARTITION} set to what is there, so that much is to be deleted; every plan asks for approval")
         refused = _one(airflow, database, "Reject", say)
         approved = _one(airflow, database, "Approve", say)
     good = (
         refused["state"] == "refused"
+        and refused["refused_by"] == (by or refused["refused_by"])
         and refused["refused_by"]
         and refused["refused_at"]
         and refused["new_subscriptions"] == 0
         and refused["tasks"] == {"approval": "success", "commit": "skipped", "refused": "success"}
         and approved["state"] == "committed"
+        and approved["approved_by"] == (by or approved["approved_by"])
         and approved["approved_by"]
         and approved["new_subscriptions"] == approved["num_files"] > 0
         and approved["tasks"] == {"approval": "success", "commit": "success", "refused": "skipped"}

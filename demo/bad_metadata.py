@@ -24,7 +24,7 @@ def show_bad_metadata(instance: Instance, say: Callable[[str], None]) -> int:
     of it is so."""
     peers = grid(instance)
     database = Database(database_url(instance))
-    airflow = Airflow(instance.ui)
+    airflow = Airflow.of(instance)
     mail_folder = Path(str(peers["mail_dir"]))
     before, mails = _counts(database), set(mail_folder.glob("*.eml"))
     say(f"inventory before: {before}")

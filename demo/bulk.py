@@ -34,7 +34,7 @@ def move_in_bulk(instance: Instance, say: Say) -> int:
     """Ask for a copy of everything and follow it; 0 if all files arrived and the storages agree with the inventory."""
     environment = up(instance, say)
     database = Database(environment["DYNAMO_DB_URL"])
-    airflow = Airflow(instance.ui)
+    airflow = Airflow.of(instance)
     airflow.wait_for_dags(DAGS)
     airflow.unpause("metadata_sync")
     airflow.wait_until_settled(say, at_least=1)

@@ -61,6 +61,11 @@ class Instance:
     def airflow_home(self) -> Path:
         return self.home / "airflow"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody is let in, as an admin: by DEMO_OPEN."""
+        return os.environ.get("DEMO_OPEN", "0") not in ("", "0")
+
     def wipe(self) -> None:
         """Remove what an earlier demo left. Refuses a folder that no demo made."""
         if self.home.exists() and any(self.home.iterdir()) and not (self.home / MARK).exists():
@@ -109,28 +114,42 @@ class Instance:
         )
 
     def _airflow(self, database_url: str) -> dict[str, str]:
-        """Airflow's settings: LocalExecutor, everyone an admin (it listens on loopback only), quick polling."""
+        """Airflow's settings: LocalExecutor, on loopback only, quick polling."""
         values = dict(line.split("=", 1) for line in (self.home / "secrets.env").read_text().splitlines())
-        return values | {
-            "AIRFLOW_HOME": str(self.airflow_home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX": "regexp",  # the other costs a deprecation line in each log
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__PARALLELISM": "4",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.ui}/execution/",
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(self.ui_port),
-            "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__API__BASE_URL": self.ui,
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url.replace("postgresql://", "postgresql+psycopg2://"),
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # a file that changed is read at once
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
-            "AIRFLOW__LOGGING__DELETE_LOCAL_LOGS": "False",
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "AIRFLOW_CONN_SMTP_DEFAULT": self._smtp_connection(),
+        return (
+            values
+            | self._login()
+            | {
+                "AIRFLOW_HOME": str(self.airflow_home),
+                "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+                "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX": "regexp",  # the other costs a deprecation line in each log
+                "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+                "AIRFLOW__CORE__PARALLELISM": "4",
+                "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.ui}/execution/",
+                "AIRFLOW__API__HOST": "127.0.0.1",
+                "AIRFLOW__API__PORT": str(self.ui_port),
+                "AIRFLOW__API__WORKERS": "1",
+                "AIRFLOW__API__BASE_URL": self.ui,
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url.replace("postgresql://", "postgresql+psycopg2://"),
+                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # a file that changed is read at once
+                "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+                "AIRFLOW__LOGGING__DELETE_LOCAL_LOGS": "False",
+                "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+                "AIRFLOW_CONN_SMTP_DEFAULT": self._smtp_connection(),
+            }
+        )
+
+    def _login(self) -> dict[str, str]:
+        """Who is let in: the demo's people, or with DEMO_OPEN everybody, as an admin."""
+        from demo.people import PEOPLE, passwords_file
+
+        if not passwords_file(self).exists():
+            return {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True"}
+        return {
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{one.name}:{one.airflow}" for one in PEOPLE),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(self)),
         }
 
     def _smtp_connection(self) -> str:

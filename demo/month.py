@@ -76,7 +76,7 @@ class _Month:
         self._say = say
         self._environment = up(instance, say)
         self.database = Database(self._environment["DYNAMO_DB_URL"])
-        self._airflow = Airflow(instance.ui)
+        self._airflow = Airflow.of(instance)
 
     def begin(self) -> None:
         """What there was before January, with its replicas."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from demo import processes, report
+from demo import people, processes, report
 from demo.airflow_api import Airflow
 from demo.instance import Instance
 from demo.proof import prove
@@ -29,9 +29,9 @@ def run(instance: Instance, say: Say, *, keep: bool) -> int:
     began = time.monotonic()
     environment = up(instance, say)
     database = Database(environment["DYNAMO_DB_URL"])
-    airflow = Airflow(instance.ui)
+    airflow = Airflow.of(instance)
     airflow.wait_for_dags(DAGS)
-    _metadata_and_replicas(instance, environment, airflow, say)
+    _metadata_and_replicas(instance, environment, database, airflow, say)
     _popularity(airflow, say)
     before = report.occupancy(database)
     alone = report.last_copies(database)
@@ -59,17 +59,20 @@ def run(instance: Instance, say: Say, *, keep: bool) -> int:
     cpu = _cpu_seconds(instance)
     say(f"wall time {time.monotonic() - began:.0f} s, CPU time of all processes about {cpu:.0f} s")
     if keep:
-        say(f"the UI stays up: {instance.ui} (no login); `make down` ends everything")
+        say(f"the UI stays up, `make down` ends everything. {people.logins(instance)}")
     return 0 if holds and saved and answered else 1
 
 
-def _metadata_and_replicas(instance: Instance, environment: dict[str, str], airflow: Airflow, say: Say) -> None:
+def _metadata_and_replicas(
+    instance: Instance, environment: dict[str, str], database: Database, airflow: Airflow, say: Say
+) -> None:
     say("metadata sync: datasets, blocks and files from DBS, sites from the status feed")
     airflow.unpause("metadata_sync")
     airflow.wait_until_settled(say, at_least=1)
     say("what is where, whose it is, and the quotas: the production system's document, by `dynamo inject`")
     call_dynamo(instance, environment, "inject", str(instance.grid_folder / "replicas.json"))
     say(call_dynamo(instance, environment, "inventory", "summary"))
+    people.join_group(database)
 
 
 def _popularity(airflow: Airflow, say: Say) -> None:

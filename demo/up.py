@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import yaml
 
-from demo import processes
+from demo import people, processes
 from demo.instance import INSTANCE_VARIABLE, ROOT, DemoError, Instance
 from dynamo_ops.base.installation import MARKER
 from dynamo_ops.configuration.new_installation import mark
@@ -25,9 +25,13 @@ def up(instance: Instance, say: Callable[[str], None]) -> dict[str, str]:
     down(instance)
     instance.wipe()
     instance.check_ports()
+    if not instance.is_open:
+        people.make_passwords(instance)
     server = embedded.start(instance.home / "postgres", create=True)
     server.create_database("airflow")
-    dynamo_url = connect.create(instance.home).url
+    dynamo = connect.create(instance.home)
+    people.give_rights(dynamo)
+    dynamo_url = dynamo.url
     say("PostgreSQL is up (embedded, one server for Dynamo and for Airflow)")
     _start_grid(instance)
     say(f"the pocket grid is up: {len(grid(instance)['sites'])} sites, FTS, DBS, feeds, mail and chat sinks")
@@ -35,7 +39,7 @@ def up(instance: Instance, say: Callable[[str], None]) -> dict[str, str]:
     environment = instance.environment(server.url("airflow"), dynamo_url)
     _write_environment(instance, environment)
     _start_airflow(instance, environment)
-    say(f"Airflow is up: {instance.ui}")
+    say(f"Airflow is up. {people.logins(instance)}")
     return environment
 
 

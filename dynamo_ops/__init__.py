@@ -3,4 +3,4 @@
 Nothing here imports Airflow: every function can be called from a shell, a notebook or another scheduler.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -2,9 +2,10 @@
 loads nothing else.
 
 Call: ``dynamo.Dynamo`` (what people do most; below it ``caller.Caller``, any call there is), ``frames`` (rows as
-frames), ``errors`` (the tree of what goes wrong), ``credentials`` (the file that remembers servers and tokens). Within:
-``address`` (which server is meant, and may be spoken to), ``exchange`` (one call over HTTP), ``repeats`` (when the same
-call is sent again), ``answers`` (what an answer says: a document, rows, a problem).
+frames), ``errors`` (the tree of what goes wrong), ``credentials`` (the file that remembers servers and tokens),
+``password`` (a token for who has one). Within: ``address`` (which server is meant, and may be spoken to),
+``exchange`` (one call over HTTP), ``repeats`` (when the same call is sent again), ``answers`` (what an answer says: a
+document, rows, a problem).
 """
 
 from dynamo_ops.client.dynamo import Dynamo

@@ -21,8 +21,13 @@ server_app = typer.Typer(no_args_is_help=True, help="Servers that one has logged
 
 def login(
     url: Url,
+    user: Annotated[
+        str | None,
+        typer.Option("--user", help="Make a token by a name and a password of Airflow, which is asked for."),
+    ] = None,
+    days: Annotated[float, typer.Option("--days", min=0, help="For how long that token is good.")] = 30,
     with_token: Annotated[
-        bool, typer.Option("--with-token", help="Read the token from standard input, instead of asking for it.")
+        bool, typer.Option("--with-token", help="Read the token (or password) from standard input: do not ask.")
     ] = False,
     is_default: Annotated[
         bool | None,
@@ -34,12 +39,18 @@ def login(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give commands to the server at URL from now on: its token is asked for, tried, and kept where nobody else reads.
-    `dynamo token make` makes one."""
+    """Give commands to the server at URL from now on: a token is asked for, tried, and kept where nobody else reads.
+    With --user it is made."""
     from dynamo_ops.client import Dynamo
     from dynamo_ops.client.credentials import credentials_file, save_login
 
-    token = _token(with_token)
+    if user is None:
+        token = _typed("Token", is_piped=with_token)
+    else:
+        from dynamo_ops.client.password import token_by_password
+
+        password = _typed(f"Password of {user}", is_piped=with_token)
+        token = token_by_password(url, user, password, days=days, allow_plain_http=allow_plain_http)
     with Dynamo(url, token, allow_plain_http=allow_plain_http) as server:
         me = server.get("/me")
     saved = save_login(url, token, is_default=is_default, allow_plain_http=allow_plain_http)
@@ -111,10 +122,10 @@ def use(url: Url, as_json: AsJson = False) -> None:
         say(f"commands go to {meant.server}")
 
 
-def _token(is_piped: bool) -> str:
+def _typed(what: str, *, is_piped: bool) -> str:
     if is_piped:
-        return sys.stdin.readline()
-    return type_secret("Token", otherwise="give the token by --with-token")
+        return sys.stdin.readline().rstrip("\n")
+    return type_secret(what, otherwise="give it on standard input, with --with-token")
 
 
 def _in_a_shell() -> dict[str, Any]:

@@ -93,7 +93,7 @@ def test_a_token_that_is_none_is_not_kept(elsewhere: Elsewhere) -> None:
 def test_nobody_is_asked_for_a_token_where_nobody_is(elsewhere: Elsewhere) -> None:
     ended = elsewhere.dynamo("login", elsewhere.url)
     assert ended.code == 2
-    assert "nobody is there to be asked: give the token by --with-token" in ended.err
+    assert "nobody is there to be asked: give it on standard input, with --with-token" in ended.err
 
 
 def test_one_of_two_servers_is_meant(elsewhere: Elsewhere, token: Token) -> None:
