@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+from dynamo_ops.base.errors import InventoryError
+
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 TB = 10**12
+UNLIMITED, LARGEST_QUOTA = -1, 2**63 - 1
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[A-Za-z]*)")
 
 
@@ -44,3 +47,17 @@ def parse_size(text: str) -> int:
     if size != int(size):
         raise ValueError(f"{text!r} is {size.normalize():f} bytes, no whole number")
     return int(size)
+
+
+def quota_bytes_of(field: str, text: str) -> int:
+    """A quota as people write it: ``500 TB``, or ``unlimited`` (also ``-1``, of negative numbers only that: another one
+    is more likely a slip than meant). InventoryError names the ``field``, and says what would be one."""
+    if text.strip().lower() in ("unlimited", "-1"):
+        return UNLIMITED
+    try:
+        amount = parse_size(text)
+    except ValueError as error:
+        raise InventoryError(f"{field}: {error}, or unlimited", size=text) from error
+    if amount > LARGEST_QUOTA:
+        raise InventoryError(f"{field}: {text} is more than a quota can be; say unlimited", size=text)
+    return amount

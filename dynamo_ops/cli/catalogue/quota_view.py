@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-import polars as pl
-
 from dynamo_ops.cli.terminal.cells import size
-from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.detox.report.describe import json_rows
+from dynamo_ops.cli.terminal.tables import Record, Records, print_json, print_table
 
 HEADINGS: Mapping[str, Mapping[str, str]] = {
     "usage": {
@@ -44,14 +42,23 @@ HEADINGS: Mapping[str, Mapping[str, str]] = {
 """Columns and headings by kind of table."""
 
 
-def show_frame(frame: pl.DataFrame, title: str, kind: str, *, as_json: bool) -> None:
-    """Print ``frame`` as JSON, or as the table of this kind. ``old_bytes`` and ``new_bytes`` are quotas too."""
+_AMOUNTS = {"old_bytes": "old", "new_bytes": "new"}
+_OCCUPANCIES = {"physical_occupancy": "physical_bytes", "projected_occupancy": "projected_bytes"}
+
+
+def show_rows(rows: Records, title: str, kind: str, *, as_json: bool) -> None:
+    """Print ``rows`` as JSON, or as the table of this kind. ``old_bytes`` and ``new_bytes`` are quotas too."""
     if as_json:
-        print_json(json_rows(frame))
-        return
-    shown = frame.with_columns(
-        pl.col(name).map_elements(size, return_dtype=pl.String, skip_nulls=False).alias(name.removesuffix("_bytes"))
-        for name in ("old_bytes", "new_bytes")
-        if name in frame.columns
-    )
-    print_table(shown, title, HEADINGS[kind], wrap=["reason"])
+        print_json(rows)
+    else:
+        print_table([_shown(row) for row in rows], title, HEADINGS[kind], wrap=["reason"])
+
+
+def _shown(row: Record) -> Record:
+    amounts = {shown: size(row[name]) for name, shown in _AMOUNTS.items() if name in row}
+    return {**row, **amounts, **(_overfull(row) if row.get("quota_bytes") == 0 else {})}
+
+
+def _overfull(row: Record) -> Record:
+    """Where nothing may be there, occupancies are infinite, which JSON has no number for."""
+    return {name: math.inf for name, amount in _OCCUPANCIES.items() if name in row and row[amount] is not None}

@@ -16,12 +16,9 @@ from dynamo_ops.access.audit import acting
 from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.text import near
-from dynamo_ops.base.units import parse_size, size_text
+from dynamo_ops.base.units import LARGEST_QUOTA, size_text
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
-
-UNLIMITED = -1
-LARGEST = 2**63 - 1
 
 # Old values are those of this statement's start: the lock keeps out who would change them meanwhile.
 _CHANGE = """
@@ -40,10 +37,6 @@ _CHANGE = """
     INSERT INTO quota_changes (site_id, partition, old_bytes, new_bytes, changed_by, reason)
     SELECT c.site_id, c.partition, c.old_bytes, c.new_bytes, :changed_by, :change_reason
     FROM changed AS c JOIN sites AS s ON s.id = c.site_id ORDER BY s.name, c.partition"""
-
-_HISTORY = """
-    SELECT c.id, c.changed_at, s.name AS site, c.partition, c.old_bytes, c.new_bytes, c.changed_by, c.reason
-    FROM quota_changes AS c JOIN sites AS s ON s.id = c.site_id ORDER BY c.id DESC"""
 
 
 def change_quotas(
@@ -68,7 +61,7 @@ def set_quotas(
     """
     if not reason.strip():
         raise InventoryError(f"quota of {partition}: say why it is changed (reason is empty)", partition=partition)
-    if quota_bytes is not None and not -LARGEST - 1 <= quota_bytes <= LARGEST:
+    if quota_bytes is not None and not -LARGEST_QUOTA - 1 <= quota_bytes <= LARGEST_QUOTA:
         raise InventoryError(
             f"quota of {partition}: {quota_bytes} bytes are more than a quota can be", quota_bytes=quota_bytes
         )
@@ -98,26 +91,6 @@ def set_quotas(
         )
         connection.execute(text("DROP TABLE quota_sites"))
         return num_changed
-
-
-def quota_bytes_of(field: str, text: str) -> int:
-    """A quota as people write it: ``500 TB``, or ``unlimited`` (also ``-1``, of negative numbers only that: another one
-    is more likely a slip than meant). InventoryError names the ``field``, and says what would be one."""
-    if text.strip().lower() in ("unlimited", "-1"):
-        return UNLIMITED
-    try:
-        amount = parse_size(text)
-    except ValueError as error:
-        raise InventoryError(f"{field}: {error}, or unlimited", size=text) from error
-    if amount > LARGEST:
-        raise InventoryError(f"{field}: {text} is more than a quota can be; say unlimited", size=text)
-    return amount
-
-
-def quota_history(database: Database) -> pl.DataFrame:
-    """All changes, newest first: id, changed_at, site, partition, old_bytes, new_bytes (null: unknown), changed_by,
-    reason."""
-    return database.frame(_HISTORY)
 
 
 def named_partitions(database: Database) -> list[str]:

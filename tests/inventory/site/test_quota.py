@@ -11,7 +11,9 @@ from dynamo_ops.database import migrate
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.inventory.catalogue.injection.writes import Count
-from dynamo_ops.inventory.site.quota import quota_history, read_quotas, set_quotas
+from dynamo_ops.inventory.site.quota import read_quotas, set_quotas
+from dynamo_ops.query.paging.listing import stream
+from dynamo_ops.query.record.quota import QUOTA_CHANGES, QuotaChangeFilter
 from tests.people import ADA, BOB, inject
 
 CHANGE = ("site", "partition", "old_bytes", "new_bytes", "changed_by", "reason")
@@ -33,7 +35,8 @@ def quotas(database: Database) -> dict[tuple[str, str], int]:
 
 def changes(database: Database) -> list[tuple[object, ...]]:
     """Oldest first."""
-    return quota_history(database).reverse().select(CHANGE).rows()
+    _, pieces = stream(database, QUOTA_CHANGES, QuotaChangeFilter(), CHANGE)
+    return [row for piece in pieces for row in piece][::-1]
 
 
 def test_each_change_is_kept_with_old_and_new(sites: Database) -> None:
@@ -121,9 +124,8 @@ def test_quotas_from_before_changes_were_kept_begin_the_history(postgres: Embedd
         )
     migrate.upgrade(database)
     assert changes(database) == [("T2_A", "P", None, 9, "eve", "set before changes were kept")]
-    assert quota_history(database)["changed_at"].dt.date().to_list() == [
-        read_quotas(database)["changed_at"].dt.date()[0]
-    ]
+    _, pieces = stream(database, QUOTA_CHANGES, QuotaChangeFilter(), ["changed_at"])
+    assert [at.date() for piece in pieces for (at,) in piece] == [read_quotas(database)["changed_at"].dt.date()[0]]
     assert quotas(database) == {("T2_A", "P"): 9}
     database.dispose()
     postgres.drop_database("quotas_upgraded")

@@ -60,6 +60,11 @@ BOTH = (
     "pauses",
     "plan list",
     "plan show",
+    "quota set",
+    "quota unset",
+    "quota group",
+    "quota user",
+    "quota show",
 )
 """Every command that can be given from afar."""
 FILES = ("init", "config", "policy", "db")

@@ -9,7 +9,7 @@ import pytest
 from dynamo_ops.access.person import Role
 from dynamo_ops.cli.catalogue import usage
 from dynamo_ops.query.usage import BY_DAY, NOW
-from tests.cli.seeded import DATASET, seeded_home
+from tests.cli.seeded import DATASET, piped, seeded_home
 from tests.cli.test_walk import WHY, complete
 from tests.plugins.web.test_commands import House, house
 
@@ -45,6 +45,28 @@ SAME: tuple[tuple[str, ...], ...] = (
     ("usage", "sites"),
     ("usage", "site", "status", "--since", "3d"),
     ("usage", "release", "--since", "3d"),
+    ("quota", "set", "T2_A", "all", "unlimited", *WHY),
+    ("quota", "set", "T2_A", "all", "0", "--yes", *WHY),
+    ("quota", "set", "T2_A", "all", "1 XB", *WHY),
+    ("quota", "set", "T2_A", "al", "1 TB", *WHY),
+    ("quota", "set", "T2_X", "all", "1 TB", *WHY),
+    ("quota", "set", "T1_*", "all", "1 TB", "--yes", *WHY),
+    ("quota", "set", "T2_B", "all", "-1", "--reason", " "),
+    ("quota", "set", "T2_*", "all", "5 TB", *WHY),
+    ("quota", "group", "opps", "1"),
+    ("quota", "group", "ops", "-1"),
+    ("quota", "user", "ada b", "2 PB"),
+    ("quota", "show", "T2_[AB]", "--partition", "a*"),
+    ("quota", "show", "--no-usage"),
+    ("quota", "show", "--no-usage", "T2_A", "--partition", "all"),
+    ("quota", "show", "--history"),
+    ("quota", "show", "--history", "T2_B", "--partition", "all"),
+    ("quota", "show", "--groups", "--users"),
+    ("quota", "show", "--groups", "--users", "--json"),
+    ("quota", "show", "T2_X"),
+    ("quota", "show", "--partition", "al"),
+    ("quota", "show", "--no-usage", "--partition", "x*"),
+    ("quota", "show", "--history", "T1_*"),
 )
 
 
@@ -60,6 +82,10 @@ REFUSED: tuple[tuple[str, ...], ...] = (
     ("site", "drain", "T2_A", *WHY),
     ("site", "resume", "T2_B", "--planned"),
     ("site", "evacuate", "T2_A", *WHY),
+    ("quota", "set", "T2_A", "all", "1", *WHY),
+    ("quota", "unset", "T2_A", "all", *WHY),
+    ("quota", "group", "ops", "1"),
+    ("quota", "user", "ada", "1"),
 )
 
 
@@ -94,6 +120,38 @@ def test_a_shell_is_offered_nothing_where_the_server_does_not_answer(monkeypatch
 
 def test_usage_is_summed_by_what_its_help_says() -> None:
     assert (tuple(NOW), tuple(BY_DAY)) == (usage.NOW, usage.BY_DAY)
+
+
+ASKED: tuple[tuple[str, ...], ...] = (
+    ("quota", "set", "T2_*", "all", "5 TB", *WHY),
+    ("quota", "set", "T2_A", "all", "1kB", *WHY),
+    ("quota", "set", "T2_B", "all", "0", *WHY),
+    ("quota", "unset", "T2_*", "all", *WHY),
+)
+
+
+@pytest.mark.parametrize("answer", [True, False])
+@pytest.mark.parametrize("words", ASKED, ids=" ".join)
+def test_both_ways_ask_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], answer: bool
+) -> None:
+    questions: list[str] = []
+    monkeypatch.setattr("dynamo_ops.cli.terminal.confirm.is_somebody_there", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda question, **_: questions.append(question) or answer)
+    here, afar = house.here(*words), house.afar(*words)
+    assert (afar.code, afar.err, house.plain(afar.out)) == (here.code, here.err, house.plain(here.out))
+    assert here.code == (0 if answer else 1)
+    assert questions == [questions[0]] * 2
+
+
+def test_a_quota_of_nothing_is_overfull_both_ways(house: House) -> None:
+    for way in (house.at_home, house.there):
+        with way():
+            assert piped("quota", "set", "T2_A", "all", "0", "--yes", *WHY).code == 0
+            shown = piped("quota", "show", "T2_A")
+            assert "inf" in shown.out
+            (row,) = json.loads(piped("quota", "show", "T2_A", "--json").out)
+            assert (row["quota_bytes"], row["physical_occupancy"]) == (0, None)
 
 
 def test_json_of_what_is_given_up(house: House) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -11,20 +11,24 @@ from pydantic import Field
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.base.settings import settings
+from dynamo_ops.base.units import LARGEST_QUOTA, quota_bytes_of
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.site.lookup import find_sites
-from dynamo_ops.inventory.site.quota import LARGEST, quota_bytes_of, set_quotas
-from dynamo_ops.policy.files import read_partitions
+from dynamo_ops.policy.quota import WantedQuota
+from dynamo_ops.query.record.partition_use import check_partitions, partition_use
 from dynamo_ops.query.record.quota import QUOTA_CHANGES, QUOTAS, QuotaChangeFilter, QuotaFilter
 from dynamo_ops.request.unique_quota import group_usage, set_group_quota, set_user_quota, user_usage
 from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import ListerDep, ListQuery, Names, rows_answer
+from dynamo_web.lists import Query as Parameters
+from dynamo_web.problem import BusyError
 from dynamo_web.writes import Body, Reason, Write, does
 
 router = APIRouter()
-Size = Annotated[int, Field(ge=-1, le=LARGEST)] | Annotated[str, Field(max_length=40)]
+Size = Annotated[int, Field(ge=-1, le=LARGEST_QUOTA)] | Annotated[str, Field(max_length=40)]
 """Bytes, ``500 TB``, or ``unlimited`` (-1)."""
+READING = Lock()
+"""Held by who reads the whole inventory: one at a time in a process of the API server, for it takes much memory."""
 
 
 class PartitionQuota(Body):
@@ -56,16 +60,37 @@ class ChangeQuery(QuotaQuery):
     since: str | None = None
 
 
+class UseQuery(Parameters):
+    """``site``, ``partition``: names or globs."""
+
+    site: Names
+    partition: Names
+
+
 @router.get("/quotas/partitions", dependencies=[needs(Action.READ)])
 def list_quotas(query: Annotated[QuotaQuery, Query()], lister: ListerDep) -> Response:
     """Quotas by site and partition."""
+    check_partitions(reading(), settings(), query.partition)
     return lister.answer(QUOTAS, QuotaFilter(query.site, query.partition), query)
 
 
 @router.get("/quotas/partitions/changes", dependencies=[needs(Action.READ)])
 def list_changes(query: Annotated[ChangeQuery, Query()], lister: ListerDep) -> Response:
     """Who changed which quota and why, newest first."""
+    check_partitions(reading(), settings(), query.partition)
     return lister.answer(QUOTA_CHANGES, QuotaChangeFilter(query.site, query.partition, query.since), query)
+
+
+@router.get("/quotas/partitions/use", dependencies=[needs(Action.READ)])
+def list_use(query: Annotated[UseQuery, Query()], lister: ListerDep) -> Response:
+    """Quotas beside what is there now, by site and partition."""
+    with lister.heavy():
+        if not READING.acquire(blocking=False):
+            raise BusyError("the inventory is being read for somebody else")
+        try:
+            return rows_answer(partition_use(reading(), settings(), QuotaFilter(query.site, query.partition)))
+        finally:
+            READING.release()
 
 
 @router.get("/quotas/groups", dependencies=[needs(Action.READ)])
@@ -85,12 +110,8 @@ def set_partition_quota(asked: PartitionQuota, write: Write) -> Response:
     """At all these sites, or at none."""
 
     def act(database: Database) -> dict[str, Any]:
-        read_partitions(settings(), datetime.now(UTC)).check_leaf(asked.partition)
-        amount = None if asked.quota is None else _bytes(asked.quota)
-        with database.begin() as connection:
-            sites = [site.name for site in find_sites(connection, asked.sites)]
-        changed = set_quotas(database, sites, asked.partition, amount, by=write.by, reason=asked.reason)
-        return {"partition": asked.partition, "sites": sites, "quota_bytes": amount, "num_changed": changed}
+        wanted = WantedQuota(asked.partition, asked.sites, None if asked.quota is None else _bytes(asked.quota))
+        return wanted.set(database, settings(), by=write.by, reason=asked.reason)
 
     return write.do(act)
 
