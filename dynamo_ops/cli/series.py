@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import polars as pl
 import typer
 
 from dynamo_ops.cli.terminal.completion import complete_sites
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import A_TIME, AsJson, Since, Sites
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.query.movement import series as ended
-from dynamo_ops.query.movement.series import DELETIONS_BY, STEPS, TRANSFERS_BY, Span
+from dynamo_ops.cli.terminal.tables import Records, print_json, print_table
+from dynamo_ops.cli.terminal.way import Way
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import transfers as ended
+else:
+    ended = Way("transfers")
+
+STEPS = ("hour", "day")
+TRANSFERS_BY = ("source", "site", "outcome", "error")
+DELETIONS_BY = TRANSFERS_BY[1:]
 
 deletions = typer.Typer(no_args_is_help=True, help="Deletions that ended, by hour or day.")
 
@@ -62,8 +68,15 @@ def transfer_series(
     as_json: AsJson = False,
 ) -> None:
     """Attempts at copies that ended, by hour or day, and by what is asked for. `dynamo transfers series source`."""
-    span = Span(since, to, sites or (), sources or ())
-    found = ended.transfer_series(database(), span, by or (), step=step, outcomes=outcomes or ())
+    found = ended.transfer_series(
+        by or (),
+        since=since,
+        until=to,
+        step=step,
+        sites=sites or (),
+        sources=sources or (),
+        outcomes=outcomes or (),
+    )
     _show_series(found, "Transfers", as_json=as_json)
 
 
@@ -75,7 +88,7 @@ def links(
     as_json: AsJson = False,
 ) -> None:
     """What came from where: done, failed, and how fast a file was on average."""
-    found = ended.links(database(), Span(since, to, sites or (), sources or ()))
+    found = ended.links(since=since, until=to, sites=sites or (), sources=sources or ())
     _show(found, "Links", LINKS, as_json=as_json)
 
 
@@ -87,7 +100,7 @@ def errors(
     as_json: AsJson = False,
 ) -> None:
     """Copies that failed, by class of error, source and site; most files first."""
-    found = ended.errors(database(), Span(since, to, sites or (), sources or ()))
+    found = ended.errors(since=since, until=to, sites=sites or (), sources=sources or ())
     _show(found, "Errors", ERRORS, as_json=as_json)
 
 
@@ -107,20 +120,21 @@ def deletion_series(
     as_json: AsJson = False,
 ) -> None:
     """Attempts at deletions that ended, by hour or day, and by what is asked for. `dynamo deletions series site`."""
-    span = Span(since, to, sites or ())
-    found = ended.deletion_series(database(), span, by or (), step=step, outcomes=outcomes or ())
+    found = ended.deletion_series(
+        by or (), since=since, until=to, step=step, sites=sites or (), outcomes=outcomes or ()
+    )
     _show_series(found, "Deletions", as_json=as_json)
 
 
-def _show_series(frame: pl.DataFrame, title: str, *, as_json: bool) -> None:
-    headings = {name: name for name in frame.columns if name not in FIGURES}
-    _show(frame, title, {**headings, **FIGURES}, as_json=as_json)
+def _show_series(rows: Records, title: str, *, as_json: bool) -> None:
+    headings = {name: name for name in (rows[0] if rows else ()) if name not in FIGURES}
+    _show(rows, title, {**headings, **FIGURES}, as_json=as_json)
 
 
-def _show(frame: pl.DataFrame, title: str, headings: Mapping[str, str], *, as_json: bool) -> None:
+def _show(rows: Records, title: str, headings: Mapping[str, str], *, as_json: bool) -> None:
     if as_json:
-        print_json(frame.to_dicts())
+        print_json(rows)
         return
-    print_table(frame, title, dict(headings))
-    if frame.is_empty():
+    print_table(rows, title, headings)
+    if not rows:
         say("nothing ended in that time; --since looks further back")

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dynamo_ops.base.errors import InventoryError, SettingsError
-from dynamo_ops.base.settings import settings
+from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.cli import series
 from dynamo_ops.cli import transfers_view as view
 from dynamo_ops.cli.terminal.cells import count
 from dynamo_ops.cli.terminal.confirm import ask
-from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AsJson, By, DryRun, Reason, Since, Site, Sites, Yes, past, who
+from dynamo_ops.cli.terminal.options import AsJson, By, DryRun, Reason, Since, Site, Sites, Yes, past
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.tables import print_json
-from dynamo_ops.database.connection import Database
-from dynamo_ops.fts.servers import job_page
-from dynamo_ops.inventory.site.lookup import find_sites
-from dynamo_ops.inventory.subscription import operate
-from dynamo_ops.inventory.subscription.operate import Move, Touched
-from dynamo_ops.inventory.subscription.selection import Selection
-from dynamo_ops.query import status
-from dynamo_ops.query.explanation import why, why_file
-from dynamo_ops.query.movement.subscription import file_document, queue_rules, subscription_document
-from dynamo_ops.transfer import recovery
+from dynamo_ops.cli.terminal.tables import Record, print_json
+from dynamo_ops.cli.terminal.way import Way
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import transfers
+else:
+    transfers = Way("transfers")
 
 app = typer.Typer(no_args_is_help=True, help="Copies and deletions under way: status, why, hold, release, cancel.")
 
@@ -59,16 +53,12 @@ def status_(
     as_json: AsJson = False,
 ) -> None:
     """Files and bytes that are subscribed, what is under way, and what ended lately with an example of the errors."""
-    db, now, begin = database(), datetime.now(UTC), past("--since", since)
-    site_names = _site_names(db, sites) if sites else None
-    subscriptions, batches = status.counts(db, site_names), status.under_way(db, site_names)
-    ended = status.ended(db, begin, site_names)
+    now, begin = datetime.now(UTC), past("--since", since)
+    standing = transfers.standing(sites or (), begin)
     if as_json:
-        print_json(
-            {"subscriptions": subscriptions.to_dicts(), "under_way": batches.to_dicts(), "ended": ended.to_dicts()}
-        )
+        print_json(standing)
     else:
-        view.print_status(subscriptions, batches, ended, now=now, since=begin)
+        view.print_status(standing, now=now, since=begin)
 
 
 @app.command("why")
@@ -78,21 +68,20 @@ def why_(
     as_json: AsJson = False,
 ) -> None:
     """Where a file or subscription stands and why, every attempt with its error, and where the file can be read."""
-    db, rules, page = database(), queue_rules(settings()), partial(job_page, settings().fts)
     if what.startswith("/"):
-        file = why_file(db, what, site, rules)
+        file = transfers.why_file_is_there(what, site)
         if as_json:
-            print_json(file_document(file, page))
+            print_json(file)
         else:
-            view.print_file(file, page)
+            view.print_file(file)
         return
     if not what.isdecimal():
         raise InventoryError(f"{what!r} is neither an LFN, which begins with a slash, nor the number of a subscription")
-    explained = why(db, int(what), rules)
+    explained = transfers.why_it_stands(int(what))
     if as_json:
-        print_json(subscription_document(explained, page))
+        print_json(explained)
     else:
-        view.print_subscription(explained, page)
+        view.print_subscription(explained)
 
 
 @app.command()
@@ -114,7 +103,8 @@ def hold(
 ) -> None:
     """Hold subscriptions until `dynamo transfers release` frees them; what runs at FTS is cancelled by the next run."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, states, hold_reasons, origins)
-    _act("hold", chosen, lambda db: operate.hold(db, chosen, by=who(by), reason=reason), yes, dry_run, as_json)
+    act = partial(transfers.hold, chosen, reason=reason, by=by)
+    _act("hold", act, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -135,7 +125,8 @@ def release(
 ) -> None:
     """Free held subscriptions, whatever held them; sources that failed count as untried."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, None, hold_reasons, origins)
-    _act("release", chosen, lambda db: operate.release(db, chosen, by=who(by), reason=reason), yes, dry_run, as_json)
+    act = partial(transfers.release, chosen, reason=reason, by=by)
+    _act("release", act, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -156,7 +147,8 @@ def retry(
 ) -> None:
     """Try now, without the pause: what failed, and what is held but for `refused` and `operator`."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, None, hold_reasons, origins)
-    _act("retry", chosen, lambda db: operate.retry(db, chosen, by=who(by), reason=reason), yes, dry_run, as_json)
+    act = partial(transfers.retry, chosen, reason=reason, by=by)
+    _act("retry", act, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -179,11 +171,8 @@ def cancel(
 ) -> None:
     """Withdraw subscriptions. Copies that a group's replica lacks only with --disown: they would come again."""
     chosen = _selection(ids, files, datasets, blocks, sites, actions, states, hold_reasons, origins)
-
-    def act(db: Database) -> Touched:
-        return operate.cancel(db, chosen, by=who(by), reason=reason, disown=disown)
-
-    _act("cancel", chosen, act, yes, dry_run, as_json, disown=disown)
+    act = partial(transfers.cancel, chosen, reason=reason, by=by, disown=disown)
+    _act("cancel", act, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -196,18 +185,9 @@ def readdress(
     """Ask another FTS server for the open jobs of one that has moved, or is gone for good. What the other does not know
     is lost, and copied again."""
     former, address = former.rstrip("/"), address.rstrip("/")
-    named = [server.url for server in settings().fts.named_servers]
-    if former in named or address not in named:
-        wrong = f"{former} is still" if former in named else f"{address} is not"
-        raise SettingsError(
-            f"{wrong} a server of dynamo.yaml ({', '.join(named) or 'it names none'}): name there those that shall be "
-            "asked from now on, then readdress",
-            key="fts.servers",
-            reason="former and new server",
-        )
-    db = database()
+    transfers.check_servers(former, address)
     ask(f"Ask {address} for all jobs that are open at {former}?", yes=yes)
-    num_jobs = recovery.readdress(db, former, address)
+    num_jobs = transfers.readdress(former, address)
     if as_json:
         print_json({"former": former, "address": address, "num_jobs": num_jobs})
         return
@@ -219,35 +199,41 @@ app.command("links")(series.links)
 app.command("errors")(series.errors)
 
 
-def _selection(*parts: list[int] | list[str] | None) -> Selection:
-    """The parts in the order of ``Selection``; those that were not given are empty."""
-    return Selection(*(tuple(part or ()) for part in parts))  # type: ignore[arg-type]
+def _selection(
+    ids: list[int] | None,
+    files: list[str] | None,
+    datasets: list[str] | None,
+    blocks: list[str] | None,
+    sites: list[str] | None,
+    actions: list[str] | None,
+    states: list[str] | None,
+    hold_reasons: list[str] | None,
+    origins: list[str] | None,
+) -> Mapping[str, Sequence[Any]]:
+    """Those that were given, by their names."""
+    parts: dict[str, Sequence[Any] | None] = {
+        "ids": ids,
+        "files": files,
+        "datasets": datasets,
+        "blocks": blocks,
+        "sites": sites,
+        "actions": actions,
+        "states": states,
+        "hold_reasons": hold_reasons,
+        "origins": origins,
+    }
+    return {name: part for name, part in parts.items() if part}
 
 
-def _act(
-    move: Move,
-    selection: Selection,
-    act: Callable[[Database], Touched],
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-    *,
-    disown: bool = False,
-) -> None:
+def _act(move: str, act: Callable[..., Record], *, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Show what would be touched, ask, do it, tell."""
-    db = database()
-    touched = operate.look(db, move, selection, disown=disown)
+    touched = act(dry_run=True)
     if not as_json:
         view.print_touched(move, touched)
-    if not dry_run and touched.num_files:
+    if not dry_run and touched["num_files"]:
         ask(view.question(move, touched), yes=yes)
-        touched = act(db)
+        touched = act(dry_run=False)
     if as_json:
-        print_json(view.touched_document(move, touched, dry_run=dry_run))
+        print_json({"move": move, "dry_run": dry_run, **touched})
     else:
         view.print_moved(move, touched, dry_run=dry_run)
-
-
-def _site_names(db: Database, patterns: list[str]) -> list[str]:
-    with db.begin() as connection:
-        return [site.name for site in find_sites(connection, patterns)]

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from dynamo_ops.base.settings import settings
+from dynamo_ops.cli import series as asked
 from dynamo_ops.database.connection import Database
+from dynamo_ops.query.movement import series
 from tests.cli.seeded import piped
 from tests.installation import installed
 from tests.inventory.factory import Inventory
@@ -69,3 +71,9 @@ def test_tables(ended: None) -> None:
     assert "nothing ended in that time" in shown
     assert piped("transfers", "series", "size").code == 2
     assert "Did you mean T2_A" in piped("deletions", "series", "--site", "T2_AA").err
+
+
+def test_help_names_what_there_is() -> None:
+    assert list(asked.TRANSFERS_BY) == list(series.TRANSFERS_BY)
+    assert list(asked.DELETIONS_BY) == list(series.DELETIONS_BY)
+    assert list(asked.STEPS) == list(series.STEPS)

@@ -80,9 +80,19 @@ class Touched:
         """In all."""
         return int(self.rows["size_bytes"].sum())
 
+    @property
+    def document(self) -> dict[str, object]:
+        """All of it, plainly."""
+        numbers = {name: number for name, number in vars(self).items() if name != "rows"}
+        figures = {"num_files": self.num_files, "size_bytes": self.size_bytes}
+        return {**figures, **numbers, "rows": self.rows.to_dicts()}
 
-def look(db: Database, move: Move, selection: Selection, *, disown: bool = False) -> Touched:
-    """What ``move`` would touch now. Changes nothing; raises what the move itself would raise."""
+
+def look(db: Database, move: Move, selection: Selection, *, reason: str | None = None, disown: bool = False) -> Touched:
+    """What ``move`` would touch now. Changes nothing; raises what the move itself would raise (of the reason: if one is
+    given)."""
+    if reason is not None:
+        _check_reason(move, reason)
     with db.begin() as connection:
         take(connection, selection, ALLOWED[move], lock=False)
         if move != "cancel":
@@ -95,7 +105,7 @@ def hold(db: Database, selection: Selection, *, by: Person, reason: str, expecte
 
     ``expected_files``, of all moves: so many a person has seen; InventoryError when it would be others by now.
     """
-    note = _note("hold", by.name, reason, is_needed=True)
+    note = _note("hold", by.name, reason)
     with _operating(db, by, "hold", reason) as act:
         connection = act.connection
         take(connection, selection, ALLOWED["hold"], lock=True)
@@ -145,7 +155,7 @@ def cancel(
     replica belongs to nobody; without a file it vanishes. A deletion cancelled keeps its file; the block replica goes
     on belonging to nobody.
     """
-    note = _note("cancel", by.name, reason, is_needed=True)
+    note = _note("cancel", by.name, reason)
     with _operating(db, by, "cancel", reason) as act:
         connection = act.connection
         take(connection, selection, ALLOWED["cancel"], lock=True)
@@ -170,7 +180,7 @@ def cancel(
 def _reopen(
     db: Database, move: Move, selection: Selection, by: Person, reason: str, expected_files: int | None
 ) -> Touched:
-    note = _note(move, by.name, reason, is_needed=False)
+    note = _note(move, by.name, reason)
     with _operating(db, by, move, reason) as act:
         take(act.connection, selection, ALLOWED[move], lock=True)
         touched = Touched(_rows(act.connection))
@@ -197,11 +207,14 @@ def _check(act: Act, move: Move, touched: Touched, expected_files: int | None) -
         )
 
 
-def _note(move: Move, by: str, reason: str, *, is_needed: bool) -> str:
-    reason = reason.strip()
-    if is_needed and not reason:
+def _note(move: Move, by: str, reason: str) -> str:
+    _check_reason(move, reason)
+    return f"{by}: {reason.strip()}" if reason.strip() else by
+
+
+def _check_reason(move: Move, reason: str) -> None:
+    if move in ("hold", "cancel") and not reason.strip():
         raise InventoryError(f"{move}: say why (reason is empty); it is kept with every subscription")
-    return f"{by}: {reason}" if reason else by
 
 
 def _rows(connection: Connection) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.site.lookup import find_sites
+from dynamo_ops.inventory.site.lookup import names_like
 from dynamo_ops.inventory.states import SubscriptionAction
 from dynamo_ops.query import status
 from dynamo_ops.query.paging.condition import moment_asked
@@ -21,11 +21,7 @@ def standing(
 ) -> dict[str, Any]:
     """As a document: subscribed (``status.counts``), under_way (``status.under_way``), ended (``status.ended``, from
     ``since`` on). ``sites``: names or globs, all if none is named. Raises UnknownNameError."""
-    begin = moment_asked(since, now)
-    names: list[str] | None = None
-    if sites:
-        with database.begin() as connection:
-            names = [site.name for site in find_sites(connection, sites)]
+    begin, names = moment_asked(since, now), _names(database, sites)
     is_deletion = pl.col("backend") == DELETION
     subscribed = status.counts(database, names, action=action.value)
     under_way = status.under_way(database, names)
@@ -36,3 +32,17 @@ def standing(
         "ended": ended.to_dicts(),
         "since": begin,
     }
+
+
+def all_standing(database: Database, sites: Sequence[str], begin: datetime) -> dict[str, Any]:
+    """As ``standing``, copies and deletions together: subscriptions, under_way, ended."""
+    names = _names(database, sites)
+    return {
+        "subscriptions": status.counts(database, names).to_dicts(),
+        "under_way": status.under_way(database, names).to_dicts(),
+        "ended": status.ended(database, begin, names).to_dicts(),
+    }
+
+
+def _names(database: Database, sites: Sequence[str]) -> list[str] | None:
+    return names_like(database, *sites) if sites else None

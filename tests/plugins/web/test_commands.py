@@ -65,6 +65,16 @@ BOTH = (
     "quota group",
     "quota user",
     "quota show",
+    "transfers status",
+    "transfers why",
+    "transfers hold",
+    "transfers release",
+    "transfers retry",
+    "transfers cancel",
+    "transfers series",
+    "transfers links",
+    "transfers errors",
+    "deletions series",
 )
 """Every command that can be given from afar."""
 FILES = ("init", "config", "policy", "db")

@@ -14,7 +14,7 @@ from tests.plugins.web.test_commands import House, house
 __all__ = ["house", "seeded_home"]
 
 WHY = ("--reason", "because")
-LAST = f"{DATASET}#b2"
+LAST, LFN = f"{DATASET}#b2", "/store/c1/f0"
 CALLS: dict[str, tuple[str, ...]] = {
     "copies that were asked for before": ("request", "copy", LONG, "--site", "T2_C*", "--group", "ops"),
     "copies of nothing": ("request", "copy", "/A/B-v1/AOE", "--site", "T2_C*", "--group", "ops"),
@@ -39,6 +39,27 @@ CALLS: dict[str, tuple[str, ...]] = {
     "one goes on": ("resume", "1"),
     "one of two goes on": ("resume", "1", "7"),
     "one pause": ("pauses", "--limit", "1"),
+    "transfers of sites": ("transfers", "status", "--site", "T2_[BC]*", "--since", "1h"),
+    "transfers of no site": ("transfers", "status", "--site", "T3_*"),
+    "why a file is there": ("transfers", "why", LFN),
+    "why a file is at a site": ("transfers", "why", LFN, "--site", "T2_A"),
+    "why there is no file": ("transfers", "why", f"{LFN}0"),
+    "why there is no subscription": ("transfers", "why", "4711"),
+    "why nothing": ("transfers", "why", "f0"),
+    "what would be held": ("transfers", "hold", "--action", "copy", *WHY, "--dry-run"),
+    "what nobody can be asked about": ("transfers", "hold", "--action", "copy", *WHY),
+    "held without a reason": ("transfers", "hold", "--id", "1", "--reason", " ", "--yes"),
+    "nothing to retry": ("transfers", "retry", "--action", "delete", "--hold-reason", "no_source"),
+    "all are chosen": ("transfers", "release"),
+    "a state that is none": ("transfers", "hold", "--state", "helt", *WHY),
+    "copies that a group wants": ("transfers", "cancel", "--action", "copy", *WHY, "--yes"),
+    "copies and their owners": ("transfers", "cancel", "--action", "copy", "--disown", *WHY, "--yes"),
+    "what would be disowned": ("transfers", "cancel", "--dataset", LONG, "--disown", *WHY, "--dry-run"),
+    "by days": ("transfers", "series", "source", "--since", "2d", "--to", "1d", "--step", "day"),
+    "by no step": ("transfers", "series", "--step", "week"),
+    "by nothing": ("deletions", "series", "source"),
+    "since nothing": ("transfers", "errors", "--since", "yesteryear"),
+    "links of a source": ("transfers", "links", "--source", "T2_A", "--outcome", "done"),
 }
 
 
@@ -58,7 +79,7 @@ def test_both_ways_tell_programs_the_same(house: House, what: str) -> None:
         assert house.plain(json.loads(afar.out)) == house.plain(json.loads(here.out))
 
 
-SAID_BY = ("request copy", "request delete", "request cancel", "stop", "resume")
+SAID_BY = ("request copy", "request delete", "request cancel", "stop", "resume", "transfers hold", "transfers release")
 
 
 @pytest.mark.parametrize("words", SAID_BY)

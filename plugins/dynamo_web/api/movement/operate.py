@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -102,10 +102,4 @@ def cancel(chosen: Cancelled, write: Write) -> Response:
 
 
 def _do(write: Write, act: Callable[[Database], Touched]) -> Response:
-    def shaped(database: Database) -> dict[str, Any]:
-        touched = act(database)
-        numbers = {name: number for name, number in vars(touched).items() if name != "rows"}
-        figures = {"num_files": touched.num_files, "size_bytes": touched.size_bytes}
-        return {**figures, **numbers, "rows": touched.rows.to_dicts()}
-
-    return write.do(shaped)
+    return write.do(lambda database: act(database).document)

@@ -55,6 +55,12 @@ class WhyQuery(Parameters):
     site: str | None = None
 
 
+class NamedWhyQuery(WhyQuery):
+    """``lfn``: of a file, as it is."""
+
+    lfn: str
+
+
 class FiguresQuery(Parameters):
     """``site``: names or globs. ``since``: what ended since then."""
 
@@ -116,13 +122,18 @@ def show_subscription(subscription_id: Id) -> Response:
     return json_answer(subscription_document(explained, partial(job_page, settings().fts)))
 
 
+@router.get("/files/why")
+def show_named_file(query: Annotated[NamedWhyQuery, Query()]) -> Response:
+    """As by its id."""
+    return _why(query.lfn, query.site)
+
+
 @router.get("/files/{file_id}/why")
 def show_file(file_id: Id, query: Annotated[WhyQuery, Query()]) -> Response:
     """Where a file is, and at each site the subscription that is active, or was the last."""
     with reading().begin() as connection:
         lfn = file_name(connection, file_id)
-    file = why_file(reading(), lfn, query.site, queue_rules(settings()))
-    return json_answer(file_document(file, partial(job_page, settings().fts)))
+    return _why(lfn, query.site)
 
 
 @router.get("/transfers")
@@ -159,6 +170,11 @@ def list_deletions(query: Annotated[AttemptQuery, Query()], lister: ListerDep) -
 def list_ended_deletions(query: Annotated[EndedQuery, Query()], lister: ListerDep) -> Response:
     """Attempts at deletions that ended, newest first."""
     return _attempts(attempt.DELETIONS_ENDED, query, lister)
+
+
+def _why(lfn: str, site: str | None) -> Response:
+    file = why_file(reading(), lfn, site, queue_rules(settings()))
+    return json_answer(file_document(file, partial(job_page, settings().fts)))
 
 
 def _attempts(listing: Listing[AttemptFilter], query: AttemptQuery, lister: ListerDep) -> Response:
