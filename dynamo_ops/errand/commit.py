@@ -44,6 +44,12 @@ def ask_commit(database: Database, plan_id: int, *, etag: str | None, by: Person
         return store.add(connection, ErrandKind.COMMIT, words(plan), arguments, by=by)
 
 
+def needs_yes(database: Database, settings: Settings, plan_id: int) -> bool:
+    """Whether its gate alone would not let it through: who asks for its commit says yes to it."""
+    plan = plan_store.load(database, plan_id)
+    return plan.kind == PlanKind.DETOX and detox.needs_approval(database, settings, plan_id)
+
+
 def prepare(database: Database, settings: Settings, errand: Errand, by: Person) -> None:
     """The gate looks at a plan that it has not seen yet, and the asker says yes where a person must: each for good, and
     each once. Raises GateError, PausedError, PlanError."""

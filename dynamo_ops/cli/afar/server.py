@@ -95,6 +95,8 @@ class Afar:
 def errand(answer: Record, what: str) -> Record:
     """What becomes of an errand that was asked for: its answer. It is waited for, and said so."""
     warn(f"{what} is done by a run of the server (errand {answer['errand']}): waiting")
+    if answer.get("note"):
+        warn(answer["note"])
     return plain(server().wait(answer)["answer"])  # type: ignore[no-any-return]
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynamo_ops.access.person import Person
-from dynamo_ops.base.settings import settings
+from dynamo_ops.base.errors import PlanError
 from dynamo_ops.cli.decision import dealer_view as view
+from dynamo_ops.cli.decision.plan_view import told
 from dynamo_ops.cli.terminal.completion import complete_partitions
 from dynamo_ops.cli.terminal.confirm import ask, somebody_there
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import (
     AnySite,
     AsJson,
@@ -32,14 +30,16 @@ from dynamo_ops.cli.terminal.options import (
     Store,
     Yes,
     past_or_none,
-    who,
 )
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.progress import step
-from dynamo_ops.cli.terminal.tables import print_json
-from dynamo_ops.dealer.report import describe, trial
+from dynamo_ops.cli.terminal.tables import Record, print_json
+from dynamo_ops.cli.terminal.way import Way, check_core
 from dynamo_ops.plan.states import PlanKind, PlanState
-from dynamo_ops.plan.story import load_story
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import plan as plans
+else:
+    plans = Way("plan")
 
 app = typer.Typer(no_args_is_help=True, help="Dealer: what would be copied where, and why.")
 
@@ -89,40 +89,20 @@ def plan_(
     if store:
         if any((inventory, config, detox_decisions, partitions, enforcer, out)):
             raise typer.BadParameter("--store makes the plan that a cycle would make: it takes --now and --seed only")
-        _store(partition, moment, seed, who(by), as_json=as_json)
+        _making().store(partition, moment, seed, by, as_json=as_json)
         return
-    dealer_config = trial.config_of_file(config) if config else trial.installed_config(settings(), partition)
-    if partition is not None:
-        dealer_config.check_partition(partition)
-    with step("reading the inventory", quiet=as_json):
-        if inventory and config:
-            inputs = trial.dump_inputs(
-                inventory, config, now=moment, partitions=partitions, enforcer=enforcer, detox=detox_decisions
-            )
-        else:
-            inputs = trial.installation_inputs(
-                database(),
-                settings(),
-                dealer_config,
-                moment or datetime.now(UTC),
-                partitions=partitions,
-                enforcer=enforcer,
-                detox=detox_decisions,
-            )
-    with step("asking the plugins, deciding", quiet=as_json):
-        plan = trial.decide(
-            inputs, dealer_config, seed=seed, name=str(config or f"configuration of {dealer_config.partition}")
-        )
-    written = {}
-    if out:
-        with step("writing", quiet=as_json):
-            written = trial.write(out, inputs, dealer_config, plan)
-    if as_json:
-        print_json({**describe.plan_document(plan), "written": written})
-        return
-    view.show_plan(plan)
-    for name, number in written.items():
-        say(f"{out / name if out else name}.csv: {number:,} rows")
+    _making().plan(
+        partition,
+        inventory=inventory,
+        config=config,
+        detox_decisions=detox_decisions,
+        partitions=partitions,
+        enforcer=enforcer,
+        moment=moment,
+        seed=seed,
+        out=out,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -136,21 +116,17 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """A stored plan: its state, figures, sites and copies; with a filter, the proposals themselves."""
-    from dynamo_ops.dealer import record
-
-    db = database()
-    story = load_story(db, plan_id, PlanKind.DEALER)
-    plan = record.read_record(db, story)
     is_filtered = rejected or any(wanted is not None for wanted in (site, dataset, plugin))
-    proposals = describe.select_proposals(plan, site=site, dataset=dataset, plugin=plugin, rejected=rejected)
+    plan = (plans.story if is_filtered else plans.card)(plan_id, PlanKind.DEALER)
+    found = plans.proposals(plan_id, site=site, dataset=dataset, plugin=plugin, rejected=rejected, limit=limit)
     if as_json:
-        document = {} if is_filtered else {**describe.plan_document(plan), "inputs": story.inputs_document()}
-        print_json({**story.document(), **document, **view.rows_document(proposals, limit)})
+        rows = {name: found[name] for name in ("num_rows", "rows")}
+        print_json({**told(plan), **({} if is_filtered else {"inputs": plans.inputs(plan_id)}), **rows})
         return
     if not is_filtered:
-        view.show_story(story)
+        view.show_story(plan)
         view.show_plan(plan)
-    view.show_rows(proposals, limit, rejected=rejected)
+    view.show_rows(found, rejected=rejected)
 
 
 @app.command()
@@ -164,19 +140,11 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Why DATASET was copied or not: who asked, when it came to its turn, and of every site why it or why not."""
-    from dynamo_ops.dealer import record
-    from dynamo_ops.dealer.report.explain import explain_dataset
-
-    db = database()
-    if plan is None:
-        asked = record.newest_about(db, dataset, partition)
-    else:
-        asked = record.read_record(db, load_story(db, plan, PlanKind.DEALER))
-    explanations = explain_dataset(asked, dataset, site)
+    found = plans.explained(dataset, site, engine=PlanKind.DEALER, plan_id=plan, partition=partition)
     if as_json:
-        print_json(describe.explain_document(asked, explanations))
+        print_json(found)
     else:
-        view.show_explanations(asked, dataset, explanations)
+        view.show_explanations(found, dataset)
 
 
 @app.command()
@@ -187,10 +155,11 @@ def rules(
     as_json: AsJson = False,
 ) -> None:
     """The enforcer's rules: how many of their datasets are complete, on the way, or lack copies now."""
-    dealer_config = trial.installed_config(settings(), partition)
-    with step("reading the inventory", quiet=as_json):
-        inputs = trial.installation_inputs(database(), settings(), dealer_config, datetime.now(UTC))
-    view.show_rules(trial.report_rules(inputs, dealer_config), missing=missing, limit=limit, as_json=as_json)
+    report = _making().rules(partition, missing=missing, quiet=as_json)
+    if as_json:
+        print_json(report)
+    else:
+        view.show_rules(report, limit=limit)
 
 
 @app.command()
@@ -201,32 +170,31 @@ def commit(
     as_json: AsJson = False,
 ) -> None:
     """Commit a stored plan: gate, ask, make replicas-to-be and subscribe their files."""
-    from dynamo_ops.dealer import record
-    from dynamo_ops.dealer import tasks as steps
-
-    db = database()
-    story = load_story(db, plan_id, PlanKind.DEALER)
-    if story.stored.state == PlanState.PLANNED:
-        if not yes:
-            somebody_there()  # before the gate looks at it: its verdict is for good
-        steps.gate_plan(db, settings(), plan_id, run_key=story.stored.run_key)
-        story = load_story(db, plan_id, PlanKind.DEALER)
-    stored = story.stored
-    is_new = stored.state != PlanState.COMMITTED
-    person = who(by)
-    if is_new and not yes:
-        if not as_json:
-            say(view.sentence(record.read_record(db, story)))
-            if stored.stored_by == person.name:
+    if not yes and plans.story(plan_id, PlanKind.DEALER)["state"] == PlanState.PLANNED:
+        somebody_there()  # before the gate looks at it: its verdict is for good
+    plan = plans.ready(plan_id, PlanKind.DEALER, by=by)
+    if plan["state"] == PlanState.REFUSED:
+        raise PlanError(
+            f"plan {plan_id} (dealer of {plan['partition']}) is refused: {plan['refused_because']}; "
+            "only an approved plan can be committed",
+            plan_id=plan_id,
+            state=plan["state"],
+        )
+    if plan["state"] == PlanState.COMMITTED:
+        done: Record = {"id": plan_id, "was_committed_before": True, "commit": plan["summary"]["commit"]}
+    else:
+        if not yes and not as_json:
+            say(view.sentence(plans.card(plan_id, PlanKind.DEALER)))
+            if plan["stored_by"] == plan["person"]:
                 say("You stored it yourself: nobody else has looked at it, and the audit will say so.")
-        ask(f"Commit plan {plan_id}?", yes=yes, otherwise=f"nothing was committed; the plan stays {stored.state}")
-    summary = steps.commit_plan(db, plan_id, by=person)
+        ask(f"Commit plan {plan_id}?", yes=yes, otherwise=f"nothing was committed; the plan stays {plan['state']}")
+        done = plans.commit(plan_id, seen=plan["etag"], by=by)
     if as_json:
-        print_json({"id": plan_id, "was_committed_before": not is_new, "commit": summary})
+        print_json(done)
         return
-    was = "is committed" if is_new else "was committed before; nothing was done now"
-    say(f"plan {plan_id} of {stored.partition} {was}")
-    view.show_commit(summary)
+    was = "was committed before; nothing was done now" if done["was_committed_before"] else "is committed"
+    say(f"plan {plan_id} of {plan['partition']} {was}")
+    view.show_commit(done["commit"])
 
 
 @app.command()
@@ -237,41 +205,16 @@ def refuse(
     as_json: AsJson = False,
 ) -> None:
     """Refuse a stored plan: it can never be committed."""
-    from dynamo_ops.plan import verdict
-
-    db = database()
-    story = load_story(db, plan_id, PlanKind.DEALER)
-    verdict.refuse(db, plan_id, reason, by=who(by))
+    refused = plans.refuse(plan_id, PlanKind.DEALER, reason=reason, by=by)
     if as_json:
-        print_json({"id": plan_id, "state": str(PlanState.REFUSED), "reason": reason})
+        print_json({name: refused[name] for name in ("id", "state", "reason")})
         return
-    say(f"plan {plan_id} of {story.stored.partition} is refused: {reason}")
+    say(f"plan {plan_id} of {refused['partition']} is refused: {reason}")
 
 
-def _store(partition: str | None, now: datetime | None, seed: int | None, by: Person, *, as_json: bool) -> None:
-    from dynamo_ops.dealer import record
-    from dynamo_ops.dealer import tasks as steps
+def _making() -> ModuleType:
+    """Deciding now, on this machine: slow to import, and not there where only the client is installed."""
+    check_core()
+    from dynamo_ops.cli.decision import dealer_making
 
-    db = database()
-    dealer_config = trial.installed_config(settings(), partition)
-    at = datetime.now(UTC)
-    run_key = f"cli-{getpass.getuser()}-{at.isoformat(timespec='milliseconds')}"
-    with step("reading the inventory, asking the plugins, deciding, storing", quiet=as_json):
-        plan_id = steps.plan_now(
-            db,
-            settings(),
-            dealer_config.partition,
-            run_key=run_key,
-            now=now or at,
-            seed=seed,
-            config=dealer_config.source,
-            by=by,
-        )
-    plan = record.read_record(db, load_story(db, plan_id, PlanKind.DEALER))
-    if as_json:
-        print_json({"plan_id": plan_id, **describe.plan_document(plan)})
-        return
-    view.show_plan(plan)
-    say(f"stored as plan {plan_id}; nothing is copied yet")
-    say(f"  to read it:   dynamo dealer show {plan_id}")
-    say(f"  to commit it: dynamo dealer commit {plan_id}")
+    return dealer_making

@@ -1,20 +1,11 @@
-"""Dealer plans on a terminal; what is computed is computed in ``dynamo_ops.dealer``."""
+"""Dealer plans on a terminal, from documents; what is computed is computed in ``dynamo_ops.dealer``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import polars as pl
-
+from dynamo_ops.cli.decision.plan_view import occupied
 from dynamo_ops.cli.terminal.cells import count, moment, size
 from dynamo_ops.cli.terminal.page import say, warn
-from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.dealer.record import DealerRecord
-from dynamo_ops.dealer.report.describe import plugins_table, rejections_table, sites_table
-from dynamo_ops.dealer.report.enforcer_report import EnforcerReport
-from dynamo_ops.dealer.report.explain import Explanation
-from dynamo_ops.plan.story import PlanStory
+from dynamo_ops.cli.terminal.tables import Record, print_table
 
 PLUGINS = {
     "plugin": "plugin",
@@ -85,89 +76,78 @@ LACKING = {
 }
 
 
-def show_plan(record: DealerRecord) -> None:
+def show_plan(plan: Record) -> None:
     """Tables by plugin, reason and site, warnings, and one sentence with the totals."""
-    print_table(plugins_table(record), f"{record.partition}: proposals by plugin", PLUGINS)
-    print_table(rejections_table(record), "Rejected", REJECTED, wrap=["outcome"])
-    print_table(sites_table(record), "Sites", SITES)
-    for warning in record.warnings:
+    print_table(plan["plugins"], f"{plan['partition']}: proposals by plugin", PLUGINS)
+    print_table(plan["rejected"], "Rejected", REJECTED, wrap=["outcome"])
+    print_table(occupied(plan["sites"]), "Sites", SITES)
+    for warning in plan["warnings"]:
         warn(f"{warning}")
-    say(sentence(record))
+    say(sentence(plan))
 
 
-def sentence(record: DealerRecord) -> str:
+def sentence(plan: Record) -> str:
     """The totals of a plan in one sentence."""
-    accepted = record.accepted
-    number = accepted["site_id"].n_unique()
-    copies = f"make {count(accepted.height, 'copy').replace('copys', 'copies')} at {count(number, 'site')}"
-    opening = f"{record.partition} at {moment(record.now)}, seed {record.seed}: would "
-    added = int(record.site_states["added_bytes"].sum())
-    action = f"{copies} ({size(int(accepted['size_bytes'].sum()))}, of which {size(added)} are to be written)"
-    return (
-        opening
-        + (action if accepted.height else "copy nothing")
-        + f"; looked at {count(record.proposals.height, 'proposal')}"
+    num_proposals, num_copies, copied_bytes = (
+        sum(plugin[name] for plugin in plan["plugins"]) for name in ("num_proposals", "num_copies", "copied_bytes")
     )
+    num_sites = sum(site["num_copies"] > 0 for site in plan["sites"])
+    added_bytes = sum(site["added_bytes"] for site in plan["sites"])
+    copies = f"make {count(num_copies, 'copy', 'copies')} at {count(num_sites, 'site')}"
+    action = f"{copies} ({size(copied_bytes)}, of which {size(added_bytes)} are to be written)"
+    opening = f"{plan['partition']} at {moment(plan['now'])}, seed {plan['seed']}: would "
+    return f"{opening}{action if num_copies else 'copy nothing'}; looked at {count(num_proposals, 'proposal')}"
 
 
-def show_story(story: PlanStory) -> None:
+def show_story(plan: Record) -> None:
     """What became of a stored plan."""
-    stored = story.stored
-    say(f"plan {stored.id}: dealer of {stored.partition}, {stored.state}, made for {moment(stored.planned_for_at)}")
-    if stored.stored_by:
-        say(f"  stored by {stored.stored_by}")
-    if stored.approved_at:
-        say(f"  approved by {stored.approved_by} at {moment(stored.approved_at)}")
-    if stored.refused_at:
-        say(f"  refused by {stored.refused_by} at {moment(stored.refused_at)}: {stored.refused_because}")
-    if "commit" in stored.summary:
-        show_commit(stored.summary["commit"])
+    made_for = moment(plan["planned_for_at"])
+    say(f"plan {plan['id']}: dealer of {plan['partition']}, {plan['state']}, made for {made_for}")
+    if plan["stored_by"]:
+        say(f"  stored by {plan['stored_by']}")
+    if plan["approved_at"]:
+        say(f"  approved by {plan['approved_by']} at {moment(plan['approved_at'])}")
+    if plan["refused_at"]:
+        say(f"  refused by {plan['refused_by']} at {moment(plan['refused_at'])}: {plan['refused_because']}")
+    if "commit" in plan["summary"]:
+        show_commit(plan["summary"]["commit"])
     say()
 
 
-def show_rows(proposals: pl.DataFrame, limit: int, *, rejected: bool) -> None:
-    """Proposals, the first ``limit`` of them."""
-    title = "Rejected proposals" if rejected else "Copies"
-    print_table(proposals.head(limit), title, NOT_COPIED if rejected else COPIES, wrap=["dataset", "reason", "outcome"])
-    if proposals.height > limit:
-        say(f"… and {proposals.height - limit:,} more (--limit)")
+def show_rows(found: Record, *, rejected: bool) -> None:
+    """Proposals, the first of them."""
+    rows, title = found["rows"], "Rejected proposals" if rejected else "Copies"
+    print_table(rows, title, NOT_COPIED if rejected else COPIES, wrap=["dataset", "reason", "outcome"])
+    if found["num_rows"] > len(rows):
+        say(f"… and {found['num_rows'] - len(rows):,} more (--limit)")
 
 
-def rows_document(proposals: pl.DataFrame, limit: int) -> dict[str, Any]:
-    """Proposals, the first ``limit`` of them, for a program."""
-    return {"num_rows": proposals.height, "rows": proposals.head(limit).to_dicts()}
-
-
-def show_explanations(record: DealerRecord, dataset: str, explanations: Sequence[Explanation]) -> None:
+def show_explanations(found: Record, dataset: str) -> None:
     """Each proposal: who wanted it, what became of it, and what spoke for and against each site."""
-    say(f"{dataset} in {record.name} of {record.partition}, made for {moment(record.now)}, seed {record.seed}\n")
-    for explanation in explanations:
-        proposal = explanation.proposal
+    made_for = moment(found["now"])
+    say(f"{dataset} in {found['plan']} of {found['partition']}, made for {made_for}, seed {found['seed']}\n")
+    for proposal in found["proposals"]:
         blocks = "the whole dataset" if proposal["block_ids"] is None else count(len(proposal["block_ids"]), "block")
         say(
-            f"{proposal['plugin']} (priority {explanation.priority}) proposed {blocks} for {explanation.owner}: "
+            f"{proposal['plugin']} (priority {proposal['priority']}) proposed {blocks} for {proposal['owner']}: "
             f"{proposal['reason'] or '-'}"
         )
-        say(f"  {explanation.verdict}", bold=True)
+        say(f"  {proposal['verdict']}", bold=True)
         if proposal["turn"] is not None:
-            print_table(explanation.sites, "  Sites at its turn", VERDICTS, wrap=["why"])
+            print_table(occupied(proposal["sites"]), "  Sites at its turn", VERDICTS, wrap=["why"])
 
 
-def show_rules(report: EnforcerReport, *, missing: bool, limit: int, as_json: bool) -> None:
-    """How far the enforcer's rules are met."""
-    lacking = report.datasets.filter(pl.col("state") == "missing")
-    if as_json:
-        print_json({"rules": report.rules.to_dicts(), **({"missing": lacking.to_dicts()} if missing else {})})
-        return
-    print_table(report.rules, "Enforcer rules", RULES)
-    if missing:
-        datasets = lacking.with_columns(at=pl.col("sites").list.join(" "))
-        print_table(datasets.head(limit), "Datasets that lack copies", LACKING, wrap=["dataset", "at"])
-        if datasets.height > limit:
-            say(f"… and {datasets.height - limit:,} more (--limit)")
+def show_rules(report: Record, *, limit: int) -> None:
+    """How far the enforcer's rules are met; ``missing``, if it is there: the datasets that lack copies."""
+    print_table(report["rules"], "Enforcer rules", RULES)
+    if "missing" in report:
+        datasets = [{**row, "at": " ".join(row["sites"])} for row in report["missing"][:limit]]
+        print_table(datasets, "Datasets that lack copies", LACKING, wrap=["dataset", "at"])
+        if len(report["missing"]) > limit:
+            say(f"… and {len(report['missing']) - limit:,} more (--limit)")
 
 
-def show_commit(summary: dict[str, Any]) -> None:
+def show_commit(summary: Record) -> None:
     """What a commit did."""
     say(
         f"  {count(summary['num_block_replicas'], 'block replica')} to be filled with "

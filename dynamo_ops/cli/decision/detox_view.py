@@ -1,22 +1,15 @@
-"""Detox plans and their differences on a terminal; what is computed is computed in ``dynamo_ops.detox``."""
+"""Detox plans and their differences on a terminal, from documents; what is computed is computed in
+``dynamo_ops.detox``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
+from dynamo_ops.cli.decision.plan_view import occupied
 from dynamo_ops.cli.terminal.cells import count, moment, signed_size, size
 from dynamo_ops.cli.terminal.page import say, warn
-from dynamo_ops.cli.terminal.tables import print_table
-from dynamo_ops.detox.record import PlanRecord
-from dynamo_ops.detox.report.describe import Amount, FoundRows, PlanOverview
-from dynamo_ops.detox.report.difference import PlanDifference, policy_difference
+from dynamo_ops.cli.terminal.tables import Record, Records, print_table
 from dynamo_ops.plan.states import PlanState
-
-if TYPE_CHECKING:
-    from dynamo_ops.plan.story import PlanStory
 
 LINES = {
     "decision": "decision",
@@ -96,71 +89,75 @@ HANDOVERS = {
 BY = ("site", "line", "dataset")
 
 
-def show_plan(record: PlanRecord, overview: PlanOverview) -> None:
+def show_plan(plan: Record) -> None:
     """Tables by policy line and by site, warnings, and one sentence with the totals."""
-    print_table(overview.lines, f"{record.partition}: decisions by policy line", LINES, wrap=["text"])
-    print_table(overview.sites, "Sites", SITES)
-    for warning in record.warnings:
+    print_table(plan["lines"], f"{plan['partition']}: decisions by policy line", LINES, wrap=["text"])
+    print_table(occupied(plan["sites"]), "Sites", SITES)
+    for warning in plan["warnings"]:
         warn(f"{warning}")
-    say(sentence(record, overview))
+    say(sentence(plan))
 
 
-def sentence(record: PlanRecord, overview: PlanOverview) -> str:
+def sentence(plan: Record) -> str:
     """The totals of a plan in one sentence."""
-    deletion = (
-        f"{_amount(overview.deleted)}, at {count(overview.num_sites, 'site')}" if overview.num_sites else "nothing"
+    num_sites, num_handovers, num_lost = (
+        plan[name] for name in ("num_sites", "num_handovers", "num_last_copy_datasets")
     )
-    totals = f"{record.partition} at {moment(record.now)}: would delete {deletion}; looked at {_amount(overview.image)}"
-    if overview.num_handovers:
-        totals += f"; {count(overview.num_handovers, 'block replica')} would change owner"
-    if overview.num_last_copy_datasets:
-        totals += f"; {count(overview.num_last_copy_datasets, 'dataset')} would lose a last copy"
+    deletion = f"{_amount(plan['deleted'])}, at {count(num_sites, 'site')}" if num_sites else "nothing"
+    opening = f"{plan['partition']} at {moment(plan['now'])}: would delete {deletion}"
+    totals = f"{opening}; looked at {_amount(plan['image'])}"
+    if num_handovers:
+        totals += f"; {count(num_handovers, 'block replica')} would change owner"
+    if num_lost:
+        totals += f"; {count(num_lost, 'dataset')} would lose a last copy"
     return totals + "."
 
 
-def _amount(amount: Amount) -> str:
+def _amount(amount: Record) -> str:
     return (
-        f"{count(amount.num_block_replicas, 'block replica')} of "
-        f"{count(amount.num_dataset_replicas, 'dataset replica')}, {size(amount.size_bytes)}"
+        f"{count(amount['num_block_replicas'], 'block replica')} of "
+        f"{count(amount['num_dataset_replicas'], 'dataset replica')}, {size(amount['size_bytes'])}"
     )
 
 
-def show_story(story: PlanStory) -> None:
+def show_story(plan: Record) -> None:
     """Whose plan it is, its state, and who moved it there."""
-    plan = story.stored
-    say(f"plan {plan.id} of {plan.partition}: {plan.state}, made for {moment(plan.planned_for_at)} ({plan.run_key})")
-    say(f"  policy version {plan.policy_version_id}, sha256 {story.policy_sha256[:12]}")
-    if plan.stored_by:
-        say(f"  stored by {plan.stored_by}")
-    if plan.approved_by and plan.approved_at:
-        say(f"  approved by {plan.approved_by}, {moment(plan.approved_at)}")
-    if plan.state == PlanState.REFUSED:
-        when = f", {moment(plan.refused_at)}" if plan.refused_at else ""
-        say(f"  refused by {plan.refused_by or 'unknown'}{when}: {plan.refused_because}", colour="red")
-    if story.committed_at:
-        say(f"  committed {moment(story.committed_at)}")
-        show_commit(plan.summary["commit"])
+    made_for = moment(plan["planned_for_at"])
+    say(f"plan {plan['id']} of {plan['partition']}: {plan['state']}, made for {made_for} ({plan['run_key']})")
+    say(f"  policy version {plan['policy_version']}, sha256 {plan['policy_sha256'][:12]}")
+    if plan["stored_by"]:
+        say(f"  stored by {plan['stored_by']}")
+    if plan["approved_by"] and plan["approved_at"]:
+        say(f"  approved by {plan['approved_by']}, {moment(plan['approved_at'])}")
+    if plan["state"] == PlanState.REFUSED:
+        when = f", {moment(plan['refused_at'])}" if plan["refused_at"] else ""
+        say(f"  refused by {plan['refused_by'] or 'unknown'}{when}: {plan['refused_because']}", colour="red")
+    if plan["committed_at"]:
+        say(f"  committed {moment(plan['committed_at'])}")
+        show_commit(plan["summary"]["commit"])
     say()
 
 
-def show_order(deletions: pl.DataFrame) -> None:
+def show_order(deletions: Records) -> None:
     """The first deletions, in the order in which the plan makes them."""
-    if not deletions.is_empty():
+    if deletions:
         say()
-        print_table(deletions, f"Order of deletion, the first {deletions.height:,}", ORDER, wrap=["dataset"])
+        print_table(deletions, f"Order of deletion, the first {len(deletions):,}", ORDER, wrap=["dataset"])
 
 
-def show_rows(record: PlanRecord, decisions: FoundRows) -> None:
+def show_rows(plan_id: int, found: Record) -> None:
     """Rows of decisions, what their lines say, and how many there are in all."""
-    print_table(decisions.rows, f"Decisions of {record.name}", ROWS, wrap=["dataset", "block"])
-    lines = record.policy_lines.filter(pl.col("line").is_in(decisions.rows["line"].unique().implode())).sort("line")
-    for line, text in lines.select("line", "text").iter_rows():
-        say(f"line {line}: {text}")
-    say(f"shown {decisions.rows.height:,} of {count(decisions.num_rows, 'row')}, {size(decisions.size_bytes)} in all")
+    rows = found["rows"]
+    print_table(rows, f"Decisions of plan {plan_id}", ROWS, wrap=["dataset", "block"])
+    shown = {row["line"] for row in rows}
+    for line in found["lines"]:
+        if line["line"] in shown:
+            say(f"line {line['line']}: {line['text']}")
+    say(f"shown {len(rows):,} of {count(found['num_rows'], 'row')}, {size(found['size_bytes'])} in all")
 
 
-def show_commit(summary: Mapping[str, Any]) -> None:
-    """What a commit did, and what it left out, with the reasons. ``summary``: a ``CommitSummary`` as a mapping."""
+def show_commit(summary: Record) -> None:
+    """What a commit did, and what it left out, with the reasons."""
     say(
         f"deletion is asked for {count(summary['num_block_replicas'], 'block replica')} "
         f"({count(summary['num_files'], 'file')}, {size(summary['size_bytes'])}), "
@@ -171,72 +168,62 @@ def show_commit(summary: Mapping[str, Any]) -> None:
         say(f"left out {count(number, 'block replica')}: {reason}", colour="yellow")
 
 
-def commit_document(plan_id: int, summary: Mapping[str, Any], *, is_new: bool) -> dict[str, Any]:
-    """What a commit did, for programs."""
-    return {"id": plan_id, "was_committed_before": not is_new, "commit": dict(summary)}
-
-
-def show_difference(
-    old: PlanRecord, new: PlanRecord, difference: PlanDifference, *, table: str | None = None, limit: int = 20
-) -> None:
+def show_difference(found: Record, *, table: str | None = None, limit: int = 20) -> None:
     """What differs: tables by site, line and dataset (or ``table`` alone, whole), last copies, one sentence."""
-    say(f"{new.partition}: old is {old.name}, new is {new.name}\n")
+    say(f"{found['partition']}: old is {found['old']}, new is {found['new']}\n")
     if table in (None, "site"):
-        print_table(difference.sites, "By site", OTHER_SITES)
+        print_table(occupied(found["sites"]), "By site", OTHER_SITES)
     if table in (None, "line"):
-        print_table(_pairs(difference.lines), "By policy line", OTHER_LINES, wrap=["old", "new"])
+        print_table(_pairs(found["lines"]), "By policy line", OTHER_LINES, wrap=["old", "new"])
     if table in (None, "dataset"):
-        _show_first(difference.datasets, "By dataset", OTHER_DATASETS, limit if table is None else None)
-    if not difference.last_copies.is_empty():
-        _show_first(difference.last_copies, "Last copies lost under new, not under old", LAST_COPIES, limit)
-    if not difference.handovers.is_empty():
-        _show_first(difference.handovers, "Handed over otherwise", HANDOVERS, limit)
-    if not difference.is_same_moment and difference.num_only_old + difference.num_only_new:
+        _show_first(found["datasets"], "By dataset", OTHER_DATASETS, limit if table is None else None)
+    if found["last_copies"]:
+        _show_first(found["last_copies"], "Last copies lost under new, not under old", LAST_COPIES, limit)
+    if found["handovers"]:
+        _show_first(found["handovers"], "Handed over otherwise", HANDOVERS, limit)
+    if not found["is_same_moment"] and found["num_only_old"] + found["num_only_new"]:
         say(
-            f"old was made for {moment(old.now)}, new for {moment(new.now)}: "
-            f"{count(difference.num_only_old, 'block replica')} only in the image of old, "
-            f"{difference.num_only_new:,} only in that of new; they may have gone or come in between",
+            f"old was made for {moment(found['old_now'])}, new for {moment(found['new_now'])}: "
+            f"{count(found['num_only_old'], 'block replica')} only in the image of old, "
+            f"{found['num_only_new']:,} only in that of new; they may have gone or come in between",
             colour="yellow",
         )
-    say(difference_sentence(difference))
+    say(difference_sentence(found))
 
 
-def show_policy_difference(old: PlanRecord, new: PlanRecord) -> None:
+def show_policy_difference(found: Record) -> None:
     """The unified difference of the policy texts, if there is one."""
-    text = policy_difference(old, new)
-    say(f"{text}\n" if text else "the policy text is the same\n")
+    say(f"{found['policy']}\n" if found["policy"] else "the policy text is the same\n")
 
 
-def difference_sentence(difference: PlanDifference) -> str:
+def difference_sentence(found: Record) -> str:
     """The totals of a difference in one or two sentences."""
-    newly_deleted, newly_kept, lost = difference.newly_deleted, difference.newly_kept, difference.last_copies.height
-    if newly_deleted.num_block_replicas == newly_kept.num_block_replicas == 0:
-        return f"Old and new delete the same: {_amount(difference.old_deleted)}."
-    parts = [f"delete {_amount(newly_deleted)}, which old keeps"] if newly_deleted.num_block_replicas else []
-    parts += [f"keep {_amount(newly_kept)}, which old deletes"] if newly_kept.num_block_replicas else []
-    old_size, new_size = size(difference.old_deleted.size_bytes), size(difference.new_deleted.size_bytes)
+    newly_deleted, newly_kept, lost = found["newly_deleted"], found["newly_kept"], len(found["last_copies"])
+    if newly_deleted["num_block_replicas"] == newly_kept["num_block_replicas"] == 0:
+        return f"Old and new delete the same: {_amount(found['old_deleted'])}."
+    parts = [f"delete {_amount(newly_deleted)}, which old keeps"] if newly_deleted["num_block_replicas"] else []
+    parts += [f"keep {_amount(newly_kept)}, which old deletes"] if newly_kept["num_block_replicas"] else []
+    old_size, new_size = (size(found[f"{side}_deleted"]["size_bytes"]) for side in ("old", "new"))
     lose = (
         f"{count(lost, 'dataset')} would lose a last copy by it" if lost else "no dataset would lose a last copy by it"
     )
     return (
         f"New would {'; and would '.join(parts)}. It frees {new_size} instead of {old_size} "
-        f"({signed_size(difference.freed_bytes)}); {lose}."
+        f"({signed_size(found['freed_bytes'])}); {lose}."
     )
 
 
-def _pairs(lines: pl.DataFrame) -> pl.DataFrame:
+def _pairs(lines: Records) -> Records:
     """The pairs of lines with decision, number and text in one column each."""
-    sides = [
-        pl.when(pl.col(f"{side}_line").is_null())
-        .then(f"{side}_decision")
-        .otherwise(pl.format("{} {}: {}", f"{side}_decision", f"{side}_line", pl.col(f"{side}_text").fill_null("?")))
-        .alias(side)
-        for side in ("old", "new")
-    ]
-    return lines.with_columns(sides)
+    return [{**line, **{side: _side(line, side) for side in ("old", "new")}} for line in lines]
 
 
-def _show_first(frame: pl.DataFrame, title: str, headings: dict[str, str], limit: int | None) -> None:
-    shown = frame if limit is None else frame.head(limit)
-    count = f" (the first {shown.height:,} of {frame.height:,})" if shown.height < frame.height else ""
+def _side(line: Record, side: str) -> str:
+    decision, number, text = (line[f"{side}_{name}"] for name in ("decision", "line", "text"))
+    return str(decision) if number is None else f"{decision} {number}: {'?' if text is None else text}"
+
+
+def _show_first(rows: Records, title: str, headings: Mapping[str, str], limit: int | None) -> None:
+    shown = rows if limit is None else rows[:limit]
+    count = f" (the first {len(shown):,} of {len(rows):,})" if len(shown) < len(rows) else ""
     print_table(shown, title + count, headings, wrap=["dataset", "sites"])

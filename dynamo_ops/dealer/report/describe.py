@@ -130,6 +130,7 @@ def explain_document(record: DealerRecord, found: Sequence[Explanation]) -> dict
         "plan": record.name,
         "partition": record.partition,
         "now": record.now,
+        "seed": record.seed,
         "proposals": [
             {
                 **{

@@ -25,6 +25,7 @@ Row = Mapping[str, Any]
 
 SITE_VERDICTS = {
     "site": pl.String,
+    "quota_bytes": pl.Int64,
     "verdict": pl.String,
     "why": pl.String,
     "occupancy_after": pl.Float64,
@@ -36,9 +37,9 @@ SITE_VERDICTS = {
 class Explanation:
     """One proposal. ``proposal``: its row of ``CopyPlan.proposals``; ``owner``: name of the group; ``priority``: of its
     plugin; ``verdict``: a sentence. ``sites``: one row a site, by name (the one that was named, if one was):
-    ``verdict`` (chosen, could have been drawn, free, no), ``why``, ``occupancy_after``: projected with this copy, null
-    where the quota is unknown; ``weight``: probability of being drawn, null where it was no candidate or a destination
-    was named."""
+    ``quota_bytes``: null unknown; ``verdict`` (chosen, could have been drawn, free, no), ``why``, ``occupancy_after``:
+    projected with this copy, null where the quota is unknown; ``weight``: probability of being drawn, null where it was
+    no candidate or a destination was named."""
 
     proposal: Row
     owner: str
@@ -108,7 +109,8 @@ def _verdicts(record: DealerRecord, proposal: Row, sites: TargetSites) -> pl.Dat
         after = None if not sites.is_known[place] else sites.occupancy_with(place, size)
         drawn = float(weights[place] / total) if is_drawn and open_[place] else None
         verdict = "chosen" if is_chosen else "no" if why else "could have been drawn" if is_drawn else "free"
-        verdicts.append((name, verdict, "" if is_chosen or why is None else why, after, drawn))
+        quota = int(sites.quota[place]) if sites.is_known[place] else None
+        verdicts.append((name, quota, verdict, "" if is_chosen or why is None else why, after, drawn))
     return pl.DataFrame(verdicts, schema=SITE_VERDICTS, orient="row")
 
 

@@ -1,4 +1,4 @@
-"""A stored Detox plan as people ask for it: its record, the newest about a replica, and whether it may be committed."""
+"""A stored Detox plan as people ask for it: its record, and the newest about a replica."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import polars as pl
 from sqlalchemy import text
 
 from dynamo_ops.base.errors import InventoryError, PlanError, UnknownPlanError
-from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.detox import tasks as steps
 from dynamo_ops.detox.record import PlanRecord, scan_decisions, scan_evidence, scan_site_states
 from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS, is_dataset, near_dataset
 from dynamo_ops.inventory.site.lookup import find_site
 from dynamo_ops.plan.inputs import PlanInputs
 from dynamo_ops.plan.record import scan
-from dynamo_ops.plan.states import PlanKind, PlanState
+from dynamo_ops.plan.states import PlanKind
 from dynamo_ops.plan.story import PlanStory, load_story
 from dynamo_ops.policy.language.enforcement import rules_text
 
@@ -92,27 +90,6 @@ def _deciding_plans(database: Database, dataset: str, site_id: int, partition: s
         (dataset, site_id, partition),
     )
     return [int(plan_id) for plan_id in plans["id"]]
-
-
-def ready_to_commit(database: Database, settings: Settings, plan_id: int) -> PlanStory:
-    """The plan as it is once its gate has looked at it: approved, committed, or planned still: a person must approve.
-
-    Raises GateError when the gate refuses it now, PlanError when it was refused before.
-    """
-    story = load_story(database, plan_id, PlanKind.DETOX)
-    if story.stored.state == PlanState.PLANNED:
-        steps.gate_plan(database, settings, plan_id, run_key=story.stored.run_key)
-        story = load_story(database, plan_id, PlanKind.DETOX)
-    if story.stored.state == PlanState.REFUSED:
-        plan = story.stored
-        raise PlanError(
-            f"plan {plan.id} of {plan.partition} was refused by {plan.refused_by or 'unknown'}: "
-            f"{plan.refused_because}\n"
-            "it can never be committed; make a new plan",
-            plan_id=plan.id,
-            state=plan.state,
-        )
-    return story
 
 
 def _rules_text(inputs: PlanInputs | None, location: str) -> str:

@@ -56,22 +56,23 @@ _PLANS = """
     FROM plans"""
 
 
-def story_of(database: Database, plan_id: int) -> PlanStory:
-    """What became of a plan, whichever engine made it. Raises UnknownPlanError."""
-    return load_story(database, plan_id, plan_store.load(database, plan_id).kind)
+def story_of(database: Database, plan_id: int, kind: str | None = None) -> PlanStory:
+    """What became of a plan, whichever engine made it, or of one of ``kind``. Raises UnknownPlanError, PlanError."""
+    return load_story(database, plan_id, kind or plan_store.load(database, plan_id).kind)
 
 
-def plan_story(database: Database, plan_id: int) -> dict[str, Any]:
+def plan_story(database: Database, plan_id: int, kind: str | None = None) -> dict[str, Any]:
     """What became of one as a document, without a look at its files: who stored, approved, refused it and why; the
-    figures that were stored with it; ``etag``, for who decides about it. Raises UnknownPlanError."""
-    return _story_document(story_of(database, plan_id))
+    figures that were stored with it; ``etag``, for who decides about it. Raises UnknownPlanError, and PlanError where
+    it is none of ``kind``."""
+    return _story_document(story_of(database, plan_id, kind))
 
 
 def plan_card(database: Database, plan_id: int, kind: str | None = None) -> dict[str, Any]:
     """All about one as a document: as ``plan_story``; its figures; its sites before and after; by policy line (Detox)
     or by plugin (Dealer). Raises UnknownPlanError, and PlanError where its files are gone, or it is none of ``kind``.
     """
-    story = story_of(database, plan_id) if kind is None else load_story(database, plan_id, kind)
+    story = story_of(database, plan_id, kind)
     document = _story_document(story)
     if story.stored.kind == PlanKind.DETOX:
         record = stored.read_record(database, story)

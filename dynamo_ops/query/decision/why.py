@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.errors import InventoryError, PlanError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer import record as dealer_record
 from dynamo_ops.dealer.report.describe import explain_document
@@ -17,6 +17,7 @@ from dynamo_ops.inventory.site.lookup import find_site
 from dynamo_ops.plan.states import PlanKind
 from dynamo_ops.plan.story import load_story
 from dynamo_ops.query.decision.plan import story_of
+from dynamo_ops.query.paging.condition import check_words
 
 
 def explain(
@@ -31,23 +32,35 @@ def explain(
     """
     with database.begin() as connection:
         find_site(connection, site)
-    named = None if plan_id is None else story_of(database, plan_id)
+    if plan_id is not None:
+        story_of(database, plan_id)
 
-    def detox() -> dict[str, Any]:
-        if named is None:
+    def by(engine: PlanKind) -> Callable[[], dict[str, Any]]:
+        return lambda: explain_by(database, engine, dataset, site, plan_id=plan_id, partition=partition)
+
+    told = (_told(engine, by(engine)) for engine in PlanKind)
+    return {"dataset": dataset, "site": site, **{name: field for each in told for name, field in each.items()}}
+
+
+def explain_by(
+    database: Database, engine: str, dataset: str, site: str | None, *, plan_id: int | None, partition: str | None
+) -> dict[str, Any]:
+    """What one engine says of it. Of the Dealer ``site`` may be a glob, or None: all. Raises InventoryError and
+    PlanError, also where no plan says anything of it."""
+    check_words([engine], PlanKind, "engine")
+    if engine == PlanKind.DETOX:
+        if site is None:
+            raise InventoryError("site: Detox decides site by site: name one", parameter="site")
+        if plan_id is None:
             record = stored.newest_with(database, dataset, site, partition)
         else:
-            record = stored.read_record(database, load_story(database, named.stored.id, PlanKind.DETOX))
+            record = stored.read_record(database, load_story(database, plan_id, PlanKind.DETOX))
         return explanation_document(record, explain_record(record, dataset=dataset, site=site))
-
-    def dealer() -> dict[str, Any]:
-        if named is None:
-            record = dealer_record.newest_about(database, dataset, partition)
-        else:
-            record = dealer_record.read_record(database, load_story(database, named.stored.id, PlanKind.DEALER))
-        return explain_document(record, explain_dataset(record, dataset, site))
-
-    return {"dataset": dataset, "site": site, **_told("detox", detox), **_told("dealer", dealer)}
+    if plan_id is None:
+        asked = dealer_record.newest_about(database, dataset, partition)
+    else:
+        asked = dealer_record.read_record(database, load_story(database, plan_id, PlanKind.DEALER))
+    return explain_document(asked, explain_dataset(asked, dataset, site))
 
 
 def _told(engine: str, explanation: Callable[[], dict[str, Any]]) -> dict[str, Any]:

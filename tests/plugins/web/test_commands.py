@@ -14,9 +14,11 @@ import pytest
 
 from dynamo_ops.access import grants, tokens
 from dynamo_ops.access.person import Grant, Role, Scope
+from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.afar.server import server
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.errand.carry import carry_out
 from tests.cli.seeded import Ended, copied, piped, seeded_home
 from tests.cli.test_walk import CALLS, call
 from tests.people import ROOT_USER
@@ -31,6 +33,15 @@ BOTH = (
     "dataset show",
     "dataset where",
     "dataset files",
+    "dealer commit",
+    "dealer explain",
+    "dealer refuse",
+    "dealer show",
+    "detox commit",
+    "detox diff",
+    "detox explain",
+    "detox refuse",
+    "detox show",
     "lock add",
     "lock list",
     "lock remove",
@@ -80,6 +91,7 @@ BOTH = (
 FILES = ("init", "config", "policy", "db")
 """What is about files of the machine where one is, whatever server is meant."""
 CHOSEN = (Role.OPERATOR, Role.ADMIN)
+WAITING = re.compile(r"warning: .* is done by a run of the server \(errand \d+\): waiting\n")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?\+00:00|Z)")
 
 
@@ -100,6 +112,13 @@ class House:
                 grants.grant(database, WHO, grant, by=ROOT_USER, reason="test")
             yield tokens.make(database, "test", days=1, by=ROOT_USER, person=WHO).secret
             database.dispose()
+
+    def _carry(self, _run_id: str, _by: str) -> bool:
+        """As the DAG does, before the asking is answered."""
+        database = Database(self._postgres.url("walk_copy"))
+        carry_out(database, settings(), "errands/of_a_test")
+        database.dispose()
+        return False
 
     def here(self, *words: str, roles: tuple[Role, ...] = CHOSEN) -> Ended:
         with self.at_home(roles):
@@ -127,6 +146,7 @@ class House:
         ):
             patch.setenv("DYNAMO_SERVER", url)
             patch.setenv("DYNAMO_TOKEN", token)
+            patch.setattr("dynamo_web.run.start._start", self._carry)
             server.cache_clear()
             yield
 
@@ -145,6 +165,11 @@ class House:
         return "now" if datetime.fromisoformat(text) >= began else text
 
 
+def told(ended: Ended) -> str:
+    """What was said on standard error, but that a run is waited for."""
+    return WAITING.sub("", ended.err)
+
+
 @pytest.fixture
 def house(
     airflow: None, seeded_home: Path, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
@@ -156,14 +181,14 @@ def house(
 @pytest.mark.parametrize("words", BOTH)
 def test_both_ways_answer_the_same(house: House, words: str) -> None:
     here, afar = house.here(*call(words), "--json"), house.afar(*call(words), "--json")
-    assert (afar.code, afar.err) == (here.code, here.err)
+    assert (afar.code, told(afar)) == (here.code, here.err)
     assert house.plain(json.loads(afar.out)) == house.plain(json.loads(here.out))
 
 
 @pytest.mark.parametrize("words", BOTH)
 def test_both_ways_show_the_same(house: House, words: str) -> None:
     here, afar = house.here(*call(words)), house.afar(*call(words))
-    assert (afar.code, afar.err, house.plain(afar.out)) == (here.code, here.err, house.plain(here.out))
+    assert (afar.code, told(afar), house.plain(afar.out)) == (here.code, here.err, house.plain(here.out))
 
 
 ONLY_THERE = sorted(words for words in {*CALLS} - {*BOTH} if words.split()[0] not in FILES)

@@ -12,6 +12,7 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.query.decision import frame
 from dynamo_ops.query.decision.left_out import LEFT_OUT_BY_COMMIT, LeftOutFilter
 from dynamo_ops.query.decision.plan import PLANS, PlanFilter, plan_card, plan_sites, plan_story, plan_texts, story_of
+from dynamo_ops.query.decision.why import explain_by
 from dynamo_ops.query.paging.listing import LARGEST_LIMIT
 from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
@@ -33,6 +34,17 @@ class PlanQuery(ListQuery):
     before: int | None = Field(None, ge=1, le=2**63 - 1)
 
 
+class ExplainQuery(Parameters):
+    """``dataset``: a name. ``engine``: ``detox`` or ``dealer``. ``site``: a name; of the Dealer also a glob, or none:
+    all. ``plan``: the number of one; else the newest that knows it, of the ``partition``."""
+
+    dataset: str
+    engine: str
+    site: str | None = None
+    plan: int | None = Field(None, ge=1, le=2**63 - 1)
+    partition: str | None = None
+
+
 class DecisionQuery(ListQuery):
     """``site``, ``dataset``: a name or glob. ``line``: of the policy; 0: the default."""
 
@@ -51,11 +63,37 @@ class ProposalQuery(ListQuery):
     rejected: bool = False
 
 
+class DecisionSumQuery(Parameters):
+    """As of decisions. ``limit``: rows that are shown."""
+
+    site: str | None = None
+    dataset: str | None = None
+    decision: str | None = None
+    line: int | None = Field(None, ge=0, le=2**31 - 1)
+    limit: int = Field(0, ge=0, le=LARGEST_LIMIT)
+
+
+class ProposalSumQuery(Parameters):
+    """As of proposals. ``limit``: rows that are shown."""
+
+    site: str | None = None
+    dataset: str | None = None
+    plugin: str | None = None
+    rejected: bool = False
+    limit: int = Field(0, ge=0, le=LARGEST_LIMIT)
+
+
 class LeftOutQuery(ListQuery):
     """``site``, ``dataset``: names or globs."""
 
     site: Names
     dataset: Names
+
+
+class DifferingQuery(ListQuery):
+    """``against``: the number of the plan that it is compared with."""
+
+    against: int = Field(ge=1, le=2**63 - 1)
 
 
 class DifferenceQuery(Parameters):
@@ -103,6 +141,13 @@ def list_decisions(plan_id: Id, query: Annotated[DecisionQuery, Query()], lister
     return lister.answer_frame(lambda: frame.decisions(reading(), plan_id, **narrowed, line=query.line), query)
 
 
+@router.get("/plans/{plan_id}/decisions/sum")
+def add_decisions_up(plan_id: Id, query: Annotated[DecisionSumQuery, Query()], lister: ListerDep) -> Response:
+    """How many they are, their bytes, and what the lines say that decided them."""
+    with lister.heavy():
+        return json_answer(frame.decisions_in_all(reading(), plan_id, **dict(query)))
+
+
 @router.get("/plans/{plan_id}/order")
 def list_order(plan_id: Id, query: Annotated[ListQuery, Query()], lister: ListerDep) -> Response:
     """The deletions of a plan of Detox as they follow one another."""
@@ -114,6 +159,13 @@ def list_proposals(plan_id: Id, query: Annotated[ProposalQuery, Query()], lister
     """What the plugins wanted of a plan of the Dealer: what was accepted, or what was rejected and why."""
     narrowed = {"site": query.site, "dataset": query.dataset, "plugin": query.plugin}
     return lister.answer_frame(lambda: frame.proposals(reading(), plan_id, **narrowed, rejected=query.rejected), query)
+
+
+@router.get("/plans/{plan_id}/proposals/sum")
+def add_proposals_up(plan_id: Id, query: Annotated[ProposalSumQuery, Query()], lister: ListerDep) -> Response:
+    """How many they are, and their bytes."""
+    with lister.heavy():
+        return json_answer(frame.proposals_in_all(reading(), plan_id, **dict(query)))
 
 
 @router.get("/plans/{plan_id}/left-out")
@@ -128,6 +180,20 @@ def compare_plans(plan_id: Id, query: Annotated[DifferenceQuery, Query()], liste
     """What a plan of Detox decides otherwise than another one, by line, site and dataset; how their policies differ."""
     with lister.heavy():
         return json_answer(frame.plan_difference(reading(), query.against, plan_id, query.limit))
+
+
+@router.get("/plans/{plan_id}/diff/{table}")
+def list_differing(plan_id: Id, table: str, query: Annotated[DifferingQuery, Query()], lister: ListerDep) -> Response:
+    """One of its tables, whole; or each decision that is another one."""
+    return lister.answer_frame(lambda: frame.difference_table(reading(), query.against, plan_id, table), query)
+
+
+@router.get("/explain")
+def explain_dataset(query: Annotated[ExplainQuery, Query()], lister: ListerDep) -> Response:
+    """Why an engine decided so of a dataset, as a plan of its has kept it."""
+    with lister.heavy():
+        asked = {"plan_id": query.plan, "partition": query.partition}
+        return json_answer(explain_by(reading(), query.engine, query.dataset, query.site, **asked))
 
 
 def _with_etag(plan: dict[str, Any]) -> Response:

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
+from dynamo_ops.base.settings import settings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.errand.commit import ask_commit
+from dynamo_ops.errand.commit import ask_commit, needs_yes
 from dynamo_ops.plan import store, verdict
 from dynamo_web.databases import writing
 from dynamo_web.run.form import answer_form
@@ -46,13 +47,17 @@ def refuse(plan_id: Id, refusal: Refusal, write: Write) -> Response:
 
 @router.post("/plans/{plan_id}/commit")
 def commit(plan_id: Id, write: Write) -> Response:
-    """202: a run commits it. One that was stored by hand, or approved; where a person must say yes, this is it."""
+    """202: a run commits it. One that was stored by hand, or approved; where a person must say yes, this is it: a dry
+    run says so (``needs_yes``)."""
     seen = write.seen
 
     def ask(database: Database) -> int:
         return ask_commit(database, plan_id, etag=seen, by=write.by)
 
-    return _decided(plan_id, write, ask) if write.is_trial else write.send_off(ask)
+    def about(database: Database) -> dict[str, Any]:
+        return {"needs_yes": needs_yes(database, settings(), plan_id)}
+
+    return _decided(plan_id, write, ask, about) if write.is_trial else write.send_off(ask)
 
 
 def _told(plan_id: int, write: Write, answer: Response) -> Response:
@@ -62,8 +67,14 @@ def _told(plan_id: int, write: Write, answer: Response) -> Response:
     return answer
 
 
-def _decided(plan_id: int, write: Write, decide: Callable[[Database], object]) -> Response:
-    """Of a plan as they have seen it. ``etag``: which it has now; after a dry run that is what If-Match takes."""
+def _decided(
+    plan_id: int,
+    write: Write,
+    decide: Callable[[Database], object],
+    about: Callable[[Database], dict[str, Any]] = lambda _: {},
+) -> Response:
+    """Of a plan as they have seen it. ``about``: what else is answered. ``etag``: which it has now; after a dry run
+    that is what If-Match takes."""
     seen = write.seen
 
     def act(database: Database) -> dict[str, Any]:
@@ -72,6 +83,6 @@ def _decided(plan_id: int, write: Write, decide: Callable[[Database], object]) -
         decide(database)
         after = store.load(database, plan_id)
         shown = {name: getattr(after, name) for name in SHOWN}
-        return {"id": plan_id, **shown, "etag": before.etag if write.is_trial else after.etag}
+        return {"id": plan_id, **shown, **about(database), "etag": before.etag if write.is_trial else after.etag}
 
     return write.do(act)
