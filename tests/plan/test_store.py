@@ -26,7 +26,7 @@ def save(database: Database, folder: Path | str, **changes: Any) -> StoredPlan:
         "inputs": inputs,
         "run_key": "r1",
         "frames": {"decisions": FRAME},
-        "summary": {"num_deletions": 2},
+        "summary": {"num_deletions": 2, "deleted_bytes": 0},
         "location": str(folder),
     }
     return plan_store.save(database, **{**given, **changes})

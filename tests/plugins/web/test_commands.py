@@ -88,7 +88,7 @@ BOTH = (
     "deletions series",
 )
 """Every command that can be given from afar."""
-FILES = ("init", "config", "policy", "db")
+FILES = ("init", "config", "policy", "db", "airflow", "server", "whoami")
 """What is about files of the machine where one is, whatever server is meant."""
 CHOSEN = (Role.OPERATOR, Role.ADMIN)
 WAITING = re.compile(r"warning: .* is done by a run of the server \(errand \d+\): waiting\n")
