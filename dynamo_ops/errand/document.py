@@ -33,7 +33,7 @@ class Invalidation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    document: dict[str, Any]
+    document: Any
     reason: Reason
     expected_files: int | None = None
 

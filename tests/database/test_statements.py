@@ -39,6 +39,7 @@ from dynamo_ops.query.record.audit import AUDIT
 from dynamo_ops.query.record.consistency import CHECKS, FINDINGS
 from dynamo_ops.query.record.errand import ERRANDS
 from dynamo_ops.query.record.gate import GATE_RESULTS
+from dynamo_ops.query.record.invalidation import INVALIDATIONS
 from dynamo_ops.query.record.quota import QUOTA_CHANGES, QUOTAS
 from dynamo_ops.query.record.request import REQUESTS
 from dynamo_ops.query.record.vanished import VANISHED
@@ -79,6 +80,7 @@ LISTINGS = (
         ERRANDS,
         FINDINGS,
         GATE_RESULTS,
+        INVALIDATIONS,
         VANISHED,
     ),
     *(QUOTAS, QUOTA_CHANGES, TRANSFERS_UNDER_WAY, TRANSFERS_ENDED, DELETIONS_UNDER_WAY, DELETIONS_ENDED),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dynamo_ops.cli.terminal.cells import count, size
 from dynamo_ops.cli.terminal.confirm import type_number
 from dynamo_ops.cli.terminal.document import read_document
-from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AsJson, By, DryRun, Limit, Reason, Yes, who
+from dynamo_ops.cli.terminal.options import AsJson, By, DryRun, Limit, Reason, Yes
 from dynamo_ops.cli.terminal.page import say, warn
-from dynamo_ops.cli.terminal.tables import print_json, print_table, tell_cut
-from dynamo_ops.inventory.catalogue import invalidation
+from dynamo_ops.cli.terminal.tables import Record, print_json, print_table, tell_cut
+from dynamo_ops.cli.terminal.way import Way
 from dynamo_ops.inventory.kinds import StorageType
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import document as documents
+else:
+    documents = Way("document")
 
 ORPHANED = {
     "site": "site",
@@ -38,6 +42,7 @@ NAMES = {
     "created_by": "by",
     "reason": "reason",
 }
+FIELDS = ("kind", "name", "size_bytes", "num_files", "reason", "created_by", "created_at")
 
 
 def invalidate(
@@ -54,21 +59,20 @@ def invalidate(
     another block). It says what stays on the storages as orphans, and asks. This cannot be undone."""
     if not yes and not dry_run and (file == "-" or as_json):
         raise typer.BadParameter("nobody can be asked with - or --json: say --yes, or --dry-run")
-    db, document, person = database(), read_document(file), who(by)
-    expected = None
+    document, expected = read_document(file), None
     if not yes:
-        planned = invalidation.invalidate(db, document, reason=reason, by=person, dry_run=True)
+        planned = documents.invalidate(document, reason=reason, by=by, dry_run=True)
         if dry_run and as_json:
-            print_json({**planned.document(), "dry_run": True})
+            print_json({**planned, "dry_run": True})
             return
         _print(planned)
-        if dry_run or planned.is_nothing:
+        if dry_run or _is_nothing(planned):
             return
-        type_number(f"This cannot be undone. Type {planned.num_files} (the files that go) to do it", planned.num_files)
-        expected = planned.num_files
-    summary = invalidation.invalidate(db, document, reason=reason, by=person, expected_files=expected)
+        expected = planned["num_files"]
+        type_number(f"This cannot be undone. Type {expected} (the files that go) to do it", expected)
+    summary = documents.invalidate(document, reason=reason, by=by, expected_files=expected)
     if as_json:
-        print_json({**summary.document(), "dry_run": False})
+        print_json({**summary, "dry_run": False})
         return
     if yes:
         _print(summary)
@@ -84,32 +88,38 @@ def invalidated(
     as_json: AsJson = False,
 ) -> None:
     """What was declared invalid, by whom, when and why; newest first."""
-    invalidations = invalidation.invalidations(database(), name, limit=limit)
+    invalidations = documents.invalidated(name, limit=limit, fields=FIELDS)
     if as_json:
-        print_json(invalidations.to_dicts())
+        print_json(invalidations)
     else:
         print_table(invalidations, "Declared invalid", NAMES, wrap=["name", "reason"])
-        tell_cut(invalidations.height, limit)
+        tell_cut(len(invalidations), limit)
 
 
-def _print(summary: invalidation.InvalidationSummary) -> None:
-    if summary.num_known:
-        say(f"{count(summary.num_known, 'name')} of the document went before")
-    if summary.is_nothing:
+def _is_nothing(summary: Record) -> bool:
+    """All of it was done before."""
+    return not (summary["num_datasets"] or summary["num_blocks"] or summary["num_files"])
+
+
+def _print(summary: Record) -> None:
+    if summary["num_known"]:
+        say(f"{count(summary['num_known'], 'name')} of the document went before")
+    if _is_nothing(summary):
         say("nothing to do")
         return
     say(f"leaves the inventory: {_counts(summary)}")
-    print_table(summary.sites, "Left on the storages as orphans; subscriptions withdrawn", ORPHANED)
-    tape = int(summary.sites.filter(storage_type=StorageType.MSS)["size_bytes"].sum())
-    custodial = int(summary.sites["custodial_bytes"].sum())
+    sites = summary["sites"]
+    print_table(sites, "Left on the storages as orphans; subscriptions withdrawn", ORPHANED)
+    tape = sum(site["size_bytes"] for site in sites if site["storage_type"] == StorageType.MSS)
+    custodial = sum(site["custodial_bytes"] for site in sites)
     if tape or custodial:
         warn(f"{size(tape)} of it are on tape, {size(custodial)} are custodial")
-    if summary.requests.height:
-        print_table(summary.requests, "Open requests that name any of it", REQUESTS)
+    if summary["requests"]:
+        print_table(summary["requests"], "Open requests that name any of it", REQUESTS)
 
 
-def _counts(summary: invalidation.InvalidationSummary) -> str:
+def _counts(summary: Record) -> str:
     return (
-        f"{count(summary.num_datasets, 'dataset')}, {count(summary.num_blocks, 'block')}, "
-        f"{count(summary.num_files, 'file')}, {size(summary.size_bytes)}"
+        f"{count(summary['num_datasets'], 'dataset')}, {count(summary['num_blocks'], 'block')}, "
+        f"{count(summary['num_files'], 'file')}, {size(summary['size_bytes'])}"
     )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
 
-import polars as pl
 import typer
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.cli.terminal.cells import cell, count, size
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import AsJson
 from dynamo_ops.cli.terminal.page import say
-from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.inventory.catalogue.vanished import KINDS, vanished, vanished_document
-from dynamo_ops.inventory.replica import read
+from dynamo_ops.cli.terminal.tables import Record, print_json, print_table
+from dynamo_ops.cli.terminal.way import Way
+from dynamo_ops.inventory.kinds import CatalogueKind
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import document as documents
+else:
+    documents = Way("document")
+
+KINDS = tuple(CatalogueKind)
 
 app = typer.Typer(no_args_is_help=True, help="What the inventory knows.")
 
@@ -24,15 +29,15 @@ app = typer.Typer(no_args_is_help=True, help="What the inventory knows.")
 @app.command()
 def summary(as_json: AsJson = False) -> None:
     """How much there is, in all and by site."""
-    totals = read.summary(database())
+    totals = documents.summary()
     if as_json:
-        print_json({**asdict(totals), "sites": totals.sites.to_dicts()})
+        print_json(totals)
         return
-    for name, number in asdict(totals).items():
+    for name, number in totals.items():
         if isinstance(number, int):
             say(f"{name.replace('_', ' '):28} {cell(name, number):>14}")
     say()
-    print_table(totals.sites, "Sites")
+    print_table(totals["sites"], "Sites")
 
 
 @app.command("vanished")
@@ -50,13 +55,20 @@ def list_vanished(
             f"no kind {kind!r} of things; there are {', '.join(KINDS)}.{near(kind, KINDS)}", value=kind
         )
     if document:
-        print_json(vanished_document(database(), [kind] if kind else [], [source] if source else []))
+        print_json(documents.vanished_document(kind, source))
         return
-    gone = vanished(database(), kind, source)
+    gone = documents.vanished(kind, source)
     if as_json:
-        print_json(gone.to_dicts())
+        print_json(gone)
     else:
         print_table(gone, "Vanished", wrap=["name"])
-        counts = gone.group_by("kind", maintain_order=True).agg(pl.len(), pl.col("size_bytes").sum()).rows()
-        parts = [f"{count(number, noun)} ({size(total)})" for noun, number, total in counts]
-        say(f"{', '.join(parts) or 'nothing'}; in all {size(sum(total for *_, total in counts))}")
+        parts = [_amount(noun, [row["size_bytes"] for row in rows]) for noun, rows in groupby(gone, _kind)]
+        say(f"{', '.join(parts) or 'nothing'}; in all {size(sum(row['size_bytes'] for row in gone))}")
+
+
+def _kind(row: Record) -> str:
+    return str(row["kind"])
+
+
+def _amount(noun: str, sizes: list[int]) -> str:
+    return f"{count(len(sizes), noun)} ({size(sum(sizes))})"

@@ -124,24 +124,6 @@ def invalidate(
     return summary
 
 
-def invalidations(db: Database, pattern: str | None = None, *, limit: int = 1000) -> pl.DataFrame:
-    """What was declared invalid, newest first. ``pattern``: a name, or a glob with ``*`` and ``?``.
-
-    Columns: kind, name, size_bytes, num_files, reason, created_by, created_at.
-    """
-    return db.frame(
-        """
-        SELECT kind, name, size_bytes, num_files, reason, created_by, created_at FROM invalidations
-        WHERE $1::text IS NULL OR name LIKE $1 ORDER BY id DESC LIMIT $2""",
-        (None if pattern is None else _like(pattern), limit),
-    )
-
-
-def _like(glob: str) -> str:
-    escaped = re.sub(r"([\\%_])", r"\\\1", glob)
-    return escaped.replace("*", "%").replace("?", "_")
-
-
 def _parsed(document: object) -> pl.DataFrame:
     """The names of the document (columns ``NAMED``; ``dataset`` and ``block`` of a block). Raises InventoryError."""
     faults = Faults()

@@ -42,7 +42,7 @@ def vanished(db: Database, kind: str | None = None, source: str | None = None) -
     return db.frame(
         "SELECT kind, name, source, size_bytes, vanished_at FROM vanished"
         " WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR source = $2)"
-        f" ORDER BY array_position(ARRAY{[kind.value for kind in KINDS]}, kind), name",
+        f' ORDER BY array_position(ARRAY{[kind.value for kind in KINDS]}, kind), name COLLATE "C"',
         (kind, source),
     )
 

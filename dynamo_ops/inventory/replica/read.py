@@ -38,6 +38,11 @@ class InventorySummary:
     bytes_on_disk: int
     sites: pl.DataFrame
 
+    @property
+    def document(self) -> dict[str, object]:
+        """All of it, plainly."""
+        return {**vars(self), "sites": self.sites.to_dicts()}
+
 
 def read_inventory(db: Database) -> InventoryFrames:
     """Everything that decisions are made of, as of one moment, in the columns of ``inventory.frames``.

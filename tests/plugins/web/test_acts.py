@@ -336,7 +336,7 @@ def test_what_is_not_there_is_not_found(olga: Call, method: str, path: str, body
         ),
         ("PUT", "/quotas/users/" + "x" * 501, {"quota": 0}, "name"),
         ("PUT", "/groups/users/members/" + "x" * 501, None, "person"),
-        ("POST", "/invalidations", {"document": [], "reason": 3}, "document reason"),
+        ("POST", "/invalidations", {"document": [], "reason": 3}, "reason"),
     ],
     ids=lambda part: str(part)[:50],
 )

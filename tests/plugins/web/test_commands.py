@@ -86,6 +86,11 @@ BOTH = (
     "transfers links",
     "transfers errors",
     "deletions series",
+    "inject",
+    "invalidate",
+    "invalidated",
+    "inventory summary",
+    "inventory vanished",
 )
 """Every command that can be given from afar."""
 FILES = ("init", "config", "policy", "db", "airflow", "server", "whoami")

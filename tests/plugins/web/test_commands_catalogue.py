@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from dynamo_ops.access.person import Role
+from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.catalogue import usage
+from dynamo_ops.database.connection import Database
+from dynamo_ops.errand.carry import carry_out
 from dynamo_ops.query.usage import BY_DAY, NOW
 from tests.cli.seeded import DATASET, piped, seeded_home
 from tests.cli.test_walk import WHY, complete
@@ -67,7 +72,28 @@ SAME: tuple[tuple[str, ...], ...] = (
     ("quota", "show", "--partition", "al"),
     ("quota", "show", "--no-usage", "--partition", "x*"),
     ("quota", "show", "--history", "T1_*"),
+    ("inventory", "vanished", "--kind", "file"),
+    ("inventory", "vanished", "--kind", "site"),
+    ("inventory", "vanished", "--source", "dbs", "--document"),
+    ("inject", "new.json", "--dry-run"),
+    ("inject", "new.json", "--dry-run", "--json"),
+    ("inject", "none.json"),
+    ("inject", "wrong.txt"),
+    ("inject", "list.json"),
+    ("inject", "document.json"),
+    ("invalidate", "document.json", *WHY, "--dry-run"),
+    ("invalidate", "document.json", *WHY, "--dry-run", "--json"),
+    ("invalidate", "document.json", "--reason", " ", "--yes"),
+    ("invalidate", "unknown.json", *WHY, "--yes"),
+    ("invalidate", "list.json", *WHY, "--yes"),
+    ("invalidate", "-", *WHY),
 )
+
+
+@pytest.fixture(autouse=True)
+def documents(seeded_home: Path) -> None:
+    """To hand in, beside those of the home."""
+    (seeded_home / "list.json").write_text("[1]")
 
 
 @pytest.mark.parametrize("words", SAME, ids=" ".join)
@@ -86,6 +112,8 @@ REFUSED: tuple[tuple[str, ...], ...] = (
     ("quota", "unset", "T2_A", "all", *WHY),
     ("quota", "group", "ops", "1"),
     ("quota", "user", "ada", "1"),
+    ("inject", "new.json"),
+    ("invalidate", "document.json", *WHY, "--yes"),
 )
 
 
@@ -142,6 +170,47 @@ def test_both_ways_ask_the_same(
     assert (afar.code, afar.err, house.plain(afar.out)) == (here.code, here.err, house.plain(here.out))
     assert here.code == (0 if answer else 1)
     assert questions == [questions[0]] * 2
+
+
+def test_what_is_declared_invalid_is_asked_about_and_listed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions: list[str] = []
+    monkeypatch.setattr("dynamo_ops.cli.terminal.confirm.is_somebody_there", lambda: True)
+    monkeypatch.setattr("typer.prompt", lambda question, **_: questions.append(question) or "4")
+    shown = []
+    for way in (house.at_home, house.there):
+        with way():
+            calls = (
+                ("invalidate", "document.json", *WHY),
+                ("invalidate", "document.json", *WHY),
+                ("invalidated",),
+                ("invalidated", "/A/*", "--json"),
+                ("invalidated", "/B/*"),
+            )
+            shown.append([house.plain(piped(*words).out) for words in calls])
+    assert questions == ["This cannot be undone. Type 4 (the files that go) to do it"] * 2
+    assert shown[0] == shown[1]
+    assert DATASET in shown[1][2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("inject", "new.json"), ("inject", "new.json", "--dry-run"), ("invalidate", "document.json", *WHY, "--yes")],
+)
+def test_what_is_large_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    from dynamo_web import body
+    from dynamo_web.run import start
+
+    def carry(run_id: str, by: str) -> bool:
+        database = Database(os.environ["DYNAMO_DB_URL"])
+        assert carry_out(database, settings(), run_id) == {"done": 1, "refused": 0}
+        database.dispose()
+        return False
+
+    monkeypatch.setattr(body, "MOST_BYTES", 10)
+    monkeypatch.setattr(start, "_start", carry)
+    here, afar = house.here(*words), house.afar(*words)
+    assert (afar.code, afar.out) == (here.code, here.out)
+    assert "is done by a run of the server (errand 1): waiting" in afar.err
 
 
 def test_a_quota_of_nothing_is_overfull_both_ways(house: House) -> None:

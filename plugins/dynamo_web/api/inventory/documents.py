@@ -1,11 +1,12 @@
-"""Telling the inventory what there is, and what is lost, by documents: small ones at once, large ones by a run."""
+"""Telling the inventory what there is, and what is lost, by documents: small ones at once, large ones by a run; and
+what was declared lost."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
@@ -16,11 +17,21 @@ from dynamo_ops.errand.states import ErrandKind
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.catalogue.invalidation import invalidate
 from dynamo_ops.policy.files import known_partitions
+from dynamo_ops.query.record.invalidation import INVALIDATIONS, InvalidationFilter
+from dynamo_web.caller.login import needs
 from dynamo_web.large import LargeRoute, take_in
+from dynamo_web.lists import ListerDep, ListQuery, Names
 from dynamo_web.writes import Write, does
 
 router = APIRouter()
 large = APIRouter(route_class=LargeRoute, include_in_schema=False)
+
+
+class InvalidationQuery(ListQuery):
+    """``name``: names or globs, of datasets, ``dataset#block`` or LFNs."""
+
+    name: Names
+    kind: Names
 
 
 @large.post("/injections", dependencies=[does(Action.INJECT)])
@@ -39,7 +50,7 @@ router.include_router(large)
 
 
 @router.post("/injections", dependencies=[does(Action.INJECT)])
-def inject_document(document: Annotated[dict[str, Any], Body()], write: Write) -> Response:
+def inject_document(document: Annotated[Any, Body()], write: Write) -> Response:
     """All of the document, or nothing (docs/injection.md)."""
 
     def act(database: Database) -> dict[str, Any]:
@@ -65,3 +76,9 @@ def invalidate_names(asked: Invalidation, write: Write) -> Response:
         return summary.document()
 
     return write.do(act)
+
+
+@router.get("/invalidations", dependencies=[needs(Action.READ)])
+def list_invalidations(query: Annotated[InvalidationQuery, Query()], lister: ListerDep) -> Response:
+    """What was declared invalid, by whom, when and why, newest first."""
+    return lister.answer(INVALIDATIONS, InvalidationFilter(query.name, query.kind), query)

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from dynamo_ops.access.actions import Action
+from dynamo_ops.inventory.replica.read import summary
 from dynamo_ops.query.group import OWNED, OwnedFilter, group_card
 from dynamo_ops.query.usage import usage_by_day, usage_now
 from dynamo_ops.request.unique_quota import group_usage
@@ -63,3 +64,9 @@ def usage(query: Annotated[UsageQuery, Query()]) -> Response:
     if query.since is None:
         return rows_answer(usage_now(reading(), query.by, **narrowed).to_dicts())
     return rows_answer(usage_by_day(reading(), query.since, query.by, **narrowed).to_dicts())
+
+
+@router.get("/inventory")
+def show_inventory() -> Response:
+    """How much there is, in all and by site."""
+    return json_answer(summary(reading()).document)

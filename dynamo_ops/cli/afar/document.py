@@ -1,0 +1,59 @@
+"""What documents tell a server: what there is, what is lost; and what it knows in all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dynamo_ops.cli.afar.server import errand, get, post, rows
+from dynamo_ops.cli.terminal.document import read_document
+from dynamo_ops.cli.terminal.tables import Record, Records
+from dynamo_ops.inventory.kinds import CatalogueKind
+
+VANISHED = ("kind", "name", "source", "size_bytes", "vanished_at")
+KINDS = list(CatalogueKind)
+
+
+def inject(file: str, *, dry_run: bool, by: str | None, tell: Callable[[str], None]) -> Record:
+    """All of what is in a file, or nothing. ``tell`` is called with what is done next."""
+    tell(f"reading {file}")
+    document = read_document(file)
+    tell("sending it")
+    return _told("/injections", document, "the injection", by=by, dry_run=dry_run)
+
+
+def invalidate(
+    document: object, *, reason: str, by: str | None, dry_run: bool = False, expected_files: int | None = None
+) -> Record:
+    """What it names leaves the inventory for good."""
+    body = {"document": document, "reason": reason, "expected_files": expected_files}
+    return _told("/invalidations", body, "the invalidation", by=by, dry_run=dry_run)
+
+
+def invalidated(name: str | None, *, limit: int, fields: tuple[str, ...]) -> Records:
+    """What was declared invalid, newest first. ``name``: or a glob."""
+    return rows("/invalidations", limit, name=name, fields=",".join(fields))
+
+
+def summary() -> Record:
+    """How much there is, in all and by site."""
+    return get("/inventory")
+
+
+def vanished(kind: str | None, source: str | None) -> Records:
+    """What sources do not tell any more, by kind, then name."""
+    told = rows("/vanished", kind=kind, source=source, fields=",".join(VANISHED))
+    return sorted(told, key=lambda row: (KINDS.index(row["kind"]), row["name"]))
+
+
+def vanished_document(kind: str | None, source: str | None) -> Record:
+    """The same as ``invalidate`` takes it."""
+    return get("/vanished", document=True, kind=kind, source=source)
+
+
+def _told(path: str, body: Any, what: str, *, by: str | None, dry_run: bool) -> Record:
+    """What is answered; what is large is done by a run, which is waited for."""
+    answer = post(path, body, by=by, dry_run=dry_run)
+    if "errand" in answer:
+        answer = errand(answer, what)
+    return {name: field for name, field in answer.items() if name != "dry_run"}
