@@ -171,6 +171,11 @@ def test_what_cannot_be_is_refused_and_what_is_not_there_is_not_found(ada: Ask, 
         ("/sites/T2_X", {}),
         ("/sites/T2_X/only-here", {}),
         ("/groups/userz", {}),
+        ("/overrides", {"site": "T2_X"}),
+        ("/downtimes", {"site": "T9_*"}),
+        ("/quotas/partitions", {"partition": "physicz"}),
+        ("/quotas/partitions/changes", {"partition": "x*"}),
+        ("/quotas/partitions/use", {"site": "T2_X"}),
         ("/replicas/locate", {"lfn": "/nothing"}),
     ):
         assert ada(path, code=404, **params)["type"] == "urn:dynamo:error:unknown-name", (path, params)

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from dynamo_ops.inventory.catalogue.invalidation import invalidate
+from dynamo_ops.inventory.site import downtime, override
+from dynamo_ops.inventory.site.quota import set_quotas
+from tests.people import ROOT_USER
 from tests.plugins.web.conftest import Ask
 from tests.plugins.web.test_login import PAGE_OF_OURS
 from tests.query.stock import FIRST, LOWER, SECOND, THIRD, Stock
@@ -180,6 +184,41 @@ def test_sites_groups_and_usage(ada: Ask, stock: Stock) -> None:
     (held,) = ada("/usage", by=["site", "group"], group="users")["items"]
     assert (held["site"], held["group"], held["size_bytes"]) == ("T2_B", "users", 3000)
     assert ada("/usage", since="2026-01-01", by="tier")["items"] == []
+
+
+def test_names_and_what_is_said_of_sites(ada: Ask, stock: Stock) -> None:
+    override.set_status(stock.db, "T2_B", "waitroom", by=ROOT_USER, reason="why")
+    downtime.drain(stock.db, "T2_B", by=ROOT_USER, reason="why")
+    assert names(ada("/names/sites"), "name") == ["T1_Tape", "T2_A", "T2_B", "T2_C"]
+    assert names(ada("/names/groups"), "name") == sorted(names(ada("/groups"), "group"))
+    assert "physics" in names(ada("/names/partitions"), "name")
+    for path in ("/overrides", "/downtimes"):
+        assert names(ada(path, site="T2_*"), "site") == ["T2_B"]
+        assert ada(path, site="T2_A", over=True)["items"] == []
+    assert (ada("/shared-storages")["items"], ada("/doubtful-mappings")["items"]) == ([], [])
+    told = ada("/inventory")
+    assert (told["num_datasets"], names({"items": told["sites"]}, "site")) == (
+        stock.scalar("SELECT count(*) FROM datasets"), ["T1_Tape", "T2_A", "T2_B", "T2_C"]
+    )  # fmt: skip
+
+
+def test_how_full_partitions_are_is_read_for_one_at_a_time(ada: Ask, stock: Stock) -> None:
+    from dynamo_web.api.inventory.quotas import READING
+
+    set_quotas(stock.db, ["T2_A"], "physics", 10_000, by=ROOT_USER, reason="why")
+    (row,) = ada("/quotas/partitions/use", site="T2_A", partition="physics")["items"]
+    assert (row["quota_bytes"], row["changed_by"]) == (10_000, ROOT_USER.name)
+    with READING:
+        assert "read for somebody else" in ada("/quotas/partitions/use", code=429)["detail"]
+    assert names(ada("/quotas/partitions/use", site="T2_C"), "partition") == ["unclaimed"]
+
+
+def test_what_was_declared_invalid(ada: Ask, stock: Stock) -> None:
+    invalidate(stock.db, {"datasets": [FIRST]}, reason="lost", by=ROOT_USER)
+    (row,) = ada("/invalidations", name="/A*", kind="dataset")["items"]
+    assert (row["kind"], row["name"], row["reason"], row["created_by"]) == ("dataset", FIRST, "lost", ROOT_USER.name)
+    assert ada("/invalidations", kind="file")["items"] == []
+    assert "kind of things" in ada("/invalidations", kind="site", code=422)["detail"]
 
 
 def test_what_the_api_can_do(ada: Ask) -> None:
