@@ -47,6 +47,15 @@ class Action(StrEnum):
     OWN_TOKEN = "make a token of one's own"  # noqa: S105
 
 
+class Outcome(StrEnum):
+    """What became of it. ``DRY_RUN``: it was only asked what would happen. ``FAILED``: allowed, and not possible."""
+
+    DONE = "done"
+    DRY_RUN = "dry_run"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
 class AccessError(DynamoError):
     """They may not. Facts: ``action``, ``needs`` (what would do: roles, each with its condition)."""
 

@@ -6,27 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.access.actions import DEFAULT_LIMITS, AccessError, Action, Limits, Target, may
+from dynamo_ops.access.actions import DEFAULT_LIMITS, AccessError, Action, Limits, Outcome, Target, may
 from dynamo_ops.access.person import Person, Role
 from dynamo_ops.base.errors import DynamoError
 from dynamo_ops.database.connection import Database
 
 MOST_IDS = 1_000
-
-
-class Outcome(StrEnum):
-    """What became of it. ``DRY_RUN``: it was only asked what would happen. ``FAILED``: allowed, and not possible."""
-
-    DONE = "done"
-    DRY_RUN = "dry_run"
-    REFUSED = "refused"
-    FAILED = "failed"
 
 
 @dataclass

@@ -63,7 +63,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "access identity": ("certificate", "/DC=ch/CN=ada", "ada"),
     "access identities": (),
     "token make": ("nightly",),
-    "token list": (),
+    "token list": ("--person", "bob"),
     "token revoke": ("1",),
     "audit": (),
     "lock add": (LONG, *WHY, "--until", "90 days"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import CheckConstraint
 
-from dynamo_ops.access.audit import Outcome
+from dynamo_ops.access.actions import Outcome
 from dynamo_ops.access.once import CallState
 from dynamo_ops.access.person import KnownBy, Role
 from dynamo_ops.alerts.alert import AlertKind

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynamo_ops.access import grants
-from dynamo_ops.access import identity as known
-from dynamo_ops.access.person import Grant, KnownBy, Role, Scope
-from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AsJson, By, Reason, Until, future, who
+from dynamo_ops.access.person import Grant, Role, Scope
+from dynamo_ops.cli.terminal.options import AsJson, By, Reason, Until, future
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json, print_table
+from dynamo_ops.cli.terminal.way import Way
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import access
+else:
+    access = Way("access")
 
 app = typer.Typer(no_args_is_help=True, help="Rights: who may do what, where, until when.")
 
@@ -56,7 +59,7 @@ def grant(
     """Give WHO a role; again, to change its end (docs/access.md: what each role may)."""
     given = Grant(role, Scope.parse(scope))
     ends_at = future("--until", until)
-    grants.grant(database(), subject, given, by=who(by), reason=reason, until=ends_at)
+    access.grant(subject, given, reason=reason, until=ends_at, by=by)
     if as_json:
         print_json({"subject": subject, "role": role, "scope": scope, "until": ends_at})
         return
@@ -74,7 +77,7 @@ def revoke(
 ) -> None:
     """Take a role back from WHO, at once; their tokens lose it too."""
     taken = Grant(role, Scope.parse(scope))
-    grants.revoke(database(), subject, taken, by=who(by), reason=reason)
+    access.revoke(subject, taken, reason=reason, by=by)
     if as_json:
         print_json({"subject": subject, "role": role, "scope": scope, "is_revoked": True})
         return
@@ -87,11 +90,11 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Who was given which role, where, until when, by whom and why."""
-    frame = grants.grants(database(), subject)
+    listed = access.granted(subject)
     if as_json:
-        print_json(frame.to_dicts())
+        print_json(listed)
         return
-    print_table(frame, "Grants", GRANTED, wrap=("reason",))
+    print_table(listed, "Grants", GRANTED, wrap=("reason",))
 
 
 @app.command()
@@ -103,7 +106,7 @@ def member(
     as_json: AsJson = False,
 ) -> None:
     """Make PERSON a member of GROUP: a user asks for copies and locks for the groups that they are a member of."""
-    grants.set_member(database(), group, person, by=who(by), is_member=not gone)
+    access.set_member(group, person, is_member=not gone, by=by)
     if as_json:
         print_json({"group": group, "person": person, "is_member": not gone})
         return
@@ -116,12 +119,12 @@ def members(
     as_json: AsJson = False,
 ) -> None:
     """Who is a member of which group."""
-    frame = grants.members(database(), group)
+    listed = access.members(group)
     if as_json:
-        print_json(frame.to_dicts())
+        print_json(listed)
         return
     print_table(
-        frame, "Members", {"group": "group", "person": "person", "created_by": "made so by", "created_at": "since"}
+        listed, "Members", {"group": "group", "person": "person", "created_by": "made so by", "created_at": "since"}
     )
 
 
@@ -134,7 +137,7 @@ def identity(
     as_json: AsJson = False,
 ) -> None:
     """Say whose a certificate or JWT is that a trusted proxy verified."""
-    kept = known.set_identity(database(), KnownBy(kind), value, person, by=who(by))
+    kept = access.set_identity(kind, value, person, by=by)
     if as_json:
         print_json({"kind": kind, "value": kept, "person": person})
         return
@@ -147,9 +150,9 @@ def identities(
     as_json: AsJson = False,
 ) -> None:
     """Which certificates and JWTs are whose."""
-    frame = known.identities(database(), person)
+    listed = access.identities(person)
     if as_json:
-        print_json(frame.to_dicts())
+        print_json(listed)
         return
     names = {
         "person": "person",
@@ -158,4 +161,4 @@ def identities(
         "created_by": "by",
         "created_at": "since",
     }
-    print_table(frame, "Identities", names, wrap=("value",))
+    print_table(listed, "Identities", names, wrap=("value",))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynamo_ops.access.audit import Outcome, records
-from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.access.actions import Outcome
 from dynamo_ops.cli.terminal.options import SINCE, AsJson, Limit, past_or_none
 from dynamo_ops.cli.terminal.tables import print_json, print_table, tell_cut
+from dynamo_ops.cli.terminal.way import Way
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import access
+else:
+    access = Way("access")
 
 SHOWN = {
     "at": "at",
@@ -31,8 +36,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Who did what, newest first: what people did with rights, locks, requests, plans and sites, refusals included."""
-    frame = records(
-        database(),
+    records = access.audited(
         person=person,
         action=action,
         outcome=outcome.value if outcome else None,
@@ -40,7 +44,7 @@ def audit(
         limit=limit,
     )
     if as_json:
-        print_json(frame.to_dicts())
+        print_json(records)
         return
-    print_table(frame, "Audit", SHOWN, wrap=("object", "reason"))
-    tell_cut(frame.height, limit)
+    print_table(records, "Audit", SHOWN, wrap=("object", "reason"))
+    tell_cut(len(records), limit)

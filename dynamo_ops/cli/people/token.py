@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynamo_ops.access import tokens
 from dynamo_ops.access.person import Grant, Role, Scope
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.text import near
 from dynamo_ops.base.times import time_text
-from dynamo_ops.cli.terminal.inventory import database
-from dynamo_ops.cli.terminal.options import AsJson, By, who
+from dynamo_ops.cli.terminal.options import AsJson, By
 from dynamo_ops.cli.terminal.page import say, warn
 from dynamo_ops.cli.terminal.tables import print_json, print_table
+from dynamo_ops.cli.terminal.way import Way
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import access
+else:
+    access = Way("access")
 
 app = typer.Typer(no_args_is_help=True, help="Tokens: credentials of programs, for some time.")
 
@@ -45,14 +49,12 @@ def make(
 ) -> None:
     """Make a token, and show it: once. It may what its owner may at the moment that it is used, and no more."""
     limits = [_grant(text) for text in role] if role else None
-    maker = who(by)
-    owner = person or maker.name
-    token = tokens.make(database(), name, days=days, by=maker, person=owner, grants=limits)
+    made = access.make_token(name, person=person, days=days, limits=limits, by=by)
     if as_json:
-        print_json({"id": token.id, "token": token.secret, "until": token.until})
+        print_json({"id": made["id"], "token": made["secret"], "until": made["until"]})
         return
-    say(token.secret)
-    warn(f"token {token.id} of {owner}, until {time_text(token.until)}: it is not shown again")
+    say(made["secret"])
+    warn(f"token {made['id']} of {made['person']}, until {time_text(made['until'])}: it is not shown again")
 
 
 @app.command("list")
@@ -61,11 +63,11 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Which tokens there are, how they begin, and when they were used last (to five minutes)."""
-    frame = tokens.tokens(database(), person)
+    listed = access.tokens(person)
     if as_json:
-        print_json(frame.to_dicts())
+        print_json(listed)
         return
-    print_table(frame, "Tokens", LISTED, wrap=("grants",))
+    print_table(listed, "Tokens", LISTED, wrap=("grants",))
 
 
 @app.command()
@@ -75,7 +77,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Refuse a token from now on."""
-    tokens.revoke(database(), token, by=who(by))
+    access.revoke_token(token, by=by)
     if as_json:
         print_json({"id": token, "is_revoked": True})
         return

@@ -8,8 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from dynamo_ops.access.actions import Action
-from dynamo_ops.access.audit import Outcome
+from dynamo_ops.access.actions import Action, Outcome
 from dynamo_ops.query.paging.condition import Conditions, check_words, moment_asked
 from dynamo_ops.query.paging.listing import Listing
 

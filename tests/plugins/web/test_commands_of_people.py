@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 
 from dynamo_ops.access.person import Role
+from dynamo_ops.cli.afar import access
 from tests.cli.seeded import DATASET, LONG, seeded_home
 from tests.cli.test_walk import call
-from tests.plugins.web.test_commands import House, house
+from tests.plugins.web.test_commands import BY_LOGIN, House, house
 
 __all__ = ["house", "seeded_home"]
 
@@ -59,6 +62,20 @@ CALLS: dict[str, tuple[str, ...]] = {
     "by no step": ("transfers", "series", "--step", "week"),
     "by nothing": ("deletions", "series", "source"),
     "since nothing": ("transfers", "errors", "--since", "yesteryear"),
+    "a role with an end": ("access", "grant", "bob", "manager", "--scope", "group:ops", "--until", "3d", *WHY),
+    "a scope that is none": ("access", "grant", "bob", "manager", "--scope", "ops", *WHY),
+    "a role without a reason": ("access", "grant", "bob", "user", "--reason", ""),
+    "a role that they do not hold": ("access", "revoke", "ada", "operator", *WHY),
+    "what one holds": ("access", "list", "ada"),
+    "members of a group": ("access", "members", "ops"),
+    "members of no group": ("access", "members", "opps"),
+    "no longer a member": ("access", "member", "ops", "bob", "--gone"),
+    "a member of no group": ("access", "member", "opps", "bob"),
+    "no token": ("token", "revoke", "4711"),
+    "what was done with locks": ("audit", "--action", "lock", "--outcome", "done", "--limit", "1"),
+    "what somebody did": ("audit", "--person", "oo", "--since", "1d"),
+    "what nobody did": ("audit", "--person", "*"),
+    "what was never done": ("audit", "--action", "cook"),
     "links of a source": ("transfers", "links", "--source", "T2_A", "--outcome", "done"),
 }
 
@@ -79,7 +96,20 @@ def test_both_ways_tell_programs_the_same(house: House, what: str) -> None:
         assert house.plain(json.loads(afar.out)) == house.plain(json.loads(here.out))
 
 
-SAID_BY = ("request copy", "request delete", "request cancel", "stop", "resume", "transfers hold", "transfers release")
+SAID_BY = (
+    "request copy",
+    "request delete",
+    "request cancel",
+    "stop",
+    "resume",
+    "transfers hold",
+    "transfers release",
+    "access grant",
+    "access revoke",
+    "access member",
+    "token make",
+    "token revoke",
+)
 
 
 @pytest.mark.parametrize("words", SAID_BY)
@@ -89,8 +119,34 @@ def test_nobody_acts_for_another_from_afar(house: House, words: str) -> None:
     assert "who does it is whose the token is" in ended.err
 
 
-@pytest.mark.parametrize("words", SAID_BY)
+@pytest.mark.parametrize("words", sorted({*SAID_BY} - {BY_LOGIN}))
 def test_who_may_not_is_told_so(house: House, words: str) -> None:
     ended = house.afar(*call(words), roles=(Role.VIEWER,))
     assert ended.code == 2
     assert "olga may not " in ended.err
+
+
+def test_a_token_makes_no_token(house: House) -> None:
+    ended = house.afar("token", "make", "nightly")
+    assert (ended.code, ended.out) == (2, "")
+    assert "a token makes no tokens of its owner: log in to Airflow for that" in ended.err
+
+
+def test_who_logged_in_makes_a_token_of_their_own(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"id": 7, "secret": "dyn_new", "until": datetime(2026, 3, 1, tzinfo=UTC)}
+    asked = Mock(return_value=made)
+    monkeypatch.setattr(access, "post", asked)
+    ended = house.afar("token", "make", "nightly", "--days", "3", "--role", "viewer@site:T2_A")
+    assert (ended.code, ended.out) == (0, "dyn_new\n")
+    assert "token 7 of olga, until 2026-03-01T00:00Z: it is not shown again" in ended.err
+    held = [{"role": "viewer", "scope": "site:T2_A"}]
+    asked.assert_called_once_with("/me/tokens", {"name": "nightly", "days": 3.0, "grants": held}, by=None)
+
+
+def test_a_token_of_somebody_else_is_made_at_the_installation(house: House) -> None:
+    assert "made on the installation itself" in house.afar("token", "make", "nightly", "--person", "ada").err
+
+
+def test_ones_own_tokens_need_no_right(house: House) -> None:
+    assert "olga" in house.afar("token", "list", "--person", "olga", roles=(Role.VIEWER,)).out
+    assert "olga may not " in house.afar("token", "list", roles=(Role.VIEWER,)).err

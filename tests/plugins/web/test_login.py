@@ -30,7 +30,7 @@ def path_of(route: Any) -> str:
     return "/dynamo" + re.sub(r"\{\w+_id\}", "1", route.path).replace("{name}", "T2_A")
 
 
-FOR_ADMINS = {"/v1/grants": Action.GRANT, "/v1/audit": Action.READ_AUDIT}
+FOR_ADMINS = {"/v1/grants": Action.GRANT, "/v1/tokens": Action.GRANT, "/v1/audit": Action.READ_AUDIT}
 """What not everybody may read."""
 READ_BY_POST = {"/v1/policies/check", "/v1/policies/lint", "/v1/files", "/v1/replicas/locate"}
 """They take a text or names, and keep nothing of them."""

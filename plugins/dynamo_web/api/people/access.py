@@ -33,6 +33,18 @@ class SubjectQuery(Parameters):
     subject: str | None = None
 
 
+class GroupQuery(Parameters):
+    """``group``: its name; without it all."""
+
+    group: str | None = None
+
+
+class PersonQuery(Parameters):
+    """``person``: whose; without it all."""
+
+    person: str | None = None
+
+
 class Held(Body):
     """``role``, and ``scope``: where it holds."""
 
@@ -106,6 +118,12 @@ def revoke_grant(write: Annotated[Taker, Depends()]) -> Response:
     return write.do(act)
 
 
+@router.get("/members", dependencies=[needs(Action.READ)])
+def list_all_members(query: Annotated[GroupQuery, Query()]) -> Response:
+    """Who may ask for copies and locks for which group."""
+    return rows_answer(grants.members(reading(), query.group).to_dicts())
+
+
 @router.get("/groups/{name}/members", dependencies=[needs(Action.READ)])
 def list_members(name: str) -> Response:
     """Who may ask for copies and locks for it."""
@@ -124,6 +142,12 @@ def add_member(name: str, person: PersonName, write: Write) -> Response:
 def remove_member(name: str, person: PersonName, write: Write) -> Response:
     """They are a member no longer."""
     return write.do(lambda database: _set_member(database, name, person, write, is_member=False))
+
+
+@router.get("/tokens", dependencies=[needs(Action.GRANT)])
+def list_all_tokens(query: Annotated[PersonQuery, Query()]) -> Response:
+    """Those of all, or of one, newest first, and those that are over; no secrets."""
+    return rows_answer(tokens.tokens(reading(), query.person).to_dicts())
 
 
 @router.get("/me/tokens", dependencies=[needs(Action.READ)])
