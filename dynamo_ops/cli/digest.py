@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import typer
 
-from dynamo_ops.alerts.digest import MORNING, read_digest
-from dynamo_ops.alerts.digest_text import digest_text
-from dynamo_ops.base.settings import settings
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import AsJson
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import print_json
+from dynamo_ops.cli.terminal.way import Way
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import record
+else:
+    record = Way("record")
 
 DayOption = typer.Option(
     None, "--day", formats=["%Y-%m-%d"], help="As told on the morning of this day, 06:00 UTC; without it: until now."
@@ -24,9 +27,8 @@ def digest(day: datetime | None = DayOption, as_json: AsJson = False) -> None:
 
     What stands (sites, subscriptions on hold, gaps) is as of now, also for an earlier day.
     """
-    until = datetime.combine(day.date(), MORNING) if day else datetime.now(UTC)
-    report = read_digest(database(), settings(), until)
+    morning = day.date() if day else None
     if as_json:
-        print_json(report.document())
+        print_json(record.digest(morning))
     else:
-        say(digest_text(report))
+        say(record.told(morning))

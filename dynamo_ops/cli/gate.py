@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import re
 from itertools import pairwise
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import polars as pl
 import typer
 
 from dynamo_ops.cli.terminal.cells import size
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import AsJson, Limit
-from dynamo_ops.cli.terminal.tables import print_json, print_table, tell_cut
-from dynamo_ops.quality import results as gate_results
+from dynamo_ops.cli.terminal.tables import Record, print_json, print_table, tell_cut
+from dynamo_ops.cli.terminal.way import Way
+from dynamo_ops.quality.verdicts import GATES, Verdict, check_gate
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import record
+else:
+    record = Way("record")
 
 app = typer.Typer(no_args_is_help=True, help="Gates: what they found, and the figures that they measured over time.")
 
@@ -29,13 +33,13 @@ RESULTS = {
 TREND = {"as_of": "as of", "shown": "value", "bar": "", "change": "change", "accepted": "accepted"}
 BARS = "▁▂▃▄▅▆▇█"
 BAR_WIDTH = 24
+NOTE = re.compile(r"\((not compared: .*)\)$")
+"""Of what passed only the note is worth a line."""
 
 
 @app.command("results")
 def results(
-    gate: Annotated[
-        str | None, typer.Option(help=f"{', '.join(gate_results.GATES[:-1])} or {gate_results.GATES[-1]}.")
-    ] = None,
+    gate: Annotated[str | None, typer.Option(help=f"{', '.join(GATES[:-1])} or {GATES[-1]}.")] = None,
     run: Annotated[str | None, typer.Option(help="Run, or a part of its name.")] = None,
     subject: Annotated[str | None, typer.Option(help="Source or partition, or a part of its name.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only what was refused or warned of.")] = False,
@@ -43,13 +47,14 @@ def results(
     as_json: AsJson = False,
 ) -> None:
     """What single checks found, newest first."""
-    frame = gate_results.results(database(), gate=gate, run_key=run, subject=subject, failed=failed, limit=limit)
+    if gate is not None:
+        check_gate(gate)
+    checks = record.found(gate=gate, run=run, subject=subject, failed=failed, limit=limit)
     if as_json:
-        print_json([{**check, "examples": json.loads(check["examples"])} for check in frame.to_dicts()])
+        print_json(checks)
         return
-    shown = pl.when(pl.col("verdict") == gate_results.Verdict.PASSED).then(_note()).otherwise(pl.col("observed"))
-    print_table(frame.with_columns(observed=shown), "Checks of gates", RESULTS, wrap=["observed"])
-    tell_cut(frame.height, limit)
+    print_table(list(map(_with_note, checks)), "Checks of gates", RESULTS, wrap=["observed"])
+    tell_cut(len(checks), limit)
 
 
 @app.command("trend")
@@ -61,17 +66,22 @@ def trend(
     as_json: AsJson = False,
 ) -> None:
     """One figure of a source over time. What a gate refused is shown, but nothing is compared with it."""
-    frame = gate_results.trend(database(), gate, subject, metric, days)
+    measured = record.trend(gate, subject, metric, days)
     if as_json:
-        print_json(frame.to_dicts())
+        print_json(measured)
         return
-    figures, unit = frame["value"].to_list(), frame["unit"][-1]
-    shown = frame.with_columns(
-        shown=pl.Series([_figure(figure, unit) for figure in figures]),
-        bar=pl.Series([_bar(figure, max(figures)) for figure in figures]),
-        change=pl.Series(["", *(_change(old, new) for old, new in pairwise(figures))]),
-        accepted=pl.col("is_accepted"),
-    )
+    figures, unit = [row["value"] for row in measured], measured[-1]["unit"]
+    changes = ["", *(_change(old, new) for old, new in pairwise(figures))]
+    shown = [
+        {
+            **row,
+            "shown": _figure(row["value"], unit),
+            "bar": _bar(row["value"], max(figures)),
+            "change": change,
+            "accepted": row["is_accepted"],
+        }
+        for row, change in zip(measured, changes, strict=True)
+    ]
     print_table(shown, f"{metric} of {subject} ({gate} gate): {sparkline(figures)}", TREND)
 
 
@@ -83,9 +93,9 @@ def sparkline(figures: list[float]) -> str:
     return "".join(BARS[round((figure - low) / (high - low) * (len(BARS) - 1))] for figure in figures)
 
 
-def _note() -> pl.Expr:
-    """Of what passed only the note is worth a line."""
-    return pl.col("observed").str.extract(r"\((not compared: .*)\)$").fill_null("")
+def _with_note(check: Record) -> dict[str, Any]:
+    note = NOTE.search(check["observed"] or "")
+    return {**check, "observed": note[1] if note else ""} if check["verdict"] == Verdict.PASSED else {**check}
 
 
 def _figure(value: float, unit: str) -> str:

@@ -13,7 +13,8 @@ from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction
 from dynamo_ops.metrics.metric import Metric, Query, metrics_of
 from dynamo_ops.pause.pauses import IN_FORCE
 from dynamo_ops.plan.states import PlanState
-from dynamo_ops.quality.results import VERDICT, Verdict
+from dynamo_ops.quality.results import VERDICT
+from dynamo_ops.quality.verdicts import Verdict
 from dynamo_ops.query.status import UNDER_WAY
 from dynamo_ops.request.states import OPEN_REQUESTS
 

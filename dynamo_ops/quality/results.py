@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError, UnknownNameError
-from dynamo_ops.base.text import close_names, near
+from dynamo_ops.base.errors import UnknownNameError
+from dynamo_ops.base.text import close_names
 from dynamo_ops.database.connection import Database
-
-GATES = ("metadata", "sites", "accesses", "demand", "freshness", "detox", "dealer")
-"""Every gate by the name under which its results are kept."""
-
-
-class Verdict(StrEnum):
-    """What came of a check. ``warned``: it failed, and its gate lets that through."""
-
-    PASSED = "passed"
-    REFUSED = "refused"
-    WARNED = "warned"
-
+from dynamo_ops.quality.verdicts import Verdict, check_gate
 
 VERDICT = f"""CASE WHEN is_success THEN '{Verdict.PASSED}' WHEN is_blocking THEN '{Verdict.REFUSED}'
                     ELSE '{Verdict.WARNED}' END"""
@@ -44,8 +32,8 @@ def results(
     examples (JSON). ``run_key`` and ``subject`` may be a part of the name. ``failed``: only what was refused or warned
     of. Raises InventoryError, with near names, for a gate that there is not.
     """
-    if gate is not None and gate not in GATES:
-        raise InventoryError(f"there is no gate {gate!r}, only {', '.join(GATES)}.{near(gate, GATES)}", gate=gate)
+    if gate is not None:
+        check_gate(gate)
     return db.frame(
         f"""SELECT checked_at, gate, subject, run_key, split_part(expectation, ':', 1) AS "check",
                   {VERDICT} AS verdict,

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "whoami": (),
     "server list": (),
     "airflow env": (),
+    "digest": ("--day", f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}"),
     "config check": (),
     "config settings": ("fts",),
     "db status": (),

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from dynamo_ops.base.errors import GateError, InventoryError
 from dynamo_ops.cli import gate as cli
+from dynamo_ops.cli.here import record
 from dynamo_ops.database.connection import Database
 from dynamo_ops.quality.results import prune, results, trend
 from dynamo_ops.quality.suites.sites import check_sites
@@ -32,7 +33,7 @@ def judged(database: Database) -> Iterator[Database]:
             check_sites(database, key, "cric", SiteThresholds(), T0 + timedelta(hours=hour))
         except GateError:
             assert number == 0
-    with patch.object(cli, "database", lambda: database):
+    with patch.object(record, "database", lambda: database):
         yield database
 
 

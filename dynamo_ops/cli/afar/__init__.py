@@ -1,6 +1,7 @@
 """What commands ask of a server, over REST: the doubles of ``cli.here``, function by function. Who is elsewhere needs
 ``requests`` for it, and nothing of what works on a database.
 
-``access``, ``dataset``, ``document``, ``group``, ``lock``, ``pause``, ``plan``, ``quota``, ``request``, ``site``,
-``transfers``; ``server`` has the calls, and what comes back. Who does it is whose the token is: ``by`` must be None.
+``access``, ``dataset``, ``document``, ``group``, ``lock``, ``pause``, ``plan``, ``quota``, ``record``, ``request``,
+``site``, ``transfers``; ``server`` has the calls, and what comes back. Who does it is whose the token is: ``by`` must
+be None.
 """

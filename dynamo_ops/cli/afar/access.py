@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import quote
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.access.person import Grant
-from dynamo_ops.cli.afar.server import delete, get, nobody_else, post, put, rows, whole
+from dynamo_ops.cli.afar.server import delete, get, nobody_else, part, post, put, rows, whole
 from dynamo_ops.cli.terminal.tables import Record, Records
 from dynamo_ops.cli.terminal.way import WayError
 
@@ -91,15 +90,9 @@ def audited(
     actions = [known for known in Action if action is None or action in known]
     if not actions:
         return []
-    part = None if person is None else f"*{_literally(person)}*"
-    asked = {"person": part, "action": None if action is None else actions, "outcome": outcome, "since": since}
+    asked = {"person": part(person), "action": None if action is None else actions, "outcome": outcome, "since": since}
     return rows("/audit", limit, fields=",".join(AUDITED), **asked)
 
 
 def _held(given: Grant) -> dict[str, str]:
     return {"role": given.role.value, "scope": str(given.scope)}
-
-
-def _literally(text: str) -> str:
-    """As a part of a glob."""
-    return re.sub(r"([*?\[])", r"[\1]", text)

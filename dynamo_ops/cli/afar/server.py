@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,6 +64,11 @@ def nobody_else(by: str | None) -> None:
     """Raises WayError: only in a shell of the installation one can say who does it."""
     if by is not None:
         raise WayError("--by: over REST, who does it is whose the token is: leave it out")
+
+
+def part(text: str | None) -> str | None:
+    """A glob of what has this text in it; None where there is none."""
+    return None if text is None else "*" + re.sub(r"([*?\[])", r"[\1]", text) + "*"
 
 
 def plain(value: Any) -> Any:

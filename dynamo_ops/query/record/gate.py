@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from dynamo_ops.quality.results import GATES, VERDICT, Verdict
+from dynamo_ops.quality.results import VERDICT
+from dynamo_ops.quality.verdicts import GATES, Verdict
 from dynamo_ops.query.paging.condition import Conditions, check_words, moment_asked
 from dynamo_ops.query.paging.listing import Listing
 

@@ -99,6 +99,9 @@ BOTH = (
     "token list",
     "token revoke",
     "audit",
+    "gate results",
+    "gate trend",
+    "digest",
 )
 """Every command that can be given from afar."""
 FILES = ("init", "config", "policy", "db", "airflow", "server", "whoami")

@@ -76,6 +76,12 @@ CALLS: dict[str, tuple[str, ...]] = {
     "what somebody did": ("audit", "--person", "oo", "--since", "1d"),
     "what nobody did": ("audit", "--person", "*"),
     "what was never done": ("audit", "--action", "cook"),
+    "what a gate refused": ("gate", "results", "--gate", "sites", "--failed", "--limit", "1"),
+    "what gates found in a run": ("gate", "results", "--run", "scheduled__0", "--subject", "ri"),
+    "what no gate found": ("gate", "results", "--gate", "site"),
+    "a figure of two days": ("gate", "trend", "sites", "cric", "sites", "--days", "2"),
+    "no figure": ("gate", "trend", "sites", "cric", "site"),
+    "the digest of a morning": ("digest", "--day", "2026-03-01"),
     "links of a source": ("transfers", "links", "--source", "T2_A", "--outcome", "done"),
 }
 
