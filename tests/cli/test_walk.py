@@ -115,7 +115,6 @@ CALLS: dict[str, tuple[str, ...]] = {
     "pauses": (),
     "gate results": (),
     "gate trend": ("sites", "cric", "sites"),
-    "digest": (),
     "whoami": (),
     "server list": (),
     "airflow env": (),

@@ -18,7 +18,7 @@ from dynamo_ops.detox.history import dataset_history, left_out
 from dynamo_ops.inventory.catalogue.invalidation import invalidate
 from dynamo_ops.query.paging.listing import stream
 from dynamo_ops.query.record.invalidation import INVALIDATIONS, InvalidationFilter
-from dynamo_ops.request.registry import list_requests, request_details
+from dynamo_ops.request.registry import request_details
 from tests.conftest import TEMPLATE
 from tests.inventory.factory import SIZE, Inventory
 from tests.inventory.told import T0, block, dataset, file, merge
