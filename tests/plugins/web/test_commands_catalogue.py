@@ -221,10 +221,3 @@ def test_a_quota_of_nothing_is_overfull_both_ways(house: House) -> None:
             assert "inf" in shown.out
             (row,) = json.loads(piped("quota", "show", "T2_A", "--json").out)
             assert (row["quota_bytes"], row["physical_occupancy"]) == (0, None)
-
-
-def test_json_of_what_is_given_up(house: House) -> None:
-    words = ("site", "evacuate", "T2_A", *WHY, "--json")
-    here, afar = house.here(*words), house.afar(*words)
-    assert house.plain(json.loads(afar.out)) == house.plain(json.loads(here.out))
-    assert json.loads(afar.out)["only_here"]["num_blocks"] == 0
