@@ -102,7 +102,7 @@ def removal(database: Database, lock_id: int, *, reason: str, by: Person) -> dic
     bare = unprotected_without(database, lock_id)
     remove_lock(database, lock_id, reason=reason, by=by)
     document = {name: field for name, field in bare.document.items() if name not in ("lock", "warnings")}
-    return {"id": lock_id, "state": "removed", **document}
+    return {"id": lock_id, "state": "removed", "is_in_force": False, **document}
 
 
 def _frames_of(snapshot: Snapshot, lock: dict[str, object], others: pl.DataFrame | None = None) -> InventoryFrames:
