@@ -18,6 +18,7 @@ from dynamo_ops.cli.terminal.progress import step
 from dynamo_ops.cli.terminal.tables import Record, print_json
 from dynamo_ops.dealer import record
 from dynamo_ops.dealer import tasks as steps
+from dynamo_ops.dealer.plugins.enforcer_state import MISSING
 from dynamo_ops.dealer.report import describe, trial
 from dynamo_ops.plan.states import PlanKind
 from dynamo_ops.plan.story import load_story
@@ -105,5 +106,5 @@ def rules(partition: str | None, *, missing: bool, quiet: bool) -> Record:
     with step("reading the inventory", quiet=quiet):
         inputs = trial.installation_inputs(database(), settings(), dealer_config, datetime.now(UTC))
     report = trial.report_rules(inputs, dealer_config)
-    lacking = report.datasets.filter(pl.col("state") == "missing").to_dicts() if missing else None
+    lacking = report.datasets.filter(pl.col("state") == MISSING).to_dicts() if missing else None
     return {"rules": report.rules.to_dicts(), **({} if lacking is None else {"missing": lacking})}

@@ -153,7 +153,7 @@ def test_a_difference_is_a_json_document() -> None:
     old, new = told("/A X b1 keep 0"), told("/A X b1 delete 0", last_copies=["b1"])
     states = new.site_states.with_columns(quota_bytes=pl.lit(0), occupancy_after=pl.lit(float("inf")))
     new = replace(new, site_states=states)
-    found = json.loads(json.dumps(difference_document(old, new, compare(old, new)), allow_nan=False))
+    found = json.loads(json.dumps(difference_document(old, new, compare(old, new)), allow_nan=False, default=str))
     assert found["num_rows"] == 1
     assert found["sites"][0]["new_occupancy_after"] is None
     assert found["last_copies"] == [{"dataset": "/A", "num_blocks": 1, "size_bytes": SIZE, "sites": "X"}]

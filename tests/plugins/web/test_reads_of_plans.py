@@ -142,6 +142,53 @@ def test_what_two_plans_decide_otherwise(reader: Ask) -> None:
     assert reader("/plans/4/diff", code=409, against=3)["type"] == "urn:dynamo:error:plan"
 
 
+def test_a_plan_without_its_files(reader: Ask, installation: TestClient) -> None:
+    whole, story = reader("/plans/1"), reader("/plans/1/story")
+    assert story.items() <= whole.items()
+    assert installation.get("/plans/1/story", headers=ADA).headers["etag"] == f'"{story["etag"]}"'
+    assert story["summary"]["num_deletions"] == 3
+    assert [row["id"] for row in reader("/plans", before=3, limit=1)["items"]] == [2]
+    sites = reader("/plans/1/sites")["items"]
+    assert [site["site"] for site in sites] == [site["site"] for site in whole["sites"]]
+    assert {"site_id", "bytes_before", "protected_bytes"} <= sites[0].keys()
+
+
+def test_how_many_are_decided_and_proposed(reader: Ask) -> None:
+    rows = reader("/plans/1/decisions", site="T2_A")["items"]
+    found = reader("/plans/1/decisions/sum", site="T2_A", limit=1)
+    assert (found["num_rows"], found["rows"]) == (len(rows), rows[:1])
+    assert found["size_bytes"] == sum(row["size_bytes"] for row in rows)
+    assert {line["line"] for line in found["lines"]} == {row["line"] for row in rows}
+    assert reader("/plans/1/decisions/sum")["rows"] == []
+    proposed = reader("/plans/3/proposals", rejected=True)["items"]
+    assert reader("/plans/3/proposals/sum", rejected=True)["num_rows"] == len(proposed)
+    assert "Did you mean delete" in reader("/plans/1/decisions/sum", code=422, decision="delet")["detail"]
+    assert "Did you mean requests" in reader("/plans/3/proposals/sum", code=422, plugin="request")["detail"]
+
+
+def test_tables_of_a_difference(reader: Ask) -> None:
+    run("quota", "set", "T2_A", "all", "1000 TB", "--reason", "more", "--yes")
+    run("detox", "plan", "all", "--store")
+    found = reader("/plans/4/diff", against=1)
+    for table in ("sites", "lines", "datasets", "last_copies", "handovers"):
+        assert reader(f"/plans/4/diff/{table}", against=1)["items"] == found[table]
+    rows = [json.loads(line) for line in reader("/plans/4/diff/decisions", accept=NDJSON, against=1).splitlines()]
+    assert rows[-1] == {"end": {"rows": found["num_rows"]}}
+    assert "keep" in {row["new_decision"] for row in rows[:-1]}
+    assert "Did you mean sites" in reader("/plans/4/diff/site", code=422, against=1)["detail"]
+
+
+def test_why_an_engine_decided_so(reader: Ask) -> None:
+    detox = reader("/explain", dataset=LONG, site="T2_A", engine="detox")
+    assert (detox["plan"], detox["site"]) == ("plan 2", "T2_A")
+    dealer = reader("/explain", dataset=LONG, engine="dealer", site="T2_*")
+    assert len(dealer["proposals"][0]["sites"]) > 1
+    assert dealer["seed"] == 5
+    assert "name one" in reader("/explain", code=422, dataset=LONG, engine="detox")["detail"]
+    assert "Did you mean detox" in reader("/explain", code=422, dataset=LONG, engine="detx")["detail"]
+    assert "is a plan of Detox" in reader("/explain", code=409, dataset=LONG, engine="dealer", plan=1)["detail"]
+
+
 def test_what_was_done_to_a_dataset_and_why_it_is_where_it_is(reader: Ask) -> None:
     ids = {row["name"]: row["id"] for row in reader("/datasets")["items"]}
     run("detox", "commit", "1", "--yes")
