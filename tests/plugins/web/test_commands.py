@@ -277,6 +277,18 @@ def test_who_may_not_is_told_who_may(house: House) -> None:
             assert " it needs " in ended.err, (words, ended.err)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("words", [*WRITES, *NOT_FOR_ALL])
+def test_each_role_does_it_or_is_told_who_may(house: House, words: str, role: Role) -> None:
+    afar = house.afar(*call(words), "--json", roles=(role,))
+    if " may not " in afar.err:
+        assert (afar.code, afar.out) == (2, "")
+        assert " it needs " in afar.err
+    else:
+        assert same(house, house.here(*call(words), "--json", roles=(role,)), afar)
+
+
 ONLY_THERE = sorted(words for words in {*CALLS} - {*BOTH, BY_LOGIN} if words.split()[0] not in FILES)
 
 
