@@ -172,10 +172,10 @@ def read(connection: Connection, plan_id: int) -> StoredPlan:
 
 
 def check_partition(database: Database, partition: str) -> None:
-    """Raise PlanError, with near names, when no plan of the partition was ever stored."""
+    """Raise UnknownPlanError, with near names, when no plan of the partition was ever stored."""
     partitions = database.frame("SELECT DISTINCT partition FROM plans ORDER BY partition")["partition"].to_list()
     if partition not in partitions:
-        raise PlanError(no_partition(partition, partitions), plan_id=None, state=None)
+        raise UnknownPlanError(no_partition(partition, partitions), partition=partition, state=None)
 
 
 def no_partition(partition: str, partitions: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from dynamo_ops import __version__
 from dynamo_web import metrics, problem
-from dynamo_web.api.decision import asking, plans, policies, requested, trials, verdicts
+from dynamo_web.api.decision import asking, history, plans, policies, requested, trials, verdicts
 from dynamo_web.api.inventory import datasets, documents, groups, locks, names, quotas, replicas, site_states, sites
 from dynamo_web.api.movement import operate, series, transfers
 from dynamo_web.api.people import access, me, pauses
@@ -26,6 +26,7 @@ READ = (
     names,
     requested,
     plans,
+    history,
     policies,
     transfers,
     series,

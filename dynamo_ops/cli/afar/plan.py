@@ -93,6 +93,21 @@ def difference(old: str, new: str, decisions: Path | None) -> Record:
     return {name: field for name, field in {**found, **rest}.items() if name != "num_rows_of"}
 
 
+def acts(dataset: str, *, since: datetime, site: str | None) -> Records:
+    """What plans of both engines did to datasets, newest first. ``dataset``, ``site``: a name or glob."""
+    return whole("/history/datasets", dataset=dataset, since=since, site=site)
+
+
+def cycles(partition: str, *, kind: str, since: datetime) -> Records:
+    """The cycles of an engine, refused ones too, newest first."""
+    return whole("/history/cycles", partition=partition, kind=kind, since=since)
+
+
+def site_states(site: str, *, since: datetime, partition: str | None) -> Records:
+    """Sites (a name or glob) before and after each cycle of Detox, newest first."""
+    return whole("/history/sites", site=site, since=since, partition=partition)
+
+
 def refuse(plan_id: int, kind: str, *, reason: str, by: str | None) -> Record:
     """It can never be committed: ``id``, ``partition``, ``state``, ``reason``."""
     nobody_else(by)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import polars as pl
 import typer
 
-from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.options import AsJson, Partition, PartitionName, Since, Site, SiteGlob, past
-from dynamo_ops.cli.terminal.tables import print_json, print_table
-from dynamo_ops.dealer import history as dealer_history
-from dynamo_ops.detox import history
-from dynamo_ops.plan import store as plan_store
+from dynamo_ops.cli.terminal.tables import Records, print_json, print_table
+from dynamo_ops.cli.terminal.way import Way
+from dynamo_ops.plan.states import PlanKind
+
+if TYPE_CHECKING:
+    from dynamo_ops.cli.here import plan as plans
+else:
+    plans = Way("plan")
 
 app = typer.Typer(no_args_is_help=True, help="What Detox and Dealer did to datasets and at sites, cycle by cycle.")
 
@@ -74,13 +76,9 @@ def dataset(
     as_json: AsJson = False,
 ) -> None:
     """What Detox and Dealer did to a dataset, newest first: deletions, hand-overs, copies; the rest when it changed."""
-    db, moment = database(), past("--since", since)
-    decisions = history.dataset_history(db, name, since=moment, site=site)
-    copied = dealer_history.dataset_history(db, name, since=moment, site=site)
-    both = pl.concat([decisions, _as_decisions(copied)], how="diagonal_relaxed").sort("at", descending=True)
-    why = pl.coalesce("reasons", "policy_line")
-    title = f"What Detox and Dealer did to {name}"
-    _print(both, both.with_columns(why=why), title, DECISIONS, as_json=as_json)
+    acts = plans.acts(name, since=past("--since", since), site=site)
+    shown = [{**act, "why": act["policy_line"] if act["reasons"] is None else act["reasons"]} for act in acts]
+    _print(acts, shown, f"What Detox and Dealer did to {name}", DECISIONS, as_json=as_json)
 
 
 @app.command()
@@ -91,15 +89,13 @@ def cycles(
     as_json: AsJson = False,
 ) -> None:
     """The cycles of PARTITION, refused ones too, newest first."""
-    db = database()
-    plan_store.check_partition(db, partition)
+    kind = PlanKind.DEALER if dealer else PlanKind.DETOX
+    found = plans.cycles(partition, kind=kind, since=past("--since", since))
     if dealer:
-        dealer_cycles = dealer_history.cycle_history(db, partition, since=past("--since", since))
-        _print(dealer_cycles, dealer_cycles, f"Dealer of {partition}", DEALER_CYCLES, as_json=as_json)
+        _print(found, found, f"Dealer of {partition}", DEALER_CYCLES, as_json=as_json)
         return
-    detox_cycles = history.cycle_history(db, partition, since=past("--since", since))
-    by = pl.coalesce("refused_by", "approved_by")
-    _print(detox_cycles, detox_cycles.with_columns(by=by), f"Detox of {partition}", CYCLES, as_json=as_json)
+    shown = [{**row, "by": row["approved_by"] if row["refused_by"] is None else row["refused_by"]} for row in found]
+    _print(found, shown, f"Detox of {partition}", CYCLES, as_json=as_json)
 
 
 @app.command()
@@ -110,32 +106,13 @@ def site(
     as_json: AsJson = False,
 ) -> None:
     """A site before and after each cycle, newest first."""
-    db = database()
-    if partition is not None:
-        plan_store.check_partition(db, partition)
-    states = history.site_history(db, name, since=past("--since", since), partition=partition)
+    states = plans.site_states(name, since=past("--since", since), partition=partition)
     _print(states, states, f"Detox at {name}", SITES, as_json=as_json)
 
 
-def _as_decisions(copied: pl.DataFrame) -> pl.DataFrame:
-    """What the Dealer did, in the columns of what Detox did: decision ``copy``, the plugin's reason, what was left."""
-    left = pl.format("; left out: {} of {} blocks: {}", "num_left_out", "num_blocks", "left_out").fill_null("")
-    return copied.select(
-        "at",
-        "partition",
-        "dataset",
-        "site",
-        "num_blocks",
-        "size_bytes",
-        "plan_id",
-        decision=pl.lit("copy"),
-        reasons=pl.format("{}: {}", "plugin", "reason") + left,
-    )
-
-
-def _print(frame: pl.DataFrame, shown: pl.DataFrame, title: str, headings: dict[str, str], *, as_json: bool) -> None:
-    """``frame`` as JSON, or ``shown`` as a table."""
+def _print(rows: Records, shown: Records, title: str, headings: dict[str, str], *, as_json: bool) -> None:
+    """``rows`` as JSON, or ``shown`` as a table."""
     if as_json:
-        print_json(frame.to_dicts())
+        print_json(rows)
     else:
         print_table(shown, title, headings, wrap=["dataset", "why", "refused_because"])

@@ -15,7 +15,7 @@ from dynamo_ops.detox.report.decisions_file import write_rows
 from dynamo_ops.plan import verdict
 from dynamo_ops.plan.states import PlanKind, PlanState
 from dynamo_ops.plan.story import load_story
-from dynamo_ops.query.decision import frame
+from dynamo_ops.query.decision import cycle, frame
 from dynamo_ops.query.decision.plan import PLANS, PlanFilter, plan_card, plan_sites, plan_story, plan_texts
 from dynamo_ops.query.decision.why import explain_by
 
@@ -97,6 +97,21 @@ def difference(old: str, new: str, decisions: Path | None) -> Record:
     if decisions:
         write_rows(rows.lazy(), decisions)
     return found
+
+
+def acts(dataset: str, *, since: datetime, site: str | None) -> Records:
+    """What plans of both engines did to datasets, newest first. ``dataset``, ``site``: a name or glob."""
+    return cycle.of_datasets(database(), dataset, since=since, site=site)
+
+
+def cycles(partition: str, *, kind: str, since: datetime) -> Records:
+    """The cycles of an engine, refused ones too, newest first."""
+    return cycle.of_partition(database(), partition, kind=kind, since=since)
+
+
+def site_states(site: str, *, since: datetime, partition: str | None) -> Records:
+    """Sites (a name or glob) before and after each cycle of Detox, newest first."""
+    return cycle.of_sites(database(), site, since=since, partition=partition)
 
 
 def refuse(plan_id: int, kind: str, *, reason: str, by: str | None) -> Record:

@@ -74,8 +74,8 @@ def test_a_plan_of_nothing_has_figures_too() -> None:
 def test_a_plan_is_a_json_document(plan: PlanRecord) -> None:
     states = plan.site_states.with_columns(quota_bytes=pl.lit(0), occupancy_before=pl.lit(float("inf")))
     plan = replace(plan, site_states=states)
-    found = json.loads(json.dumps(plan_document(plan, overview(plan)), allow_nan=False))
-    assert found["now"] == "2018-01-15T12:00:00+00:00"
+    found = json.loads(json.dumps(plan_document(plan, overview(plan)), allow_nan=False, default=str))
+    assert found["now"] == "2018-01-15 12:00:00+00:00"
     assert found["deleted"] == {"num_dataset_replicas": 3, "num_block_replicas": 3, "size_bytes": 300}
     assert found["sites"][0]["occupancy_before"] is None
     assert found["warnings"] == ["mind the gap"]

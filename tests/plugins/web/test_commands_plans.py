@@ -17,6 +17,7 @@ from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.afar import plan as plan_afar
 from dynamo_ops.cli.terminal import confirm
 from dynamo_ops.database.connection import Database
+from dynamo_ops.query.decision import cycle
 from tests.cli.seeded import DATASET, LONG, piped, seeded_home
 from tests.plugins.web.test_commands import CHOSEN, WHO, House, house, told
 
@@ -280,3 +281,37 @@ def test_plans_in_folders_are_read_whatever_server_is_meant(house: House, tmp_pa
         assert "Old and new delete the same" in piped("detox", "diff", folder, folder).out
         ended = piped("detox", "diff", folder, "1")
         assert (ended.code, "not over REST" in ended.err) == (2, True)
+
+
+# -- history ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_committed_is_told_alike(house: House) -> None:
+    told_by = []
+    for way in (house.at_home, house.there):
+        with way():
+            for words in (("detox", "commit", "2", "--yes"), ("dealer", "commit", "3", "--yes")):
+                assert piped(*words).code == 0
+            piped("detox", "refuse", "1", "--reason", "no\nneed")
+            asked = (
+                ("dataset", "*"),
+                ("dataset", DATASET, "--site", "T2_A"),
+                ("dataset", "/Very"),
+                ("cycles", "all"),
+                ("cycles", "all", "--dealer"),
+                ("cycles", "al"),
+                ("site", "T2_*", "--partition", "all"),
+                ("site", "T2_X"),
+                ("site", "T2_A", "--partition", "al"),
+            )
+            found = [piped("history", *words, *more) for words in asked for more in ((), ("--json",))]
+            told_by.append([(ended.code, house.plain(ended.out), ended.err) for ended in found])
+    assert told_by[0] == told_by[1]
+    assert {code for code, *_ in told_by[0]} == {0, 2}
+
+
+def test_a_history_too_long_to_be_answered_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cycle, "MOST", 1)
+    ended = house.afar("history", "cycles", "all")
+    assert (ended.code, ended.out) == (2, "")
+    assert "these are 2 rows, and 1 are the most: narrow it" in ended.err

@@ -1,2 +1,2 @@
 """What is decided: ``asking`` (for copies and deletions), ``requested`` (what was asked), ``plans``, ``verdicts``
-(about plans), ``trials`` (of policies), ``policies``."""
+(about plans), ``history`` (what they did), ``trials`` (of policies), ``policies``."""
