@@ -90,6 +90,22 @@ def look_at_errands() -> dict[str, int]:
 
 
 @task
+def look_for_events() -> dict[str, int]:
+    from dynamo_ops.event import fan_out, tokens
+    from dynamo_ops.event.settings import event_settings
+    from dynamo_ops.lock import ending
+    from dynamo_ops.request.stuck import tell_stuck
+
+    config = event_settings(settings())
+    return {
+        "stuck": tell_stuck(database(), config.stuck_after_days),
+        "locks": ending.tell_ending(database(), config.ending_within_days),
+        "tokens": tokens.tell_ending(database(), config.ending_within_days),
+        "forgotten": fan_out.forget(database(), config.keep_days),
+    }
+
+
+@task
 def trim_airflow_history() -> None:
     import os
     import subprocess
@@ -133,14 +149,15 @@ def remove_old_logs() -> dict[str, int]:
     params=PARAMS,
     doc_md="""
 ### Housekeeping
-Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so
-after each run already), removes locks that have been over for a year and rows that refused pulls left in the staging
-tables, gives sites their own status again where what a person said of them is over, compares the sums of usage, and of
-copies and deletions by hour, with a recount (they are mended if wrong; the log says so) and records usage for the day,
-and trims Airflow's own history (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did,
-usage by day, and copies and deletions by hour, are kept for `history_keep_days` (two years, never less than one),
-failures that people were told of for 90 days, errands for 30, answers of calls that may be sent twice for seven; plans
-and transfers are kept. The log of `look_at_errands` warns where errands have waited for six hours.
+Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so after
+each run already), removes locks that have been over for a year and rows that refused pulls left in the staging tables,
+tells of requests that are stuck and of locks and tokens that end soon (docs/events.md), gives sites their own status
+again where what a person said of them is over, compares the sums of usage, and of copies and deletions by hour, with a
+recount (they are mended if wrong; the log says so) and records usage for the day, and trims Airflow's own history
+(where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, usage by day, and copies and
+deletions by hour, are kept for `history_keep_days` (two years, never less than one), failures that people were told of
+for 90 days, events for `events.keep_days`, errands for 30, answers of calls that may be sent twice for seven; plans and
+transfers are kept. The log of `look_at_errands` warns where errands have waited for six hours.
 """,
 )
 def housekeeping() -> None:
@@ -151,6 +168,7 @@ def housekeeping() -> None:
         keep_usage(),
         prune_histories(),
         look_at_errands(),
+        look_for_events(),
         trim_airflow_history(),
         remove_old_logs(),
     ]

@@ -30,6 +30,7 @@ ROOMS = (
     "database",
     "access",
     "fts",
+    "event",
     "pause",
     "inventory",
     "inventory.staging",

@@ -45,6 +45,8 @@ class Action(StrEnum):
     SET_MEMBERS = "set a group's members"
     GRANT = "give rights, and others' tokens"
     OWN_TOKEN = "make a token of one's own"  # noqa: S105
+    SUBSCRIBE = "have events sent to oneself"
+    SUBSCRIBE_OTHERS = "have events sent to a group"
 
 
 class Outcome(StrEnum):
@@ -211,6 +213,8 @@ RIGHTS: Mapping[Action, Mapping[Role, Condition]] = {
     Action.SET_MEMBERS: {Role.MANAGER: OF_GROUP, Role.ADMIN: ALWAYS},
     Action.GRANT: {Role.ADMIN: ALWAYS},
     Action.OWN_TOKEN: {role: OWN & DAYS_90 for role in Role if role is not Role.PRODUCER},
+    Action.SUBSCRIBE: dict.fromkeys(Role, OWN),
+    Action.SUBSCRIBE_OTHERS: OPERATORS | {Role.MANAGER: OF_GROUP, Role.ADMIN: ALWAYS},
 }
 """An operator's, admin's, user's and viewer's scope confines them as well: see ``may``."""
 
@@ -248,7 +252,9 @@ def _refusal(person: Person, action: Action) -> AccessError:
 
 def _is_confined(scopes: tuple[Scope, ...], of: Target, action: Action) -> bool:
     """Whether what is touched lies within the scopes: reads and one's own things have none."""
-    if action in (Action.READ, Action.READ_ERRAND, Action.OWN_TOKEN) or any(scope.kind is None for scope in scopes):
+    if action in (Action.READ, Action.READ_ERRAND, Action.OWN_TOKEN, Action.SUBSCRIBE) or any(
+        scope.kind is None for scope in scopes
+    ):
         return True
     named = {
         ScopeKind.GROUP: of.groups,

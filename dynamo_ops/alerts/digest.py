@@ -263,6 +263,17 @@ def _vanished(reading: Reading) -> Section:
     return Section("vanished", rows, tuple(unusual))
 
 
+def _events(reading: Reading) -> Section:
+    """Subscriptions to events of which some were given up, and those that fail for long."""
+    rows = reading.window(sql.EVENTS)
+    given_up = int(rows["num_given_up"].sum())
+    told = [f"events: {count(given_up, 'delivery', 'deliveries')} given up"] if given_up else []
+    failing = rows.filter(pl.col("failing_since") <= reading.until - DAY)["subscription"].to_list()
+    if failing:
+        told.append(f"event subscriptions that take nothing: {_some(list(map(str, failing)))}")
+    return Section("events", rows, tuple(told))
+
+
 def _invalidated(reading: Reading) -> Section:
     return Section("invalidated", reading.window(sql.INVALIDATED))
 
@@ -283,6 +294,7 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     _transfers,
     _deletions,
     _taken_back,
+    _events,
     _invalidated,
 )
 """What needs a person comes first."""

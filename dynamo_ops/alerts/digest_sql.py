@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dynamo_ops.alerts.alert import UNTOLD, AlertKind
+from dynamo_ops.event.states import DeliveryState
 from dynamo_ops.inventory.checks import NOT_REPAIRABLE, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.states import (
@@ -119,6 +120,19 @@ VANISHED = """
            coalesce(sum(size_bytes) FILTER (WHERE {new}), 0)::bigint AS new_bytes,
            count(*) AS num_all, sum(size_bytes)::bigint AS all_bytes
     FROM vanished GROUP BY 1, 2 ORDER BY 1, 2""".format(new=_WINDOW.format("vanished_at"))
+
+EVENTS = f"""
+    SELECT subscription.id AS subscription, coalesce(subscription.person, 'group ' || owner.name) AS owner,
+           subscription.channel, coalesce(given_up.number, 0) AS num_given_up, subscription.failing_since,
+           coalesce(subscription.last_error, given_up.reason) AS reason
+    FROM event_subscriptions AS subscription LEFT JOIN groups AS owner ON owner.id = subscription.group_id
+    LEFT JOIN (
+        SELECT delivery.subscription_id, count(*) AS number, max(delivery.last_error) AS reason
+        FROM event_deliveries AS delivery
+        WHERE delivery.state = '{DeliveryState.GIVEN_UP}' AND {_WINDOW.format("delivery.ended_at")}
+        GROUP BY 1) AS given_up ON given_up.subscription_id = subscription.id
+    WHERE given_up.number > 0 OR subscription.failing_since IS NOT NULL
+    ORDER BY num_given_up DESC, subscription.id"""
 
 INVALIDATED = f"""
     SELECT kind, created_by, count(*) AS num_things, sum(num_files)::bigint AS num_files,

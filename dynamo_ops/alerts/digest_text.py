@@ -212,6 +212,12 @@ def _ambiguous(row: Row) -> str:
     return f"{row['site']}, {row['protocol']}: nothing is deleted: {row['because']}"
 
 
+def _events(row: Row) -> str:
+    since = f", failing since {_short(row['failing_since'])}" if row["failing_since"] else ""
+    what = f"event subscription {row['subscription']} of {row['owner']} ({row['channel']})"
+    return f"{what}: {row['num_given_up']:,} given up{since}: {row['reason']}"
+
+
 def _returned(row: Row) -> str:
     return f"{row['site']}: {count(row['num_files'], 'file')} ({size_text(row['size_bytes'])}), {row['reason']}"
 
@@ -300,6 +306,11 @@ LOOKS: dict[str, Look] = {
     "taken_back": Look(
         "Deletions taken back: the files stay", "deletions taken back", _returned,
         {"site": "Site", "num_files": "Files", "size_bytes": "Size", "reason": "Most often"},
+    ),
+    "events": Look(
+        "Events that were not taken", "events that nobody took", _events,
+        {"subscription": "Subscription", "owner": "Of", "channel": "By", "num_given_up": "Given up",
+         "failing_since": "Failing since", "reason": "Why"},
     ),
     "invalidated": Look(
         "Declared invalid", "invalidations", _invalidated,

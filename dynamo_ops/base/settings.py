@@ -519,6 +519,8 @@ class Settings(BaseSettings):
     detox: DetoxSettings = DETOX
     requests: RequestSettings = RequestSettings()
     access: AccessSettings = AccessSettings()
+    events: dict[str, Any] = Field(default_factory=dict)
+    """What people are told of when it happens (docs/events.md)."""
 
     @classmethod
     def settings_customise_sources(

@@ -98,6 +98,7 @@ NOUNS = (
     Noun("access", "people.access:app", "Rights: who may do what, where, until when."),
     Noun("token", "people.token:app", "Tokens: credentials of programs, for some time."),
     Noun("audit", "people.audit:audit", "Who did what, newest first."),
+    Noun("event", "people.event:app", "Events: what happened, and who is told of it."),
     Noun("airflow", "machine.airflow:app", "Airflow: the environment that its services need."),
     Noun("db", "machine.db:app", "The database: where it is, its schema, the embedded server."),
 )

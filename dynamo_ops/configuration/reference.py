@@ -32,6 +32,7 @@ from dynamo_ops.dealer.plugins.group_reassign import GroupReassignSettings
 from dynamo_ops.dealer.plugins.popularity import PopularitySettings
 from dynamo_ops.dealer.plugins.requests import RequestsSettings
 from dynamo_ops.dealer.plugins.undertaker import UndertakerSettings
+from dynamo_ops.event.settings import EventSettings
 from dynamo_ops.policy.language.enforcement import RulesFile
 from dynamo_ops.quality.thresholds import Gates
 
@@ -57,7 +58,7 @@ DEALER_PLUGINS: Mapping[str, type[BaseModel]] = {
 }
 """Ours, by entry point; those of others say their settings themselves."""
 FILES: Mapping[str, tuple[tuple[str, type[BaseModel]], ...]] = {
-    "dynamo.yaml": (("", Settings),),
+    "dynamo.yaml": (("", Settings), ("events", EventSettings)),
     "gates.yaml": (("", Gates),),
     "consistency.yaml": (("", ConsistencySettings),),
     "dealer/<partition>.yaml": (

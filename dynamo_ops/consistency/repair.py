@@ -20,6 +20,8 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.deletion.directories import directories_due, with_parents
 from dynamo_ops.deletion.same_directory import objection
+from dynamo_ops.event.kinds import EventKind
+from dynamo_ops.event.writer import tell
 from dynamo_ops.inventory.checks import (
     DOUBTS,
     JUDGED_CHECKS,
@@ -41,6 +43,8 @@ from dynamo_ops.storage.protocol import Condition, Storage, delete_if
 from dynamo_ops.storage.registry import SiteStorage
 
 FILES_PER_CHUNK = 500
+SHOWN_BLOCKS = 20
+"""Of a dataset of which files are lost, in the event."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,23 @@ JUDGE_SQL = f"""
                    AND NOT {is_doubted("m.file_id", "h.site_id")}) THEN 'repair'
       ELSE '{FindingState.LOST}' END AS verdict
     FROM missing m"""
+
+
+LOST_BY_DATASET = f"""
+    SELECT dataset.name AS object_name, CAST(NULL AS text) AS person,
+           ARRAY(SELECT DISTINCT owner.name
+                 FROM block_replicas AS replica JOIN groups AS owner ON owner.id = replica.group_id
+                 WHERE replica.dataset_id = dataset.id AND replica.site_id = CAST(:site AS smallint)
+                 ORDER BY 1) AS groups,
+           ARRAY[site.name] AS sites, ARRAY[dataset.name] AS datasets,
+           jsonb_build_object(
+               'check', CAST(:check AS bigint), 'num_files', count(*), 'size_bytes', sum(file.size_bytes)::bigint,
+               'num_blocks', count(DISTINCT block.id),
+               'blocks', to_jsonb((array_agg(DISTINCT block.name ORDER BY block.name))[1 : {SHOWN_BLOCKS}])) AS facts
+    FROM judged JOIN files AS file ON file.id = judged.file_id JOIN blocks AS block ON block.id = file.block_id
+        JOIN datasets AS dataset ON dataset.id = block.dataset_id
+        JOIN sites AS site ON site.id = CAST(:site AS smallint)
+    WHERE judged.verdict = '{FindingState.LOST}' GROUP BY dataset.id, dataset.name, site.name"""
 
 
 def repair(
@@ -220,6 +241,7 @@ def _repair_missing(db: Database, check: _Check) -> tuple[int, int, int]:
         )
         replicas.leave(connection)
         _settle_missing(connection)
+        tell(connection, EventKind.FILE_LOST, LOST_BY_DATASET, params)
         rows = connection.execute(text("SELECT verdict, count(*) FROM judged GROUP BY verdict"))
         counts = {str(verdict): int(number) for verdict, number in rows}
     return counts.get("repair", 0), counts.get("lost", 0), counts.get("skip", 0) + counts.get("tape", 0)

@@ -2,7 +2,7 @@
 
 Who takes them in another order could wait for somebody who waits for him; ``hold`` refuses that. Rows are locked in an
 order too: blocks before replicas, dataset replicas before block replicas (these by block and site), replicas before
-subscriptions, and the registry of requests (``REQUESTS``) after rows of replicas, never before.
+subscriptions, and the registry of requests (``REQUESTS``) after rows of replicas, never before; ``EVENTS`` last of all.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Lock(Enum):
     """A producer reads and writes: who reads later writes later."""
     REQUESTS = "requests"
     """Requests are made, advanced or closed."""
+    EVENTS = "events"
+    """Events are written, at the end of what they tell of: so the order of their numbers is that of their commits."""
 
 
 _PLACE = {lock: place for place, lock in enumerate(Lock)}

@@ -9,6 +9,8 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database, insert_frame
+from dynamo_ops.event.kinds import EventKind
+from dynamo_ops.event.writer import tell
 from dynamo_ops.inventory.names import EVER_KNOWN_BLOCKS, EVER_KNOWN_DATASETS
 from dynamo_ops.plan.history import history_of_dataset, ids_of
 from dynamo_ops.plan.states import STANDING, Decision, PlanKind
@@ -76,6 +78,23 @@ def _record_sites(connection: Connection, plan: StoredPlan) -> None:
         ) d USING (site_id)"""),
         {"plan": plan.id},
     )
+    tell(connection, EventKind.SITE_FULL, _FULL, {"plan": plan.id, "partition": plan.partition})
+
+
+_FULL = f"""
+    SELECT site.name AS object_name, CAST(NULL AS text) AS person, CAST('{{}}' AS text[]) AS groups,
+           ARRAY[site.name] AS sites, CAST('{{}}' AS text[]) AS datasets,
+           jsonb_build_object(
+               'partition', CAST(:partition AS text), 'plan', CAST(:plan AS bigint), 'quota_bytes', planned.quota_bytes,
+               'bytes_before', planned.bytes_before, 'bytes_after', planned.bytes_after,
+               'protected_bytes', planned.protected_bytes) AS facts
+    FROM planned_sites AS planned JOIN sites AS site ON site.id = planned.site_id
+    WHERE planned.is_triggered AND NOT coalesce((
+        SELECT earlier.is_triggered FROM detox_site_states AS earlier JOIN plans AS plan ON plan.id = earlier.plan_id
+        WHERE earlier.site_id = planned.site_id AND plan.partition = CAST(:partition AS text)
+          AND plan.kind = '{PlanKind.DETOX}' AND plan.id <> CAST(:plan AS bigint)
+        ORDER BY plan.committed_at DESC, plan.id DESC LIMIT 1), false)"""
+"""Sites that are above their watermark, and were not in the plan of the partition that looked at them before."""
 
 
 def _changed_decisions(connection: Connection, plan: StoredPlan) -> pl.DataFrame:

@@ -154,6 +154,7 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
         refuse(database, plan_id, error.message)
         raise
     if needs_approval(database, settings, plan_id):
+        plan_store.tell_that_it_waits(database, plan_id)
         log.info("plan %d waits for a person: it deletes more than detox.approval_above_bytes", plan_id)
     else:
         approve(database, plan_id, GATE)

@@ -26,6 +26,8 @@ from dynamo_ops.base.errors import PlanError, UnknownPlanError
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.event.kinds import EventKind
+from dynamo_ops.event.writer import moment_text, not_told, tell
 from dynamo_ops.plan.inputs import DealerInputs, DetoxInputs, load_inputs
 from dynamo_ops.plan.states import COMMITTABLE, PlanState
 
@@ -156,7 +158,9 @@ def save(
             },
         )
         stored = _of_run(connection, kind, partition, run_key)
-    assert stored is not None
+        assert stored is not None
+        if by is not None:
+            tell_of(connection, EventKind.PLAN_WAITS, stored.id)
     return stored
 
 
@@ -253,6 +257,7 @@ def mark_committed(connection: Connection, plan: StoredPlan, result: Mapping[str
     """),
         {"id": plan.id, "result": json.dumps({"commit": dict(result)})},
     )
+    tell_of(connection, EventKind.PLAN_COMMITTED, plan.id)
 
 
 def move(
@@ -267,6 +272,37 @@ def move(
         bindparam("at", type_=DateTime(timezone=True))
     )
     connection.execute(typed, {"id": plan_id, "state": state, "at": at, **values})
+    if state is PlanState.REFUSED:
+        tell_of(connection, EventKind.PLAN_REFUSED, plan_id)
+
+
+_EVENT = f"""
+    SELECT plan.id::text AS object_name, plan.stored_by AS person, CAST('{{}}' AS text[]) AS groups,
+           ARRAY(SELECT jsonb_array_elements_text(plan.summary->'triggered_sites')) AS sites,
+           CAST('{{}}' AS text[]) AS datasets,
+           jsonb_build_object(
+               'plan', plan.id, 'plan_kind', plan.kind, 'partition', plan.partition,
+               'created_at', {moment_text("plan.created_at")},
+               'deleted_bytes', plan.summary->'deleted_bytes', 'copied_bytes', plan.summary->'copied_bytes',
+               'num_block_replicas', plan.summary->'commit'->'num_block_replicas',
+               'num_files', plan.summary->'commit'->'num_files', 'size_bytes', plan.summary->'commit'->'size_bytes',
+               'approved_by', plan.approved_by, 'refused_by', plan.refused_by, 'reason', plan.refused_because) AS facts
+    FROM plans AS plan WHERE plan.id = :plan"""
+"""Sites: of a plan of Detox, those that are above their watermark."""
+
+
+def tell_of(connection: Connection, kind: EventKind, plan_id: int) -> None:
+    """Write an event about the plan, at the end of the transaction of what became of it."""
+    tell(connection, kind, _EVENT, {"plan": plan_id})
+
+
+def tell_that_it_waits(database: Database, plan_id: int) -> None:
+    """Write that a person must decide, once for each plan that was made; its gate may look at it several times."""
+    untold = not_told(EventKind.PLAN_WAITS, "plan.id::text", "plan.created_at")
+    with database.begin() as connection:
+        connection.execute(text("SELECT FROM plans WHERE id = :id FOR UPDATE"), {"id": plan_id})
+        waiting = f"{_EVENT} AND plan.state = '{PlanState.PLANNED}' AND {untold}"
+        tell(connection, EventKind.PLAN_WAITS, waiting, {"plan": plan_id})
 
 
 def _policy_version(connection: Connection, kind: str, partition: str, policy_text: str) -> int:

@@ -13,9 +13,16 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.glob import glob_matches
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.event.kinds import EventKind
+from dynamo_ops.event.writer import in_order
+from dynamo_ops.inventory.request_event import closing
 from dynamo_ops.request.copy_request import NEVER_COPIED
 from dynamo_ops.request.states import KEPT_ACTIONS, OPEN_REQUESTS, ActionState, RequestKind, RequestState
 
+CLOSED = {
+    RequestState.REJECTED: EventKind.REQUEST_REJECTED,
+    RequestState.COMPLETED: EventKind.REQUEST_COMPLETED,
+}
 NOT_THERE = "the copy is not there any more for the group: not made, deleted, or taken over"
 CLAIMED = "claimed again before it was deleted, by group "
 ALL_CLAIMED = "all of it was claimed again before it was deleted"
@@ -45,6 +52,7 @@ def advance(database: Database) -> AdvanceSummary:
         _load(connection)
         num_done = _change_actions(connection, ActionState.DONE, "NULL", DONE)
         num_failed = sum(_change_actions(connection, ActionState.FAILED, reason, where) for reason, where in FAILED)
+        in_order(connection)
         num_rejected = _close(connection, RequestState.REJECTED, REJECTED)
         num_completed = _close(connection, RequestState.COMPLETED, COMPLETED)
         return AdvanceSummary(num_completed, num_rejected, num_done, num_failed)
@@ -204,7 +212,12 @@ def _change_actions(connection: Connection, state: ActionState, reason: str, whe
 
 def _close(connection: Connection, state: RequestState, requests: str) -> int:
     return connection.execute(
-        text(f"""
-        UPDATE requests r SET state = '{state}', closed_because = c.because, closed_at = now(), updated_at = now()
-        FROM ({requests}) c WHERE r.id = c.request_id AND r.state IN {OPEN_REQUESTS}""")
+        text(
+            closing(
+                CLOSED[state],
+                f"""
+        UPDATE requests AS r SET state = '{state}', closed_because = c.because, closed_at = now(), updated_at = now()
+        FROM ({requests}) AS c WHERE r.id = c.request_id AND r.state IN {OPEN_REQUESTS}""",
+            )
+        )
     ).rowcount

@@ -12,9 +12,12 @@ from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.event.kinds import EventKind
+from dynamo_ops.event.writer import tell
 from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.replica.empty import drop_empty
+from dynamo_ops.inventory.request_event import event_rows
 from dynamo_ops.inventory.states import ACTIVE, DeletionState, SubscriptionAction, SubscriptionEvent, SubscriptionState
 from dynamo_ops.inventory.states import sources_of as subscription_sources
 from dynamo_ops.request.states import (
@@ -66,9 +69,14 @@ def cancel(database: Database, request_id: int, *, by: Person, reason: str) -> C
         act.check(_whose(connection, request_id))
         kind = _close(connection, request_id, by.name, reason.strip())
         _load(connection, request_id)
-        if kind == RequestKind.COPY:
-            return _withdraw_copies(connection)
-        return _give_back(connection, request_id)
+        summary = _withdraw_copies(connection) if kind == RequestKind.COPY else _give_back(connection, request_id)
+        tell(
+            connection,
+            EventKind.REQUEST_CANCELLED,
+            event_rows("(SELECT * FROM requests WHERE id = :id)"),
+            {"id": request_id},
+        )
+        return summary
 
 
 def _whose(connection: Connection, request_id: int) -> Target:

@@ -16,8 +16,11 @@ from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.words import Words
+from dynamo_ops.event.kinds import EventKind
+from dynamo_ops.event.writer import in_order
 from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.inventory.names import find_group, item_name
+from dynamo_ops.inventory.request_event import closing
 from dynamo_ops.inventory.site.lookup import KnownSite, find_sites
 from dynamo_ops.request.item import Item, datasets_of, find_items, load_items
 from dynamo_ops.request.registry import (
@@ -199,13 +202,19 @@ def _reject(connection: Connection, refused: pl.DataFrame) -> None:
     )
     connection.execute(text("CREATE TEMPORARY TABLE refused_requests (request_id bigint, reason text) ON COMMIT DROP"))
     insert_frame(connection, "refused_requests", reasons)
+    in_order(connection)
     connection.execute(
-        text(f"""
-        UPDATE requests r SET state = '{RequestState.REJECTED}', closed_because = f.reason, closed_at = now(),
+        text(
+            closing(
+                EventKind.REQUEST_REJECTED,
+                f"""
+        UPDATE requests AS r SET state = '{RequestState.REJECTED}', closed_because = f.reason, closed_at = now(),
                updated_at = now()
-        FROM refused_requests f WHERE f.request_id = r.id AND r.kind = '{RequestKind.COPY}'
+        FROM refused_requests AS f WHERE f.request_id = r.id AND r.kind = '{RequestKind.COPY}'
           AND r.state IN {sources_of(RequestEvent.REFUSED)}
           AND r.id NOT IN (SELECT request_id FROM planned_copies) AND NOT EXISTS (
-              SELECT FROM request_actions a WHERE a.request_id = r.id AND a.state = '{ActionState.QUEUED}')""")
+              SELECT FROM request_actions AS a WHERE a.request_id = r.id AND a.state = '{ActionState.QUEUED}')""",
+            )
+        )
     )
     connection.execute(text("DROP TABLE refused_requests"))

@@ -16,7 +16,10 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import RequestSettings
 from dynamo_ops.database.connection import Database, select_frame
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.event.kinds import EventKind
+from dynamo_ops.event.writer import tell
 from dynamo_ops.inventory.names import find_group
+from dynamo_ops.inventory.request_event import event_rows
 from dynamo_ops.inventory.site.lookup import KnownSite, find_sites
 from dynamo_ops.inventory.subscription.let_go import let_go
 from dynamo_ops.request.deletable import NOT_THERE, load_doomed, refuse_what_must_stay
@@ -162,6 +165,9 @@ def request_deletion(
         _record(connection, request_id, verdicts, asked_items)
         _set_state(connection, request_id, state, verdicts)
         let_go(connection, GOING, origin=f"request {request_id}", last_allowed=MAY_BE_LAST if allow_last else "false")
+        if state is RequestState.REJECTED:
+            rejected = event_rows("(SELECT * FROM requests WHERE id = :id)")
+            tell(connection, EventKind.REQUEST_REJECTED, rejected, {"id": request_id})
         return DeletionAnswer(request_id, str(state), _named(verdicts, asked_items, matching), num_last)
 
 

@@ -15,6 +15,7 @@ from dynamo_ops.base.settings import settings
 if TYPE_CHECKING:
     from dynamo_ops.alerts.message import Message
     from dynamo_ops.database.connection import Database
+    from dynamo_ops.event.mail import Mail
 
 log = logging.getLogger(__name__)
 HEADERS = {"Auto-Submitted": "auto-generated"}
@@ -77,6 +78,20 @@ async def send_from_triggerer(message: Message) -> Delivery:
         else:
             delivery.delivered.append("mail")
     return delivery
+
+
+def send_to_subscriber(mail: Mail) -> None:
+    """A mail to somebody who has asked for events. Raises what the hook does."""
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    with SmtpHook() as hook:
+        hook.send_email_smtp(
+            to=mail.to,
+            from_email=settings().mail.sender,
+            subject=mail.subject,
+            html_content=mail.html,
+            custom_headers=HEADERS,
+        )
 
 
 def alert_database() -> Database:

@@ -10,8 +10,8 @@ from dynamo_web import metrics, problem
 from dynamo_web.api.decision import asking, history, plans, policies, requested, trials, verdicts
 from dynamo_web.api.inventory import datasets, documents, groups, locks, names, quotas, replicas, site_states, sites
 from dynamo_web.api.movement import operate, series, transfers
-from dynamo_web.api.people import access, me, pauses
-from dynamo_web.api.record import audit, checks, digest, errands
+from dynamo_web.api.people import access, me, pauses, subscriptions
+from dynamo_web.api.record import audit, checks, digest, errands, events
 from dynamo_web.caller.rates import metered
 from dynamo_web.guard import Guard
 from dynamo_web.lists import json_answer
@@ -34,13 +34,14 @@ READ = (
     audit,
     digest,
     errands,
+    events,
     metrics,
 )
 """Resources that are only read."""
 HEALTH, METRICS = f"{VERSION}/health", f"{VERSION}/metrics"
 OPEN = (HEALTH, METRICS)
 """To who is not logged in."""
-WRITTEN = (locks, asking, quotas, site_states, pauses, access, operate, documents, verdicts, trials)
+WRITTEN = (locks, asking, quotas, site_states, pauses, access, operate, documents, verdicts, trials, subscriptions)
 """Those that can be changed too."""
 
 

@@ -112,6 +112,8 @@ TABLE: dict[Action, dict[Role, tuple[str, ...]]] = {
     Action.OWN_TOKEN: {
         role: ("somebody else's", "91 days", "367 days", "for ever") for role in Role if role is not Role.PRODUCER
     },
+    Action.SUBSCRIBE: dict.fromkeys(Role, ("somebody else's",)),
+    Action.SUBSCRIBE_OTHERS: OPERATOR | {M: GROUP, A: ()},
 }
 """By action the roles that may, each with what it may not. REST_AND_PAGES §3, cell by cell; a role that is not there
 may nothing. Plans are apart: below."""

@@ -112,6 +112,13 @@ HAPPENED = (
     """INSERT INTO subscriptions (file_id, site_id, action, state, origin, last_error, updated_at)
        SELECT f.id, s.id, 'delete', 'cancelled', 'detox', 'taken back: lock 7 covers it', {at}
        FROM sites s, (SELECT id FROM files ORDER BY id LIMIT 2) f WHERE s.name = 'T2_C'""",
+    """WITH happened AS (INSERT INTO events (kind, object_kind, object_name) VALUES ('site.full', 'site', 'T2_A')
+                         RETURNING id),
+       subscribed AS (INSERT INTO event_subscriptions (person, kinds, kinds_regex, scope, scope_kind, channel, address,
+                                                       created_by, seen_event_id)
+                      VALUES ('ada', ARRAY['*'], '.', 'own', 'own', 'webhook', 'https://a.org/', 'ada', 0) RETURNING id)
+       INSERT INTO event_deliveries (event_id, subscription_id, state, ended_at, last_error)
+       SELECT happened.id, subscribed.id, 'given_up', {at}, 'answered 500' FROM happened, subscribed""",
 )
 STANDS = (
     """INSERT INTO alerts (key, kind, dag_id, task_id, error, message, first_at, last_at, num_times, num_untold)

@@ -37,6 +37,7 @@ UNUSUAL = [
     "plans refused: detox of physics",
     "copies: 1 of 4 attempts failed, most at T2_A",
     "deletions of 2 files taken back, since they must stay or were locked",
+    "events: 1 delivery given up",
 ]
 LINES = [
     "metadata_sync.gate: GateError, 12 times since 03-01 18:00, last 03-01 18:00: gate refused <dbs> second line",
@@ -65,6 +66,7 @@ LINES = [
     "T2_A: 3 files done (6.00 MB), 1 failed (2.00 MB), most often: checksum differs",
     "T2_B: 2 files done (6.00 MB)",
     "T2_C: 2 files (2.00 kB), taken back: lock 7 covers it",
+    "event subscription 1 of ada (webhook): 1 given up: answered 500",
     "1 dataset (7 files, 5.00 MB) by ada: wrong calibration",
 ]
 
@@ -77,10 +79,10 @@ def digest(bad_day: Inventory, sources: Settings) -> Digest:
 def test_what_needs_a_look_is_told_first(digest: Digest) -> None:
     assert digest.unusual == UNUSUAL
     message = digest_message(digest)
-    assert message.subject == "Dynamo: 2026-03-02, 17 things need a look"
+    assert message.subject == "Dynamo: 2026-03-02, 18 things need a look"
     lines = message.text.splitlines()
     assert lines[0] == "*Dynamo, the 24 hours to 2026-03-02T06:00Z*"
-    assert lines[2:19] == [f"- {sentence}" for sentence in UNUSUAL]
+    assert lines[2:20] == [f"- {sentence}" for sentence in UNUSUAL]
 
 
 def test_every_section_says_what_happened_in_the_24_hours_and_what_stands_now(digest: Digest) -> None:
@@ -127,6 +129,7 @@ def test_work_alone_is_nothing_unusual(bad_day: Inventory, sources: Settings) ->
         "UPDATE sites SET status = 'ready' WHERE status = 'waitroom'",
         "UPDATE source_states SET merged_until = '2026-03-02 05:00+00'",
         "DELETE FROM aggregated_days WHERE source = 'monit' AND day < '2026-03-01'",
+        "DELETE FROM event_deliveries",
     ):
         bad_day.rows(statement)
     quiet = sources.model_copy(update={"metadata_sources": sources.metadata_sources[:1]})

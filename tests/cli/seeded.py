@@ -158,6 +158,7 @@ def _by_commands() -> None:
         ["site", "drain", "T2_B", "--reason", "new disks " * 12, "--from", "3d", "--until", "9d"],
         ["site", "set", "T2_A", "ready", "--reason", "[bold]it is[/bold] " + "mended " * 12],
         ["stop", "metadata", "--reason", "[red]the source[/red] is being moved " * 6],
+        ["event", "subscribe", "request.*", "plan.waits", "--group", "ops", "--mail", "ops@example.org"],
         ["quota", "set", "T2_A", "all", "9kB", "--reason", "agreed " * 12, "--yes"],
     ):
         ended = CliRunner().invoke(main.app, words)

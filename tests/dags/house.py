@@ -47,6 +47,7 @@ DAG_IDS = {
     "detox_relval",
     "detox_unclaimed",
     "errands",
+    "events",
     "housekeeping",
     "metadata_sync",
     "popularity_aggregation",

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from dynamo_ops.database.connection import Database
+from dynamo_ops.event import queue
 from dynamo_ops.inventory.catalogue.injection.document import read_document
 from dynamo_ops.inventory.states import SubscriptionAction
 from dynamo_ops.inventory.subscription import hours
@@ -38,6 +39,7 @@ from dynamo_ops.query.paging.condition import Conditions
 from dynamo_ops.query.record.audit import AUDIT
 from dynamo_ops.query.record.consistency import CHECKS, FINDINGS
 from dynamo_ops.query.record.errand import ERRANDS
+from dynamo_ops.query.record.event import EVENTS, EVENTS_IN_ORDER
 from dynamo_ops.query.record.gate import GATE_RESULTS
 from dynamo_ops.query.record.invalidation import INVALIDATIONS
 from dynamo_ops.query.record.quota import QUOTA_CHANGES, QUOTAS
@@ -56,6 +58,7 @@ LEFT_OUT = {
 """Parts of the code that are not read."""
 
 NOT_LOOKED_UP = {
+    "dynamo_ops.inventory.request_event:event_rows": "a part of statements, which are looked up whole",
     "dynamo_ops.quality.expectation:_read": "of checks that are looked up as SqlCheck",
 }
 
@@ -78,6 +81,8 @@ LISTINGS = (
         AUDIT,
         CHECKS,
         ERRANDS,
+        EVENTS,
+        EVENTS_IN_ORDER,
         FINDINGS,
         GATE_RESULTS,
         INVALIDATIONS,
@@ -88,6 +93,7 @@ LISTINGS = (
 ANY = Conditions()
 
 EXAMPLES: Examples = {
+    "dynamo_ops.event.queue:take": [{"waiting": due} for due in (queue._HEADS, queue._ALL)],
     "dynamo_ops.inventory.catalogue.faults:query": {"sql": "SELECT 'place' AS path, 'fault' AS message"},
     "dynamo_ops.inventory.catalogue.injection.inject:_upload": {"injected": read_document({"sites": []})},
     "dynamo_ops.inventory.freshness:missing_days": {"sources": ["source"]},

@@ -508,7 +508,7 @@ def test_a_commit_that_is_killed_leaves_everything_as_it_was_and_can_be_done_aga
     assert done(stock, plan).num_block_replicas == 2
 
 
-STATEMENTS = 60
+STATEMENTS = 80
 """More than a commit makes."""
 
 

@@ -21,6 +21,7 @@ from dynamo_ops.database.schema import Base, file_operations
 from dynamo_ops.database.schema import request as requests
 from dynamo_ops.database.words import Words
 from dynamo_ops.errand.states import ErrandKind, ErrandState
+from dynamo_ops.event.states import Channel, DeliveryState, EventScope
 from dynamo_ops.inventory import states
 from dynamo_ops.inventory.checks import CheckState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import (
@@ -56,6 +57,9 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("audit", "outcome"): tuple(Outcome),
     ("aggregated_days", "kind"): USE_KINDS,
     ("consistency_checks", "state"): tuple(CheckState),
+    ("event_deliveries", "state"): tuple(DeliveryState),
+    ("event_subscriptions", "channel"): tuple(Channel),
+    ("event_subscriptions", "scope_kind"): tuple(EventScope),
     ("consistency_findings", "kind"): tuple(FindingKind),
     ("consistency_findings", "state"): tuple(FindingState),
     ("datasets", "status"): tuple(DatasetStatus),
@@ -164,6 +168,7 @@ OTHER_WORDS: dict[tuple[str, str], str] = {
     ("inventory/site/downtime.py", "planned"): "when a downtime is",
     ("query/explanation.py", "deletion"): "what stands for the backend of a deletion",
     ("cli/transfers_view.py", "deletion"): "what stands for the backend of a deletion",
+    ("lock/ending.py", "sites"): "a fact of an event",
     ("transfer/observe.py", "unknown"): "a message",
     ("transfer/tasks.py", "submitted"): "what came of a submit",
     ("transfer/tasks.py", "found"): "what came of a submit",

@@ -1,1 +1,1 @@
-"""``dynamo request | lock | access | token | audit``: what people ask for and keep, may do, and did."""
+"""``dynamo request | lock | access | token | audit | event``: what people ask for and keep, may do, did, are told."""

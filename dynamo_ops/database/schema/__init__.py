@@ -1,7 +1,8 @@
 """All tables, as SQLAlchemy 2 models: one metadata, one migration history.
 
 ``catalogue`` (sites, groups, datasets, blocks, files), ``replica`` (what is where, quotas of partitions, locks),
-``knowledge`` (origin, vanished, invalid), ``staging``, ``file_operations`` (subscriptions, transfers, deletions),
+``knowledge`` (origin, vanished, invalid; events), ``staging``,
+``file_operations`` (subscriptions, transfers, deletions),
 ``plan``, ``request`` (and quotas of groups and users), ``popularity``, ``consistency``, ``quality``,
 ``access`` (who may what, the audit, errands); ``base`` is what they share.
 
@@ -33,7 +34,17 @@ from dynamo_ops.database.schema.file_operations import (
     TransferBatch,
 )
 from dynamo_ops.database.schema.history import DealerCopy, DetoxDecision, DetoxLeftOut, DetoxSiteState, PolicyLine
-from dynamo_ops.database.schema.knowledge import Alert, DatasetSource, Invalidation, Pause, SiteOverride, Vanished
+from dynamo_ops.database.schema.knowledge import (
+    Alert,
+    DatasetSource,
+    Event,
+    EventDelivery,
+    EventSubscription,
+    Invalidation,
+    Pause,
+    SiteOverride,
+    Vanished,
+)
 from dynamo_ops.database.schema.plan import Plan, PolicyVersion
 from dynamo_ops.database.schema.popularity import (
     AccessDay,
@@ -95,6 +106,9 @@ __all__ = [
     "DetoxSiteState",
     "Errand",
     "ErrandPiece",
+    "Event",
+    "EventDelivery",
+    "EventSubscription",
     "File",
     "GateMetric",
     "GateResult",

@@ -1,16 +1,21 @@
 """What became of things that sources told of once: where they are from, what vanished, what was declared invalid; and
-what people said of sites and of what Dynamo does."""
+what people said of sites and of what Dynamo does; and what they are told of, when it happens."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, SmallInteger, Text, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
 
 PAUSE_KINDS = ("metadata", "popularity", "detox", "dealer", "transfers", "deletions", "consistency")
+EVENT_SCOPES = ("own", "all", "group", "site", "dataset")
+EVENT_CHANNELS = ("mail", "webhook")
+DELIVERY_STATES = ("waiting", "delivered", "given_up")
 
 
 class DatasetSource(Base):
@@ -124,6 +129,98 @@ class Alert(Base):
     claimed_at: Mapped[datetime | None]
     claimed_by: Mapped[str | None]
     told_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """Something that happened, written in the transaction in which it did; committed in the order of ``id``.
+
+    ``object_kind`` and ``object_name``: what it is about; all events of one object have one order. ``person``,
+    ``groups``, ``sites``, ``datasets``: whom and what it concerns (names). ``is_private``: only ``person`` reads it.
+    ``facts``: some figures, units in their names.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_object", "object_kind", "object_name", "id"),
+        Index("ix_events_at", "at"),
+    )
+
+    id: Mapped[bigint_key]
+    at: Mapped[created]
+    kind: Mapped[str]
+    object_kind: Mapped[str]
+    object_name: Mapped[str]
+    person: Mapped[str | None]
+    groups: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    sites: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    datasets: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    is_private: Mapped[bool] = mapped_column(server_default=text("false"))
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+
+
+class EventSubscription(Base):
+    """Who is sent which events: a person, or a group (one of the two is null).
+
+    ``kinds``: globs, and ``kinds_regex`` the same for PostgreSQL. ``scope``: as it was said; ``scope_kind`` and
+    ``scope_regex`` the same for PostgreSQL. ``address``: of a mail, or the URL of a webhook, whose bodies are signed by
+    ``secret``. ``seen_event_id``: the last event that was looked at for it. ``failures``: calls in a row that failed,
+    since ``failing_since``; it is tried again at ``next_at``.
+    """
+
+    __tablename__ = "event_subscriptions"
+    __table_args__ = (
+        one_of("scope_kind", *EVENT_SCOPES),
+        one_of("channel", *EVENT_CHANNELS),
+        Index("ix_event_subscriptions_person", "person"),
+    )
+
+    id: Mapped[bigint_key]
+    person: Mapped[str | None]
+    group_id: Mapped[int | None] = mapped_column(SmallInteger, ForeignKey("groups.id"))
+    kinds: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    kinds_regex: Mapped[str]
+    scope: Mapped[str]
+    scope_kind: Mapped[str]
+    scope_regex: Mapped[str | None]
+    channel: Mapped[str]
+    address: Mapped[str]
+    secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_by: Mapped[str]
+    created_at: Mapped[created]
+    seen_event_id: Mapped[int]
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    failing_since: Mapped[datetime | None]
+    next_at: Mapped[datetime | None]
+    tried_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]
+
+
+class EventDelivery(Base):
+    """An event on its way to a subscription. ``attempts``: how often it may have been sent. ``next_at``: not before."""
+
+    __tablename__ = "event_deliveries"
+    __table_args__ = (
+        one_of("state", *DELIVERY_STATES),
+        UniqueConstraint("event_id", "subscription_id"),
+        Index(
+            "ix_event_deliveries_waiting",
+            "subscription_id",
+            "event_id",
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        Index("ix_event_deliveries_ended_at", "ended_at"),
+    )
+
+    id: Mapped[bigint_key]
+    event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
+    subscription_id: Mapped[int] = mapped_column(ForeignKey("event_subscriptions.id", ondelete="CASCADE"))
+    state: Mapped[str] = mapped_column(Text, server_default="waiting")
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[created]
+    tried_at: Mapped[datetime | None]
+    next_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]
 
 
 class Pause(Base):

@@ -12,8 +12,11 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.schema.request import CANCELLED, OPEN_REQUESTS, QUEUED_ACTIONS
+from dynamo_ops.event.kinds import EventKind
+from dynamo_ops.event.writer import in_order
 from dynamo_ops.inventory.kinds import CatalogueKind
 from dynamo_ops.inventory.replica import removal as replica_removal
+from dynamo_ops.inventory.request_event import closing
 
 ITEM_IS_GONE = """(NOT EXISTS (SELECT FROM datasets AS d WHERE d.id = i.dataset_id)
     OR i.block_id IS NOT NULL AND NOT EXISTS (SELECT FROM blocks AS b WHERE b.id = i.block_id))"""
@@ -33,6 +36,7 @@ def remove_doomed(connection: Connection, *, by: str, because: str) -> None:
     _run(connection, *_REMOVE, *_COUNT_AGAIN)
     replica_removal.settle_shrunk(connection)
     hold(connection, Lock.REQUESTS)
+    in_order(connection)
     for statement in _REQUESTS:
         connection.execute(text(statement), parameters)
     _run(connection, "DROP TABLE shrunk_blocks")
@@ -99,10 +103,14 @@ _REQUESTS = (
     f"""UPDATE request_actions AS a SET {CANCELLED}, reason = :because, updated_at = now()
        WHERE a.{QUEUED_ACTIONS} AND (a.dataset_id IN (SELECT dataset_id FROM doomed_datasets)
                                       OR a.block_id IN (SELECT block_id FROM doomed_blocks))""",
-    f"""UPDATE requests AS r SET {CANCELLED}, closed_by = :by, closed_because = :because, closed_at = now(),
+    closing(
+        EventKind.REQUEST_CANCELLED,
+        f"""
+        UPDATE requests AS r SET {CANCELLED}, closed_by = :by, closed_because = :because, closed_at = now(),
             updated_at = now()
         WHERE r.{OPEN_REQUESTS} AND EXISTS (
             SELECT FROM request_items AS i WHERE i.request_id = r.id HAVING bool_and({ITEM_IS_GONE}))""",
+    ),
     # What is closed keeps its items to be read; what goes on asks for what is left.
     f"""DELETE FROM request_items AS i USING requests AS r
         WHERE r.id = i.request_id AND r.{OPEN_REQUESTS}

@@ -13,6 +13,8 @@ from fastapi.testclient import TestClient
 from dynamo_ops.access import audit, grants
 from dynamo_ops.access.actions import Action
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
+from dynamo_ops.base.settings import settings
+from dynamo_ops.event.subscription import subscribe
 from dynamo_ops.inventory.site import downtime, override
 from dynamo_ops.lock.store import add_lock
 from dynamo_ops.pause import pauses
@@ -126,6 +128,17 @@ WRITES = {
         "POST", "/me/tokens", Action.OWN_TOKEN, EVERYBODY - {"petra"}, {"name": "nightly", "days": 30}, status=201
     ),
     "end of a token": Write("DELETE", "/me/tokens/1", Action.OWN_TOKEN, {"vera", "adam"}, owner="vera"),
+    "events": Write(
+        "POST", "/me/event-subscriptions", Action.SUBSCRIBE, EVERYBODY, {"kinds": ["request.*"], "mail": "a@b.org"},
+        status=201,
+    ),
+    "end of events": Write(
+        "DELETE", "/me/event-subscriptions/1", Action.SUBSCRIBE, {"vera", "olga", "adam"}, owner="vera"
+    ),
+    "events of a group": Write(
+        "POST", "/groups/physics/event-subscriptions", Action.SUBSCRIBE_OTHERS, {"mia", "olga", "adam"}, status=201,
+        body={"kinds": ["request.*"], "mail": "a@b.org"},
+    ),
     "hold": Write("POST", "/subscriptions/hold", Action.OPERATE_SUBSCRIPTIONS, {"sam", "olga"}, SELECTED),
     "release": Write("POST", "/subscriptions/release", Action.OPERATE_SUBSCRIPTIONS, {"sam", "olga"},
                      {"sites": ["T2_A"]}),
@@ -166,6 +179,7 @@ def staffed(stock: Stock, tmp_path: Path) -> Stock:
     grants.set_member(db, "physics", "uma", by=ROOT_USER, is_member=True)
     stock.rows("INSERT INTO tokens (person, name, digest, prefix, created_by, until)"
                " VALUES ('vera', 'old', '\\x00', 'dyn_', 'vera', now() + interval '1 day')")  # fmt: skip
+    subscribe(db, settings(), ["request.*"], by=person("vera"), mail="vera@example.org")
     uma = person("uma")
     add_lock(db, SECOND, groups="physics", until="9 days", reason="why", by=uma, now=datetime.now(UTC))
     request_copy(db, SECOND, ["T2_A"], num_copies=1, group="physics", by=uma)
@@ -198,7 +212,7 @@ def states(stock: Stock) -> list[Any]:
     """Of all that these calls could change."""
     tables = ("locks", "requests", "quotas", "group_quotas", "user_quotas", "site_overrides", "site_downtimes",
               "pauses", "access_grants", "group_members", "subscriptions", "datasets", "invalidations",
-              "idempotency", "plans", "errands")  # fmt: skip
+              "idempotency", "plans", "errands", "event_subscriptions")  # fmt: skip
     return [stock.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables] + stock.rows(
         "SELECT id, revoked_at FROM tokens ORDER BY 1"
     )

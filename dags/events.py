@@ -1,0 +1,42 @@
+"""What happened goes to who has asked to be told, by mail and webhook."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+from dynamo_airflow.defaults import dag_defaults, database
+
+from dynamo_ops.base.settings import settings
+
+
+@task
+def deliver() -> dict[str, int]:
+    """All that waits and is due, as far as the time of a run goes."""
+    from dynamo_airflow.channels import send_to_subscriber
+
+    from dynamo_ops.event.deliver import deliver
+
+    return deliver(database(), settings(), send_to_subscriber)
+
+
+@dag(
+    **dag_defaults("events", late=timedelta(hours=1)),
+    schedule=CronTriggerTimetable("* * * * *", timezone="UTC"),
+    max_active_runs=1,
+    doc_md="""
+### Events
+What happened to requests, plans, sites, locks, files (docs/events.md) is sent to the people and programs that have
+subscribed to it, every minute: mails by Airflow's connection `smtp_default`, webhooks by signed calls. A run takes
+`events.run_s` at most, and the next goes on.
+
+At least once, and the events of one request, plan or site in their order. Who does not take what is sent is tried again
+later, for `events.give_up_after_days`; that is no failure of this task: `dynamo event subscriptions` and the digest
+tell of it. The task is red where the database or the settings are at fault.
+""",
+)
+def events() -> None:
+    deliver()
+
+
+events()

@@ -1,0 +1,28 @@
+"""Requests of which nothing has moved for long: told once, until something moves."""
+
+from __future__ import annotations
+
+from dynamo_ops.database.connection import Database
+from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.event.kinds import EventKind
+from dynamo_ops.event.writer import not_told, tell
+from dynamo_ops.inventory.request_event import ACTIONS, event_rows
+from dynamo_ops.request.states import OPEN_REQUESTS
+
+_MOVED = f"""greatest(request.created_at,
+                         (SELECT max(action.updated_at) FROM {ACTIONS} AS action))"""
+_STUCK = f"""(
+    SELECT stood.* FROM (
+        SELECT request.*, {_MOVED} AS moved_at FROM requests AS request
+        WHERE request.state IN {OPEN_REQUESTS} AND request.created_at < now() - CAST(:days AS float) * interval '1 day'
+    ) AS stood
+    WHERE stood.moved_at < now() - CAST(:days AS float) * interval '1 day'
+      AND {not_told(EventKind.REQUEST_STUCK, "stood.id::text", "stood.moved_at")})"""
+
+
+def tell_stuck(database: Database, after_days: float) -> int:
+    """Write an event of each open request of which nothing has moved for so long, unless it was told since; how
+    many."""
+    with database.begin() as connection:
+        hold(connection, Lock.REQUESTS)
+        return tell(connection, EventKind.REQUEST_STUCK, event_rows(_STUCK), {"days": after_days})
