@@ -22,13 +22,13 @@ def deliver() -> dict[str, int]:
 
 @dag(
     **dag_defaults("events", late=timedelta(hours=1)),
-    schedule=CronTriggerTimetable("* * * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable("*/5 * * * *", timezone="UTC"),
     max_active_runs=1,
     doc_md="""
 ### Events
 What happened to requests, plans, sites, locks, files (docs/events.md) is sent to the people and programs that have
-subscribed to it, every minute: mails by Airflow's connection `smtp_default`, webhooks by signed calls. A run takes
-`events.run_s` at most, and the next goes on.
+subscribed to it, every five minutes: mails by Airflow's connection `smtp_default`, webhooks by signed calls. A run
+takes `events.run_s` at most, and the next goes on.
 
 At least once, and the events of one request, plan or site in their order. Who does not take what is sent is tried again
 later, for `events.give_up_after_days`; that is no failure of this task: `dynamo event subscriptions` and the digest

@@ -2,9 +2,10 @@
 
 ``bad-metadata`` shows, on an instance that is up, what happens when DBS answers nonsense; ``alerts``, what people are
 told of failures and late runs; ``approval``, on one where the demo has run, how a person refuses and approves a large
-deletion. ``bulk`` moves 50,000 files through the DAGs, on an instance of its own. ``backfill`` lives a month twice on
-one of its own, once with a lost week that is backfilled, and compares. ``configure`` only writes the configuration that
-points at a pocket grid which is up (docker-compose.yaml uses it).
+deletion; ``physicist``, how somebody elsewhere finds data, asks for a copy and is told. ``bulk`` moves 50,000 files
+through the DAGs, on an instance of its own. ``backfill`` lives a month twice on one of its own, once with a lost week
+that is backfilled, and compares. ``configure`` only writes the configuration that points at a pocket grid which is up
+(docker-compose.yaml uses it).
 """
 
 from __future__ import annotations
@@ -18,12 +19,20 @@ from demo.alerts import show_alerts
 from demo.approval import show_approval
 from demo.bad_metadata import show_bad_metadata
 from demo.instance import ROOT, DemoError, Instance
+from demo.physicist import show_day
 from demo.up import down, up, write_configuration
 from dynamo_ops.base.errors import DynamoError
 
 BEGAN = time.monotonic()
-COMMANDS = ("up", "run", "down", "bad-metadata", "alerts", "approval", "bulk", "backfill", "configure")
+COMMANDS = ("up", "run", "down", "bad-metadata", "alerts", "approval", "physicist", "bulk", "backfill", "configure")
 
+SHOWS = {
+    "bad-metadata": show_bad_metadata,
+    "alerts": show_alerts,
+    "approval": show_approval,
+    "physicist": show_day,
+}
+"""What can be seen on an instance that is up."""
 SCENARIOS = {"bulk": "bulk.yaml", "backfill": "month.yaml"}
 """Commands with a grid of their own."""
 
@@ -45,12 +54,8 @@ def main(command: str) -> int:
         write_configuration(instance)
         say(f"configuration written: {instance.config_folder}")
         return 0
-    if command == "bad-metadata":
-        return show_bad_metadata(instance, say)
-    if command == "alerts":
-        return show_alerts(instance, say)
-    if command == "approval":
-        return show_approval(instance, say)
+    if command in SHOWS:
+        return SHOWS[command](instance, say)
     if command == "up":
         up(instance, say)
         return 0

@@ -44,7 +44,7 @@ def show_approval(instance: Instance, say: Say) -> int:
     """Two plans that wait for a person: a no leaves all as it was, a yes is committed. Returns 0 if it is so."""
     database = Database(database_url(instance))
     airflow = Airflow.of(instance)  # an operator: an answer of who may not is not counted
-    by = None if password_of(instance, OPERATOR) is None else OPERATOR
+    by = None if password_of(instance, OPERATOR) is None else f"{OPERATOR} in Airflow"
     with _everything_asks(instance), _full_sites(database):
         say(f"quotas of {PARTITION} set to what is there, so that much is to be deleted; every plan asks for approval")
         refused = _one(airflow, database, "Reject", say)
