@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import time
-from dataclasses import dataclass
 
 import requests
 
@@ -21,12 +20,13 @@ READ_BYTES = 4_096
 """Of an answer: nobody looks at it, and it may be endless."""
 
 
-@dataclass(frozen=True)
 class RefusedError(Exception):
     """It was not taken. ``is_about_all``: nor will others be, for now."""
 
-    words: str
-    is_about_all: bool
+    def __init__(self, words: str, *, is_about_all: bool) -> None:
+        super().__init__(words)
+        self.words = words
+        self.is_about_all = is_about_all
 
 
 def document(parcel: Parcel) -> dict[str, object]:

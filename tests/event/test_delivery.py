@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -209,6 +212,32 @@ def test_a_slow_one_has_its_time_and_the_rest_is_left_to_the_next_run(db: Databa
         deliver(db, settings, no_mail)
         assert len(slow.got) > sent
     assert max(document["attempt"] for document in slow.got) == 1
+
+
+def test_one_that_answers_for_ever_holds_up_nobody(db: Database, tmp_path: Path) -> None:
+    """A byte now and then is no time-out for the library."""
+    with socket.create_server(("127.0.0.1", 0)) as door, receiving(Receiver()) as good_url:
+
+        def drip() -> None:
+            called, _ = door.accept()
+            with suppress(OSError):
+                called.sendall(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    called.sendall(b"x")
+                    time.sleep(0.2)
+
+        Thread(target=drip, daemon=True).start()
+        url = f"http://127.0.0.1:{door.getsockname()[1]}/x"
+        settings = settings_for(tmp_path, url, good_url, run_s=2, webhook_s=1, backoff_s=60, max_backoff_s=60)
+        subscribe(db, settings, ["*"], by=ADA, webhook=url)
+        subscribe(db, settings, ["*"], by=ADA, webhook=good_url)
+        happen(db, DONE, "1")
+        began = time.monotonic()
+        assert deliver(db, settings, no_mail)["delivered"] == 1
+        assert time.monotonic() - began < 15
+    slow, good = subscriptions(db, by=ADA).to_dicts()
+    assert (slow["last_error"], good["last_error"]) == ("it had not answered by the end of the run", None)
+    assert slow["next_at"] is not None
 
 
 def test_a_host_that_is_no_longer_allowed_is_not_called(db: Database, tmp_path: Path) -> None:

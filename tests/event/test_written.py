@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import event
 
 from dynamo_ops.access import tokens
-from dynamo_ops.base.errors import UnknownNameError
+from dynamo_ops.base.errors import RetryableRemoteError, UnknownNameError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.within import together
 from dynamo_ops.detox import tasks as detox
@@ -45,7 +48,7 @@ def events(db: Database) -> list[dict[str, Any]]:
 
 
 def kinds(db: Database) -> list[tuple[str, str]]:
-    return [(event["kind"], event["object"]) for event in events(db)]
+    return [(row["kind"], row["object"]) for row in events(db)]
 
 
 def test_of_a_copy_that_is_there(asked: Stock) -> None:
@@ -56,9 +59,9 @@ def test_of_a_copy_that_is_there(asked: Stock) -> None:
     asked.arrive("T2_C", *asked.files)
     assert advance(asked.db).num_completed == 1
     assert advance(asked.db).num_completed == 0
-    (event,) = events(asked.db)
-    facts = event.pop("facts")
-    assert event == {
+    (told,) = events(asked.db)
+    facts = told.pop("facts")
+    assert told == {
         "kind": "request.completed",
         "object": f"request {request}",
         "person": "ada",
@@ -82,12 +85,62 @@ def test_of_what_is_taken_back_and_of_nothing_where_it_is_not(asked: Stock) -> N
         cancelled_and_broken()
     assert events(asked.db) == []
     cancel(asked.db, request, by=BOB, reason="not needed")
-    (event,) = events(asked.db)
-    assert (event["kind"], event["facts"]["closed_by"], event["facts"]["reason"]) == (
+    (told,) = events(asked.db)
+    assert (told["kind"], told["facts"]["closed_by"], told["facts"]["reason"]) == (
         "request.cancelled",
         "bob",
         "not needed",
     )
+
+
+def test_whatever_statement_the_connection_dies_at_there_are_both_or_neither(asked: Stock) -> None:
+    request = asked.ask()
+    asked.dealt(request, (None, "T2_C"))
+    asked.arrive("T2_C", *asked.files)
+    for number in range(100):
+        victim, count = Database(asked.db.url), itertools.count()
+
+        def end(connection: Any, *_: Any, at: int = number, count: Any = count) -> None:
+            if next(count) == at:
+                pid = connection.connection.dbapi_connection.get_backend_pid()
+                asked.rows("SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+
+        event.listen(victim.engine, "before_cursor_execute", end)
+        event.listen(victim.engine, "commit", end)
+        try:
+            advance(victim)
+        except RetryableRemoteError:
+            assert (asked.state(request), events(asked.db)) == ("activated", [])
+        else:
+            break
+        finally:
+            victim.dispose()
+    assert number > 20
+    assert (asked.state(request), len(events(asked.db))) == ("completed", 1)
+
+
+def test_ten_thousand_that_are_done_at_once(asked: Stock) -> None:
+    asked.rows(
+        """WITH made AS (
+               INSERT INTO requests (kind, digest, sites, state, requested_by, last_asked_by)
+               SELECT 'deletion', number::text, ARRAY['T2_C'], 'activated', 'ada', 'ada'
+               FROM generate_series(1, 10000) AS number RETURNING id),
+           items AS (INSERT INTO request_items (request_id, number, dataset_id) SELECT id, 1, :dataset FROM made)
+           INSERT INTO request_actions (request_id, dataset_id, block_id, site_id, size_bytes)
+           SELECT id, :dataset, :block, :site, 1000 FROM made""",
+        dataset=asked.dataset_id,
+        block=asked.block_ids["b1"],
+        site=asked.site_ids["T2_C"],
+    )
+    asked.rows("ANALYZE")  # as autovacuum does
+    began = time.monotonic()
+    assert advance(asked.db).num_completed == 10_000
+    assert time.monotonic() - began < 20
+    told = events(asked.db)
+    assert len(told) == 10_000
+    assert {(row["datasets"][0], row["sites"][0], row["facts"]["size_bytes"]) for row in told} == {
+        (DATASET, "T2_C", 1000)
+    }
 
 
 def test_of_what_a_dealer_refuses(asked: Stock) -> None:
@@ -109,8 +162,8 @@ def test_of_a_deletion_of_which_nothing_may_go(asked: Stock) -> None:
 def test_of_a_request_whose_data_are_declared_invalid(asked: Stock) -> None:
     request = asked.ask()
     invalidate(asked.db, {"datasets": [DATASET]}, reason="wrong", by=ADA)
-    (event,) = events(asked.db)
-    assert (event["kind"], event["object"], event["datasets"]) == (
+    (told,) = events(asked.db)
+    assert (told["kind"], told["object"], told["datasets"]) == (
         "request.cancelled",
         f"request {request}",
         [DATASET],
@@ -152,8 +205,9 @@ def test_of_plans_and_of_a_site_that_becomes_full(database: Database, tmp_path: 
     frame = detox.plan_store.load(house.db, again).frame("site_states").with_columns(is_triggered=pl.lit(True))
     frame.write_parquet(Path(detox.plan_store.load(house.db, again).location) / "site_states.parquet")
     house.commit(again)
-    told = kinds(house.db)[3:]
-    assert told == [("site.full", "site T2_B"), ("plan.committed", f"plan {again}")], "T2_A was full before"
+    assert kinds(house.db)[3:] == [("site.full", "site T2_B"), ("plan.committed", f"plan {again}")], (
+        "T2_A was full before"
+    )
 
 
 def test_of_a_plan_that_is_stored_by_hand_and_refused(database: Database, tmp_path: Path) -> None:
