@@ -82,6 +82,7 @@ SPOILED: dict[str, tuple[str, Callable[[str], str], str, str]] = {
         "detox.policies.phisics",
         "no policy",
     ),
+    "events": ("dynamo.yaml", replace("# events:  ", "events: {host: [x]} #"), "events.host", "Did you mean hosts"),
     "threshold": ("consistency.yaml", replace("orphan: 0.05", "orphan: 7.5"), "defaults.max_orphan", "a count"),
     "site": (
         "consistency.yaml",
