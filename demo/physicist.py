@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from demo.airflow_api import Airflow
 from demo.instance import ROOT, DemoError, Instance
@@ -37,8 +37,6 @@ class Shell:
     """A shell elsewhere: it shows what is typed, and what comes."""
 
     def __init__(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
         self._folder = folder
         self._environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
@@ -71,8 +69,13 @@ def show_day(instance: Instance, say: Say) -> int:
     if password is None:
         raise DemoError("everybody is let in here: a physicist needs the demo's people (without DEMO_OPEN)")
     dataset = Database(database_url(instance)).frame(WISHED_SQL, (SITE,)).item()
-    shell = Shell(instance.home / NAME)
+    with TemporaryDirectory(prefix="dynamo-demo-") as folder:  # not in the home: there is an installation
+        return _day(instance, Shell(Path(folder)), password, dataset, say)
+
+
+def _day(instance: Instance, shell: Shell, password: str, dataset: str, say: Say) -> int:
     shell.type("login", instance.ui, "--user", NAME, "--with-token", answer=f"{password}\n")
+    shell.type("whoami")
     shell.type("dataset", "find", f"{dataset.rsplit('/', 1)[0]}/*")
     shell.type("dataset", "where", dataset)
     shell.type("event", "subscribe", "request.*", "--mail", MAIL)

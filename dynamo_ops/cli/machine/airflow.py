@@ -10,7 +10,7 @@ import typer
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.installation import FOR_AIRFLOW, VARIABLE, find_installation, no_installation
 from dynamo_ops.cli.terminal.options import AsJson
-from dynamo_ops.cli.terminal.page import say, warn, write
+from dynamo_ops.cli.terminal.page import warn, write
 from dynamo_ops.cli.terminal.tables import print_json
 
 app = typer.Typer(no_args_is_help=True, help="Airflow: the environment that its services need.")
@@ -41,16 +41,3 @@ def env(as_json: AsJson = False) -> None:
         return
     for name, value in variables.items():
         write(f"{name}={shlex.quote(value)}\n")
-
-
-@app.command()
-def pools(as_json: AsJson = False) -> None:
-    """The file of the pools that our DAGs need, for `airflow pools import`."""
-    installation = find_installation()
-    if installation is None:
-        raise no_installation()
-    place = installation.config_dir / "pools.json"
-    if as_json:
-        print_json({"pools": str(place)})
-    else:
-        say(str(place))

@@ -335,7 +335,9 @@ def test_a_lock_is_shown_and_taken_back(olga: Call, stock: Stock) -> None:
     assert olga("DELETE", "/locks/1", code=422).json()["detail"].startswith("lock 1: say why")
     assert olga("DELETE", "/locks/1", reason="done", dry_run=True).json()["dry_run"] is True
     assert olga("GET", "/locks/1").json()["is_in_force"] is True
-    assert olga("DELETE", "/locks/1", reason="done").json() == {"id": 1, "is_in_force": False, "dry_run": False}
+    gone = olga("DELETE", "/locks/1", reason="done").json()
+    assert (gone["id"], gone["state"], gone["is_in_force"], gone["dry_run"]) == (1, "removed", False, False)
+    assert (gone["num_datasets"], [row["site"] for row in gone["sites"]]) == (1, ["T2_A"])  # nothing else protects it
     assert "was removed by olga: done" in olga("DELETE", "/locks/1", code=422, reason="again").json()["detail"]
     assert olga("GET", "/locks").json()["items"] == []
     assert [lock["removed_by"] for lock in olga("GET", "/locks", over=True).json()["items"]] == ["olga"]
