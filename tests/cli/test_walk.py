@@ -85,7 +85,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "request list": (),
     "request show": ("1",),
     "request cancel": ("1", *WHY),
-    "transfers status": (),
+    "transfers status": ("--since", "2026-11-01"),
     "transfers why": ("1",),
     "transfers hold": ("--site", "T2_*", *WHY, "--yes"),
     "transfers release": ("--site", "T2_*", "--yes"),

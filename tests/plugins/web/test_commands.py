@@ -1,4 +1,5 @@
-"""Commands over REST: the same words as at the installation, and the same answers."""
+"""Commands over REST: the same words as at the installation, and the same answers. Each command once here, and in the
+long run (``slow``) each with its options, its errors, and as each role."""
 
 from __future__ import annotations
 

@@ -96,6 +96,7 @@ def documents(seeded_home: Path) -> None:
     (seeded_home / "list.json").write_text("[1]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", SAME, ids=" ".join)
 def test_both_ways_say_the_same(house: House, words: tuple[str, ...]) -> None:
     here, afar = house.here(*words), house.afar(*words)
@@ -117,6 +118,7 @@ REFUSED: tuple[tuple[str, ...], ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", REFUSED, ids=" ".join)
 def test_who_may_not_is_refused_by_the_server(house: House, words: tuple[str, ...]) -> None:
     ended = house.afar(*words, roles=(Role.VIEWER,))

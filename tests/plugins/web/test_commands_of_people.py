@@ -86,6 +86,7 @@ CALLS: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CALLS)
 def test_both_ways_are_one(house: House, what: str) -> None:
     words = CALLS[what]
@@ -93,6 +94,7 @@ def test_both_ways_are_one(house: House, what: str) -> None:
     assert (afar.code, afar.err, afar.out) == (here.code, here.err, here.out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CALLS)
 def test_both_ways_tell_programs_the_same(house: House, what: str) -> None:
     words = (*CALLS[what], "--json")
@@ -118,6 +120,7 @@ SAID_BY = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", SAID_BY)
 def test_nobody_acts_for_another_from_afar(house: House, words: str) -> None:
     ended = house.afar(*call(words), "--by", "ada")
@@ -125,6 +128,7 @@ def test_nobody_acts_for_another_from_afar(house: House, words: str) -> None:
     assert "who does it is whose the token is" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", sorted({*SAID_BY} - {BY_LOGIN}))
 def test_who_may_not_is_told_so(house: House, words: str) -> None:
     ended = house.afar(*call(words), roles=(Role.VIEWER,))

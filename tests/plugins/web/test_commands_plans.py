@@ -61,6 +61,7 @@ READS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", READS, ids=" ".join)
 def test_both_ways_answer_the_same(house: House, words: tuple[str, ...]) -> None:
     here, afar = house.here(*words), house.afar(*words)
