@@ -74,7 +74,7 @@ def show_day(instance: Instance, say: Say) -> int:
 
 
 def _day(instance: Instance, shell: Shell, password: str, dataset: str, say: Say) -> int:
-    shell.type("login", instance.ui, "--user", NAME, "--with-token", answer=f"{password}\n")
+    shell.type("login", instance.ui, "--user", NAME, "--password-stdin", answer=f"{password}\n")
     shell.type("whoami")
     shell.type("dataset", "find", f"{dataset.rsplit('/', 1)[0]}/*")
     shell.type("dataset", "where", dataset)

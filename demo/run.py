@@ -59,7 +59,7 @@ def run(instance: Instance, say: Say, *, keep: bool) -> int:
     cpu = _cpu_seconds(instance)
     say(f"wall time {time.monotonic() - began:.0f} s, CPU time of all processes about {cpu:.0f} s")
     if keep:
-        say(f"the UI stays up, `make down` ends everything. {people.logins(instance)}")
+        say(f"the UI stays up: {instance.ui} (who may log in stands above); `make down` ends everything")
     return 0 if holds and saved and answered else 1
 
 

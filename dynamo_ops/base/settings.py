@@ -52,12 +52,8 @@ class Tls(Strict):
         """The file of trusted authorities: ``ca``, or the system's."""
         found = self.ca or get_default_verify_paths().cafile
         if found is None:
-            raise SettingsError(
-                "tls.ca: not set, and this system has no file of trusted authorities",
-                file="",
-                key="tls.ca",
-                reason="no authorities",
-            )
+            message = "tls.ca: not set, and this system has no file of trusted authorities"
+            raise SettingsError(message, file="", key="tls.ca", reason="no authorities")
         return str(found)
 
 
@@ -548,8 +544,7 @@ class Settings(BaseSettings):
 
     def files_at(self, *parts: str) -> str:
         """Where big frames go (an fsspec location): ``plan_location`` or ``home/frames``, with ``parts`` behind."""
-        base = self.plan_location or str(self.at_home("frames"))
-        return "/".join([base.rstrip("/"), *parts])
+        return "/".join([(self.plan_location or str(self.at_home("frames"))).rstrip("/"), *parts])
 
 
 class _Place(BaseSettings):

@@ -62,14 +62,16 @@ HISTORY_SQL = f"""
     ORDER BY p.committed_at DESC, h.plan_id DESC, d.name, s.name, h.copy"""
 
 
-def dataset_history(database: Database, dataset: str, *, since: datetime, site: str | None = None) -> pl.DataFrame:
+def dataset_history(
+    database: Database, dataset: str, *, since: datetime, site: str | None = None, most: int | None = None
+) -> pl.DataFrame:
     """What the Dealer did to a dataset, or to those that a glob matches, newest first.
 
     Columns ``at``, ``plan_id``, ``partition``, ``dataset``, ``site``, ``plugin``, ``num_blocks``, ``num_left_out``,
     ``left_out`` (why), ``size_bytes``, ``group`` (the owner), ``request_id``, ``reason``, ``weight``. ``site``: a name
     or a glob. InventoryError when nothing is called so.
     """
-    return history_of_dataset(database, HISTORY_SQL, dataset, since=since, site=site)
+    return history_of_dataset(database, HISTORY_SQL, dataset, since=since, site=site, most=most)
 
 
 def cycle_history(database: Database, partition: str, *, since: datetime) -> pl.DataFrame:

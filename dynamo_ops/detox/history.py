@@ -177,14 +177,16 @@ SITES_SQL = """
     ORDER BY p.committed_at DESC, p.partition, s.name"""
 
 
-def dataset_history(database: Database, dataset: str, *, since: datetime, site: str | None = None) -> pl.DataFrame:
+def dataset_history(
+    database: Database, dataset: str, *, since: datetime, site: str | None = None, most: int | None = None
+) -> pl.DataFrame:
     """What Detox did to a dataset, or to those that a glob matches, newest first.
 
     Columns ``at``, ``partition``, ``dataset``, ``site``, ``decision``, ``num_blocks``, ``size_bytes``, ``line``,
     ``policy_line``, ``reasons`` (of what was left out), ``plan_id``. ``site``: a name or a glob. InventoryError when
     nothing is called so.
     """
-    return history_of_dataset(database, HISTORY_SQL, dataset, since=since, site=site)
+    return history_of_dataset(database, HISTORY_SQL, dataset, since=since, site=site, most=most)
 
 
 def cycle_history(database: Database, partition: str, *, since: datetime) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from smtplib import SMTPRecipientsRefused
 from threading import Lock, Thread
 
 from dynamo_ops.base.errors import DynamoError
@@ -125,23 +126,24 @@ class _Run:
             webhook.close()
 
     def _mail_all(self, destinations: list[Destination], send_mail: SendMail) -> None:
-        """A server that is down takes none of the others either."""
+        """A server that is down takes none of the others either; one that refuses an address does."""
         for to in destinations:
             if time.monotonic() >= self.until:
                 return
             parcels = queue.take(self.database, to)
             if not parcels:
                 continue
-            error = None
+            error, is_down = None, False
             try:
                 send_mail(mail_of(to, parcels))
             except Exception as failure:
+                is_down = not isinstance(failure, SMTPRecipientsRefused)
                 error = f"the mail could not be sent ({type(failure).__name__})"
                 log.warning("event subscription %d: %s: %s", to.id, error, failure)
             outcomes = [Outcome(parcel, is_sent=True, error=error) for parcel in parcels]
             queue.settle(self.database, to, outcomes, self.config, error)
             self._note(to, outcomes, error)
-            if error is not None:
+            if is_down:
                 return
 
     def _note(self, to: Destination, outcomes: list[Outcome], error: str | None) -> None:

@@ -14,14 +14,16 @@ from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS, near_dataset
 
 
 def history_of_dataset(
-    database: Database, sql: str, dataset: str, *, since: datetime, site: str | None
+    database: Database, sql: str, dataset: str, *, since: datetime, site: str | None, most: int | None = None
 ) -> pl.DataFrame:
     """What ``sql`` says of a dataset, or of those that a glob matches. InventoryError when nothing is called so.
 
-    ``sql`` has three parameters: ids of datasets, the moment from which on, ids of sites (null: all of them).
+    ``sql`` has three parameters: ids of datasets, the moment from which on, ids of sites (null: all of them). ``most``:
+    the first so many of its rows.
     """
     sites = ids_of(database, "sites", site) if site else None
-    return database.frame(sql, (ids_of(database, "datasets", dataset), since.isoformat(), sites))
+    cut = sql if most is None else f"{sql} LIMIT {most}"
+    return database.frame(cut, (ids_of(database, "datasets", dataset), since.isoformat(), sites))
 
 
 def ids_of(database: Database, table: str, name: str) -> str:

@@ -74,8 +74,8 @@ def test_cycle(world: World, tmp_path: Path) -> None:
         "/store/unmerged/f": "unmanaged/repaired",
     }
 
-    told = world.inventory.rows("SELECT kind, sites, facts->'num_files', facts->'blocks' FROM events")
-    assert told == [("file.lost", ["T2_A"], 1, ["b2"])]
+    events = world.inventory.rows("SELECT kind, sites, facts->'num_files', facts->'blocks' FROM events")
+    assert events == [("file.lost", ["T2_A"], 1, ["b2"])]
 
     third = check(world, "week3", tmp_path)
     assert (third.num_missing_found, findings(world, third.check_id)) == (1, {"/store/b2/f0": "missing/found"})

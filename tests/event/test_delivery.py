@@ -6,6 +6,7 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
+from smtplib import SMTPRecipientsRefused
 from threading import Thread
 from typing import Any
 
@@ -299,6 +300,21 @@ def test_a_mail_has_all_events_of_a_run(db: Database, tmp_path: Path) -> None:
     happen(db, DONE, "9\nBcc: x")
     deliver(db, settings, mails.append)
     assert mails[2].subject == "Dynamo: request.completed, request 9 Bcc: x"
+
+
+def test_an_address_that_is_refused_holds_nobody_up(db: Database, tmp_path: Path) -> None:
+    settings, mails = settings_for(tmp_path), []
+    for address in ("nobody@example.org", "ada@example.org"):
+        subscribe(db, settings, ["*"], by=ADA, mail=address)
+    happen(db, DONE, "1")
+
+    def refuses(mail: Mail) -> None:
+        mails.append(mail.to)
+        if mail.to == "nobody@example.org":
+            raise SMTPRecipientsRefused({mail.to: (550, b"no such user")})
+
+    assert deliver(db, settings, refuses) == {"new": 2, "delivered": 1, "failed": 1, "given_up": 0}
+    assert mails == ["nobody@example.org", "ada@example.org"]
 
 
 def test_ten_thousand_requests_at_once(db: Database, tmp_path: Path) -> None:

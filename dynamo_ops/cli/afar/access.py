@@ -12,23 +12,6 @@ from dynamo_ops.cli.afar.server import delete, get, nobody_else, part, post, put
 from dynamo_ops.cli.terminal.tables import Record, Records
 from dynamo_ops.cli.terminal.way import WayError
 
-AUDITED = (
-    "at",
-    "person",
-    "known_by",
-    "on_behalf_of",
-    "address",
-    "token",
-    "action",
-    "object",
-    "outcome",
-    "reason",
-    "key",
-    "run_key",
-    "ids",
-)
-"""What the audit shows of a record."""
-
 
 def grant(subject: str, given: Grant, *, reason: str, until: datetime | None, by: str | None) -> None:
     """Give somebody a role."""
@@ -91,7 +74,9 @@ def audited(
     if not actions:
         return []
     asked = {"person": part(person), "action": None if action is None else actions, "outcome": outcome, "since": since}
-    return rows("/audit", limit, fields=",".join(AUDITED), **asked)
+    return [
+        {name: field for name, field in record.items() if name != "id"} for record in rows("/audit", limit, **asked)
+    ]
 
 
 def _held(given: Grant) -> dict[str, str]:

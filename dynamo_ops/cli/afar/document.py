@@ -42,8 +42,8 @@ def summary() -> Record:
 
 def vanished(kind: str | None, source: str | None) -> Records:
     """What sources do not tell any more, by kind, then name."""
-    told = rows("/vanished", kind=kind, source=source, fields=",".join(VANISHED))
-    return sorted(told, key=lambda row: (KINDS.index(row["kind"]), row["name"]))
+    gone = rows("/vanished", kind=kind, source=source, fields=",".join(VANISHED))
+    return sorted(gone, key=lambda row: (KINDS.index(row["kind"]), row["name"]))
 
 
 def vanished_document(kind: str | None, source: str | None) -> Record:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynamo_ops.cli.terminal.cells import cell, count, size
-from dynamo_ops.cli.terminal.lists import frame_of
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import Record, print_table
 
@@ -102,18 +101,18 @@ def print_card(card: Record) -> None:
         _line(name.replace("_", " "), f"{value:g}")
     say()
     sites = [{**site, "last_decision": _decision(site["decision"])} for site in card["sites"]]
-    print_table(frame_of(sites, list(_SITES)), "Sites", _SITES, wrap=["groups", "last_decision"])
+    print_table(sites, "Sites", _SITES, wrap=["groups", "last_decision"])
     if card["locks"]:
-        print_table(frame_of(card["locks"], list(_LOCKS)), "Locks", _LOCKS, wrap=["what", "item", "reason"])
+        print_table(card["locks"], "Locks", _LOCKS, wrap=["what", "item", "reason"])
     if card["requests"]:
-        print_table(frame_of(card["requests"], list(_REQUESTS)), "Open requests", _REQUESTS, wrap=["sites"])
+        print_table(card["requests"], "Open requests", _REQUESTS, wrap=["sites"])
 
 
 def print_located(files: Sequence[Mapping[str, Any]]) -> None:
     """A line a copy; of a file without any copy a line that says so."""
     copies = [{"lfn": file["lfn"], **copy} for file in files for copy in file["copies"]]
     nowhere = [file["lfn"] for file in files if not file["copies"]]
-    print_table(frame_of(copies, list(COPIES)), "Copies", COPIES, wrap=["lfn", "pfn"])
+    print_table(copies, "Copies", COPIES, wrap=["lfn", "pfn"])
     if nowhere:
         say(f"at no site: {count(len(nowhere), 'file')}")
         for lfn in nowhere:

@@ -8,7 +8,7 @@ import typer
 
 from dynamo_ops.cli.terminal.cells import size
 from dynamo_ops.cli.terminal.completion import complete_groups
-from dynamo_ops.cli.terminal.lists import AtMost, Fields, Format, frame_of, print_list
+from dynamo_ops.cli.terminal.lists import AtMost, Fields, Format, print_list
 from dynamo_ops.cli.terminal.options import AsJson, Dataset, Sites
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import Record, print_json, print_table
@@ -78,5 +78,5 @@ def _print_card(card: Record) -> None:
     free = "" if group["free_bytes"] is None else f", {size(group['free_bytes'])} free"
     say(f"  unique data    {size(group['unique_bytes'])} of {size(group['quota_bytes'])}{free}")
     say()
-    print_table(frame_of(card["sites"], list(SITES)), "Sites", SITES)
-    print_table(frame_of(card["largest"], list(LARGEST)), "Largest datasets", LARGEST, wrap=["dataset"])
+    print_table(card["sites"], "Sites", SITES)
+    print_table(card["largest"], "Largest datasets", LARGEST, wrap=["dataset"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dynamo_ops.cli.terminal.cells import cell, count, size
-from dynamo_ops.cli.terminal.lists import frame_of
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import Record, print_table
 
@@ -68,11 +67,11 @@ def print_card(card: Record) -> None:
     _line("to be deleted", count(site["num_deletions"], "file"))
     _line("last check", _check(card["check"]))
     say()
-    print_table(frame_of(card["partitions"], list(_PARTITIONS)), "Partitions", _PARTITIONS)
-    print_table(frame_of(card["groups"], list(_GROUPS)), "Groups", _GROUPS)
-    print_table(frame_of(card["largest"], list(_LARGEST)), "Largest datasets", _LARGEST, wrap=["dataset"])
+    print_table(card["partitions"], "Partitions", _PARTITIONS)
+    print_table(card["groups"], "Groups", _GROUPS)
+    print_table(card["largest"], "Largest datasets", _LARGEST, wrap=["dataset"])
     if card["downtimes"]:
-        print_table(frame_of(card["downtimes"], list(_DOWNTIMES)), "Downtimes", _DOWNTIMES, wrap=["reason"])
+        print_table(card["downtimes"], "Downtimes", _DOWNTIMES, wrap=["reason"])
 
 
 def _check(check: Record | None) -> str:

@@ -193,8 +193,8 @@ def diff(
     are_stored = old.isdigit() and new.isdigit()
     with step("comparing", quiet=as_json):
         compare = plans.difference if are_stored else _making().difference
-        found = compare(old, new, decisions)
-    tell_difference(found, decisions, table=table, with_policy=True, as_json=as_json)
+        difference = compare(old, new, decisions)
+    tell_difference(difference, decisions, table=table, with_policy=True, as_json=as_json)
 
 
 @app.command()

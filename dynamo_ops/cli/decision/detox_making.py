@@ -174,10 +174,10 @@ def _tell_plan(
 
 
 def _difference(old: PlanRecord, new: PlanRecord, decisions: Path | None) -> Record:
-    found = compare(old, new)
+    difference = compare(old, new)
     if decisions:
-        decisions_file.write_rows(found.rows.lazy(), decisions)
-    return difference_document(old, new, found)
+        decisions_file.write_rows(difference.rows.lazy(), decisions)
+    return difference_document(old, new, difference)
 
 
 def _explained(made: PlanRecord, dataset: str, site: str) -> Record:

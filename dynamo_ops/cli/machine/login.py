@@ -27,7 +27,7 @@ def login(
     ] = None,
     days: Annotated[float, typer.Option("--days", min=0, help="For how long that token is good.")] = 30,
     with_token: Annotated[
-        bool, typer.Option("--with-token", help="Read the token (or password) from standard input: do not ask.")
+        bool, typer.Option("--with-token", "--password-stdin", help="Read it from standard input: do not ask.")
     ] = False,
     is_default: Annotated[
         bool | None,

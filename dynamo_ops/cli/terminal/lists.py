@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import typer
 
@@ -67,11 +67,6 @@ def print_list(
     print_table(rows[:most], title, named, wrap=wrap)
     if len(rows) > most:
         say(f"the first {most:,}; --limit shows more, --format ndjson all")
-
-
-def frame_of(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Records:
-    """Records with these columns alone."""
-    return [{name: record[name] for name in columns} for record in records]
 
 
 def _checked(format_: str) -> str:

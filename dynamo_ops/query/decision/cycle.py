@@ -22,37 +22,44 @@ MOST = 10_000
 Rows = list[dict[str, Any]]
 
 
-def of_datasets(database: Database, dataset: str, *, since: datetime, site: str | None) -> Rows:
+def of_datasets(
+    database: Database, dataset: str, *, since: datetime, site: str | None, most: int | None = None
+) -> Rows:
     """What both did: at, plan_id, partition, dataset, site, decision (``copy`` too), num_blocks, size_bytes, line,
     policy_line, reasons (of a copy the plugin and why; why something was left out). ``dataset``, ``site``: a name or
-    glob. Raises UnknownNameError."""
-    decided = detox.dataset_history(database, dataset, since=since, site=site)
-    copied = _as_decisions(dealer.dataset_history(database, dataset, since=since, site=site))
+    glob. Raises UnknownNameError, and InventoryError where there are more than ``most``, of which no more are read."""
+    cut = None if most is None else most + 1
+    decided = detox.dataset_history(database, dataset, since=since, site=site, most=cut)
+    copied = _as_decisions(dealer.dataset_history(database, dataset, since=since, site=site, most=cut))
     both = pl.concat([decided, copied], how="diagonal_relaxed")
+    if most is not None and both.height > most:
+        raise InventoryError(f"these are more than {most:,} rows: narrow it", num_rows=most)
     return both.sort("at", descending=True, maintain_order=True).to_dicts()
 
 
-def of_partition(database: Database, partition: str, *, kind: str, since: datetime) -> Rows:
+def of_partition(database: Database, partition: str, *, kind: str, since: datetime, most: int | None = None) -> Rows:
     """The cycles of an engine, refused ones too, with what their commits did. Raises UnknownPlanError where the
-    partition has no plan."""
+    partition has no plan, and InventoryError where there are more than ``most``."""
     check_words([kind], PlanKind, "kind of a plan")
     plan_store.check_partition(database, partition)
     of_engine = dealer.cycle_history if kind == PlanKind.DEALER else detox.cycle_history
-    return of_engine(database, partition, since=since).to_dicts()
+    return _rows(of_engine(database, partition, since=since), most)
 
 
-def of_sites(database: Database, site: str, *, since: datetime, partition: str | None) -> Rows:
-    """Sites (a name or glob) before and after each cycle of Detox. Raises UnknownNameError, UnknownPlanError."""
+def of_sites(database: Database, site: str, *, since: datetime, partition: str | None, most: int | None = None) -> Rows:
+    """Sites (a name or glob) before and after each cycle of Detox. Raises UnknownNameError, UnknownPlanError, and
+    InventoryError where there are more than ``most``."""
     if partition is not None:
         plan_store.check_partition(database, partition)
-    return detox.site_history(database, site, since=since, partition=partition).to_dicts()
+    return _rows(detox.site_history(database, site, since=since, partition=partition), most)
 
 
-def few(rows: Rows) -> Rows:
-    """Raises InventoryError where they are too many for an answer."""
-    if len(rows) > MOST:
-        raise InventoryError(f"these are {len(rows):,} rows, and {MOST:,} are the most: narrow it", num_rows=len(rows))
-    return rows
+def _rows(history: pl.DataFrame, most: int | None) -> Rows:
+    if most is not None and history.height > most:
+        raise InventoryError(
+            f"these are {history.height:,} rows, and {most:,} are the most: narrow it", num_rows=history.height
+        )
+    return history.to_dicts()
 
 
 def _as_decisions(copied: pl.DataFrame) -> pl.DataFrame:

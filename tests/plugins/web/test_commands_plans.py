@@ -316,3 +316,14 @@ def test_a_history_too_long_to_be_answered_says_so(house: House, monkeypatch: py
     ended = house.afar("history", "cycles", "all")
     assert (ended.code, ended.out) == (2, "")
     assert "these are 2 rows, and 1 are the most: narrow it" in ended.err
+
+
+def test_of_a_history_of_datasets_no_more_is_read_than_is_answered(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cycle, "MOST", 0)
+    with house.there():
+        assert piped("detox", "commit", "2", "--yes", "--json").code == 0
+        ended = piped("history", "dataset", "*")
+    assert (ended.code, ended.out) == (2, "")
+    assert "these are more than 0 rows: narrow it" in ended.err

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.plan.states import PlanKind
-from dynamo_ops.query.decision.cycle import few, of_datasets, of_partition, of_sites
+from dynamo_ops.query.decision import cycle
 from dynamo_ops.query.paging.condition import moment_asked
 from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
@@ -53,18 +53,24 @@ class SitesQuery(_Since):
 def list_acts(query: Annotated[DatasetsQuery, Query()], lister: ListerDep) -> Response:
     """What was done to datasets: deletions, hand-overs, copies; the rest when it changed."""
     with lister.heavy():
-        return rows_answer(few(of_datasets(reading(), query.dataset, since=query.moment, site=query.site)))
+        return rows_answer(
+            cycle.of_datasets(reading(), query.dataset, since=query.moment, site=query.site, most=cycle.MOST)
+        )
 
 
 @router.get("/history/cycles")
 def list_cycles(query: Annotated[CyclesQuery, Query()], lister: ListerDep) -> Response:
     """The cycles of a partition, refused ones too."""
     with lister.heavy():
-        return rows_answer(few(of_partition(reading(), query.partition, kind=query.kind, since=query.moment)))
+        return rows_answer(
+            cycle.of_partition(reading(), query.partition, kind=query.kind, since=query.moment, most=cycle.MOST)
+        )
 
 
 @router.get("/history/sites")
 def list_site_states(query: Annotated[SitesQuery, Query()], lister: ListerDep) -> Response:
     """Sites before and after each cycle of Detox."""
     with lister.heavy():
-        return rows_answer(few(of_sites(reading(), query.site, since=query.moment, partition=query.partition)))
+        return rows_answer(
+            cycle.of_sites(reading(), query.site, since=query.moment, partition=query.partition, most=cycle.MOST)
+        )
