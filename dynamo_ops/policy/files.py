@@ -27,11 +27,16 @@ def policy_source(settings: Settings, partition: str) -> SourceText:
     return read_source(policy_file(settings, partition))
 
 
+def partitions_with_policy(settings: Settings, now: datetime) -> list[str]:
+    """Those for whom Detox has a policy, as they are defined now."""
+    defined = read_partitions(settings, now)
+    return [name for name in (*defined.conditions, *defined.unions) if policy_file(settings, name).exists()]
+
+
 def installed_policy(settings: Settings, partition: str, now: datetime) -> SourceText:
     """A partition's policy as it is now, called by the partition in messages. Raises UnknownNameError, with near names,
     for what is no partition, or has no policy."""
-    defined = read_partitions(settings, now)
-    names = [name for name in (*defined.conditions, *defined.unions) if policy_file(settings, name).exists()]
+    names = partitions_with_policy(settings, now)
     if partition not in names:
         raise UnknownNameError(
             f"{partition!r} is no partition with a policy; {', '.join(names) or 'none'} have one."

@@ -16,9 +16,9 @@ from dynamo_ops.cli.terminal.tables import print_json
 from dynamo_ops.cli.terminal.way import Way
 
 if TYPE_CHECKING:
-    from dynamo_ops.cli.here import dataset as datasets
+    from dynamo_ops.cli.here import catalogue as datasets
 else:
-    datasets = Way("dataset")
+    datasets = Way("catalogue")
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: find them, what is where, their files.")
 

@@ -14,9 +14,9 @@ from dynamo_ops.cli.terminal.tables import print_json, print_table
 from dynamo_ops.cli.terminal.way import Way
 
 if TYPE_CHECKING:
-    from dynamo_ops.cli.here import document as documents
+    from dynamo_ops.cli.here import catalogue as documents
 else:
-    documents = Way("document")
+    documents = Way("catalogue")
 
 HEADINGS = {"kind": "", "new": "new", "changed": "changed", "unchanged": "unchanged"}
 

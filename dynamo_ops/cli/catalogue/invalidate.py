@@ -16,9 +16,9 @@ from dynamo_ops.cli.terminal.way import Way
 from dynamo_ops.inventory.kinds import StorageType
 
 if TYPE_CHECKING:
-    from dynamo_ops.cli.here import document as documents
+    from dynamo_ops.cli.here import catalogue as documents
 else:
-    documents = Way("document")
+    documents = Way("catalogue")
 
 ORPHANED = {
     "site": "site",

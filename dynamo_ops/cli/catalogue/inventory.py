@@ -17,9 +17,9 @@ from dynamo_ops.cli.terminal.way import Way
 from dynamo_ops.inventory.kinds import CatalogueKind
 
 if TYPE_CHECKING:
-    from dynamo_ops.cli.here import document as documents
+    from dynamo_ops.cli.here import catalogue as documents
 else:
-    documents = Way("document")
+    documents = Way("catalogue")
 
 KINDS = tuple(CatalogueKind)
 

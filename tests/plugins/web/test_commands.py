@@ -75,6 +75,7 @@ BOTH = (
     "pauses",
     "plan list",
     "plan show",
+    "policy variables",
     "quota set",
     "quota unset",
     "quota group",
@@ -149,6 +150,7 @@ NOT_FOR_ALL = ("access list", "audit", "token list")
 """What only admins read, of others."""
 FILES = ("init", "config", "policy", "db", "airflow", "server", "whoami")
 """What is about files of the machine where one is, whatever server is meant."""
+ALL = "Partition all\nOn site.name == T*\nWhen site.occupancy > 0.9\nUntil site.occupancy < 0.8\n"
 BY_LOGIN = "token make"
 """What a token may not do: who has logged in to Airflow can."""
 CHOSEN = (Role.OPERATOR, Role.ADMIN)
@@ -261,6 +263,34 @@ def test_what_reads_says_the_same_both_ways(house: House, words: str) -> None:
     with house.there():
         afar = [piped(*call(words), "--json"), piped(*call(words))]
     assert all(same(house, *pair) for pair in zip(here, afar, strict=True))
+
+
+def test_policies_of_this_machine_are_read_by_the_server(house: House, tmp_path: Path) -> None:
+    right, wrong, odd = (tmp_path / f"{name}.txt" for name in ("right", "wrong", "odd"))
+    right.write_text(f"{ALL}Protect site.name == T9_None\nDismiss\nOrder none\n")
+    wrong.write_text(f"{ALL}Protect replica.size >\nDeleet\n")
+    odd.write_bytes(b"On \xff")
+    files = [str(file) for file in (right, wrong, odd, tmp_path / "gone.txt")]
+    calls = [["policy", act, *files, *form] for act in ("check", "lint") for form in ([], ["--json"])]
+    with house.at_home():
+        here = [piped(*words) for words in calls]
+    with house.there():
+        afar = [piped(*words) for words in calls]
+    assert all(same(house, *pair) for pair in zip(here, afar, strict=True))
+    assert [ended.code for ended in afar] == [2, 2, 2, 2]
+    assert "T9_None" in afar[2].out
+    assert f"{right}: OK, 1 policy lines, partition all" in afar[0].out
+
+
+def test_policies_of_the_server_are_meant_by_their_names(house: House) -> None:
+    with house.there():
+        named, everything = piped("policy", "check", "all"), piped("policy", "check")
+        nothing = piped("policy", "lint", "al")
+    assert named.out.startswith("all: OK, ")
+    assert (named.code, everything.code) == (0, 0)
+    assert named.out in everything.out
+    assert nothing.code == 2
+    assert "'al' is no partition with a policy" in nothing.err
 
 
 @pytest.mark.parametrize("words", WRITES)

@@ -233,6 +233,7 @@ def test_what_a_commit_kept(reader: Ask) -> None:
 def test_policies(reader: Ask, installation: TestClient) -> None:
     installed = reader("/policies/all")
     assert (installed["text"], installed["num_lines"], installed["notices"]) == (POLICY, 1, [])
+    assert reader("/policies")["items"] == [{fact: installed[fact] for fact in ("partition", "sha256", "num_lines")}]
     assert "'al' is no partition" in reader("/policies/al", code=404)["detail"]
     reader("/policies/..%2Fwrong", code=404)
     variables = {row["name"] for row in reader("/policy-variables")["items"]}
@@ -247,7 +248,7 @@ def test_policies(reader: Ask, installation: TestClient) -> None:
     assert (wrong["is_policy"], wrong["notices"][0]["line"], wrong["notices"][0]["severity"]) == (False, 2, "error")
     assert wrong["notices"][0]["message"].startswith("new:2:")
     right = post("/policies/check", text=POLICY)
-    assert right == {"partition": "all", "is_policy": True, "notices": []}
+    assert right == {"partition": "all", "num_lines": 1, "is_policy": True, "notices": []}
     noted = post("/policies/lint", text=POLICY.replace("Protect", "Protect site.name == T9_None and"))
     assert noted["is_policy"]
     assert any("T9_None" in notice["message"] for notice in noted["notices"])

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.base.settings import settings
-from dynamo_ops.policy.files import installed_policy, read_partitions
+from dynamo_ops.policy.files import installed_policy, partitions_with_policy, read_partitions
+from dynamo_ops.policy.language.check import CheckedPolicy
 from dynamo_ops.policy.language.reference import describe
 from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.policy.language.variables import known_variables
@@ -33,13 +34,22 @@ class PolicyText(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     text: str = Field(max_length=LONGEST)
-    name: str = Field("policy", max_length=200)
+    name: str = Field("policy", max_length=1_000)
 
 
 @router.get("/policy-variables")
 def list_variables() -> Response:
     """All variables: type, operators, values, needed attributes, and how they are computed."""
     return rows_answer([describe(variable) for variable in known_variables().values()])
+
+
+@router.get("/policies")
+def list_policies() -> Response:
+    """The partitions that have a policy, with its digest and number of lines (null: it has errors)."""
+    now = datetime.now(UTC)
+    sources = [installed_policy(settings(), partition, now) for partition in partitions_with_policy(settings(), now)]
+    checked = [(source, check_policy(source, now)[0]) for source in sources]
+    return rows_answer([{"partition": source.file, **_digest(source, policy)} for source, policy in checked])
 
 
 @router.get("/policies/{partition}")
@@ -52,8 +62,7 @@ def show_policy(partition: str) -> Response:
         {
             "partition": partition,
             "text": source.text,
-            "sha256": hashlib.sha256(source.text.encode()).hexdigest(),
-            "num_lines": len(policy.lines) if policy else None,
+            **_digest(source, policy),
             "notices": [asdict(notice) for notice in notices],
         }
     )
@@ -64,7 +73,7 @@ def check(policy: PolicyText, lister: ListerDep) -> Response:
     """Whether a text is a policy: all its errors, with line and column. Nothing of it is kept."""
     with lister.heavy():
         checked, notices = check_policy(SourceText(policy.name, policy.text), datetime.now(UTC))
-    return _answer(notices, partition=checked.partition if checked else None)
+    return _answer(checked, notices)
 
 
 @router.post("/policies/lint")
@@ -76,9 +85,21 @@ def lint(policy: PolicyText, lister: ListerDep) -> Response:
         if checked is not None:
             defined = read_partitions(settings(), now)
             notices = lint_policy(checked, names_of(reading(), [*defined.conditions, *defined.unions]))
-    return _answer(notices, partition=checked.partition if checked else None)
+    return _answer(checked, notices)
 
 
-def _answer(notices: list[Notice], **document: Any) -> Response:
+def _digest(source: SourceText, policy: CheckedPolicy | None) -> dict[str, Any]:
+    digest = hashlib.sha256(source.text.encode()).hexdigest()
+    return {"sha256": digest, "num_lines": len(policy.lines) if policy else None}
+
+
+def _answer(policy: CheckedPolicy | None, notices: list[Notice]) -> Response:
     has_errors = any(notice.severity == "error" for notice in notices)
-    return json_answer({**document, "is_policy": not has_errors, "notices": [asdict(notice) for notice in notices]})
+    return json_answer(
+        {
+            "partition": policy.partition if policy else None,
+            "num_lines": len(policy.lines) if policy else None,
+            "is_policy": not has_errors,
+            "notices": [asdict(notice) for notice in notices],
+        }
+    )

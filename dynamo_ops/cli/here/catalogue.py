@@ -1,14 +1,16 @@
-"""What documents tell the database: what there is, what is lost; and what it knows in all."""
+"""Datasets of the database, and what documents tell it: what there is, what is lost; what it knows in all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.here.listed import Here
 from dynamo_ops.cli.terminal.document import read_document
 from dynamo_ops.cli.terminal.inventory import database
+from dynamo_ops.cli.terminal.lists import Listed
 from dynamo_ops.cli.terminal.options import who
 from dynamo_ops.cli.terminal.tables import Record, Records
 from dynamo_ops.inventory.catalogue import invalidation
@@ -16,7 +18,54 @@ from dynamo_ops.inventory.catalogue import vanished as gone
 from dynamo_ops.inventory.catalogue.injection import inject as injection
 from dynamo_ops.inventory.replica import read
 from dynamo_ops.policy.files import known_partitions
+from dynamo_ops.query.contents import FILES, ContentFilter, files_by_name
+from dynamo_ops.query.dataset import DATASETS, DatasetFilter
+from dynamo_ops.query.dataset_card import dataset_card
+from dynamo_ops.query.locate import locate
 from dynamo_ops.query.record.invalidation import INVALIDATIONS, InvalidationFilter
+from dynamo_ops.query.replica import BLOCK_REPLICAS, DATASET_REPLICAS, ReplicaFilter
+
+
+def found(
+    names: Sequence[str],
+    *,
+    statuses: Sequence[str],
+    releases: Sequence[str],
+    sites: Sequence[str],
+    groups: Sequence[str],
+    is_open: bool | None,
+    larger: int | None,
+    since: str | None,
+) -> Listed:
+    """Datasets by name. ``larger``: bytes."""
+    asked = DatasetFilter(names, statuses, releases, sites, groups, is_open, larger, since)
+    return Here(database(), DATASETS, asked)
+
+
+def card(name: str) -> Record:
+    """All about one."""
+    return asdict(dataset_card(database(), name))
+
+
+def replicas(dataset: str, block: str, *, sites: Sequence[str], groups: Sequence[str], complete: bool | None) -> Listed:
+    """Where it is; of a ``block`` of it, if that is given."""
+    asked = ReplicaFilter([dataset], [block] if block else [], sites, groups, complete)
+    return Here(database(), BLOCK_REPLICAS if block else DATASET_REPLICAS, asked)
+
+
+def files(dataset: str, block: str, *, lfns: Sequence[str]) -> Listed:
+    """Its files; of a ``block`` of it, if that is given."""
+    return Here(database(), FILES, ContentFilter(dataset, [block] if block else [], lfns))
+
+
+def is_file(name: str) -> bool:
+    """Whether there is a file of this very name."""
+    return bool(files_by_name(database(), [name]))
+
+
+def located(lfns: Sequence[str], dataset: str | None, *, protocols: Sequence[str]) -> Records:
+    """Files with sites and PFNs: those named, or those of a dataset (``dataset#block``)."""
+    return locate(database(), list(lfns), dataset=dataset, protocols=protocols)
 
 
 def inject(file: str, *, dry_run: bool, by: str | None, tell: Callable[[str], None]) -> Record:
