@@ -16,6 +16,8 @@ INSTANCE_VARIABLE = "DYNAMO_DEMO_INSTANCE"
 UI_PORT, GRID_PORT = 8080, 18400
 GRID_PORTS = 24
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "LOGNAME")
+COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""Where this is set, Airflow's traces are on; other variables of OpenTelemetry count too."""
 
 
 class DemoError(Exception):
@@ -99,6 +101,7 @@ class Instance:
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         return (
             passed
+            | _traces()
             | {
                 "PATH": path,
                 INSTANCE_VARIABLE: str(self.home),
@@ -166,6 +169,14 @@ class Instance:
                 "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "dynamo@localhost"},
             }
         )
+
+
+def _traces() -> dict[str, str]:
+    """What turns traces on, and says where they go."""
+    if COLLECTOR not in os.environ:
+        return {}
+    told = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
+    return told | {"AIRFLOW__TRACES__OTEL_ON": "True"}
 
 
 SECRETS = ("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY")

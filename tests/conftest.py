@@ -77,7 +77,7 @@ def database(postgres: embedded.EmbeddedPostgres) -> Iterator[Database]:
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between a call and the next try of it; how many there are is as ever."""
-    monkeypatch.setattr("dynamo_ops.base.session.BACKOFF_S", 0)
+    monkeypatch.setattr("dynamo_ops.base.http.session.BACKOFF_S", 0)
     monkeypatch.setattr("dynamo_ops.alerts.webhook.PAUSES_S", (0, 0, None))
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
 

@@ -25,6 +25,7 @@ MODULES = sorted(path for path in (ROOT / "dynamo_ops").rglob("*.py") if "migrat
 
 ROOMS = (
     "base",
+    "base.http",
     "client",
     "database.schema",
     "database",

@@ -9,11 +9,11 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from dynamo_ops.base.errors import RemoteError
-from dynamo_ops.base.redirect import origin
-from dynamo_ops.base.remote import innermost, kind_of_failure, kind_of_status
-from dynamo_ops.base.session import Patience, RemoteSession
+from dynamo_ops.base.http.redirect import origin
+from dynamo_ops.base.http.remote import innermost, kind_of_failure, kind_of_status
+from dynamo_ops.base.http.session import Patience, RemoteSession
+from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.base.settings import Tls, WebhookSettings
-from dynamo_ops.base.tls import Credentials
 
 NOT_TAKEN_IN = (429, 502, 503, 504)
 PAUSES_S = (0.5, 1.0, None)

@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from dynamo_ops.base.errors import PermanentRemoteError
-from dynamo_ops.base.redirect import check_secrecy, origin
+from dynamo_ops.base.http.redirect import check_secrecy, origin
 from dynamo_ops.client.errors import UsageError
 
 MOUNT, VERSION = "/dynamo", "/v1"

@@ -9,10 +9,10 @@ from typing import Any
 import requests
 
 from dynamo_ops.base.errors import CredentialError
-from dynamo_ops.base.redirect import origin
-from dynamo_ops.base.remote import failure_words, innermost, kind_of_failure, tls_setting
-from dynamo_ops.base.session import Patience, RemoteSession
-from dynamo_ops.base.tls import Credentials
+from dynamo_ops.base.http.redirect import origin
+from dynamo_ops.base.http.remote import failure_words, innermost, kind_of_failure, tls_setting
+from dynamo_ops.base.http.session import Patience, RemoteSession
+from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.client.answers import problem_in, unexpected
 from dynamo_ops.client.errors import ClientError, ConflictError, ProblemError, UnreachableError, UsageError
 from dynamo_ops.client.repeats import STATUSES, UNDER_WAY, Repeats, Tries

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.base.times import time_text
 from dynamo_ops.consistency.clocks import NO_CLOCKS, Clocks, future_fault
 from dynamo_ops.consistency.freshness import ALL_KNOWN, Knowledge
@@ -72,6 +73,7 @@ class Comparison:
     kept_because: tuple[str, ...] = ()
 
 
+@span("consistency.compare")
 def compare(
     inventory: pl.LazyFrame,
     storage: pl.LazyFrame,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.consistency.clocks import database_clock
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.copies import is_present_by_join, listed_join
@@ -56,6 +57,7 @@ class InventoryList:
     read_at: datetime
 
 
+@span("consistency.list_inventory")
 def write_inventory_list(db: Database, site_id: int, path: Path) -> InventoryList:
     """Write the list of a site to ``path``, without holding it in memory. Columns: ``INVENTORY_FILES``."""
     import pyarrow as pa  # slow to import, and most tasks of a check write no list

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import PlanError
+from dynamo_ops.base.spans import span
 from dynamo_ops.base.times import time_text
 from dynamo_ops.consistency.freshness import ALL_MERGED, MetadataSources, knowledge
 from dynamo_ops.consistency.settings import AS_SHIPPED, SiteRules
@@ -138,6 +139,7 @@ LOST_BY_DATASET = f"""
     WHERE judged.verdict = '{FindingState.LOST}' GROUP BY dataset.id, dataset.name, site.name"""
 
 
+@span("consistency.repair")
 def repair(
     db: Database,
     check_id: int,

@@ -11,6 +11,7 @@ from time import monotonic
 import polars as pl
 
 from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.base.spans import span
 from dynamo_ops.consistency.clocks import Clocks, clock_fault
 from dynamo_ops.consistency.settings import AS_SHIPPED
 from dynamo_ops.storage.protocol import STORED_FILES, Storage, TellsTime
@@ -31,6 +32,7 @@ class StorageList:
     listed_at: datetime
 
 
+@span("consistency.list_storage")
 def write_storage_list(
     storage: Storage,
     prefixes: Sequence[str],

@@ -19,7 +19,7 @@ import polars as pl
 from sqlalchemy import text
 
 from dynamo_ops.base.errors import GateError, InventoryError, PermanentRemoteError, PlanError
-from dynamo_ops.base.remote import GONE
+from dynamo_ops.base.http.remote import GONE
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import counts_text
 from dynamo_ops.consistency.breakers import refusal

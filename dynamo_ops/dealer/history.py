@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
 from dynamo_ops.plan.history import history_of_dataset
@@ -16,6 +17,7 @@ from dynamo_ops.plan.store import StoredPlan
 COPY = ["copy", "plugin", "request_id", "dataset_id", "site_id", "group_id", "reason", "weight"]
 
 
+@span("dealer.record")
 def record_plan(connection: Connection, plan: StoredPlan) -> None:
     """Write the copies of this commit to the history. Needs its table ``wanted`` as it is after it, and the plan's
     frames ``copies`` and ``block_copies``."""

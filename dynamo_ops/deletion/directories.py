@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.states import ACTIVE, DONE_DELETIONS, SubscriptionAction
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 from dynamo_ops.storage.registry import SiteStorage
 
 
+@span("deletion.clean_directories")
 def clean_directories(db: Database, batch_ids: Sequence[int], open_storage: SiteStorage) -> int:
     """Remove the directories that these batches left empty, and parents that thereby became so. Returns how many.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.settings import DELETION, DeletionSettings
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.copies import is_held_by_partner, is_last_copy, is_last_source
 from dynamo_ops.inventory.site.ambiguous import ambiguous_sites
@@ -90,6 +91,7 @@ def recover_deletions(db: Database) -> RecoverDeletionsSummary:
         return RecoverDeletionsSummary(list(unfinished.scalars()), freed)
 
 
+@span("deletion.plan")
 def plan_deletions(db: Database, limits: DeletionSettings = DELETION) -> list[int]:
     """Take queued delete subscriptions into batches, each of one site. Returns the new batches' ids."""
     with db.begin() as connection:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.spans import span
 from dynamo_ops.base.text import counts_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion import directories, execute, queue, waiting
@@ -46,9 +47,13 @@ def plan_deletion_batches(database: Database, settings: Settings, unfinished: Se
 def delete(database: Database, settings: Settings, batch_ids: Sequence[int]) -> dict[str, Any]:
     """Delete the files of a site's batches at its storage, and let the replicas shrink, chunk by chunk."""
     storage, limits = site_storages(database, settings), settings.deletion
-    done = execute.total([execute.execute_batch(database, batch_id, storage, limits) for batch_id in batch_ids])
-    log.info("batches %s: %s", ", ".join(map(str, batch_ids)), counts_text(asdict(done)))
-    return asdict(done)
+    done = []
+    for batch_id in batch_ids:
+        with span("deletion.execute", batch=batch_id):
+            done.append(execute.execute_batch(database, batch_id, storage, limits))
+    total = asdict(execute.total(done))
+    log.info("batches %s: %s", ", ".join(map(str, batch_ids)), counts_text(total))
+    return total
 
 
 def clean_directories(database: Database, settings: Settings, lots: Sequence[Sequence[int]]) -> int:

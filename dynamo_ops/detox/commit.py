@@ -12,6 +12,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.access.person import Person
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.detox.history import record_plan
@@ -106,6 +107,7 @@ MAY_BE_LAST = {"never": "false", "delete_lines": "let_go.is_last_copy_allowed", 
 """Which deletions may take the last copies of their files, by ``last_copies`` of the gates: the executor asks again."""
 
 
+@span("detox.apply")
 def _apply(connection: Connection, plan: StoredPlan, last_copies: LastCopies) -> CommitSummary:
     may_be_last = MAY_BE_LAST[last_copies]
     gone = let_go(connection, GOING, origin="detox", plan_id=plan.id, last_allowed=may_be_last)

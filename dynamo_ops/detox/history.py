@@ -8,6 +8,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.event.kinds import EventKind
 from dynamo_ops.event.writer import tell
@@ -20,6 +21,7 @@ REPLICA = ["dataset_id", "site_id"]
 SITE_STATE = ("site_id", "quota_bytes", "is_triggered", "bytes_before", "bytes_after", "protected_bytes")
 
 
+@span("detox.record")
 def record_plan(connection: Connection, plan: StoredPlan) -> None:
     """Write what this commit does to the history. Needs its tables ``doomed`` and ``handed_over`` as they are after it.
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import insert_frame, select_frame
 from dynamo_ops.inventory.replica.copies import is_block_doomed
 from dynamo_ops.inventory.replica.doomed import (
@@ -36,6 +37,7 @@ CHANGED: Mapping[str, str] = {
 }
 
 
+@span("detox.recheck")
 def recheck(connection: Connection, deletions: pl.DataFrame, last_copies: LastCopies) -> None:
     """Mark in ``doomed.left_out``, with the reason, what must be kept after all. ``deletions``: rows of ``doomed``."""
     find_not_good(connection)

@@ -14,6 +14,7 @@ from dynamo_ops.access.actions import AccessError
 from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import GateError, PlanError
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.spans import span
 from dynamo_ops.base.text import counts_text
 from dynamo_ops.base.times import time_text
 from dynamo_ops.base.units import size_text
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@span("detox.decide")
 def make_plan(frames: InventoryFrames, inputs: DetoxInputs) -> DeletionPlan:
     """Decide for one partition on these frames; nothing is read but what is given, nothing is stored."""
     from dynamo_ops.detox.engine.plan import plan_deletions  # one task of a cycle decides, the others start sooner

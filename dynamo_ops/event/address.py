@@ -21,8 +21,8 @@ from urllib3.exceptions import NewConnectionError
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import glob_matches, is_glob
-from dynamo_ops.base.redirect import origin
-from dynamo_ops.base.session import RemoteSession
+from dynamo_ops.base.http.redirect import origin
+from dynamo_ops.base.http.session import RemoteSession
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.event.settings import event_settings
 

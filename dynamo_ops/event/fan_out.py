@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.event.states import DeliveryState, EventScope
 
@@ -54,6 +55,7 @@ _MEANT = f"""
 """Each name is compared with each glob once, however many events have the one and subscriptions the other."""
 
 
+@span("event.fan_out")
 def fan_out(database: Database, most: int = EVENTS_AT_ONCE) -> int:
     """Give events to the subscriptions that mean them; how many deliveries that makes. Safe to repeat: a subscription
     knows up to which event it has looked."""

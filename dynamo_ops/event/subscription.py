@@ -15,7 +15,7 @@ from dynamo_ops.access.audit import Act, acting
 from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import InventoryError, UnknownNameError
 from dynamo_ops.base.glob import glob_regex_sql
-from dynamo_ops.base.redirect import origin
+from dynamo_ops.base.http.redirect import origin
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database

@@ -9,10 +9,10 @@ import requests
 
 from dynamo_ops.access.problem import as_json
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.base.remote import causes, kind_of_failure, kind_of_status
-from dynamo_ops.base.session import Patience, RemoteSession
+from dynamo_ops.base.http.remote import causes, kind_of_failure, kind_of_status
+from dynamo_ops.base.http.session import Patience, RemoteSession
+from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.base.settings import Tls
-from dynamo_ops.base.tls import Credentials
 from dynamo_ops.event.address import NOT_PUBLIC, Hosts
 from dynamo_ops.event.queue import Destination, Parcel
 

@@ -15,8 +15,8 @@ from typing import Any
 import requests
 
 from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RemoteError, RetryableRemoteError
-from dynamo_ops.base.session import RemoteSession
-from dynamo_ops.base.tls import Credentials
+from dynamo_ops.base.http.session import RemoteSession
+from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.fts import errors
 from dynamo_ops.fts.identity import FtsIdentity, read_identity
 

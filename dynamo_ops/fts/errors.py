@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from dynamo_ops.base.errors import CredentialError, RemoteError, RetryableRemoteError
-from dynamo_ops.base.remote import failure_words, kind_of_failure, kind_of_status
+from dynamo_ops.base.http.remote import failure_words, kind_of_failure, kind_of_status
 
 if TYPE_CHECKING:
     import httpx

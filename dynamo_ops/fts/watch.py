@@ -12,10 +12,10 @@ from typing import Any, TypedDict
 
 import httpx
 
-from dynamo_ops.base.redirect import check_secrecy
-from dynamo_ops.base.remote import kind_of_status
-from dynamo_ops.base.session import USER_AGENT
-from dynamo_ops.base.tls import Credentials
+from dynamo_ops.base.http.redirect import check_secrecy
+from dynamo_ops.base.http.remote import kind_of_status
+from dynamo_ops.base.http.session import USER_AGENT
+from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.fts import errors
 from dynamo_ops.fts.client import JobStatus, read_status
 

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, DateTime, Row, bindparam, text
 
 from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import PlanError, UnknownPlanError
+from dynamo_ops.base.spans import span
 from dynamo_ops.base.text import near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
@@ -101,6 +102,7 @@ class StoredPlan:
         return PlanError(f"plan {self.id} of {self.partition}: {why}", plan_id=self.id, state=self.state)
 
 
+@span("plan.store")
 def save(
     database: Database,
     inputs: DetoxInputs | DealerInputs,

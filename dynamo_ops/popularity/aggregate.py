@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.kinds import PullKind
@@ -36,6 +37,7 @@ class DaySummary:
     is_outdated: bool = False
 
 
+@span("popularity.replace_day")
 def replace_day(db: Database, run_key: str, day: date, source: str, kind: str = PullKind.ACCESSES) -> DaySummary:
     """Make what (run_key, source) staged of ``day`` the use of that day, in one transaction.
 
@@ -63,6 +65,7 @@ def replace_day(db: Database, run_key: str, day: date, source: str, kind: str = 
     return DaySummary(num_rows, number, unknown.num_rows, names, sites)
 
 
+@span("popularity.resolve_unknown")
 def resolve_unknown(db: Database) -> int:
     """Count use that was kept by name for what is known by now; returns how many rows of days that changed.
 

@@ -15,6 +15,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.reading import Snapshot
@@ -68,6 +69,7 @@ def produce_attributes(db: Database, chosen: Iterable[AttributeProducer] | None 
     return [summary for producer in (producers() if chosen is None else chosen) for summary in _produce(db, producer)]
 
 
+@span("popularity.rank")
 def produce_all(db: Database) -> dict[str, int]:
     """Run all installed producers; returns how many datasets have a value, by attribute."""
     return {summary.name: summary.num_datasets for summary in produce_attributes(db)}

@@ -22,7 +22,7 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
 )
-from dynamo_ops.base.remote import kind_of_status
+from dynamo_ops.base.http.remote import kind_of_status
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.protocol import UNCONDITIONAL, Condition, DeletionOutcome, StorageOptions, StoredFile, Upload

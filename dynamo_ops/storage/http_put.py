@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import h11
 
-from dynamo_ops.base import redirect
 from dynamo_ops.base.errors import RemoteError, RetryableRemoteError
-from dynamo_ops.base.remote import failure_words, kind_of_failure, kind_of_status
-from dynamo_ops.base.session import USER_AGENT
+from dynamo_ops.base.http import redirect
+from dynamo_ops.base.http.remote import failure_words, kind_of_failure, kind_of_status
+from dynamo_ops.base.http.session import USER_AGENT
 from dynamo_ops.storage.protocol import StorageOptions
 
 _CONTINUE_WAIT_S = 5.0  # a server that has not said "go on" by then does not know Expect and waits for the body

@@ -15,8 +15,8 @@ import polars as pl
 
 from dynamo_ops.base.directory import Overlap
 from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.base.settings import DELETION, MANAGED_PREFIX, PROTOCOLS
-from dynamo_ops.base.tls import Credentials
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from s3fs import S3FileSystem
 
 from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RemoteError, RetryableRemoteError
-from dynamo_ops.base.remote import GONE, kind_of_failure, kind_of_status
+from dynamo_ops.base.http.remote import GONE, kind_of_failure, kind_of_status
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.filesystem import FsspecStorage
 from dynamo_ops.storage.protocol import StorageOptions, StoredFile, Upload, check_length

@@ -23,8 +23,8 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
 )
-from dynamo_ops.base.remote import GONE, failure_words, kind_of_failure, kind_of_status
-from dynamo_ops.base.session import Patience, RemoteSession
+from dynamo_ops.base.http.remote import GONE, failure_words, kind_of_failure, kind_of_status
+from dynamo_ops.base.http.session import Patience, RemoteSession
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.http_put import HttpPut

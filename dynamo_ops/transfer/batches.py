@@ -12,6 +12,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.settings import TransferSettings
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.fts.identity import FtsIdentity
@@ -95,6 +96,7 @@ class PlannedBatches:
         return sorted([*self.disk, *self.tape, *self.direct])
 
 
+@span("transfer.plan")
 def plan_batches(
     db: Database,
     identity: FtsIdentity | FtsLinks | None,

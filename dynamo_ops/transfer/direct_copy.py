@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from threading import Event
 
 from dynamo_ops.base.errors import CredentialError, DynamoError, SettingsError
-from dynamo_ops.base.remote import GONE
+from dynamo_ops.base.http.remote import GONE
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.inventory.states import TransferObservation as Seen
 from dynamo_ops.storage.protocol import Storage, StoredFile, Upload, upload_lfn

@@ -12,6 +12,7 @@ from operator import add
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.fts.client import FtsClient, JobStatus
 from dynamo_ops.fts.servers import FtsServers, servers_of
@@ -83,6 +84,7 @@ def open_batch_job_ids(
         ]
 
 
+@span("transfer.observe")
 def observe_and_apply(
     db: Database,
     client: FtsClient | FtsServers,
@@ -147,6 +149,7 @@ def apply(connection: Connection, statuses: Sequence[JobStatus], now: datetime) 
     return replace(summary, num_lost_jobs=len(lost), num_open_jobs=still_open, unreadable=unreadable)
 
 
+@span("transfer.apply")
 def apply_observations(
     connection: Connection,
     observations: pl.DataFrame,

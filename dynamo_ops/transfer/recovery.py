@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.glob import is_named
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.client import FtsClient, JobStatus
@@ -43,6 +44,7 @@ class RecoverSummary:
     num_cancelled_jobs: int = 0
 
 
+@span("transfer.recover")
 def recover(db: Database, client: FtsClient | FtsServers | None) -> RecoverSummary:
     """Find the fate of every batch recorded but not known to be submitted; free subscriptions stuck in no batch.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from dynamo_ops.base.errors import DynamoError, RemoteError, SettingsError
 from dynamo_ops.base.settings import Settings
+from dynamo_ops.base.spans import span
 from dynamo_ops.base.text import counts_text
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
@@ -119,7 +120,8 @@ def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> 
             may_send = server in {None, *servers.addresses}
             try:
                 client = servers.client(server)
-                summary = submit_batch(database, client, batch_id, job, limits, endpoints, may_send=may_send)
+                with span("transfer.submit", batch=batch_id):
+                    summary = submit_batch(database, client, batch_id, job, limits, endpoints, may_send=may_send)
             except RemoteError as error:
                 log.warning("batch %d: %s", batch_id, error.message)
                 failed[batch_id] = server, error
@@ -160,7 +162,8 @@ def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
     for batch_id in recovery.unfinished_direct(database):
         look(database, PauseKind.TRANSFERS)
         try:
-            done = direct.execute_direct(database, batch_id, storage, settings.transfers)
+            with span("transfer.copy_directly", batch=batch_id):
+                done = direct.execute_direct(database, batch_id, storage, settings.transfers)
         except DynamoError as error:
             log.warning("direct batch %d: %s", batch_id, error.message)
             failed[batch_id] = error

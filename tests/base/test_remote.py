@@ -16,7 +16,6 @@ import pytest
 from pydantic import TypeAdapter
 
 from dynamo_ops.alerts import webhook
-from dynamo_ops.base import session
 from dynamo_ops.base.errors import (
     CredentialError,
     DynamoError,
@@ -24,10 +23,11 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
 )
-from dynamo_ops.base.redirect import is_same_host, next_url, origin
-from dynamo_ops.base.remote import Kind, kind_of_failure, kind_of_status
+from dynamo_ops.base.http import session
+from dynamo_ops.base.http.redirect import is_same_host, next_url, origin
+from dynamo_ops.base.http.remote import Kind, kind_of_failure, kind_of_status
+from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.base.settings import Tls, WebhookSettings
-from dynamo_ops.base.tls import Credentials
 from dynamo_ops.fts import watch
 from dynamo_ops.fts.client import FtsClient
 from dynamo_ops.inventory.site.mapping import Endpoint

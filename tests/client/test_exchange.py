@@ -278,7 +278,7 @@ def test_an_address_where_no_token_may_go_is_refused(server: str, words: str) ->
 
 def test_plain_http_is_spoken_if_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
     """To a name that is not this machine's, so far as one can see."""
-    monkeypatch.setattr("dynamo_ops.base.redirect._is_here", lambda _: False)
+    monkeypatch.setattr("dynamo_ops.base.http.redirect._is_here", lambda _: False)
     script.says(document({"name": "ada"}))
     with pytest.raises(UsageError):
         Dynamo(script.url, TOKEN)

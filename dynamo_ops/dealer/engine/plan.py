@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.spans import span
 from dynamo_ops.base.text import near
 from dynamo_ops.base.units import TB
 from dynamo_ops.dealer.engine.config import DealerConfig
@@ -152,6 +153,7 @@ def set_table(
     return Table(items, sites, placement, Cycle(items, sites, placement, max_volume_bytes=volume, seed=seed))
 
 
+@span("dealer.decide")
 def plan_copies(
     frames: InventoryFrames,
     proposals: pl.DataFrame,

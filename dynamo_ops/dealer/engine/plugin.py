@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 import polars as pl
 
 from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.spans import span
 from dynamo_ops.base.text import near
 from dynamo_ops.dealer.engine.config import DealerConfig
 from dynamo_ops.inventory.frames import InventoryFrames, Schema, empty
@@ -177,7 +178,7 @@ def propose(plugin: Plugin, name: str, inputs: ProposalInputs, config: DealerCon
     """One plugin's proposals, columns :data:`WITH_PLUGIN`. PlanError when an attribute that it reads was not produced,
     or is stale."""
     require_attributes(inputs.frames, plugin.attributes(), now=inputs.now, max_age=inputs.attribute_max_age)
-    with config.named():
+    with config.named(), span("dealer.propose", plugin=name):
         proposed = plugin.propose(inputs.seen, inputs.context(config, name, seed))
     return proposed.select(pl.lit(name).alias("plugin"), *(pl.col(c).cast(kind) for c, kind in PROPOSALS.items()))
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.catalogue.vanished import VanishedCounts, note_vanished
@@ -48,6 +49,7 @@ class MergeSummary:
     left_out: int = 0
 
 
+@span("metadata.merge")
 def merge_metadata(db: Database, run_key: str, source: str, until: datetime) -> MergeSummary:
     """Merge what (run_key, source) staged; the source then counts as merged up to ``until``.
 

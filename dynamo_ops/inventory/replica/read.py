@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory import frames
@@ -44,6 +45,7 @@ class InventorySummary:
         return {**vars(self), "sites": self.sites.to_dicts()}
 
 
+@span("inventory.read")
 def read_inventory(db: Database) -> InventoryFrames:
     """Everything that decisions are made of, as of one moment, in the columns of ``inventory.frames``.
 

@@ -14,6 +14,7 @@ from datetime import date
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.database.within import Within
@@ -192,6 +193,7 @@ class UsageCheck:
     wrong_bytes: int
 
 
+@span("usage.fold")
 def fold(database: Database) -> int:
     """Take what was noted into the sums. Returns how many notes that were; 0 also where another one folds just now.
     Nothing depends on it but how long a read of ``USAGE`` takes. Within a transaction of somebody else: the next one

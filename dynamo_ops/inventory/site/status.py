@@ -12,6 +12,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.settings import SiteStatusSettings
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.upsert import new_and_changed
@@ -44,6 +45,7 @@ class SiteSummary:
     overridden: int = 0
 
 
+@span("metadata.merge_sites")
 def merge_sites(
     db: Database,
     run_key: str,

@@ -18,6 +18,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.kinds import DatasetStatus, PullKind
@@ -81,6 +82,7 @@ def interval_to_pull(
     return Interval(min(interval_start, merged_until) - OVERLAP, interval_end)
 
 
+@span("metadata.stage_datasets")
 def stage_datasets(
     db: Database,
     run_key: str,
@@ -125,6 +127,7 @@ def staged_datasets(db: Database, run_key: str, source: str, page: int) -> list[
     return names["dataset"].to_list()
 
 
+@span("metadata.stage_details")
 def stage_details(
     db: Database, run_key: str, source: str, page: int, parts: Iterable[tuple[pl.DataFrame, pl.DataFrame]]
 ) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from dynamo_ops.base.remote import innermost
+from dynamo_ops.base.http.remote import innermost
 
 _URL = re.compile(r"""\w[\w+.-]*://[^\s'"<>]+""")
 _POOL = re.compile(r"with url: \S+")

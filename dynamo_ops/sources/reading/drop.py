@@ -29,7 +29,7 @@ from dynamo_ops.base.errors import (
     SettingsError,
     SourceDataError,
 )
-from dynamo_ops.base.remote import kind_of_failure, kind_of_status
+from dynamo_ops.base.http.remote import kind_of_failure, kind_of_status
 from dynamo_ops.sources.reading.address import discreet, shown
 from dynamo_ops.sources.reading.columns import Column, typed
 from dynamo_ops.sources.reading.records import Fault, Records

@@ -13,10 +13,10 @@ import requests
 from pydantic import TypeAdapter, ValidationError
 
 from dynamo_ops.base.errors import RemoteError, SettingsError, SourceDataError
-from dynamo_ops.base.remote import failure_words, kind_of_failure, kind_of_status, tls_setting
-from dynamo_ops.base.session import Patience, RemoteSession
+from dynamo_ops.base.http.remote import failure_words, kind_of_failure, kind_of_status, tls_setting
+from dynamo_ops.base.http.session import Patience, RemoteSession
+from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.base.settings import Tls
-from dynamo_ops.base.tls import Credentials
 from dynamo_ops.sources.reading.address import cause, shown
 from dynamo_ops.sources.reading.records import Fault, Records
 

@@ -13,9 +13,9 @@ import jwt
 import requests
 
 from dynamo_ops.base.errors import DynamoError, RetryableRemoteError
-from dynamo_ops.base.session import Patience, RemoteSession
+from dynamo_ops.base.http.session import Patience, RemoteSession
+from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.base.settings import IssuerSettings, settings
-from dynamo_ops.base.tls import Credentials
 from dynamo_web.problem import NotLoggedInError
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")

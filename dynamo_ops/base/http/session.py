@@ -12,9 +12,9 @@ from urllib3.exceptions import SSLError
 from urllib3.util.retry import Retry
 
 from dynamo_ops import __version__
-from dynamo_ops.base import redirect
-from dynamo_ops.base.remote import kind_of_failure
-from dynamo_ops.base.tls import Credentials, unusable
+from dynamo_ops.base.http import redirect
+from dynamo_ops.base.http.remote import kind_of_failure
+from dynamo_ops.base.http.tls import Credentials, unusable
 
 USER_AGENT = f"dynamo-ops/{__version__}"
 BACKOFF_S = 0.3
