@@ -175,8 +175,8 @@ def _traces() -> dict[str, str]:
     """What turns traces on, and says where they go."""
     if COLLECTOR not in os.environ:
         return {}
-    told = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
-    return told | {"AIRFLOW__TRACES__OTEL_ON": "True"}
+    destination = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
+    return destination | {"AIRFLOW__TRACES__OTEL_ON": "True"}
 
 
 SECRETS = ("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY")

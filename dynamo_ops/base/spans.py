@@ -16,7 +16,8 @@ from dynamo_ops import __version__
 
 @contextmanager
 def span(name: str, **attributes: str | int) -> Iterator[None]:
-    """A part of an act, ``dynamo.<name>``, as a context or as a decorator; what it raises is noted in it and goes on.
+    """A part of an act, ``dynamo.<name>``, as a context or as a decorator. What it raises goes on, and is noted in it
+    with its message and trace.
 
     ``name``: room and verb (``detox.decide``). ``attributes``: what it is about (a site, a batch), by plain names; no
     person and no secret.

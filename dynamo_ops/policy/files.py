@@ -27,16 +27,10 @@ def policy_source(settings: Settings, partition: str) -> SourceText:
     return read_source(policy_file(settings, partition))
 
 
-def partitions_with_policy(settings: Settings, now: datetime) -> list[str]:
-    """Those for whom Detox has a policy, as they are defined now."""
-    defined = read_partitions(settings, now)
-    return [name for name in (*defined.conditions, *defined.unions) if policy_file(settings, name).exists()]
-
-
 def installed_policy(settings: Settings, partition: str, now: datetime) -> SourceText:
     """A partition's policy as it is now, called by the partition in messages. Raises UnknownNameError, with near names,
     for what is no partition, or has no policy."""
-    names = partitions_with_policy(settings, now)
+    names = _partitions_with_policy(settings, now)
     if partition not in names:
         raise UnknownNameError(
             f"{partition!r} is no partition with a policy; {', '.join(names) or 'none'} have one."
@@ -44,6 +38,12 @@ def installed_policy(settings: Settings, partition: str, now: datetime) -> Sourc
             partition=partition,
         )
     return SourceText(partition, policy_source(settings, partition).text)
+
+
+def installed_policies(settings: Settings, now: datetime) -> list[SourceText]:
+    """Those of all partitions that have one, as ``installed_policy``."""
+    names = _partitions_with_policy(settings, now)
+    return [SourceText(name, policy_source(settings, name).text) for name in names]
 
 
 def partitions_source(settings: Settings) -> SourceText:
@@ -89,3 +89,9 @@ def protected_sites(names: Sequence[str], frames: InventoryFrames) -> tuple[str,
                 reason="unknown site",
             )
     return tuple(names)
+
+
+def _partitions_with_policy(settings: Settings, now: datetime) -> list[str]:
+    """Those for whom Detox has a policy, as they are defined now."""
+    defined = read_partitions(settings, now)
+    return [name for name in (*defined.conditions, *defined.unions) if policy_file(settings, name).exists()]

@@ -1,4 +1,4 @@
-"""Datasets over REST, and what documents tell a server: what there is, what is lost; what it knows in all."""
+"""The catalogue over REST: its datasets, what documents tell it, how much it knows in all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies over REST: texts of this machine, and those of the server."""
+"""Policies over REST: files of this machine, or the server's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets of the database, and what documents tell it: what there is, what is lost; what it knows in all."""
+"""The catalogue in the database: its datasets, what documents tell it, how much it knows in all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies of the installation, its tests of them, and the variables that there are."""
+"""The installation's policies: checked, linted, tested; the variables that they may use."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.base.settings import settings
-from dynamo_ops.policy.files import installed_policy, partitions_with_policy, read_partitions
+from dynamo_ops.policy.files import installed_policies, installed_policy, read_partitions
 from dynamo_ops.policy.language.check import CheckedPolicy
 from dynamo_ops.policy.language.reference import describe
 from dynamo_ops.policy.language.source import SourceText
@@ -47,8 +47,7 @@ def list_variables() -> Response:
 def list_policies() -> Response:
     """The partitions that have a policy, with its digest and number of lines (null: it has errors)."""
     now = datetime.now(UTC)
-    sources = [installed_policy(settings(), partition, now) for partition in partitions_with_policy(settings(), now)]
-    checked = [(source, check_policy(source, now)[0]) for source in sources]
+    checked = [(source, check_policy(source, now)[0]) for source in installed_policies(settings(), now)]
     return rows_answer([{"partition": source.file, **_digest(source, policy)} for source, policy in checked])
 
 
