@@ -15,4 +15,7 @@ class DynamoPlugin(AirflowPlugin):
 
     name = "dynamo"
     operator_extra_links = (FtsJobsLink(),)
+    external_views: ClassVar = [
+        {"name": "Dynamo", "href": f"{PREFIX}/ui/today", "destination": "nav", "url_route": "dynamo"}
+    ]
     fastapi_apps: ClassVar = [{"app": mounted, "url_prefix": PREFIX, "name": "dynamo"}]

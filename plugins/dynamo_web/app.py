@@ -15,8 +15,9 @@ from dynamo_web.api.record import audit, checks, digest, errands, events
 from dynamo_web.caller.rates import metered
 from dynamo_web.guard import Guard
 from dynamo_web.lists import json_answer
+from dynamo_web.pages.app import make_pages
 
-VERSION = "/v1"
+VERSION, PAGES = "/v1", "/ui"
 READ = (
     me,
     datasets,
@@ -67,6 +68,7 @@ def make_app() -> FastAPI:
     made.add_route(METRICS, metrics.metrics, methods=["GET"])
     for resource in (*READ, *WRITTEN):
         made.include_router(resource.router, prefix=VERSION)
+    made.mount(PAGES, make_pages())
     return made
 
 

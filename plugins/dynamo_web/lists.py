@@ -121,6 +121,13 @@ class Lister:
         window = self._window(query)
         return _page_answer(read_page(reading(), listing, asked, window))
 
+    def csv(self, listing: Listing[Filter], asked: Filter, file_name: str) -> Response:
+        """All of a list, as a file to keep."""
+        with PLACES.kept_on_success(self._person.name):
+            stream = Stream(_generator(csv_text(reading(), listing, asked)), CSV, self._person.name)
+            stream.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
+            return stream
+
     def answer_frame(self, listing: Callable[[], FrameListing], query: ListQuery) -> Response:
         """The same of rows of a frame. It is read whole, more or less: as streams are, one for somebody at a time."""
         if self._media_type != JSON:

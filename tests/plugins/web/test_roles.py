@@ -22,7 +22,7 @@ from dynamo_ops.pause.pauses import PauseKind
 from dynamo_ops.request.copy_request import request_copy
 from tests.people import ADA, ROOT_USER
 from tests.plugins.web.callers import headers_of, passed_plan
-from tests.plugins.web.test_login import PAGE_OF_OURS, READ_BY_POST
+from tests.plugins.web.test_login import PAGE_OF_OURS, READ_BY_POST, routes
 from tests.query.stock import FIRST, SECOND, Stock
 
 HELD = {
@@ -227,12 +227,12 @@ def without_rates() -> None:
 
 
 def test_there_is_a_call_of_each_route(airflow: None) -> None:
-    from dynamo_web.app import VERSION, app
+    from dynamo_web.app import VERSION
     from dynamo_web.caller.login import permission_of
 
     written = {
         (method, route.path): (route.path_regex, action)
-        for route in app.routes
+        for route in routes()
         for method in route.methods - {"GET", "HEAD"}
         if route.path not in READ_BY_POST
         for action in {permission_of(each.call) for each in route.dependant.dependencies} - {None}

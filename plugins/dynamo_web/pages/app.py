@@ -1,0 +1,81 @@
+"""The app of the pages, below /ui. Errors are pages too; who is not logged in is sent to Airflow's login."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from dynamo_ops.access.problem import problem_of
+from dynamo_ops.base.errors import DynamoError
+from dynamo_web.caller.rates import metered
+from dynamo_web.pages import data, groups, plans, records, requested, search, sites, today, transfers
+from dynamo_web.pages.part.frame import ASSETS, SECURITY, templates
+from dynamo_web.problem import STATUSES, NotLoggedInError
+
+log = logging.getLogger(__name__)
+
+LOGIN = "/api/v2/auth/login"
+PAGES = (today, search, data, requested, plans, transfers, sites, groups, records)
+KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
+"""Of our own files: their addresses change with them."""
+
+
+class Assets(StaticFiles):
+    """Style sheet and script, for everybody: they hold nothing of ours but looks."""
+
+    async def get_response(self, path: str, scope: Any) -> Response:
+        """The file; a browser asks for it once."""
+        answer = await super().get_response(path, scope)
+        answer.headers.update(KEPT)
+        return answer
+
+
+def make_pages() -> FastAPI:
+    """Behind a login, all but ``static``."""
+    made = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(metered)])
+    made.mount("/static", Assets(directory=ASSETS), name="static")
+    for one in PAGES:
+        made.include_router(one.router)
+    made.add_exception_handler(DynamoError, _of_ours)
+    made.add_exception_handler(RequestValidationError, _of_parameters)
+    made.add_exception_handler(HTTPException, _of_http)
+    made.add_exception_handler(Exception, _of_others)
+    return made
+
+
+def _of_ours(request: Request, error: Any) -> Response:
+    if isinstance(error, NotLoggedInError):
+        return RedirectResponse(f"{LOGIN}?{urlencode({'next': str(request.url)})}", 302, headers=SECURITY)
+    document = problem_of(error, STATUSES)
+    return trouble(request, document["status"], document["detail"], document.get("next_step") or "")
+
+
+def _of_parameters(request: Request, error: Any) -> Response:
+    faults = [f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}" for fault in error.errors()]
+    return trouble(request, 422, "; ".join(faults))
+
+
+def _of_http(request: Request, error: Any) -> Response:
+    return trouble(request, error.status_code, str(error.detail))
+
+
+def _of_others(request: Request, _error: Exception) -> Response:
+    return trouble(request, 500, "Something is wrong here. The log of the API server says what.")
+
+
+def trouble(request: Request, status: int, detail: str, next_step: str = "", links: Sequence[str] = ()) -> Response:
+    """What could not be shown, and what to do now."""
+    text = (
+        templates()
+        .get_template("trouble.html")
+        .render(root=request.scope.get("root_path", ""), status=status, detail=detail, next_step=next_step, links=links)
+    )
+    return Response(text, status, headers=SECURITY, media_type="text/html")

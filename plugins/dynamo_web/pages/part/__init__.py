@@ -1,0 +1,2 @@
+"""What pages are made of: ``frame`` (what stands around each page), ``links`` (addresses of pages), ``cells`` (one
+value as people read it), ``table`` and ``listed`` (lists: filter, next page, CSV)."""
