@@ -23,6 +23,9 @@ SHOWN = 15
 
 SHOWN_IN_MAIL = 40
 
+WHOLE = "digest"
+"""Key of the page that shows all of a day."""
+
 Row = Mapping[str, Any]
 
 
@@ -42,16 +45,17 @@ class Look:
         return f"{self.title}: {self.total(section.rows)}" if self.total else self.title
 
 
-def digest_message(digest: Digest) -> Message:
-    """The digest as a message."""
+def digest_message(digest: Digest, pages: Mapping[str, str] | None = None) -> Message:
+    """The digest as a message. ``pages``: addresses of pages, by the key of the section that they show more of; that of
+    the whole is ``WHOLE``. None where it is not known under which address people reach them."""
     unusual = digest.unusual
     state = count(len(unusual), "thing needs a look", "things need a look") if unusual else "nothing unusual"
-    return Message(f"Dynamo: {digest.until:%Y-%m-%d}, {state}", digest_text(digest), digest_html(digest))
+    return Message(f"Dynamo: {digest.until:%Y-%m-%d}, {state}", digest_text(digest, pages), digest_html(digest, pages))
 
 
-def digest_text(digest: Digest) -> str:
+def digest_text(digest: Digest, pages: Mapping[str, str] | None = None) -> str:
     """For a chat or a shell."""
-    return render("digest.txt.j2", **_shown(digest)).rstrip("\n")
+    return render("digest.txt.j2", **_shown(digest, pages or {})).rstrip("\n")
 
 
 def alerts_shown(digest: Digest, *, in_mail: bool) -> list[str]:
@@ -60,17 +64,22 @@ def alerts_shown(digest: Digest, *, in_mail: bool) -> list[str]:
     return list(rows["key"][: SHOWN_IN_MAIL if in_mail else SHOWN])
 
 
-def digest_html(digest: Digest) -> str:
+def digest_html(digest: Digest, pages: Mapping[str, str] | None = None) -> str:
     """For a mail."""
-    return render("digest.html.j2", **_shown(digest))
+    return render("digest.html.j2", **_shown(digest, pages or {}))
 
 
-def _shown(digest: Digest) -> dict[str, Any]:
+def _shown(digest: Digest, pages: Mapping[str, str]) -> dict[str, Any]:
     """What the templates show."""
     return {
         "title": f"Dynamo, the 24 hours to {moment(digest.until)}",
         "unusual": digest.unusual,
-        "sections": [_section(section) for section in digest.sections if not section.rows.is_empty()],
+        "page": pages.get(WHOLE),
+        "sections": [
+            {**_section(section), "page": pages.get(section.key)}
+            for section in digest.sections
+            if not section.rows.is_empty()
+        ],
         "empty": ", ".join(LOOKS[section.key].none for section in digest.sections if section.rows.is_empty()),
     }
 

@@ -20,6 +20,10 @@ LONGEST_TEXT = 6_000
 """Characters of an error's own text; the log has all of it."""
 
 
+Link = tuple[str, str]
+"""What it leads to, and the address."""
+
+
 @dataclass(frozen=True)
 class Message:
     """One message in both forms. ``text``: Markdown so light that it reads as plain text too. ``html``: a body."""
@@ -32,7 +36,8 @@ class Message:
 @dataclass(frozen=True)
 class FailedTask:
     """A task that failed for good. ``label``: which of its mapped instances, if it is mapped. ``interval``: the run's
-    data interval, None without one. ``kind`` and ``text``: of the error."""
+    data interval, None without one. ``kind`` and ``text``: of the error. ``page``: of Dynamo, None where it is not
+    known under which address people reach it."""
 
     dag_id: str
     task_id: str
@@ -44,11 +49,12 @@ class FailedTask:
     text: str
     next_step: str
     log_url: str
+    page: Link | None = None
 
 
 @dataclass(frozen=True)
 class LateRun:
-    """A run that has not ended ``limit`` after it was queued. ``url``: its page."""
+    """A run that has not ended ``limit`` after it was queued. ``url``: where Airflow shows it, ``page``: Dynamo."""
 
     dag_id: str
     run_id: str
@@ -58,6 +64,7 @@ class LateRun:
     started_at: datetime | None
     limit: timedelta
     url: str
+    page: Link | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def failure_message(task: FailedTask, grouping: Grouping) -> Message:
         ("Run", task.run_id),
         ("Data interval", _interval(task.interval)),
     ]
-    return _message(f"{name} failed", tries, task.text, facts, ("Log", task.log_url), grouping)
+    return _message(f"{name} failed", tries, task.text, facts, _links(("Log", task.log_url), task.page), grouping)
 
 
 def late_message(run: LateRun, grouping: Grouping) -> Message:
@@ -95,7 +102,7 @@ def late_message(run: LateRun, grouping: Grouping) -> Message:
         ("Started", moment(run.started_at) if run.started_at else "not yet"),
         ("Limit", limit),
     ]
-    return _message(f"{run.dag_id} is late", "", said, facts, ("Page", run.url), grouping)
+    return _message(f"{run.dag_id} is late", "", said, facts, _links(("Run in Airflow", run.url), run.page), grouping)
 
 
 def moment(value: datetime) -> str:
@@ -140,13 +147,17 @@ def _grouped(grouping: Grouping) -> str:
     )
 
 
+def _links(*links: Link | None) -> list[Link]:
+    return [link for link in links if link is not None]
+
+
 def _message(
-    title: str, tries: str, said: str, facts: Sequence[tuple[str, str]], link: tuple[str, str], grouping: Grouping
+    title: str, tries: str, said: str, facts: Sequence[tuple[str, str]], links: Sequence[Link], grouping: Grouping
 ) -> Message:
     again = grouping.claim is not None and grouping.claim.told_at is not None
     subject = f"Dynamo: {title}" + (f" again ({grouping.claim.num_untold} more)" if again and grouping.claim else "")
     said = said if len(said) <= LONGEST_TEXT else said[:LONGEST_TEXT] + "… (cut: the log has all of it)"
-    shown = {"said": said, "facts": facts, "link": link, "footer": _grouped(grouping)}
+    shown = {"said": said, "facts": facts, "links": links, "footer": _grouped(grouping)}
     return Message(
         subject,
         render("message.txt.j2", headline=subject + tries, **shown),

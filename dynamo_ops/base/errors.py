@@ -102,7 +102,12 @@ class SourceDataError(InventoryError):
 
 
 class GateError(DynamoError):
-    """A data-quality gate refused the data; nothing was changed. Facts: ``gate``, ``failures``."""
+    """A data-quality gate refused the data; nothing was changed. Facts: ``gate``, ``subject``, ``failures``.
+
+    ``page``: where Data Docs have the page of this judgement, null without one. No fact: it is another in each run.
+    """
+
+    page: str | None = None
 
     next_step = (
         "Look at the named examples. If the data are wrong, have their source mended and clear the failed "

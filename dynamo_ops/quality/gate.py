@@ -84,6 +84,11 @@ def run_gate(
     return report
 
 
+def page_line(page: str) -> str:
+    """The line of a refusal that says where Data Docs have its page."""
+    return f"Page: {page}"
+
+
 def _refusal(gate: str, subject: str, run_key: str, failures: Sequence[Outcome], page: str | None) -> GateError:
     """The error. As text it says where to read on, too; its ``message`` is what is kept with a refused plan.
 
@@ -91,10 +96,11 @@ def _refusal(gate: str, subject: str, run_key: str, failures: Sequence[Outcome],
     """
     hints = [f"All results: dynamo gate results --run '{run_key}'"]
     if page:
-        hints.append(f"Page: {page}")
+        hints.append(page_line(page))
     refused = f"{gate} gate refused {subject}: "
     message = refused + "; and ".join(map(str, failures))
     error = GateError(message, gate=gate, subject=subject, failures=[failure.key for failure in failures])
+    error.page = page
     error.args = ("\n".join([refused + "\nand ".join(map(str, failures)), *hints]),)
     return error
 

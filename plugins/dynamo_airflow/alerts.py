@@ -13,12 +13,13 @@ from urllib.parse import quote
 from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
 
 from dynamo_airflow.channels import Delivery, alert_database, is_anybody_named, send, send_from_triggerer
-from dynamo_ops.base.errors import DynamoError
+from dynamo_airflow.pages import address_of
+from dynamo_ops.base.errors import DynamoError, GateError
 from dynamo_ops.base.settings import settings
 
 if TYPE_CHECKING:
     from dynamo_ops.alerts.alert import Alert, Claim
-    from dynamo_ops.alerts.message import FailedTask, Grouping, LateRun
+    from dynamo_ops.alerts.message import FailedTask, Grouping, LateRun, Link
     from dynamo_ops.database.connection import Database
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,7 @@ def _failed_task(context: Any) -> FailedTask:
         _said(error),
         getattr(error, "next_step", DynamoError.next_step) if error else DynamoError.next_step,
         ti.log_url,
+        _page(error, context["dag"].dag_id, ti.run_id),
     )
 
 
@@ -152,7 +154,26 @@ def _kind(error: object) -> str:
 
 
 def _said(error: object) -> str:
+    """What the error says. Where Data Docs lie in a folder, which a reader of mails may not have, and the page of the
+    gate can be linked to instead, that is left out."""
+    if isinstance(error, GateError) and error.page and "://" not in error.page and address_of("gates"):
+        from dynamo_ops.quality.gate import page_line
+
+        return str(error).replace(f"\n{page_line(error.page)}", "")
     return str(error) if error else LOST
+
+
+def _page(error: object, dag_id: str, run_id: str) -> Link | None:
+    """The page of Dynamo that shows most of what the error is about; what the run has done, where it names nothing."""
+    facts = error.facts if isinstance(error, DynamoError) else {}
+    if isinstance(error, GateError):
+        about = {name: str(facts.get(name) or "") for name in ("gate", "subject")}
+        shown, address = "Gate results", address_of("gates", **about)
+    elif isinstance(plan_id := facts.get("plan_id"), int):
+        shown, address = "The plan", address_of(f"plans/{plan_id}")
+    else:
+        shown, address = "In Dynamo", address_of("runs", dag=dag_id, run=run_id)
+    return (shown, address) if address else None
 
 
 def _raised(error: object) -> BaseException | None:
@@ -183,6 +204,7 @@ def _late_run(dag_id: str, limit: timedelta, told: dict[str, Any]) -> LateRun:
         _time(told.get("start_date")),
         limit,
         f"{base.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id)}",
+        _page(None, dag_id, run_id),
     )
 
 

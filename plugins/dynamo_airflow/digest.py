@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 from dynamo_airflow.channels import send
 from dynamo_airflow.defaults import database
+from dynamo_airflow.pages import address_of
 from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.base.settings import settings
 from dynamo_ops.base.times import time_text
 
 log = logging.getLogger(__name__)
 DAG_ID = "daily_digest"
+PAGES = {
+    "gates": "gates",
+    "sites": "sites",
+    "consistency": "sites",
+    "endpoints": "sites",
+    "shared": "sites",
+    "mappings": "sites",
+    "held": "transfers",
+    "plans": "plans",
+    "transfers": "transfers",
+    "deletions": "deletions",
+    "taken_back": "deletions",
+}
+"""The page that shows more of a section of the digest, by the section's key."""
 
 
 def send_digest(until: datetime, *, again: bool) -> str:
@@ -32,7 +47,7 @@ def send_digest(until: datetime, *, again: bool) -> str:
     if sent_at is not None and not again:
         return f"the digest of {until:%Y-%m-%d} was sent at {time_text(sent_at)} already"
     digest = read_digest(db, settings(), until)
-    message = digest_message(digest)
+    message = digest_message(digest, _pages(digest.since.date()))
     # One run at a time (max_active_runs): a claim of another process is one that died, and waits for nobody.
     claimed = claim(db, replace(day, message=message.text), repeat_after_h=0, claim_minutes=0)
     delivery = send(message)
@@ -44,3 +59,11 @@ def send_digest(until: datetime, *, again: bool) -> str:
     if number := take_over(db, alerts_shown(digest, in_mail="mail" in delivery.delivered)):
         log.info("%d failures that nobody had been told of are told by the digest", number)
     return str(delivery)
+
+
+def _pages(since: date) -> dict[str, str]:
+    """Addresses of pages, by section; empty where it is not known under which address people reach them."""
+    from dynamo_ops.alerts.digest_text import WHOLE
+
+    addresses = {key: address_of(page, since=f"{since}" if page == "gates" else "") for key, page in PAGES.items()}
+    return {key: address for key, address in {WHOLE: address_of("today"), **addresses}.items() if address}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dynamo_ops.alerts.digest import Digest, read_digest
-from dynamo_ops.alerts.digest_text import LOOKS, SHOWN, SHOWN_IN_MAIL, alerts_shown, digest_message
+from dynamo_ops.alerts.digest_text import LOOKS, SHOWN, SHOWN_IN_MAIL, WHOLE, alerts_shown, digest_message
 from dynamo_ops.base.settings import Settings, settings
 from dynamo_ops.database.connection import Database
 from tests.alerts.conftest import UNTIL
@@ -93,6 +93,19 @@ def test_every_section_says_what_happened_in_the_24_hours_and_what_stands_now(di
     assert any(line.startswith("- T2_B: ready since") and line.endswith(by_hand) for line in lines)
     assert "*Copies, by destination: 3 files done (6.00 MB), 1 attempt failed*" in lines
     assert "None:" not in lines[-1]
+
+
+def test_sections_link_to_the_pages_that_show_more(digest: Digest) -> None:
+    pages = {WHOLE: "https://a/today?x=1&y=2", "plans": "https://a/plans", "held": "https://a/transfers"}
+    message = digest_message(digest, pages)
+    lines = message.text.splitlines()
+    assert lines[1] == pages[WHOLE]
+    assert "*Plans* https://a/plans" in lines
+    assert sum("https://" in line for line in lines) == len(pages)
+    assert message.html.count("<a href=") == len(pages)
+    assert 'href="https://a/today?x=1&amp;y=2"' in message.html
+    plain = digest_message(digest).text.splitlines()
+    assert [line.replace(" https://a/plans", "").replace(" https://a/transfers", "") for line in lines[2:]] == plain[1:]
 
 
 def test_a_mail_says_the_same_and_nothing_in_it_is_taken_for_markup(digest: Digest) -> None:

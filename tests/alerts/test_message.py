@@ -48,6 +48,13 @@ def test_a_failure_in_a_chat() -> None:
     assert message.text == TEXT
 
 
+def test_where_people_reach_the_pages_a_message_links_to_one() -> None:
+    page = ("Gate results", "https://airflow.example.org/plugin/dynamo/dynamo/ui/gates?gate=detox&subject=x")
+    message = failure_message(replace(TASK, page=page), FIRST)
+    assert f"Log: {TASK.log_url}\nGate results: {page[1]}\n" in message.text
+    assert f'href="{html.escape(page[1])}"' in message.html
+
+
 def test_a_failure_in_a_mail_says_the_same() -> None:
     content = failure_message(TASK, FIRST).html
     text = html.unescape(content)
@@ -129,7 +136,7 @@ def test_a_late_run() -> None:
     assert "The run has not ended 3 h after it was queued. It is running." in message.text
     assert "Started: not yet" in message.text
     assert "Queued: 2026-03-01T02:00Z" in message.text
-    assert "Page: https://a/runs/r1" in message.text
+    assert "Run in Airflow: https://a/runs/r1" in message.text
     assert "goes on by itself" in message.html
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from dynamo_ops.base.errors import DynamoError, GateError, PermanentRemoteError, RetryableRemoteError
+from dynamo_ops.base.errors import DynamoError, GateError, PermanentRemoteError, PlanError, RetryableRemoteError
 from dynamo_ops.base.settings import settings
 from dynamo_ops.database.connection import Database
 from simgrid.http import Server
@@ -310,6 +310,69 @@ def test_nobody_is_called_where_the_settings_name_nobody(airflow: None, tmp_path
     with environment(tmp_path, {}):
         assert failure_callbacks() == []
         assert late_after("transfers", timedelta(hours=1)) is None
+
+
+PAGES = "https://airflow.example.org/af/plugin/dynamo/dynamo/ui"
+
+
+@pytest.fixture
+def reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow knows under which address people reach it."""
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.org/af/")
+
+
+def gate_error(page: str) -> GateError:
+    """As a gate raises it that has published a page."""
+    from dynamo_ops.quality.checks import Outcome
+    from dynamo_ops.quality.gate import _refusal
+
+    outcome = Outcome("size", "is negative", "file", is_success=False, is_blocking=True, num_unexpected=1, examples=[])
+    return _refusal("metadata", "source 'dbs'", "metadata_sync/r1", [outcome], page)
+
+
+@pytest.mark.parametrize(
+    ("error", "link"),
+    [
+        pytest.param(
+            lambda: gate_error("/srv/dynamo/data_docs/pages/x.html"),
+            f"Gate results: {PAGES}/gates?gate=metadata&subject=source%20%27dbs%27",
+            id="gate",
+        ),
+        pytest.param(lambda: PlanError("too old", plan_id=17), f"The plan: {PAGES}/plans/17", id="plan"),
+        pytest.param(
+            lambda: KeyError("x"), f"In Dynamo: {PAGES}/runs?dag=transfers&run=manual__%3C1%3E", id="anything else"
+        ),
+    ],
+)
+def test_where_people_reach_airflow_messages_link_to_the_page(
+    sinks: Sinks, reached: None, error: Callable[[], Exception], link: str
+) -> None:
+    fail(error())
+    (mail,), (post,) = sinks.mails(1), sinks.posts()
+    assert link in post.splitlines()
+    assert link.partition(": ")[2] in body(mail)
+    assert "/srv/dynamo" not in post + body(mail)
+
+
+def test_where_nobody_said_how_people_reach_airflow_the_gates_own_page_is_named(sinks: Sinks) -> None:
+    fail(gate_error("/srv/dynamo/data_docs/pages/x.html"))
+    assert "Page: /srv/dynamo/data_docs/pages/x.html" in sinks.posts()[0].splitlines()
+    assert "plugin/dynamo" not in sinks.posts()[0]
+
+
+def test_a_page_that_is_served_is_named_beside_ours(sinks: Sinks, reached: None) -> None:
+    fail(gate_error("https://docs.example.org/pages/x.html"))
+    assert "Page: https://docs.example.org/pages/x.html" in sinks.posts()[0].splitlines()
+
+
+def test_a_late_run_and_the_digest_link_to_pages_too(sinks: Sinks, reached: None) -> None:
+    from dynamo_airflow.digest import send_digest
+
+    missed("transfers", timedelta(hours=80))
+    send_digest(END, again=False)
+    late, digest = sinks.posts()
+    assert f"In Dynamo: {PAGES}/runs?dag=transfers&run=not%20known" in late.splitlines()
+    assert digest.splitlines()[1] == f"{PAGES}/today"
 
 
 # -- by way of Airflow -------------------------------------------------------------------------------------------------

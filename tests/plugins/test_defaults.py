@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
+from xml.etree.ElementTree import fromstring
 
 import pytest
 
@@ -119,3 +121,17 @@ def test_the_plugin_declares_the_links_of_our_operators(airflow: None) -> None:
 
     assert dynamo_plugin.DynamoPlugin.name == "dynamo"
     assert [type(link) for link in dynamo_plugin.DynamoPlugin.operator_extra_links] == [FtsJobsLink]
+
+
+def test_airflow_takes_our_entries_of_its_menu_and_of_runs(airflow: None) -> None:
+    """As its API gives them to its UI, which fills in DAG and run, coded for a URL."""
+    from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
+    from airflow.plugins_manager import _get_ui_plugins
+
+    ours = [ExternalViewResponse(**view) for view in _get_ui_plugins()[0] if view["name"] == "Dynamo"]
+    assert {view.destination: (view.url_route, view.href) for view in ours} == {
+        "nav": ("dynamo", "/dynamo/ui/today"),
+        "dag_run": ("dynamo-run", "/dynamo/ui/runs?dag={DAG_ID}&run={RUN_ID}"),
+    }
+    for view in ours:
+        assert fromstring(unquote(str(view.icon).partition(",")[2])).tag.endswith("svg")
