@@ -1,4 +1,5 @@
-"""What a demo that has nothing to do costs: CPU, memory, log, and one run of ``transfers`` that finds nothing.
+"""What a demo that has nothing to do costs: CPU, memory, log, and a run that finds nothing: of ``look_for_work``, which
+the clock starts, and of ``transfers`` and ``deletions``, which a person may.
 
     make demo && python -m benchmarks.idle            # --seconds 300: how long it is watched
 
@@ -15,11 +16,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from demo import processes
-from demo.airflow_api import ENDED, Airflow
+from demo.airflow_api import ENDED, LOOK, Airflow
 from demo.instance import Instance
 
 MB = 1_000_000
@@ -35,7 +37,7 @@ def main() -> None:
     airflow = Airflow.of(instance)
     wait_until_idle(airflow)
 
-    runs = {run["dag_run_id"] for run in airflow.runs()}
+    runs = {run["dag_run_id"] for run in all_runs(airflow)}
     cpu, log, began = cpu_seconds(instance), log_bytes(instance), time.monotonic()
     time.sleep(seconds)
     wall = time.monotonic() - began
@@ -47,24 +49,32 @@ def main() -> None:
         print(f"{name:<16}{100 * idle[name] / wall:>12.1f}{memory[name]:>8.0f}")
     print(f"{'all':<16}{100 * sum(idle.values()) / wall:>12.1f}{sum(memory.values()):>8.0f}")
     print(f"log: {grown / MB * 3600 / wall:.1f} MB an hour")
-    begun = Counter(run["dag_id"] for run in airflow.runs() if run["dag_run_id"] not in runs)
+    begun = Counter(run["dag_id"] for run in all_runs(airflow) if run["dag_run_id"] not in runs)
     print(f"in {wall:.0f} s; runs that began: {', '.join(f'{n} {dag}' for dag, n in begun.items()) or 'none'}")
 
-    wait_until_idle(airflow)
-    before, began = sum(cpu_seconds(instance).values()), time.monotonic()
-    run_id = airflow.trigger("transfers")
-    while airflow.run_state("transfers", run_id) not in ENDED:
-        time.sleep(0.5)
-    time.sleep(5)
-    wall = time.monotonic() - began
-    used = sum(cpu_seconds(instance).values()) - before
-    usual = wall * sum(idle.values()) / seconds
-    print(f"a run of transfers with nothing to do: {used:.1f} CPU s in {wall:.0f} s, {used - usual:.1f} above the rest")
+    for dag_id in (LOOK, "transfers", "deletions"):
+        wait_until_idle(airflow)
+        before, began = sum(cpu_seconds(instance).values()), time.monotonic()
+        run_id = airflow.trigger(dag_id)
+        while airflow.run_state(dag_id, run_id) not in ENDED:
+            time.sleep(0.5)
+        time.sleep(5)
+        wall = time.monotonic() - began
+        used = sum(cpu_seconds(instance).values()) - before
+        usual = wall * sum(idle.values()) / seconds
+        print(
+            f"a run of {dag_id} with nothing to do: {used:.1f} CPU s in {wall:.0f} s, {used - usual:.1f} above the rest"
+        )
+
+
+def all_runs(airflow: Airflow) -> list[dict[str, Any]]:
+    """Those of the look, too."""
+    return [*airflow.runs(), *airflow.runs(LOOK)]
 
 
 def wait_until_idle(airflow: Airflow) -> None:
     """Until no run is under way."""
-    while any(run["state"] not in ENDED for run in airflow.runs()):
+    while any(run["state"] not in ENDED for run in all_runs(airflow)):
         time.sleep(2)
     time.sleep(10)
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task
-from dynamo_airflow.assets import SUBSCRIPTIONS, detox_cycle
-from dynamo_airflow.defaults import dag_defaults, database, interval, run_key
+from dynamo_airflow.assets import MADE_SUBSCRIPTIONS, SUBSCRIPTIONS, detox_cycle
+from dynamo_airflow.defaults import DECIDES, dag_defaults, database, interval, run_key
+from dynamo_airflow.links import GateLink, PlanLink, task_with
+from dynamo_airflow.pages import explained
 from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
@@ -24,16 +26,28 @@ PARAMS = {
 
 DOC = """
 ### Dealer of *{partition}*
-Configuration: `dealer/{config}`. Each plugin proposes copies (a task a plugin); `decide` draws among the proposals by
+Decides which copies of *{partition}* are made and where: for requests, for popular data, for rules that say how many
+copies there must be, for data of sites that are given up. After each Detox cycle, and every two hours for new requests.
+
+**Reads** the inventory, requests, popularity, quotas, the configuration `dealer/{config}`. **Changes** the
+subscriptions: copies are queued; the DAG `transfers` makes them. **Skipped (pink)** means that a person has stopped the
+Dealer (`dynamo pauses`).
+
+#### Step by step
+Each plugin proposes copies (a task a plugin); `decide` draws among the proposals by
 priority and places them at sites that are ready and have room; `gate` refuses a plan that fills a site over its quota,
 exceeds the cycle's volume or uses a site that is not ready; `commit` looks once more and makes replicas and copy
 subscriptions. Why a dataset was copied where it was, or not at all: `dynamo dealer explain DATASET`.
 
-Runs after each Detox cycle, and every two hours for new copy requests.
+#### What may be red
+`decide`: configuration, partitions, rules or settings were edited meanwhile. `gate`: a site would go over its quota or
+is not ready any more, the volume is too large, the plan too old; the next run makes a new plan.
 """
 
+PLAN = PlanLink("decide")
 
-@task
+
+@task(task_display_name="Which plugins?")
 def plugins(partition: str) -> list[str]:
     """The plugins that the configuration names."""
     from dynamo_ops.dealer.tasks import plugin_names
@@ -41,7 +55,7 @@ def plugins(partition: str) -> list[str]:
     return plugin_names(settings(), partition)
 
 
-@task(map_index_template="{{ task.op_kwargs['plugin'] }}")
+@task(map_index_template="{{ task.op_kwargs['plugin'] }}", task_display_name="Propose copies")
 @skipped_when_stopped
 def propose(partition: str, plugin: str) -> str:
     """One plugin's proposals. Returns where they are stored."""
@@ -50,7 +64,7 @@ def propose(partition: str, plugin: str) -> str:
     return propose(database(), settings(), partition, plugin, **_cycle())
 
 
-@task
+@task_with(PLAN, task_display_name="Decide")
 @skipped_when_stopped
 def decide(partition: str, proposals: list[str]) -> int:
     """Accept or reject each proposal, and store the plan. Returns its id."""
@@ -59,24 +73,25 @@ def decide(partition: str, proposals: list[str]) -> int:
     return plan_cycle(database(), settings(), partition, list(proposals), **_cycle())
 
 
-@task
 def gate(plan_id: int) -> int:
-    """Refuse what must not be committed."""
+    """Refuse what must not be committed: a task, whose buttons know the partition (``build``)."""
     from dynamo_ops.dealer.tasks import gate_plan
 
     gate_plan(database(), settings(), plan_id, run_key=run_key(get_current_context()))
     return plan_id
 
 
-@task(outlets=[SUBSCRIPTIONS])
+@task_with(PLAN, outlets=[MADE_SUBSCRIPTIONS], task_display_name="Commit")
 @skipped_when_stopped
 def commit(plan_id: int) -> dict[str, object]:
     """Make replicas-to-be and copy subscriptions."""
     from dynamo_ops.dealer.tasks import commit_plan
     from dynamo_ops.plan.verdict import GATE
 
-    get_current_context()["outlet_events"][SUBSCRIPTIONS].extra = {"plan_id": plan_id}
-    return commit_plan(database(), plan_id, by=GATE)
+    summary = commit_plan(database(), plan_id, by=GATE)
+    if summary["num_files"]:
+        get_current_context()["outlet_events"][MADE_SUBSCRIPTIONS].add(SUBSCRIPTIONS, extra={"plan_id": plan_id})
+    return summary
 
 
 def _cycle() -> dict[str, Any]:
@@ -90,17 +105,28 @@ def build(config: Path) -> DAG:
     partition = config.stem
 
     @dag(
-        **dag_defaults(f"dealer_{partition}", late=timedelta(hours=6)),
+        **dag_defaults(
+            f"dealer_{partition}",
+            f"Dealer {partition}: what is copied where",
+            DECIDES,
+            partition,
+            late=timedelta(hours=6),
+        ),
         schedule=AssetOrTimeSchedule(
             timetable=CronTriggerTimetable("15 */2 * * *", timezone="UTC"), assets=detox_cycle(partition)
         ),
         max_active_runs=1,
         params=PARAMS,
-        doc_md=DOC.format(partition=partition, config=config.name),
+        doc_md=explained(
+            DOC.format(partition=partition, config=config.name),
+            {"Plans, and why each copy": "plans", "Requests": "requests", "What gates said": "gates"},
+        ),
     )
     def dealer() -> None:
+        results = GateLink("dealer", "freshness", subject=f"*'{partition}'*")
+        gated = task_with(PLAN, results, task_display_name="Gate: may it be done?")(gate)
         proposals = propose.partial(partition=partition).expand(plugin=plugins(partition))
-        commit(gate(decide(partition, proposals)))
+        commit(gated(decide(partition, proposals)))
 
     return dealer()
 

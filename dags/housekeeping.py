@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task, timezone
-from airflow.sdk.exceptions import AirflowSkipException
-from dynamo_airflow.defaults import dag_defaults, database
+from dynamo_airflow.defaults import ACTS, dag_defaults, database
+from dynamo_airflow.pages import explained
 
 from dynamo_ops.base.settings import settings
 
@@ -28,7 +28,7 @@ PARAMS = {
 }
 
 
-@task
+@task(task_display_name="Close requests that are done")
 def advance_requests() -> dict[str, int]:
     from dataclasses import asdict
 
@@ -37,21 +37,21 @@ def advance_requests() -> dict[str, int]:
     return asdict(advance(database()))
 
 
-@task
+@task(task_display_name="Old locks and refused pulls go")
 def expire() -> dict[str, int]:
     from dynamo_ops.inventory.staging.expiry import expire
 
     return expire(database())
 
 
-@task
+@task(task_display_name="Sites have their own status again")
 def refresh_site_statuses() -> int:
     from dynamo_ops.inventory.site.status import refresh_statuses
 
     return refresh_statuses(database(), stable_h=settings().site_status.stable_h)
 
 
-@task
+@task(task_display_name="Recount and record usage")
 def keep_usage() -> dict[str, int]:
     from dynamo_ops.inventory.replica import usage
     from dynamo_ops.inventory.subscription import hours
@@ -60,7 +60,7 @@ def keep_usage() -> dict[str, int]:
     return {**usage.keep(database(), now.date()), **hours.keep(database(), now)}
 
 
-@task
+@task(task_display_name="Old history goes")
 def prune_histories() -> dict[str, int]:
     from dynamo_ops.access import once
     from dynamo_ops.alerts import alert
@@ -82,14 +82,14 @@ def prune_histories() -> dict[str, int]:
     }
 
 
-@task
+@task(task_display_name="Do errands wait?")
 def look_at_errands() -> dict[str, int]:
     from dynamo_ops.errand import store, trial
 
     return {"forgotten": trial.forget_old(database(), settings()), "waiting": store.tell_waiting(database())}
 
 
-@task
+@task(task_display_name="What is stuck, or ends soon?")
 def look_for_events() -> dict[str, int]:
     from dynamo_ops.event import fan_out, tokens
     from dynamo_ops.event.settings import event_settings
@@ -105,17 +105,15 @@ def look_for_events() -> dict[str, int]:
     }
 
 
-@task
-def trim_airflow_history() -> None:
+@task(task_display_name="Trim Airflow's history")
+def trim_airflow_history() -> str:
     import os
     import subprocess
     import sys
 
     url = settings().airflow_db_url
     if not url:
-        raise AirflowSkipException(
-            "airflow_db_url is not set (tasks have no other way to Airflow's database): nothing trimmed"
-        )
+        return "nothing to do: airflow_db_url is not set, and tasks have no other way to Airflow's database"
     before = timezone.utcnow() - timedelta(days=get_current_context()["params"]["keep_days"])
     command = [
         sys.executable,
@@ -129,9 +127,10 @@ def trim_airflow_history() -> None:
         "--yes",
     ]
     subprocess.run(command, check=True, env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url})
+    return f"what is older than {before:%Y-%m-%d} was removed from Airflow's database"
 
 
-@task
+@task(task_display_name="Old log files go")
 def remove_old_logs() -> dict[str, int]:
     from pathlib import Path
 
@@ -142,13 +141,12 @@ def remove_old_logs() -> dict[str, int]:
     return remove_logs(Path(conf.get("logging", "base_log_folder")), before)
 
 
-@dag(
-    **dag_defaults("housekeeping", late=timedelta(hours=6)),
-    schedule=CronTriggerTimetable("30 2 * * *", timezone="UTC"),
-    max_active_runs=1,
-    params=PARAMS,
-    doc_md="""
+DOC = """
 ### Housekeeping
+Small chores, daily at 02:30 UTC, side by side. **Reads and changes** Dynamo's own tables, Airflow's history and log
+files; never a file of anybody's data.
+
+#### What it does
 Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so after
 each run already), removes locks that have been over for a year and rows that refused pulls left in the staging tables,
 tells of requests that are stuck and of locks and tokens that end soon (docs/events.md), gives sites their own status
@@ -158,7 +156,18 @@ recount (they are mended if wrong; the log says so) and records usage for the da
 deletions by hour, are kept for `history_keep_days` (two years, never less than one), failures that people were told of
 for 90 days, events for `events.keep_days`, errands for 30, answers of calls that may be sent twice for seven; plans and
 transfers are kept. The log of `look_at_errands` warns where errands have waited for six hours.
-""",
+
+#### What may be red
+Nothing of it is urgent, and none of the chores waits for another.
+"""
+
+
+@dag(
+    **dag_defaults("housekeeping", "Housekeeping: daily chores", ACTS, late=timedelta(hours=6)),
+    schedule=CronTriggerTimetable("30 2 * * *", timezone="UTC"),
+    max_active_runs=1,
+    params=PARAMS,
+    doc_md=explained(DOC, {"Requests": "requests", "Locks": "locks", "Use of the sites": "inventory"}),
 )
 def housekeeping() -> None:
     [

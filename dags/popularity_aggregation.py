@@ -16,8 +16,11 @@ from airflow.sdk import (
     timezone,
 )
 from dynamo_airflow.assets import POPULARITY
-from dynamo_airflow.defaults import FIRST_INTERVAL, dag_defaults, database, interval, run_key
+from dynamo_airflow.defaults import FIRST_INTERVAL, READS, dag_defaults, database, interval, or_nothing, run_key
+from dynamo_airflow.links import GateLink, task_with
+from dynamo_airflow.pages import explained
 from dynamo_airflow.pauses import skipped_when_stopped
+from dynamo_airflow.work import nothing_to_do
 
 from dynamo_ops.base.settings import settings
 
@@ -30,22 +33,59 @@ PARAMS = {
         description="Only for a run by hand: the day to aggregate again. Scheduled and backfilled runs own a day.",
     ),
 }
-LABEL = "{{ task.op_kwargs['what'][0] }} {{ task.op_kwargs['what'][1] }}"
+LABEL = "{{ task.op_kwargs['what'][:2] | join(' ') or 'none' }}"
+NO_DAY: list[str] = []
+"""In the place of a day of a source, where no late day is pulled again."""
+
+DOC = """
+### Popularity aggregation
+Takes in what was read on a UTC day and what is asked for, from every source, and ranks all datasets anew: `usage_rank`,
+`num_access`, `last_access`, `request_weight`. A higher rank means less popular. Daily, `popularity.wait_h` hours after
+the end of the day, so that sources can be complete.
+
+**Reads** the sources of accesses and demand. **Changes** the use of that day and the ranks, which Detox and Dealer
+decide by; never a file. Days may be aggregated in any order and again: the result is the same. **Skipped (pink)** means
+that a person has stopped popularity (`dynamo pauses`).
+
+Earlier days whose data have changed since, as far as their source can tell, and the last day of sources that cannot,
+are pulled again (`…_late`). If that fails a person is told, and the run goes on: those days stay as they were.
+
+*After an outage*: backfill the lost days. Until then Detox and Dealer refuse plans that would use their ranks.
+
+#### What may be red
+`pull`: the source did not answer, or answered nonsense. `gate`: what it answered was refused, and **nothing was
+changed**: have the source mended and clear the failed pull, or widen the limit in `gates.yaml` if it is right.
+"""
 
 
 def aggregation(suffix: str = "") -> Any:
     """Pull, gate, replace: for one day of one source. ``suffix``: tells the tasks of one group from another's."""
+    words = " (late days)" if suffix else ""
 
-    @task(task_id=f"pull{suffix}", pool="access_source", map_index_template=LABEL)
+    @task(
+        task_id=f"pull{suffix}",
+        pool="access_source",
+        map_index_template=LABEL,
+        task_display_name=f"Ask the source{words}",
+    )
     @skipped_when_stopped
-    def pull(what: list[str]) -> int:
+    def pull(what: list[str]) -> Any:
+        if not what:
+            return nothing_to_do("no late day is to be pulled again")
         from dynamo_ops.popularity.days import DayOfSource
         from dynamo_ops.popularity.tasks import pull
 
         return pull(database(), settings(), run_key(get_current_context()), DayOfSource(*what))
 
-    @task(task_id=f"gate{suffix}", map_index_template=LABEL)
+    @task_with(
+        GateLink("accesses", "demand"),
+        task_id=f"gate{suffix}",
+        map_index_template=LABEL,
+        task_display_name=f"Gate: can it be right?{words}",
+    )
     def gate(what: list[str]) -> None:
+        if not what:
+            return
         from dynamo_ops.popularity.days import DayOfSource
         from dynamo_ops.popularity.tasks import staging_key
         from dynamo_ops.quality.suites import accesses as suites
@@ -56,9 +96,11 @@ def aggregation(suffix: str = "") -> Any:
         key = staging_key(run_key(get_current_context()), asked.day)
         check(database(), key, asked.day, [asked.source], read_thresholds(settings()))
 
-    @task(task_id=f"replace_day{suffix}", map_index_template=LABEL)
+    @task(task_id=f"replace_day{suffix}", map_index_template=LABEL, task_display_name=f"Replace the day{words}")
     @skipped_when_stopped
     def replace_day(what: list[str]) -> dict[str, object]:
+        if not what:
+            return nothing_to_do("no late day is to be replaced")
         from dynamo_ops.popularity.days import DayOfSource
         from dynamo_ops.popularity.tasks import replace_day
 
@@ -80,27 +122,23 @@ def own_day() -> date:
 
 
 @dag(
-    **dag_defaults("popularity_aggregation", late=timedelta(hours=6)),
+    **dag_defaults("popularity_aggregation", "Popularity: what was read, day by day", READS, late=timedelta(hours=6)),
     start_date=FIRST_INTERVAL,
     schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
     max_active_runs=1,
     params=PARAMS,
-    doc_md="""
-### Popularity aggregation
-Replaces the use of the run's UTC day, from every source of accesses and of demand, and computes `usage_rank`,
-`num_access`, `last_access` and `request_weight` of all datasets anew. A higher rank means less popular. Days may be
-aggregated in any order and again: the result is the same.
-
-Earlier days whose data have changed since, as far as their source can tell, and the last day of sources that cannot,
-are pulled again (`…_late`). If that fails a person is told, and the run goes on: those days stay as they were.
-
-A run waits `popularity.wait_h` hours after the end of its day, so that sources can be complete.
-
-*After an outage*: backfill the lost days. Until then Detox and Dealer refuse plans that would use their ranks.
-""",
+    doc_md=explained(
+        DOC,
+        {"Accesses and ranks of a dataset": "data", "What gates said": "gates", "How fresh popularity is": "today"},
+    ),
 )
 def popularity_aggregation() -> None:
-    @task.sensor(mode="reschedule", poke_interval=300, timeout=timedelta(days=1).total_seconds())
+    @task.sensor(
+        mode="reschedule",
+        poke_interval=300,
+        timeout=timedelta(days=1).total_seconds(),
+        task_display_name="Wait until the day is complete",
+    )
     def choose_day() -> PokeReturnValue:
         """The run's day of every source, once their drops can be there."""
         from dynamo_ops.popularity.days import own_days
@@ -108,17 +146,17 @@ def popularity_aggregation() -> None:
         ready_at = interval(get_current_context())[1] + timedelta(hours=settings().popularity.wait_h)
         return PokeReturnValue(timezone.utcnow() >= ready_at, [list(what) for what in own_days(settings(), own_day())])
 
-    @task(pool="access_source")
+    @task(pool="access_source", task_display_name="Which late days again?")
     def choose_late_days() -> list[list[str]]:
         from dynamo_ops.popularity.days import reopened_days
 
-        return [list(what) for what in reopened_days(database(), settings(), own_day())]
+        return or_nothing([list(what) for what in reopened_days(database(), settings(), own_day())], NO_DAY)
 
-    @task(trigger_rule="all_done")
+    @task(trigger_rule="all_done", task_display_name="Late days are over, well or badly")
     def after_late_days() -> None:
         """Late days that failed have been told of; what can be ranked is ranked."""
 
-    @task(outlets=[POPULARITY], trigger_rule="none_failed")
+    @task(outlets=[POPULARITY], trigger_rule="none_failed", task_display_name="Rank all datasets")
     @skipped_when_stopped
     def rank() -> dict[str, int]:
         from dynamo_ops.popularity.tasks import rank

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from airflow.sdk import Context, CronTriggerTimetable, Param, dag, get_current_context, task, task_group
 from dynamo_airflow.assets import SUBSCRIPTIONS
-from dynamo_airflow.defaults import dag_defaults, database, run_key
+from dynamo_airflow.defaults import ACTS, READS, dag_defaults, database, run_key
+from dynamo_airflow.pages import explained
 from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
@@ -40,7 +41,7 @@ def repairs(context: Context) -> bool:
 def check(site: str) -> None:
     """The check of one site, from its lists to its repair."""
 
-    @task(map_index_template="{{ site }}")
+    @task(map_index_template="{{ site }}", task_display_name="List the inventory")
     def list_inventory(site: str) -> int:
         from dynamo_ops.consistency.tasks import check_folder, list_inventory, start_check
 
@@ -51,7 +52,7 @@ def check(site: str) -> None:
         list_inventory(database(), check_id)
         return check_id
 
-    @task(pool="storage")
+    @task(pool="storage", task_display_name="List the storage")
     def list_storage(check_id: int) -> int:
         from dynamo_ops.consistency.tasks import list_storage, site_rules
         from dynamo_ops.storage.connect import site_storages
@@ -60,7 +61,7 @@ def check(site: str) -> None:
         list_storage(database(), check_id, site_storages(database(), settings()), rules)
         return check_id
 
-    @task
+    @task(task_display_name="Compare")
     def compare(check_id: int) -> int:
         from dynamo_ops.consistency.freshness import metadata_sources
         from dynamo_ops.consistency.tasks import compare_lists, site_rules
@@ -69,14 +70,14 @@ def check(site: str) -> None:
         compare_lists(database(), check_id, rules, metadata_sources(settings()))
         return check_id
 
-    @task
+    @task(task_display_name="Gate: can it be true?")
     def gate(check_id: int) -> int:
         from dynamo_ops.consistency.tasks import gate
 
         gate(database(), check_id)
         return check_id
 
-    @task(pool="storage")
+    @task(pool="storage", task_display_name="Repair")
     @skipped_when_stopped
     def repair(check_id: int) -> dict[str, object]:
         from dataclasses import asdict
@@ -104,14 +105,16 @@ def check(site: str) -> None:
     repair(gate(compare(list_storage(list_inventory(site)))))
 
 
-@dag(
-    **dag_defaults("site_consistency", late=timedelta(days=5)),
-    max_active_runs=1,
-    params=PARAMS,
-    schedule=CronTriggerTimetable("0 3 * * 6", timezone="UTC"),
-    doc_md="""
+DOC = """
 ### Site consistency
-By schedule, and by hand: then nothing is repaired unless `repair` is switched on.
+Compares what lies at each storage with what the inventory says, and repairs it. Saturdays at 03:00 UTC; and by hand:
+then nothing is repaired unless `repair` is switched on.
+
+**Reads** the lists of the storages and the inventory. **Changes** files that nobody knows (they are deleted) and copies
+that are missing or wrong (they are fetched again). **Skipped (pink)** means that a person has stopped consistency
+(`dynamo pauses`).
+
+#### What it does
 For each site that is ready and in no downtime: read the inventory's list **first**, then list the storage, then
 compare. A file that is missing, of another size, or too much counts only when the previous check saw the same. More
 of them than the limits of `consistency.yaml` allow, a list that is empty or has shrunk, a directory that has lost all:
@@ -120,10 +123,25 @@ what is there. Otherwise orphans are deleted, if metadata are fresh and clocks a
 copied again; one without another copy is reported as lost. Unmanaged areas are reported only, unless
 `delete_unmanaged` is set. A check older than `max_age`, or during which a downtime began, repairs nothing: to clear
 an old task is safe.
-""",
+
+#### What may be red
+`choose_sites`: an entry of `consistency.yaml` matches no site, or a named site is in a downtime. `gate`: too much
+differs to be true, and nothing was deleted or copied at that site. `repair`: the check is too old, or a downtime made
+it void; run it anew. `conclude` is red when any site was, although the others were repaired.
+"""
+
+
+@dag(
+    **dag_defaults(
+        "site_consistency", "Consistency: storages against the inventory", READS, ACTS, late=timedelta(days=5)
+    ),
+    max_active_runs=1,
+    params=PARAMS,
+    schedule=CronTriggerTimetable("0 3 * * 6", timezone="UTC"),
+    doc_md=explained(DOC, {"Sites, with their last check": "sites", "Copies under way": "transfers"}),
 )
 def site_consistency() -> None:
-    @task
+    @task(task_display_name="Which sites?")
     @skipped_when_stopped
     def choose_sites() -> list[str]:
         from dynamo_ops.consistency.tasks import choose_sites, known_settings
@@ -131,13 +149,13 @@ def site_consistency() -> None:
         known_settings(database(), settings())  # what is wrong in them is said once, not at each site
         return choose_sites(database(), get_current_context()["params"]["sites"])
 
-    @task(outlets=[SUBSCRIPTIONS], trigger_rule="all_done_min_one_success")
+    @task(outlets=[SUBSCRIPTIONS], trigger_rule="all_done_min_one_success", task_display_name="Sum up")
     def summarise() -> dict[str, object]:
         from dynamo_ops.consistency.tasks import summarise
 
         return summarise(database(), run_key(get_current_context()))
 
-    @task
+    @task(task_display_name="Was every site right?")
     def conclude() -> None:
         """Red when the check of any site was refused or failed, although the other sites were repaired."""
 

@@ -5,26 +5,32 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
-from dynamo_airflow.assets import REPLICAS, SUBSCRIPTIONS
-from dynamo_airflow.defaults import dag_defaults, database
+from airflow.sdk import dag, task
+from dynamo_airflow.assets import COPIES_WAIT, REPLICAS, SUBSCRIPTIONS
+from dynamo_airflow.defaults import ACTS, dag_defaults, database, or_nothing
+from dynamo_airflow.links import TransfersLink, task_with
+from dynamo_airflow.pages import explained
 from dynamo_airflow.pauses import skipped_when_stopped
 from dynamo_airflow.sensors import FtsArchivingSensor, FtsArrivalSensor, FtsStagingSensor, FtsTransferSensor
+from dynamo_airflow.work import nothing_to_do, take_in
 
 from dynamo_ops.base.settings import settings
 
 RUNS_AT_ONCE = 100 + int(2 * 6 * settings().fts.timeout_h)
 """More than can begin while one waits for tape and for the copies after it (or before it), six an hour: a run that
-waits sleeps in the triggerer, and must not keep others back. The hundred are for those that assets start."""
+waits sleeps in the triggerer, and must not keep others back. The hundred are for those that new plans start."""
 
-
-@dag(
-    **dag_defaults("transfers", late=timedelta(hours=20)),
-    max_active_runs=RUNS_AT_ONCE,
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("*/10 * * * *", timezone="UTC"), assets=SUBSCRIPTIONS),
-    doc_md="""
+DOC = """
 ### Transfers
+Copies files between storages, by FTS or by Dynamo itself. A run starts when there are new plans of the Dealer or
+repairs, and when the look (`look_for_work`, every ten minutes) sees a copy that can be made. It ends when its copies
+have arrived: hours where tapes are asked.
+
+**Reads** copy subscriptions, where copies are, the states of sites, FTS. **Changes** files at storages, replicas,
+requests. Every task is green in a run that goes well, also the waits for tape where nothing was on tape. **Skipped
+(pink)** means that a person has stopped copies (`dynamo pauses`).
+
+#### Step by step
 `recover` finishes what a killed run left (jobs are looked up in FTS by the id chosen before their submit), takes in
 whatever other runs' jobs have ended and gives up jobs that hang → `hold_and_release` parks subscriptions that cannot
 be served now, with the reason → `plan_batches` chooses sources (disk before tape, never-failed before failed, spread by
@@ -41,53 +47,81 @@ and closes requests whose copies are there.
 
 Runs overlap: each takes what is queued (one plans at a time), and none waits for another. A run that has waited for
 `fts.timeout_h` ends and leaves its jobs to the next ones, which take in whatever has ended.
-""",
+
+#### What may be red
+`submit`: FTS or the credential. A wait: FTS refuses to be asked. What was submitted goes on meanwhile, and the next run
+takes it in. A file that could not be copied makes nothing red: it is tried again later, or held, with the reason.
+"""
+
+
+@dag(
+    **dag_defaults("transfers", "Transfers: files are copied", ACTS, late=timedelta(hours=20)),
+    max_active_runs=RUNS_AT_ONCE,
+    schedule=SUBSCRIPTIONS | COPIES_WAIT,
+    doc_md=explained(
+        DOC,
+        {
+            "Copies: what waits and why, what is under way": "transfers",
+            "Sites: who gives and takes": "sites",
+        },
+    ),
 )
 def transfers() -> None:
-    @task(pool="fts")
+    @task(pool="fts", task_display_name="Finish what earlier runs left")
     def recover() -> dict[str, object]:
         from dynamo_ops.transfer.tasks import recover
 
         return recover(database(), settings())
 
-    @task
+    @task(task_display_name="Park what cannot be served, free what can")
     def hold_and_release() -> dict[str, object]:
         from dynamo_ops.transfer.tasks import hold_and_release
 
         return hold_and_release(database())
 
-    @task(pool="fts")
+    @task_with(TransfersLink(), pool="fts", task_display_name="Choose sources")
     @skipped_when_stopped
     def plan_batches(recovered: dict[str, list[int]]) -> list[list[int]]:
         from dynamo_ops.transfer.tasks import plan_transfer_batches
 
-        return plan_transfer_batches(database(), settings(), recovered["unsubmitted"])
+        return or_nothing(plan_transfer_batches(database(), settings(), recovered["unsubmitted"]), [])
 
-    @task(pool="fts", multiple_outputs=False)
+    @task_with(TransfersLink(), pool="fts", multiple_outputs=False, task_display_name="Submit to FTS")
     @skipped_when_stopped
-    def submit(batch_ids: list[int]) -> dict[str, list[str]]:
+    def submit(batch_ids: list[int]) -> dict[str, Any]:
         from dynamo_ops.transfer.tasks import submit
+
+        if not batch_ids:
+            return nothing_to_do("no job is to be sent to FTS")
 
         return submit(database(), settings(), batch_ids)
 
-    @task(outlets=[REPLICAS], trigger_rule="none_failed", pool="fts")
+    @task_with(
+        TransfersLink(), outlets=[REPLICAS], trigger_rule="none_failed", pool="fts", task_display_name="Take in copies"
+    )
     def apply(job_ids: list[str]) -> dict[str, object]:
         del job_ids  # whatever has ended is taken in, of this run and of others
         return take_in()
 
-    @task(outlets=[REPLICAS], pool="fts")
+    @task_with(TransfersLink(), outlets=[REPLICAS], pool="fts", task_display_name="Take in copies from tape")
     def apply_staged(job_ids: list[str]) -> dict[str, object]:
-        if not job_ids:
-            raise AirflowSkipException("no file of this run came from tape")
-        return take_in()
+        return take_in() if job_ids else nothing_to_do("no file of this run came from tape")
 
     recovered = recover()
     lots = plan_batches(recovered["recovered"])
     recovered >> hold_and_release() >> lots
     jobs = submit.expand(batch_ids=lots)
-    apply(FtsTransferSensor(task_id="wait_for_copies", job_ids=jobs, of_kind="disk").output)
-    online = FtsStagingSensor(task_id="wait_for_tape", job_ids=jobs, of_kind="tape")
-    apply_staged(FtsTransferSensor(task_id="wait_for_staged_copies", job_ids=online.output).output)
+    apply(
+        FtsTransferSensor(
+            task_id="wait_for_copies", task_display_name="Wait for copies", job_ids=jobs, of_kind="disk"
+        ).output
+    )
+    online = FtsStagingSensor(task_id="wait_for_tape", task_display_name="Wait for tapes", job_ids=jobs, of_kind="tape")
+    apply_staged(
+        FtsTransferSensor(
+            task_id="wait_for_staged_copies", task_display_name="Wait for copies from tape", job_ids=online.output
+        ).output
+    )
     copies_to_tape(jobs)
     if not settings().fts.named_servers:
         lots >> direct_copies()
@@ -98,26 +132,30 @@ def transfers() -> None:
 def copies_to_tape(jobs: Any) -> None:
     """The waits for what goes to tape, and what comes after them."""
 
-    @task(outlets=[REPLICAS], pool="fts")
+    @task_with(TransfersLink(), outlets=[REPLICAS], pool="fts", task_display_name="Take in copies on tape")
     def apply_archived(job_ids: list[str]) -> dict[str, object]:
-        if not job_ids:
-            raise AirflowSkipException("no file of this run went to tape")
-        return take_in()
+        return take_in() if job_ids else nothing_to_do("no file of this run went to tape")
 
-    arrived = FtsArrivalSensor(task_id="wait_for_arrival", job_ids=jobs, of_kind="archive")
-    apply_archived(FtsArchivingSensor(task_id="wait_for_archiving", job_ids=arrived.output).output)
+    arrived = FtsArrivalSensor(
+        task_id="wait_for_arrival", task_display_name="Wait for arrival at tape sites", job_ids=jobs, of_kind="archive"
+    )
+    apply_archived(
+        FtsArchivingSensor(
+            task_id="wait_for_archiving", task_display_name="Wait until they are on tape", job_ids=arrived.output
+        ).output
+    )
 
 
 def direct_copies() -> Any:
     """The task that says how many are needed, and the tasks that make direct copies; the first of them."""
 
-    @task
+    @task(task_display_name="How many direct copies?")
     def direct_workers() -> list[int]:
         from dynamo_ops.transfer.tasks import direct_workers
 
-        return direct_workers(database(), settings())
+        return or_nothing(direct_workers(database(), settings()), 0)
 
-    @task(pool="direct", outlets=[REPLICAS])
+    @task_with(TransfersLink(), pool="direct", outlets=[REPLICAS], task_display_name="Copy without FTS")
     @skipped_when_stopped
     def copy_directly(worker: int) -> dict[str, int]:
         from dynamo_ops.transfer.tasks import copy_directly
@@ -128,17 +166,6 @@ def direct_copies() -> Any:
     workers = direct_workers()
     copy_directly.expand(worker=workers)
     return workers
-
-
-def take_in() -> dict[str, object]:
-    """What has ended, into the inventory and into the requests."""
-    from dataclasses import asdict
-
-    from dynamo_ops.request.advance import advance
-    from dynamo_ops.transfer.tasks import apply_transfers
-
-    applied = apply_transfers(database(), settings())
-    return {**applied, "requests": asdict(advance(database()))}
 
 
 transfers()

@@ -127,6 +127,14 @@ def plan_deletions(db: Database, limits: DeletionSettings = DELETION) -> list[in
         return list(connection.execute(text("SELECT id FROM numbered ORDER BY id")).scalars())
 
 
+def is_any_queued(db: Database, limits: DeletionSettings = DELETION) -> bool:
+    """Whether ``plan_deletions`` would take anything now. Changes nothing."""
+    few = limits.model_copy(update={"files_per_site": 1, "files_per_cycle": 1, "sites": {}})
+    with db.begin() as connection:
+        _take(connection, few)
+        return bool(connection.execute(text("SELECT EXISTS (SELECT FROM queue)")).scalar_one())
+
+
 def by_site(db: Database, batch_ids: Sequence[int]) -> list[list[int]]:
     """These batches, those of each site together."""
     with db.begin() as connection:

@@ -35,6 +35,13 @@ def take_back_what_must_stay(database: Database, settings: Settings) -> dict[str
     return counts
 
 
+def is_anything_to_delete(database: Database, settings: Settings, unfinished: Sequence[int] = ()) -> bool:
+    """Whether a run would find something: batches that an earlier one did not finish, or subscriptions that can be
+    served now. Changes nothing; PausedError where deletions stand still."""
+    look(database, PauseKind.DELETIONS)
+    return bool(unfinished) or queue.is_any_queued(database, settings.deletion)
+
+
 def plan_deletion_batches(database: Database, settings: Settings, unfinished: Sequence[int] = ()) -> list[list[int]]:
     """The batches to execute, unfinished ones and new ones, in one lot a site: so the rate is bounded at each site."""
     look(database, PauseKind.DELETIONS)

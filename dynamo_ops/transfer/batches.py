@@ -130,6 +130,16 @@ def plan_batches(
         return _record(connection, transfers, fts)
 
 
+def is_any_queued(
+    db: Database, limits: TransferLimits = DEFAULT_TRANSFER_LIMITS, rules: PlanRules = DEFAULT_RULES
+) -> bool:
+    """Whether ``plan_batches`` would look for a source of any subscription now. Changes nothing."""
+    with db.begin() as connection:
+        own: dict[int, TransferSettings] = at_sites(connection, "transfers", limits)
+        _make_queue(connection, limits.model_copy(update={"look_ahead": 1}), own, rules)
+        return bool(connection.execute(text("SELECT EXISTS (SELECT FROM queue)")).scalar_one())
+
+
 def make_batches(chosen: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
     """Cut subscriptions with sources into batches: the rows of ``chosen`` with ``batch`` (0, 1, …) and ``file_index``.
 

@@ -77,6 +77,16 @@ def hold_and_release(database: Database) -> dict[str, Any]:
     return counts
 
 
+def is_anything_to_copy(database: Database, settings: Settings, unsubmitted: Sequence[int] = ()) -> bool:
+    """Whether a run would find something: batches that an earlier one recorded and did not submit, direct copies that
+    were not finished, or subscriptions that can be served now. Changes nothing; PausedError where copies stand still.
+    """
+    look(database, PauseKind.TRANSFERS)
+    if unsubmitted or recovery.unfinished_direct(database):
+        return True
+    return batches.is_any_queued(database, transfer_limits(settings), plan_rules(settings))
+
+
 def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: Sequence[int] = ()) -> list[list[int]]:
     """Lots of FTS jobs, one for each submitting task: those that an earlier run recorded and did not submit, and new
     ones. A lot reads from disk only, or from tape only, and is for one server. Batches of direct copies are recorded

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
+from dynamo_airflow.links import PlanLink
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -20,7 +22,24 @@ class RecordedApproval(ApprovalOperator):
     """An ``ApprovalOperator`` whose answer can be read by others under the XCom key ``ANSWER``, also when it is a no.
 
     A no skips the tasks directly behind it, by an exception: what the operator would return is lost then.
+
+    ``asks_after``: the task that returns which way the run goes. Nobody is asked unless that is this task's id; then it
+    is green at once, and what is behind it goes on.
     """
+
+    operator_extra_links = (PlanLink("plan"),)
+
+    def __init__(self, *, asks_after: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.asks_after = asks_after
+
+    def execute(self, context: Context) -> Any:
+        """Ask, or not."""
+        way = context["ti"].xcom_pull(task_ids=self.asks_after)
+        if way != self.task_id:
+            self.log.info("nobody is asked: %s says %s", self.asks_after, way)
+            return None
+        return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Called when the question was answered, or its time is over and the default counts."""

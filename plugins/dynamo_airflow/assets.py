@@ -3,7 +3,7 @@ rows."""
 
 from __future__ import annotations
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetAlias
 
 METADATA = Asset("dynamo://inventory/metadata", group="dynamo")
 """Datasets, blocks, files and sites are as their sources told."""
@@ -13,6 +13,17 @@ POPULARITY = Asset("dynamo://popularity", group="dynamo")
 
 SUBSCRIPTIONS = Asset("dynamo://subscriptions", group="dynamo")
 """There are new subscriptions: files to be copied or deleted."""
+
+COPIES_WAIT = Asset("dynamo://subscriptions/copies", group="dynamo")
+"""There are copies that can be made now: the look has seen them."""
+
+DELETIONS_WAIT = Asset("dynamo://subscriptions/deletions", group="dynamo")
+"""There are deletions that can be made now."""
+
+SEEN_COPIES, SEEN_DELETIONS = AssetAlias("dynamo-copies-seen"), AssetAlias("dynamo-deletions-seen")
+MADE_SUBSCRIPTIONS = AssetAlias("dynamo-subscriptions-made")
+"""By which the look tells of the two, and commits tell of subscriptions, or not: an outlet that is an asset itself gets
+an event from every task that succeeds, also from one that found nothing."""
 
 REPLICAS = Asset("dynamo://inventory/replicas", group="dynamo")
 """Files have arrived or gone: replicas are as the storages have them."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, timezone
 
@@ -17,7 +18,13 @@ FIRST_INTERVAL: datetime = timezone.datetime(2026, 1, 1)
 """Start of the DAGs that own data intervals; how far back a backfill can go. The others have no start: the first run of
 one that was unpaused is at its next time, not at the one that has passed."""
 
-TAGS = ["dynamo"]
+T = TypeVar("T")
+
+TAG = "dynamo"
+READS, DECIDES, ACTS, TELLS = "reads", "decides", "acts", "tells"
+"""What a DAG does to the world, as a tag: it asks sources; it makes plans; it moves, removes or tidies; it tells
+people."""
+
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
@@ -43,15 +50,23 @@ def task_defaults() -> dict[str, Any]:
     }
 
 
-def dag_defaults(dag_id: str, *, late: timedelta | None = None) -> dict[str, Any]:
-    """Arguments of every DAG. ``late``: a person is told when a run has not ended that long after it was queued."""
+def dag_defaults(dag_id: str, shown_as: str, *tags: str, late: timedelta | None = None) -> dict[str, Any]:
+    """Arguments of every DAG. ``shown_as``: its name in Airflow's UI. ``late``: a person is told when a run has not
+    ended that long after it was queued."""
     return {
         "dag_id": dag_id,
+        "dag_display_name": shown_as,
         "catchup": False,
         "default_args": task_defaults(),
-        "tags": TAGS,
+        "tags": [TAG, *tags],
         "deadline": late_after(dag_id, late) if late else None,
     }
+
+
+def or_nothing(shares: Sequence[T], nothing: T) -> list[T]:
+    """``shares``, for a mapped task; where there are none ``nothing``, of which it makes a green task: Airflow shows
+    one that is mapped over an empty list as skipped (docs/decisions/0030)."""
+    return list(shares) or [nothing]
 
 
 def database() -> Database:

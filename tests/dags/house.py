@@ -49,6 +49,7 @@ DAG_IDS = {
     "errands",
     "events",
     "housekeeping",
+    "look_for_work",
     "metadata_sync",
     "popularity_aggregation",
     "site_consistency",
@@ -152,6 +153,39 @@ class Run:
     def failed(self) -> set[str]:
         """The tasks that failed themselves."""
         return {name for (name, _), state in self.tasks.items() if state == "failed"}
+
+    @property
+    def not_green(self) -> dict[str, str]:
+        """Tasks, with their states, that did not end well: those that were skipped, too."""
+        return {name: state for (name, _), state in self.tasks.items() if state != "success"}
+
+    def link(self, task_id: str, link: str, map_index: int = -1) -> str | None:
+        """Where a button of a task leads, as Airflow has kept it; None where it has not."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            kept = XComModel.get_many(
+                key=f"_link_{link}",
+                task_ids=task_id,
+                dag_ids=self.dag_id,
+                run_id=self.run_id,
+                map_indexes=map_index,
+            )
+            rows = session.execute(kept.with_only_columns(XComModel.value)).scalars().all()
+        return str(rows[0]) if rows else None
+
+    @property
+    def assets(self) -> set[str]:
+        """Of which assets the run has told."""
+        from airflow.models.asset import AssetEvent, AssetModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            told = select(AssetModel.uri).join(AssetEvent, AssetEvent.asset_id == AssetModel.id)
+            own = told.where(AssetEvent.source_dag_id == self.dag_id, AssetEvent.source_run_id == self.run_id)
+            return set(session.execute(own).scalars())
 
 
 @dataclass

@@ -92,7 +92,8 @@ def test_a_dry_run_plans_and_commits_nothing(house: House) -> None:
     run = house.run("detox_physics", dry_run=True)
     assert run.state == "success"
     assert run.states("dry_run_ends") == {"success": 1}
-    assert run.states("commit") == run.states("approval") == run.states("refused") == {"skipped": 1}
+    assert run.not_green == {"commit": "skipped"}
+    assert run.assets == set(), "nobody is told of subscriptions that there are not"
     assert house.rows(PLANS) == [("approved", "gate")]
     assert house.rows(SUBSCRIPTIONS) == [(0,)]
 
@@ -100,9 +101,18 @@ def test_a_dry_run_plans_and_commits_nothing(house: House) -> None:
 def test_small_plans_go_through_without_a_person(house: House) -> None:
     run = house.run("detox_physics")
     assert run.state == "success"
-    assert run.states("approval") == {"skipped": 1}
+    assert run.not_green == {}
+    assert run.assets == {"dynamo://subscriptions/", "dynamo://detox/physics"}
     assert house.rows(PLANS) == [("committed", "gate")]
     assert house.rows(SUBSCRIPTIONS)[0][0] > 0
+
+
+def test_a_cycle_that_deletes_nothing_has_ended_and_starts_no_deletions(house: House) -> None:
+    house.rows("UPDATE quotas SET quota_bytes = -1")  # unlimited
+    run = house.run("detox_physics")
+    assert (run.state, run.not_green) == ("success", {})
+    assert house.rows(SUBSCRIPTIONS) == [(0,)]
+    assert run.assets == {"dynamo://detox/physics"}
 
 
 def test_a_run_that_an_asset_starts_has_no_interval_and_decides_for_its_own_time(house: House) -> None:
@@ -120,7 +130,7 @@ def test_a_big_plan_is_shown_to_a_person_and_committed_after_a_yes(asks_for_appr
     assert len(asked) == 1
     assert "| site | block replicas | size |" in asked[0]
     assert "T2_BB" in asked[0]
-    assert run.states("refused") == {"skipped": 1}
+    assert run.not_green == {}
     assert asks_for_approval.rows(PLANS) == [("committed", "Ada in Airflow")]
     assert asks_for_approval.rows(SUBSCRIPTIONS)[0][0] > 0
     ((asked_at, committed_at),) = asks_for_approval.rows("SELECT approved_at, committed_at FROM plans")
@@ -167,7 +177,7 @@ def test_who_decides_over_rest_answers_the_form(asks_for_approval: House, decisi
     assert (run.state, len(asked)) == ("success", 1)
     if decision == "approve":
         assert house.rows(PLANS) == [("committed", "olga")]
-        assert run.states("refused") == {"skipped": 1}
+        assert run.not_green == {}
     else:
         assert house.rows(REFUSALS) == [("refused", "olga", "too much of RAW", True)]
         assert run.states("commit") == {"skipped": 1}

@@ -67,6 +67,7 @@ def test_every_dag_explains_itself_retries_by_our_errors_and_tells_when_it_fails
     dag = bag.dags[dag_id]
     assert dag.doc_md.strip().startswith("### ")
     assert "dynamo" in dag.tags
+    assert dag.tags & {"reads", "decides", "acts", "tells"}
     assert not dag.catchup
     assert dag.max_active_runs <= (200 if dag_id == "transfers" else 4)  # those sleep while they wait
     assert all(isinstance(alert, DeadlineAlert) for alert in dag.deadline)
@@ -76,6 +77,29 @@ def test_every_dag_explains_itself_retries_by_our_errors_and_tells_when_it_fails
         assert given["retries"] == 4, task.task_id
         assert isinstance(given["retry_policy"], ExceptionRetryPolicy), task.task_id
         assert given["on_failure_callback"] == [tell_failure], task.task_id
+
+
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
+def test_every_dag_says_to_a_data_manager_what_it_does_and_what_to_do_when_a_task_is_red(bag: Any, dag_id: str) -> None:
+    dag = bag.dags[dag_id]
+    assert dag.dag_display_name != dag_id
+    assert len(dag.dag_display_name) <= 64
+    for said in (
+        "Reads",
+        "hanges",
+        "#### When a task is red",
+        "#### Where to look in Dynamo",
+        "/plugin/dynamo/dynamo/ui/",
+    ):
+        assert said in dag.doc_md, said
+    assert "{" not in dag.doc_md, "something was not filled in"
+    unnamed = [task.task_id for task in dag.tasks if task.task_display_name == task.task_id]
+    assert unnamed == []
+
+
+def test_no_two_dags_have_one_name(bag: Any) -> None:
+    names = [dag.dag_display_name for dag in bag.dags.values()]
+    assert sorted(set(names)) == sorted(names)
 
 
 @pytest.mark.parametrize("dag_id", sorted(DAG_IDS))

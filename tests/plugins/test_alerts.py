@@ -385,7 +385,7 @@ from dynamo_airflow.defaults import dag_defaults
 from dynamo_ops.base.errors import RetryableRemoteError
 
 
-@dag(**dag_defaults("storm"), schedule=None)
+@dag(**dag_defaults("storm", "Storm"), schedule=None)
 def storm():
     @task(map_index_template="T2_{{ task.op_kwargs['number'] }}", retries=0)
     def delete(number):
