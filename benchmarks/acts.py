@@ -37,10 +37,11 @@ ACTS = (
               now() - n * interval '2 minutes'
        FROM generate_series(1, CAST(300000 * :size AS int)) AS n""",
     """INSERT INTO consistency_checks (run_key, site_id, state, started_at, storage_listed_at)
-       SELECT 'run ' || n, site.id, 'repaired', now() - n * interval '7 days', now()
-       FROM sites AS site, generate_series(1, 20) AS n""",
+       SELECT 'run ' || n, site.id, 'repaired', at, at
+       FROM sites AS site, generate_series(1, 20) AS n,
+            LATERAL (SELECT now() - (n - 0.5) * interval '1 day' AS at) AS moment""",
     """INSERT INTO consistency_findings (check_id, kind, state, lfn, size_bytes)
-       SELECT (SELECT min(id) FROM consistency_checks) + n % 2000,
+       SELECT (SELECT min(id) FROM consistency_checks) + n / (1 + CAST(2000 * :size AS int)),
               CASE WHEN n % 3 > 0 THEN 'orphan' ELSE 'missing' END, 'repaired', '/store/bench/' || n, 1000
        FROM generate_series(1, CAST(4000000 * :size AS int)) AS n""",
     """INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, state, finished_at)

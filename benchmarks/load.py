@@ -105,10 +105,10 @@ class Client:
         self._base, self._headers = place.path, {"authorization": f"Bearer {secret}"}
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes, float]:
-        """Status, answer, seconds."""
+        """Status, answer, seconds. ``path``: below /v1, or whole."""
         sent = self._headers | headers | ({"content-type": "application/json"} if body else {})
         began = time.monotonic()
-        self._connection.request(method, self._base + path, body, sent)
+        self._connection.request(method, path if path.startswith("/dynamo/") else self._base + path, body, sent)
         answer = self._connection.getresponse()
         content = answer.read()
         return answer.status, content, time.monotonic() - began
@@ -221,7 +221,7 @@ class Load:
         api, postgres = self._api_seconds() - api, self.clock.seconds() - postgres
         print(
             f"{name:<28}{1000 * api / ALONE:>8.1f}{1000 * postgres / ALONE:>9.1f}{statistics.median(waits):>9.1f}"
-            f"{_p95(waits):>9.1f}{size / ALONE / 1000:>8.1f}",
+            f"{p95(waits):>9.1f}{size / ALONE / 1000:>8.1f}",
             flush=True,
         )
 
@@ -250,12 +250,12 @@ class Load:
         every = [wait for kind in waits.values() for wait in kind]
         print(
             f"mixed: {len(self.clients)} clients, {seconds:.0f} s, {len(every):,} calls, {len(every) / seconds:.0f} a "
-            f"second, p50 {statistics.median(every):.0f} ms, p95 {_p95(every):.0f} ms; CPU ms a call: api "
+            f"second, p50 {statistics.median(every):.0f} ms, p95 {p95(every):.0f} ms; CPU ms a call: api "
             f"{1000 * api / len(every):.1f}, postgres {1000 * postgres / len(every):.1f}; "
             f"{self._memory_mb():.0f} MB"
         )
         for name, kind in sorted(waits.items()):
-            print(f"  {name:<28}{len(kind):>7,} calls, p50 {statistics.median(kind):>6.0f}, p95 {_p95(kind):>6.0f} ms")
+            print(f"  {name:<28}{len(kind):>7,} calls, p50 {statistics.median(kind):>6.0f}, p95 {p95(kind):>6.0f} ms")
         for what, number in refused.most_common(10):
             print(f"  not answered: {number:,} × {what}")
 
@@ -269,6 +269,10 @@ class Load:
             flush=True,
         )
 
+    def spent(self) -> tuple[float, float]:
+        """CPU seconds so far, of the api-server and of PostgreSQL."""
+        return self._api_seconds(), self.clock.seconds()
+
     def _processes(self) -> list[psutil.Process]:
         leader = psutil.Process(self.api.pid)
         return [leader, *leader.children(recursive=True)]
@@ -280,7 +284,8 @@ class Load:
         return sum(process.memory_full_info().pss for process in self._processes()) / MB
 
 
-def _p95(values: list[float]) -> float:
+def p95(values: list[float]) -> float:
+    """Of some waits."""
     return sorted(values)[int(0.95 * len(values))] if values else 0.0
 
 

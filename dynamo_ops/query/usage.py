@@ -17,16 +17,26 @@ from dynamo_ops.inventory.replica.usage import FIGURES, NOBODY, PLACES, USAGE, t
 from dynamo_ops.inventory.site.lookup import find_sites
 from dynamo_ops.query.group import find_groups
 
+IDLE = {"up to 30 days": 30, "31 to 90 days": 90, "91 to 180 days": 180, "181 to 365 days": 365}
+"""Since when nobody read a dataset, in days at most."""
+LONG_IDLE, NEVER_READ = "more than a year", "never read"
+_IDLE_S = "extract(epoch FROM now()) - read.value"
 NOW = {
     "site": "site.name",
     "group": "coalesce(owner.name, 'none')",
     "status": "dataset.status",
     "tier": tier("dataset"),
     "release": "coalesce(dataset.software_release, 'none')",
+    "idle": f"""CASE WHEN read.value IS NULL THEN '{NEVER_READ}'
+        {" ".join(f"WHEN {_IDLE_S} <= {days * 86_400} THEN '{label}'" for label, days in IDLE.items())}
+        ELSE '{LONG_IDLE}' END""",
 }
-"""What usage can be summed by, and how it is called there. ``none``: what nobody owns; what no release is known of."""
+"""What usage can be summed by, and how it is called there. ``none``: what nobody owns; what no release is known of.
+``idle``: since when nobody read the dataset, as popularity knows."""
 BY_DAY = {"site": NOW["site"], "group": NOW["group"], "status": "usage.status", "tier": "usage.tier"}
-_OF_DATASET = {"status", "tier", "release"}
+_OF_DATASET = {"status", "tier", "release", "idle"}
+_LAST_READ = """ LEFT JOIN dataset_attributes AS read
+    ON read.dataset_id = dataset.id AND read.name = 'last_access'"""
 _SUMS = ", ".join(f"sum(usage.{name})::bigint AS {name}" for name in FIGURES)
 
 
@@ -39,6 +49,7 @@ def usage_now(
     by = _checked(by, list(NOW))
     of_dataset = f"{USAGE} AS usage JOIN datasets AS dataset ON dataset.id = usage.dataset_id"
     source = of_dataset if _OF_DATASET & {*by} else f"{PLACES} AS usage"
+    source += _LAST_READ if "idle" in by else ""
     with database.begin() as connection:
         where, params = _narrowed(connection, sites, groups)
         return _frame(connection, by, _grouped([NOW[name] for name in by], source, where), params)
@@ -52,8 +63,8 @@ def usage_by_day(
     sites: Sequence[str] = (),
     groups: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """As ``usage_now``, with a ``day`` first, for each day from ``since`` on that housekeeping recorded. There is no
-    release: it would multiply the rows of each day."""
+    """As ``usage_now``, with a ``day`` first, for each day from ``since`` on that housekeeping recorded. There are no
+    release and no idle: they would multiply the rows of each day."""
     by = _checked(by, list(BY_DAY))
     with database.begin() as connection:
         where, params = _narrowed(connection, sites, groups)

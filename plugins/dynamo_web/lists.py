@@ -123,10 +123,11 @@ class Lister:
 
     def csv(self, listing: Listing[Filter], asked: Filter, file_name: str) -> Response:
         """All of a list, as a file to keep."""
-        with PLACES.kept_on_success(self._person.name):
-            stream = Stream(_generator(csv_text(reading(), listing, asked)), CSV, self._person.name)
-            stream.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
-            return stream
+        return self._file(lambda: csv_text(reading(), listing, asked), file_name)
+
+    def csv_frame(self, listing: Callable[[], FrameListing], file_name: str) -> Response:
+        """The same of rows of a frame."""
+        return self._file(lambda: frame_csv(listing()), file_name)
 
     def answer_frame(self, listing: Callable[[], FrameListing], query: ListQuery) -> Response:
         """The same of rows of a frame. It is read whole, more or less: as streams are, one for somebody at a time."""
@@ -146,6 +147,12 @@ class Lister:
             yield
         finally:
             PLACES.give_back(self._person.name)
+
+    def _file(self, write: Callable[[], Iterator[str]], file_name: str) -> Response:
+        with PLACES.kept_on_success(self._person.name):
+            stream = Stream(_generator(write()), CSV, self._person.name)
+            stream.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
+            return stream
 
     def _window(self, query: ListQuery) -> Window:
         limit = DEFAULT_LIMIT if query.limit is None else query.limit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import polars as pl
 import pytest
 
 from dynamo_ops.base.errors import InventoryError
@@ -119,3 +120,17 @@ def test_a_site_has_a_card(stock: Stock) -> None:
     assert (empty.check, empty.downtimes, empty.partitions) == (None, [], [])
     with pytest.raises(InventoryError, match="there is no site 'T2_X'"):
         site_card(stock.db, "T2_X")
+
+
+def test_what_nobody_reads_is_told_by_how_long(stock: Stock) -> None:
+    stock.rows("INSERT INTO attributes (name, producer, produced_at) VALUES ('last_access', 'test', now())")
+    stock.rows(
+        """INSERT INTO dataset_attributes (name, dataset_id, value)
+           VALUES ('last_access', 1, extract(epoch FROM now() - interval '100 days'))"""
+    )
+    idle = {row["idle"]: row["size_bytes"] for row in usage_now(stock.db, ["idle"]).to_dicts()}
+    (all_of_it,) = usage_now(stock.db, ["status"]).select(pl.col("size_bytes").sum())["size_bytes"]
+    assert set(idle) == {"91 to 180 days", "never read"}
+    assert sum(idle.values()) == all_of_it
+    with pytest.raises(InventoryError, match="idle"):
+        usage_by_day(stock.db, date(2026, 1, 1), ["idle"])

@@ -9,31 +9,65 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from dynamo_ops.access.problem import problem_of
 from dynamo_ops.base.errors import DynamoError
 from dynamo_web.caller.rates import metered
-from dynamo_web.pages import data, groups, plans, records, requested, search, sites, today, transfers
+from dynamo_web.pages import (
+    data,
+    decisions,
+    files,
+    groups,
+    plans,
+    queued,
+    records,
+    requested,
+    runs,
+    search,
+    sites,
+    today,
+    transfers,
+    trials,
+)
 from dynamo_web.pages.part.frame import ASSETS, SECURITY, templates
+from dynamo_web.pages.part.plot import SCRIPT, script
 from dynamo_web.problem import STATUSES, NotLoggedInError
 
 log = logging.getLogger(__name__)
 
 LOGIN = "/api/v2/auth/login"
-PAGES = (today, search, data, requested, plans, transfers, sites, groups, records)
+PAGES = (
+    today,
+    search,
+    files,
+    data,
+    requested,
+    decisions,
+    trials,
+    plans,
+    queued,
+    transfers,
+    sites,
+    groups,
+    records,
+    runs,
+)
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
 """Of our own files: their addresses change with them."""
 
 
 class Assets(StaticFiles):
-    """Style sheet and script, for everybody: they hold nothing of ours but looks."""
+    """Style sheets and scripts, Plotly among them, for everybody: they hold nothing of ours but looks."""
 
     async def get_response(self, path: str, scope: Any) -> Response:
         """The file; a browser asks for it once."""
-        answer = await super().get_response(path, scope)
+        if path == f"plotly/{SCRIPT}":
+            answer: Response = FileResponse(script())
+        else:
+            answer = await super().get_response(path, scope)
         answer.headers.update(KEPT)
         return answer
 
@@ -44,6 +78,7 @@ def make_pages() -> FastAPI:
     made.mount("/static", Assets(directory=ASSETS), name="static")
     for one in PAGES:
         made.include_router(one.router)
+    made.include_router(records.admins)
     made.add_exception_handler(DynamoError, _of_ours)
     made.add_exception_handler(RequestValidationError, _of_parameters)
     made.add_exception_handler(HTTPException, _of_http)

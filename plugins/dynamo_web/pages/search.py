@@ -20,8 +20,8 @@ from dynamo_web.pages.part.links import address, segment
 router = APIRouter(dependencies=[needs(Action.READ)])
 
 DATASET = re.compile(r"/[^/]+/[^/]+/[^/]+")
-NUMBERED = re.compile(r"(plan|request|subscription)\s+(\d+)", re.IGNORECASE)
-PLACES = {"plan": "plans", "request": "requests", "subscription": "transfers/why"}
+NUMBERED = re.compile(r"(plan|request|subscription|lock|errand)\s+(\d+)", re.IGNORECASE)
+PLACES = {"plan": "plans", "request": "requests", "subscription": "transfers/why", "lock": "locks", "errand": "errands"}
 """Where what has a number is shown."""
 
 
@@ -39,7 +39,7 @@ def _target(words: str) -> str | None:
     if numbered := NUMBERED.fullmatch(words):
         return f"{PLACES[numbered[1].lower()]}/{numbered[2]}"
     if DATASET.fullmatch(words) and not is_glob(words):
-        return address("data", {"name": words})
+        return address("data/named", {"name": words})
     if words.startswith("/") and not is_glob(words) and files_by_name(reading(), [words]):
         return address("data/file", {"lfn": words})
     if words.startswith("/"):

@@ -1,9 +1,8 @@
-"""Today: what needs a look, what stands still, what waits for a person, how old what we know is."""
+"""Today: what needs a look, what stands still, what waits for a person, how old what we know is, what ran."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -12,24 +11,51 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.alerts.digest import read_digest
 from dynamo_ops.base.settings import settings
 from dynamo_ops.pause import pauses
+from dynamo_ops.pause.pauses import PauseKind
 from dynamo_ops.plan.states import PlanState
 from dynamo_ops.query.decision.plan import PLANS, PlanFilter
 from dynamo_ops.query.paging.listing import Window, read_page
 from dynamo_ops.query.record.freshness import freshness
+from dynamo_ops.query.record.request import OPEN, REQUESTS, RequestFilter
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
+from dynamo_web.pages.part.act import REASON, Act, Field, offered
 from dynamo_web.pages.part.frame import page
-from dynamo_web.pages.part.links import to_plan
+from dynamo_web.pages.part.links import Row, to_plan, to_request
+from dynamo_web.pages.part.plot import Plot, PlotKind, Unit
 from dynamo_web.pages.part.table import Column, Table
+from dynamo_web.run.recent import recent_runs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
-
+SHOWN_H = 48
+"""Of runs."""
+SECTIONS = {
+    "alerts": "today#runs",
+    "gates": "gates?verdict=refused",
+    "metadata": "today#freshness",
+    "popularity": "today#missing",
+    "plans": "plans?state=refused",
+    "transfers": "transfers",
+    "held": "transfers/queue?state=held",
+    "deletions": "deletions",
+    "taken_back": "deletions",
+    "sites": "sites",
+    "endpoints": "sites",
+    "shared": "sites",
+    "mappings": "sites",
+    "consistency": "sites",
+    "vanished": "data",
+    "events": "today",
+    "invalidated": "data",
+}
+"""Where to look at what a section of the digest calls unusual."""
 PLAN = (
     Column("id", "plan", link=to_plan),
     Column("kind", "of"),
     Column("partition", "partition"),
     Column("state", "state", "state"),
     Column("created_at", "made", "moment"),
+    Column("approved_by", "approved by"),
     Column("committed_at", "committed", "moment"),
 )
 STILL = (
@@ -39,9 +65,22 @@ STILL = (
     Column("created_at", "since", "moment"),
     Column("until", "until", "moment"),
 )
-SOURCES = (
-    Column("source", "source"),
-    Column("merged_until", "known until", "moment"),
+MINE = (
+    Column("id", "request", link=to_request),
+    Column("kind", "asks for"),
+    Column("state", "state", "state"),
+    Column("items", "what"),
+    Column("sites", "where"),
+    Column("created_at", "made", "moment"),
+)
+SOURCES = (Column("source", "source"), Column("merged_until", "known until", "moment"))
+MISSING = (Column("day", "day"), Column("source", "source"))
+RUNS = (
+    Column("dag", "DAG"),
+    Column("run", "run", link=lambda row: row["page"]),
+    Column("state", "state", "state"),
+    Column("started_at", "began", "moment"),
+    Column("ended_at", "ended", "moment"),
 )
 
 
@@ -54,28 +93,75 @@ def start(request: Request) -> Response:
 @router.get("/today")
 def show(request: Request, person: Who) -> Response:
     """The last 24 hours in short."""
-    database = reading()
-    digest = read_digest(database, settings(), datetime.now(UTC))
+    database, now = reading(), datetime.now(UTC)
+    digest = read_digest(database, settings(), now)
     ages = freshness(database, settings())
-    standing = [row for row in pauses.pauses(database, limit=100).to_dicts() if row["is_in_force"]]
-    fields = [column.name for column in PLAN]
+    still = [row for row in pauses.pauses(database, limit=100).to_dicts() if row["is_in_force"]]
+    fields, asked = [column.name for column in PLAN], [column.name for column in MINE]
     waiting = read_page(database, PLANS, PlanFilter(states=[PlanState.PLANNED]), Window(10, fields=fields))
     newest = read_page(database, PLANS, PlanFilter(), Window(10, fields=fields))
+    own = read_page(database, REQUESTS, RequestFilter(states=[OPEN], users=[person.name]), Window(10, fields=asked))
     return page(
         request,
         person,
         "today",
         "today.html",
-        digest=digest,
+        unusual=[(said, SECTIONS.get(part.key)) for part in digest.sections for said in part.unusual],
         waiting=Table(PLAN, waiting.records(), nothing="No plan waits."),
         plans=Table(PLAN, newest.records(), nothing="There is no plan yet."),
-        standing=Table(STILL, [{**row, "what": _what(row)} for row in standing], nothing="Nothing stands still."),
+        mine=Table(MINE, own.records(), nothing="You have asked for nothing that is still open."),
+        still=Table(STILL, [{**row, "what": _what(row)} for row in still], nothing="Nothing stands still."),
         sources=Table(SOURCES, ages["metadata"], nothing="No source is named in dynamo.yaml."),
-        missing=ages["missing_days"],
+        missing=Table(MISSING, ages["missing_days"], nothing="No day is missing."),
+        runs=Table(RUNS, recent_runs(now - timedelta(hours=SHOWN_H)), nothing="Nothing ran.", most=50),
+        hours=SHOWN_H,
+        plots=[
+            Plot(
+                PlotKind.SPANS,
+                f"Runs of {SHOWN_H} hours",
+                "runs",
+                "dag",
+                ("started_at", "ended_at"),
+                Unit.TIME,
+                "state",
+            )
+        ],
+        acts=offered(person, _stop(), *map(_resume, still)),
     )
 
 
-def _what(pause: dict[str, Any]) -> str:
+def _what(pause: Row) -> str:
     if pause["kind"] is None:
         return "everything"
     return " of ".join(part for part in (pause["kind"], pause["partition"]) if part)
+
+
+def _stop() -> Act:
+    return Act(
+        title="Stop everything, or a part",
+        about="Nothing is done any more from now on. What FTS has goes on there; its results are taken in.",
+        action=Action.PAUSE,
+        method="POST",
+        path="/pauses",
+        fields=(
+            Field("kind", "What", options=tuple(PauseKind), hint="empty: everything"),
+            Field("partition", "Of partition", hint="of detox and dealer; empty: all"),
+            Field("until", "Until", hint="2026-12-31, or 2 hours; empty: until it is resumed"),
+            REASON,
+        ),
+        confirm="stop",
+        then="today",
+    )
+
+
+def _resume(pause: Row) -> Act:
+    return Act(
+        title=f"Resume {_what(pause)}",
+        about=f"It goes on: it was stopped by {pause['created_by']}, who said: {pause['reason']}",
+        action=Action.PAUSE,
+        method="DELETE",
+        path=f"/pauses/{pause['id']}",
+        fields=(REASON,),
+        in_query=True,
+        then="today",
+    )

@@ -1,4 +1,4 @@
-"""Transfers and deletions: what waits, what moves, what ended and how, and why something stands still."""
+"""Transfers and deletions: how they stand by site, by link and hour, what failed; and why one stands still."""
 
 from __future__ import annotations
 
@@ -10,219 +10,128 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
+from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import settings
 from dynamo_ops.fts.servers import job_page
-from dynamo_ops.inventory.states import HoldReason, SubscriptionAction
+from dynamo_ops.inventory.states import SubscriptionAction
 from dynamo_ops.query.explanation import why
-from dynamo_ops.query.movement import attempt, series
-from dynamo_ops.query.movement.attempt import AttemptFilter
+from dynamo_ops.query.movement import series
 from dynamo_ops.query.movement.figures import standing
 from dynamo_ops.query.movement.series import Span
-from dynamo_ops.query.movement.subscription import (
-    SUBSCRIPTIONS,
-    SubscriptionFilter,
-    queue_rules,
-    subscription_document,
-)
+from dynamo_ops.query.movement.subscription import queue_rules, subscription_document
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
-from dynamo_web.lists import Id, ListerDep
+from dynamo_web.lists import Id
+from dynamo_web.pages.part.act import Act, Field, FieldKind, offered
 from dynamo_web.pages.part.frame import page
-from dynamo_web.pages.part.links import address, to_site, to_subscription
-from dynamo_web.pages.part.listed import Chosen, ListPage
-from dynamo_web.pages.part.table import Choice, Column, Table, globs
+from dynamo_web.pages.part.links import address, to_site, to_source, to_subscription
+from dynamo_web.pages.part.plot import Plot, PlotKind, Unit
+from dynamo_web.pages.part.table import Choice, Column, Filter, Row, Table
+from dynamo_web.pages.queued import MOVES
 
 router = APIRouter(dependencies=[needs(Action.READ)])
+SPANS = {"1h": 1, "6h": 6, "24h": 24, "7d": 168, "30d": 720, "365d": 8_760}
+"""Hours."""
+LONG_H = 168
+DAY = "24h"
+"""Of what ended: the attempts themselves are read, not their sums."""
 
-
-def _attempts(chosen: Chosen) -> AttemptFilter:
-    return AttemptFilter(
-        globs(chosen["site"]),
-        globs(chosen.get("source")),
-        globs(chosen["state"]),
-        (),
-        chosen["because"] or None,
-        chosen.get("since") or None,
-    )
-
-
-def _ended(chosen: Chosen) -> AttemptFilter:
-    return _attempts({**chosen, "since": chosen["since"] or "7d"})
-
-
-def _queued(action: SubscriptionAction, chosen: Chosen) -> SubscriptionFilter:
-    return SubscriptionFilter(
-        (),
-        globs(chosen["dataset"]),
-        (),
-        globs(chosen["site"]),
-        [action],
-        globs(chosen["state"]),
-        globs(chosen["hold_reason"]),
-        globs(chosen["origin"]),
-    )
-
-
-SITE = Choice("site", "To site", hint="T2_*")
-AT = Choice("site", "At site", hint="T2_*")
-SOURCE = Choice("source", "From site", hint="T1_*")
-WHY = Choice("because", "Reason has", hint="a part of it")
-SINCE = Choice("since", "Since", hint="7d")
-STATE = Choice("state", "State")
-LFN = Column("lfn", "file", link=to_subscription)
-QUEUE = (
-    Choice("dataset", "Dataset", hint="a name or glob"),
-    AT,
-    Choice("state", "State"),
-    Choice("hold_reason", "Held because", tuple(HoldReason)),
-    Choice("origin", "Asked for by", hint="dealer, request 7"),
-)
-QUEUED = (
-    Column("id", "subscription", link=to_subscription),
-    Column("state", "state", "state"),
-    Column("hold_reason", "held because"),
-    Column("site", "site", link=to_site),
-    Column("lfn", "file"),
-    Column("size_bytes", "size", "size"),
-    Column("origin", "asked for by"),
-    Column("num_attempts", "attempts", "number"),
-    Column("last_error", "last error"),
-    Column("created_at", "since", "moment"),
-)
-MOVING = ListPage(
-    "transfers",
-    "transfers/under-way",
-    "Copies under way",
-    "copies",
-    attempt.TRANSFERS_UNDER_WAY,
-    (
-        LFN,
-        Column("source", "from"),
-        Column("site", "to", link=to_site),
-        Column("state", "state", "state"),
-        Column("size_bytes", "size", "size"),
-        Column("activity", "activity"),
-        Column("backend", "by"),
-        Column("started_at", "since", "moment"),
-    ),
-    _attempts,
-    (SITE, SOURCE, STATE, WHY),
-    hidden=("subscription_id",),
-)
-MOVED = ListPage(
-    "transfers",
-    "transfers/ended",
-    "Copies that ended",
-    "copies",
-    attempt.TRANSFERS_ENDED,
-    (
-        LFN,
-        Column("source", "from"),
-        Column("site", "to", link=to_site),
-        Column("state", "state", "state"),
-        Column("reason", "because"),
-        Column("size_bytes", "size", "size"),
-        Column("finished_at", "ended", "moment"),
-    ),
-    _ended,
-    (SITE, SOURCE, STATE, WHY, SINCE),
-    hidden=("subscription_id",),
-    about="Of a week, if nothing else is asked for.",
-)
-GONE = ListPage(
-    "deletions",
-    "deletions/ended",
-    "Deletions that ended",
-    "deletions",
-    attempt.DELETIONS_ENDED,
-    (
-        LFN,
-        Column("site", "at", link=to_site),
-        Column("state", "state", "state"),
-        Column("reason", "because"),
-        Column("size_bytes", "size", "size"),
-        Column("finished_at", "ended", "moment"),
-    ),
-    _ended,
-    (AT, STATE, WHY, SINCE),
-    hidden=("subscription_id",),
-    about="Of a week, if nothing else is asked for.",
-)
-GOING = ListPage(
-    "deletions",
-    "deletions/under-way",
-    "Deletions under way",
-    "deletions",
-    attempt.DELETIONS_UNDER_WAY,
-    (
-        LFN,
-        Column("site", "at", link=to_site),
-        Column("state", "state", "state"),
-        Column("size_bytes", "size", "size"),
-        Column("claimed_at", "since", "moment"),
-    ),
-    _attempts,
-    (AT, STATE, WHY),
-    hidden=("subscription_id",),
-)
-TO_COME = ListPage(
-    "transfers",
-    "transfers/queue",
-    "Copies that are subscribed",
-    "subscriptions",
-    SUBSCRIPTIONS,
-    QUEUED,
-    partial(_queued, SubscriptionAction.COPY),
-    QUEUE,
-)
-TO_GO = ListPage(
-    "deletions",
-    "deletions/queue",
-    "Deletions that are subscribed",
-    "subscriptions",
-    SUBSCRIPTIONS,
-    QUEUED,
-    partial(_queued, SubscriptionAction.DELETE),
-    QUEUE,
-)
 LINKS = (
-    Column("source", "from"),
+    Column("source", "from", link=to_source),
     Column("site", "to", link=to_site),
-    Column("num_done", "done", "number"),
-    Column("num_failed", "failed", "number"),
+    Column("num_done", "done", "number", link=lambda row: row["done"]),
+    Column("num_failed", "failed", "number", link=lambda row: row["failed"]),
     Column("failed_fraction", "failed", "share"),
     Column("size_bytes", "copied", "size"),
+    Column("rate", "rate", "rate", note="copied, by the whole time that is shown"),
+    Column("bytes_per_s", "of a file", "rate", note="while it moved"),
 )
 ERRORS = (
     Column("error", "error", note="as FTS classes it"),
-    Column("source", "from"),
+    Column("source", "from", link=to_source),
     Column("site", "to", link=to_site),
-    Column("num_files", "files", "number"),
+    Column("num_files", "files", "number", link=lambda row: row["failed"]),
     Column("size_bytes", "size", "size"),
     Column("last_hour", "last", "moment"),
+)
+RATES = (
+    Column("at", "from", "moment"),
+    Column("site", "site", link=to_site),
+    Column("num_files", "files", "number"),
+    Column("size_bytes", "size", "size"),
+)
+ATTEMPTS = (
+    Column("finished_at", "ended", "moment"),
+    Column("state", "state", "state"),
+    Column("source", "from"),
+    Column("backend", "by"),
+    Column("reason", "because"),
+    Column("job_id", "job", link=lambda row: row["url"]),
+)
+SOURCES = (
+    Column("site", "site", link=to_site),
+    Column("status", "status", "state"),
+    Column("is_usable", "usable", "yes"),
+    Column("num_failed", "failed", "number", note="attempts from there"),
+    Column("because", "because"),
+    Column("last_error", "last error"),
 )
 
 
 @router.get("/transfers")
-def show_transfers(request: Request, person: Who) -> Response:
-    """How copies stand, by site; what came from where in a day; what failed."""
-    shown = _standing(SubscriptionAction.COPY, "transfers")
-    day = Span("1d", None, (), ())
+def show_transfers(request: Request, person: Who, since: str = "24h") -> Response:
+    """How copies stand, by site; what came from where; what failed."""
+    _check(since)
+    hours = SPANS[since]
+    links = [
+        {
+            **row,
+            "rate": row["size_bytes"] / hours / 3_600,
+            "done": address("transfers/ended", {**_link(row), "state": "done", "since": since}),
+            "failed": address("transfers/ended", {**_link(row), "state": "failed", "since": since}),
+        }
+        for row in series.links(reading(), Span(since)).sort("size_bytes", descending=True).to_dicts()
+    ]
+    errors = [
+        {**row, "failed": address("transfers/ended", {**_link(row), "state": "failed", "since": since})}
+        for row in series.errors(reading(), Span(since)).to_dicts()
+    ]
+    rest = address("/transfers/links", {"since": since})
+    rate, failed = ("source", "size_bytes"), ("source", "failed_fraction")
     return page(
         request,
         person,
         "transfers",
         "transfers.html",
-        **shown,
-        links=Table(LINKS, series.links(reading(), day).to_dicts(), nothing="Nothing was copied."),
-        errors=Table(ERRORS, series.errors(reading(), day).to_dicts(), nothing="Nothing failed."),
+        **_standing(SubscriptionAction.COPY, "transfers"),
+        since=since,
+        asked=Filter("transfers", (Choice("since", "Since", tuple(SPANS)),), {"since": since}),
+        links=Table(LINKS, links, nothing="Nothing was copied."),
+        errors=Table(ERRORS, errors, nothing="Nothing failed."),
+        rates=_rates(SubscriptionAction.COPY, since),
+        plots=[
+            _plot("Copied to each site", "transfers", since),
+            Plot(PlotKind.MATRIX, "Links: rate", "links", "site", rate, Unit.BYTES_AN_HOUR, "", rest, hours),
+            Plot(PlotKind.MATRIX, "Links: failed", "links", "site", failed, Unit.SHARE, "", rest),
+        ],
     )
 
 
 @router.get("/deletions")
-def show_deletions(request: Request, person: Who) -> Response:
+def show_deletions(request: Request, person: Who, since: str = "24h") -> Response:
     """How deletions stand, by site."""
-    return page(request, person, "deletions", "deletions.html", **_standing(SubscriptionAction.DELETE, "deletions"))
+    _check(since)
+    return page(
+        request,
+        person,
+        "deletions",
+        "deletions.html",
+        **_standing(SubscriptionAction.DELETE, "deletions"),
+        since=since,
+        asked=Filter("deletions", (Choice("since", "Since", tuple(SPANS)),), {"since": since}),
+        rates=_rates(SubscriptionAction.DELETE, since),
+        plots=[_plot("Deleted at each site", "deletions", since)],
+    )
 
 
 @router.get("/transfers/why/{subscription_id}")
@@ -230,50 +139,65 @@ def show_why(request: Request, person: Who, subscription_id: Id) -> Response:
     """Why one stands where it stands, with its attempts and where the file could come from."""
     explained = why(reading(), subscription_id, queue_rules(settings()))
     one = subscription_document(explained, partial(job_page, settings().fts))
-    tab = "transfers" if one["action"] == SubscriptionAction.COPY else "deletions"
-    return page(request, person, tab, "subscription.html", one=one)
+    is_copy = one["action"] == SubscriptionAction.COPY
+    acts = [
+        Act(
+            title=title,
+            about=about,
+            action=Action.OPERATE_SUBSCRIPTIONS,
+            method="POST",
+            path=f"/subscriptions/{move}",
+            fields=(Field("reason", "Why", FieldKind.TEXT, hint="others read it"),),
+            sent={"ids": [subscription_id]},
+            takes={"expected_files": "num_files"},
+            confirm="cancel" if move == "cancel" else "",
+        )
+        for move, (title, about) in MOVES.items()
+    ]
+    return page(
+        request,
+        person,
+        "transfers" if is_copy else "deletions",
+        "subscription.html",
+        one=one,
+        attempts=Table(ATTEMPTS, one["attempts"], nothing="None yet."),
+        sources=Table(SOURCES, one["sources"], nothing="Nowhere." if is_copy else "It is a deletion."),
+        acts=offered(person, *acts),
+    )
 
 
-@router.get("/transfers/queue")
-def list_to_come(request: Request, person: Who, lister: ListerDep) -> Response:
-    """Files that shall come."""
-    return TO_COME.answer(request, person, lister)
+def _rates(action: SubscriptionAction, since: str) -> Table:
+    """What was done by hour or day and site."""
+    read = series.transfer_series if action == SubscriptionAction.COPY else series.deletion_series
+    frame = read(reading(), Span(since), ["site"], step=_step(since), outcomes=["done"])
+    return Table(RATES, frame.sort("at", descending=True, maintain_order=True).to_dicts(), nothing="Nothing was done.")
 
 
-@router.get("/transfers/under-way")
-def list_moving(request: Request, person: Who, lister: ListerDep) -> Response:
-    """Copies under way."""
-    return MOVING.answer(request, person, lister)
+def _plot(title: str, what: str, since: str) -> Plot:
+    """The same, as it is read from REST: of a hundred sites it is too long for a page."""
+    rest = address(f"/{what}/series", {"by": "site", "step": _step(since), "outcome": "done", "since": since})
+    title = f"{title} by {_step(since)}"
+    return Plot(PlotKind.STACK, title, "rates", "at", ("size_bytes",), Unit.BYTES, "site", rest)
 
 
-@router.get("/transfers/ended")
-def list_moved(request: Request, person: Who, lister: ListerDep) -> Response:
-    """Copies that ended."""
-    return MOVED.answer(request, person, lister)
+def _step(since: str) -> str:
+    """A point is a day of a long time, else an hour."""
+    return "hour" if SPANS[since] <= LONG_H else "day"
 
 
-@router.get("/deletions/queue")
-def list_to_go(request: Request, person: Who, lister: ListerDep) -> Response:
-    """Files that shall go."""
-    return TO_GO.answer(request, person, lister)
+def _check(since: str) -> None:
+    if since not in SPANS:
+        raise InventoryError(f"since: {since!r} is none of {', '.join(SPANS)}", since=since)
 
 
-@router.get("/deletions/under-way")
-def list_going(request: Request, person: Who, lister: ListerDep) -> Response:
-    """Deletions under way."""
-    return GOING.answer(request, person, lister)
-
-
-@router.get("/deletions/ended")
-def list_gone(request: Request, person: Who, lister: ListerDep) -> Response:
-    """Deletions that ended."""
-    return GONE.answer(request, person, lister)
+def _link(row: Row) -> dict[str, Any]:
+    return {"site": row["site"], "source": row["source"]}
 
 
 def _standing(action: SubscriptionAction, tab: str) -> dict[str, Any]:
-    told = standing(reading(), action, (), "24h", datetime.now(UTC))
+    amounts = standing(reading(), action, (), DAY, datetime.now(UTC))
 
-    def queue(row: Any) -> str:
+    def queue(row: Row) -> str:
         asked = {"site": row["site"], "state": row["state"], "hold_reason": row["hold_reason"]}
         return address(f"{tab}/queue", asked)
 
@@ -297,19 +221,22 @@ def _standing(action: SubscriptionAction, tab: str) -> dict[str, Any]:
     )
     ended = (
         Column("site", "site", link=to_site),
-        *((Column("source", "from"),) if action == SubscriptionAction.COPY else ()),
+        *((Column("source", "from", link=to_source),) if action == SubscriptionAction.COPY else ()),
         Column("state", "state", "state"),
         Column(
             "num_files",
             "files",
             "number",
-            link=lambda row: address(f"{tab}/ended", {"site": row["site"], "state": row["state"], "since": "24h"}),
+            link=lambda row: address(
+                f"{tab}/ended",
+                {"site": row["site"], "source": row.get("source"), "state": row["state"], "since": DAY},
+            ),
         ),
         Column("size_bytes", "size", "size"),
         Column("example", "one reason"),
     )
     return {
-        "subscribed": Table(subscribed, told["subscribed"], nothing="Nothing waits."),
-        "under_way": Table(under_way, told["under_way"], nothing="Nothing is under way."),
-        "ended": Table(ended, told["ended"], nothing="Nothing ended in 24 hours."),
+        "subscribed": Table(subscribed, amounts["subscribed"], nothing="Nothing waits."),
+        "under_way": Table(under_way, amounts["under_way"], nothing="Nothing is under way."),
+        "ended": Table(ended, amounts["ended"], nothing="Nothing ended in 24 hours."),
     }

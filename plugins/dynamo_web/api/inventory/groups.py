@@ -31,7 +31,8 @@ class OwnedQuery(ListQuery):
 
 
 class UsageQuery(Parameters):
-    """``by``: site, group, status, tier, release; repeated. ``since``: day by day from then on."""
+    """``by``: site, group, status, tier, release, idle (since when nobody read it; now only); repeated.
+    ``since``: day by day from then on."""
 
     by: list[str] = Field(default=["site"])
     site: Names

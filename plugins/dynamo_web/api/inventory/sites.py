@@ -12,6 +12,7 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.inventory.site.downtime import site_states
 from dynamo_ops.inventory.site.lookup import names_like
 from dynamo_ops.query.only_here import ONLY_HERE, OnlyHereFilter
+from dynamo_ops.query.record.forecast import site_forecast
 from dynamo_ops.query.site_card import site_card
 from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
@@ -45,6 +46,12 @@ def list_sites(query: Annotated[SiteQuery, Query()]) -> Response:
 def show_site(name: str) -> Response:
     """All about one: site, partitions, groups, largest datasets, downtimes, the last check."""
     return json_answer(asdict(site_card(reading(), name)))
+
+
+@router.get("/sites/{name}/forecast")
+def show_forecast(name: str) -> Response:
+    """Whether it is filling, and until when: a straight line through what it held on the last days."""
+    return json_answer(asdict(site_forecast(reading(), name)))
 
 
 @router.get("/sites/{name}/only-here")

@@ -31,7 +31,7 @@ class ErrandQuery(ListQuery):
 @router.get("/errands")
 def list_errands(query: Annotated[ErrandQuery, Query()], lister: ListerDep, person: Who) -> Response:
     """One's own, newest first; those of all for operators and admins."""
-    own = None if _sees_all(person) else person.name
+    own = None if sees_all(person) else person.name
     return lister.answer(ERRANDS, ErrandFilter(query.kind, query.state, own), query)
 
 
@@ -53,7 +53,8 @@ def errand_answer(errand_id: int, person: Person, kind: ErrandKind | None = None
     return answer
 
 
-def _sees_all(person: Person) -> bool:
+def sees_all(person: Person) -> bool:
+    """Whether they see errands of others."""
     try:
         may(person, Action.READ_ERRAND)
     except AccessError:

@@ -1,8 +1,10 @@
-// What pages do besides being read: the theme of Airflow around them, and tables that are sorted by a heading.
+// What pages do besides being read: the theme of Airflow around them, tables that are sorted by a heading, and links to
+// Airflow's own pages, which open around us and not within.
 "use strict";
 
 (() => {
   const root = document.documentElement;
+  const isFramed = window.parent !== window;
 
   function follow() {
     const outside = window.parent.document.documentElement;
@@ -15,12 +17,30 @@
     new MutationObserver(set).observe(outside, { attributes: true, attributeFilter: ["class"] });
   }
 
-  if (window.parent !== window) {
+  if (isFramed) {
     try {
       follow();
     } catch {
       // a frame of somebody else: the theme of the system stays
     }
+  }
+
+  // Airflow's page is a program that shows another address when it is told that the address has changed. Where that
+  // does not work, the link is followed as any other.
+  function leave(event) {
+    if (!isFramed || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    try {
+      const outside = window.parent;
+      outside.history.pushState({}, "", event.currentTarget.href);
+      outside.dispatchEvent(new outside.PopStateEvent("popstate", { state: {} }));
+      event.preventDefault();
+    } catch {
+      // a frame of somebody else
+    }
+  }
+
+  for (const link of document.querySelectorAll("a[data-airflow], a[href*='/dags/']")) {
+    link.addEventListener("click", leave);
   }
 
   const key = (row, column) => row.children[column].dataset.by ?? "";
@@ -35,7 +55,7 @@
   function sort(heading, column) {
     const body = heading.closest("table").tBodies[0];
     const descending = heading.getAttribute("aria-sort") === "ascending";
-    for (const each of heading.parentElement.children) each.removeAttribute("aria-sort");
+    for (const other of heading.parentElement.children) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const rows = [...body.rows].sort((one, other) => compare(key(one, column), key(other, column)));
     body.append(...(descending ? rows.reverse() : rows));
@@ -51,4 +71,8 @@
       button.addEventListener("click", () => sort(heading, column));
     });
   }
+
+  // Where an address names a part of a page that is folded, it is unfolded.
+  const part = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (part) for (const fold of part.querySelectorAll("details:not(.act)")) fold.open = true;
 })();

@@ -7,15 +7,20 @@ from typing import Any
 
 from markupsafe import Markup
 
-from dynamo_ops.base.times import time_text
 from dynamo_ops.base.units import size_text
 
 NOTHING = "–"
+MINUTES = "%Y-%m-%d %H:%M"
 
 
 def size(value: int | None) -> str:
     """Bytes in decimal units: 1 TB is 10^12 bytes."""
     return NOTHING if value is None else size_text(int(value))
+
+
+def rate(value: float | None) -> str:
+    """Bytes a second."""
+    return NOTHING if value is None else f"{size_text(round(value))}/s"
 
 
 def quota(value: int | None) -> str:
@@ -41,8 +46,13 @@ def moment(value: datetime | str | None) -> Markup | str:
         return NOTHING
     when = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        when.isoformat(timespec="seconds"), ago(when, datetime.now(UTC)), time_text(when)
+        when.isoformat(timespec="seconds"), ago(when, datetime.now(UTC)), f"{when:{MINUTES}}"
     )
+
+
+def when(value: datetime | None) -> str:
+    """The same in a sentence."""
+    return NOTHING if value is None else f"{value.astimezone(UTC):{MINUTES}}"
 
 
 def ago(when: datetime, now: datetime) -> str:
@@ -74,7 +84,16 @@ def text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-KINDS = {"text": text, "size": size, "quota": quota, "number": number, "share": share, "moment": moment, "yes": yes}
+KINDS = {
+    "text": text,
+    "size": size,
+    "rate": rate,
+    "quota": quota,
+    "number": number,
+    "share": share,
+    "moment": moment,
+    "yes": yes,
+}
 """How the value of a column is written."""
-AMOUNTS = frozenset({"size", "quota", "number", "share"})
+AMOUNTS = frozenset({"size", "rate", "quota", "number", "share"})
 """What stands at the right, one below the other."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dynamo_ops import __version__
@@ -19,6 +21,9 @@ from dynamo_ops.pause import pauses
 from dynamo_ops.query.record.freshness import freshness
 from dynamo_web.databases import reading
 from dynamo_web.pages.part import cells
+from dynamo_web.pages.part.links import address
+from dynamo_web.pages.part.plot import script_address
+from dynamo_web.pages.part.table import Table
 
 HERE = Path(__file__).parents[1]
 ASSETS = HERE / "assets"
@@ -27,6 +32,10 @@ SECURITY = {
     "connect-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'self'"
 }
 """Besides what every answer carries: nothing but our own files and REST, and no script in a page's text."""
+
+
+TABLE = "table"
+"""The parameter that asks for a table as a file."""
 
 
 class Tab(NamedTuple):
@@ -73,7 +82,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update({**cells.KINDS, "duration": cells.duration})
+    made.filters.update({**cells.KINDS, "duration": cells.duration, "when": cells.when})
     made.globals.update(asset=asset, tabs=TABS, version=__version__)
     return made
 
@@ -84,15 +93,49 @@ def asset(name: str) -> str:
     return f"static/{name}?{sha256((ASSETS / name).read_bytes()).hexdigest()[:12]}"
 
 
-def page(request: Request, person: Person, tab: str, template: str, **shown: Any) -> HTMLResponse:
-    """A whole page. ``tab``: under which it is found."""
-    root = f"{request.scope.get('root_path', '')}"
-    text = (
-        templates()
-        .get_template(template)
-        .render(root=root, person=person, tab=tab, banners=banners(), now=datetime.now(UTC), **shown)
-    )
+def page(request: Request, person: Person, tab: str, template: str, **shown: Any) -> Response:
+    """A whole page; or one of its tables as a file, which ``?table=`` asks for. ``tab``: under which it is found."""
+    tables = {name: _named(name, table, request) for name, table in shown.items() if isinstance(table, Table)}
+    if (asked := request.query_params.get(TABLE)) in tables:
+        return file_answer(tables[asked].csv(), f"{asked}.csv")
+    plots = [(plot, plot.data(tables[plot.table])) for plot in shown.pop("plots", ()) if tables[plot.table].rows]
+    shown = {"acts": (), **shown, **tables, "plots": plots}
+    text = templates().get_template(template).render(**_surroundings(request, person), tab=tab, **shown)
     return HTMLResponse(text, headers=SECURITY)
+
+
+def file_answer(text: str, name: str) -> Response:
+    """A file to keep."""
+    headers = {**SECURITY, "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type="text/csv", headers=headers)
+
+
+def _surroundings(request: Request, person: Person) -> dict[str, Any]:
+    root = str(request.scope.get("root_path", ""))
+    return {
+        "person": person,
+        "roles": ", ".join(sorted({grant.role.value for grant in person.grants})) or "no role",
+        "root": root,
+        "here": _here(request),
+        "airflow": root.removesuffix("/dynamo/ui"),
+        "banners": banners(),
+        "now": datetime.now(UTC),
+        "plotly": f"static/{script_address()}",
+    }
+
+
+def _here(request: Request) -> str:
+    """The address of the page below /ui."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", "")).strip("/")
+    return address(quote(path), request.query_params.multi_items())
+
+
+def _named(name: str, table: Table, request: Request) -> Table:
+    """With its name, and the address of its file."""
+    if table.whole is not None:
+        return replace(table, key=name)
+    here = _here(request)
+    return replace(table, key=name, whole=f"{here}{'&' if '?' in here else '?'}{TABLE}={name}")
 
 
 def banners() -> list[Banner]:

@@ -66,3 +66,9 @@ def to_subscription(row: Row) -> str | None:
     """Where it says why a subscription stands where it stands."""
     number = row.get("subscription_id", row.get("id"))
     return None if number is None else f"transfers/why/{number}"
+
+
+def to_run(row: Row) -> str | None:
+    """What a run did, by its name in our tables."""
+    dag, _, run = (row["run_key"] or "").partition("/")
+    return address("runs", {"dag": dag, "run": run}) if run else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
+from io import StringIO
 from typing import Any
 
 from dynamo_web.pages.part.cells import AMOUNTS, KINDS
@@ -33,13 +36,18 @@ class Column:
         return KINDS.get(self.kind, KINDS["text"])(row[self.name])
 
     def href(self, row: Row) -> str | None:
-        """Where it leads."""
-        return self.link(row) if self.link else None
+        """Where it leads; nowhere, where there is none of it."""
+        is_nothing = self.is_amount and not row[self.name]
+        return self.link(row) if self.link and not is_nothing else None
 
-    def sorted_by(self, row: Row) -> str:
-        """What a script sorts rows of the page by."""
+    def plain(self, row: Row) -> str:
+        """As programs read it: by this a script sorts and draws."""
         value = row[self.name]
-        return "" if value is None else str(value.isoformat() if hasattr(value, "isoformat") else value)
+        if value is None:
+            return ""
+        if isinstance(value, list | tuple):
+            return " ".join(map(str, value))
+        return str(value.isoformat() if isinstance(value, date | datetime) else value)
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,33 @@ class Choice:
 @dataclass(frozen=True)
 class Table:
     """``following``: the address of the next page. ``whole``: all of it, as CSV. ``nothing``: what is said where there
-    is no row."""
+    is no row. ``most``: rows that are shown; the others are in the file. ``key``: what the page calls it."""
 
     columns: Sequence[Column]
     rows: Sequence[Row]
     following: str | None = None
     whole: str | None = None
     nothing: str = "Nothing."
+    most: int = 100
+    key: str = ""
+
+    @property
+    def shown(self) -> Sequence[Row]:
+        """The first rows."""
+        return self.rows[: self.most]
+
+    @property
+    def num_hidden(self) -> int:
+        """Rows that are not shown."""
+        return max(0, len(self.rows) - self.most)
+
+    def csv(self) -> str:
+        """All rows, with the names of the fields."""
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([column.name for column in self.columns])
+        writer.writerows([[column.plain(row) for column in self.columns] for row in self.rows])
+        return text.getvalue()
 
 
 @dataclass(frozen=True)

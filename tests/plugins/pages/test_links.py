@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -14,60 +12,12 @@ from fastapi.testclient import TestClient
 
 from dynamo_ops.access.actions import Action
 from tests import ROOT
+from tests.plugins.pages.conftest import Look
+from tests.plugins.pages.page import ADMIN, UI, VIEWER, Page, walk
 from tests.query.stock import FIRST, Stock
 
-UI = "http://localhost/dynamo/ui/"
-VIEWER, ADMIN = {"x-user": "vera:viewer"}, {"x-user": "ada:admin"}
-HOSTILE = "<script>alert(1)</script>‮\"'&é\U0001f4a5"
-PAGES = ROOT / "plugins" / "dynamo_web" / "pages"
-MOST_PAGES = 400
-"""That a walk over all links looks at."""
-
-
-class Links(HTMLParser):
-    """What a page leads to, and which of its elements could run something."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.base = ""
-        self.found: list[str] = []
-        self.tags: set[str] = set()
-        self.handlers: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.add(tag)
-        self.handlers += [name for name in given if name.startswith("on")]
-        if tag == "base":
-            self.base = given["href"] or ""
-        elif tag in ("a", "link") and given.get("href"):
-            self.found.append(given["href"] or "")
-        elif tag == "script":
-            assert given.get("src"), "a script in the text of a page"
-            self.found.append(given["src"] or "")
-
-
-@pytest.fixture
-def look(client: TestClient) -> Callable[..., str]:
-    """The text of a page, as somebody sees it."""
-
-    def read(path: str, code: int = 200, headers: dict[str, str] = ADMIN) -> str:
-        answer = client.get(urljoin(UI, path), headers=headers)
-        assert answer.status_code == code, f"{path}: {answer.status_code} {answer.text[-500:]}"
-        return answer.text
-
-    return read
-
-
-def links_of(page: str) -> Iterator[str]:
-    """Addresses below /ui, whole."""
-    parsed = Links(page)
-    base = urljoin(UI, parsed.base)
-    for href in parsed.found:
-        address = urljoin(base, href)
-        if not href.startswith("#") and urlsplit(address).path.startswith("/dynamo/"):
-            yield address.partition("#")[0]
+HOSTILE = "<script>alert(1)</script>\u202e\"'&é\U0001f4a5"
+SOURCES = ROOT / "plugins" / "dynamo_web" / "pages"
 
 
 def test_who_is_not_logged_in_is_sent_to_the_login_and_back(client: TestClient) -> None:
@@ -105,24 +55,28 @@ def test_who_holds_nothing_sees_nothing_where_the_default_is_off(client: TestCli
 
 def test_every_link_leads_somewhere(client: TestClient, stock: Stock) -> None:
     stock.subscription("copy", list(stock.files_of["b1"]), "T2_A")
-    waiting, seen = [f"{UI}today"], set()
-    while waiting:
-        address = waiting.pop()
-        if address in seen:
-            continue
-        seen.add(address)
-        assert len(seen) < MOST_PAGES
-        answer = client.get(address, headers=ADMIN)
-        assert answer.status_code == 200, f"{address}: {answer.status_code} {answer.text[-300:]}"
-        if answer.headers["content-type"].startswith("text/html"):
-            waiting += links_of(answer.text)
+    seen = walk(client, ADMIN, "today")
     tabs = {urlsplit(address).path.split("/")[3] for address in seen if "/ui/" in address}
     assert {"today", "data", "requests", "plans", "transfers", "deletions", "sites", "inventory", "groups"} <= tabs
 
 
+def test_every_link_of_plans_requests_and_locks_leads_somewhere(installation: TestClient) -> None:
+    seen = walk(installation, ADMIN, "plans", "requests", "locks", "gates", "errands", "data", "runs?dag=detox&run=r")
+    paths = {re.sub(r"\d+", "1", urlsplit(address).path.removeprefix("/dynamo/ui/")) for address in seen}
+    of_plans = {f"plans/1/{part}" for part in ("order", "decisions", "left-out", "what-if", "proposals")}
+    assert of_plans | {"plans/1", "plans/cycles", "requests/1", "locks/1", "data/1/explain", "data/file"} <= paths
+
+
+def test_two_plans_are_compared(installation: TestClient) -> None:
+    page = installation.get(f"{UI}plans/2/diff?against=1", headers=VIEWER)
+    assert page.status_code == 200
+    assert "compared with" in page.text
+    assert 'href="plans/1"' in page.text
+
+
 @pytest.mark.parametrize("path", ["today", "data", "data/1", "sites", "sites/T2_A", "groups/users", "locks"])
-def test_a_page_runs_nothing_but_our_script(look: Callable[..., str], client: TestClient, path: str) -> None:
-    page = Links(look(path))
+def test_a_page_runs_nothing_but_our_script(look: Look, client: TestClient, path: str) -> None:
+    page = Page(look(path))
     assert page.handlers == []
     assert not page.tags & {"iframe", "object", "embed", "style"}
     policy = client.get(urljoin(UI, path), headers=ADMIN).headers["content-security-policy"]
@@ -130,7 +84,7 @@ def test_a_page_runs_nothing_but_our_script(look: Callable[..., str], client: Te
     assert "unsafe" not in policy
 
 
-def test_names_are_text_whatever_is_in_them(look: Callable[..., str], stock: Stock) -> None:
+def test_names_are_text_whatever_is_in_them(look: Look, stock: Stock) -> None:
     stock.dataset(f"/{HOSTILE}/{HOSTILE}/AOD")
     stock.fill("h1")
     stock.site(HOSTILE[:60])
@@ -139,10 +93,10 @@ def test_names_are_text_whatever_is_in_them(look: Callable[..., str], stock: Sto
         page = look(path)
         assert "<script>alert" not in page
         assert "&lt;script&gt;alert" in page
-        assert Links(page).handlers == []
+        assert Page(page).handlers == []
 
 
-def test_a_dataset_tells_where_it_is(look: Callable[..., str]) -> None:
+def test_a_dataset_tells_where_it_is(look: Look) -> None:
     page = look("data/1")
     assert FIRST in page
     assert {"T2_A", "T2_B", "T1_Tape"} <= set(re.findall(r'href="sites/(\w+)"', page))
@@ -168,13 +122,13 @@ def test_what_is_typed_leads_to_its_page(client: TestClient, typed: str, path: s
     assert answer.headers["location"].partition("?")[0] == f"/dynamo/ui/{path}"
 
 
-def test_what_there_is_not_is_said_with_near_names(look: Callable[..., str]) -> None:
+def test_what_there_is_not_is_said_with_near_names(look: Look) -> None:
     assert "T2_A" in look("sites/T2_AA", code=404)
     assert "there is no filter &#39;sit&#39; here" in look("requests?sit=T2_A", code=422)
     assert "Nothing is called" in look("search?q=zzz")
 
 
-def test_what_one_may_not_see_is_said_with_who_may(look: Callable[..., str]) -> None:
+def test_what_one_may_not_see_is_said_with_who_may(look: Look) -> None:
     page = look("audit", code=403, headers=VIEWER)
     assert "admin" in page
 
@@ -187,7 +141,7 @@ def test_a_list_is_a_file_too(client: TestClient) -> None:
     assert [line.split(",")[1] for line in lines[1:]] == [FIRST]
 
 
-def test_our_files_are_open_and_kept_by_browsers(client: TestClient, look: Callable[..., str]) -> None:
+def test_our_files_are_open_and_kept_by_browsers(client: TestClient, look: Look) -> None:
     (style,) = re.findall(r'href="(static/dynamo\.css\?\w+)"', look("today"))
     answer = client.get(urljoin(UI, style))
     assert answer.status_code == 200
@@ -208,6 +162,6 @@ def names_called(folder: Path) -> set[str]:
 def test_pages_read_what_rest_reads() -> None:
     """Whatever a page shows, a program can ask for: pages import no read of the database that REST does not.
     Kinds, states and how lists are read are no reads."""
-    of_pages = {name for name in names_called(PAGES) if re.search(r"\.(query|inventory|request|lock|pause)\.", name)}
-    vocabulary = re.compile(r"\.(kinds|states|listing)\.\w+$|\.OPEN$")
-    assert {name for name in of_pages - names_called(PAGES.parent / "api") if not vocabulary.search(name)} == set()
+    of_pages = {name for name in names_called(SOURCES) if re.search(r"\.(query|inventory|request|lock|pause)\.", name)}
+    vocabulary = re.compile(r"\.(kinds|states|listing|paging\.frame)\.\w+$|\.[A-Z_]+$|\.(OnlyHere|Forecast)$")
+    assert {name for name in of_pages - names_called(SOURCES.parent / "api") if not vocabulary.search(name)} == set()
