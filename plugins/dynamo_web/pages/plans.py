@@ -14,7 +14,7 @@ from dynamo_ops.base.settings import settings
 from dynamo_ops.plan.states import PlanKind, PlanState
 from dynamo_ops.policy.language.source import SourceText
 from dynamo_ops.policy.notice import check_policy
-from dynamo_ops.query.decision import cycle
+from dynamo_ops.query.decision import cycle, frame
 from dynamo_ops.query.decision.plan import PLANS, PlanFilter, plan_card, plan_texts
 from dynamo_ops.query.names import partition_names
 from dynamo_web.caller.login import Who, needs
@@ -22,13 +22,15 @@ from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep
 from dynamo_web.pages.part.act import REASON, Act, offered
 from dynamo_web.pages.part.frame import page
-from dynamo_web.pages.part.links import address, to_plan, to_site
+from dynamo_web.pages.part.links import address, to_named, to_plan, to_site
 from dynamo_web.pages.part.listed import Chosen, Listed
 from dynamo_web.pages.part.plot import Plot, PlotKind, Unit
 from dynamo_web.pages.part.table import Choice, Column, Row, Table, globs
 from dynamo_web.run.start import page_of
 
 router = APIRouter(dependencies=[needs(Action.READ)])
+MOST_SHOWN = 10
+"""Of the largest deletions."""
 SHOWN_DAYS = 90
 """Of cycles."""
 
@@ -82,6 +84,13 @@ LINES = (
     Column("line", "line"),
     Column("text", "policy"),
     Column("num_dataset_replicas", "dataset replicas", "number", link=lambda row: row["decisions"]),
+    Column("num_block_replicas", "block replicas", "number"),
+    Column("size_bytes", "size", "size"),
+)
+LARGEST = (
+    Column("dataset", "dataset", link=to_named),
+    Column("site", "site", link=to_site),
+    Column("line", "line"),
     Column("num_block_replicas", "block replicas", "number"),
     Column("size_bytes", "size", "size"),
 )
@@ -186,11 +195,23 @@ def show_plan(request: Request, person: Who, lister: ListerDep, plan_id: Id) -> 
     with lister.heavy():
         card = plan_card(reading(), plan_id)
         texts = plan_texts(reading(), plan_id)
+        largest = _largest(plan_id) if card["kind"] == PlanKind.DETOX else []
     shown = _detoxed(card, texts["policy_text"]) if card["kind"] == PlanKind.DETOX else _dealt(card)
     is_open = card["state"] in (PlanState.PLANNED, PlanState.APPROVED)
     acts = offered(person, *(_acts(card) if is_open else ()))
     run = page_of(card["run_key"])
-    return page(request, person, "plans", "plan.html", card=card, texts=texts, run=run, acts=acts, **shown)
+    return page(
+        request,
+        person,
+        "plans",
+        "plan.html",
+        card=card,
+        texts=texts,
+        run=run,
+        acts=acts,
+        largest=Table(LARGEST, largest),
+        **shown,
+    )
 
 
 def _detoxed(card: dict[str, Any], policy_text: str) -> dict[str, Any]:
@@ -228,6 +249,12 @@ def _dealt(card: dict[str, Any]) -> dict[str, Any]:
         "rejected": Table(REJECTED, rejected, nothing="Nothing was rejected."),
         "plots": [Plot(PlotKind.BARS, "Sites before and after", "sites", "site", occupied)],
     }
+
+
+def _largest(plan_id: int) -> list[Row]:
+    """What it deletes most of: nobody approves without having seen that."""
+    deletions = frame.order(reading(), plan_id).rows.sort("size_bytes", descending=True, maintain_order=True)
+    return deletions.head(MOST_SHOWN).collect().to_dicts()
 
 
 def _annotated(text: str, lines: list[dict[str, Any]]) -> list[Row]:

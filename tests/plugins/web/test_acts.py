@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from dynamo_ops.access import grants
 from dynamo_ops.access.person import Grant, Role, shell_person
 from dynamo_ops.inventory.site.downtime import downtimes
+from tests.inventory.factory import SIZE
 from tests.people import ROOT_USER
 from tests.plan.test_store import save
 from tests.plugins.web.callers import Call, headers_of, olga, passed_plan
@@ -34,12 +35,13 @@ def rows(stock: Stock, sql: str) -> list[Any]:
 
 def test_copies_are_asked_for_once_and_counted(olga: Call, stock: Stock) -> None:
     tried = olga("POST", "/requests/copies", COPIES, dry_run=True)
-    assert tried.json() == {"num_asked": 1, "dry_run": True}
+    volume = {"num_files": 4, "size_bytes": 4 * SIZE, "at": [{"site": "T2_B", "there_bytes": 2 * SIZE}]}
+    assert tried.json() == {"num_asked": 1, **volume, "dry_run": True}
     first = olga("POST", "/requests/copies", COPIES, code=201)
     request_id = first.json()["id"]
     assert first.headers["location"] == f"/dynamo/v1/requests/{request_id}"
     again = olga("POST", "/requests/copies", COPIES)
-    assert again.json() == {"id": request_id, "num_asked": 2, "dry_run": False}
+    assert again.json() == {"id": request_id, "num_asked": 2, **volume, "dry_run": False}
     assert rows(stock, "SELECT requested_by, num_copies, state FROM requests") == [("olga", 1, "new")]
     ended = olga("POST", f"/requests/{request_id}/cancel", {"reason": "no more"}).json()
     assert (ended["id"], ended["kind"], ended["num_subscriptions"]) == (request_id, "copy", 0)

@@ -18,6 +18,7 @@ from dynamo_ops.request import cancel as cancellation
 from dynamo_ops.request.copy_request import request_copy
 from dynamo_ops.request.deletion_request import request_deletion
 from dynamo_ops.request.registry import times_asked
+from dynamo_ops.request.volume import request_volume
 from dynamo_web.writes import Body, Reason, Write, does, is_first
 
 router = APIRouter()
@@ -68,7 +69,8 @@ def ask_for_copies(asked: Copies, write: Write) -> Response:
             served=served_groups(settings()),
             limits=settings().requests,
         )
-        return {"id": request_id, "num_asked": times_asked(database, request_id)}
+        volume = asdict(request_volume(database, request_id))
+        return {"id": request_id, "num_asked": times_asked(database, request_id), **volume}
 
     return write.create(act, "/requests/{id}", is_new=is_first)
 

@@ -18,7 +18,10 @@ from dynamo_ops import __version__
 from dynamo_ops.access.person import Person
 from dynamo_ops.base.settings import settings
 from dynamo_ops.pause import pauses
+from dynamo_ops.quality.verdicts import Verdict
+from dynamo_ops.query.paging.listing import Window, read_page
 from dynamo_ops.query.record.freshness import freshness
+from dynamo_ops.query.record.gate import GATE_RESULTS, GateFilter
 from dynamo_web.databases import reading
 from dynamo_web.pages.part import cells
 from dynamo_web.pages.part.links import address
@@ -151,6 +154,9 @@ def banners() -> list[Banner]:
     old = [
         row for row in freshness(database, settings())["metadata"] if row["age_h"] is None or row["age_h"] > oldest_h
     ]
+    refused = read_page(database, GATE_RESULTS, GateFilter(verdicts=[Verdict.REFUSED], since="1d"), Window(1))
+    if refused.records():
+        said.append(Banner("warn", "A gate refused something within 24 hours", "gates?verdict=refused&since=1d"))
     return said + [Banner("warn", _age(row), "today#freshness") for row in old]
 
 
