@@ -39,8 +39,8 @@ def test_the_margin_is_between_an_earlier_and_a_later_day() -> None:
 @pytest.mark.parametrize(
     ("sizes", "quota", "because"),
     [
-        ([TB] * 6, 2 * TB, "6 days are recorded: a line needs 7"),
-        ([], 2 * TB, "0 days are recorded: a line needs 7"),
+        ([TB] * 6, 2 * TB, "a line needs 7 days, of which 6 are recorded"),
+        ([], 2 * TB, "a line needs 7 days, of which 0 are recorded"),
         ([TB * day for day in range(8)], None, "its quota is unknown, or without limit"),
         ([TB] * 8, 2 * TB, "it is not filling"),
         ([TB * (8 - day) for day in range(8)], 20 * TB, "it is not filling"),

@@ -69,7 +69,7 @@ def forecast(site: str, days: Sequence[date], sizes: Sequence[int], quota_bytes:
     known: dict[str, Any] = {"site": site, "day": last, "size_bytes": size, "quota_bytes": quota_bytes}
     known |= {"num_days": len(days), "line": line, "full_on": None, "earliest_on": None, "latest_on": None}
     if line is None or last is None:
-        return Forecast(**known, because=f"{len(days)} days are recorded: a line needs {FEWEST_DAYS}")
+        return Forecast(**known, because=f"a line needs {FEWEST_DAYS} days, of which {len(days)} are recorded")
     if quota_bytes is None:
         return Forecast(**known, because="its quota is unknown, or without limit")
     if size >= quota_bytes:

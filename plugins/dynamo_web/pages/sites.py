@@ -127,6 +127,7 @@ def show_site(request: Request, person: Who, name: str) -> Response:
     told = site_forecast(reading(), name)
     by_day = usage_by_day(reading(), since.date(), ["site"], sites=[name]).to_dicts()
     cycles = cycle.of_sites(reading(), name, since=since, partition=None, most=cycle.MOST)
+    line = Plot(PlotKind.LINES, "What it holds", "days", "day", ("size_bytes",), parts="figure")
     check = card["check"] or {"findings": {}}
     findings = [{"kind": kind, "number": number} for kind, number in check["findings"].items()]
     return page(
@@ -144,7 +145,7 @@ def show_site(request: Request, person: Who, name: str) -> Response:
         cycles=Table(CYCLES, cycles, nothing="Detox has decided nothing about it."),
         downtimes=Table(DOWNTIMES, card["downtimes"], nothing="None."),
         findings=Table(FINDINGS, findings, nothing="Nothing differs."),
-        plots=[Plot(PlotKind.LINES, "What it holds", "days", "day", ("size_bytes",), parts="figure")],
+        plots=[line] if len(by_day) > 1 else [],
         acts=offered(person, *_acts(name, card)),
     )
 
