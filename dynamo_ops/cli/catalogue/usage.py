@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     amounts = Way("group")
 
-NOW, BY_DAY = ("site", "group", "status", "tier", "release"), ("site", "group", "status", "tier")
+NOW, BY_DAY = ("site", "group", "status", "tier", "release", "idle"), ("site", "group", "status", "tier")
 """What usage can be summed by: as ``query.usage`` has it."""
 Owners = Annotated[
     list[str] | None,
