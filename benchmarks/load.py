@@ -70,19 +70,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--workers", type=int, default=2)
     chosen = parser.parse_args()
+    with called(chosen.url, chosen.size, chosen.workers, chosen.clients) as load:
+        load.measure(chosen.seconds)
+
+
+@contextmanager
+def called(url: str | None, size: float, workers: int, num_clients: int) -> Iterator[Load]:
+    """Who calls an api-server, over the database of that address, or over one that is filled and gone afterwards."""
     with server() as (postgres, folder):
         postgres.create_database("airflow")
-        if chosen.url:
-            database = Database(chosen.url)
+        if url:
+            database = Database(url)
             migrate.upgrade(database)
         else:
             postgres.create_database("bench")
             database = Database(postgres.url("bench"))
-            fill(database, chosen.size)
-            acts.fill(database, chosen.size)
+            fill(database, size)
+            acts.fill(database, size)
         airflow_url = postgres.url("airflow").replace("postgresql://", "postgresql+psycopg2://")
-        with served(database, folder, airflow_url, chosen.workers) as api:
-            Load(database, api, chosen.clients).measure(chosen.seconds)
+        with served(database, folder, airflow_url, workers) as api:
+            yield Load(database, api, num_clients)
         database.dispose()
 
 

@@ -16,13 +16,8 @@ from urllib.parse import quote
 
 from sqlalchemy import text
 
-from benchmarks import acts
-from benchmarks.catalogue import fill
-from benchmarks.detox import server
-from benchmarks.load import Load, p95, served
+from benchmarks.load import Load, called, p95
 from benchmarks.reads import GROUP, SITE
-from dynamo_ops.database import migrate
-from dynamo_ops.database.connection import Database
 
 LOADS = 20
 UI = "/dynamo/ui"
@@ -34,26 +29,14 @@ def main() -> None:
     parser.add_argument("--url")
     parser.add_argument("--size", type=float, default=0.1)
     chosen = parser.parse_args()
-    with server() as (postgres, folder):
-        postgres.create_database("airflow")
-        if chosen.url:
-            database = Database(chosen.url)
-            migrate.upgrade(database)
-        else:
-            postgres.create_database("bench")
-            database = Database(postgres.url("bench"))
-            fill(database, chosen.size)
-            acts.fill(database, chosen.size)
-        airflow_url = postgres.url("airflow").replace("postgresql://", "postgresql+psycopg2://")
-        with served(database, folder, airflow_url, 1) as api:
-            measure(Load(database, api, 1), database)
-        database.dispose()
+    with called(chosen.url, chosen.size, 1, 1) as load:
+        measure(load)
 
 
-def measure(load: Load, database: Database) -> None:
+def measure(load: Load) -> None:
     """Page by page."""
     print(f"{'page: CPU ms a load':<46}{'api':>8}{'postgres':>9}{'p50 ms':>9}{'p95 ms':>9}{'kB':>8}")
-    for path in paths(load, database):
+    for path in paths(load):
         load.clients[0].ask("GET", f"{UI}/{path}")
         before, waits, size = load.spent(), list[float](), 0
         for _ in range(LOADS):
@@ -69,10 +52,10 @@ def measure(load: Load, database: Database) -> None:
         )
 
 
-def paths(load: Load, database: Database) -> list[str]:
+def paths(load: Load) -> list[str]:
     """One page of each kind, about something that is there."""
     dataset, lfn = load.datasets[0], quote(load.lfns[0])
-    with database.begin() as connection:
+    with load.database.begin() as connection:
         subscription = connection.execute(text("SELECT max(id) FROM subscriptions")).scalar_one()
         request = connection.execute(text("SELECT max(id) FROM requests")).scalar_one()
         plans = connection.execute(
@@ -80,7 +63,7 @@ def paths(load: Load, database: Database) -> list[str]:
         ).all()
     of_plans = {
         "detox": ("", "/decisions", f"/decisions?site={SITE}", "/order", "/left-out", "/what-if"),
-        "dealer": ("", "/proposals", "/proposals?rejected=yes"),
+        "dealer": ("", "/proposals", "/proposals?which=rejected"),
     }
     return [
         "today",

@@ -232,6 +232,15 @@ def may(person: Person, action: Action, of: Target = NOTHING, limits: Limits = D
     raise _refusal(person, action)
 
 
+def is_allowed(person: Person, action: Action, of: Target = NOTHING) -> bool:
+    """Whether they may, without a reason."""
+    try:
+        may(person, action, of)
+    except AccessError:
+        return False
+    return True
+
+
 def check_may_some(person: Person, action: Action) -> None:
     """Raise AccessError where they may do this to nothing at all: of what is not known before it is done."""
     if not any(person.scopes(role) for role in RIGHTS[action]):

@@ -93,9 +93,12 @@ def find_groups(connection: Connection, patterns: Sequence[str]) -> dict[int, st
 
 def find_group(connection: Connection, name: str) -> int:
     """The id of the group of that very name. Raises InventoryError with near names."""
-    if is_glob(name):
-        raise InventoryError(f"group {name!r}: expected a name, not a glob", group=name)
-    return names.find_group(connection, name)
+    try:
+        return names.find_group(connection, name)
+    except InventoryError:
+        if is_glob(name):
+            raise InventoryError(f"group {name!r}: expected a name, not a glob", group=name) from None
+        raise
 
 
 def group_card(database: Database, name: str) -> GroupCard:

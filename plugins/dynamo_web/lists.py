@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -24,6 +25,9 @@ from dynamo_web.problem import BusyError
 NDJSON, CSV, JSON = "application/x-ndjson", "text/csv", "application/json"
 WRITERS = {NDJSON: ndjson, CSV: csv_text}
 FRAME_WRITERS = {NDJSON: frame_ndjson, CSV: frame_csv}
+LOOK_AGAIN_S = 0.05
+PATIENCE_S = 10.0
+"""Of a page: somebody opens several of them."""
 STREAMS_A_PERSON, STREAMS = 1, 4
 """That a process of the API server sends at once: each holds a connection to the database until it is read."""
 
@@ -71,6 +75,17 @@ class Places:
             if len(self._taken) >= STREAMS:
                 raise BusyError(f"{STREAMS} streams are under way", num_streams=STREAMS)
             self._taken.append(name)
+
+    def take_when_free(self, name: str, patience_s: float) -> None:
+        """The same, but somebody waits for what they have under way. Raises BusyError where it takes longer."""
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                return self.take(name)
+            except BusyError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(LOOK_AGAIN_S)
 
     def give_back(self, name: str) -> None:
         """The stream is over, or broke off."""
@@ -140,9 +155,9 @@ class Lister:
             return _page_answer(read_frame_page(reading(), listing(), window))
 
     @contextmanager
-    def heavy(self) -> Iterator[None]:
-        """What takes as much as a stream: one for somebody at a time. Raises BusyError."""
-        PLACES.take(self._person.name)
+    def heavy(self, patience_s: float = 0) -> Iterator[None]:
+        """What takes as much as a stream: one for somebody at a time. Raises BusyError, after so long."""
+        PLACES.take_when_free(self._person.name, patience_s)
         try:
             yield
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -106,11 +105,17 @@ def _of_others(request: Request, _error: Exception) -> Response:
     return trouble(request, 500, "Something is wrong here. The log of the API server says what.")
 
 
-def trouble(request: Request, status: int, detail: str, next_step: str = "", links: Sequence[str] = ()) -> Response:
+def trouble(request: Request, status: int, detail: str, next_step: str = "") -> Response:
     """What could not be shown, and what to do now."""
     text = (
         templates()
         .get_template("trouble.html")
-        .render(root=request.scope.get("root_path", ""), status=status, detail=detail, next_step=next_step, links=links)
+        .render(
+            root=request.scope.get("root_path", ""),
+            here=str(request.url),
+            status=status,
+            detail=detail,
+            next_step=next_step,
+        )
     )
     return Response(text, status, headers=SECURITY, media_type="text/html")

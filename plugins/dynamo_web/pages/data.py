@@ -14,7 +14,7 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.glob import is_glob
 from dynamo_ops.base.units import parse_size
 from dynamo_ops.inventory.kinds import DatasetStatus
-from dynamo_ops.query.dataset import DATASETS, DatasetFilter, dataset_name
+from dynamo_ops.query.dataset import DATASETS, DatasetFilter, dataset_name, find_dataset
 from dynamo_ops.query.dataset_card import dataset_card
 from dynamo_ops.query.decision.past import PAST, PastFilter
 from dynamo_ops.query.decision.why import explain
@@ -23,10 +23,10 @@ from dynamo_ops.query.record.popularity import popularity
 from dynamo_ops.query.replica import BLOCK_REPLICAS, ReplicaFilter
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
-from dynamo_web.lists import Id, ListerDep
+from dynamo_web.lists import PATIENCE_S, Id, ListerDep
 from dynamo_web.pages.part.act import REASON, Act, Field, FieldKind, offered
 from dynamo_web.pages.part.frame import page
-from dynamo_web.pages.part.links import address, to_dataset, to_plan, to_site
+from dynamo_web.pages.part.links import Row, address, to_dataset, to_plan, to_site
 from dynamo_web.pages.part.listed import Chosen, Listed
 from dynamo_web.pages.part.plot import Plot, PlotKind, Unit
 from dynamo_web.pages.part.table import Choice, Column, Table, globs
@@ -86,17 +86,18 @@ PLACES = (
     Column("size_bytes", "on disk", "size"),
     Column("num_awaited_blocks", "to come", "number", note="blocks of which something is being copied there"),
     Column("num_doomed_blocks", "to go", "number", note="blocks of which something is to be deleted"),
-    Column("said", "Detox said last"),
-    Column("why", "why", link=lambda row: row["why_at"]),
+    Column("said", "Detox said last", "long"),
+    Column("why", "why", "long", link=lambda row: row["why_at"]),
 )
 DONE = (
     Column("at", "when", "moment"),
     Column("by", "by"),
     Column("plan_id", "plan", link=to_plan),
     Column("site", "site", link=to_site),
+    Column("explain", "", link=lambda row: row["why_at"]),
     Column("decision", "what", "state"),
-    Column("line", "line", note="of the policy"),
-    Column("why", "why"),
+    Column("line", "line", "line", note="of the policy"),
+    Column("why", "why", "long"),
     Column("num_blocks", "blocks", "number"),
     Column("size_bytes", "size", "size"),
 )
@@ -104,7 +105,7 @@ LOCKS = (
     Column("id", "lock", link=lambda row: f"locks/{row['id']}"),
     Column("item", "of"),
     Column("created_by", "by"),
-    Column("reason", "reason"),
+    Column("reason", "reason", "long"),
     Column("expires_at", "until", "moment"),
 )
 REQUESTS = (
@@ -117,9 +118,9 @@ REQUESTS = (
 ACCESSES = (Column("day", "day"), Column("site", "site", link=to_site), Column("num_accesses", "accesses", "number"))
 LINES = (
     Column("number", "line", note="as counted without comments"),
-    Column("text", "policy"),
-    Column("said", "its conditions, with their values"),
     Column("holds", "holds", "yes"),
+    Column("text", "policy", "long"),
+    Column("said", "its conditions, with their values", "long"),
 )
 BLOCKS = Listed(
     tab="data",
@@ -152,8 +153,8 @@ BLOCKS = Listed(
 def find(request: Request, person: Who, lister: ListerDep) -> Response:
     """Datasets by name. The name of one leads to its page."""
     name = request.query_params.get("name", "")
-    is_all = not any(text for key, text in request.query_params.items() if key != "name")
-    if is_all and globs(name) == [name] and not is_glob(name):
+    is_alone = bool(name) and not any(text for key, text in request.query_params.items() if key != "name")
+    if is_alone and not is_glob(name):
         return find_one(request, name)
     return LIST.answer(request, person, lister)
 
@@ -161,8 +162,9 @@ def find(request: Request, person: Who, lister: ListerDep) -> Response:
 @router.get("/data/named")
 def find_one(request: Request, name: str) -> Response:
     """The page of the dataset that is called so, whatever is in its name."""
-    (one,) = read_page(reading(), DATASETS, DatasetFilter(names=[name]), Window(1, fields=["id"])).records()
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/{to_dataset(one)}", 302)
+    with reading().begin() as connection:
+        row = {"id": find_dataset(connection, name.strip())}
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/{to_dataset(row)}", 302)
 
 
 @router.get("/data/{dataset_id}")
@@ -170,7 +172,12 @@ def show(request: Request, person: Who, dataset_id: Id) -> Response:
     """One dataset: where, whose, locks, requests, what was done to it."""
     name = _name(dataset_id)
     card = asdict(dataset_card(reading(), name))
-    past = read_page(reading(), PAST, PastFilter(dataset_id), Window(20, fields=[column.name for column in DONE]))
+    past = read_page(
+        reading(),
+        PAST,
+        PastFilter(dataset_id),
+        Window(20, fields=[column.name for column in DONE if column.name != "explain"]),
+    )
     since = datetime.now(UTC).date() - timedelta(days=SHOWN_DAYS)
     accesses = popularity(reading(), [name], since)["accesses"]
     return page(
@@ -180,7 +187,9 @@ def show(request: Request, person: Who, dataset_id: Id) -> Response:
         "dataset.html",
         card=card,
         places=Table(PLACES, [_place(dataset_id, site) for site in card["sites"]], nothing="It is nowhere."),
-        done=Table(DONE, past.records(), nothing="Nothing was ever done to it."),
+        done=Table(
+            DONE, [_explained(dataset_id, row) for row in past.records()], nothing="Nothing was ever done to it."
+        ),
         locks=Table(LOCKS, card["locks"], nothing="Nothing locks it."),
         requests=Table(REQUESTS, card["requests"], nothing="Nobody asks for anything."),
         accesses=Table(ACCESSES, accesses, nothing=f"Nobody read it in {SHOWN_DAYS} days."),
@@ -195,7 +204,7 @@ def show_why(
 ) -> Response:
     """Why it is at a site or not: each line of the policy tried, who wanted a copy."""
     name = _name(dataset_id)
-    with lister.heavy():
+    with lister.heavy(PATIENCE_S):
         why = explain(reading(), name, site, plan_id=plan)
     tables = {}
     if why["detox"]:
@@ -217,6 +226,14 @@ def _place(dataset_id: int, site: dict[str, Any]) -> dict[str, Any]:
     return {**site, "said": text, "why": "explain", "why_at": why_at}
 
 
+def _explained(dataset_id: int, row: Row) -> Row:
+    """With where it says why, of what a plan decided at a site."""
+    asked = {"site": row["site"], "plan": row["plan_id"]}
+    is_known = bool(row["site"] and row["plan_id"])
+    why_at = address(f"data/{dataset_id}/explain", asked) if is_known else None
+    return {**row, "explain": "explain" if is_known else None, "why_at": why_at}
+
+
 def _line(line: dict[str, Any]) -> dict[str, Any]:
     tried = "; ".join(
         f"{one['text']}: {'' if one['holds'] else 'not, '}it is {one['value']}" for one in line["predicates"]
@@ -233,7 +250,13 @@ def _acts(name: str) -> tuple[Act, ...]:
             "POST",
             "/requests/copies",
             (
-                Field("sites", "At which of these sites", FieldKind.NAMES, hint="T2_DE_A, or T2_*", is_required=True),
+                Field(
+                    "sites",
+                    "At which of these sites",
+                    FieldKind.NAMES,
+                    hint="T2_DE_A, or T2_*; one a line",
+                    is_required=True,
+                ),
                 Field("copies", "How many copies", FieldKind.NUMBER, start="1", hint="0: one at each"),
                 Field("group", "For the group", is_required=True),
             ),
@@ -262,7 +285,9 @@ def _acts(name: str) -> tuple[Act, ...]:
             "POST",
             "/requests/deletions",
             (
-                Field("sites", "At which sites", FieldKind.NAMES, hint="T2_DE_A, or T2_*", is_required=True),
+                Field(
+                    "sites", "At which sites", FieldKind.NAMES, hint="T2_DE_A, or T2_*; one a line", is_required=True
+                ),
                 Field("group", "Only what this group owns", hint="a group; empty: all"),
                 Field("allow_tape", "Also on tape", FieldKind.FLAG),
                 Field("allow_last", "Files that may lose their last copy", FieldKind.NUMBER, start="0"),

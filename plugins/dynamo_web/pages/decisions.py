@@ -15,7 +15,7 @@ from dynamo_ops.query.decision import frame
 from dynamo_ops.query.decision.left_out import LEFT_OUT_BY_COMMIT, LeftOutFilter
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
-from dynamo_web.lists import Id, ListerDep
+from dynamo_web.lists import PATIENCE_S, Id, ListerDep
 from dynamo_web.pages.part.frame import page
 from dynamo_web.pages.part.links import to_named, to_site
 from dynamo_web.pages.part.listed import Chosen, Framed, Listed
@@ -51,7 +51,7 @@ DECISIONS = Framed(
         SITE,
         Column("block", "block"),
         Column("decision", "decision", "state"),
-        Column("line", "line"),
+        Column("line", "line", "line"),
         SIZE,
     ),
     frame=lambda chosen: frame.decisions(
@@ -75,7 +75,7 @@ ORDER = Framed(
         Column("delete_order", "turn", "number"),
         DATASET,
         SITE,
-        Column("line", "line"),
+        Column("line", "line", "line"),
         Column("num_block_replicas", "block replicas", "number"),
         SIZE,
     ),
@@ -86,6 +86,7 @@ PROPOSALS = Framed(
     tab="plans",
     path="plans/{plan_id}/proposals",
     title="What was proposed to plan {plan_id}",
+    about="What was accepted, if what was rejected is not asked for.",
     noun="proposals",
     columns=(
         Column("turn", "turn", "number"),
@@ -96,7 +97,7 @@ PROPOSALS = Framed(
         Column("owner", "for group"),
         SIZE,
         Column("outcome", "rejected because"),
-        Column("reason", "wanted because"),
+        Column("reason", "wanted because", "long"),
     ),
     frame=lambda chosen: frame.proposals(
         reading(),
@@ -104,9 +105,9 @@ PROPOSALS = Framed(
         site=chosen["site"] or None,
         dataset=chosen["dataset"] or None,
         plugin=chosen["plugin"] or None,
-        rejected=chosen["rejected"] == "yes",
+        rejected=chosen["which"] == "rejected",
     ),
-    choices=(BY_SITE, BY_DATASET, Choice("plugin", "Plugin"), Choice("rejected", "Rejected", ("yes", "no"))),
+    choices=(BY_SITE, BY_DATASET, Choice("plugin", "Plugin"), Choice("which", "Which", ("rejected",))),
     template="of_plan.html",
 )
 LEFT_OUT = Listed(
@@ -115,7 +116,7 @@ LEFT_OUT = Listed(
     title="What the commit of plan {plan_id} kept after all",
     noun="block replicas",
     listing=LEFT_OUT_BY_COMMIT,
-    columns=(DATASET, Column("block", "block"), SITE, SIZE, Column("reason", "because")),
+    columns=(DATASET, Column("block", "block"), SITE, SIZE, Column("reason", "because", "long")),
     asked=lambda chosen: LeftOutFilter(int(chosen["plan_id"]), globs(chosen["site"]), globs(chosen["dataset"])),
     choices=(BY_SITE, BY_DATASET),
     template="of_plan.html",
@@ -149,7 +150,7 @@ def list_left_out(request: Request, person: Who, lister: ListerDep, plan_id: Id)
 @router.get("/plans/{plan_id}/diff")
 def compare(request: Request, person: Who, lister: ListerDep, plan_id: Id, against: int) -> Response:
     """What a plan of Detox decides otherwise than another one."""
-    with lister.heavy():
+    with lister.heavy(PATIENCE_S):
         difference = frame.plan_difference(reading(), against, plan_id, ROWS)
     return page(
         request,
@@ -167,7 +168,7 @@ def compare(request: Request, person: Who, lister: ListerDep, plan_id: Id, again
 def tables_of(difference: dict[str, Any]) -> dict[str, Table]:
     """The tables of a difference, with all columns that they have."""
     return {
-        name: Table([_column(field) for field in rows[0]] if rows else [], rows, nothing="No difference.")
+        name: Table([_column(field) for field in sorted(rows[0], key=_place_of)] if rows else [], rows)
         for name in ("sites", "lines", "datasets", "last_copies", "handovers")
         for rows in [difference[name]]
     }
@@ -178,6 +179,12 @@ def _column(field: str) -> Column:
     kind = next((kind for end, kind in kinds.items() if field.endswith(end)), "text")
     known = {"site": SITE, "dataset": DATASET}
     return known.get(field) or Column(field, field.removesuffix("_bytes").removeprefix("num_").replace("_", " "), kind)
+
+
+def _place_of(field: str) -> tuple[int, str]:
+    """Names first, then what was before, what is now, and amounts. (Answers of errands have lost their order.)"""
+    order = ("dataset", "site", "block", "old_", "new_", "quota", "newly_", "freed", "num_", "size")
+    return next((place for place, begin in enumerate(order) if field.startswith(begin)), len(order)), field
 
 
 def _place(plan_id: int) -> Chosen:

@@ -47,7 +47,7 @@ WAITING = (
     Column("action", "what"),
     Column("site", "site", link=to_site),
     Column("state", "state", "state"),
-    Column("because", "because"),
+    Column("because", "because", "long"),
 )
 
 

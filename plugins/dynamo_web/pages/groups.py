@@ -141,7 +141,7 @@ def show_inventory(
         ages=_ages(sites=globs(site), groups=globs(group)),
         plots=[
             Plot(PlotKind.STACK, title, "sums", by, ("size_bytes",), parts=parts, rest=rest),
-            Plot(PlotKind.TREE, title, "sums", by, ("size_bytes",), parts=parts, rest=rest),
+            *([Plot(PlotKind.TREE, title, "sums", by, ("size_bytes",), parts=parts, rest=rest)] if parts else []),
             Plot(PlotKind.BARS, "Since when nobody read it", "ages", "idle", ("size_bytes",)),
         ],
     )

@@ -19,7 +19,7 @@ from dynamo_ops.query.decision.plan import PLANS, PlanFilter, plan_card, plan_te
 from dynamo_ops.query.names import partition_names
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
-from dynamo_web.lists import Id, ListerDep
+from dynamo_web.lists import PATIENCE_S, Id, ListerDep
 from dynamo_web.pages.part.act import REASON, Act, offered
 from dynamo_web.pages.part.frame import page
 from dynamo_web.pages.part.links import address, to_named, to_plan, to_site
@@ -54,7 +54,7 @@ LIST = Listed(
         Column("planned_for_at", "decides for", "moment"),
         Column("approved_by", "approved by"),
         Column("refused_by", "refused by"),
-        Column("refused_because", "because"),
+        Column("refused_because", "because", "long"),
         Column("committed_at", "committed", "moment"),
     ),
     asked=_asked,
@@ -81,8 +81,8 @@ DETOX_SITES = (
 )
 LINES = (
     Column("decision", "decided", "state"),
-    Column("line", "line"),
-    Column("text", "policy"),
+    Column("line", "line", "line"),
+    Column("text", "policy", "long"),
     Column("num_dataset_replicas", "dataset replicas", "number", link=lambda row: row["decisions"]),
     Column("num_block_replicas", "block replicas", "number"),
     Column("size_bytes", "size", "size"),
@@ -90,7 +90,7 @@ LINES = (
 LARGEST = (
     Column("dataset", "dataset", link=to_named),
     Column("site", "site", link=to_site),
-    Column("line", "line"),
+    Column("line", "line", "line"),
     Column("num_block_replicas", "block replicas", "number"),
     Column("size_bytes", "size", "size"),
 )
@@ -120,7 +120,7 @@ REJECTED = (
 )
 POLICY = (
     Column("number", "line"),
-    Column("text", "policy"),
+    Column("text", "policy", "long"),
     Column("decided", "decided", note="dataset replicas; empty: nothing"),
     Column("num_block_replicas", "block replicas", "number"),
     Column("size_bytes", "size", "size"),
@@ -134,7 +134,7 @@ DETOX_CYCLES = (
     Column("num_left_out", "left out", "number", note="by the commit: what had to stay after all"),
     Column("num_triggered_sites", "sites above their mark", "number"),
     Column("approved_by", "approved by"),
-    Column("refused_because", "refused because"),
+    Column("refused_because", "refused because", "long"),
 )
 DEALER_CYCLES = (
     Column("plan_id", "plan", link=to_plan),
@@ -145,7 +145,7 @@ DEALER_CYCLES = (
     Column("num_rejected", "rejected", "number"),
     Column("num_left_out", "left out", "number", note="by the commit: what was not copied after all"),
     Column("by", "by"),
-    Column("refused_because", "refused because"),
+    Column("refused_because", "refused because", "long"),
 )
 
 
@@ -192,7 +192,7 @@ def show_cycles(request: Request, person: Who, partition: str, kind: PlanKind = 
 @router.get("/plans/{plan_id}")
 def show_plan(request: Request, person: Who, lister: ListerDep, plan_id: Id) -> Response:
     """One: who stored, approved or refused it, by policy line and site."""
-    with lister.heavy():
+    with lister.heavy(PATIENCE_S):
         card = plan_card(reading(), plan_id)
         texts = plan_texts(reading(), plan_id)
         largest = _largest(plan_id) if card["kind"] == PlanKind.DETOX else []
@@ -217,7 +217,11 @@ def show_plan(request: Request, person: Who, lister: ListerDep, plan_id: Id) -> 
 def _detoxed(card: dict[str, Any], policy_text: str) -> dict[str, Any]:
     here = f"plans/{card['id']}"
     sites = [
-        {**site, "deletions": address(f"{here}/decisions", {"site": site["site"], "decision": "delete"})}
+        {
+            **site,
+            **({} if (site["quota_bytes"] or -1) > 0 else dict.fromkeys(OF_QUOTA)),  # of no limit nothing is full
+            "deletions": address(f"{here}/decisions", {"site": site["site"], "decision": "delete"}),
+        }
         for site in card["sites"]
     ]
     lines = [
@@ -240,7 +244,7 @@ def _dealt(card: dict[str, Any]) -> dict[str, Any]:
     sites = [{**site, "copies": address(here, {"site": site["site"]})} for site in card["sites"]]
     plugins = [{**one, "copies": address(here, {"plugin": one["plugin"]})} for one in card["plugins"]]
     rejected = [
-        {**one, "proposals": address(here, {"plugin": one["plugin"], "rejected": "yes"})} for one in card["rejected"]
+        {**one, "proposals": address(here, {"plugin": one["plugin"], "which": "rejected"})} for one in card["rejected"]
     ]
     occupied = ("projected_bytes_before", "projected_bytes_after")
     return {
@@ -301,7 +305,7 @@ def _acts(card: dict[str, Any]) -> list[Act]:
         about="A run commits it: a plan that was stored by hand, or that was approved and whose run is gone.",
         path=f"{rest}/commit",
         confirm=name,
-        then="errands/{id}",
+        then="errands/{errand}",
         **common,
     )
     return [approve, refuse, commit] if card["state"] == PlanState.PLANNED else [commit, refuse]

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.access.person import Person
-from dynamo_ops.inventory.states import HoldReason, SubscriptionAction
+from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState
 from dynamo_ops.query.movement import attempt
 from dynamo_ops.query.movement.attempt import AttemptFilter
 from dynamo_ops.query.movement.subscription import SUBSCRIPTIONS, SubscriptionFilter
@@ -61,7 +61,7 @@ LFN = Column("lfn", "file", link=to_subscription)
 QUEUE = (
     Choice("dataset", "Dataset", hint="a name or glob"),
     AT,
-    Choice("state", "State"),
+    Choice("state", "State", tuple(SubscriptionState)),
     Choice("hold_reason", "Held because", tuple(HoldReason)),
     Choice("origin", "Asked for by", hint="dealer, request 7"),
 )
@@ -74,7 +74,7 @@ QUEUED = (
     Column("size_bytes", "size", "size"),
     Column("origin", "asked for by"),
     Column("num_attempts", "attempts", "number"),
-    Column("last_error", "last error"),
+    Column("last_error", "last error", "long"),
     Column("created_at", "since", "moment"),
 )
 MOVING = Listed(
@@ -108,7 +108,7 @@ MOVED = Listed(
         Column("source", "from", link=to_source),
         Column("site", "to", link=to_site),
         Column("state", "state", "state"),
-        Column("reason", "because"),
+        Column("reason", "because", "long"),
         Column("size_bytes", "size", "size"),
         Column("finished_at", "ended", "moment"),
     ),
@@ -127,7 +127,7 @@ GONE = Listed(
         LFN,
         Column("site", "at", link=to_site),
         Column("state", "state", "state"),
-        Column("reason", "because"),
+        Column("reason", "because", "long"),
         Column("size_bytes", "size", "size"),
         Column("finished_at", "ended", "moment"),
     ),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import fsspec
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from dynamo_ops.access.actions import Action
 from dynamo_ops.base.errors import UnknownNameError
@@ -21,7 +21,7 @@ from dynamo_ops.query.record.audit import AUDIT, AuditFilter
 from dynamo_ops.query.record.gate import GATE_RESULTS, GateFilter
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
-from dynamo_web.lists import Id, ListerDep
+from dynamo_web.lists import PATIENCE_S, Id, ListerDep
 from dynamo_web.pages.part.act import REASON, Act, Field, FieldKind, offered
 from dynamo_web.pages.part.frame import page
 from dynamo_web.pages.part.links import Row, to_run, to_site
@@ -41,7 +41,7 @@ LOCKS = (
     Column("groups", "of groups"),
     Column("expires_at", "until", "moment"),
     Column("created_by", "by"),
-    Column("reason", "reason"),
+    Column("reason", "reason", "long"),
 )
 COVERED = (
     Column("site", "site", link=to_site),
@@ -95,7 +95,7 @@ GATES = Listed(
         Column("check", "check"),
         Column("verdict", "verdict", "state"),
         Column("num_unexpected", "rows at fault", "number"),
-        Column("observed", "observed"),
+        Column("observed", "observed", "long"),
         Column("run_key", "run", link=to_run),
     ),
     asked=_gates,
@@ -107,6 +107,7 @@ GATES = Listed(
         SINCE,
     ),
     about="The name of a gate leads to the page of that judgement.",
+    template="gates.html",
 )
 RECORDS = Listed(
     tab="audit",
@@ -121,7 +122,7 @@ RECORDS = Listed(
         Column("action", "what"),
         Column("object", "of"),
         Column("outcome", "outcome", "state"),
-        Column("reason", "reason"),
+        Column("reason", "reason", "long"),
     ),
     asked=_records,
     choices=(
@@ -134,6 +135,12 @@ RECORDS = Listed(
 )
 GATES.serve(router)
 RECORDS.serve(admins)
+
+
+@router.get("/gates/index.html")
+def show_index(request: Request) -> Response:
+    """Where pages of judgements lead to."""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/gates", 302)
 
 
 @router.get("/gates/judgements/{name}")
@@ -151,15 +158,23 @@ def show_judgement(name: Annotated[str, Path(pattern=r"^[A-Za-z0-9-]+\.html$")])
 
 
 @router.get("/locks")
-def list_locks(request: Request, person: Who, item: str = "") -> Response:
-    """Those in force, newest first."""
+def list_locks(request: Request, person: Who, item: str = "", over: str = "") -> Response:
+    """Those in force, newest first; or those that are over."""
     return page(
         request,
         person,
         "locks",
         "locks.html",
-        locks=Table(LOCKS, store.list_locks(reading(), item=item or None).to_dicts(), nothing="Nothing is locked."),
-        asked=Filter("locks", (Choice("item", "What", hint="of a lock, or a glob"),), {"item": item}),
+        locks=Table(
+            LOCKS,
+            store.list_locks(reading(), item=item or None, expired=bool(over)).to_dicts(),
+            nothing="Nothing is locked.",
+        ),
+        asked=Filter(
+            "locks",
+            (Choice("item", "What", hint="of a lock, or a glob"), Choice("over", "Over", ("yes",))),
+            {"item": item, "over": over},
+        ),
         acts=offered(person, LOCK),
     )
 
@@ -167,9 +182,11 @@ def list_locks(request: Request, person: Who, item: str = "") -> Response:
 @router.get("/locks/{lock_id}")
 def show_lock(request: Request, person: Who, lister: ListerDep, lock_id: Id) -> Response:
     """One, and what it covers now."""
-    with lister.heavy():
-        covered = lock_coverage(reading(), lock_id).document
     lock = store.lock_row(reading(), lock_id)
+    covered: dict[str, Any] = {"sites": [], "warnings": [], "size_bytes": 0, "num_block_replicas": 0}
+    if lock["is_in_force"]:
+        with lister.heavy(PATIENCE_S):
+            covered = lock_coverage(reading(), lock_id).document
     remove = Act(
         title="Remove it",
         about="What nothing else protects may be deleted by the next cycle.",

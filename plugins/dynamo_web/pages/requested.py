@@ -17,7 +17,7 @@ from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep
 from dynamo_web.pages.part.act import REASON, Act, Field, FieldKind, offered
 from dynamo_web.pages.part.frame import page
-from dynamo_web.pages.part.links import address, to_request, to_site
+from dynamo_web.pages.part.links import address, to_request, to_site, to_subscription
 from dynamo_web.pages.part.listed import Chosen, Listed
 from dynamo_web.pages.part.plot import Plot, PlotKind
 from dynamo_web.pages.part.table import Choice, Column, Table, globs
@@ -47,13 +47,13 @@ LIST = Listed(
         Column("id", "request", link=to_request),
         Column("kind", "asks for"),
         Column("state", "state", "state"),
-        Column("items", "what"),
+        Column("items", "what", "long"),
         Column("sites", "where"),
         Column("num_copies", "copies", "number"),
         Column("group", "for group"),
         Column("requested_by", "by"),
         Column("created_at", "made", "moment"),
-        Column("closed_because", "closed because"),
+        Column("closed_because", "closed because", "long"),
     ),
     asked=_asked,
     choices=(
@@ -75,13 +75,13 @@ PARTS = (
     Column("num_files", "of", "number"),
     Column("done_bytes", "done", "size"),
     Column("size_bytes", "of", "size"),
-    Column("waits", "waits because"),
-    Column("reason", "because"),
+    Column("waits", "waits because", "long", link=to_subscription),
+    Column("reason", "because", "long"),
 )
 ITEMS = Field(
-    "items", "What", FieldKind.NAMES, hint="/Primary/Processed/TIER, or …#block; several lines", is_required=True
+    "items", "What", FieldKind.NAMES, hint="/Primary/Processed/TIER, or …#block; one a line", is_required=True
 )
-SITES = Field("sites", "At which sites", FieldKind.NAMES, hint="T2_DE_A, or T2_*", is_required=True)
+SITES = Field("sites", "At which sites", FieldKind.NAMES, hint="T2_DE_A, or T2_*; one a line", is_required=True)
 NEW = (
     Act(
         title="Ask for copies",
@@ -148,7 +148,14 @@ def show_request(request: Request, person: Who, request_id: Id) -> Response:
         "request.html",
         one=details.request,
         items=Table((Column("item", "what", link=lambda row: address("data/named", {"name": row["dataset"]})),), items),
-        parts=Table(PARTS, parts, nothing="Nothing is done for it yet: the next cycle looks at it.", most=500),
+        parts=Table(
+            PARTS,
+            parts,
+            nothing="Nothing is done for it yet: the next cycle looks at it."
+            if is_open
+            else "Nothing was done for it.",
+            most=500,
+        ),
         plots=[Plot(PlotKind.BARS, "How far it is, by site", "parts", "site", ("done_bytes", "size_bytes"))],
         acts=offered(person, *((cancel,) if is_open else ())),
     )

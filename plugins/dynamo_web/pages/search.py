@@ -9,8 +9,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dynamo_ops.access.actions import Action
+from dynamo_ops.base.errors import UnknownNameError
 from dynamo_ops.base.glob import is_glob
 from dynamo_ops.query.contents import files_by_name
+from dynamo_ops.query.dataset import find_dataset
 from dynamo_ops.query.names import group_names, site_names
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
@@ -35,10 +37,20 @@ def search(request: Request, person: Who, q: Annotated[str, Query(max_length=2_0
     return page(request, person, "", "search.html", words=words)
 
 
+def _is_dataset(name: str) -> bool:
+    """Whether one is called so, whatever is in its name."""
+    try:
+        with reading().begin() as connection:
+            find_dataset(connection, name)
+    except UnknownNameError:
+        return False
+    return True
+
+
 def _target(words: str) -> str | None:
     if numbered := NUMBERED.fullmatch(words):
         return f"{PLACES[numbered[1].lower()]}/{numbered[2]}"
-    if DATASET.fullmatch(words) and not is_glob(words):
+    if DATASET.fullmatch(words) and (not is_glob(words) or _is_dataset(words)):
         return address("data/named", {"name": words})
     if words.startswith("/") and not is_glob(words) and files_by_name(reading(), [words]):
         return address("data/file", {"lfn": words})

@@ -13,18 +13,20 @@ from dynamo_ops.access.actions import Action, Target
 from dynamo_ops.inventory.site.downtime import site_states
 from dynamo_ops.query.decision import cycle
 from dynamo_ops.query.only_here import ONLY_HERE, OnlyHere, OnlyHereFilter, only_here_in_all
+from dynamo_ops.query.paging.listing import LARGEST_LIMIT, Window, read_page
 from dynamo_ops.query.record.forecast import Forecast, site_forecast
+from dynamo_ops.query.record.quota import QUOTAS, QuotaFilter
 from dynamo_ops.query.site_card import site_card
 from dynamo_ops.query.usage import usage_by_day, usage_now
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
-from dynamo_web.lists import ListerDep
+from dynamo_web.lists import PATIENCE_S, ListerDep
 from dynamo_web.pages.part.act import REASON, Act, Field, offered
 from dynamo_web.pages.part.cells import number, size
 from dynamo_web.pages.part.frame import page
 from dynamo_web.pages.part.links import segment, to_group, to_named, to_plan, to_site
 from dynamo_web.pages.part.listed import Listed
-from dynamo_web.pages.part.plot import Plot, PlotKind
+from dynamo_web.pages.part.plot import Plot, PlotKind, Unit
 from dynamo_web.pages.part.table import Choice, Column, Row, Table, globs
 
 router = APIRouter(dependencies=[needs(Action.READ)])
@@ -35,10 +37,12 @@ SITES = (
     Column("site", "site", link=to_site),
     Column("storage_type", "storage"),
     Column("status", "status", "state"),
-    Column("why", "because"),
+    Column("why", "because", "long"),
     Column("is_readable", "read", "yes", note="whether files are read there now"),
     Column("is_writable", "written", "yes", note="whether files are written there now"),
     Column("size_bytes", "on disk", "size"),
+    Column("quota_bytes", "quota", "size", note="of its partitions together; none: unknown, or without limit"),
+    Column("full", "full", "share", note="on disk, of the quota"),
     Column("projected_bytes", "projected", "size", note="once all is there that is to be"),
     Column("num_copies_to", "files to come", "number", link=lambda row: f"transfers/queue?site={segment(row['site'])}"),
     Column("bytes_to", "to come", "size"),
@@ -48,9 +52,9 @@ SITES = (
 PARTITIONS = (
     Column("partition", "partition"),
     Column("quota_bytes", "quota", "quota"),
-    Column("bytes_before", "before", "size", note="when Detox last decided"),
+    Column("bytes_before", "before Detox", "size", note="when it last decided"),
     Column("protected_bytes", "protected", "size", note="what its policy let nobody delete"),
-    Column("bytes_after", "after", "size"),
+    Column("bytes_after", "after Detox", "size", note="what has come since is not in it"),
     Column("at", "Detox committed", "moment"),
     Column("plan_id", "plan", link=to_plan),
 )
@@ -80,7 +84,7 @@ CYCLES = (
 DOWNTIMES = (
     Column("begins_at", "from", "moment"),
     Column("ends_at", "until", "moment"),
-    Column("reason", "reason"),
+    Column("reason", "reason", "long"),
     Column("created_by", "by"),
 )
 FINDINGS = (Column("kind", "differs"), Column("number", "files", "number"))
@@ -110,12 +114,20 @@ def list_sites(request: Request, person: Who) -> Response:
     """All of them."""
     nothing = {"size_bytes": 0, "projected_bytes": 0}
     held = {row["site"]: row for row in usage_now(reading(), ["site"]).to_dicts()}
-    rows = [
+    quotas = _quotas()
+    rows: list[dict[str, Any]] = [
         {**state, "why": because(state), **{name: held.get(state["site"], nothing)[name] for name in nothing}}
         for state in site_states(reading()).to_dicts()
     ]
+    for row in rows:
+        row["quota_bytes"] = quotas.get(row["site"])
+        row["full"] = row["size_bytes"] / row["quota_bytes"] if row["quota_bytes"] else None
     sites = Table(SITES, rows, nothing="There is no site yet.", most=500)
-    plots = [Plot(PlotKind.BARS, "On disk, and once all has come", "sites", "site", ("size_bytes", "projected_bytes"))]
+    drawn = ("size_bytes", "projected_bytes", "quota_bytes")
+    plots = [
+        Plot(PlotKind.BARS, "On disk, once all has come, and quota", "sites", "site", drawn),
+        Plot(PlotKind.BARS, "On disk, of the quota", "sites", "site", ("full",), Unit.SHARE),
+    ]
     return page(request, person, "sites", "sites.html", sites=sites, plots=plots)
 
 
@@ -155,9 +167,24 @@ def list_only_here(request: Request, person: Who, lister: ListerDep, site: str) 
     """What would be lost with it; how much that is in all, where it is asked for: that reads all of it."""
     amounts = []
     if request.query_params.get(SUM):
-        with lister.heavy():
+        with lister.heavy(PATIENCE_S):
             amounts = _amounts(only_here_in_all(reading(), site))
     return LAST.answer(request, person, lister, {"site": site}, site=site, amounts=amounts)
+
+
+def _quotas() -> dict[str, int | None]:
+    """Of the partitions of each site together; None where one is unknown or has no limit."""
+    sums: dict[str, int | None] = {}
+    cursor, fields = None, ["site", "quota_bytes"]
+    while True:
+        part = read_page(reading(), QUOTAS, QuotaFilter(), Window(LARGEST_LIMIT, cursor, fields))
+        for row in part.records():
+            site, quota, sum_so_far = row["site"], row["quota_bytes"], sums.get(row["site"], 0)
+            is_known = quota is not None and quota >= 0 and sum_so_far is not None
+            sums[site] = (sum_so_far or 0) + quota if is_known else None
+        if part.next is None:
+            return sums
+        cursor = part.next
 
 
 def _amounts(amount: OnlyHere) -> list[tuple[str, str]]:
@@ -231,7 +258,12 @@ def _acts(name: str, card: dict[str, Any]) -> list[Act]:
             method="PUT",
             path="/quotas/partitions",
             fields=(
-                Field("partition", "Partition", options=tuple(row["partition"] for row in card["partitions"])),
+                Field(
+                    "partition",
+                    "Partition",
+                    options=tuple(row["partition"] for row in card["partitions"]),
+                    is_required=True,
+                ),
                 Field("quota", "Quota", hint="500 TB, or unlimited", is_required=True),
                 REASON,
             ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -13,13 +15,14 @@ from dynamo_ops.base.settings import settings
 from dynamo_ops.pause import pauses
 from dynamo_ops.pause.pauses import PauseKind
 from dynamo_ops.plan.states import PlanState
-from dynamo_ops.query.decision.plan import PLANS, PlanFilter
+from dynamo_ops.query.decision.plan import PLANS, PlanFilter, plan_story
 from dynamo_ops.query.paging.listing import Window, read_page
 from dynamo_ops.query.record.freshness import freshness
 from dynamo_ops.query.record.request import OPEN, REQUESTS, RequestFilter
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
 from dynamo_web.pages.part.act import REASON, Act, Field, offered
+from dynamo_web.pages.part.cells import when
 from dynamo_web.pages.part.frame import page
 from dynamo_web.pages.part.links import Row, to_plan, to_request
 from dynamo_web.pages.part.plot import Plot, PlotKind, Unit
@@ -55,12 +58,13 @@ PLAN = (
     Column("partition", "partition"),
     Column("state", "state", "state"),
     Column("created_at", "made", "moment"),
+    Column("size_bytes", "deletes or copies", "size"),
     Column("approved_by", "approved by"),
     Column("committed_at", "committed", "moment"),
 )
 STILL = (
     Column("what", "what"),
-    Column("reason", "reason"),
+    Column("reason", "reason", "long"),
     Column("created_by", "by"),
     Column("created_at", "since", "moment"),
     Column("until", "until", "moment"),
@@ -69,11 +73,11 @@ MINE = (
     Column("id", "request", link=to_request),
     Column("kind", "asks for"),
     Column("state", "state", "state"),
-    Column("items", "what"),
+    Column("items", "what", "long"),
     Column("sites", "where"),
     Column("created_at", "made", "moment"),
 )
-SOURCES = (Column("source", "source"), Column("merged_until", "known until", "moment"))
+SOURCES = (Column("source", "source"), Column("what", "of"), Column("until", "known until"))
 MISSING = (Column("day", "day"), Column("source", "source"))
 RUNS = (
     Column("dag", "DAG"),
@@ -97,7 +101,8 @@ def show(request: Request, person: Who) -> Response:
     digest = read_digest(database, settings(), now)
     ages = freshness(database, settings())
     still = [row for row in pauses.pauses(database, limit=100).to_dicts() if row["is_in_force"]]
-    fields, asked = [column.name for column in PLAN], [column.name for column in MINE]
+    fields = [column.name for column in PLAN if column.name != "size_bytes"]
+    asked = [column.name for column in MINE]
     waiting = read_page(database, PLANS, PlanFilter(states=[PlanState.PLANNED]), Window(10, fields=fields))
     newest = read_page(database, PLANS, PlanFilter(), Window(10, fields=fields))
     own = read_page(database, REQUESTS, RequestFilter(states=[OPEN], users=[person.name]), Window(10, fields=asked))
@@ -107,11 +112,11 @@ def show(request: Request, person: Who) -> Response:
         "today",
         "today.html",
         unusual=[(said, SECTIONS.get(part.key)) for part in digest.sections for said in part.unusual],
-        waiting=Table(PLAN, waiting.records(), nothing="No plan waits."),
-        plans=Table(PLAN, newest.records(), nothing="There is no plan yet."),
+        waiting=Table(PLAN, _with_sizes(waiting.records()), nothing="No plan waits."),
+        plans=Table(PLAN, _with_sizes(newest.records()), nothing="There is no plan yet."),
         mine=Table(MINE, own.records(), nothing="You have asked for nothing that is still open."),
         still=Table(STILL, [{**row, "what": _what(row)} for row in still], nothing="Nothing stands still."),
-        sources=Table(SOURCES, ages["metadata"], nothing="No source is named in dynamo.yaml."),
+        sources=Table(SOURCES, _sources(ages), nothing="No source is named in dynamo.yaml."),
         missing=Table(MISSING, ages["missing_days"], nothing="No day is missing."),
         runs=Table(RUNS, recent_runs(now - timedelta(hours=SHOWN_H)), nothing="Nothing ran.", most=50),
         hours=SHOWN_H,
@@ -128,6 +133,24 @@ def show(request: Request, person: Who) -> Response:
         ],
         acts=offered(person, _stop(), *map(_resume, still)),
     )
+
+
+def _with_sizes(plans: Sequence[Row]) -> list[Row]:
+    """With what each deletes or copies, as was stored with it."""
+    return [{**plan, "size_bytes": _size(plan_story(reading(), plan["id"])["summary"])} for plan in plans]
+
+
+def _size(summary: Row) -> int | None:
+    return summary.get("deleted_bytes", summary.get("copied_bytes"))
+
+
+def _sources(ages: dict[str, Any]) -> list[Row]:
+    """What metadata and accesses are known until."""
+    metadata = [
+        {"source": row["source"], "what": "metadata", "until": when(row["merged_until"])} for row in ages["metadata"]
+    ]
+    accesses = [{"source": row["source"], "what": "accesses", "until": row["newest_day"]} for row in ages["accesses"]]
+    return [*metadata, *accesses]
 
 
 def _what(pause: Row) -> str:

@@ -65,7 +65,7 @@ ATTEMPTS = (
     Column("state", "state", "state"),
     Column("source", "from"),
     Column("backend", "by"),
-    Column("reason", "because"),
+    Column("reason", "because", "long"),
     Column("job_id", "job", link=lambda row: row["url"]),
 )
 SOURCES = (
@@ -73,8 +73,8 @@ SOURCES = (
     Column("status", "status", "state"),
     Column("is_usable", "usable", "yes"),
     Column("num_failed", "failed", "number", note="attempts from there"),
-    Column("because", "because"),
-    Column("last_error", "last error"),
+    Column("because", "because", "long"),
+    Column("last_error", "last error", "long"),
 )
 
 
@@ -220,8 +220,8 @@ def _standing(action: SubscriptionAction, tab: str) -> dict[str, Any]:
         Column("oldest_at", "oldest", "moment"),
     )
     ended = (
-        Column("site", "site", link=to_site),
         *((Column("source", "from", link=to_source),) if action == SubscriptionAction.COPY else ()),
+        Column("site", "to" if action == SubscriptionAction.COPY else "at", link=to_site),
         Column("state", "state", "state"),
         Column(
             "num_files",
@@ -233,7 +233,7 @@ def _standing(action: SubscriptionAction, tab: str) -> dict[str, Any]:
             ),
         ),
         Column("size_bytes", "size", "size"),
-        Column("example", "one reason"),
+        Column("example", "one reason", "long"),
     )
     return {
         "subscribed": Table(subscribed, amounts["subscribed"], nothing="Nothing waits."),

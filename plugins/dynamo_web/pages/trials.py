@@ -66,7 +66,7 @@ def write_policy(request: Request, person: Who, plan_id: Id) -> Response:
         path="/trials",
         fields=(Field(kind, "The text", FieldKind.AREA, start=text, is_required=True),),
         sent={"partition": partition, **against},
-        then="errands/{id}",
+        then="errands/{errand}",
         of=Target(partitions=(partition,)),
     )
     shown = {"plan_id": plan_id, "partition": partition, "is_detox": is_detox, "acts": offered(person, act)}

@@ -150,8 +150,8 @@ def test_the_state_that_is_decided_about_is_the_one_that_was_seen(installation: 
 
 def test_what_a_plot_is_drawn_from_is_on_the_page(look: Look) -> None:
     page = look("sites")
-    (plot,) = Page(page).plots
-    assert json.loads(plot["data-columns"]) == ["site", "size_bytes", "projected_bytes"]
+    plot = Page(page).plots[0]
+    assert json.loads(plot["data-columns"]) == ["site", "size_bytes", "projected_bytes", "quota_bytes"]
     drawn = {row[0]: row[1] for row in json.loads(plot["data-rows"])}
     table = dict(re.findall(r'<td data-by="(T\w+)">.*?data-by="(\d+)"', page, re.DOTALL))
     assert {name: str(size) for name, size in drawn.items()} == table

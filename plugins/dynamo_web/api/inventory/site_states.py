@@ -116,7 +116,8 @@ def give_up(name: str, said: GivenUp, write: Write) -> Response:
     """It is in the morgue, and its quotas are 0: the Dealer copies away what only it has. Nothing is deleted for it."""
 
     def act(database: Database) -> dict[str, Any]:
-        return _said(evacuate(database, name, by=write.by, reason=said.reason).document, write)
+        only_here = {"only_here": asdict(only_here_in_all(database, name))} if write.is_trial else {}
+        return _said({**evacuate(database, name, by=write.by, reason=said.reason).document, **only_here}, write)
 
     return write.do(act)
 

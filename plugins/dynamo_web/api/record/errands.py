@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from dynamo_ops.access.actions import AccessError, Action, Target, may
+from dynamo_ops.access.actions import Action, Target, is_allowed, may
 from dynamo_ops.access.person import Person
 from dynamo_ops.base.errors import UnknownNameError
 from dynamo_ops.errand.states import OPEN, ErrandKind
@@ -55,8 +55,4 @@ def errand_answer(errand_id: int, person: Person, kind: ErrandKind | None = None
 
 def sees_all(person: Person) -> bool:
     """Whether they see errands of others."""
-    try:
-        may(person, Action.READ_ERRAND)
-    except AccessError:
-        return False
-    return True
+    return is_allowed(person, Action.READ_ERRAND)

@@ -22,6 +22,7 @@
 
   function written(name, figure) {
     if (figure === null || figure === "") return "–";
+    if (/^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(figure)) return figure.slice(0, 16).replace("T", " ");
     if (typeof figure === "boolean") return figure ? "yes" : "no";
     if (typeof figure !== "number") return String(figure);
     return name.endsWith("_bytes") ? size(figure) : figure.toLocaleString("en");
@@ -40,12 +41,18 @@
     return made;
   }
 
+  // What is not there need not be read; of files and bytes it is said that there are none.
+  function isNothing(name, figure) {
+    if (figure === 0) return !["num_files", "size_bytes"].includes(name);
+    return figure === null || figure === false || figure === "" || (typeof figure === "object" && Object.values(figure).every((part) => part === 0 || part === null));
+  }
+
   function shown(answer) {
     const parts = document.createDocumentFragment();
     const facts = document.createElement("dl");
     facts.className = "facts";
     for (const [name, figure] of Object.entries(answer)) {
-      if (["dry_run", "etag", "id", "summary"].includes(name)) continue;
+      if (["dry_run", "etag", "id", "summary", "errand", "run"].includes(name) || isNothing(name, figure)) continue;
       if (Array.isArray(figure) && figure.length && typeof figure[0] === "object") {
         const scroll = document.createElement("div");
         scroll.className = "scroll";
@@ -74,7 +81,7 @@
   const READ = {
     number: (input) => (input.value.trim() === "" ? undefined : Number(input.value)),
     flag: (input) => input.checked || undefined,
-    names: (input) => input.value.split(/[\s,]+/).filter(Boolean),
+    names: (input) => input.value.split("\n").map((name) => name.trim()).filter(Boolean),
     area: (input) => input.value,
     text: (input) => input.value.trim() || undefined,
   };
@@ -142,6 +149,10 @@
       try {
         const answer = await send(form, asked, true);
         for (const [name, from] of Object.entries(JSON.parse(form.dataset.takes))) asked[name] = answer[from];
+        if (answer.num_files === 0 && form.dataset.takes !== "{}") {
+          said(form, "warn", line("There is nothing to do: no file is selected that this can be done to."));
+          return;
+        }
         said(form, "", line("It would do this:"), shown(answer));
         wanted = decodeURIComponent(filled(form.dataset.confirm, answer));
         typed.hidden = wanted === "";
@@ -163,7 +174,8 @@
       try {
         const answer = await send(form, sent, false, key);
         sure.hidden = true;
-        said(form, "good", line("Done."), shown(answer));
+        const again = Object.assign(document.createElement("a"), { href: location.href, textContent: "Show the page as it is now" });
+        said(form, "good", line("Done."), shown(answer), again);
         if (form.dataset.then && isWhole(form.dataset.then, answer)) {
           const address = new URL(filled(form.dataset.then, answer), document.baseURI);
           if (address.href === location.href.split("#")[0]) location.reload();

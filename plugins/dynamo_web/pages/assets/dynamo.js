@@ -39,6 +39,26 @@
     }
   }
 
+  // A link to another host would open in the frame, which many hosts forbid, and the frame lets no window open: the
+  // page around it opens one.
+  function open(event) {
+    if (!isFramed) return;
+    try {
+      const outside = window.parent.document;
+      const link = Object.assign(outside.createElement("a"), { href: event.currentTarget.href, target: "_blank", rel: "noopener" });
+      outside.body.append(link);
+      link.click();
+      link.remove();
+      event.preventDefault();
+    } catch {
+      // a frame of somebody else
+    }
+  }
+
+  for (const link of document.querySelectorAll("a[href^='http']")) {
+    if (new URL(link.href).host !== location.host) link.addEventListener("click", open);
+  }
+
   for (const link of document.querySelectorAll("a[data-airflow], a[href*='/dags/']")) {
     link.addEventListener("click", leave);
   }

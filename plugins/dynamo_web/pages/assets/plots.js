@@ -7,7 +7,7 @@
   const rest = ui.replace(/\/ui$/, "/v1");
   const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#7a7a7a"];
   const STATES = { success: "#009e73", running: "#56b4e9", failed: "#d55e00", queued: "#7a7a7a" };
-  const MOST_PARTS = 11;
+  const MOST_PARTS = COLOURS.length;
   const SCALES = [["EB", 1e18], ["PB", 1e15], ["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3], ["B", 1]];
 
   // Our policy of content refuses styles in attributes and elements; one by one a script may set them.
@@ -72,7 +72,7 @@
 
   const DRAW = {
     bars(rows, columns, scale) {
-      const x = rows.map((row) => row[0]);
+      const x = rows.map((row) => (/^\d{4}-\d\d-\d\dT/.test(row[0]) ? row[0].slice(0, 16).replace("T", " ") : row[0]));
       return columns.slice(1).map((name, index) => ({
         type: "bar",
         name: words(name),
@@ -109,7 +109,7 @@
       const z = from.map((one) => to.map((other) => (at(one, other) === undefined || at(one, other) === null ? null : at(one, other) / scale.divisor)));
       const isDark = document.documentElement.dataset.theme === "dark" || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
       return [{
-        type: "heatmap", x: to, y: from, z, hoverongaps: false, xgap: 1, ygap: 1, colorscale: "Cividis", reversescale: !isDark,
+        type: "heatmap", x: to, y: from, z, hoverongaps: false, zmin: 0, xgap: 1, ygap: 1, colorscale: "Cividis", reversescale: !isDark,
         hovertemplate: `%{y} → %{x}: %{z:.3~f} ${scale.unit}<extra></extra>`,
         colorbar: { title: { text: scale.unit }, thickness: 12 },
       }];
@@ -140,11 +140,13 @@
     },
     spans(rows) {
       const states = [...new Set(rows.map((row) => row[3]))];
+      const times = rows.flatMap((row) => [Date.parse(row[1]), Date.parse(row[2])]);
+      const shortest = (Math.max(...times) - Math.min(...times)) / 400; // or it could not be seen
       return states.map((state) => {
         const mine = rows.filter((row) => row[3] === state);
         return {
           type: "bar", orientation: "h", name: state, y: mine.map((row) => row[0]), base: mine.map((row) => row[1]),
-          x: mine.map((row) => Math.max(new Date(row[2]) - new Date(row[1]), 120_000)),
+          x: mine.map((row) => Math.max(Date.parse(row[2]) - Date.parse(row[1]), shortest)),
           customdata: mine.map((row) => `${row[1].slice(0, 16).replace("T", " ")} to ${row[2].slice(0, 16).replace("T", " ")} UTC`),
           hovertemplate: "%{y}: %{customdata}<extra>%{fullData.name}</extra>",
           marker: { color: STATES[state] ?? "#7a7a7a" },
@@ -163,7 +165,7 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour("--text"), family: "system-ui, sans-serif", size: 12 },
-      xaxis: { ...axis, type: kind === "spans" ? "date" : undefined },
+      xaxis: { ...axis, type: kind === "spans" ? "date" : kind === "bars" || kind === "matrix" ? "category" : undefined },
       yaxis: { ...axis, title: isWide || kind === "tree" ? undefined : { text: scale.unit }, rangemode: "tozero", autorange: kind === "spans" ? "reversed" : undefined },
       barmode: kind === "stack" ? "stack" : kind === "spans" ? "overlay" : "group",
       showlegend: traces.length > 1,
@@ -188,7 +190,7 @@
       if (kind === "matrix") for (const row of rows) row[2] = row[2] === null ? null : row[2] / divided;
       const scale = scaled(figures, unit);
       const note = figure.querySelector(".unit");
-      if (note && unit !== "time") note.textContent = `(${scale.unit})`;
+      if (note) note.textContent = `(${scale.unit})`;
       const traces = DRAW[kind](rows, columns, scale, parts);
       const drawn = await plotly();
       canvas.replaceChildren();

@@ -27,7 +27,8 @@
     const list = document.createElement("ul");
     for (const notice of document_.notices) {
       const item = document.createElement("li");
-      item.textContent = `line ${notice.line}, column ${notice.column}: ${notice.message}`;
+      item.textContent = notice.message.replace(/^policy:/, "");
+      item.className = "message";
       list.append(item);
     }
     const all = document_.is_policy ? `It is a policy of ${document_.num_lines} lines.` : "It is no policy:";

@@ -72,6 +72,11 @@ def duration(lasted: timedelta) -> str:
     return f"{seconds} s"
 
 
+def line(value: int | None) -> str:
+    """Of a policy; 0 is what its last words say of all others."""
+    return "default" if value == 0 else text(value)
+
+
 def yes(value: bool | None) -> str:
     """Yes or no."""
     return NOTHING if value is None else ("yes" if value else "no")
@@ -86,6 +91,8 @@ def text(value: Any) -> str:
 
 KINDS = {
     "text": text,
+    "long": text,
+    "line": line,
     "size": size,
     "rate": rate,
     "quota": quota,

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dynamo_ops import __version__
+from dynamo_ops.access.actions import Action, is_allowed
 from dynamo_ops.access.person import Person
 from dynamo_ops.base.settings import settings
 from dynamo_ops.pause import pauses
@@ -84,6 +85,7 @@ def templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # of one version, as the code is: an upgrade under a running server shows nothing half
     )
     made.filters.update({**cells.KINDS, "duration": cells.duration, "when": cells.when})
     made.globals.update(asset=asset, tabs=TABS, version=__version__)
@@ -118,6 +120,7 @@ def _surroundings(request: Request, person: Person) -> dict[str, Any]:
     return {
         "person": person,
         "roles": ", ".join(sorted({grant.role.value for grant in person.grants})) or "no role",
+        "closed": () if is_allowed(person, Action.READ_AUDIT) else ("audit",),
         "root": root,
         "here": _here(request),
         "airflow": root.removesuffix("/dynamo/ui"),
@@ -146,7 +149,7 @@ def banners() -> list[Banner]:
     database = reading()
     standing = pauses.pauses(database, limit=100).to_dicts()
     said = [
-        Banner("stop", f"{_what(pause)} stands still: {pause['reason']} ({pause['created_by']})", "today#pauses")
+        Banner("stop", f"Stopped: {_what(pause)}, by {pause['created_by']}: {pause['reason']}", "today#pauses")
         for pause in standing
         if pause["is_in_force"]
     ]
@@ -168,5 +171,5 @@ def _age(row: dict[str, Any]) -> str:
 
 def _what(pause: dict[str, Any]) -> str:
     if pause["kind"] is None:
-        return "Everything"
+        return "everything"
     return f"{pause['kind']} of {pause['partition']}" if pause["partition"] else str(pause["kind"])

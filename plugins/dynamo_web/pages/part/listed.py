@@ -18,7 +18,7 @@ from dynamo_ops.query.paging.frame import FrameListing, read_frame_page
 from dynamo_ops.query.paging.listing import Filter, Listing, Page, Window, read_page
 from dynamo_web.caller.login import Who
 from dynamo_web.databases import reading
-from dynamo_web.lists import Lister, ListerDep
+from dynamo_web.lists import PATIENCE_S, Lister, ListerDep
 from dynamo_web.pages.part.frame import page
 from dynamo_web.pages.part.links import address, segment
 from dynamo_web.pages.part.table import Choice, Column, Table
@@ -118,7 +118,7 @@ class Framed(ListPage):
 
     def read(self, lister: Lister, chosen: Chosen, window: Window) -> Page:
         """More or less whole: one for somebody at a time."""
-        with lister.heavy():
+        with lister.heavy(PATIENCE_S):
             return read_frame_page(reading(), self.frame(chosen), window)
 
     def file(self, lister: Lister, chosen: Chosen, name: str) -> Response:

@@ -102,5 +102,5 @@ class Filter:
 
 
 def globs(written: str | None) -> list[str]:
-    """Names and globs as somebody types them: with spaces or commas between."""
-    return [part for part in (written or "").replace(",", " ").split() if part]
+    """The name or glob that somebody typed, as it is: there are names with spaces. Nothing typed asks for nothing."""
+    return [written.strip()] if written and written.strip() else []
