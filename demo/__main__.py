@@ -2,10 +2,10 @@
 
 ``bad-metadata`` shows, on an instance that is up, what happens when DBS answers nonsense; ``alerts``, what people are
 told of failures and late runs; ``approval``, on one where the demo has run, how a person refuses and approves a large
-deletion; ``physicist``, how somebody elsewhere finds data, asks for a copy and is told. ``bulk`` moves 50,000 files
-through the DAGs, on an instance of its own. ``backfill`` lives a month twice on one of its own, once with a lost week
-that is backfilled, and compares. ``configure`` only writes the configuration that points at a pocket grid which is up
-(docker-compose.yaml uses it).
+deletion; ``physicist``, how somebody elsewhere finds data, asks for a copy and is told; ``pictures``, how the pages
+look: it takes the README's, in ``docs/images``. ``bulk`` moves 50,000 files through the DAGs, on an instance of its
+own. ``backfill`` lives a month twice on one of its own, once with a lost week that is backfilled, and compares.
+``configure`` only writes the configuration that points at a pocket grid which is up (docker-compose.yaml uses it).
 """
 
 from __future__ import annotations
@@ -20,21 +20,36 @@ from demo.approval import show_approval
 from demo.bad_metadata import show_bad_metadata
 from demo.instance import ROOT, DemoError, Instance
 from demo.physicist import show_day
+from demo.pictures import show_pictures
 from demo.up import down, up, write_configuration
 from dynamo_ops.base.errors import DynamoError
 
 BEGAN = time.monotonic()
-COMMANDS = ("up", "run", "down", "bad-metadata", "alerts", "approval", "physicist", "bulk", "backfill", "configure")
+COMMANDS = (
+    "up",
+    "run",
+    "down",
+    "bad-metadata",
+    "alerts",
+    "approval",
+    "physicist",
+    "pictures",
+    "bulk",
+    "backfill",
+    "configure",
+)
 
 SHOWS = {
     "bad-metadata": show_bad_metadata,
     "alerts": show_alerts,
     "approval": show_approval,
     "physicist": show_day,
+    "pictures": show_pictures,
 }
 """What can be seen on an instance that is up."""
 SCENARIOS = {"bulk": "bulk.yaml", "backfill": "month.yaml"}
 """Commands with a grid of their own."""
+COMMANDS = ("up", "run", "down", *SHOWS, *SCENARIOS, "configure")
 
 
 def say(text: str) -> None:

@@ -27,7 +27,7 @@
     const list = document.createElement("ul");
     for (const notice of document_.notices) {
       const item = document.createElement("li");
-      item.textContent = notice.message.replace(/^policy:/, "");
+      item.textContent = `line ${notice.line}, column ${notice.column}: ${notice.message.replace(/^policy:\d+:\d+: /, "")}`;
       item.className = "message";
       list.append(item);
     }
