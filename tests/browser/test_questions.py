@@ -224,7 +224,9 @@ def test_stop_everything(somebody: Looker, installation: Content) -> None:
     assert pauses.in_force(installation.database) == []
     form.confirm("stop")
     form.button.click()
-    expect(somebody.pages.locator(".banner.stop")).to_contain_text(f"Stopped: everything, by {MANAGER}: the power is off")
+    expect(somebody.pages.locator(".banner.stop")).to_contain_text(
+        f"Stopped: everything, by {MANAGER}: the power is off"
+    )
     (pause,) = pauses.in_force(installation.database)
     assert (pause.kind, pause.partition, pause.reason) == (None, None, "the power is off")
     assert [row["by"] for row in somebody.table("What stands still")] == [MANAGER]
