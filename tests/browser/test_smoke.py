@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.content import DELETING_DAG, RUN, Content
 from tests.browser.looker import Looker
 
 
+@pytest.mark.parametrize("way", [pytest.param("alone", marks=pytest.mark.slow), "framed"])
 def test_pages_in_a_browser(somebody: Looker, installation: Content) -> None:
     """One login, since that costs most: *Today* has its figures and its plot; it is dark where what is around it is; a
     run opens in Airflow itself, and has a tab of ours."""

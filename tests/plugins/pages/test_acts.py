@@ -117,7 +117,11 @@ HELD = {
 MAY_SET_STATUS = {Role.SITE_ADMIN, Role.OPERATOR}
 
 
-@pytest.mark.parametrize("role", list(HELD))
+ALIKE = {Role.USER, Role.PRODUCER, Role.MANAGER}
+"""Who sees what one of the others sees, and has other forms."""
+
+
+@pytest.mark.parametrize("role", [pytest.param(role, marks=[pytest.mark.slow] * (role in ALIKE)) for role in HELD])
 @pytest.mark.parametrize("access", [{"default": None}])
 def test_each_page_as_each_role(client: TestClient, stock: Stock, role: Role) -> None:
     stock.subscription("copy", list(stock.files_of["b1"]), "T2_A")
