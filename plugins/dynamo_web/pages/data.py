@@ -94,7 +94,7 @@ DONE = (
     Column("by", "by"),
     Column("plan_id", "plan", link=to_plan),
     Column("site", "site", link=to_site),
-    Column("explain", "explained", link=lambda row: row["why_at"]),
+    Column("explain", "reasons", link=lambda row: row["why_at"]),
     Column("decision", "what", "state"),
     Column("line", "line", "line", note="of the policy"),
     Column("why", "why", "long"),
