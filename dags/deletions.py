@@ -6,11 +6,10 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task
 from dynamo_airflow.assets import DELETIONS_WAIT, REPLICAS, SUBSCRIPTIONS
-from dynamo_airflow.defaults import ACTS, dag_defaults, database, or_nothing
+from dynamo_airflow.defaults import ACTS, dag_defaults, database, nothing_to_do, or_nothing
 from dynamo_airflow.links import DeletionsLink, task_with
 from dynamo_airflow.pages import explained
 from dynamo_airflow.pauses import skipped_when_stopped
-from dynamo_airflow.work import nothing_to_do
 
 from dynamo_ops.base.settings import settings
 

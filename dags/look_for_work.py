@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 from dynamo_airflow.assets import COPIES_WAIT, DELETIONS_WAIT, SEEN_COPIES, SEEN_DELETIONS
-from dynamo_airflow.defaults import ACTS, dag_defaults, database
+from dynamo_airflow.defaults import ACTS, dag_defaults, database, nothing_to_do
 from dynamo_airflow.pages import explained
 from dynamo_airflow.pauses import skipped_when_stopped
-from dynamo_airflow.work import nothing_to_do, take_in
+from dynamo_airflow.work import take_in
 
 from dynamo_ops.base.settings import settings
 

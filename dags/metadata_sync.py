@@ -7,11 +7,19 @@ from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
 from dynamo_airflow.assets import METADATA
-from dynamo_airflow.defaults import FIRST_INTERVAL, READS, dag_defaults, database, interval, or_nothing, run_key
+from dynamo_airflow.defaults import (
+    FIRST_INTERVAL,
+    READS,
+    dag_defaults,
+    database,
+    interval,
+    nothing_to_do,
+    or_nothing,
+    run_key,
+)
 from dynamo_airflow.links import GateLink, task_with
 from dynamo_airflow.pages import explained
 from dynamo_airflow.pauses import skipped_when_stopped
-from dynamo_airflow.work import nothing_to_do
 
 from dynamo_ops.base.settings import settings
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from airflow.sdk import dag, task
 from dynamo_airflow.assets import COPIES_WAIT, REPLICAS, SUBSCRIPTIONS
-from dynamo_airflow.defaults import ACTS, dag_defaults, database, or_nothing
+from dynamo_airflow.defaults import ACTS, dag_defaults, database, nothing_to_do, or_nothing
 from dynamo_airflow.links import TransfersLink, task_with
 from dynamo_airflow.pages import explained
 from dynamo_airflow.pauses import skipped_when_stopped
 from dynamo_airflow.sensors import FtsArchivingSensor, FtsArrivalSensor, FtsStagingSensor, FtsTransferSensor
-from dynamo_airflow.work import nothing_to_do, take_in
+from dynamo_airflow.work import take_in
 
 from dynamo_ops.base.settings import settings
 
@@ -93,7 +93,6 @@ def transfers() -> None:
 
         if not batch_ids:
             return nothing_to_do("no job is to be sent to FTS")
-
         return submit(database(), settings(), batch_ids)
 
     @task_with(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,8 @@ FIRST_INTERVAL: datetime = timezone.datetime(2026, 1, 1)
 one that was unpaused is at its next time, not at the one that has passed."""
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 TAG = "dynamo"
 READS, DECIDES, ACTS, TELLS = "reads", "decides", "acts", "tells"
@@ -67,6 +70,12 @@ def or_nothing(shares: Sequence[T], nothing: T) -> list[T]:
     """``shares``, for a mapped task; where there are none ``nothing``, of which it makes a green task: Airflow shows
     one that is mapped over an empty list as skipped (docs/decisions/0030)."""
     return list(shares) or [nothing]
+
+
+def nothing_to_do(why: str) -> dict[str, object]:
+    """The answer of a task that had nothing to do: it is green, and its log says why."""
+    log.info("nothing to do: %s", why)
+    return {}
 
 
 def database() -> Database:

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from datetime import date, datetime
 
 from dynamo_airflow.channels import send
 from dynamo_airflow.defaults import database
-from dynamo_airflow.pages import address_of
+from dynamo_airflow.pages import OF_SECTIONS, address_of
 from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.base.settings import settings
 from dynamo_ops.base.times import time_text
 
 log = logging.getLogger(__name__)
 DAG_ID = "daily_digest"
-PAGES = {
-    "gates": "gates",
-    "sites": "sites",
-    "consistency": "sites",
-    "endpoints": "sites",
-    "shared": "sites",
-    "mappings": "sites",
-    "held": "transfers",
-    "plans": "plans",
-    "transfers": "transfers",
-    "deletions": "deletions",
-    "taken_back": "deletions",
-}
-"""The page that shows more of a section of the digest, by the section's key."""
 
 
 def send_digest(until: datetime, *, again: bool) -> str:
@@ -65,5 +52,6 @@ def _pages(since: date) -> dict[str, str]:
     """Addresses of pages, by section; empty where it is not known under which address people reach them."""
     from dynamo_ops.alerts.digest_text import WHOLE
 
-    addresses = {key: address_of(page, since=f"{since}" if page == "gates" else "") for key, page in PAGES.items()}
+    pages = {key: re.split("[?#]", page)[0] for key, page in OF_SECTIONS.items()}  # a section tells of more than faults
+    addresses = {key: address_of(page, since=f"{since}" if page == "gates" else "") for key, page in pages.items()}
     return {key: address for key, address in {WHOLE: address_of("today"), **addresses}.items() if address}

@@ -18,6 +18,27 @@ ICON = (
 """A stack of disks, in a blue that reads on light and dark. In the entry itself: a file of ours would need a route that
 is open to everybody."""
 
+OF_SECTIONS: Mapping[str, str] = {
+    "alerts": "today#runs",
+    "gates": "gates?verdict=refused",
+    "metadata": "today#freshness",
+    "popularity": "today#missing",
+    "plans": "plans?state=refused",
+    "transfers": "transfers",
+    "held": "transfers/queue?state=held",
+    "deletions": "deletions",
+    "taken_back": "deletions",
+    "sites": "sites",
+    "endpoints": "sites",
+    "shared": "sites",
+    "mappings": "sites",
+    "consistency": "sites",
+    "vanished": "data",
+    "events": "today",
+    "invalidated": "data",
+}
+"""Where to look at what a section of the digest, by its key, calls unusual."""
+
 WHEN_RED = """
 #### When a task is red
 Its mail, and the end of its log, say what happened and what to do next. What may pass by itself was tried again

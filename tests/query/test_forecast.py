@@ -19,21 +19,21 @@ def days(number: int) -> list[date]:
 
 
 def test_a_site_that_grows_evenly_has_its_quota_on_a_day() -> None:
-    told = forecast("T2_A", days(10), [100 * TB + day * TB for day in range(10)], 129 * TB)
-    assert told.line is not None
-    assert told.line.bytes_per_day == pytest.approx(TB)
-    assert told.line.r_squared == pytest.approx(1)
-    assert told.full_on == FIRST_DAY + timedelta(days=9 + 20)  # 109 TB on the last day, and 20 are left
-    assert told.earliest_on == told.latest_on == told.full_on
+    outlook = forecast("T2_A", days(10), [100 * TB + day * TB for day in range(10)], 129 * TB)
+    assert outlook.line is not None
+    assert outlook.line.bytes_per_day == pytest.approx(TB)
+    assert outlook.line.r_squared == pytest.approx(1)
+    assert outlook.full_on == FIRST_DAY + timedelta(days=9 + 20)  # 109 TB on the last day, and 20 are left
+    assert outlook.earliest_on == outlook.latest_on == outlook.full_on
 
 
 def test_the_margin_is_between_an_earlier_and_a_later_day() -> None:
     sizes = [100 * TB + day * TB + (TB if day % 2 else -TB) for day in range(14)]
-    told = forecast("T2_A", days(14), sizes, 140 * TB)
-    assert told.earliest_on is not None
-    assert told.full_on is not None
-    assert told.latest_on is not None
-    assert told.earliest_on < told.full_on < told.latest_on
+    outlook = forecast("T2_A", days(14), sizes, 140 * TB)
+    assert outlook.earliest_on is not None
+    assert outlook.full_on is not None
+    assert outlook.latest_on is not None
+    assert outlook.earliest_on < outlook.full_on < outlook.latest_on
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_the_margin_is_between_an_earlier_and_a_later_day() -> None:
     ],
 )
 def test_what_is_not_to_be_told_is_not_told(sizes: list[int], quota: int | None, because: str) -> None:
-    told = forecast("T2_A", days(len(sizes)), sizes, quota)
-    assert told.full_on is None
-    assert told.because == because
+    outlook = forecast("T2_A", days(len(sizes)), sizes, quota)
+    assert outlook.full_on is None
+    assert outlook.because == because
 
 
 def test_who_has_their_quota_is_full_since_today() -> None:
-    told = forecast("T2_A", days(8), [2 * TB] * 8, 2 * TB)
-    assert (told.full_on, told.because) == (days(8)[-1], "it has its quota already")
+    outlook = forecast("T2_A", days(8), [2 * TB] * 8, 2 * TB)
+    assert (outlook.full_on, outlook.because) == (days(8)[-1], "it has its quota already")
 
 
 def test_a_site_s_days_and_quotas_are_those_of_the_inventory(stock: Stock) -> None:
@@ -76,10 +76,10 @@ def test_a_site_s_days_and_quotas_are_those_of_the_inventory(stock: Stock) -> No
            FROM sites AS site, unnest(ARRAY['physics', 'express']) AS partition
            WHERE site.name = 'T2_A'"""
     )
-    told = site_forecast(stock.db, "T2_A", today)
-    assert (told.num_days, told.day, told.size_bytes) == (29, today, 38 * 10**9)
-    assert told.quota_bytes == 50 * 10**9
-    assert told.full_on == today + timedelta(days=12)
+    outlook = site_forecast(stock.db, "T2_A", today)
+    assert (outlook.num_days, outlook.day, outlook.size_bytes) == (29, today, 38 * 10**9)
+    assert outlook.quota_bytes == 50 * 10**9
+    assert outlook.full_on == today + timedelta(days=12)
     stock.rows("UPDATE quotas SET quota_bytes = -1 WHERE partition = 'express'")
     assert site_forecast(stock.db, "T2_A", today).quota_bytes is None
     with pytest.raises(InventoryError, match="T2_A"):

@@ -49,10 +49,12 @@ _COLUMNS = (
     "refused_at",
     "refused_because",
     "committed_at",
+    "size_bytes",
 )
 _PLANS = """
     SELECT id, kind, partition COLLATE "C" AS partition, state, run_key COLLATE "C" AS run_key, planned_for_at,
-           created_at, stored_by, approved_by, approved_at, refused_by, refused_at, refused_because, committed_at
+           created_at, stored_by, approved_by, approved_at, refused_by, refused_at, refused_because, committed_at,
+           CAST(coalesce(summary ->> 'deleted_bytes', summary ->> 'copied_bytes') AS bigint) AS size_bytes
     FROM plans"""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from math import ceil, sqrt
+from statistics import correlation, linear_regression
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -84,21 +85,19 @@ def forecast(site: str, days: Sequence[date], sizes: Sequence[int], quota_bytes:
 
 
 def fitted(days: Sequence[int], sizes: Sequence[int]) -> Line:
-    """The line of least squares. At least three different days."""
-    count = len(days)
-    middle_day, middle_size = sum(days) / count, sum(sizes) / count
-    spread = sum((day - middle_day) ** 2 for day in days)
-    slope = sum((day - middle_day) * (size - middle_size) for day, size in zip(days, sizes, strict=True)) / spread
-    total = sum((size - middle_size) ** 2 for size in sizes)
-    off = sum((size - middle_size - slope * (day - middle_day)) ** 2 for day, size in zip(days, sizes, strict=True))
-    margin = 2 * sqrt(off / (count - 2) / spread)
-    return Line(slope, margin, 1.0 if total == 0 else 1 - off / total)
+    """The line of least squares, of three days or more."""
+    grown = [size - min(sizes) for size in sizes]  # whole, before they are floats: some bytes of an exabyte are none
+    if not any(grown):
+        return Line(0.0, 0.0, 1.0)
+    slope, r_squared = linear_regression(days, grown).slope, correlation(days, grown) ** 2
+    unexplained = max(0.0, 1 / r_squared - 1) if r_squared else 0.0
+    return Line(slope, 2 * abs(slope) * sqrt(unexplained / (len(days) - 2)), r_squared)
 
 
 def _reached(last: date, room_bytes: int, bytes_per_day: float) -> date | None:
     if bytes_per_day <= 0 or room_bytes / bytes_per_day > LONGEST_DAYS:
         return None
-    return last + timedelta(days=ceil(room_bytes / bytes_per_day))
+    return last + timedelta(days=ceil(round(room_bytes / bytes_per_day, 3)))
 
 
 def _quota(connection: Connection, site_id: int) -> int | None:

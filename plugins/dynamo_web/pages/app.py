@@ -15,45 +15,26 @@ from starlette.staticfiles import StaticFiles
 from dynamo_ops.access.problem import problem_of
 from dynamo_ops.base.errors import DynamoError
 from dynamo_web.caller.rates import metered
-from dynamo_web.pages import (
-    data,
-    decisions,
-    files,
-    groups,
-    plans,
-    queued,
-    records,
-    requested,
-    runs,
-    search,
-    sites,
-    today,
-    transfers,
-    trials,
-)
+from dynamo_web.pages import search, today
+from dynamo_web.pages.decision import decisions, plans, requested, trials
+from dynamo_web.pages.inventory import data, files, groups, locks, sites, usage
+from dynamo_web.pages.movement import queued, transfers
 from dynamo_web.pages.part.frame import ASSETS, SECURITY, templates
 from dynamo_web.pages.part.plot import SCRIPT, script
+from dynamo_web.pages.record import audit, errands, gates, runs
 from dynamo_web.problem import STATUSES, NotLoggedInError
 
 log = logging.getLogger(__name__)
 
 LOGIN = "/api/v2/auth/login"
 PAGES = (
-    today,
-    search,
-    files,
-    data,
-    requested,
-    decisions,
-    trials,
-    plans,
-    queued,
-    transfers,
-    sites,
-    groups,
-    records,
-    runs,
+    *(today, search),
+    *(files, data, sites, groups, locks, usage),
+    *(requested, decisions, trials, plans),
+    *(queued, transfers),
+    *(gates, audit, errands, runs),
 )
+"""In this order addresses are tried: ``data/file`` before ``data/7``."""
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
 """Of our own files: their addresses change with them."""
 
@@ -77,7 +58,6 @@ def make_pages() -> FastAPI:
     made.mount("/static", Assets(directory=ASSETS), name="static")
     for one in PAGES:
         made.include_router(one.router)
-    made.include_router(records.admins)
     made.add_exception_handler(DynamoError, _of_ours)
     made.add_exception_handler(RequestValidationError, _of_parameters)
     made.add_exception_handler(HTTPException, _of_http)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from dynamo_airflow.pages import OF_SECTIONS
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
@@ -15,7 +15,7 @@ from dynamo_ops.base.settings import settings
 from dynamo_ops.pause import pauses
 from dynamo_ops.pause.pauses import PauseKind
 from dynamo_ops.plan.states import PlanState
-from dynamo_ops.query.decision.plan import PLANS, PlanFilter, plan_story
+from dynamo_ops.query.decision.plan import PLANS, PlanFilter
 from dynamo_ops.query.paging.listing import Window, read_page
 from dynamo_ops.query.record.freshness import freshness
 from dynamo_ops.query.record.request import OPEN, REQUESTS, RequestFilter
@@ -32,26 +32,6 @@ from dynamo_web.run.recent import recent_runs
 router = APIRouter(dependencies=[needs(Action.READ)])
 SHOWN_H = 48
 """Of runs."""
-SECTIONS = {
-    "alerts": "today#runs",
-    "gates": "gates?verdict=refused",
-    "metadata": "today#freshness",
-    "popularity": "today#missing",
-    "plans": "plans?state=refused",
-    "transfers": "transfers",
-    "held": "transfers/queue?state=held",
-    "deletions": "deletions",
-    "taken_back": "deletions",
-    "sites": "sites",
-    "endpoints": "sites",
-    "shared": "sites",
-    "mappings": "sites",
-    "consistency": "sites",
-    "vanished": "data",
-    "events": "today",
-    "invalidated": "data",
-}
-"""Where to look at what a section of the digest calls unusual."""
 PLAN = (
     Column("id", "plan", link=to_plan),
     Column("kind", "of"),
@@ -101,7 +81,7 @@ def show(request: Request, person: Who) -> Response:
     digest = read_digest(database, settings(), now)
     ages = freshness(database, settings())
     still = [row for row in pauses.pauses(database, limit=100).to_dicts() if row["is_in_force"]]
-    fields = [column.name for column in PLAN if column.name != "size_bytes"]
+    fields = [column.name for column in PLAN]
     asked = [column.name for column in MINE]
     waiting = read_page(database, PLANS, PlanFilter(states=[PlanState.PLANNED]), Window(10, fields=fields))
     newest = read_page(database, PLANS, PlanFilter(), Window(10, fields=fields))
@@ -111,9 +91,9 @@ def show(request: Request, person: Who) -> Response:
         person,
         "today",
         "today.html",
-        unusual=[(said, SECTIONS.get(part.key)) for part in digest.sections for said in part.unusual],
-        waiting=Table(PLAN, _with_sizes(waiting.records()), nothing="No plan waits."),
-        plans=Table(PLAN, _with_sizes(newest.records()), nothing="There is no plan yet."),
+        unusual=[(said, OF_SECTIONS.get(part.key)) for part in digest.sections for said in part.unusual],
+        waiting=Table(PLAN, waiting.records(), nothing="No plan waits."),
+        plans=Table(PLAN, newest.records(), nothing="There is no plan yet."),
         mine=Table(MINE, own.records(), nothing="You have asked for nothing that is still open."),
         still=Table(STILL, [{**row, "what": _what(row)} for row in still], nothing="Nothing stands still."),
         sources=Table(SOURCES, _sources(ages), nothing="No source is named in dynamo.yaml."),
@@ -133,15 +113,6 @@ def show(request: Request, person: Who) -> Response:
         ],
         acts=offered(person, _stop(), *map(_resume, still)),
     )
-
-
-def _with_sizes(plans: Sequence[Row]) -> list[Row]:
-    """With what each deletes or copies, as was stored with it."""
-    return [{**plan, "size_bytes": _size(plan_story(reading(), plan["id"])["summary"])} for plan in plans]
-
-
-def _size(summary: Row) -> int | None:
-    return summary.get("deleted_bytes", summary.get("copied_bytes"))
 
 
 def _sources(ages: dict[str, Any]) -> list[Row]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -65,6 +67,24 @@ def test_every_link_of_plans_requests_and_locks_leads_somewhere(installation: Te
     paths = {re.sub(r"\d+", "1", urlsplit(address).path.removeprefix("/dynamo/ui/")) for address in seen}
     of_plans = {f"plans/1/{part}" for part in ("order", "decisions", "left-out", "what-if", "proposals")}
     assert of_plans | {"plans/1", "plans/cycles", "requests/1", "locks/1", "data/1/explain", "data/file"} <= paths
+
+
+def test_where_airflow_s_buttons_and_mails_lead_there_is_a_page(installation: TestClient) -> None:
+    from dynamo_airflow.links import DeletionsLink, GateLink, TransfersLink
+    from dynamo_airflow.pages import OF_SECTIONS, path_of
+
+    ran = SimpleNamespace(start_date=datetime.now(UTC))
+    buttons = (
+        GateLink("detox", "freshness", subject="*'all'*"),
+        GateLink("metadata"),
+        TransfersLink(),
+        DeletionsLink(),
+    )
+    gate = path_of("gates", gate="metadata", subject="source 'dbs'")
+    addresses = [gate, *(button.get_link(None, ti_key=ran) for button in buttons), *map(path_of, OF_SECTIONS.values())]
+    for address in addresses:
+        answer = installation.get(f"http://localhost{address.removeprefix('/plugin/dynamo')}", headers=VIEWER)
+        assert answer.status_code == 200, f"{address}: {answer.text[-400:]}"
 
 
 def test_two_plans_are_compared(installation: TestClient) -> None:

@@ -101,6 +101,11 @@ class Filter:
     chosen: Mapping[str, str]
 
 
+def words(written: str | None) -> list[str]:
+    """Words of ours (states, kinds, gates), which have no spaces: several of them are one or the other."""
+    return (written or "").split()
+
+
 def globs(written: str | None) -> list[str]:
     """The name or glob that somebody typed, as it is: there are names with spaces. Nothing typed asks for nothing."""
     return [written.strip()] if written and written.strip() else []

@@ -22,12 +22,12 @@ from dynamo_ops.query.movement.subscription import queue_rules, subscription_doc
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Id
+from dynamo_web.pages.movement.queued import MOVES
 from dynamo_web.pages.part.act import Act, Field, FieldKind, offered
 from dynamo_web.pages.part.frame import page
 from dynamo_web.pages.part.links import address, to_site, to_source, to_subscription
 from dynamo_web.pages.part.plot import Plot, PlotKind, Unit
 from dynamo_web.pages.part.table import Choice, Column, Filter, Row, Table
-from dynamo_web.pages.queued import MOVES
 
 router = APIRouter(dependencies=[needs(Action.READ)])
 SPANS = {"1h": 1, "6h": 6, "24h": 24, "7d": 168, "30d": 720, "365d": 8_760}

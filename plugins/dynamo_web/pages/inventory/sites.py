@@ -136,7 +136,7 @@ def show_site(request: Request, person: Who, name: str) -> Response:
     """One site: partitions, owners, largest datasets, what only it has, downtimes, the last check, a forecast."""
     card = asdict(site_card(reading(), name))
     since = datetime.now(UTC) - timedelta(days=SHOWN_DAYS)
-    told = site_forecast(reading(), name)
+    outlook = site_forecast(reading(), name)
     by_day = usage_by_day(reading(), since.date(), ["site"], sites=[name]).to_dicts()
     cycles = cycle.of_sites(reading(), name, since=since, partition=None, most=cycle.MOST)
     line = Plot(PlotKind.LINES, "What it holds", "days", "day", ("size_bytes",), parts="figure")
@@ -149,11 +149,13 @@ def show_site(request: Request, person: Who, name: str) -> Response:
         "site.html",
         card=card,
         why=because(card["site"]),
-        forecast=told,
+        forecast=outlook,
         partitions=Table(PARTITIONS, card["partitions"], nothing="It has no quota."),
         owners=Table(OWNERS, card["groups"], nothing="Nothing is there."),
         largest=Table(LARGEST, card["largest"], nothing="Nothing is there."),
-        days=Table(DAYS, _days(by_day, told, card), nothing="No day is recorded: housekeeping records one each night."),
+        days=Table(
+            DAYS, _days(by_day, outlook, card), nothing="No day is recorded: housekeeping records one each night."
+        ),
         cycles=Table(CYCLES, cycles, nothing="Detox has decided nothing about it."),
         downtimes=Table(DOWNTIMES, card["downtimes"], nothing="None."),
         findings=Table(FINDINGS, findings, nothing="Nothing differs."),
@@ -206,24 +208,24 @@ def because(state: Row) -> str:
     return "; ".join(parts)
 
 
-def _days(by_day: list[dict[str, Any]], told: Forecast, card: dict[str, Any]) -> list[Row]:
+def _days(by_day: list[dict[str, Any]], outlook: Forecast, card: dict[str, Any]) -> list[Row]:
     """What it held day by day; its quota; what nobody may delete; the line of the forecast."""
     rows: list[Row] = [{"day": row["day"], "figure": "on disk", "size_bytes": row["size_bytes"]} for row in by_day]
     if not rows:
         return rows
     ends = dict.fromkeys([rows[0]["day"], rows[-1]["day"]])
     protected = sum(row["protected_bytes"] or 0 for row in card["partitions"])
-    steady = {"quota": told.quota_bytes, "protected": protected or None}
+    steady = {"quota": outlook.quota_bytes, "protected": protected or None}
     rows += [
         {"day": day, "figure": figure, "size_bytes": amount}
         for figure, amount in steady.items()
         if amount is not None
         for day in ends
     ]
-    if told.line and told.day and told.full_on:
-        last = min(told.full_on, told.day + timedelta(days=SHOWN_DAYS))
-        grown = told.size_bytes + round(told.line.bytes_per_day * (last - told.day).days)
-        rows.append({"day": told.day.isoformat(), "figure": "forecast", "size_bytes": told.size_bytes})
+    if outlook.line and outlook.day and outlook.full_on:
+        last = min(outlook.full_on, outlook.day + timedelta(days=SHOWN_DAYS))
+        grown = outlook.size_bytes + round(outlook.line.bytes_per_day * (last - outlook.day).days)
+        rows.append({"day": outlook.day.isoformat(), "figure": "forecast", "size_bytes": outlook.size_bytes})
         rows.append({"day": last.isoformat(), "figure": "forecast", "size_bytes": grown})
     return rows
 

@@ -11,9 +11,10 @@ from dynamo_ops.query.paging.listing import Window, read_page
 from dynamo_ops.query.record.gate import GATE_RESULTS, GateFilter
 from dynamo_web.caller.login import Who, needs
 from dynamo_web.databases import reading
-from dynamo_web.pages import plans, records
+from dynamo_web.pages.decision import plans
 from dynamo_web.pages.part.frame import page
 from dynamo_web.pages.part.table import Table
+from dynamo_web.pages.record import gates
 from dynamo_web.run.start import page_of
 
 router = APIRouter(dependencies=[needs(Action.READ)])
@@ -37,7 +38,7 @@ def show_run(request: Request, person: Who, dag: str, run: str) -> Response:
     """What one did for data: in the tab of a run it is shown."""
     key = f"{dag}/{run}"
     plan_fields = [column.name for column in plans.LIST.columns]
-    gate_fields = [column.name for column in records.GATES.columns]
+    gate_fields = [column.name for column in gates.GATES.columns]
     made = read_page(reading(), PLANS, PlanFilter(runs=[key]), Window(MOST, fields=plan_fields))
     said = read_page(reading(), GATE_RESULTS, GateFilter(runs=[key]), Window(MOST, fields=gate_fields))
     return page(
@@ -50,5 +51,5 @@ def show_run(request: Request, person: Who, dag: str, run: str) -> Response:
         airflow_page=page_of(key),
         place=next((place for name, place in PLACES.items() if dag.startswith(name)), None),
         plans=Table(plans.LIST.columns, made.records(), nothing="It made no plan."),
-        gates=Table(records.GATES.columns, said.records(), nothing="No gate judged anything in it.", most=MOST),
+        gates=Table(gates.GATES.columns, said.records(), nothing="No gate judged anything in it.", most=MOST),
     )

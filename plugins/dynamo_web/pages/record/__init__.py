@@ -1,0 +1,1 @@
+"""What was taken down: ``gates``, the ``audit``, ``errands``, and what a run of Airflow did (``runs``)."""
