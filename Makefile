@@ -6,7 +6,7 @@ BIN = .venv/bin
 WORKERS ?= 2
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-.PHONY: setup demo up down check test test-all test-long lint format types bench lock clean
+.PHONY: setup demo up down check test test-all test-long histories lint format types bench lock clean
 
 setup: .venv/.ready
 
@@ -45,6 +45,12 @@ test-all: setup
 # Properties of Detox on some 100,000 random inventories × policies: hours of CPU.
 test-long: setup
 	$(BIN)/python -m pytest tests/detox/engine/test_properties.py --hypothesis-profile=long --hypothesis-show-statistics --timeout=0
+
+# Random histories of a small installation: what goes wrong is shrunk and shown. FIRST: the first seed.
+FIRST ?= 1
+HISTORIES ?= 5000
+histories: setup
+	$(BIN)/python -m tests.histories --first $(FIRST) --number $(HISTORIES)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ for name in [name for name in os.environ if name.startswith(("DYNAMO_", "AIRFLOW
     del os.environ[name]  # a test must not see the settings of the shell it was started from
 
 
-def _in_memory() -> str | None:
+def in_memory() -> str | None:
     """A folder in memory, where there is much of it: thousands of databases are made and dropped, a quarter faster."""
     memory = Path("/dev/shm")
     is_roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOMY_BYTES
@@ -50,7 +50,7 @@ def _in_memory() -> str | None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[embedded.EmbeddedPostgres]:
     """The session's PostgreSQL server, with a migrated template database."""
-    folder = Path(tempfile.mkdtemp(prefix="dynamo-test-", dir=_in_memory()))
+    folder = Path(tempfile.mkdtemp(prefix="dynamo-test-", dir=in_memory()))
     server = embedded.start(folder, durable=False, create=True)
     try:
         server.create_database(TEMPLATE)

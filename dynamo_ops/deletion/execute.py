@@ -19,6 +19,7 @@ from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import alone
 from dynamo_ops.deletion import claim, same_directory
 from dynamo_ops.inventory.replica import files as replicas
+from dynamo_ops.inventory.site.shared import DECLARED
 from dynamo_ops.inventory.states import (
     DELETION_MOVES,
     DELETION_OUTCOMES,
@@ -28,8 +29,10 @@ from dynamo_ops.inventory.states import (
     DeletionObservation,
     DeletionState,
     HoldReason,
+    SubscriptionAction,
     SubscriptionEvent,
     SubscriptionState,
+    sources_of,
 )
 from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.storage.protocol import Condition, DeletionOutcome, Storage, delete_if
@@ -186,6 +189,7 @@ def _record(db: Database, limits: DeletionSettings, outcomes: Sequence[tuple[int
             FROM outcomes o JOIN deletions d ON d.id = o.deletion_id JOIN subscriptions s ON s.id = d.subscription_id
             WHERE o.state IN {DONE_DELETIONS}""")
         )
+        _leave_partners(connection)
         change = replicas.leave(connection)
         counts = {
             name: (number, size)
@@ -203,6 +207,25 @@ def _record(db: Database, limits: DeletionSettings, outcomes: Sequence[tuple[int
         "num_refused": counts.get("refused", (0, 0))[0],
         "num_replicas_removed": change.num_removed,
     }
+
+
+def _leave_partners(connection: Connection) -> None:
+    """What is gone at a storage is gone for each of the sites that share it: it can only have been doomed there as well
+    (``claim.HELD_BY_PARTNER``), and somebody may yet take that deletion back."""
+    gone = connection.execute(
+        text(f"""
+        INSERT INTO changed SELECT gone.file_id, partner.other_id
+        FROM changed AS gone JOIN {DECLARED} AS partner ON partner.site_id = gone.site_id""")
+    ).rowcount
+    if gone:
+        connection.execute(
+            text(f"""
+            UPDATE subscriptions AS deletion SET state = '{SubscriptionState.DONE}', hold_reason = NULL,
+              last_error = NULL, updated_at = now()
+            FROM changed AS gone WHERE deletion.action = '{SubscriptionAction.DELETE}'
+              AND deletion.file_id = gone.file_id AND deletion.site_id = gone.site_id
+              AND deletion.state IN {sources_of(SubscriptionEvent.FULFILLED)}""")
+        )
 
 
 def _move(connection: Connection, limits: DeletionSettings) -> None:

@@ -19,6 +19,7 @@ from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.client import FtsClient
 from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, staging_job, transfer_job
 from dynamo_ops.inventory.kinds import StorageType
+from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 SiteEndpoints = Mapping[int, Mapping[str, Endpoint]]
 # So long after a submit began no request of a task that was killed in it can still be on its way to FTS.
 SETTLED = "interval '10 minutes'"
+HELD_BY_PARTNER = "another site on the storage of the destination has the file: FTS would write over it"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class _Batch:
     is_settled: bool
     is_available: bool
     is_onto_itself: bool
+    partner_ids: list[int]
     rows: list[Any]
 
 
@@ -187,7 +190,8 @@ def _read(db: Database, batch_id: int) -> _Batch:
                      SELECT FROM {SAME_STORAGE} AS same JOIN transfers t ON t.source_site_id = same.site_id
                        OR same.site_id = ANY(t.other_source_site_ids)
                      WHERE same.other_id = b.site_id AND t.batch_id = b.id
-                       AND t.state = '{TransferState.PLANNED}') AS is_onto_itself
+                       AND t.state = '{TransferState.PLANNED}') AS is_onto_itself,
+                   ARRAY(SELECT same.other_id FROM {SAME_STORAGE} AS same WHERE same.site_id = b.site_id) AS partner_ids
             FROM transfer_batches b JOIN sites d ON d.id = b.site_id WHERE b.id = :id"""),
             {"id": batch_id},
         ).one_or_none()
@@ -196,11 +200,14 @@ def _read(db: Database, batch_id: int) -> _Batch:
         rows = connection.execute(
             text(f"""
             SELECT t.id AS transfer_id, t.subscription_id, t.source_site_id, t.other_source_site_ids, f.lfn,
-                   f.size_bytes, f.adler32, s.state AS subscription_state
+                   f.size_bytes, f.adler32, s.state AS subscription_state, EXISTS (
+                     SELECT FROM block_replicas AS other WHERE other.block_id = f.block_id
+                       AND other.site_id = ANY(CAST(:partners AS smallint[])) AND {is_present("f.id", "other")}
+                   ) AS is_partners
             FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
             WHERE t.batch_id = :id AND t.state NOT IN ('{TransferState.FAILED}', '{TransferState.CANCELLED}')
               ORDER BY t.file_index"""),
-            {"id": batch_id},
+            {"id": batch_id, "partners": head.partner_ids},
         ).all()
         return _Batch(**head._mapping, rows=list(rows))
 
@@ -212,9 +219,13 @@ def all_endpoints(db: Database, limits: TransferLimits = DEFAULT_TRANSFER_LIMITS
 
 
 def _map(batch: _Batch, endpoints: SiteEndpoints, protocols: tuple[str, ...]) -> tuple[list[FileCopy], dict[int, str]]:
-    """The files of the job with their PFNs, and by transfer id the reason why others have none."""
+    """The files of the job with their PFNs, and by transfer id the reason why others are not copied: they have no PFN,
+    or another site on the destination's storage has them (half a copy would be all that is left of its file)."""
     files, refused = [], {}
     for row in batch.rows:
+        if row.is_partners:
+            refused[row.transfer_id] = HELD_BY_PARTNER
+            continue
         try:
             source, destination = _pair(endpoints, row.source_site_id, batch.site_id, protocols)
             first, to = source.pfn(row.lfn), destination.pfn(row.lfn)

@@ -9,6 +9,7 @@ import pytest
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.deletion.claim import claim_chunk
+from dynamo_ops.deletion.execute import execute_batch
 from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.inventory.site.shared import (
@@ -22,8 +23,11 @@ from dynamo_ops.inventory.site.shared import (
 )
 from dynamo_ops.query.explanation import why
 from dynamo_ops.transfer.batches import plan_batches
+from dynamo_ops.transfer.submit import HELD_BY_PARTNER, submit_batch
+from tests.deletion.test_deletions import Answers
 from tests.inventory.factory import SIZE, Inventory
 from tests.people import ADA
+from tests.transfer.test_submit import Fts
 
 
 @pytest.mark.parametrize(
@@ -134,6 +138,38 @@ def test_declared_what_both_are_to_delete_goes_at_both(twins: Inventory) -> None
     for site in ("T2_A", "T2_B"):
         twins.subscription("delete", twins.files_of["b1"], site)
     assert len(plan_deletions(twins.db)) == 2
+
+
+def test_what_went_at_one_is_gone_at_the_other_too(twins: Inventory) -> None:
+    """Last copies may go at T2_A, not at T2_B: whose deletion would wait, be taken back, and say that it has them."""
+    share(twins)
+    twins.rows("DELETE FROM block_replicas WHERE site_id = :s", s=twins.site_ids["T2_C"])
+    for site in ("T2_A", "T2_B"):
+        twins.subscription("delete", twins.files_of["b1"], site, is_last_allowed=site == "T2_A")
+    (batch,) = plan_deletions(twins.db)
+    execute_batch(twins.db, batch, Answers())  # type: ignore[arg-type]
+    assert set(twins.subscriptions().values()) == {"done"}
+    assert [twins.replica_state("b1", site) for site in ("T2_A", "T2_B")] == [None, None]
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_no_copy_is_written_over_what_the_other_has(
+    twins: Inventory, identity: FtsIdentity, *, is_declared: bool
+) -> None:
+    """FTS deletes what is at the destination before it writes: half a copy would be all that is left of T2_B's."""
+    if is_declared:
+        share(twins)
+    twins.rows("DELETE FROM block_replicas WHERE site_id = :s", s=twins.site_ids["T2_A"])
+    twins.block("b2", 1)
+    twins.replica("b2", "T2_C")
+    twins.subscription("copy", [*twins.files_of["b1"], *twins.files_of["b2"]], "T2_A")
+    (batch,) = plan_batches(twins.db, identity).all
+    fts = Fts()
+    assert submit_batch(twins.db, fts, batch).num_files == 1  # type: ignore[arg-type]
+    (job,) = fts.jobs
+    assert [file["destinations"] for file in job["files"]] == [["davs://se.org/cms/store/b2/f0"]]
+    held = twins.rows("SELECT hold_reason, last_error FROM subscriptions WHERE state = 'held'")
+    assert held == [("refused", HELD_BY_PARTNER)] * 2
 
 
 def test_nothing_is_copied_from_a_storage_to_itself(twins: Inventory, identity: FtsIdentity) -> None:
