@@ -189,8 +189,9 @@ class MemoryFts:
 
     def _at(self, url: str) -> tuple[Place, str]:
         for place in self.places.values():
-            if url.startswith(place.prefix + "/"):
-                return place, url.removeprefix(place.prefix)
+            for prefix in place.prefixes:
+                if url.startswith(f"{prefix}/"):
+                    return place, url.removeprefix(prefix)
         raise AssertionError(f"no storage is at {url}")
 
     def _status(self, job: Job) -> JobStatus:

@@ -43,26 +43,35 @@ class Content:
 
 @dataclass(frozen=True)
 class Stored:
-    """A file that is there. ``is_on_tape``: of a tape, that it is not in the buffer only."""
+    """A file that is there. ``written_at``: in truth, whatever the storage's clock says. ``is_on_tape``: of a tape,
+    that it is not in the buffer only."""
 
     content: Content
-    modified_at: datetime
+    written_at: datetime
     is_on_tape: bool = False
 
 
 @dataclass
 class Place:
-    """One storage, whatever sites lie on it."""
+    """One storage, whatever sites lie on it. ``num_names``: of the host, all lead here; ``clock_is_ahead``: by so much,
+    always."""
 
     name: str
     is_tape: bool = False
+    clock_is_ahead: timedelta = timedelta(0)
     files: dict[str, Stored] = field(default_factory=dict)
     mode: Mode = Mode.WELL
+    num_names: int = 1
 
     @property
     def prefix(self) -> str:
-        """What PFNs here begin with."""
-        return ROOT.format(self.name)
+        """What PFNs here begin with, by the newest of the host's names."""
+        return self.prefixes[-1]
+
+    @property
+    def prefixes(self) -> list[str]:
+        """What PFNs here may begin with: each leads here."""
+        return [ROOT.format(f"{self.name}-{number}") for number in range(self.num_names)]
 
     def has(self, lfn: str, content: Content) -> bool:
         """Whether the file is here, with these bytes, for good."""
@@ -77,7 +86,7 @@ class Place:
         """Time has passed; after a day a tape has written what was in its buffer."""
         is_written = self.is_tape and by >= timedelta(days=1)
         self.files = {
-            lfn: replace(stored, modified_at=stored.modified_at - by, is_on_tape=stored.is_on_tape or is_written)
+            lfn: replace(stored, written_at=stored.written_at - by, is_on_tape=stored.is_on_tape or is_written)
             for lfn, stored in self.files.items()
         }
 
@@ -103,7 +112,7 @@ class PlaceStorage:
             raise PermanentRemoteError(f"{prefix}: not there", service="storage", status=404)
         yield pl.DataFrame(
             [
-                (lfn, stored.content.size_bytes, stored.modified_at)
+                (lfn, stored.content.size_bytes, self._stamp(stored))
                 for lfn, stored in files.items()
                 if lfn.startswith(f"{prefix}/")
             ],
@@ -126,7 +135,7 @@ class PlaceStorage:
         stored = self._look().get(lfn)
         if stored is None:
             return DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)
-        objection = self._conditions.get(lfn, UNCONDITIONAL).objection(stored.content.size_bytes, stored.modified_at)
+        objection = self._conditions.get(lfn, UNCONDITIONAL).objection(stored.content.size_bytes, self._stamp(stored))
         if objection or self._place.mode == Mode.REFUSING:
             return DeletionOutcome(lfn, DeletionObservation.REFUSED, objection or "forbidden")
         self._about_to_delete(self.endpoint.site, lfn)
@@ -138,7 +147,7 @@ class PlaceStorage:
 
     def stat(self, lfn: str) -> StoredFile | None:
         stored = self._look().get(lfn)
-        return stored and StoredFile(lfn, stored.content.size_bytes, stored.modified_at)
+        return stored and StoredFile(lfn, stored.content.size_bytes, self._stamp(stored))
 
     def checksum(self, lfn: str) -> str | None:
         stored = self._look().get(lfn)
@@ -155,7 +164,10 @@ class PlaceStorage:
         return 0
 
     def clock(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.now(UTC) + self._place.clock_is_ahead
+
+    def _stamp(self, stored: Stored) -> datetime:
+        return stored.written_at + self._place.clock_is_ahead
 
     def close(self) -> None:
         pass

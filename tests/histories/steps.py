@@ -336,6 +336,17 @@ def say_status(world: World, a: int, b: int, c: int) -> None:
     override.set_status(world.db, pick(sorted(world.site_ids), a), status, by=TESTER, reason="so")
 
 
+def rename_storage(world: World, a: int, b: int, c: int) -> None:
+    """The host of a site gets another name; the old one leads there too."""
+    site = pick(sorted(world.site_ids), a)
+    place = world.place(site)
+    if len(world.sites_at(place.name)) > 1:
+        raise NothingToDoError  # nobody could know that they are one storage still
+    place.num_names += 1
+    status = world.select("SELECT status FROM sites WHERE name = :site", site=site)[0][0]
+    world.inject(sites=[{**world.told_site(site), "status": status}])
+
+
 # -- transfers -----------------------------------------------------------------------------------------------------
 
 
@@ -579,6 +590,7 @@ WEIGHTS: Mapping[Step, int] = {
     lose: 4,
     come_back: 1,
     leave_litter: 1,
+    rename_storage: 1,
     change_mode: 2,
 }
 """How often each step is drawn, among the others."""

@@ -273,7 +273,7 @@ class Witness:
 
 
 def _age(stored: Stored) -> timedelta:
-    return datetime.now(UTC) - stored.modified_at
+    return datetime.now(UTC) - stored.written_at
 
 
 def _pyformat(sql: str, params: Mapping[str, Any]) -> str:

@@ -56,6 +56,10 @@ LAYOUTS = (
 """Two of them with two sites on one storage, once declared."""
 
 
+CLOCKS = {("a", 0): timedelta(days=3), ("b", 1): -timedelta(days=3), ("c", 2): timedelta(hours=1)}
+"""Storages whose clocks are wrong, in some worlds."""
+
+
 def pick(among: Sequence[Something], number: int) -> Something:
     """One of them, by a number of any size."""
     if not among:
@@ -96,7 +100,9 @@ class World:
         self.layout = pick(LAYOUTS, number)
         self.places.clear()
         for name in dict.fromkeys(self.layout.places.values()):
-            self.places[name] = Place(name, is_tape=name in self.layout.tapes)
+            self.places[name] = Place(
+                name, name in self.layout.tapes, CLOCKS.get((name, number // 4 % 5), timedelta(0))
+            )
         self.made.clear()
         self.untold.clear()
         self.plans.clear()
@@ -132,15 +138,7 @@ class World:
         names = list(dict.fromkeys(dataset for dataset, _ in self.made))
         self.inject(
             groups=[{"name": OWNER, "ownership_level": "dataset"}],
-            sites=[
-                {
-                    "name": site,
-                    "storage_type": "mss" if place in self.layout.tapes else "disk",
-                    "status": "ready",
-                    "endpoints": [{"protocol": "davs", "prefix": self.places[place].prefix}],
-                }
-                for site, place in self.layout.places.items()
-            ],
+            sites=[{**self.told_site(site), "status": "ready"} for site in self.layout.places],
             datasets=[self.told(name) for name in names],
             dataset_replicas=[
                 {
@@ -157,6 +155,12 @@ class World:
         self.site_ids = dict(self.select("SELECT name, id FROM sites"))
         if self.layout.shared:
             declare(self.db, *self.layout.shared, by=TESTER, reason="they are one storage")
+
+    def told_site(self, site: str) -> dict[str, Any]:
+        """A site as an injection tells of it, but for its status."""
+        place = self.place(site)
+        endpoint = {"protocol": "davs", "prefix": place.prefix}
+        return {"name": site, "storage_type": "mss" if place.is_tape else "disk", "endpoints": [endpoint]}
 
     def told(self, dataset: str) -> dict[str, Any]:
         """A dataset as an injection tells of it, with all that was made."""
