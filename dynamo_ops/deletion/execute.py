@@ -186,7 +186,7 @@ def _record(db: Database, limits: DeletionSettings, outcomes: Sequence[tuple[int
             FROM outcomes o JOIN deletions d ON d.id = o.deletion_id JOIN subscriptions s ON s.id = d.subscription_id
             WHERE o.state IN {DONE_DELETIONS}""")
         )
-        change = replicas.leave(connection)
+        change = replicas.leave(connection, is_deleted=True)
         counts = {
             name: (number, size)
             for name, number, size in connection.execute(
