@@ -44,6 +44,13 @@ def expire() -> dict[str, int]:
     return expire(database())
 
 
+@task(task_display_name="Bad copies are fetched again")
+def fetch_bad_copies() -> dict[str, int]:
+    from dynamo_ops.inventory.doubt.declare import judge_again
+
+    return judge_again(database())
+
+
 @task(task_display_name="Sites have their own status again")
 def refresh_site_statuses() -> int:
     from dynamo_ops.inventory.site.status import refresh_statuses
@@ -149,7 +156,8 @@ files; never a file of anybody's data.
 #### What it does
 Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so after
 each run already), removes locks that have been over for a year and rows that refused pulls left in the staging tables,
-tells of requests that are stuck and of locks and tokens that end soon (docs/events.md), gives sites their own status
+has bad copies fetched again of which somebody has a good one by now (docs/bad-copies.md), tells of requests that are
+stuck and of locks and tokens that end soon (docs/events.md), gives sites their own status
 again where what a person said of them is over, compares the sums of usage, and of copies and deletions by hour, with a
 recount (they are mended if wrong; the log says so) and records usage for the day, and trims Airflow's own history
 (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, usage by day, and copies and
@@ -173,6 +181,7 @@ def housekeeping() -> None:
     [
         advance_requests(),
         expire(),
+        fetch_bad_copies(),
         refresh_site_statuses(),
         keep_usage(),
         prune_histories(),

@@ -23,8 +23,9 @@ _GONE = {DeletionObservation.DELETED, DeletionObservation.NOT_FOUND}
 @dataclass(frozen=True)
 class FileToCopy:
     """What the catalogue knows of it. ``adler32``: eight lower-case hex digits, or None. ``refusal``: why it is not to
-    be copied any more; a killed task may have brought it there all the same. ``is_distrusted``: what the destination has by
-    its name is called bad, and its checksum may be one that was noted long ago: it is written anew, where that may be."""
+    be copied any more; a killed task may have brought it there all the same. ``is_distrusted``: what the destination
+    has by its name is called bad, and its checksum may be one that was noted long ago: it is written anew, where that
+    may be."""
 
     transfer_id: int
     file_index: int

@@ -44,7 +44,8 @@ _JUDGE = f"""
       WHEN asked.is_there AND site.storage_type = '{StorageType.MSS}' THEN '{Verdict.TAPE}'
       WHEN asked.must_be_good OR EXISTS (
         SELECT FROM block_replicas AS holder
-        WHERE holder.block_id = file.block_id AND holder.site_id <> asked.site_id AND {is_present("asked.file_id", "holder")}
+        WHERE holder.block_id = file.block_id AND holder.site_id <> asked.site_id
+          AND {is_present("asked.file_id", "holder")}
           AND NOT {is_doubted("asked.file_id", "holder.site_id")}) THEN '{Verdict.REPAIR}'
       ELSE '{Verdict.LOST}' END AS verdict
     FROM asked_again AS asked JOIN files AS file ON file.id = asked.file_id

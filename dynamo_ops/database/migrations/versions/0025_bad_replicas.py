@@ -1,4 +1,4 @@
-"""single copies that are called bad"""
+"""single copies that are called bad, and invalidations that are taken back"""
 
 from alembic import op
 import sqlalchemy as sa
@@ -29,7 +29,23 @@ def upgrade() -> None:
         sa.UniqueConstraint('file_id', 'site_id', name=op.f('uq_bad_replicas_file_id_site_id')),
     )
     op.create_index('ix_bad_replicas_site_id', 'bad_replicas', ['site_id'])
+    op.add_column('invalidations', sa.Column('undone_at', sa.DateTime(timezone=True), nullable=True))
+    op.add_column('invalidations', sa.Column('undone_by', sa.Text(), nullable=True))
+    op.add_column('invalidations', sa.Column('undone_because', sa.Text(), nullable=True))
+    op.drop_index('uq_invalidations_name', 'invalidations')
+    op.create_index(
+        'uq_invalidations_name',
+        'invalidations',
+        ['kind', sa.text('(md5(name)::uuid)')],
+        unique=True,
+        postgresql_where=sa.text('undone_at IS NULL'),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index('uq_invalidations_name', 'invalidations')
+    op.execute('DELETE FROM invalidations WHERE undone_at IS NOT NULL')
+    op.create_index('uq_invalidations_name', 'invalidations', ['kind', sa.text('(md5(name)::uuid)')], unique=True)
+    for name in ('undone_because', 'undone_by', 'undone_at'):
+        op.drop_column('invalidations', name)
     op.drop_table('bad_replicas')
