@@ -74,7 +74,7 @@ NOUNS = (
     Noun("config", "machine.config:app", "The configuration: check it, look settings up."),
     Noun("inventory", "catalogue.inventory:app", "What the inventory knows."),
     Noun("dataset", "catalogue.dataset:app", "Datasets: find them, what is where, their files."),
-    Noun("replica", "catalogue.replica:app", "Copies at a site: call them bad, suspicious or good; list these."),
+    Noun("replica", "catalogue.replica:app", "Single copies: call them bad or suspicious; list these."),
     Noun("inject", "catalogue.inject:inject", "Write a JSON document into the inventory: all or nothing."),
     Noun("invalidate", "catalogue.invalidate:invalidate", "Take what a JSON document names out of it; undo that."),
     Noun("invalidated", "catalogue.invalidate:invalidated", "What was declared invalid, by whom, when and why."),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     copies = Way("catalogue")
 
-app = typer.Typer(no_args_is_help=True, help="Copies at a site: call them bad, suspicious or good; list these.")
+app = typer.Typer(no_args_is_help=True, help="Single copies: call them bad or suspicious; list these.")
 
 Lfns = Annotated[list[str] | None, typer.Argument(metavar="[LFN]...", help="Names of files.")]
 File = Annotated[

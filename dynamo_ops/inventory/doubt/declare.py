@@ -107,6 +107,7 @@ def call_good(
     with _naming(db, Action.DECLARE_BAD, site, lfns, reason, by, dry_run, only_called=True) as (act, place):
         connection = act.connection
         connection.execute(text(_RESTORE))
+        connection.execute(text("ANALYZE restored"))
         connection.execute(text("CREATE TEMPORARY TABLE changed ON COMMIT DROP AS SELECT * FROM restored"))
         replicas.arrive(connection)
         connection.execute(text("DROP TABLE changed"))
@@ -185,6 +186,7 @@ def _look_up(connection: Connection, lfns: Sequence[str], site: KnownSite, *, on
 def _called(act: Act, site: KnownSite, state: BadState, over: str) -> BadSummary:
     connection = act.connection
     connection.execute(text(_NEW.format(over=over)))
+    connection.execute(text("ANALYZE new_words"))
     num_new = present_file.call_bad(
         connection,
         f"SELECT file_id, site_id, '{state}' AS state, :reason AS reason, :by AS created_by FROM new_words",

@@ -73,6 +73,7 @@ def fetch_again(
     connection.execute(text("ANALYZE asked_again"))
     connection.execute(text(_LOCK))
     connection.execute(text(_JUDGE))
+    connection.execute(text("ANALYZE judged"))
     subscribe(
         connection,
         SubscriptionAction.COPY,

@@ -46,8 +46,7 @@ def arrive(connection: Connection) -> ReplicaChange:
     _recount(connection)
     completed = block_replica.complete(
         connection,
-        """SELECT counted.block_id, counted.site_id FROM counted
-           WHERE counted.num_present = (SELECT count(*) FROM files AS file WHERE file.block_id = counted.block_id)""",
+        _FILLED,
     )
     present_file.forget(
         connection,
@@ -80,6 +79,14 @@ def leave(connection: Connection, *, is_deleted: bool = False) -> ReplicaChange:
     _drop_touched(connection)
     still_there = max(incomplete - dropped.num_block_replicas, 0)
     return ReplicaChange(0, still_there, dropped.num_block_replicas, dropped.num_dataset_replicas)
+
+
+# Counted once each: beside incomplete replicas that the statistics do not know yet, the planner counted for each pair.
+_FILLED = """
+    WITH filled AS MATERIALIZED (
+        SELECT counted.block_id, counted.site_id FROM counted
+        WHERE counted.num_present = (SELECT count(*) FROM files AS file WHERE file.block_id = counted.block_id))
+    SELECT filled.block_id, filled.site_id FROM filled"""
 
 
 def _make_touched(connection: Connection) -> None:

@@ -30,7 +30,6 @@ _BAD_REPLICAS = f"""
     SELECT called.id, called.site_id, called.state, site.name AS site, block.dataset_id,
            dataset.name COLLATE "C" AS dataset, block.name COLLATE "C" AS block, file.lfn COLLATE "C" AS lfn,
            file.size_bytes, called.reason, called.created_by, called.created_at,
-           extract(epoch FROM now() - called.created_at)::bigint AS age_s,
            (SELECT copy.state FROM subscriptions AS copy WHERE copy.file_id = called.file_id
               AND copy.site_id = called.site_id AND copy.action = '{SubscriptionAction.COPY}'
               AND copy.state IN {ACTIVE}) AS copy_state
@@ -66,7 +65,6 @@ BAD_REPLICAS: Listing[BadReplicaFilter] = Listing(
         "reason",
         "created_by",
         "created_at",
-        "age_s",
         "copy_state",
     ),
     key=("id",),

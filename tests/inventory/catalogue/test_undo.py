@@ -79,7 +79,7 @@ def test_what_is_taken_back_can_be_injected_and_be_declared_invalid_again(stock:
     undo(stock, BLOCK)
     inject(stock.db, document)
     invalidate(stock.db, {"blocks": [BLOCK]}, reason="wrong again", by=ADA)
-    with pytest.raises(InventoryError, match="was declared invalid by ada on .*: wrong again"):
+    with pytest.raises(InventoryError, match=r"was declared invalid by ada on .*: wrong again"):
         inject(stock.db, document)
     _, pieces = stream(stock.db, INVALIDATIONS, InvalidationFilter([BLOCK]), REASONS)
     assert [row for piece in pieces for row in piece] == [
