@@ -7,6 +7,7 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task, timezone
 from dynamo_airflow.defaults import ACTS, dag_defaults, database
 from dynamo_airflow.pages import explained
+from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
 
@@ -45,6 +46,7 @@ def expire() -> dict[str, int]:
 
 
 @task(task_display_name="Bad copies are fetched again")
+@skipped_when_stopped
 def fetch_bad_copies() -> dict[str, int]:
     from dynamo_ops.inventory.doubt.declare import judge_again
 
@@ -164,6 +166,8 @@ recount (they are mended if wrong; the log says so) and records usage for the da
 deletions by hour, are kept for `history_keep_days` (two years, never less than one), failures that people were told of
 for 90 days, events for `events.keep_days`, errands for 30, answers of calls that may be sent twice for seven; plans and
 transfers are kept. The log of `look_at_errands` warns where errands have waited for six hours.
+
+**Skipped (pink)** is `fetch_bad_copies` while a person has stopped consistency (`dynamo pauses`).
 
 #### What may be red
 Nothing of it is urgent, and none of the chores waits for another.

@@ -30,6 +30,7 @@ from dynamo_ops.inventory.replica import present_file
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.lookup import KnownSite, find_site
 from dynamo_ops.inventory.states import SubscriptionAction, SubscriptionState
+from dynamo_ops.pause.pauses import PauseKind, look
 
 SHOWN_LFNS = 20
 GOOD_DAYS = 90
@@ -127,7 +128,8 @@ def call_good(
 
 def judge_again(db: Database) -> dict[str, int]:
     """What is bad and could not be fetched again: now it is, where by now somebody has a good copy, and nothing else is
-    under way. And what a person called good long ago is forgotten."""
+    under way. And what a person called good long ago is forgotten. PausedError while consistency stands still."""
+    look(db, PauseKind.CONSISTENCY)
     with db.begin() as connection:
         hold(connection, Lock.DELETIONS)
         num_copying = _settle(connection, f"SELECT file_id, site_id FROM bad_replicas WHERE state IN {_WAITING}")

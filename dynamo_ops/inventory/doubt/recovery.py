@@ -11,8 +11,10 @@ from enum import StrEnum
 from sqlalchemy import Connection, text
 
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.checks import BadState
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica import files as replicas
+from dynamo_ops.inventory.replica import present_file
 from dynamo_ops.inventory.replica.copies import is_doubted, is_last_copy, is_present
 from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, SubscriptionAction
 from dynamo_ops.inventory.subscription.subscribe import subscribe
@@ -64,7 +66,8 @@ def fetch_again(
 ) -> None:
     """Judge ``copies`` (a SELECT of file_id, site_id, ``is_there``: something lies there by the name of the file, and
     ``must_be_good``: only a good copy elsewhere will do) into the table ``judged`` (file_id, site_id, ``Verdict``) of
-    the transaction. Those to ``repair`` leave their replicas, which keep their owners, and are subscribed.
+    the transaction. Those to ``repair`` leave their replicas, which keep their owners, and are subscribed; what is said
+    against them ends when they have arrived.
 
     Nobody decides over deletions meanwhile: two such decisions would each see the other's copy.
     """
@@ -87,4 +90,5 @@ def fetch_again(
         SELECT file_id, site_id FROM judged WHERE verdict = '{Verdict.REPAIR}'""")
     )
     replicas.leave(connection)
+    present_file.settle_bad(connection, f"SELECT file_id, site_id, '{BadState.COPYING}' AS state FROM changed")
     connection.execute(text("DROP TABLE changed, asked_again"))

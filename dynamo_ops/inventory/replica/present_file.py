@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.inventory.checks import BadState
+
 
 def add(connection: Connection, files: str, *, note_in: str | None = None) -> None:
     """``files`` (block_id, site_id, file_id) are there.
@@ -79,11 +81,13 @@ def call_bad(connection: Connection, files: str, *, over: str, parameters: Mappi
 
 
 def settle_bad(connection: Connection, files: str) -> None:
-    """What became of ``files`` (file_id, site_id, state), which are called bad: who said it, when and why stays."""
+    """What became of ``files`` (file_id, site_id, state), of those that are called bad: who said it, when and why
+    stays."""
     connection.execute(
         text(f"""
         UPDATE bad_replicas AS called SET state = settled.state FROM ({files}) AS settled
-        WHERE called.file_id = settled.file_id AND called.site_id = settled.site_id""")
+        WHERE called.file_id = settled.file_id AND called.site_id = settled.site_id
+          AND called.state <> '{BadState.GOOD}'""")
     )
 
 

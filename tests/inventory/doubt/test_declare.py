@@ -8,11 +8,13 @@ import pytest
 from dynamo_ops.access import audit
 from dynamo_ops.access.actions import AccessError
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
-from dynamo_ops.base.errors import InventoryError, UnknownNameError
+from dynamo_ops.base.errors import InventoryError, PausedError, UnknownNameError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.doubt.declare import call_good, declare_bad, judge_again, report_suspicious
+from dynamo_ops.inventory.doubt.recovery import fetch_again
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.replica.copies import is_last_copy
+from dynamo_ops.pause.pauses import PauseKind, stop
 from tests.inventory.factory import SIZE, Inventory, fill_changed
 from tests.people import ADA, BOB
 
@@ -202,3 +204,26 @@ def test_who_looks_after_a_site_declares_there_others_report(stock: Inventory) -
 
 def changed(stock: Inventory, lfn: str, site: str) -> pl.DataFrame:
     return pl.DataFrame({"file_id": [stock.file_ids[lfn]], "site_id": [stock.site_ids[site]]})
+
+
+def test_what_a_check_has_fetched_again_is_not_suspicious_any_more(stock: Inventory) -> None:
+    """Other bytes will be there; what a person called good stays so."""
+    first, second = stock.files_of["b1"][:2]
+    report_suspicious(stock.db, "T2_A", [first, second], reason="reads fail", by=ADA)
+    call_good(stock.db, "T2_A", [second], reason="read it whole", by=ADA)
+    with stock.db.begin() as connection:
+        fetch_again(
+            connection,
+            "SELECT id AS file_id, CAST(:site AS smallint) AS site_id, false AS is_there, false AS must_be_good"
+            " FROM files WHERE lfn = ANY(:lfns)",
+            origin="consistency",
+            parameters={"site": stock.site_ids["T2_A"], "lfns": [first, second]},
+        )
+    assert [state for state, *_ in called(stock).values()] == ["copying", "good"]
+    assert set(stock.subscriptions().values()) == {"new"}
+
+
+def test_nothing_is_judged_while_consistency_stands_still(stock: Inventory) -> None:
+    stop(stock.db, PauseKind.CONSISTENCY, by=ADA, reason="new disks")
+    with pytest.raises(PausedError, match="new disks"):
+        judge_again(stock.db)
