@@ -112,12 +112,22 @@ def is_block_doomed(block_id: str, site_id: str) -> str:
 
 IS_DOUBT = f"doubt.kind IN {DOUBTS} AND doubt.state <> '{FindingState.REPAIRED}'"
 
+
+def _is_doubted_by_check(file_id: str, site_id: str) -> str:
+    """``+ 0``: the planner looks for the file's findings, some at most; those of the check can be all files of the
+    site."""
+    return f"""EXISTS (SELECT FROM consistency_findings AS doubt WHERE doubt.file_id = {file_id} AND {IS_DOUBT}
+        AND doubt.check_id + 0 = {_newest_check("id", site_id, JUDGED_CHECKS)})"""
+
+
 DOUBTED_FILES = f"""(SELECT doubt.file_id, judged.site_id FROM consistency_findings AS doubt
     JOIN (SELECT DISTINCT ON (site_id) id, site_id FROM consistency_checks WHERE state IN {JUDGED_CHECKS}
           ORDER BY site_id, started_at DESC, id DESC) AS judged ON judged.id = doubt.check_id WHERE {IS_DOUBT}
-    UNION
-    SELECT bad.file_id, bad.site_id FROM bad_replicas AS bad WHERE bad.state <> '{BadState.GOOD}')"""
-"""(file_id, site_id) of all doubted files: ``is_doubted`` as a set."""
+    UNION ALL
+    SELECT called.file_id, called.site_id FROM bad_replicas AS called
+    WHERE called.state <> '{BadState.GOOD}' AND NOT {_is_doubted_by_check("called.file_id", "called.site_id")})"""
+"""(file_id, site_id) of all doubted files, each once: ``is_doubted`` as a set. (A UNION would be read whole by who asks
+for some.)"""
 
 
 def is_called_bad(file_id: str, site_id: str) -> str:
@@ -128,12 +138,8 @@ def is_called_bad(file_id: str, site_id: str) -> str:
 
 def is_doubted(file_id: str, site_id: str) -> str:
     """The newest check that judged files by name found this one missing there, or of another size, be it for the first
-    time, and nothing was done about it yet; or somebody calls the copy bad or suspicious.
-
-    ``+ 0``: the planner looks for the file's findings, some at most; those of the check can be all files of the site.
-    """
-    return f"""(EXISTS (SELECT FROM consistency_findings AS doubt WHERE doubt.file_id = {file_id} AND {IS_DOUBT}
-        AND doubt.check_id + 0 = {_newest_check("id", site_id, JUDGED_CHECKS)}) OR {is_called_bad(file_id, site_id)})"""
+    time, and nothing was done about it yet; or somebody calls the copy bad or suspicious."""
+    return f"({_is_doubted_by_check(file_id, site_id)} OR {is_called_bad(file_id, site_id)})"
 
 
 def is_last_copy(file_id: str, site_id: str) -> str:

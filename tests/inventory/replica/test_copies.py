@@ -262,6 +262,8 @@ def test_sql_frames_and_words_say_the_same(database: Database, seed: int) -> Non
         for question, answer in words.items():
             seen.setdefault(question, set()).add(answer)
     assert seen["doomed"] == seen["last copy"] == seen["last source"] == {True, False}
+    twice = f"SELECT file_id, site_id FROM {DOUBTED_FILES} AS doubted GROUP BY 1, 2 HAVING count(*) > 1"
+    assert stock.rows(twice) == []
     check_frames(read_inventory(database), stock, sites, worlds)
 
 
