@@ -87,6 +87,12 @@ SAME: tuple[tuple[str, ...], ...] = (
     ("invalidate", "unknown.json", *WHY, "--yes"),
     ("invalidate", "list.json", *WHY, "--yes"),
     ("invalidate", "-", *WHY),
+    ("invalidate", "--undo", DATASET, *WHY, "--yes"),
+    ("replica", "bad", "T2_A", "/store/b1/f0", "--dry-run", "--json", *WHY),
+    ("replica", "bad", "T2_A", "/store/none", *WHY),
+    ("replica", "good", "T2_B", "/store/d1/f1", *WHY),
+    ("replica", "list", "--state", "odd"),
+    ("replica", "list", "--site", "T2_B", "--format", "csv"),
 )
 
 
