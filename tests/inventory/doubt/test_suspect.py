@@ -12,6 +12,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.doubt.declare import call_good, judge_again
 from dynamo_ops.inventory.doubt.settings import DamageSettings, damage_settings
 from dynamo_ops.inventory.doubt.suspect import suspect
+from dynamo_ops.transfer.tasks import recover
 from tests.inventory.factory import Inventory
 from tests.people import ADA
 
@@ -148,3 +149,10 @@ def test_a_copy_that_is_not_there_is_not_suspicious(stock: Inventory) -> None:
 def test_a_setting_that_is_wrong_is_named() -> None:
     with pytest.raises(SettingsError, match=r"damage\.suspicious_after"):
         damage_settings(Settings(damage={"suspicious_after": 0}))
+
+
+def test_each_run_of_transfers_looks(stock: Inventory) -> None:
+    attempts(stock, WRONG, WRONG)
+    settings = Settings(fts={"url": None}, damage={"suspicious_after": 2})
+    assert recover(stock.db, settings)["num_suspicious"] == 1
+    assert suspicious(stock) == {"T2_A"}
