@@ -29,7 +29,7 @@ from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.replica import present_file
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.lookup import KnownSite, find_site
-from dynamo_ops.inventory.states import SubscriptionAction, SubscriptionState
+from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction, SubscriptionState
 from dynamo_ops.pause.pauses import PauseKind, look
 
 SHOWN_LFNS = 20
@@ -119,7 +119,9 @@ def call_good(
             connection,
             f"""SELECT named.file_id, named.site_id, '{BadState.GOOD}' AS state, :reason AS reason, :by AS created_by
                 FROM named_files AS named LEFT JOIN bad_replicas AS called USING (file_id, site_id)
-                WHERE called.state IS DISTINCT FROM '{BadState.COPYING}'""",
+                WHERE called.state IS DISTINCT FROM '{BadState.COPYING}' OR NOT EXISTS (
+                    SELECT FROM subscriptions AS copy WHERE copy.file_id = named.file_id
+                      AND copy.site_id = named.site_id AND copy.state IN {ACTIVE})""",
             over=str(ALL_BAD),
             parameters={"reason": act.reason, "by": by.name},
         )

@@ -130,6 +130,16 @@ def test_who_was_wrong_takes_it_back_before_anything_is_copied(stock: Inventory)
         call_good(stock.db, "T2_A", files[:1], reason="again", by=ADA)
 
 
+def test_where_nothing_comes_any_more_nothing_is_said_either(stock: Inventory) -> None:
+    """Who cancels the copy has nothing there by the inventory: calling it good brings nothing back."""
+    lfn = "/store/b1/f0"
+    declare_bad(stock.db, "T2_A", [lfn], reason=WHY, by=ADA)
+    stock.rows("UPDATE subscriptions SET state = 'cancelled'")
+    summary = call_good(stock.db, "T2_A", [lfn], reason="nobody wants it there", by=ADA)
+    assert (summary.num_good, summary.num_restored, summary.num_too_late) == (1, 0, 0)
+    assert (called(stock)[lfn, "T2_A"][0], stock.replica_state("b1", "T2_A")) == ("good", (False, 2 * SIZE, 2))
+
+
 def test_what_is_being_deleted_is_left_to_that_and_judged_when_it_is_not(stock: Inventory) -> None:
     lfn = "/store/b1/f0"
     stock.subscription("delete", [lfn], "T2_A")
