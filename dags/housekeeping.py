@@ -7,6 +7,7 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task, timezone
 from dynamo_airflow.defaults import ACTS, dag_defaults, database
 from dynamo_airflow.pages import explained
+from dynamo_airflow.pauses import skipped_when_stopped
 
 from dynamo_ops.base.settings import settings
 
@@ -42,6 +43,14 @@ def expire() -> dict[str, int]:
     from dynamo_ops.inventory.staging.expiry import expire
 
     return expire(database())
+
+
+@task(task_display_name="Bad copies are fetched again")
+@skipped_when_stopped
+def fetch_bad_copies() -> dict[str, int]:
+    from dynamo_ops.inventory.doubt.declare import judge_again
+
+    return judge_again(database())
 
 
 @task(task_display_name="Sites have their own status again")
@@ -149,13 +158,16 @@ files; never a file of anybody's data.
 #### What it does
 Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so after
 each run already), removes locks that have been over for a year and rows that refused pulls left in the staging tables,
-tells of requests that are stuck and of locks and tokens that end soon (docs/events.md), gives sites their own status
+has bad copies fetched again of which somebody has a good one by now (docs/bad-copies.md), tells of requests that are
+stuck and of locks and tokens that end soon (docs/events.md), gives sites their own status
 again where what a person said of them is over, compares the sums of usage, and of copies and deletions by hour, with a
 recount (they are mended if wrong; the log says so) and records usage for the day, and trims Airflow's own history
 (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, usage by day, and copies and
 deletions by hour, are kept for `history_keep_days` (two years, never less than one), failures that people were told of
 for 90 days, events for `events.keep_days`, errands for 30, answers of calls that may be sent twice for seven; plans and
 transfers are kept. The log of `look_at_errands` warns where errands have waited for six hours.
+
+**Skipped (pink)** is `fetch_bad_copies` while a person has stopped consistency (`dynamo pauses`).
 
 #### What may be red
 Nothing of it is urgent, and none of the chores waits for another.
@@ -173,6 +185,7 @@ def housekeeping() -> None:
     [
         advance_requests(),
         expire(),
+        fetch_bad_copies(),
         refresh_site_statuses(),
         keep_usage(),
         prune_histories(),

@@ -40,6 +40,7 @@ ROOMS = (
     "inventory.subscription",
     "inventory.catalogue",
     "inventory.catalogue.injection",
+    "inventory.doubt",
     "lock",
     "policy.language",
     "policy.linter",

@@ -19,6 +19,7 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.reading import Snapshot
+from dynamo_ops.inventory.checks import FOR_A_PERSON, BadState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.ambiguous import ambiguous_mappings
 from dynamo_ops.inventory.site.endpoint import PROPOSED
@@ -33,6 +34,11 @@ AGGREGATED_AFTER = timedelta(hours=3)
 FAILED_FRACTION = 0.2
 """Some attempts fail every day; more than this is told at the top."""
 
+BAD_COPIES = {
+    BadState.SUSPICIOUS: ("suspicious copy", "suspicious copies"),
+    BadState.LAST_COPY: ("bad last copy", "bad last copies"),
+    BadState.ON_TAPE: ("bad copy on tape", "bad copies on tape"),
+}
 HARMLESS_HOLDS = ("site_unavailable", "operator")
 """Such subscriptions come back by themselves, or a person holds them."""
 
@@ -252,6 +258,17 @@ def _consistency(reading: Reading) -> Section:
     return Section("consistency", rows, tuple(unusual))
 
 
+def _bad(reading: Reading) -> Section:
+    """Copies that are called bad or suspicious, and what a person must decide of them."""
+    rows = reading.window(sql.BAD)
+    to_decide = rows.filter(pl.col("state").is_in([str(state) for state in FOR_A_PERSON]))
+    unusual = [
+        f"{count(files, *BAD_COPIES[BadState(state)])} at {site}: a person decides (dynamo replica list)"
+        for site, state, files in to_decide.select("site", "state", "num_files").iter_rows()
+    ]
+    return Section("bad", rows, tuple(unusual))
+
+
 def _vanished(reading: Reading) -> Section:
     """What sources told of before and do not list any more, newly and in all. The inventory keeps it."""
     rows = reading.window(sql.VANISHED)
@@ -288,6 +305,7 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     _shared,
     _ambiguous,
     _consistency,
+    _bad,
     _vanished,
     _held,
     _plans,

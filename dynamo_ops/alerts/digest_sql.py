@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dynamo_ops.alerts.alert import UNTOLD, AlertKind
 from dynamo_ops.event.states import DeliveryState
-from dynamo_ops.inventory.checks import NOT_REPAIRABLE, FindingKind, FindingState
+from dynamo_ops.inventory.checks import NOT_REPAIRABLE, BadState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.states import (
     DONE_DELETIONS,
@@ -114,6 +114,14 @@ CHECKS = f"""
         FROM consistency_findings WHERE check_id = c.id) f ON true
     WHERE {_WINDOW.format("coalesce(c.finished_at, c.storage_listed_at, c.started_at)")}
     ORDER BY s.name, c.id""".format(missing=f"kind = '{FindingKind.MISSING}' AND state NOT IN {NOT_REPAIRABLE}")
+
+BAD = f"""
+    SELECT site.name AS site, called.state, count(*) AS num_files, sum(file.size_bytes)::bigint AS size_bytes,
+           count(*) FILTER (WHERE {_WINDOW.format("called.created_at")}) AS num_new,
+           min(called.created_at) AS oldest_at, mode() WITHIN GROUP (ORDER BY left(called.reason, 200)) AS reason
+    FROM bad_replicas AS called JOIN sites AS site ON site.id = called.site_id
+    JOIN files AS file ON file.id = called.file_id
+    WHERE called.state <> '{BadState.GOOD}' GROUP BY 1, 2 ORDER BY 1, 2"""
 
 VANISHED = """
     SELECT source, kind, count(*) FILTER (WHERE {new}) AS num_new,

@@ -14,7 +14,7 @@ from dynamo_ops.alerts.digest import Digest, Section
 from dynamo_ops.alerts.message import Message, count, moment
 from dynamo_ops.alerts.template import one_line, render
 from dynamo_ops.base.units import size_text
-from dynamo_ops.inventory.checks import CheckState
+from dynamo_ops.inventory.checks import BadState, CheckState
 from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.plan.states import PlanKind, PlanState
 
@@ -177,6 +177,22 @@ FINDINGS = {
 }
 
 
+def _bad(row: Row) -> str:
+    new = f", {row['num_new']:,} newly" if row["num_new"] else ""
+    words = BAD_STATES[row["state"]]
+    files = f"{count(row['num_files'], 'file')} ({size_text(row['size_bytes'])})"
+    return f"{row['site']}: {files} {words}{new}, the oldest since {_short(row['oldest_at'])}: {row['reason']}"
+
+
+BAD_STATES = {
+    BadState.SUSPICIOUS: "suspicious",
+    BadState.BAD: "bad, and something else is under way there",
+    BadState.COPYING: "bad, fetched again",
+    BadState.LAST_COPY: "bad, and no other copy is good",
+    BadState.ON_TAPE: "bad, on tape",
+}
+
+
 def _vanished(row: Row) -> str:
     new = f"{count(row['num_new'], row['kind'])} ({size_text(row['new_bytes'])}) newly"
     return f"not listed by {row['source']} any more: {new}, {row['num_all']:,} ({size_text(row['all_bytes'])}) in all"
@@ -294,6 +310,11 @@ LOOKS: dict[str, Look] = {
         "Consistency of storages", "consistency checks", _check,
         {"site": "Site", "state": "State", "num_missing": "Missing", "missing_bytes": "Size", "num_lost": "Lost",
          "lost_bytes": "Size", "num_orphan": "Orphans", "orphan_bytes": "Size", "refused_because": "Refused because"},
+    ),
+    "bad": Look(
+        "Copies that are called bad or suspicious (now)", "bad copies", _bad,
+        {"site": "Site", "state": "State", "num_files": "Files", "size_bytes": "Size", "num_new": "New",
+         "oldest_at": "Oldest", "reason": "Most often because"},
     ),
     "vanished": Look(
         "Vanished at their source; the inventory keeps them", "vanished things", _vanished,

@@ -184,8 +184,7 @@ class SiteTransfers(Strict):
     files_staging_per_site: int = Field(20_000, ge=1)
     """Files of a tape site that are not online yet."""
     archived: Archived = Archived.ON_TAPE
-    """When a copy at a tape site counts: when the storage says that it is on tape, or, where it cannot tell, on
-    arrival."""
+    """When a copy at a tape site counts: when its storage says that it is on tape, or, where it cannot, on arrival."""
 
     @field_validator("archived", mode="before")
     @classmethod
@@ -517,6 +516,8 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     events: dict[str, Any] = Field(default_factory=dict)
     """What people are told of when it happens (docs/events.md)."""
+    damage: dict[str, Any] = Field(default_factory=dict)
+    """When copies become suspicious, and how long an invalidation can be taken back (docs/bad-copies.md)."""
 
     @classmethod
     def settings_customise_sources(

@@ -25,6 +25,7 @@ from dynamo_ops.dealer.engine.config import DealerConfig, load_config
 from dynamo_ops.dealer.engine.placement import make_rule
 from dynamo_ops.dealer.engine.plugin import load_plugin
 from dynamo_ops.event.settings import event_settings
+from dynamo_ops.inventory.doubt.settings import damage_settings
 from dynamo_ops.policy.files import PARTITIONS_FILE
 from dynamo_ops.policy.language.enforcement import load_rules
 from dynamo_ops.policy.language.source import policy_faults, read_source
@@ -97,6 +98,7 @@ def check_configuration(folder: Path, installation: Installation | None, now: da
     _check_plugins(checked, main, settings or _readable_part(main))
     if settings:
         checked.attempt(main, lambda: event_settings(settings))
+        checked.attempt(main, lambda: damage_settings(settings))
     policy_dir = settings.policy_dir if settings else installation.policy_dir if installation else SHIPPED / "policies"
     checked.read(folder / GATES_FILE, lambda: read_gates(folder / GATES_FILE, policy_dir))
     checked.consistency = checked.read(folder / CONSISTENCY_FILE, lambda: load_settings(folder / CONSISTENCY_FILE))

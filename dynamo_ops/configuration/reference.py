@@ -33,6 +33,7 @@ from dynamo_ops.dealer.plugins.popularity import PopularitySettings
 from dynamo_ops.dealer.plugins.requests import RequestsSettings
 from dynamo_ops.dealer.plugins.undertaker import UndertakerSettings
 from dynamo_ops.event.settings import EventSettings
+from dynamo_ops.inventory.doubt.settings import DamageSettings
 from dynamo_ops.policy.language.enforcement import RulesFile
 from dynamo_ops.quality.thresholds import Gates
 
@@ -58,7 +59,7 @@ DEALER_PLUGINS: Mapping[str, type[BaseModel]] = {
 }
 """Ours, by entry point; those of others say their settings themselves."""
 FILES: Mapping[str, tuple[tuple[str, type[BaseModel]], ...]] = {
-    "dynamo.yaml": (("", Settings), ("events", EventSettings)),
+    "dynamo.yaml": (("", Settings), ("events", EventSettings), ("damage", DamageSettings)),
     "gates.yaml": (("", Gates),),
     "consistency.yaml": (("", ConsistencySettings),),
     "dealer/<partition>.yaml": (

@@ -31,14 +31,12 @@ from dynamo_ops.inventory.checks import (
     FindingKind,
     FindingState,
 )
-from dynamo_ops.inventory.kinds import StorageType
-from dynamo_ops.inventory.replica import files as replicas
-from dynamo_ops.inventory.replica.copies import is_doubted, is_held_by_partner, is_last_copy, is_present
+from dynamo_ops.inventory.doubt.recovery import Verdict, fetch_again
+from dynamo_ops.inventory.replica.copies import is_held_by_partner, is_last_copy
 from dynamo_ops.inventory.site.ambiguous import ambiguous_mapping
 from dynamo_ops.inventory.site.downtime import downtime_since
 from dynamo_ops.inventory.site.shared import others_on_storage
-from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation, SubscriptionAction
-from dynamo_ops.inventory.subscription.subscribe import subscribe
+from dynamo_ops.inventory.states import ACTIVE, LIVE_TRANSFERS, DeletionObservation
 from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.storage.protocol import Condition, Storage, delete_if
 from dynamo_ops.storage.registry import SiteStorage
@@ -99,27 +97,12 @@ JUDGE_CHUNK = f"""
     RETURNING x.id, x.lfn, x.size_bytes, x.modified_at, x.state"""
 
 
-# One row per file that is missing or of a wrong size: repair it from a copy that no check doubts (one that is to be
-# deleted will do: it stays as the last source), report it lost, leave it to a person since it lies on tape, where
-# nothing is overwritten, or leave it since the inventory has changed since the check.
-JUDGE_SQL = f"""
-    CREATE TEMPORARY TABLE judged ON COMMIT DROP AS
-    WITH missing AS (
-      SELECT x.id, x.file_id, x.kind, f.block_id FROM consistency_findings x JOIN files f ON f.id = x.file_id
-      WHERE x.check_id = :check AND x.kind IN {DOUBTS} AND x.state = '{FindingState.FOUND}'),
-    holders AS (
-      SELECT m.id, r.site_id FROM missing m JOIN block_replicas r ON r.block_id = m.block_id
-      WHERE {is_present("m.file_id", "r")})
-    SELECT m.id, m.file_id, CASE
-      WHEN NOT EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id = :site) THEN 'skip'
-      WHEN EXISTS (SELECT FROM subscriptions s WHERE s.file_id = m.file_id AND s.site_id = :site
-                   AND s.state IN {ACTIVE}) THEN 'skip'
-      WHEN m.kind = '{FindingKind.WRONG_SIZE}' AND :site IN (SELECT id FROM sites
-                   WHERE storage_type = '{StorageType.MSS}') THEN 'tape'
-      WHEN EXISTS (SELECT FROM holders h WHERE h.id = m.id AND h.site_id <> :site
-                   AND NOT {is_doubted("m.file_id", "h.site_id")}) THEN 'repair'
-      ELSE '{FindingState.LOST}' END AS verdict
-    FROM missing m"""
+# One row per file that is missing or of a wrong size. (One that is to be deleted elsewhere will do as source.)
+TO_JUDGE = f"""
+    SELECT x.file_id, CAST(:site AS smallint) AS site_id, x.kind = '{FindingKind.WRONG_SIZE}' AS is_there,
+           false AS must_be_good
+    FROM consistency_findings x
+    WHERE x.check_id = :check AND x.kind IN {DOUBTS} AND x.state = '{FindingState.FOUND}' AND x.file_id IS NOT NULL"""
 
 
 LOST_BY_DATASET = f"""
@@ -136,7 +119,7 @@ LOST_BY_DATASET = f"""
     FROM judged JOIN files AS file ON file.id = judged.file_id JOIN blocks AS block ON block.id = file.block_id
         JOIN datasets AS dataset ON dataset.id = block.dataset_id
         JOIN sites AS site ON site.id = CAST(:site AS smallint)
-    WHERE judged.verdict = '{FindingState.LOST}' GROUP BY dataset.id, dataset.name, site.name"""
+    WHERE judged.verdict = '{Verdict.LOST}' GROUP BY dataset.id, dataset.name, site.name"""
 
 
 @span("consistency.repair")
@@ -226,39 +209,29 @@ def _repair_missing(db: Database, check: _Check) -> tuple[int, int, int]:
     params = {"check": check.id, "site": check.site_id}
     with db.begin() as connection:
         check.refuse_downtime(connection)
-        connection.execute(text(JUDGE_SQL), params)
-        subscribe(
-            connection,
-            SubscriptionAction.COPY,
-            "SELECT file_id, CAST(:site AS smallint) AS site_id FROM judged WHERE verdict = 'repair'",
-            origin="consistency",
-            activity="recovery",
-            params={"site": check.site_id},
-        )
-        connection.execute(
-            text("""
-            CREATE TEMPORARY TABLE changed ON COMMIT DROP AS
-            SELECT file_id, CAST(:site AS smallint) AS site_id FROM judged WHERE verdict = 'repair'"""),
-            params,
-        )
-        replicas.leave(connection)
-        _settle_missing(connection)
+        fetch_again(connection, TO_JUDGE, origin="consistency", parameters=params)
+        _settle_missing(connection, check.id)
         tell(connection, EventKind.FILE_LOST, LOST_BY_DATASET, params)
         rows = connection.execute(text("SELECT verdict, count(*) FROM judged GROUP BY verdict"))
         counts = {str(verdict): int(number) for verdict, number in rows}
-    return counts.get("repair", 0), counts.get("lost", 0), counts.get("skip", 0) + counts.get("tape", 0)
+    num_left = counts.get(Verdict.SKIP, 0) + counts.get(Verdict.TAPE, 0)
+    return counts.get(Verdict.REPAIR, 0), counts.get(Verdict.LOST, 0), num_left
 
 
-def _settle_missing(connection: Connection) -> None:
+def _settle_missing(connection: Connection, check_id: int) -> None:
     connection.execute(
         text(f"""
         UPDATE consistency_findings x SET
-          state = CASE j.verdict WHEN 'repair' THEN '{FindingState.REPAIRED}'
-            WHEN '{FindingState.LOST}' THEN '{FindingState.LOST}' ELSE '{FindingState.FAILED}' END,
-          reason = CASE j.verdict WHEN 'repair' THEN 'copied again' WHEN '{FindingState.LOST}' THEN 'no other copy'
-                   WHEN 'tape' THEN 'on tape nothing is overwritten: a person must decide'
+          state = CASE j.verdict WHEN '{Verdict.REPAIR}' THEN '{FindingState.REPAIRED}'
+            WHEN '{Verdict.LOST}' THEN '{FindingState.LOST}' ELSE '{FindingState.FAILED}' END,
+          reason = CASE j.verdict WHEN '{Verdict.REPAIR}' THEN 'copied again'
+                   WHEN '{Verdict.LOST}' THEN 'no other copy'
+                   WHEN '{Verdict.TAPE}' THEN 'on tape nothing is overwritten: a person must decide'
                    ELSE 'the inventory has changed since the check' END
-        FROM judged j WHERE x.id = j.id""")
+        FROM judged j
+        WHERE x.check_id = :check AND x.file_id = j.file_id AND x.kind IN {DOUBTS}
+          AND x.state = '{FindingState.FOUND}'"""),
+        {"check": check_id},
     )
 
 

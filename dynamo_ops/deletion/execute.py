@@ -190,7 +190,7 @@ def _record(db: Database, limits: DeletionSettings, outcomes: Sequence[tuple[int
             WHERE o.state IN {DONE_DELETIONS}""")
         )
         _leave_partners(connection)
-        change = replicas.leave(connection)
+        change = replicas.leave(connection, is_deleted=True)
         counts = {
             name: (number, size)
             for name, number, size in connection.execute(

@@ -34,6 +34,7 @@ class EventKind(StrEnum):
     PLAN_REFUSED = "plan.refused"
     PLAN_COMMITTED = "plan.committed"
     FILE_LOST = "file.lost"
+    FILE_BAD = "file.bad"
     SITE_FULL = "site.full"
     LOCK_ENDING = "lock.ending"
     TOKEN_ENDING = "token.ending"  # noqa: S105
@@ -63,6 +64,11 @@ KINDS: Mapping[EventKind, About] = {
     EventKind.FILE_LOST: About(
         ObjectKind.DATASET,
         "a check of a site found files gone of which there is no other copy; all of a dataset in one",
+    ),
+    EventKind.FILE_BAD: About(
+        ObjectKind.DATASET,
+        "copies of its files at a site were called bad or suspicious, by a person or by transfers; all of a dataset in "
+        "one",
     ),
     EventKind.SITE_FULL: About(
         ObjectKind.SITE, "it is above what the policy of a partition lets it hold, and was not in the plan before"

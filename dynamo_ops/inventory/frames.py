@@ -87,9 +87,10 @@ class InventoryFrames:
     files present of incomplete block replicas (the Dealer's sources); no row: none is known to be there.
 
     What is known against copies (SEMANTICS §10; ``inventory.replica.good`` asks): ``doomed_files``: present, with an
-    open deletion; ``doubted_files``: present, and missed or found of another size by the newest check that judged them;
-    ``refused_sites``: whose last check was refused as a whole. ``awaited``: blocks of which a file is to be copied to
-    the site. ``former_owners``: who owned the block replicas that are being deleted and belong to nobody now.
+    open deletion; ``doubted_files``: present, and missed or found of another size by the newest check that judged them,
+    or called bad or suspicious; ``refused_sites``: whose last check was refused as a whole. ``awaited``: blocks of
+    which a file is to be copied to the site. ``former_owners``: who owned the block replicas that are being deleted and
+    belong to nobody now.
     ``shared_storages``: two names of one storage, both ways; whether that is on purpose.
     """
 

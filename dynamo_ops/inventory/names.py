@@ -14,6 +14,9 @@ from dynamo_ops.inventory.kinds import CatalogueKind
 FEW = 200
 NEAR_ENOUGH = 2_000
 
+BARRED_NAMES = "(SELECT * FROM invalidations WHERE undone_at IS NULL)"
+"""SQL: the rows of ``invalidations`` in force: what they name does not come in."""
+
 EVER_KNOWN_DATASETS = f"""(SELECT id, name FROM datasets
     UNION ALL SELECT thing_id, name FROM invalidations WHERE kind = '{CatalogueKind.DATASET}'
       AND thing_id IS NOT NULL)"""
@@ -105,7 +108,7 @@ def no_file(connection: Connection, name: str) -> str:
                    THEN '{CatalogueKind.BLOCK}' END,
                invalidation.created_at, invalidation.created_by
         FROM (SELECT) AS one LEFT JOIN LATERAL (
-            SELECT created_at, created_by FROM invalidations
+            SELECT created_at, created_by FROM {BARRED_NAMES} AS barred
             WHERE kind = '{CatalogueKind.FILE}' AND md5(name)::uuid = md5(:name)::uuid AND name = :name)
             AS invalidation ON true"""),
         {"name": name, "dataset": dataset, "block": block},

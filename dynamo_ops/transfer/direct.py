@@ -25,6 +25,7 @@ from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.inventory.kinds import StorageType
+from dynamo_ops.inventory.replica.copies import is_called_bad
 from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import (
@@ -260,7 +261,8 @@ def _read_files(db: Database, batch_id: int, after_index: int, limit: int) -> tu
                           SELECT same.site_id FROM {SAME_STORAGE} AS same
                           WHERE same.other_id = (SELECT site_id FROM transfer_batches WHERE id = :id))
                           THEN 'SOURCE ' || o.name || ' is the same storage as DESTINATION ' || d.name
-                        END AS refusal
+                        END AS refusal,
+                   {is_called_bad("f.id", "b.site_id")} AS is_distrusted
             FROM transfers t JOIN transfer_batches b ON b.id = t.batch_id
             JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
             JOIN sites d ON d.id = b.site_id JOIN sites o ON o.id = t.source_site_id
@@ -270,7 +272,16 @@ def _read_files(db: Database, batch_id: int, after_index: int, limit: int) -> tu
         ).all()
     now = datetime.now(UTC)
     files = [
-        FileToCopy(row.id, row.file_index, row.source_site_id, row.lfn, row.size_bytes, row.adler32, row.refusal)
+        FileToCopy(
+            row.id,
+            row.file_index,
+            row.source_site_id,
+            row.lfn,
+            row.size_bytes,
+            row.adler32,
+            row.refusal,
+            is_distrusted=row.is_distrusted,
+        )
         for row in rows
         if row.refusal in (None, WITHDRAWN)
     ]

@@ -23,7 +23,9 @@ _GONE = {DeletionObservation.DELETED, DeletionObservation.NOT_FOUND}
 @dataclass(frozen=True)
 class FileToCopy:
     """What the catalogue knows of it. ``adler32``: eight lower-case hex digits, or None. ``refusal``: why it is not to
-    be copied any more; a killed task may have brought it there all the same."""
+    be copied any more; a killed task may have brought it there all the same. ``is_distrusted``: what the destination
+    has by its name is called bad, and its checksum may be one that was noted long ago: it is written anew, where that
+    may be."""
 
     transfer_id: int
     file_index: int
@@ -32,6 +34,7 @@ class FileToCopy:
     size_bytes: int
     adler32: str | None
     refusal: str | None = None
+    is_distrusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def copy_file(
 
     try:
         expected = _expected(file, source)
-        if _is_there(file, expected, destination):
+        is_to_be_replaced = file.is_distrusted and may_overwrite
+        if not is_to_be_replaced and _is_there(file, expected, destination):
             return ended(Seen.FINISHED, size_bytes=file.size_bytes, was_there=True)
         if file.refusal is not None:
             _forget_upload(file, destination)

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dynamo_ops.base.errors import DynamoError, RemoteError, SettingsError
@@ -17,6 +17,8 @@ from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.fts.servers import FtsServers, fts_servers
+from dynamo_ops.inventory.doubt.settings import damage_settings
+from dynamo_ops.inventory.doubt.suspect import suspect
 from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.subscription import subscribe
 from dynamo_ops.pause.pauses import PauseKind, look
@@ -48,8 +50,8 @@ def plan_rules(settings: Settings) -> PlanRules:
 
 
 def recover(database: Database, settings: Settings) -> dict[str, Any]:
-    """Finish what killed runs left; take in jobs that have ended, give up those that hang; subscribe again what
-    incomplete replicas lack."""
+    """Finish what killed runs left; take in jobs that have ended, give up those that hang; call sources suspicious from
+    which too much came wrong; subscribe again what incomplete replicas lack."""
     if not plan_rules(settings).direct:
         recovery.abandon_direct(database)
     if not settings.fts.named_servers:
@@ -65,6 +67,7 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
             archiving = timedelta(seconds=settings.fts.archive_timeout_s)
             found["num_stuck_jobs"] = recovery.cancel_stuck(database, servers, copying, staging, archiving)
             found["observed"] = _observed(database, servers)
+    found["num_suspicious"] = suspect(database, damage_settings(settings), datetime.now(UTC))
     found["subscribed_again"] = subscribe.resubscribe_incomplete(database).num_created
     log.info("of earlier runs: %s", counts_text(found))
     return found

@@ -33,6 +33,7 @@ OF_SECTIONS: Mapping[str, str] = {
     "shared": "sites",
     "mappings": "sites",
     "consistency": "sites",
+    "bad": "sites",
     "vanished": "data",
     "events": "today",
     "invalidated": "data",

@@ -8,7 +8,18 @@ from fastapi.responses import Response
 from dynamo_ops import __version__
 from dynamo_web import metrics, problem
 from dynamo_web.api.decision import asking, history, plans, policies, requested, trials, verdicts
-from dynamo_web.api.inventory import datasets, documents, groups, locks, names, quotas, replicas, site_states, sites
+from dynamo_web.api.inventory import (
+    bad_replicas,
+    datasets,
+    documents,
+    groups,
+    locks,
+    names,
+    quotas,
+    replicas,
+    site_states,
+    sites,
+)
 from dynamo_web.api.movement import operate, series, transfers
 from dynamo_web.api.people import access, me, pauses, subscriptions
 from dynamo_web.api.record import audit, checks, digest, errands, events
@@ -42,7 +53,20 @@ READ = (
 HEALTH, METRICS = f"{VERSION}/health", f"{VERSION}/metrics"
 OPEN = (HEALTH, METRICS)
 """To who is not logged in."""
-WRITTEN = (locks, asking, quotas, site_states, pauses, access, operate, documents, verdicts, trials, subscriptions)
+WRITTEN = (
+    locks,
+    bad_replicas,
+    asking,
+    quotas,
+    site_states,
+    pauses,
+    access,
+    operate,
+    documents,
+    verdicts,
+    trials,
+    subscriptions,
+)
 """Those that can be changed too."""
 
 

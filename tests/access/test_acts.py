@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,6 +13,8 @@ from dynamo_ops.access.person import Grant, KnownBy, Person, Role
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.catalogue.invalidation import invalidate
+from dynamo_ops.inventory.catalogue.undo import undo_invalidation
+from dynamo_ops.inventory.doubt.declare import call_good, declare_bad, report_suspicious
 from dynamo_ops.inventory.site.downtime import drain, resume
 from dynamo_ops.inventory.site.override import set_status, unset_status
 from dynamo_ops.inventory.site.quota import set_quotas
@@ -96,6 +98,22 @@ ACTS: dict[str, tuple[str, Act]] = {
         "invalidate 1 datasets, 0 blocks, 0 files",
         lambda db, by: invalidate(db, {"datasets": ["/New/B-v1/C"]}, reason="why", by=by),
     ),
+    "undo": (
+        "invalidate undo: 1 names",
+        lambda db, by: undo_invalidation(db, ["/New/*"], reason="why", by=by, keep=timedelta(days=1)),
+    ),
+    "suspicious": (
+        "report bad replicas 1 files at T2_A",
+        lambda db, by: report_suspicious(db, "T2_A", ["/store/b1/f1"], reason="why", by=by),
+    ),
+    "bad": (
+        "declare bad replicas 2 files at T2_A",
+        lambda db, by: declare_bad(db, "T2_A", ["/store/b1/f0", "/store/b1/f1"], reason="why", by=by),
+    ),
+    "good": (
+        "declare bad replicas 1 files at T2_A",
+        lambda db, by: call_good(db, "T2_A", ["/store/b1/f1"], reason="why", by=by),
+    ),
 }
 """In the order in which they can be done one after another: what the audit has of it, and the act."""
 
@@ -161,6 +179,7 @@ TABLES = (
     "datasets",
     "block_replicas",
     "invalidations",
+    "bad_replicas",
 )
 
 

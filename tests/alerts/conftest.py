@@ -130,6 +130,13 @@ STANDS = (
        WHERE day NOT IN ('2026-02-26', '2026-02-10', '2026-02-28')""",
     """INSERT INTO aggregated_days (day, source, kind, num_told, most_told, aggregated_at)
        VALUES ('2026-03-01', 'queue', 'demand', 1, 1, now())""",
+    """INSERT INTO bad_replicas (file_id, site_id, state, reason, created_by, created_at)
+       SELECT f.id, s.id, x.state, 'the pool is <b>broken</b>', 'ada', x.at::timestamptz FROM (VALUES
+           (1, 'T2_A', 'last_copy', '2026-02-01 10:00+00'), (2, 'T2_A', 'last_copy', '2026-03-01 18:00+00'),
+           (3, 'T2_A', 'copying', '2026-03-01 18:00+00'), (4, 'T2_A', 'good', '2026-03-01 18:00+00'),
+           (1, 'T2_B', 'suspicious', '2026-02-01 10:00+00')) x (number, site, state, at)
+       JOIN sites s ON s.name = x.site JOIN (SELECT id, row_number() OVER (ORDER BY id) AS number FROM files) f
+           ON f.number = x.number""",
     "UPDATE sites SET status = 'waitroom', status_changed_at = '2026-03-02 01:00+00' WHERE name = 'T2_C'",
     "UPDATE sites SET status = 'morgue', status_changed_at = '2025-03-02 01:00+00' WHERE name = 'T2_D'",
     """INSERT INTO site_sources (site_id, source, told_status) SELECT id, 'cric', 'ready' FROM sites

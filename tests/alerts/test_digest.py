@@ -32,6 +32,8 @@ UNUSUAL = [
     "the davs mapping of T2_B cannot be shown to be one-to-one: nothing is deleted there (dynamo site mappings)",
     "consistency of T2_B: 2,000 orphans, more than max_orphan allows (100)",
     "lost, no other copy exists: 2 files (2.00 kB) at T2_A, T2_B",
+    "2 bad last copies at T2_A: a person decides (dynamo replica list)",
+    "1 suspicious copy at T2_B: a person decides (dynamo replica list)",
     "vanished from dbs: 2 blocks (2.00 MB)",
     "2 subscriptions held: no_source",
     "plans refused: detox of physics",
@@ -58,6 +60,12 @@ LINES = [
     ),
     "T2_A: repaired, 1 missing file (1.00 kB), 1 lost file (1.00 kB), 2 orphan files (2.00 kB)",
     "T2_B: nothing was done: 2,000 orphans, more than max_orphan allows (100)",
+    (
+        "T2_A: 2 files (2.00 kB) bad, and no other copy is good, 1 newly, the oldest since 02-01 10:00: the pool is "
+        "<b>broken</b>"
+    ),
+    "T2_A: 1 file (1.00 kB) bad, fetched again, 1 newly, the oldest since 03-01 18:00: the pool is <b>broken</b>",
+    "T2_B: 1 file (1.00 kB) suspicious, the oldest since 02-01 10:00: the pool is <b>broken</b>",
     "not listed by dbs any more: 2 blocks (2.00 MB) newly, 6 (6.00 MB) in all",
     "copy, no_source: 2 files (2.00 kB) at 1 site, the oldest since 2026-02-20T10:00Z",
     "detox of physics: 1 plan committed, deletes 12.00 TB",
@@ -79,10 +87,10 @@ def digest(bad_day: Inventory, sources: Settings) -> Digest:
 def test_what_needs_a_look_is_told_first(digest: Digest) -> None:
     assert digest.unusual == UNUSUAL
     message = digest_message(digest)
-    assert message.subject == "Dynamo: 2026-03-02, 18 things need a look"
+    assert message.subject == "Dynamo: 2026-03-02, 20 things need a look"
     lines = message.text.splitlines()
     assert lines[0] == "*Dynamo, the 24 hours to 2026-03-02T06:00Z*"
-    assert lines[2:20] == [f"- {sentence}" for sentence in UNUSUAL]
+    assert lines[2:22] == [f"- {sentence}" for sentence in UNUSUAL]
 
 
 def test_every_section_says_what_happened_in_the_24_hours_and_what_stands_now(digest: Digest) -> None:
@@ -132,6 +140,7 @@ def test_work_alone_is_nothing_unusual(bad_day: Inventory, sources: Settings) ->
         "DELETE FROM gate_results WHERE is_blocking",
         "DELETE FROM consistency_findings WHERE state = 'lost'",
         "UPDATE consistency_checks SET state = 'repaired', refused_because = NULL",
+        "UPDATE bad_replicas SET state = 'copying'",
         "DELETE FROM vanished WHERE vanished_at >= '2026-03-01 06:00+00'",
         "DELETE FROM plans WHERE state = 'refused'",
         "UPDATE transfers SET state = 'done'",

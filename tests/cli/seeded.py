@@ -159,6 +159,7 @@ def _by_commands() -> None:
         ["site", "set", "T2_A", "ready", "--reason", "[bold]it is[/bold] " + "mended " * 12],
         ["stop", "metadata", "--reason", "[red]the source[/red] is being moved " * 6],
         ["event", "subscribe", "request.*", "plan.waits", "--group", "ops", "--mail", "ops@example.org"],
+        ["replica", "suspicious", "T2_B", "/store/d1/f1", "--reason", "[red]reads[/red] end early " * 6],
         ["quota", "set", "T2_A", "all", "9kB", "--reason", "agreed " * 12, "--yes"],
     ):
         ended = CliRunner().invoke(main.app, words)

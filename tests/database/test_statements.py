@@ -32,6 +32,7 @@ from dynamo_ops.query.movement.attempt import (
     TRANSFERS_ENDED,
     TRANSFERS_UNDER_WAY,
 )
+from dynamo_ops.query.movement.bad_replica import BAD_REPLICAS
 from dynamo_ops.query.movement.series import DELETIONS_BY, TRANSFERS_BY
 from dynamo_ops.query.movement.subscription import SUBSCRIPTIONS
 from dynamo_ops.query.only_here import ONLY_HERE
@@ -88,6 +89,7 @@ LISTINGS = (
         INVALIDATIONS,
         VANISHED,
     ),
+    BAD_REPLICAS,
     *(QUOTAS, QUOTA_CHANGES, TRANSFERS_UNDER_WAY, TRANSFERS_ENDED, DELETIONS_UNDER_WAY, DELETIONS_ENDED),
 )
 ANY = Conditions()

@@ -23,7 +23,7 @@ from dynamo_ops.database.words import Words
 from dynamo_ops.errand.states import ErrandKind, ErrandState
 from dynamo_ops.event.states import Channel, DeliveryState, EventScope
 from dynamo_ops.inventory import states
-from dynamo_ops.inventory.checks import CheckState, FindingKind, FindingState
+from dynamo_ops.inventory.checks import BadState, CheckState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import (
     USE_KINDS,
     CatalogueKind,
@@ -56,6 +56,7 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("audit", "known_by"): tuple(KnownBy),
     ("audit", "outcome"): tuple(Outcome),
     ("aggregated_days", "kind"): USE_KINDS,
+    ("bad_replicas", "state"): tuple(BadState),
     ("consistency_checks", "state"): tuple(CheckState),
     ("event_deliveries", "state"): tuple(DeliveryState),
     ("event_subscriptions", "channel"): tuple(Channel),

@@ -241,6 +241,21 @@ def test_what_is_there_is_not_copied_again(lab: Lab, has_checksums: bool) -> Non
     assert absent in lab.contents
 
 
+def test_what_is_called_bad_is_written_anew_though_its_checksum_is_right(lab: Lab) -> None:
+    """A storage may tell a checksum that it noted when the file was written."""
+    whole, *_ = lab.contents
+    lab.destination.put(whole, lab.contents[whole])
+    lab.inventory.rows(
+        """INSERT INTO bad_replicas (file_id, site_id, state, reason, created_by)
+           VALUES (:f, :s, 'copying', 'reads fail', 'ada')""",
+        f=lab.inventory.file_ids[whole],
+        s=lab.inventory.site_ids["T2_B"],
+    )
+    summary = lab.run()
+    assert (summary.num_done, summary.num_found, lab.destination.num_finished) == (4, 0, 4)
+    assert lab.inventory.scalar("SELECT count(*) FROM bad_replicas") == 0
+
+
 def test_sources_of_a_batch_may_differ(lab: Lab) -> None:
     lab.inventory.rows(
         "UPDATE transfers SET source_site_id = :s WHERE file_index >= 2", s=lab.inventory.site_ids["T2_C"]

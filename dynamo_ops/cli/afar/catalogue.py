@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dynamo_ops.cli.afar.server import Afar, errand, get, plain, post, rows, server, whole
+from dynamo_ops.cli.afar.server import Afar, delete, errand, get, plain, post, rows, server, whole
 from dynamo_ops.cli.terminal.document import read_document
 from dynamo_ops.cli.terminal.lists import Listed
 from dynamo_ops.cli.terminal.tables import Record, Records
@@ -74,6 +74,24 @@ def invalidate(
     """What it names leaves the inventory for good."""
     body = {"document": document, "reason": reason, "expected_files": expected_files}
     return _told("/invalidations", body, "the invalidation", by=by, dry_run=dry_run)
+
+
+def undo(
+    names: Sequence[str], *, reason: str, by: str | None, dry_run: bool = False, expected_names: int | None = None
+) -> Record:
+    """What was declared invalid by these names or globs may come in again."""
+    asked = {"name": names, "reason": reason, "expected_names": expected_names}
+    return delete("/invalidations", by=by, dry_run=dry_run, **asked)
+
+
+def call(state: str, site: str, lfns: Sequence[str], *, reason: str, by: str | None, dry_run: bool = False) -> Record:
+    """The copies of these files at a site are ``bad``, ``suspicious`` or ``good``."""
+    return post(f"/replicas/{state}", {"site": site, "lfns": lfns, "reason": reason}, by=by, dry_run=dry_run)
+
+
+def called_bad(*, sites: Sequence[str], datasets: Sequence[str], lfns: Sequence[str], states: Sequence[str]) -> Listed:
+    """Copies that are called bad or suspicious, newest first."""
+    return Afar("/replicas/bad", {"site": sites, "dataset": datasets, "lfn": lfns, "state": states})
 
 
 def invalidated(name: str | None, *, limit: int, fields: tuple[str, ...]) -> Records:

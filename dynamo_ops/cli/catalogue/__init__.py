@@ -1,1 +1,1 @@
-"""``dynamo inventory | dataset | inject | invalidate | site | group | quota | usage``: data and sites."""
+"""``dynamo inventory | dataset | replica | inject | invalidate | site | group | quota | usage``: data and sites."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from dynamo_ops.base.settings import settings
 from dynamo_ops.cli.here.listed import Here
@@ -16,12 +16,16 @@ from dynamo_ops.cli.terminal.tables import Record, Records
 from dynamo_ops.inventory.catalogue import invalidation
 from dynamo_ops.inventory.catalogue import vanished as gone
 from dynamo_ops.inventory.catalogue.injection import inject as injection
+from dynamo_ops.inventory.catalogue.undo import undo_invalidation
+from dynamo_ops.inventory.doubt.declare import BadSummary, GoodSummary, call_good, declare_bad, report_suspicious
+from dynamo_ops.inventory.doubt.settings import damage_settings
 from dynamo_ops.inventory.replica import read
 from dynamo_ops.policy.files import known_partitions
 from dynamo_ops.query.contents import FILES, ContentFilter, files_by_name
 from dynamo_ops.query.dataset import DATASETS, DatasetFilter
 from dynamo_ops.query.dataset_card import dataset_card
 from dynamo_ops.query.locate import locate
+from dynamo_ops.query.movement.bad_replica import BAD_REPLICAS, BadReplicaFilter
 from dynamo_ops.query.record.invalidation import INVALIDATIONS, InvalidationFilter
 from dynamo_ops.query.replica import BLOCK_REPLICAS, DATASET_REPLICAS, ReplicaFilter
 
@@ -84,6 +88,28 @@ def invalidate(
     return invalidation.invalidate(
         database(), document, reason=reason, by=who(by), dry_run=dry_run, expected_files=expected_files
     ).document()
+
+
+def undo(
+    names: Sequence[str], *, reason: str, by: str | None, dry_run: bool = False, expected_names: int | None = None
+) -> Record:
+    """What was declared invalid by these names or globs may come in again."""
+    keep = timedelta(days=damage_settings(settings()).undo_days)
+    return undo_invalidation(
+        database(), names, reason=reason, by=who(by), keep=keep, dry_run=dry_run, expected_names=expected_names
+    ).document()
+
+
+def call(state: str, site: str, lfns: Sequence[str], *, reason: str, by: str | None, dry_run: bool = False) -> Record:
+    """The copies of these files at a site are ``bad``, ``suspicious`` or ``good``."""
+    acts: dict[str, Callable[..., BadSummary | GoodSummary]]
+    acts = {"bad": declare_bad, "suspicious": report_suspicious, "good": call_good}
+    return acts[state](database(), site, lfns, reason=reason, by=who(by), dry_run=dry_run).document()
+
+
+def called_bad(*, sites: Sequence[str], datasets: Sequence[str], lfns: Sequence[str], states: Sequence[str]) -> Listed:
+    """Copies that are called bad or suspicious, newest first."""
+    return Here(database(), BAD_REPLICAS, BadReplicaFilter(sites, datasets, lfns, states))
 
 
 def invalidated(name: str | None, *, limit: int, fields: tuple[str, ...]) -> Records:

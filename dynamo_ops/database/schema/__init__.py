@@ -24,7 +24,7 @@ from dynamo_ops.database.schema.access import (
 )
 from dynamo_ops.database.schema.base import Base
 from dynamo_ops.database.schema.catalogue import Block, Dataset, File, Group, SharedStorage, Site, SiteEndpoint
-from dynamo_ops.database.schema.consistency import ConsistencyCheck, ConsistencyFinding
+from dynamo_ops.database.schema.consistency import BadReplica, ConsistencyCheck, ConsistencyFinding
 from dynamo_ops.database.schema.file_operations import (
     Deletion,
     DeletionBatch,
@@ -87,6 +87,7 @@ __all__ = [
     "Alert",
     "Attribute",
     "AuditRecord",
+    "BadReplica",
     "Base",
     "Block",
     "BlockReplica",

@@ -68,11 +68,18 @@ class Invalidation(Base):
 
     ``name``: of the dataset, ``dataset#block``, or the LFN. ``thing_id``: the id that it had in its table, by which
     histories and closed requests still know it. ``size_bytes`` and ``num_files``: what was below it then.
+    ``undone_at``: since then the name may come in again.
     """
 
     __tablename__ = "invalidations"
     __table_args__ = (
-        Index("uq_invalidations_name", "kind", text("(md5(name)::uuid)"), unique=True),
+        Index(
+            "uq_invalidations_name",
+            "kind",
+            text("(md5(name)::uuid)"),
+            unique=True,
+            postgresql_where=text("undone_at IS NULL"),
+        ),
         Index("ix_invalidations_thing_id", "thing_id", "kind"),
         one_of("kind", "dataset", "block", "file"),
     )
@@ -86,6 +93,9 @@ class Invalidation(Base):
     reason: Mapped[str]
     created_by: Mapped[str]
     created_at: Mapped[created]
+    undone_at: Mapped[datetime | None]
+    undone_by: Mapped[str | None]
+    undone_because: Mapped[str | None]
 
 
 class SiteOverride(Base):

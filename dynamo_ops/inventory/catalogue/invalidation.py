@@ -1,8 +1,8 @@
-"""Declaring datasets, blocks and files invalid: they leave the inventory for good, and nothing brings them back.
+"""Declaring datasets, blocks and files invalid: they leave the inventory, and nothing brings them back by itself.
 
 For what is lost or bad beyond repair. The files stay on the storages as orphans, until a consistency check of the site
 removes them. Names are kept in ``invalidations`` with who, when and why: merges leave these out, injections of them are
-refused.
+refused, until that is taken back (``undo``).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dynamo_ops.database.schema.request import OPEN_REQUESTS
 from dynamo_ops.inventory.catalogue.faults import MAX_FAULTS, Faults, near_block, near_dataset, what_else
 from dynamo_ops.inventory.catalogue.removal import ITEM_IS_GONE, remove_doomed
 from dynamo_ops.inventory.kinds import CatalogueKind
+from dynamo_ops.inventory.names import BARRED_NAMES
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.replica.removal import lock_replicas
 from dynamo_ops.inventory.states import LIVE_TRANSFERS, DeletionState, SubscriptionAction, SubscriptionState
@@ -91,7 +92,8 @@ def invalidate(
     ``document``: ``{"datasets": [name…], "blocks": ["dataset#block"…], "files": [LFN…]}``, names and no globs. Raises
     InventoryError that names each fault by its place in the document when a name is unknown, a lock covers it (wherever
     the lock counts), or a transfer or deletion of a file of it is under way; and when not ``expected_files`` go, as a
-    person confirmed. This cannot be undone: a dry run tells the same and takes it back.
+    person confirmed. What goes does not come back by an undo, only its name may: a dry run tells the same and takes it
+    back.
     """
     reason = reason.strip()
     if not reason:
@@ -223,7 +225,7 @@ _IDENTIFY = (
        WHERE n.kind = '{CatalogueKind.BLOCK}' AND d.name = n.dataset AND b.name = n.block""",
     f"""UPDATE named AS n SET id = f.id FROM files AS f
        WHERE n.kind = '{CatalogueKind.FILE}' AND md5(f.lfn)::uuid = md5(n.name)::uuid AND f.lfn = n.name""",
-    """UPDATE named AS n SET is_known = true FROM invalidations AS i
+    f"""UPDATE named AS n SET is_known = true FROM {BARRED_NAMES} AS i
        WHERE i.kind = n.kind AND md5(i.name)::uuid = md5(n.name)::uuid""",
     "ANALYZE named",
 )
@@ -335,4 +337,4 @@ _NOTE = f"""
     LEFT JOIN blocks AS b ON n.kind = '{CatalogueKind.BLOCK}' AND b.id = n.id
     LEFT JOIN files AS f ON n.kind = '{CatalogueKind.FILE}' AND f.id = n.id
     WHERE n.id IS NOT NULL ORDER BY n.kind, n.place
-    ON CONFLICT (kind, (md5(name)::uuid)) DO NOTHING"""
+    ON CONFLICT (kind, (md5(name)::uuid)) WHERE undone_at IS NULL DO NOTHING"""

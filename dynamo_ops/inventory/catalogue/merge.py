@@ -20,6 +20,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.catalogue.vanished import VanishedCounts, note_vanished
 from dynamo_ops.inventory.kinds import CatalogueKind, DatasetStatus
+from dynamo_ops.inventory.names import BARRED_NAMES
 from dynamo_ops.inventory.replica.grown import grow, keep_old_files, lock_replicas
 from dynamo_ops.inventory.staging.pull import Pull, lock_staged, staged_pull
 
@@ -182,13 +183,13 @@ _OF_RUN = "s.run_key = :run_key AND s.source = :source"
 
 _INVALID_FILES = f"""
     CREATE TEMPORARY TABLE invalid_files ON COMMIT DROP AS
-    SELECT s.lfn FROM staged_files AS s JOIN invalidations AS i ON i.kind = '{CatalogueKind.FILE}'
+    SELECT s.lfn FROM staged_files AS s JOIN {BARRED_NAMES} AS i ON i.kind = '{CatalogueKind.FILE}'
       AND i.name = s.lfn WHERE {_OF_RUN}"""
 
 _COUNT_INVALID = f"""
-    SELECT (SELECT count(*) FROM staged_datasets AS s JOIN invalidations AS i
+    SELECT (SELECT count(*) FROM staged_datasets AS s JOIN {BARRED_NAMES} AS i
             ON i.kind = '{CatalogueKind.DATASET}' AND i.name = s.dataset WHERE {_OF_RUN} AND s.is_listed)
-         + (SELECT count(*) FROM staged_blocks AS s JOIN invalidations AS i
+         + (SELECT count(*) FROM staged_blocks AS s JOIN {BARRED_NAMES} AS i
             ON i.kind = '{CatalogueKind.BLOCK}' AND i.name = s.dataset || '#' || s.block WHERE {_OF_RUN})
          + (SELECT count(*) FROM invalid_files)"""
 
@@ -230,7 +231,7 @@ _TOLD_DATASETS = f"""
                         (s.last_update_at, s.software_release) >=
                         (coalesce(o.release_at, '-infinity'), d.software_release)) AS names_release) AS k
     WHERE {_OF_RUN} AND s.dataset IS NOT NULL
-      AND NOT EXISTS (SELECT FROM invalidations AS i WHERE i.kind = '{CatalogueKind.DATASET}' AND i.name = s.dataset)
+      AND NOT EXISTS (SELECT FROM {BARRED_NAMES} AS i WHERE i.kind = '{CatalogueKind.DATASET}' AND i.name = s.dataset)
     ORDER BY s.dataset, s.is_listed DESC, s.last_update_at DESC NULLS LAST, s.id DESC"""
 
 _INSERT_DATASETS = """
@@ -249,7 +250,7 @@ _TOLD_BLOCKS = f"""
     FROM staged_blocks AS s JOIN told_datasets AS t ON t.dataset = s.dataset
     LEFT JOIN blocks AS b ON b.dataset_id = t.id AND b.name = s.block
     WHERE {_OF_RUN} AND s.block IS NOT NULL
-      AND NOT EXISTS (SELECT FROM invalidations AS i WHERE i.kind = '{CatalogueKind.BLOCK}'
+      AND NOT EXISTS (SELECT FROM {BARRED_NAMES} AS i WHERE i.kind = '{CatalogueKind.BLOCK}'
         AND i.name = s.dataset || '#' || s.block)
     ORDER BY t.id, s.block, s.last_update_at DESC NULLS LAST, s.is_open, s.id DESC"""
 

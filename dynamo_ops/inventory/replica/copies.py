@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from dynamo_ops.database.words import Words
-from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, JUDGED_CHECKS, CheckState, FindingState
+from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, JUDGED_CHECKS, BadState, CheckState, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.shared import DECLARED
 from dynamo_ops.inventory.states import ACTIVE, DeletionState, SubscriptionAction
@@ -112,20 +112,34 @@ def is_block_doomed(block_id: str, site_id: str) -> str:
 
 IS_DOUBT = f"doubt.kind IN {DOUBTS} AND doubt.state <> '{FindingState.REPAIRED}'"
 
+
+def _is_doubted_by_check(file_id: str, site_id: str) -> str:
+    """``+ 0``: the planner looks for the file's findings, some at most; those of the check can be all files of the
+    site."""
+    return f"""EXISTS (SELECT FROM consistency_findings AS doubt WHERE doubt.file_id = {file_id} AND {IS_DOUBT}
+        AND doubt.check_id + 0 = {_newest_check("id", site_id, JUDGED_CHECKS)})"""
+
+
 DOUBTED_FILES = f"""(SELECT doubt.file_id, judged.site_id FROM consistency_findings AS doubt
     JOIN (SELECT DISTINCT ON (site_id) id, site_id FROM consistency_checks WHERE state IN {JUDGED_CHECKS}
-          ORDER BY site_id, started_at DESC, id DESC) AS judged ON judged.id = doubt.check_id WHERE {IS_DOUBT})"""
-"""(file_id, site_id) of all doubted files: ``is_doubted`` as a set."""
+          ORDER BY site_id, started_at DESC, id DESC) AS judged ON judged.id = doubt.check_id WHERE {IS_DOUBT}
+    UNION ALL
+    SELECT called.file_id, called.site_id FROM bad_replicas AS called
+    WHERE called.state <> '{BadState.GOOD}' AND NOT {_is_doubted_by_check("called.file_id", "called.site_id")})"""
+"""(file_id, site_id) of all doubted files, each once: ``is_doubted`` as a set. (A UNION would be read whole by who asks
+for some.)"""
+
+
+def is_called_bad(file_id: str, site_id: str) -> str:
+    """Somebody calls the copy bad or suspicious, be it there or on its way there anew."""
+    return f"""EXISTS (SELECT FROM bad_replicas AS called_bad WHERE called_bad.file_id = {file_id}
+        AND called_bad.site_id = {site_id} AND called_bad.state <> '{BadState.GOOD}')"""
 
 
 def is_doubted(file_id: str, site_id: str) -> str:
     """The newest check that judged files by name found this one missing there, or of another size, be it for the first
-    time; and nothing was done about it yet.
-
-    ``+ 0``: the planner looks for the file's findings, some at most; those of the check can be all files of the site.
-    """
-    return f"""EXISTS (SELECT FROM consistency_findings AS doubt WHERE doubt.file_id = {file_id} AND {IS_DOUBT}
-        AND doubt.check_id + 0 = {_newest_check("id", site_id, JUDGED_CHECKS)})"""
+    time, and nothing was done about it yet; or somebody calls the copy bad or suspicious."""
+    return f"({_is_doubted_by_check(file_id, site_id)} OR {is_called_bad(file_id, site_id)})"
 
 
 def is_last_copy(file_id: str, site_id: str) -> str:

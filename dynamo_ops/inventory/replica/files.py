@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.inventory.checks import ALL_BAD, BadState
 from dynamo_ops.inventory.replica import block_replica, dataset_replica, present_file
 from dynamo_ops.inventory.replica.empty import drop_empty
 
@@ -25,7 +26,8 @@ class ReplicaChange:
 
 
 def arrive(connection: Connection) -> ReplicaChange:
-    """The files of ``changed`` are at their sites now. Missing block and dataset replicas are made, for no group."""
+    """The files of ``changed`` are at their sites now. Missing block and dataset replicas are made, for no group. A bad
+    copy that was copied again is good."""
     _make_touched(connection)
     dataset_replica.make(connection, "SELECT dataset_id, site_id FROM touched")
     block_replica.make_empty(
@@ -44,20 +46,22 @@ def arrive(connection: Connection) -> ReplicaChange:
     _recount(connection)
     completed = block_replica.complete(
         connection,
-        """SELECT counted.block_id, counted.site_id FROM counted
-           WHERE counted.num_present = (SELECT count(*) FROM files AS file WHERE file.block_id = counted.block_id)""",
+        _FILLED,
     )
     present_file.forget(
         connection,
         """SELECT counted.block_id, counted.site_id
            FROM counted JOIN block_replicas AS replica USING (block_id, site_id) WHERE replica.is_complete""",
     )
+    present_file.forget_bad(connection, "SELECT file_id, site_id FROM changed", states=f"('{BadState.COPYING}')")
     touched = _drop_touched(connection)
     return ReplicaChange(num_completed=completed, num_incomplete=touched - completed)
 
 
-def leave(connection: Connection) -> ReplicaChange:
-    """The files of ``changed`` are not at their sites any more. Replicas with nothing left and nothing pending go."""
+def leave(connection: Connection, *, is_deleted: bool = False) -> ReplicaChange:
+    """The files of ``changed`` are not at their sites any more. Replicas with nothing left and nothing pending go.
+
+    ``is_deleted``: the storage has nothing of them either, so that there is nothing left to be called bad."""
     _make_touched(connection)
     _lock_touched(connection)
     present_file.add_all(connection, "SELECT block_id, site_id FROM locked WHERE is_complete")
@@ -70,9 +74,19 @@ def leave(connection: Connection) -> ReplicaChange:
     connection.execute(text("UPDATE locked SET is_complete = false"))
     _recount(connection)
     dropped = drop_empty(connection, "SELECT block_id, site_id FROM counted WHERE num_present = 0")
+    if is_deleted:
+        present_file.forget_bad(connection, "SELECT file_id, site_id FROM changed", states=str(ALL_BAD))
     _drop_touched(connection)
     still_there = max(incomplete - dropped.num_block_replicas, 0)
     return ReplicaChange(0, still_there, dropped.num_block_replicas, dropped.num_dataset_replicas)
+
+
+# Counted once each: beside incomplete replicas that the statistics do not know yet, the planner counted for each pair.
+_FILLED = """
+    WITH filled AS MATERIALIZED (
+        SELECT counted.block_id, counted.site_id FROM counted
+        WHERE counted.num_present = (SELECT count(*) FROM files AS file WHERE file.block_id = counted.block_id))
+    SELECT filled.block_id, filled.site_id FROM filled"""
 
 
 def _make_touched(connection: Connection) -> None:

@@ -1,11 +1,16 @@
 """The only writer of ``block_replica_files``: which files an incomplete block replica has. A complete one lists none.
+And of ``bad_replicas``: copies that are called bad, or suspicious.
 
-Set-wise, and only by who holds the lock of the block replica.
+Set-wise; what is there is written only by who holds the lock of the block replica.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection, text
+
+from dynamo_ops.inventory.checks import BadState
 
 
 def add(connection: Connection, files: str, *, note_in: str | None = None) -> None:
@@ -59,3 +64,38 @@ def forget(connection: Connection, replicas: str) -> None:
         DELETE FROM block_replica_files AS listed USING ({replicas}) AS complete
         WHERE listed.block_id = complete.block_id AND listed.site_id = complete.site_id""")
     )
+
+
+def call_bad(connection: Connection, files: str, *, over: str, parameters: Mapping[str, object]) -> int:
+    """``files`` (file_id, site_id, state, reason, created_by) are called so from now on; where something is said of the
+    file at the site already, only in place of words ``over`` (a list in SQL). How many were."""
+    return connection.execute(
+        text(f"""
+        INSERT INTO bad_replicas AS called (file_id, site_id, state, reason, created_by)
+        SELECT file_id, site_id, state, reason, created_by FROM ({files}) AS named ORDER BY file_id, site_id
+        ON CONFLICT (file_id, site_id) DO UPDATE
+            SET state = excluded.state, reason = excluded.reason, created_by = excluded.created_by, created_at = now()
+            WHERE called.state IN {over}"""),
+        dict(parameters),
+    ).rowcount
+
+
+def settle_bad(connection: Connection, files: str) -> None:
+    """What became of ``files`` (file_id, site_id, state), of those that are called bad: who said it, when and why
+    stays."""
+    connection.execute(
+        text(f"""
+        UPDATE bad_replicas AS called SET state = settled.state FROM ({files}) AS settled
+        WHERE called.file_id = settled.file_id AND called.site_id = settled.site_id
+          AND called.state <> '{BadState.GOOD}'""")
+    )
+
+
+def forget_bad(connection: Connection, files: str, *, states: str) -> int:
+    """Nothing is said any more of ``files`` (file_id, site_id) that are in one of ``states`` (a list in SQL). How
+    many."""
+    return connection.execute(
+        text(f"""
+        DELETE FROM bad_replicas AS called USING ({files}) AS named
+        WHERE called.file_id = named.file_id AND called.site_id = named.site_id AND called.state IN {states}""")
+    ).rowcount

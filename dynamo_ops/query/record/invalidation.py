@@ -22,7 +22,8 @@ class InvalidationFilter:
 
 
 _INVALIDATIONS = """
-    SELECT id, kind, name COLLATE "C" AS name, size_bytes, num_files, reason, created_by, created_at
+    SELECT id, kind, name COLLATE "C" AS name, size_bytes, num_files, reason, created_by, created_at, undone_at,
+           undone_by, undone_because
     FROM invalidations"""
 
 
@@ -37,9 +38,22 @@ def _narrow(_connection: Connection, asked: InvalidationFilter, _as_of: datetime
 INVALIDATIONS: Listing[InvalidationFilter] = Listing(
     "invalidations",
     _INVALIDATIONS,
-    ("id", "kind", "name", "size_bytes", "num_files", "reason", "created_by", "created_at"),
+    (
+        "id",
+        "kind",
+        "name",
+        "size_bytes",
+        "num_files",
+        "reason",
+        "created_by",
+        "created_at",
+        "undone_at",
+        "undone_by",
+        "undone_because",
+    ),
     key=("id",),
     narrow=_narrow,
     is_newest_first=True,
 )
-"""``size_bytes``, ``num_files``: of it, with all below, as it was when it went."""
+"""``size_bytes``, ``num_files``: of it, with all below, as it was when it went. ``undone_at``: since then it may come
+in again; null: it may not."""

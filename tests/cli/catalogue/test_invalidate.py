@@ -37,7 +37,7 @@ def test_it_tells_asks_and_does_it(stock: Inventory, file: str) -> None:
     assert "leaves the inventory: 1 dataset, 1 block, 2 files, 2.00 kB" in shown
     assert "files no other" in shown
     assert "warning: 0 B of it are on tape, 2.00 kB are custodial" in shown
-    assert "This cannot be undone. Type 2 (the files that go) to do it" in shown
+    assert "What goes does not come back. Type 2 (the files that go) to do it" in shown
     assert "gone from the inventory: 1 dataset, 1 block, 2 files, 2.00 kB; their files stay" in shown
     assert num_files(stock) == 0
     assert dynamo("invalidate", file, *WHY).output == "1 name of the document went before\nnothing to do\n"
@@ -82,3 +82,16 @@ def test_what_is_wrong_is_told(stock: Inventory, tmp_path: Path, fails: Callable
     assert f"blocks[0]: unknown block '{DATASET}#b7'. Did you mean {DATASET}#b1" in told
     path.write_text("{")
     assert "line 1, column 2" in fails("invalidate", str(path), *WHY, "--dry-run")
+
+
+def test_it_is_taken_back_by_name_or_glob(stock: Inventory, file: str, fails: Callable[..., str]) -> None:
+    again = ("--undo", "--reason", "made again")
+    dynamo("invalidate", file, *WHY, "--yes")
+    assert dynamo("invalidate", "/A/*", *again, "--dry-run").output == f"may come in again: {DATASET}\n"
+    shown = dynamo("invalidate", "/A/*", *again, stdin="y\n").output
+    assert "Take back that 1 name may not come in?" in shown
+    assert f"may come in again, from its source or by an injection: {DATASET}" in shown
+    assert num_files(stock) == 0
+    (row,) = json.loads(dynamo("invalidated", "--json").output)
+    assert (row["undone_by"], row["undone_because"]) == (getpass.getuser(), "made again")
+    assert "nothing that is invalid is called" in fails("invalidate", DATASET, *again, "--yes")

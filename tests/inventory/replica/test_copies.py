@@ -39,6 +39,7 @@ WORLDS_A_SEED = 10_000  # each a file, its block and what the sites have of it; 
 STATUSES = ("ready", "ready", "ready", "waitroom", "morgue", "unknown")
 CHECKS = ("none", "passed", "passed", "refused")
 ACTIVE = ("new", "inbatch", "retry", "held")
+CALLED = ("suspicious", "bad", "copying", "last_copy", "on_tape", "good", "good")
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Site:
 class Place:
     """One file at one site. ``presence``: whole (its block is complete), listed, not listed, absent. ``deletion``,
     ``copy``: the state of the subscription. ``is_claimed``: the deletion is with an executor. ``finding``: what the
-    newest check that judged files says of it; ``old_finding``: one before."""
+    newest check that judged files says of it; ``old_finding``: one before. ``called``: what people or transfers call
+    it."""
 
     presence: str
     copy: str | None = None
@@ -63,6 +65,7 @@ class Place:
     is_claimed: bool = False
     finding: str | None = None
     old_finding: str | None = None
+    called: str | None = None
 
     @property
     def is_present(self) -> bool:
@@ -92,6 +95,8 @@ def random_world(draw: Random) -> World:
             place.finding = draw.choice(("missing", "wrong_size", "repaired", "orphan"))
         if draw.random() < 0.1:
             place.old_finding = "missing"
+        if draw.random() < 0.1:
+            place.called = draw.choice(CALLED)
         world.places[site] = place
     return world
 
@@ -105,8 +110,10 @@ def doomed(place: Place) -> bool:
 
 
 def doubted(place: Place, site: Site) -> bool:
-    """By the newest check that judged this file by name. A check that was refused as a whole doubts no file."""
-    return site.judged is not None and place.finding in ("missing", "wrong_size")
+    """By the newest check that judged this file by name, a check that was refused as a whole doubts no file; declared
+    bad, or suspicious."""
+    is_missed = site.judged is not None and place.finding in ("missing", "wrong_size")
+    return is_missed or place.called not in (None, "good")
 
 
 def good(place: Place, site: Site) -> bool:
@@ -184,6 +191,8 @@ def add_place(tables: dict[str, list[tuple[Any, ...]]], file: int, site_id: int,
     for action, state in (("copy", place.copy), ("delete", place.deletion)):
         if state:
             tables["subscriptions"].append((len(tables["subscriptions"]) + 1, file, site_id, action, state, "test"))
+    if place.called:
+        tables["bad_replicas"].append((file, site_id, place.called, "it is so", "ada"))
     if place.is_claimed:
         tables["deletions"].append((1, len(tables["subscriptions"]), 1, MOMENT))
     for check_id, kind in ((site.judged, place.finding), (site.former, place.old_finding)):
@@ -200,6 +209,7 @@ COLUMNS = {
     "block_replica_files": ["block_id", "site_id", "file_id"],
     "subscriptions": ["id", "file_id", "site_id", "action", "state", "origin"],
     "deletions": ["batch_id", "subscription_id", "size_bytes", "claimed_at"],
+    "bad_replicas": ["file_id", "site_id", "state", "reason", "created_by"],
     "consistency_findings": ["check_id", "kind", "state", "lfn", "size_bytes", "file_id"],
 }
 
@@ -252,6 +262,8 @@ def test_sql_frames_and_words_say_the_same(database: Database, seed: int) -> Non
         for question, answer in words.items():
             seen.setdefault(question, set()).add(answer)
     assert seen["doomed"] == seen["last copy"] == seen["last source"] == {True, False}
+    twice = f"SELECT file_id, site_id FROM {DOUBTED_FILES} AS doubted GROUP BY 1, 2 HAVING count(*) > 1"
+    assert stock.rows(twice) == []
     check_frames(read_inventory(database), stock, sites, worlds)
 
 

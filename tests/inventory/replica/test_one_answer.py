@@ -39,6 +39,15 @@ QUESTIONS = {
             "query/site_card.py": "how many findings there were",
         },
     ),
+    "what is called bad": (
+        r"\bbad_replicas\b",
+        {
+            "alerts/digest_sql.py": "how many there are",
+            "inventory/doubt/declare.py": "who says what; replicas write it",
+            "inventory/doubt/suspect.py": "what was called good meanwhile",
+            "query/movement/bad_replica.py": "the words themselves, for who reads them",
+        },
+    ),
     "whether a check of a site was refused": (
         r"CheckState\.REFUSED|COMPARED_CHECKS",
         {

@@ -87,6 +87,12 @@ SAME: tuple[tuple[str, ...], ...] = (
     ("invalidate", "unknown.json", *WHY, "--yes"),
     ("invalidate", "list.json", *WHY, "--yes"),
     ("invalidate", "-", *WHY),
+    ("invalidate", "--undo", DATASET, *WHY, "--yes"),
+    ("replica", "bad", "T2_A", "/store/b1/f0", "--dry-run", "--json", *WHY),
+    ("replica", "bad", "T2_A", "/store/none", *WHY),
+    ("replica", "good", "T2_B", "/store/d1/f1", *WHY),
+    ("replica", "list", "--state", "odd"),
+    ("replica", "list", "--site", "T2_B", "--format", "csv"),
 )
 
 
@@ -189,7 +195,7 @@ def test_what_is_declared_invalid_is_asked_about_and_listed(house: House, monkey
                 ("invalidated", "/B/*"),
             )
             shown.append([house.plain(piped(*words).out) for words in calls])
-    assert questions == ["This cannot be undone. Type 4 (the files that go) to do it"] * 2
+    assert questions == ["What goes does not come back. Type 4 (the files that go) to do it"] * 2
     assert shown[0] == shown[1]
     assert DATASET in shown[1][2]
 

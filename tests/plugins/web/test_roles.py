@@ -15,6 +15,8 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
 from dynamo_ops.base.settings import settings
 from dynamo_ops.event.subscription import subscribe
+from dynamo_ops.inventory.catalogue.invalidation import invalidate
+from dynamo_ops.inventory.doubt.declare import report_suspicious
 from dynamo_ops.inventory.site import downtime, override
 from dynamo_ops.lock.store import add_lock
 from dynamo_ops.pause import pauses
@@ -79,6 +81,8 @@ class Write:
         return client.request(self.method, self.path, json=self.body, params=asked or None, headers=headers)
 
 
+NAMED_COPIES = {"site": "T2_A", "lfns": ["/store/a1/f0"], "reason": "why"}
+CALLED_COPIES = {"site": "T2_A", "lfns": ["/store/a1/f1"], "reason": "why"}
 SELECTED = {"sites": ["T2_B"], "actions": ["copy"], "reason": "why"}
 WRITES = {
     "lock": Write(
@@ -161,6 +165,15 @@ WRITES = {
         "POST", "/invalidations", Action.INVALIDATE, {"petra", "olga"},
         {"document": {"datasets": ["/A/Lost-v1/AOD"]}, "reason": "lost"},
     ),
+    "undo": Write(
+        "DELETE", "/invalidations", Action.INVALIDATE, {"petra", "olga"},
+        params={"name": "/A/Gone-v1/AOD", "reason": "made again"},
+    ),
+    "bad": Write("POST", "/replicas/bad", Action.DECLARE_BAD, {"sam", "olga"}, NAMED_COPIES),
+    "suspicious": Write(
+        "POST", "/replicas/suspicious", Action.REPORT_BAD, {"uma", "petra", "sam", "olga"}, NAMED_COPIES
+    ),
+    "good": Write("POST", "/replicas/good", Action.DECLARE_BAD, {"sam", "olga"}, CALLED_COPIES),
 }  # fmt: skip
 """One of each route, about what lies within the scopes of all."""
 
@@ -172,6 +185,9 @@ def staffed(stock: Stock, tmp_path: Path) -> Stock:
     physics = stock.scalar("INSERT INTO groups (name, ownership_level) VALUES ('physics', 'block') RETURNING id")
     stock.rows("UPDATE block_replicas SET group_id = :g WHERE block_id = :b", g=physics, b=stock.block_ids["a1"])
     stock.dataset("/A/Lost-v1/AOD")
+    stock.dataset("/A/Gone-v1/AOD")
+    invalidate(db, {"datasets": ["/A/Gone-v1/AOD"]}, reason="lost", by=ROOT_USER)
+    report_suspicious(db, "T2_A", ["/store/a1/f1"], reason="why", by=ROOT_USER)
     for name, held in HELD.items():
         for written in held:
             role, _, scope = written.partition("@")
@@ -212,7 +228,7 @@ def states(stock: Stock) -> list[Any]:
     """Of all that these calls could change."""
     tables = ("locks", "requests", "quotas", "group_quotas", "user_quotas", "site_overrides", "site_downtimes",
               "pauses", "access_grants", "group_members", "subscriptions", "datasets", "invalidations",
-              "idempotency", "plans", "errands", "event_subscriptions")  # fmt: skip
+              "idempotency", "plans", "errands", "event_subscriptions", "bad_replicas")  # fmt: skip
     return [stock.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables] + stock.rows(
         "SELECT id, revoked_at FROM tokens ORDER BY 1"
     )

@@ -10,6 +10,7 @@ from dynamo_ops.inventory.catalogue.faults import Faults, near_block, near_datas
 from dynamo_ops.inventory.catalogue.injection.writes import DIFFERENT_ENDPOINTS
 from dynamo_ops.inventory.checks import FindingState
 from dynamo_ops.inventory.kinds import CatalogueKind
+from dynamo_ops.inventory.names import BARRED_NAMES
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES
 from dynamo_ops.inventory.site.status import NO_SOURCE
 from dynamo_ops.inventory.states import SubscriptionAction
@@ -64,7 +65,7 @@ def _near_group(connection: Connection, name: str) -> str:
 
 
 def _invalid(connection: Connection, kind: str, name: str) -> str:
-    sql = f"SELECT {_SAID} FROM invalidations AS v WHERE v.kind = :kind AND md5(v.name)::uuid = md5(:name)::uuid"
+    sql = f"SELECT {_SAID} FROM {BARRED_NAMES} AS v WHERE v.kind = :kind AND md5(v.name)::uuid = md5(:name)::uuid"
     reason_text = connection.execute(text(sql), {"kind": kind, "name": name}).scalar()
     return f": it {reason_text}" if reason_text else ""
 
@@ -93,7 +94,7 @@ _FOREIGN_SITES = f"""
 _INVALID_DATASETS = f"""
     SELECT format('datasets[%s]', i.row) AS path, format('''%s'' ', i.name) || {_SAID} AS message
     FROM injected_datasets AS i
-    JOIN invalidations AS v ON v.kind = '{CatalogueKind.DATASET}' AND md5(v.name)::uuid = md5(i.name)::uuid
+    JOIN {BARRED_NAMES} AS v ON v.kind = '{CatalogueKind.DATASET}' AND md5(v.name)::uuid = md5(i.name)::uuid
       ORDER BY i.row"""
 
 _BLOCK_PATH = "format('datasets[%s].blocks[%s]', b.dataset, b.place)"
@@ -113,14 +114,14 @@ _FUTURE = f"""
 _INVALID_BLOCKS = f"""
     SELECT {_BLOCK_PATH} AS path, format('''%s'' ', v.name) || {_SAID} AS message
     FROM injected_blocks AS b JOIN injected_datasets AS d ON d.row = b.dataset
-    JOIN invalidations AS v ON v.kind = '{CatalogueKind.BLOCK}'
+    JOIN {BARRED_NAMES} AS v ON v.kind = '{CatalogueKind.BLOCK}'
       AND md5(v.name)::uuid = md5(d.name || '#' || b.name)::uuid
     ORDER BY b.row"""
 
 _INVALID_FILES = f"""
     SELECT {_FILE_PATH} || '.lfn' AS path, format('''%s'' ', i.lfn) || {_SAID} AS message
     FROM injected_files AS i JOIN injected_blocks AS b ON b.row = i.block
-    JOIN invalidations AS v ON v.kind = '{CatalogueKind.FILE}' AND md5(v.name)::uuid = md5(i.lfn)::uuid
+    JOIN {BARRED_NAMES} AS v ON v.kind = '{CatalogueKind.FILE}' AND md5(v.name)::uuid = md5(i.lfn)::uuid
       ORDER BY i.row"""
 
 _CHANGED_FILES = f"""
