@@ -27,7 +27,12 @@ DATASET = "/Muons/Run2025B-v1/AOD"
             ],
             id="negative_size",
         ),
-        pytest.param("broken_json", "pull_datasets", ["dbs", "is not JSON", "/datasets"], id="broken_json"),
+        pytest.param(
+            "broken_json",
+            "pull_datasets",
+            ["dbs: the service is ill", "a list that was cut", "/datasets", "the data are not at fault"],
+            id="broken_json",
+        ),
         pytest.param("http_500", "pull_datasets", ["dbs", "answered 500", "/datasets"], id="http_500"),
     ],
 )
@@ -47,18 +52,14 @@ def test_bad_metadata_is_refused_told_and_leaves_the_inventory_alone(
 @pytest.mark.parametrize(
     ("fault", "tries"),
     [
-        pytest.param({"broken_json": True}, 1, id="bad data are not asked for again"),
-        pytest.param(
-            {"down": True},
-            3,
-            id="a service that is away is asked until the retries are used up",
-            marks=pytest.mark.slow,
-        ),
+        pytest.param({"unknown_status": True}, 1, id="bad data are not asked for again"),
+        pytest.param({"broken_json": True}, 3, id="a service that is ill is asked until the retries are used up"),
+        pytest.param({"down": True}, 3, id="so is one that is away", marks=pytest.mark.slow),
     ],
 )
 def test_tries_follow_the_class_of_the_error(house: House, fault: dict[str, bool], tries: int) -> None:
     house.grid.fault(dbs=fault)
-    run = house.run("metadata_sync")
+    run = house.run("metadata_sync", full=True)
     assert run.failed == {"pull_datasets"}
     assert run.dag_run.get_task_instance("pull_datasets", map_index=0).try_number == tries
     assert f"failed on try {tries}" in house.last_mail_text()

@@ -164,8 +164,8 @@ def _json_lines(
     records, fault = Records(columns), _fault(source, found.path)
     with _opened(found) as file:
         piece, line, rest = file.read(CHUNK_BYTES), 1, b""
-        if piece.lstrip().startswith(b"["):  # a JSON list after all
-            frame, key = records.frame(piece + file.read(), fault), pl.col(columns[0].name)
+        if piece.lstrip().startswith(b"["):  # a JSON list after all, or several
+            frame, key = records.frame(piece + file.read(), fault, 2), pl.col(columns[0].name)
             yield frame if of is None else frame.filter(key.is_in(list(of)) | key.is_null())
             return
         while piece:
@@ -249,7 +249,7 @@ def _batch(
         frame = frame.filter(key.is_in(list(of)) | key.is_null())
     lines = frame["row number"]
 
-    def wrong(row: int, what: str) -> SourceDataError:
+    def wrong(row: int, what: str) -> DynamoError:
         return fault(what if first_line is None else f"line {first_line + lines[row]}: {what}")
 
     return pl.DataFrame([_column(frame, column, wrong, text) for column in columns])
