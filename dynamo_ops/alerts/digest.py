@@ -23,6 +23,7 @@ from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.ambiguous import ambiguous_mappings
 from dynamo_ops.inventory.site.endpoint import PROPOSED
 from dynamo_ops.inventory.site.shared import SHARED
+from dynamo_ops.inventory.states import HoldReason
 
 DAY = timedelta(hours=24)
 MORNING = time(6, tzinfo=UTC)
@@ -33,8 +34,11 @@ AGGREGATED_AFTER = timedelta(hours=3)
 FAILED_FRACTION = 0.2
 """Some attempts fail every day; more than this is told at the top."""
 
-HARMLESS_HOLDS = ("site_unavailable", "operator")
-"""Such subscriptions come back by themselves, or a person holds them."""
+SITES_SHOWN = 5
+"""Sites of which what is suspended has a sentence each."""
+
+HARMLESS_HOLDS = (HoldReason.SITE_UNAVAILABLE, HoldReason.OPERATOR, HoldReason.SUSPENDED)
+"""Such subscriptions come back by themselves, a person holds them, or a section of its own tells of them."""
 
 
 GAPS: dict[str, Any] = {
@@ -93,6 +97,13 @@ class Reading:
     def window(self, query: str) -> pl.DataFrame:
         """The rows of a query over the window: ``$1`` its begin, ``$2`` its end."""
         return self.snapshot.frame(query, (self.since.isoformat(), self.until.isoformat()))
+
+    def older_than_patience(self, query: str) -> pl.DataFrame:
+        """The rows of a query over what has not moved for so long that copies are suspended: ``$1`` now, ``$2`` how
+        long."""
+        return self.snapshot.frame(
+            query, (self.read_at.isoformat(), f"{self.settings.transfers.suspend_after_days} days")
+        )
 
 
 def read_digest(db: Database, settings: Settings, until: datetime) -> Digest:
@@ -172,14 +183,40 @@ def _plans(reading: Reading) -> Section:
 
 def _transfers(reading: Reading) -> Section:
     rows = reading.window(sql.TRANSFERS)
-    return Section("transfers", rows, tuple(_failing("copies", rows)))
+    unheard = [
+        f"{count(number, 'FTS job')} open for up to {span(reading.read_at - since)} at {server}: does it answer? "
+        "(gone for good: dynamo transfers readdress)"
+        for server, number, since in reading.older_than_patience(sql.OPEN_JOBS).iter_rows()
+    ]
+    return Section("transfers", rows, (*_failing("copies", rows), *unheard))
 
 
 def _held(reading: Reading) -> Section:
     rows = reading.snapshot.frame(sql.HELD)
     stuck = rows.filter(~pl.col("hold_reason").is_in(HARMLESS_HOLDS))
     told = f"{count(int(stuck['num_files'].sum()), 'subscription')} held: {_some(sorted(set(stuck['hold_reason'])))}"
-    return Section("held", rows, (told,) if stuck.height else ())
+    return Section("held", rows, (*([told] if stuck.height else ()), *_given_up(reading)))
+
+
+def _given_up(reading: Reading) -> Iterator[str]:
+    """What failed for so long that nobody tries it any more, or that nothing comes of: a person ends it."""
+    copies = reading.snapshot.frame(sql.SUSPENDED)
+    for site, files, since, num_unprotected, reason in copies.head(SITES_SHOWN).iter_rows():
+        yield (
+            f"{count(files, 'copy', 'copies')} to {site} suspended, failing for {span(reading.read_at - since)}, most "
+            f"with: {reason or 'no reason'} (dynamo transfers release --hold-reason suspended --site {site})"
+        )
+        if num_unprotected:
+            of = count(num_unprotected, "suspended copy", "suspended copies")
+            yield f"the last sources of {of} to {site} are not kept any more: release or cancel"
+    if copies.height > SITES_SHOWN:
+        more = copies[SITES_SHOWN:]
+        what = count(int(more["num_files"].sum()), "copy", "copies")
+        yield f"{what} to {count(more.height, 'other site')} suspended (dynamo transfers status)"
+    deletions = reading.older_than_patience(sql.LEFT_ALONE)
+    for site, files, since, reason in deletions.head(SITES_SHOWN).iter_rows():
+        what = f"{count(files, 'deletion')} at {site} {'comes' if files == 1 else 'come'}"
+        yield f"{what} to nothing, for {span(reading.read_at - since)}, most with: {reason or 'no reason'}"
 
 
 def _deletions(reading: Reading) -> Section:
@@ -322,6 +359,10 @@ def _failing(what: str, rows: pl.DataFrame) -> Iterator[str]:
     if failed and failed > FAILED_FRACTION * (failed + done):
         worst = rows.filter(pl.col("num_failed") > 0)["site"].to_list()  # most first
         yield f"{what}: {failed:,} of {failed + done:,} attempts failed, most at {_some(worst)}"
+
+
+def _age(reading: Reading, since: datetime) -> str:
+    return span(reading.read_at - since)
 
 
 def _some(names: list[str], shown: int = 5) -> str:
