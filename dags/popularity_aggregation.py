@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -187,11 +186,12 @@ def popularity_aggregation() -> None:
         return or_nothing([list(what) for what in late], NO_DAY)
 
     @task(trigger_rule="all_done", task_display_name="What is still missing?")
-    def after_late_days(chosen: Sequence[list[Any]] | None) -> dict[str, list[str]]:
-        """Late days that failed have been told of; what can be ranked is ranked."""
+    def after_late_days() -> dict[str, list[str]]:
+        """Late days that failed have been told of; what can be ranked is ranked, also where none could be chosen."""
         from dynamo_ops.popularity.days import DayOfSource
         from dynamo_ops.popularity.tasks import tell_missing
 
+        chosen = get_current_context()["ti"].xcom_pull(task_ids="choose_late_days")
         pulled = [DayOfSource(*what) for what in chosen or () if what]
         return tell_missing(database(), settings(), own_day(), pulled, given_up_before())
 
@@ -205,9 +205,8 @@ def popularity_aggregation() -> None:
         return summary
 
     own = aggregation().expand(what=choose_day())
-    late_days = choose_late_days()
-    late = aggregation("_late").expand(what=late_days)
-    done = after_late_days(late_days)
+    late = aggregation("_late").expand(what=choose_late_days())
+    done = after_late_days()
     late >> done
     [own, done] >> rank()
 

@@ -38,7 +38,7 @@ SITES_SHOWN = 5
 """Sites of which what is suspended has a sentence each."""
 
 HARMLESS_HOLDS = (HoldReason.SITE_UNAVAILABLE, HoldReason.OPERATOR, HoldReason.SUSPENDED)
-"""Such subscriptions come back by themselves, a person holds them, or a section of its own tells of them."""
+"""Such subscriptions come back by themselves, a person holds them, or sentences of their own tell of them."""
 
 
 GAPS: dict[str, Any] = {
@@ -199,7 +199,7 @@ def _held(reading: Reading) -> Section:
 
 
 def _given_up(reading: Reading) -> Iterator[str]:
-    """What failed for so long that nobody tries it any more, or that nothing comes of: a person ends it."""
+    """What failed for so long that nobody tries it any more, or that nothing comes of it: a person ends it."""
     copies = reading.snapshot.frame(sql.SUSPENDED)
     for site, files, since, num_unprotected, reason in copies.head(SITES_SHOWN).iter_rows():
         yield (
@@ -359,10 +359,6 @@ def _failing(what: str, rows: pl.DataFrame) -> Iterator[str]:
     if failed and failed > FAILED_FRACTION * (failed + done):
         worst = rows.filter(pl.col("num_failed") > 0)["site"].to_list()  # most first
         yield f"{what}: {failed:,} of {failed + done:,} attempts failed, most at {_some(worst)}"
-
-
-def _age(reading: Reading, since: datetime) -> str:
-    return span(reading.read_at - since)
 
 
 def _some(names: list[str], shown: int = 5) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dynamo_ops.base.errors import PermanentRemoteError
 from tests.dags.house import House
 from tests.quality.bad_input import unchanged
 from tests.sources.pocket import inventory_counts
@@ -114,6 +115,18 @@ def test_bad_accesses_change_no_rank(house: House, fault: dict[str, object]) -> 
         run = house.run("popularity_aggregation")
     assert run.failed == {"pull"}
     assert "accesses" in house.last_mail_text()
+
+
+def test_where_late_days_cannot_be_chosen_the_own_day_is_ranked_all_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise PermanentRemoteError("the drops may not be read", service="accesses", url="/drops", status=403)
+
+    monkeypatch.setattr("dynamo_ops.popularity.days.reopened_days", away)
+    run = house.run("popularity_aggregation")
+    assert run.failed == {"choose_late_days"}
+    assert run.states("rank") == {"success": 1}
 
 
 def test_fts_that_is_away_for_a_while_delays_copies_and_loses_none(house: House) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import polars as pl
@@ -21,14 +22,14 @@ from dynamo_ops.base.errors import (
     SettingsError,
     SourceDataError,
 )
-from dynamo_ops.base.http.redirect import LOGIN, is_same_host, origin
+from dynamo_ops.base.http.redirect import LOGIN, origin
 from dynamo_ops.base.http.remote import failure_words, kind_of_failure, kind_of_status, tls_setting
 from dynamo_ops.base.http.session import Patience, RemoteSession
 from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.base.settings import Tls
 from dynamo_ops.sources.reading.address import cause, discreet, masked, shown
 from dynamo_ops.sources.reading.documents import joined_lists
-from dynamo_ops.sources.reading.illness import is_of_its_database, symptom
+from dynamo_ops.sources.reading.illness import is_of_its_database, is_page, symptom
 from dynamo_ops.sources.reading.records import Fault, Records
 
 T = TypeVar("T")
@@ -95,7 +96,6 @@ class HttpJson:
         SourceDataError (not a list, a record of a wrong shape: the data are wrong).
         """
         response = self._get(url, params)
-        several = None
         try:
             return rows.validate_json(response.content)
         except ValidationError as error:
@@ -144,7 +144,7 @@ class HttpJson:
             if error.facts.get("redirect_status") not in LOGIN:
                 raise
             raise self._ill(place, f"with redirects only, as of a login ({discreet(error.message)})") from None
-        came_from = None if is_same_host(url, response.url) else origin(response.url)
+        came_from = None if _host(url) == _host(response.url) else origin(response.url)
         answer = Answer(
             place,
             response.status_code,
@@ -164,7 +164,7 @@ class HttpJson:
         status = f"{answer.status} {answer.reason}"
         if kind is PermanentRemoteError and is_of_its_database(answer.content):
             return self._ill(answer.url, f"{status}, an error of its database: {_shown(answer.content)}", answer.status)
-        if kind is PermanentRemoteError and answer.came_from:
+        if kind is PermanentRemoteError and answer.came_from and is_page(answer.content):
             words = f"{status}, by {answer.came_from}, where it sends us on to: {_shown(answer.content)}"
             return self._ill(answer.url, words, answer.status)
         hint = f" ({answer.came_from} said so)" if kind is CredentialError and answer.came_from else ""
@@ -232,6 +232,10 @@ def _readable(path: Path | None, key: str) -> str | None:
     if not path.exists():
         raise SettingsError(f"{key}: {path}: file not found", file=str(path), key=key, reason="file not found")
     return str(path)
+
+
+def _host(url: str) -> str | None:
+    return urlsplit(url).hostname
 
 
 def _shown(content: bytes) -> str:

@@ -60,11 +60,20 @@ def symptom(content: bytes) -> str | None:
     return _by_its_head(content) or _by_its_documents(content)
 
 
+def is_page(content: bytes) -> bool:
+    """Whether it is HTML, or XML: what a person is shown."""
+    return _head(content).startswith(b"<")
+
+
+def _head(content: bytes) -> bytes:
+    return content[:HEAD].removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
 def _by_its_head(content: bytes) -> str | None:
-    head = content[:HEAD].removeprefix(b"\xef\xbb\xbf").lstrip()
+    head = _head(content)
     if not head:
         return "nothing"
-    if head.startswith(b"<"):
+    if is_page(content):
         return "a web page (of a login, or of a frontend)"
     if head.rstrip() == b"null":
         return "null"

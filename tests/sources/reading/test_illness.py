@@ -173,6 +173,16 @@ def test_a_login_that_refuses_our_credential_says_so(service: Service) -> None:
         asked(service, "dbs")
 
 
+@pytest.mark.parametrize(("body", "kind"), [(LOGIN, ServiceIllError), ("no such API", PermanentRemoteError)])
+def test_a_page_of_another_host_is_no_answer_of_the_service(
+    service: Service, body: str, kind: type[DynamoError]
+) -> None:
+    service.reply, service.login = Reply("", 302, location=service.elsewhere), Reply(body, 404)
+    with pytest.raises(DynamoError, match="404 Not Found") as caught:
+        asked(service, "dbs")
+    assert type(caught.value) is kind
+
+
 @pytest.mark.parametrize(
     "text",
     [
