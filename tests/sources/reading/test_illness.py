@@ -81,6 +81,9 @@ def service() -> Iterator[Service]:
             self.end_headers()
             self.wfile.write(body)
 
+        def do_HEAD(self) -> None:
+            self.do_GET()  # fsspec asks for the size first
+
         def log_message(self, *arguments: object) -> None:
             """Silence."""
 
@@ -228,3 +231,15 @@ def test_an_error_deep_in_a_document_is_seen_and_a_record_with_a_remark_is_none(
     assert symptom(json.dumps({"result": {"items": [{"name": "a"}, DOWN]}}).encode()) is not None
     assert symptom(json.dumps({"result": {"items": [{"name": "a", "error": "checksum"}]}}).encode()) is None
     assert symptom(json.dumps({"result": {"items": [], "errors": []}}).encode()) is None
+
+
+@pytest.mark.parametrize("name", ["day.jsonl", "day.jsonl.gz", "day.csv", "day.parquet"])
+def test_a_login_page_in_the_place_of_a_drop_is_no_drop(service: Service, name: str) -> None:
+    service.reply = Reply(LOGIN, kind="text/html")
+    options = {"path": f"{service.url}/{name}"}
+    source = access_source(SourceSettings(name="drops", type="files", options=options), Tls())
+    with pytest.raises(ServiceIllError, match=f"drops: the service is ill: {service.url}/{name} answered a web page"):
+        source.accesses(date(2026, 3, 1))
+    service.reply = Reply("7", kind="text/plain")
+    with pytest.raises(SourceDataError):
+        source.accesses(date(2026, 3, 1))
