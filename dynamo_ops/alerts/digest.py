@@ -19,11 +19,13 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.reading import Snapshot
+from dynamo_ops.event.settings import event_settings
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.ambiguous import ambiguous_mappings
 from dynamo_ops.inventory.site.endpoint import PROPOSED
 from dynamo_ops.inventory.site.shared import SHARED
 from dynamo_ops.inventory.states import HoldReason
+from dynamo_ops.request.stuck import STANDING
 
 DAY = timedelta(hours=24)
 MORNING = time(6, tzinfo=UTC)
@@ -178,7 +180,16 @@ def _plans(reading: Reading) -> Section:
     rows = reading.window(sql.PLANS)
     refused = rows.filter(state="refused")
     names = sorted(set(refused.select(pl.format("{} of {}", "kind", "partition")).to_series()))
-    return Section("plans", rows, (f"plans refused: {_some(names)}",) if names else ())
+    told = [f"plans refused: {_some(names)}"] if names else []
+    patience = f"{event_settings(reading.settings).stuck_after_days} days"
+    standing = reading.snapshot.frame(STANDING, (reading.read_at.isoformat(), patience))
+    if standing.height:
+        oldest, moved_at = standing.select("id", "moved_at").row(0)
+        told.append(
+            f"{count(standing.height, 'open request')} not moved for up to {span(reading.read_at - moved_at)}, "
+            f"the oldest is {oldest} (dynamo request show {oldest})"
+        )
+    return Section("plans", rows, tuple(told))
 
 
 def _transfers(reading: Reading) -> Section:

@@ -177,6 +177,19 @@ def test_what_fails_for_ever_is_told_with_site_age_error_and_the_way_out(bad_day
     assert "come to nothing" not in str(read_digest(bad_day.db, sources, UNTIL).unusual)
 
 
+def test_requests_that_do_not_move_are_told(bad_day: Inventory, sources: Settings) -> None:
+    bad_day.rows(
+        """INSERT INTO requests (kind, digest, sites, state, requested_by, last_asked_by, created_at)
+           SELECT 'copy', days::text, ARRAY['T2_A'], CASE WHEN days = 30 THEN 'completed' ELSE 'new' END, 'ada', 'ada',
+                  now() - days * interval '1 day' FROM unnest(ARRAY[30, 20, 8, 6]) AS days"""
+    )
+    (told,) = (sentence for sentence in read_digest(bad_day.db, sources, UNTIL).unusual if "request" in sentence)
+    oldest = bad_day.scalar("SELECT id FROM requests WHERE digest = '20'")
+    assert told == (
+        f"2 open requests not moved for up to 20 days, the oldest is {oldest} (dynamo request show {oldest})"
+    )
+
+
 def test_jobs_that_nobody_hears_of_are_told(bad_day: Inventory, sources: Settings) -> None:
     bad_day.rows(
         """INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, state, server, created_at)
