@@ -37,7 +37,7 @@ def copies() -> dict[str, object]:
     from dynamo_ops.transfer.tasks import hold_and_release, is_anything_to_copy, recover
 
     recovered = recover(database(), settings())
-    hold_and_release(database())
+    hold_and_release(database(), settings())
     taken_in = take_in()
     if not is_anything_to_copy(database(), settings(), recovered["recovered"]["unsubmitted"]):
         return {**taken_in, **nothing_to_do("no copy waits that can be made now")}

@@ -40,9 +40,15 @@ PARAMS = {
         title="Day (UTC)",
         description="Only for a run by hand: the day to aggregate again. Scheduled and backfilled runs own a day.",
     ),
+    "missing_days": Param(
+        False,
+        type="boolean",
+        title="Missing days, too",
+        description="Only for a run by hand: pull days that were never taken in. Scheduled runs do, backfills never.",
+    ),
 }
 LABEL = "{{ task.op_kwargs['what'][:2] | join(' ') or 'none' }}"
-NO_DAY: list[str] = []
+NO_DAY: list[Any] = []
 """In the place of a day of a source, where no late day is pulled again."""
 
 DOC = """
@@ -56,9 +62,12 @@ decide by; never a file. Days may be aggregated in any order and again: the resu
 that a person has stopped popularity (`dynamo pauses`).
 
 Earlier days whose data have changed since, as far as their source can tell, and the last day of sources that cannot,
-are pulled again (`…_late`). If that fails a person is told, and the run goes on: those days stay as they were.
+are pulled again (`…_late`); so are days that are *missing*, since a source was ill that night or a gate refused what it
+said, some in each run. If that fails a person is told, and the run goes on: those days stay as they were. *What is
+still missing?* says what has healed.
 
-*After an outage*: backfill the lost days. Until then Detox and Dealer refuse plans that would use their ranks.
+*After an outage*: wait for the next run, or have a run by hand pull *missing days, too*, or backfill. Until then Detox
+and Dealer refuse plans that would use their ranks.
 
 #### What may be red
 `pull`: the source did not answer, or answered nonsense. `gate`: what it answered was refused, and **nothing was
@@ -77,7 +86,7 @@ def aggregation(suffix: str = "") -> Any:
         task_display_name=f"Ask the source{words}",
     )
     @skipped_when_stopped
-    def pull(what: list[str]) -> Any:
+    def pull(what: list[Any]) -> Any:
         if not what:
             return nothing_to_do("no late day is to be pulled again")
         from dynamo_ops.popularity.days import DayOfSource
@@ -91,7 +100,7 @@ def aggregation(suffix: str = "") -> Any:
         map_index_template=LABEL,
         task_display_name=f"Gate: can it be right?{words}",
     )
-    def gate(what: list[str]) -> None:
+    def gate(what: list[Any]) -> None:
         if not what:
             return
         from dynamo_ops.popularity.days import DayOfSource
@@ -106,7 +115,7 @@ def aggregation(suffix: str = "") -> Any:
 
     @task(task_id=f"replace_day{suffix}", map_index_template=LABEL, task_display_name=f"Replace the day{words}")
     @skipped_when_stopped
-    def replace_day(what: list[str]) -> dict[str, object]:
+    def replace_day(what: list[Any]) -> dict[str, object]:
         if not what:
             return nothing_to_do("no late day is to be replaced")
         from dynamo_ops.popularity.days import DayOfSource
@@ -115,10 +124,23 @@ def aggregation(suffix: str = "") -> Any:
         return replace_day(database(), run_key(get_current_context()), DayOfSource(*what))
 
     @task_group(group_id=f"aggregate{suffix}", prefix_group_id=False)
-    def aggregate(what: list[str]) -> None:
+    def aggregate(what: list[Any]) -> None:
         pull(what=what) >> gate(what=what) >> replace_day(what=what)  # type: ignore[operator]
 
     return aggregate
+
+
+def is_healing() -> bool:
+    """Whether the run looks for missing days: a scheduled one does; a backfill owns its day and nothing else."""
+    context = get_current_context()
+    return context["dag_run"].run_type == "scheduled" or bool(context["params"]["missing_days"])
+
+
+def given_up_before() -> date | None:
+    """Days before it may lack."""
+    from dynamo_ops.quality.thresholds import read_thresholds
+
+    return read_thresholds(settings()).freshness.gaps_accepted_before
 
 
 def own_day() -> date:
@@ -155,14 +177,23 @@ def popularity_aggregation() -> None:
         return PokeReturnValue(timezone.utcnow() >= ready_at, [list(what) for what in own_days(settings(), own_day())])
 
     @task(pool="access_source", task_display_name="Which late days again?")
-    def choose_late_days() -> list[list[str]]:
-        from dynamo_ops.popularity.days import reopened_days
+    def choose_late_days() -> list[list[Any]]:
+        from dynamo_ops.popularity.days import days_to_heal, reopened_days
 
-        return or_nothing([list(what) for what in reopened_days(database(), settings(), own_day())], NO_DAY)
+        late = reopened_days(database(), settings(), own_day())
+        if is_healing():
+            late += days_to_heal(database(), settings(), own_day(), given_up_before())
+        return or_nothing([list(what) for what in late], NO_DAY)
 
-    @task(trigger_rule="all_done", task_display_name="Late days are over, well or badly")
-    def after_late_days() -> None:
-        """Late days that failed have been told of; what can be ranked is ranked."""
+    @task(trigger_rule="all_done", task_display_name="What is still missing?")
+    def after_late_days() -> dict[str, list[str]]:
+        """Late days that failed have been told of; what can be ranked is ranked, also where none could be chosen."""
+        from dynamo_ops.popularity.days import DayOfSource
+        from dynamo_ops.popularity.tasks import tell_missing
+
+        chosen = get_current_context()["ti"].xcom_pull(task_ids="choose_late_days")
+        pulled = [DayOfSource(*what) for what in chosen or () if what]
+        return tell_missing(database(), settings(), own_day(), pulled, given_up_before())
 
     @task(outlets=[POPULARITY], trigger_rule="none_failed", task_display_name="Rank all datasets")
     @skipped_when_stopped

@@ -77,7 +77,7 @@ def transfers() -> None:
     def hold_and_release() -> dict[str, object]:
         from dynamo_ops.transfer.tasks import hold_and_release
 
-        return hold_and_release(database())
+        return hold_and_release(database(), settings())
 
     @task_with(TransfersLink(), pool="fts", task_display_name="Choose sources")
     @skipped_when_stopped

@@ -69,7 +69,7 @@ def show_alerts(instance: Instance, say: Say) -> int:
     with database.begin() as connection:
         connection.exec_driver_sql("DELETE FROM alerts")  # what earlier shows of this instance have told already
     told = [
-        _failed(airflow, control, channels, say, "a task fails", {"broken_json": True}),
+        _failed(airflow, control, channels, say, "a task fails", {"unknown_status": True}),
         _failed(airflow, control, channels, say, "a gate refuses", {"negative_size": True}),
         not _failed(airflow, control, channels, say, "the gate refuses once more", {"negative_size": True}, wait_s=10),
         _late(instance, airflow, control, channels, say),

@@ -105,6 +105,8 @@ class DbsReader(Service):
             rows = list(getattr(self, f"_{api}")(request))
         except _RefusedError as refusal:
             return _error(request, 400, refusal.reason, str(refusal), refusal.code)
+        if self._faults.dbs.unknown_status:
+            rows = [row | {"dataset_access_type": "SHINY"} if "dataset_access_type" in row else row for row in rows]
         return self._answer(request, rows)
 
     def _answer(self, request: Request, rows: list[dict[str, Any]]) -> Response:

@@ -76,6 +76,7 @@ class DbsFaults(_Faults):
     negative_size: bool = Field(False, description="the first file and block of each dataset have a negative size")
     vanished_half: bool = Field(False, description="every second dataset is gone from all answers")
     duplicate_lfn: bool = Field(False, description="each dataset's first LFN also appears in its second block")
+    unknown_status: bool = Field(False, description="all datasets have a status nobody defined")
     broken_json: bool = Field(False, description="bodies are cut in the middle")
 
 

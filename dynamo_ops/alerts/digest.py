@@ -19,11 +19,14 @@ from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.reading import Snapshot
+from dynamo_ops.event.settings import event_settings
 from dynamo_ops.inventory.checks import FOR_A_PERSON, BadState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.ambiguous import ambiguous_mappings
 from dynamo_ops.inventory.site.endpoint import PROPOSED
 from dynamo_ops.inventory.site.shared import SHARED
+from dynamo_ops.inventory.states import HoldReason
+from dynamo_ops.request.stuck import STANDING
 
 DAY = timedelta(hours=24)
 MORNING = time(6, tzinfo=UTC)
@@ -39,8 +42,11 @@ BAD_COPIES = {
     BadState.LAST_COPY: ("bad last copy", "bad last copies"),
     BadState.ON_TAPE: ("bad copy on tape", "bad copies on tape"),
 }
-HARMLESS_HOLDS = ("site_unavailable", "operator")
-"""Such subscriptions come back by themselves, or a person holds them."""
+SITES_SHOWN = 5
+"""Sites of which what is suspended has a sentence each."""
+
+HARMLESS_HOLDS = (HoldReason.SITE_UNAVAILABLE, HoldReason.OPERATOR, HoldReason.SUSPENDED)
+"""Such subscriptions come back by themselves, a person holds them, or sentences of their own tell of them."""
 
 
 GAPS: dict[str, Any] = {
@@ -99,6 +105,13 @@ class Reading:
     def window(self, query: str) -> pl.DataFrame:
         """The rows of a query over the window: ``$1`` its begin, ``$2`` its end."""
         return self.snapshot.frame(query, (self.since.isoformat(), self.until.isoformat()))
+
+    def older_than_patience(self, query: str) -> pl.DataFrame:
+        """The rows of a query over what has not moved for so long that copies are suspended: ``$1`` now, ``$2`` how
+        long."""
+        return self.snapshot.frame(
+            query, (self.read_at.isoformat(), f"{self.settings.transfers.suspend_after_days} days")
+        )
 
 
 def read_digest(db: Database, settings: Settings, until: datetime) -> Digest:
@@ -173,19 +186,54 @@ def _plans(reading: Reading) -> Section:
     rows = reading.window(sql.PLANS)
     refused = rows.filter(state="refused")
     names = sorted(set(refused.select(pl.format("{} of {}", "kind", "partition")).to_series()))
-    return Section("plans", rows, (f"plans refused: {_some(names)}",) if names else ())
+    told = [f"plans refused: {_some(names)}"] if names else []
+    patience = f"{event_settings(reading.settings).stuck_after_days} days"
+    standing = reading.snapshot.frame(STANDING, (reading.read_at.isoformat(), patience))
+    if standing.height:
+        oldest, moved_at = standing.select("id", "moved_at").row(0)
+        told.append(
+            f"{count(standing.height, 'open request')} not moved for up to {span(reading.read_at - moved_at)}, "
+            f"the oldest is {oldest} (dynamo request show {oldest})"
+        )
+    return Section("plans", rows, tuple(told))
 
 
 def _transfers(reading: Reading) -> Section:
     rows = reading.window(sql.TRANSFERS)
-    return Section("transfers", rows, tuple(_failing("copies", rows)))
+    unheard = [
+        f"{count(number, 'FTS job')} open for up to {span(reading.read_at - since)} at {server}: does it answer? "
+        "(gone for good: dynamo transfers readdress)"
+        for server, number, since in reading.older_than_patience(sql.OPEN_JOBS).iter_rows()
+    ]
+    return Section("transfers", rows, (*_failing("copies", rows), *unheard))
 
 
 def _held(reading: Reading) -> Section:
     rows = reading.snapshot.frame(sql.HELD)
     stuck = rows.filter(~pl.col("hold_reason").is_in(HARMLESS_HOLDS))
     told = f"{count(int(stuck['num_files'].sum()), 'subscription')} held: {_some(sorted(set(stuck['hold_reason'])))}"
-    return Section("held", rows, (told,) if stuck.height else ())
+    return Section("held", rows, (*([told] if stuck.height else ()), *_given_up(reading)))
+
+
+def _given_up(reading: Reading) -> Iterator[str]:
+    """What failed for so long that nobody tries it any more, or that nothing comes of it: a person ends it."""
+    copies = reading.snapshot.frame(sql.SUSPENDED)
+    for site, files, since, num_unprotected, reason in copies.head(SITES_SHOWN).iter_rows():
+        yield (
+            f"{count(files, 'copy', 'copies')} to {site} suspended, failing for {span(reading.read_at - since)}, most "
+            f"with: {reason or 'no reason'} (dynamo transfers release --hold-reason suspended --site {site})"
+        )
+        if num_unprotected:
+            of = count(num_unprotected, "suspended copy", "suspended copies")
+            yield f"the last sources of {of} to {site} are not kept any more: release or cancel"
+    if copies.height > SITES_SHOWN:
+        more = copies[SITES_SHOWN:]
+        what = count(int(more["num_files"].sum()), "copy", "copies")
+        yield f"{what} to {count(more.height, 'other site')} suspended (dynamo transfers status)"
+    deletions = reading.older_than_patience(sql.LEFT_ALONE)
+    for site, files, since, reason in deletions.head(SITES_SHOWN).iter_rows():
+        what = f"{count(files, 'deletion')} at {site} {'comes' if files == 1 else 'come'}"
+        yield f"{what} to nothing, for {span(reading.read_at - since)}, most with: {reason or 'no reason'}"
 
 
 def _deletions(reading: Reading) -> Section:

@@ -6,9 +6,15 @@ from dynamo_ops.alerts.alert import UNTOLD, AlertKind
 from dynamo_ops.event.states import DeliveryState
 from dynamo_ops.inventory.checks import NOT_REPAIRABLE, BadState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
+from dynamo_ops.inventory.replica.copies import is_protecting
+from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import (
     DONE_DELETIONS,
+    OPEN_BATCHES,
+    QUEUED,
+    Backend,
     DeletionState,
+    HoldReason,
     SubscriptionAction,
     SubscriptionState,
     TransferState,
@@ -56,11 +62,42 @@ TRANSFERS = f"""
     WHERE t.state IN ('{TransferState.DONE}', '{TransferState.FAILED}') AND {_WINDOW.format("t.finished_at")}
     GROUP BY 1 ORDER BY num_failed DESC, done_bytes DESC, 1"""
 
+OPEN_JOBS = f"""
+    SELECT coalesce(server, 'the only server') AS server, count(*) AS num_jobs, min(created_at) AS oldest_at
+    FROM transfer_batches WHERE state IN {OPEN_BATCHES} AND backend = '{Backend.FTS}'
+      AND created_at < $1::text::timestamptz - $2::text::interval
+    GROUP BY 1 ORDER BY 1"""
+"""FTS jobs that are open for longer than ``$2`` before ``$1``: a server that is away for good says nothing of them."""
+
 HELD = f"""
     SELECT s.action, s.hold_reason, count(*) AS num_files, sum(f.size_bytes)::bigint AS size_bytes,
            count(DISTINCT s.site_id) AS num_sites, min(s.created_at) AS oldest_at
     FROM subscriptions s JOIN files f ON f.id = s.file_id WHERE s.state = '{SubscriptionState.HELD}'
       GROUP BY 1, 2 ORDER BY 1, 2"""
+
+SUSPENDED = f"""
+    SELECT site.name AS site, count(*) AS num_files,
+           min(coalesce(tried.failing_since, copy.created_at)) AS failing_since,
+           count(*) FILTER (WHERE NOT {is_protecting("copy")}) AS num_unprotected,
+           mode() WITHIN GROUP (ORDER BY left(copy.last_error, 200)) AS reason
+    FROM subscriptions AS copy JOIN sites AS site ON site.id = copy.site_id
+    LEFT JOIN LATERAL (
+        SELECT min(attempt.finished_at) AS failing_since FROM transfers AS attempt
+        WHERE attempt.subscription_id = copy.id) AS tried ON true
+    WHERE copy.state = '{SubscriptionState.HELD}' AND copy.hold_reason = '{HoldReason.SUSPENDED}'
+    GROUP BY 1 ORDER BY num_files DESC, 1"""
+"""Copies that nobody tries any more, by destination; how long they had failed and what most of them failed of."""
+
+LEFT_ALONE = f"""
+    SELECT site.name AS site, count(*) AS num_files,
+           min(deletion.created_at) AS failing_since,
+           mode() WITHIN GROUP (ORDER BY left(deletion.last_error, 200)) AS reason
+    FROM subscriptions AS deletion JOIN sites AS site ON site.id = deletion.site_id
+    WHERE deletion.action = '{SubscriptionAction.DELETE}' AND deletion.state IN {QUEUED} AND deletion.num_attempts > 0
+      AND deletion.site_id IN {WRITABLE}
+      AND deletion.created_at < $1::text::timestamptz - $2::text::interval
+    GROUP BY 1 ORDER BY num_files DESC, 1"""
+"""Deletions that were begun and left alone again for longer than ``$2`` before ``$1``, at sites that take deletions."""
 
 DELETIONS = f"""
     SELECT d.name AS site, count(*) FILTER (WHERE x.state IN {DONE_DELETIONS}) AS num_done,

@@ -13,6 +13,7 @@ DynamoError
 ├── PausedError             wait, or resume: a person has stopped this
 └── RemoteError             another service
     ├── RetryableRemoteError    wait: the same call may go through later
+    │   └── ServiceIllError         wait: it answers, but not what it was asked; the data are not at fault
     └── PermanentRemoteError    give up: the same call will fail again
         └── CredentialError         renew or fix the credential, then retry by hand
 
@@ -152,6 +153,16 @@ class RetryableRemoteError(RemoteError):
     )
 
     retryable = True
+
+
+class ServiceIllError(RetryableRemoteError):
+    """A service answers, and not what it was asked for: an error of its database, a login page, a list that was cut.
+    Nothing of the answer was used. (Of data that cannot be right: SourceDataError.)"""
+
+    next_step = (
+        "The service is ill, through all tries; the data are not at fault, and nothing was changed. Look at what it "
+        "answered, tell its people, and clear the task when it is well again."
+    )
 
 
 class PermanentRemoteError(RemoteError):

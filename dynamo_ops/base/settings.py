@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dynamo_ops.base.config_file import Bytes, SiteGlob, Strict, Terabytes, faults_of, of_site, read_yaml
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.installation import MARKER, SHIPPED, Installation, find_installation, no_installation
+from dynamo_ops.base.patience import Healing, Suspension
 from dynamo_ops.base.units import TB
 
 MAIN_FILE = "dynamo.yaml"
@@ -195,7 +196,7 @@ class SiteTransfers(Strict):
         return archived
 
 
-class TransferSettings(SiteTransfers):
+class TransferSettings(SiteTransfers, Suspension):
     """How many files may be under way at once, and how patient transfers are (docs/transfers.md)."""
 
     files_per_cycle: int = Field(50_000, ge=1)
@@ -310,7 +311,7 @@ class AlertSettings(Strict):
     """The daily digest warns of metadata that are older."""
 
 
-class PopularitySettings(Strict):
+class PopularitySettings(Healing):
     """How use becomes attributes (docs/popularity.md)."""
 
     wait_h: float = Field(3, ge=0)

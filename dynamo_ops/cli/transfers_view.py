@@ -51,7 +51,7 @@ ATTEMPTS = {
     "reason": "because",
 }
 DONE = {"hold": "held", "release": "released", "retry": "tried again", "cancel": "cancelled"}
-BY_HAND = {"operator", "refused", "all_failed"}
+BY_HAND = {"operator", "refused", "all_failed", "suspended"}
 
 
 def print_status(standing: Record, *, now: datetime, since: datetime) -> None:

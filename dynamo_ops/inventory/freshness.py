@@ -47,14 +47,21 @@ def accesses_ages(db: Database, sources: Sequence[str]) -> pl.DataFrame:
     return asked.join(found, on="source", how="left", maintain_order="left")
 
 
-def missing_days(db: Database, sources: Sequence[str], since: date | None = None) -> pl.DataFrame:
-    """Days of accesses that lack, by day (columns source, day): a hole never closes by itself, however old it is.
+def missing_days(
+    db: Database,
+    sources: Sequence[str],
+    since: date | None = None,
+    *,
+    kind: PullKind = PullKind.ACCESSES,
+    until: date | None = None,
+) -> pl.DataFrame:
+    """Days of accesses (or demand) that lack, by day (columns source, day), however old they are.
 
-    Of each source the days between its first aggregated one and the newest of any source; of one that was never
-    aggregated that newest day. ``since``: days before it may lack.
+    Of each source the days between its first aggregated one and the newest of any source, or ``until`` where that is
+    later; of one that was never aggregated that newest day. ``since``: days before it may lack.
     """
-    listed = ", ".join(f"${place}" for place in range(2, len(sources) + 2)) or "NULL"
-    return db.frame(_MISSING_DAYS.format(sources=listed), (since, *sources))
+    listed = ", ".join(f"${place}" for place in range(4, len(sources) + 4)) or "NULL"
+    return db.frame(_MISSING_DAYS.format(sources=listed), (since, kind.value, until, *sources))
 
 
 def usage_attributes(db: Database) -> set[str]:
@@ -62,10 +69,10 @@ def usage_attributes(db: Database) -> set[str]:
     return set(db.frame("SELECT name FROM attributes WHERE producer = $1", (USAGE_PRODUCER,))["name"])
 
 
-_MISSING_DAYS = f"""
-    WITH asked AS (SELECT unnest(ARRAY[{{sources}}]::text[]) AS source),
-    known AS (SELECT day, source FROM aggregated_days JOIN asked USING (source) WHERE kind = '{PullKind.ACCESSES}'),
-    newest AS (SELECT max(day) AS day FROM known),
+_MISSING_DAYS = """
+    WITH asked AS (SELECT unnest(ARRAY[{sources}]::text[]) AS source),
+    known AS (SELECT day, source FROM aggregated_days JOIN asked USING (source) WHERE kind = $2::text),
+    newest AS (SELECT greatest(max(day), $3::date) AS day FROM known HAVING count(*) > 0),
     spans AS (SELECT a.source, min(k.day) AS first_day FROM asked AS a LEFT JOIN known AS k USING (source) GROUP BY 1)
     SELECT s.source, d.day::date AS day
     FROM newest AS n CROSS JOIN spans AS s,

@@ -33,13 +33,15 @@ class SubscriptionAction(StrEnum):
 
 
 class HoldReason(StrEnum):
-    """Why nothing is tried for a subscription. ``refused`` and ``operator`` are released by a person only."""
+    """Why nothing is tried for a subscription. ``refused``, ``operator`` and ``suspended`` (a copy that failed at every
+    attempt, for days) are released by a person only."""
 
     NO_SOURCE = "no_source"
     ALL_FAILED = "all_failed"
     SITE_UNAVAILABLE = "site_unavailable"
     REFUSED = "refused"
     OPERATOR = "operator"
+    SUSPENDED = "suspended"
 
 
 LOCKED = "it is locked"

@@ -1,4 +1,4 @@
-"""Which days a run has to pull: its own, the days that a source may have amended since, and those that were."""
+"""Which days a run has to pull: its own, those that a source may have amended since, and those that are missing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import polars as pl
 
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.freshness import missing_days
 from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.sources.tasks import named
 from dynamo_ops.sources.usage.source import AccessSource, DemandSource, access_source, demand_source
 
 
 class DayOfSource(NamedTuple):
-    """One day of one source of accesses or demand, to be pulled. ``day``: ISO date."""
+    """One day of one source of accesses or demand, to be pulled. ``day``: ISO date. ``is_missing``: no run has taken it
+    in yet, that of its night included."""
 
     day: str
     source: str
     kind: str
+    is_missing: bool = False
 
     @property
     def label(self) -> str:
@@ -66,3 +69,30 @@ def reopened_days(db: Database, settings: Settings, day: date) -> list[DayOfSour
             if (current != stored) if current is not None else (stored is None and past_day >= repulled):
                 reopened.append(DayOfSource(past_day.isoformat(), source, kind))
     return sorted(reopened)
+
+
+def all_missing(db: Database, settings: Settings, day: date, given_up_before: date | None = None) -> list[DayOfSource]:
+    """Days before ``day`` that were never aggregated, oldest first: their pull failed, or a gate refused them.
+
+    What Detox's gate counts, and the days up to ``day`` besides, when no source has been aggregated since; of demand as
+    of accesses. ``given_up_before``: days before it may lack (``gaps_accepted_before`` of gates.yaml).
+    """
+    missing: list[DayOfSource] = []
+    for kind in (PullKind.ACCESSES, PullKind.DEMAND):
+        names = [source for source, own_kind in sources_of(settings) if own_kind == kind]
+        if names:
+            days = missing_days(db, names, given_up_before, kind=kind, until=day - timedelta(days=1))
+            of_past = days.filter(pl.col("day") < day).select("day", "source")
+            missing += [DayOfSource(lost.isoformat(), source, kind.value, True) for lost, source in of_past.iter_rows()]
+    return sorted(missing)
+
+
+def days_to_heal(db: Database, settings: Settings, day: date, given_up_before: date | None = None) -> list[DayOfSource]:
+    """``missing_days_per_run`` of ``all_missing``. Where there are more, each run takes others: a day that its source
+    has lost for good must not keep back those that could be had."""
+    missing = all_missing(db, settings, day, given_up_before)
+    most = settings.popularity.missing_days_per_run
+    if len(missing) <= most:
+        return missing
+    first = day.toordinal() * most % len(missing)
+    return sorted((missing * 2)[first : first + most])

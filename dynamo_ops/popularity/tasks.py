@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 
@@ -14,7 +15,7 @@ from dynamo_ops.inventory.staging import pull as staging
 from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.popularity import aggregate
 from dynamo_ops.popularity.attributes import produce_all
-from dynamo_ops.popularity.days import DayOfSource, make_source
+from dynamo_ops.popularity.days import DayOfSource, all_missing, make_source
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,24 @@ def replace_day(db: Database, run_key: str, what: DayOfSource) -> dict[str, obje
     counts = asdict(aggregate.replace_day(db, staging_key(run_key, what.day), day, what.source, what.kind))
     log.info("%s of %s on %s: %s", what.kind, what.source, what.day, counts_text(counts))
     return counts
+
+
+def tell_missing(
+    db: Database, settings: Settings, day: date, pulled: Sequence[DayOfSource], given_up_before: date | None = None
+) -> dict[str, list[str]]:
+    """What came of the days of ``pulled`` that were missing, and which of those before ``day`` still are.
+
+    ``healed``: in now. ``missing``: not, with their age in days at the end of ``day``; nobody may use what is computed
+    from accesses until they are (docs/gates.md).
+    """
+    missing = all_missing(db, settings, day, given_up_before)
+    healed = [what.label for what in pulled if what.is_missing and what not in missing]
+    ages = [f"{what.label}, for {(day - date.fromisoformat(what.day)).days} d" for what in missing]
+    if healed:
+        log.info("missing days that are in now: %s", "; ".join(healed))
+    if ages:
+        log.warning("days still missing, which later runs pull again: %s", "; ".join(ages))
+    return {"healed": healed, "missing": ages}
 
 
 def rank(db: Database, settings: Settings) -> dict[str, int]:

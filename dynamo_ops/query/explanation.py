@@ -148,7 +148,7 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
         SELECT s.id AS subscription_id, f.lfn, f.size_bytes, d.name AS site, s.action, s.state, s.hold_reason,
                s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.created_at, s.updated_at, s.file_id,
                s.site_id, s.site_id IN {WRITABLE} AS is_writable, s.site_id IN {MOVING} AS is_moving,
-               d.status AS site_status, now() AS now,
+               d.status AS site_status, now() AS now, s.protects_until,
                CASE WHEN s.action = '{SubscriptionAction.DELETE}' THEN {_WHY_IT_WAITS} END AS why_it_waits
         FROM subscriptions s JOIN files f ON f.id = s.file_id JOIN sites d ON d.id = s.site_id WHERE s.id = :id"""),
         {"id": subscription_id, **queue_params(rules.deletions)},
@@ -284,6 +284,14 @@ def _why_held(subscription: Any, sources: Sequence[dict[str, Any]]) -> str:
         return (
             "held: the last attempt from each site that has the file failed for good; released by itself when another "
             "site has it, or by hand once what failed is mended"
+        )
+    if subscription.hold_reason == HoldReason.SUSPENDED:
+        is_kept = subscription.protects_until is None or subscription.protects_until > subscription.now
+        until = "" if subscription.protects_until is None else f" until {subscription.protects_until:%Y-%m-%d}"
+        kept = f"its last source is kept{until}" if is_kept else "its last source is not kept any more"
+        return (
+            f"suspended: {subscription.num_attempts} attempts failed, the last with {subscription.last_error}; nothing "
+            f"is tried until a person releases it, once that is mended; {kept}"
         )
     if subscription.hold_reason == HoldReason.OPERATOR:
         return f"held by hand ({subscription.note}); released by hand only"

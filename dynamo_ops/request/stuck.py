@@ -19,6 +19,13 @@ _STUCK = f"""(
     WHERE stood.moved_at < now() - CAST(:days AS float) * interval '1 day'
       AND {not_told(EventKind.REQUEST_STUCK, "stood.id::text", "stood.moved_at")})"""
 
+STANDING = f"""
+    SELECT stood.id, stood.moved_at
+    FROM (SELECT request.id, {_MOVED} AS moved_at FROM requests AS request
+          WHERE request.state IN {OPEN_REQUESTS}) AS stood
+    WHERE stood.moved_at < $1::text::timestamptz - $2::text::interval ORDER BY stood.moved_at, stood.id"""
+"""Open requests of which nothing has moved for longer than ``$2`` before ``$1``: told of before, or not."""
+
 
 def tell_stuck(database: Database, after_days: float) -> int:
     """Write an event of each open request of which nothing has moved for so long, unless it was told since; how

@@ -3,15 +3,18 @@
 Hold reasons (SEMANTICS §6): ``no_source`` no replica anywhere has the file; ``site_unavailable`` the destination is not
 ready or in a downtime, or no site that has the file can be read (``sites``); ``all_failed`` the last attempt from each
 of those sites failed irrecoverably; ``refused`` FTS or the storage refused the request itself, ``operator`` a person
-held it: only an operator releases those two, and deletions that were given up (``all_failed``).
+held it, ``suspended`` it could be tried again, but failed at each of many attempts or for many days: only an operator
+releases those three, and deletions that were given up (``all_failed``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.patience import Suspension
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.replica.copies import is_present, is_present_by_join, listed_join
@@ -32,6 +35,10 @@ from dynamo_ops.transfer.source_choice import PAST_SOURCES
 _FULFILLABLE = Words(s for s in sources_of(SubscriptionEvent.FULFILLED) if s != SubscriptionState.INBATCH)
 
 
+SUSPENSION = Suspension()
+"""As shipped."""
+
+
 @dataclass(frozen=True)
 class HoldSummary:
     """``num_fulfilled``: closed, the file is there. ``held``: newly held, by reason. ``num_released``: to retry."""
@@ -41,12 +48,16 @@ class HoldSummary:
     num_released: int
 
 
-def hold_and_release(db: Database) -> HoldSummary:
-    """Judge every queued and every automatically held subscription anew, copies and deletions, in one transaction."""
+def hold_and_release(db: Database, patience: Suspension = SUSPENSION) -> HoldSummary:
+    """Judge every queued and every automatically held subscription anew, copies and deletions, in one transaction.
+
+    Copies that failed for as long as ``patience`` has it are suspended: ``held`` counts them too.
+    """
     with db.begin() as connection:
         fulfilled = _close_fulfilled(connection)
         _judge_copies(connection)
         _judge_deletions(connection)
+        _judge_patience(connection, patience)
         held = _hold(connection)
         released = _release(connection)
         connection.execute(text("DROP TABLE verdicts, waiting, easy"))
@@ -146,6 +157,43 @@ def _judge_deletions(connection: Connection) -> None:
     connection.execute(text("ANALYZE verdicts"))
 
 
+def _judge_patience(connection: Connection, patience: Suspension) -> None:
+    """Of the copies that failed, and could be tried again, those that have failed for too long are suspended.
+
+    What failed before a copy was last released by itself (its site was back, another one had the file) is not held
+    against it: it gets another attempt, and its days begin anew.
+    """
+    connection.execute(
+        text(JUDGE_PATIENCE_SQL),
+        {
+            "attempts": patience.suspend_after_attempts,
+            "days": timedelta(days=patience.suspend_after_days),
+            "protects": timedelta(days=patience.suspended_protects_days),
+        },
+    )
+
+
+_FAILED_SINCE_FREED = f"""attempt.subscription_id = copy.id
+    AND attempt.state IN ('{TransferState.FAILED}', '{TransferState.CANCELLED}')
+    AND (copy.freed_at IS NULL OR attempt.finished_at > copy.freed_at)"""
+
+# ``waiting``: copies, and of those that were tried all.
+JUDGE_PATIENCE_SQL = f"""
+    WITH given_up AS (
+      UPDATE verdicts SET reason = '{HoldReason.SUSPENDED}'
+      FROM waiting JOIN subscriptions AS copy ON copy.id = waiting.id
+      WHERE waiting.num_attempts > 0 AND verdicts.id = waiting.id AND verdicts.reason IS NULL
+        AND copy.state = '{SubscriptionState.RETRY}'
+        AND (copy.num_attempts >= :attempts AND (copy.freed_at IS NULL OR EXISTS (
+               SELECT FROM transfers AS attempt WHERE {_FAILED_SINCE_FREED}))
+             OR copy.created_at < now() - CAST(:days AS interval) AND EXISTS (
+               SELECT FROM transfers AS attempt WHERE {_FAILED_SINCE_FREED}
+                 AND attempt.finished_at < now() - CAST(:days AS interval)))
+      RETURNING verdicts.id)
+    UPDATE subscriptions AS copy SET protects_until = now() + CAST(:protects AS interval)
+    FROM given_up WHERE copy.id = given_up.id"""
+
+
 def _hold(connection: Connection) -> dict[str, int]:
     rows = connection.execute(
         text(f"""
@@ -165,7 +213,8 @@ def _hold(connection: Connection) -> dict[str, int]:
 def _release(connection: Connection) -> int:
     return connection.execute(
         text(f"""
-        UPDATE subscriptions s SET state = '{SubscriptionState.RETRY}', hold_reason = NULL, updated_at = now()
+        UPDATE subscriptions s SET state = '{SubscriptionState.RETRY}', hold_reason = NULL, updated_at = now(),
+          freed_at = now()
         FROM verdicts v
         WHERE s.id = v.id AND v.reason IS NULL AND s.state = '{SubscriptionState.HELD}'
           AND (s.hold_reason = '{HoldReason.SITE_UNAVAILABLE}' OR s.action = '{SubscriptionAction.COPY}'

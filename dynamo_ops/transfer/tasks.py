@@ -73,9 +73,10 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
     return found
 
 
-def hold_and_release(database: Database) -> dict[str, Any]:
-    """Park the subscriptions that cannot be served now, free those that can be again."""
-    counts = asdict(hold.hold_and_release(database))
+def hold_and_release(database: Database, settings: Settings) -> dict[str, Any]:
+    """Park the subscriptions that cannot be served now, free those that can be again; suspend copies that failed for
+    too long."""
+    counts = asdict(hold.hold_and_release(database, settings.transfers))
     log.info("subscriptions: %s", counts_text(counts))
     return counts
 

@@ -160,6 +160,58 @@ def test_work_alone_is_nothing_unusual(bad_day: Inventory, sources: Settings) ->
     assert "12.00 TB" in digest_message(digest).text
 
 
+def test_what_fails_for_ever_is_told_with_site_age_error_and_the_way_out(bad_day: Inventory, sources: Settings) -> None:
+    bad_day.rows("DELETE FROM transfers")
+    bad_day.rows(
+        """UPDATE subscriptions SET state = 'held', hold_reason = 'suspended', last_error = 'no space left',
+               created_at = now() - interval '45 days', protects_until = now() - id % 2 * interval '1 day'
+                   + interval '1 hour' WHERE action = 'copy'"""
+    )
+    bad_day.rows(
+        """UPDATE subscriptions SET state = 'retry', num_attempts = 3, created_at = now() - interval '20 days',
+               last_error = 'not deleted: it lies behind a link' WHERE action = 'delete' AND state = 'new'"""
+    )
+    digest = read_digest(bad_day.db, sources, UNTIL)
+    told = [sentence for sentence in digest.unusual if "suspended" in sentence or "to nothing" in sentence]
+    assert told == [
+        (
+            "4 copies to T2_A suspended, failing for 45 days, most with: no space left "
+            "(dynamo transfers release --hold-reason suspended --site T2_A)"
+        ),
+        "the last sources of 2 suspended copies to T2_A are not kept any more: release or cancel",
+        "2 deletions at T2_B come to nothing, for 20 days, most with: not deleted: it lies behind a link",
+    ]
+    assert "held: " not in str(digest.unusual), "told once"
+    bad_day.rows("UPDATE subscriptions SET state = 'held', hold_reason = 'all_failed' WHERE state = 'retry'")
+    assert "come to nothing" not in str(read_digest(bad_day.db, sources, UNTIL).unusual)
+
+
+def test_requests_that_do_not_move_are_told(bad_day: Inventory, sources: Settings) -> None:
+    bad_day.rows(
+        """INSERT INTO requests (kind, digest, sites, state, requested_by, last_asked_by, created_at)
+           SELECT 'copy', days::text, ARRAY['T2_A'], CASE WHEN days = 30 THEN 'completed' ELSE 'new' END, 'ada', 'ada',
+                  now() - days * interval '1 day' FROM unnest(ARRAY[30, 20, 8, 6]) AS days"""
+    )
+    (told,) = (sentence for sentence in read_digest(bad_day.db, sources, UNTIL).unusual if "request" in sentence)
+    oldest = bad_day.scalar("SELECT id FROM requests WHERE digest = '20'")
+    assert told == (
+        f"2 open requests not moved for up to 20 days, the oldest is {oldest} (dynamo request show {oldest})"
+    )
+
+
+def test_jobs_that_nobody_hears_of_are_told(bad_day: Inventory, sources: Settings) -> None:
+    bad_day.rows(
+        """INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, state, server, created_at)
+           SELECT 'old' || days, gen_random_uuid(), 1, false, 'submitted', 'https://fts-old:8446',
+                  now() - days * interval '1 day' FROM unnest(ARRAY[13, 15, 20]) AS days"""
+    )
+    (told,) = (sentence for sentence in read_digest(bad_day.db, sources, UNTIL).unusual if "fts-old" in sentence)
+    assert told == (
+        "2 FTS jobs open for up to 20 days at https://fts-old:8446: does it answer? "
+        "(gone for good: dynamo transfers readdress)"
+    )
+
+
 def test_days_before_the_first_one_of_a_source_and_the_day_that_is_not_over_are_no_gaps(
     bad_day: Inventory, sources: Settings
 ) -> None:

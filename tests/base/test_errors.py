@@ -40,7 +40,7 @@ def test_every_class_says_what_it_means_and_what_to_do_next(kind: type[DynamoErr
 
 
 def test_only_what_may_pass_is_tried_again() -> None:
-    assert [kind.__name__ for kind in OURS if kind.retryable] == ["RetryableRemoteError"]
+    assert [kind.__name__ for kind in OURS if kind.retryable] == ["RetryableRemoteError", "ServiceIllError"]
 
 
 def test_facts_are_attributes() -> None:

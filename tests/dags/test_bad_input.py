@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dynamo_ops.base.errors import PermanentRemoteError
 from tests.dags.house import House
 from tests.quality.bad_input import unchanged
 from tests.sources.pocket import inventory_counts
@@ -27,7 +28,12 @@ DATASET = "/Muons/Run2025B-v1/AOD"
             ],
             id="negative_size",
         ),
-        pytest.param("broken_json", "pull_datasets", ["dbs", "is not JSON", "/datasets"], id="broken_json"),
+        pytest.param(
+            "broken_json",
+            "pull_datasets",
+            ["dbs: the service is ill", "a list that was cut", "/datasets", "the data are not at fault"],
+            id="broken_json",
+        ),
         pytest.param("http_500", "pull_datasets", ["dbs", "answered 500", "/datasets"], id="http_500"),
     ],
 )
@@ -47,18 +53,14 @@ def test_bad_metadata_is_refused_told_and_leaves_the_inventory_alone(
 @pytest.mark.parametrize(
     ("fault", "tries"),
     [
-        pytest.param({"broken_json": True}, 1, id="bad data are not asked for again"),
-        pytest.param(
-            {"down": True},
-            3,
-            id="a service that is away is asked until the retries are used up",
-            marks=pytest.mark.slow,
-        ),
+        pytest.param({"unknown_status": True}, 1, id="bad data are not asked for again"),
+        pytest.param({"broken_json": True}, 3, id="a service that is ill is asked until the retries are used up"),
+        pytest.param({"down": True}, 3, id="so is one that is away", marks=pytest.mark.slow),
     ],
 )
 def test_tries_follow_the_class_of_the_error(house: House, fault: dict[str, bool], tries: int) -> None:
     house.grid.fault(dbs=fault)
-    run = house.run("metadata_sync")
+    run = house.run("metadata_sync", full=True)
     assert run.failed == {"pull_datasets"}
     assert run.dag_run.get_task_instance("pull_datasets", map_index=0).try_number == tries
     assert f"failed on try {tries}" in house.last_mail_text()
@@ -113,6 +115,18 @@ def test_bad_accesses_change_no_rank(house: House, fault: dict[str, object]) -> 
         run = house.run("popularity_aggregation")
     assert run.failed == {"pull"}
     assert "accesses" in house.last_mail_text()
+
+
+def test_where_late_days_cannot_be_chosen_the_own_day_is_ranked_all_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise PermanentRemoteError("the drops may not be read", service="accesses", url="/drops", status=403)
+
+    monkeypatch.setattr("dynamo_ops.popularity.days.reopened_days", away)
+    run = house.run("popularity_aggregation")
+    assert run.failed == {"choose_late_days"}
+    assert run.states("rank") == {"success": 1}
 
 
 def test_fts_that_is_away_for_a_while_delays_copies_and_loses_none(house: House) -> None:

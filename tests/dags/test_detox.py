@@ -262,6 +262,17 @@ def test_days_of_accesses_that_lack_stop_the_plan_until_they_are_backfilled(hous
     assert house.run("detox_physics").state == "success"
 
 
+def test_nights_in_which_a_feed_was_ill_heal_by_themselves_and_detox_goes_on(house: House) -> None:
+    house.rows("""
+        INSERT INTO aggregated_days (day, source, kind, num_told, most_told, aggregated_at)
+        SELECT max(day) - 3, 'accesses', 'accesses', 0, 0, now() FROM aggregated_days""")
+    healing = house.run("popularity_aggregation", missing_days=True)
+    assert (healing.state, healing.not_green) == ("success", {})
+    assert healing.states("replace_day_late")["success"] == 2
+    assert house.rows("SELECT count(*), max(day) - min(day) FROM aggregated_days WHERE kind = 'accesses'") == [(4, 3)]
+    assert house.run("detox_physics").state == "success"
+
+
 def test_a_policy_with_a_mistake_fails_with_its_place(house: House) -> None:
     policy = house.config / "policies"
     policy.mkdir(exist_ok=True)

@@ -141,7 +141,9 @@ def test_the_last_copy_goes_where_that_was_allowed(stock: Inventory) -> None:
     assert executed(stock, allowed) == (stock.files_of["b1"], set())
 
 
-@pytest.mark.parametrize("held", [None, "all_failed", "refused", "no_source", "site_unavailable", "operator"])
+@pytest.mark.parametrize(
+    "held", [None, "all_failed", "refused", "no_source", "site_unavailable", "operator", "suspended"]
+)
 def test_the_last_source_stays_whatever_was_allowed(stock: Inventory, held: str | None) -> None:
     def waited_for(stock: Inventory) -> None:
         stock.rows("UPDATE subscriptions SET is_last_allowed = true")
@@ -154,6 +156,21 @@ def test_the_last_source_stays_whatever_was_allowed(stock: Inventory, held: str 
 
     asked, reasons = executed(stock, waited_for)
     assert (asked, reasons) == ([], {"not deleted: it is the only source of a copy that is still pending"})
+
+
+@pytest.mark.parametrize("days_left", [1, -1])
+def test_the_source_of_a_suspended_copy_stays_until_it_is_said(stock: Inventory, days_left: int) -> None:
+    def suspended(stock: Inventory) -> None:
+        stock.rows("UPDATE subscriptions SET is_last_allowed = true")
+        stock.rows("DELETE FROM block_replicas WHERE site_id = :b", b=stock.site_ids["T2_B"])
+        stock.subscription("copy", stock.files_of["b1"], "T2_C")
+        stock.rows(
+            """UPDATE subscriptions SET state = 'held', hold_reason = 'suspended',
+                   protects_until = now() + :days * interval '1 day' WHERE action = 'copy'""",
+            days=days_left,
+        )
+
+    assert executed(stock, suspended)[0] == ([] if days_left > 0 else stock.files_of["b1"])
 
 
 def test_a_file_that_fts_reads_stays(stock: Inventory) -> None:

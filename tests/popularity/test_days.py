@@ -13,7 +13,8 @@ from dynamo_ops.inventory.freshness import missing_days
 from dynamo_ops.inventory.staging.pull import stage_accesses
 from dynamo_ops.popularity import days
 from dynamo_ops.popularity.aggregate import replace_day
-from dynamo_ops.popularity.days import DayOfSource, own_days, reopened_days
+from dynamo_ops.popularity.days import DayOfSource, all_missing, days_to_heal, own_days, reopened_days
+from dynamo_ops.popularity.tasks import tell_missing
 from dynamo_ops.sources.usage.source import ACCESSES
 from tests.inventory.told import accept, dataset, merge, site, sync_sites
 
@@ -129,3 +130,49 @@ def test_a_day_that_was_empty_because_its_drop_came_late_is_pulled_again(
 ) -> None:
     aggregate(filled, "shelf", 10, 11)
     assert late(filled, monkeypatch, {10: "x"}, repull_days=0) == [(10, "shelf")]
+
+
+def lost(days: list[DayOfSource]) -> list[tuple[int, str]]:
+    return [(int(what.day[-2:]), what.source) for what in days]
+
+
+def test_missing_are_the_days_of_bad_nights_of_each_source_up_to_last_night(filled: Database) -> None:
+    aggregate(filled, "shelf", 14, 16, 17)
+    aggregate(filled, "feed", 16)
+    missing = all_missing(filled, settings_with(), TODAY)
+    assert lost(missing) == [
+        *((15, "shelf"), (17, "feed"), (18, "feed"), (18, "shelf"), (19, "feed"), (19, "shelf")),
+    ]
+    assert all(what.is_missing for what in missing)
+    assert lost(all_missing(filled, settings_with(), TODAY, date(2026, 2, 19))) == [(19, "feed"), (19, "shelf")]
+
+
+def test_nothing_is_missing_where_nothing_was_ever_aggregated(filled: Database) -> None:
+    assert all_missing(filled, settings_with(), TODAY) == []
+
+
+def test_days_after_the_runs_own_are_not_its_business(filled: Database) -> None:
+    aggregate(filled, "shelf", 10, 12, 24)
+    assert lost(all_missing(filled, settings_with(), date(2026, 2, 13))) == [(11, "shelf")]
+
+
+def test_of_many_missing_days_each_run_takes_others_until_each_had_its_turn(filled: Database) -> None:
+    aggregate(filled, "shelf", 1, *range(20, 24))
+    aggregate(filled, "feed", *range(19, 24))
+    settings = settings_with(missing_days_per_run=5)
+    missing = all_missing(filled, settings, TODAY)
+    assert len(missing) == 18
+    runs = [days_to_heal(filled, settings, date.fromordinal(TODAY.toordinal() + run)) for run in range(4)]
+    assert [len(run) for run in runs] == [5, 5, 5, 5]
+    assert {what for run in runs for what in run} >= set(missing)
+    assert days_to_heal(filled, settings_with(missing_days_per_run=0), TODAY) == []
+
+
+def test_a_run_tells_what_it_healed_and_what_is_still_missing_for_how_long(filled: Database) -> None:
+    aggregate(filled, "shelf", 14, 17, 19)
+    pulled = all_missing(filled, settings_with(), TODAY)
+    aggregate(filled, "shelf", 15, 18)
+    assert tell_missing(filled, settings_with(), TODAY, [*pulled, DayOfSource("2026-02-19", "shelf", "accesses")]) == {
+        "healed": ["2026-02-15 shelf accesses", "2026-02-18 shelf accesses"],
+        "missing": ["2026-02-16 shelf accesses, for 4 d", "2026-02-19 feed accesses, for 1 d"],
+    }

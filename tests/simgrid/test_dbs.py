@@ -118,7 +118,9 @@ def test_bad_input_on_demand(dbs: Dbs) -> None:
     assert len(lfns) == len(set(lfns)) + 1
     dbs.grid.fault(dbs={"duplicate_lfn": False, "vanished_half": True})
     assert len(dbs.rows("datasets", dataset_access_type="*")) == 3
-    dbs.grid.fault(dbs={"broken_json": True})
+    dbs.grid.fault(dbs={"unknown_status": True})
+    assert {row["dataset_access_type"] for row in dbs.rows("datasets", detail=1)} == {"SHINY"}
+    dbs.grid.fault(dbs={"unknown_status": False, "broken_json": True})
     with pytest.raises(requests.exceptions.JSONDecodeError):
         dbs.reply("datasets").json()
     dbs.grid.fault(dbs={"broken_json": False, "http_500": 1})

@@ -19,6 +19,9 @@ from dynamo_ops.base.errors import PermanentRemoteError
 KEEP_THE_VERB = frozenset({301, 302, 307, 308})
 """303 says "GET that instead": of these, those who do not GET follow none."""
 
+LOGIN = frozenset({302, 303})
+"""How services send those to a login whom they do not know: with another question. 307 and 308 are of doors."""
+
 MOST_REDIRECTS = 5
 _PORTS = {"http": 80, "https": 443}
 _SECRETS = ("auth", "token", "key", "secret", "password", "credential", "cookie", "session")
@@ -35,10 +38,13 @@ def next_url(url: str, location: str) -> str:
     return sent_to
 
 
-def too_many(url: str) -> PermanentRemoteError:
-    """The error for a door that leads to itself."""
+def too_many(url: str, redirect_status: int | None = None) -> PermanentRemoteError:
+    """The error for a door that leads to itself. ``redirect_status``: its last, where it is known; a fact, too."""
     return PermanentRemoteError(
-        f"{origin(url)}: more than {MOST_REDIRECTS} redirects; mend the service's door", url=origin(url), status=None
+        f"{origin(url)}: more than {MOST_REDIRECTS} redirects; mend the service's door",
+        url=origin(url),
+        status=None,
+        redirect_status=redirect_status,
     )
 
 

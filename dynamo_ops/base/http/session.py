@@ -81,7 +81,7 @@ class RemoteSession(requests.Session):
             came_from, url = url, redirect.next_url(url, location)
             if not redirect.is_same_host(came_from, url):
                 headers |= dict.fromkeys(self.own_headers, None)
-        raise redirect.too_many(url)
+        raise redirect.too_many(url, response.status_code)
 
     def _ask(self, verb: str, url: str, headers: Mapping[str, Any], arguments: Mapping[str, Any]) -> requests.Response:
         # ``verify`` again: requests prefers the authorities of the environment to those of the session.

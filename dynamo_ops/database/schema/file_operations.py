@@ -31,7 +31,7 @@ from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
 SUBSCRIPTION_STATES = ("new", "inbatch", "done", "retry", "held", "cancelled")
 ACTIVE_STATES = "state IN ('new', 'inbatch', 'retry', 'held')"
 LIVE_TRANSFERS = "state IN ('planned', 'submitted', 'staging', 'active')"
-HOLD_REASONS = ("no_source", "all_failed", "site_unavailable", "refused", "operator")
+HOLD_REASONS = ("no_source", "all_failed", "site_unavailable", "refused", "operator", "suspended")
 BACKENDS = ("fts", "direct")
 
 
@@ -40,7 +40,8 @@ class Subscription(Base):
 
     ``activity``: what it is for, and so how urgent it is (settings ``transfers.activities``). ``note``: who held,
     released or withdrew it by hand, and why. ``is_last_allowed``: a deletion that may take the last
-    copy (SEMANTICS §10).
+    copy (SEMANTICS §10). ``freed_at``: when it was last released by itself; what failed before is not held against it.
+    ``protects_until``: of a suspended copy, until when its last source stays; null: without an end.
     """
 
     __tablename__ = "subscriptions"
@@ -75,6 +76,8 @@ class Subscription(Base):
     last_error: Mapped[str | None]
     note: Mapped[str | None]
     is_last_allowed: Mapped[bool] = mapped_column(server_default=text("false"))
+    freed_at: Mapped[datetime | None]
+    protects_until: Mapped[datetime | None]
     created_at: Mapped[created]
     updated_at: Mapped[created]
 

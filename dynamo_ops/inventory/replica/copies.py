@@ -12,7 +12,7 @@ from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, JUDGED_CHECKS, BadState, CheckState, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.shared import DECLARED
-from dynamo_ops.inventory.states import ACTIVE, DeletionState, SubscriptionAction
+from dynamo_ops.inventory.states import ACTIVE, DeletionState, HoldReason, SubscriptionAction
 
 
 def _newest_check(column: str, site_id: str, states: Words[CheckState]) -> str:
@@ -159,10 +159,18 @@ def is_block_awaited(block_id: str, site_id: str) -> str:
         WHERE file.block_id = {block_id})"""
 
 
+def is_protecting(copy: str) -> str:
+    """The copy subscription ``copy`` keeps the last source where it is: it is active, in whatever state, and not
+    suspended for longer than ``transfers.suspended_protects_days`` (written down when it was suspended)."""
+    return f"""({copy}.action = '{SubscriptionAction.COPY}' AND {copy}.state IN {ACTIVE}
+        AND ({copy}.hold_reason IS DISTINCT FROM '{HoldReason.SUSPENDED}'
+             OR coalesce({copy}.protects_until > now(), true)))"""
+
+
 def is_awaited_elsewhere(block_id: str, site_id: str) -> str:
-    """A copy of some file of the block to another site is subscribed and not done."""
+    """A copy of some file of the block to another site is subscribed and not done, and keeps its last source."""
     return f"""EXISTS (SELECT FROM files AS file JOIN subscriptions AS copy ON copy.file_id = file.id
-        AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE} AND copy.site_id <> {site_id}
+        AND {is_protecting("copy")} AND copy.site_id <> {site_id}
         WHERE file.block_id = {block_id})"""
 
 
@@ -178,15 +186,17 @@ def present_among(files: str) -> str:
 
 AWAITED_BLOCKS = f"""SELECT DISTINCT file.block_id, copy.site_id
     FROM subscriptions AS copy JOIN files AS file ON file.id = copy.file_id
-    WHERE copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE}"""
-"""(block_id, site_id): a copy of some file of the block to the site is subscribed and not done."""
+    WHERE {is_protecting("copy")}"""
+"""(block_id, site_id): a copy of some file of the block to the site is subscribed and not done, and keeps its last
+source."""
 
 
 def is_pending_elsewhere(file_id: str, site_id: str) -> str:
-    """A copy of the file to another site is subscribed, in whatever state: a person may release it yet."""
+    """A copy of the file to another site is subscribed, in whatever state: a person may release it yet. One that has
+    been suspended for too long keeps nothing any more (``is_protecting``)."""
     return f"""EXISTS (
         SELECT FROM subscriptions AS copy WHERE copy.file_id = {file_id} AND copy.site_id <> {site_id}
-          AND copy.action = '{SubscriptionAction.COPY}' AND copy.state IN {ACTIVE})"""
+          AND {is_protecting("copy")})"""
 
 
 def is_last_source(file_id: str, site_id: str) -> str:

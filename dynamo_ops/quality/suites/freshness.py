@@ -54,7 +54,7 @@ def _stale_check(db: Database, settings: Settings, thresholds: FreshnessThreshol
     return FrameCheck(
         "popularity_stale",
         f"the last day of accesses ended more than {thresholds.popularity_max_age_h:g} hours ago"
-        " (backfill popularity_aggregation)",
+        " (backfill popularity_aggregation; its next run pulls what is missing)",
         "source",
         ages.with_columns(newest_day=newest),
         "age_h",
@@ -75,7 +75,8 @@ def _gap_check(db: Database, settings: Settings, thresholds: FreshnessThresholds
     )
     return FrameCheck(
         "popularity_gap",
-        f"more than {thresholds.max_missing_days} days of accesses lack (backfill popularity_aggregation)",
+        f"more than {thresholds.max_missing_days} days of accesses lack (backfill popularity_aggregation)"
+        "; its next run pulls them if their source has them",
         "source",
         frame.with_columns(pl.col("num_missing").fill_null(0)),
         "num_missing",

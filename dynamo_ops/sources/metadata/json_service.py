@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import polars as pl
 
-from dynamo_ops.base.errors import RemoteError, SourceDataError
+from dynamo_ops.base.errors import DynamoError, RemoteError
 from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.metadata.json_mapping import JsonOptions, Listing, columns_of, inside, values_of
@@ -149,7 +149,7 @@ class JsonSource:
         rule = listing.fields[label]
         names = values_of(records, rule)
 
-        def wrong(number: int, problem: str) -> SourceDataError:
+        def wrong(number: int, problem: str) -> DynamoError:
             name = names[number] if isinstance(names[number], str) else f"record {number}"
             place = f"{page.dataset}: {name}" if page.dataset else name
             return fault(f"{place}: {problem}", dataset=page.dataset or name)

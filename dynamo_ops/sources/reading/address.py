@@ -12,6 +12,11 @@ from dynamo_ops.base.http.remote import innermost
 
 _URL = re.compile(r"""\w[\w+.-]*://[^\s'"<>]+""")
 _POOL = re.compile(r"with url: \S+")
+_SECRET = re.compile(
+    r"""(?ix) ( \b bearer \s+ | (?:token|secret|passw(?:or)?d|api[_-]?key|cookie|session|authorization)
+                 [\w-]* ["']? \s* [:=] \s* ["']? (?:bearer\s+|basic\s+)? ) [^\s"'&;,<>{}]+"""
+)
+"""What stands behind a word for a secret, in headers, forms and JSON."""
 
 
 def shown(url: str, params: Mapping[str, Any] | None = None) -> str:
@@ -37,6 +42,11 @@ def shown(url: str, params: Mapping[str, Any] | None = None) -> str:
 def discreet(text: str) -> str:
     """``text``, of its addresses only what may be shown."""
     return _POOL.sub("with url: …", _URL.sub(lambda found: shown(found.group()), text))
+
+
+def masked(text: str) -> str:
+    """``text``, without what may be a secret in it: for what a service answered, which may repeat what it was sent."""
+    return _SECRET.sub(r"\1…", discreet(text))
 
 
 def cause(error: BaseException) -> str:

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import msgspec
 import polars as pl
 
-from dynamo_ops.base.errors import SourceDataError
+from dynamo_ops.base.errors import DynamoError
 from dynamo_ops.inventory.frames import UTC
 
 Times = Literal["iso", "unix", "unix_ms"]
-Wrong = Callable[[int, str], SourceDataError]
+Wrong = Callable[[int, str], DynamoError]
 """Makes the error for the row of that number, given what is wrong there ("size is 'big', expected …")."""
 
 LATEST_S = 32_503_680_000  # the year 3000: a time in milliseconds lies beyond it
@@ -35,7 +35,7 @@ class Column:
     """One of our columns. ``field``: what the source calls it. ``times``: how it writes times (and days).
 
     ``default``: the value where a record has no such field; MISSING: it must have it. ``values``: what each of its
-    values means; one that is not named there is an error.
+    values means; one that is not named there is an error. ``no_value``: how a JSON text begins that stands for null.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Column:
     times: Times = "iso"
     default: Any = MISSING
     values: Mapping[Any, Any] | None = None
+    no_value: str | None = None
 
     @property
     def is_required(self) -> bool:
@@ -63,6 +64,8 @@ def from_values(values: Sequence[Any], column: Column, wrong: Wrong) -> pl.Serie
         return pl.Series(column.name, meant, dtype=column.dtype)
     if MISSING in values:
         values = [column.default if value is MISSING else value for value in values]
+    if (begin := column.no_value) is not None:
+        values = [None if isinstance(value, str) and value.startswith(begin) else value for value in values]
     series = _series(values, column)
     if series is not None:
         return typed(series, column, lambda row, _: wrong(row, unexpected(column, values[row])))

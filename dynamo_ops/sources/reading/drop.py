@@ -26,12 +26,14 @@ from dynamo_ops.base.errors import (
     DynamoError,
     PermanentRemoteError,
     RetryableRemoteError,
+    ServiceIllError,
     SettingsError,
     SourceDataError,
 )
 from dynamo_ops.base.http.remote import kind_of_failure, kind_of_status
 from dynamo_ops.sources.reading.address import discreet, shown
 from dynamo_ops.sources.reading.columns import Column, typed
+from dynamo_ops.sources.reading.illness import HEAD, is_page
 from dynamo_ops.sources.reading.records import Fault, Records
 
 CHUNK_BYTES = 8 << 20
@@ -82,8 +84,23 @@ class Drop:
     ) -> Iterator[pl.DataFrame]:
         """The rows of a file in batches. ``of``: only those whose first column is one of these, or null.
 
-        Raises SourceDataError naming file, line or row, column and value; RetryableRemoteError if the storage is away.
+        Raises SourceDataError naming file, line or row, column and value; RetryableRemoteError if the storage is away,
+        ServiceIllError where a drop behind HTTP is a web page.
         """
+        try:
+            yield from self._frames(found, columns, of)
+        except SourceDataError:
+            if not _is_page(found):
+                raise
+            place = shown(found.path)
+            raise ServiceIllError(
+                f"{self.source}: the service is ill: {place} answered a web page (of a login, or of a frontend)",
+                service=self.source,
+                url=place,
+                status=None,
+            ) from None
+
+    def _frames(self, found: Found, columns: Sequence[Column], of: Collection[str] | None) -> Iterator[pl.DataFrame]:
         with reading(self.source, found.path):
             kind = _kind(found.path)
             if kind == "csv":
@@ -164,8 +181,8 @@ def _json_lines(
     records, fault = Records(columns), _fault(source, found.path)
     with _opened(found) as file:
         piece, line, rest = file.read(CHUNK_BYTES), 1, b""
-        if piece.lstrip().startswith(b"["):  # a JSON list after all
-            frame, key = records.frame(piece + file.read(), fault), pl.col(columns[0].name)
+        if piece.lstrip().startswith(b"["):  # a JSON list after all, or several
+            frame, key = records.frame(piece + file.read(), fault, 2), pl.col(columns[0].name)
             yield frame if of is None else frame.filter(key.is_in(list(of)) | key.is_null())
             return
         while piece:
@@ -249,7 +266,7 @@ def _batch(
         frame = frame.filter(key.is_in(list(of)) | key.is_null())
     lines = frame["row number"]
 
-    def wrong(row: int, what: str) -> SourceDataError:
+    def wrong(row: int, what: str) -> DynamoError:
         return fault(what if first_line is None else f"line {first_line + lines[row]}: {what}")
 
     return pl.DataFrame([_column(frame, column, wrong, text) for column in columns])
@@ -276,6 +293,17 @@ def _fault(source: str, path: str) -> Fault:
         return SourceDataError(f"{source}: {path}: {what}", **{"source": source, "file": path, **facts})
 
     return fault
+
+
+def _is_page(found: Found) -> bool:
+    """Whether a file behind HTTP, which could not be read, is what a person is shown there: mostly a login."""
+    if not found.path.startswith(("http://", "https://")):
+        return False
+    try:
+        with found.system.open(found.path, "rb") as file:
+            return is_page(bytes(file.read(HEAD)))
+    except Exception:  # then the fault that was found says more
+        return False
 
 
 def _opened(found: Found) -> Any:

@@ -6,18 +6,30 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import polars as pl
 import requests
 from pydantic import TypeAdapter, ValidationError
 
-from dynamo_ops.base.errors import RemoteError, SettingsError, SourceDataError
+from dynamo_ops.base.errors import (
+    CredentialError,
+    DynamoError,
+    PermanentRemoteError,
+    RemoteError,
+    ServiceIllError,
+    SettingsError,
+    SourceDataError,
+)
+from dynamo_ops.base.http.redirect import LOGIN, origin
 from dynamo_ops.base.http.remote import failure_words, kind_of_failure, kind_of_status, tls_setting
 from dynamo_ops.base.http.session import Patience, RemoteSession
 from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.base.settings import Tls
-from dynamo_ops.sources.reading.address import cause, shown
+from dynamo_ops.sources.reading.address import cause, discreet, masked, shown
+from dynamo_ops.sources.reading.documents import joined_lists
+from dynamo_ops.sources.reading.illness import is_of_its_database, is_page, symptom
 from dynamo_ops.sources.reading.records import Fault, Records
 
 T = TypeVar("T")
@@ -28,13 +40,23 @@ CHUNK_BYTES = 1 << 20
 SHOWN_CHARACTERS = 200
 
 
+JSON_LINES = ("ndjson", "jsonl", "jsonlines", "json-lines")
+CUT = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
+"""What requests says of an answer that ends before its Content-Length, its last chunk, or inside of what is packed."""
+
+
 class Answer(NamedTuple):
-    """What a service answered, to its end. ``url``: what may be shown of it."""
+    """What a service answered, to its end. ``url``: what may be shown of it; ``came_from``: another host that the
+    question was sent on to, null: none. ``is_measured``: it says how long it is, so that it is whole; ``is_lines``: it
+    says that it is JSON lines."""
 
     url: str
     status: int
     reason: str
     content: bytes
+    came_from: str | None = None
+    is_measured: bool = False
+    is_lines: bool = False
 
 
 class HttpJson:
@@ -67,19 +89,30 @@ class HttpJson:
     ) -> list[T]:
         """The list of records at ``url``. ``label``: the field that names a record in messages.
 
-        Raises RetryableRemoteError (no connection, time-out, 5xx, 429), CredentialError (401, 403),
-        PermanentRemoteError (other 4xx) and SourceDataError (not JSON, not a list, a record of a wrong shape).
+        Several lists one behind the other are one, where the answer says how long it is.
+
+        Raises RetryableRemoteError (no connection, time-out, 5xx, 429) and of these ServiceIllError (an answer that
+        shows a service in a bad hour, ``illness``); CredentialError (401, 403), PermanentRemoteError (other 4xx) and
+        SourceDataError (not a list, a record of a wrong shape: the data are wrong).
         """
         response = self._get(url, params)
         try:
             return rows.validate_json(response.content)
         except ValidationError as error:
-            raise self._malformed(response, error, label) from error
+            several = joined_lists(response.content) if response.is_measured else None
+            if several is None:
+                raise self._malformed(response, error, label) from None
+        try:
+            return rows.validate_python(several)
+        except ValidationError as error:
+            raise self._malformed(response, error, label, several) from None
 
     def frame(self, url: str, records: Records, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
-        """The list of records at ``url`` as columns; errors as of ``rows``. For long lists."""
+        """The list of records at ``url`` as columns; errors as of ``rows``. For long lists. JSON lines are read too,
+        where the answer says how long it is: else nobody sees whether they were cut."""
         response = self._get(url, params)
-        return records.frame(response.content, self._fault(response))
+        fewest_lines = (1 if response.is_lines else 2) if response.is_measured else None
+        return records.frame(response.content, self._fault(response), fewest_lines)
 
     def document(self, url: str, params: Mapping[str, Any] | None = None) -> tuple[Any, Fault]:
         """The JSON document at ``url`` as Python values, and what makes an error about it; errors as of ``rows``."""
@@ -88,7 +121,10 @@ class HttpJson:
         try:
             return msgspec.json.decode(response.content), fault
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise fault(f"is not JSON ({error})") from error
+            several = joined_lists(response.content) if response.is_measured else None
+            if several is None:
+                raise fault(f"is not JSON ({error})") from None
+            return several, fault
 
     def close(self) -> None:
         """Close the connections."""
@@ -100,17 +136,53 @@ class HttpJson:
         try:
             with self._session.call("GET", url, params=params, stream=True) as response:
                 content = b"".join(response.iter_content(CHUNK_BYTES))
+        except CUT as error:
+            raise self._ill(place, f"an answer that was cut ({cause(error)})") from None
         except requests.RequestException as error:
             raise self._no_answer(place, error) from None
-        answer = Answer(place, response.status_code, response.reason, content)
+        except PermanentRemoteError as error:
+            if error.facts.get("redirect_status") not in LOGIN:
+                raise
+            raise self._ill(place, f"with redirects only, as of a login ({discreet(error.message)})") from None
+        came_from = None if _host(url) == _host(response.url) else origin(response.url)
+        answer = Answer(
+            place,
+            response.status_code,
+            response.reason,
+            content,
+            came_from,
+            is_measured="Content-Length" in response.headers or "Transfer-Encoding" in response.headers,
+            is_lines=any(word in response.headers.get("Content-Type", "").lower() for word in JSON_LINES),
+        )
         if kind := kind_of_status(answer.status):
-            raise kind(
-                f"{self.service}: {place} answered {answer.status} {answer.reason}: {_shown(content)}",
-                service=self.service,
-                url=place,
-                status=answer.status,
-            )
+            raise self._refused(answer, kind)
         return answer
+
+    def _refused(self, answer: Answer, kind: type[RemoteError]) -> RemoteError:
+        """The error for a status that is one. A refusal that is none of the question is of a service that is ill: its
+        database failed, or another host speaks for it."""
+        status = f"{answer.status} {answer.reason}"
+        if kind is PermanentRemoteError and is_of_its_database(answer.content):
+            return self._ill(answer.url, f"{status}, an error of its database: {_shown(answer.content)}", answer.status)
+        if kind is PermanentRemoteError and answer.came_from and is_page(answer.content):
+            words = f"{status}, by {answer.came_from}, where it sends us on to: {_shown(answer.content)}"
+            return self._ill(answer.url, words, answer.status)
+        hint = f" ({answer.came_from} said so)" if kind is CredentialError and answer.came_from else ""
+        return kind(
+            f"{self.service}: {answer.url} answered {status}{hint}: {_shown(answer.content)}",
+            service=self.service,
+            url=answer.url,
+            status=answer.status,
+        )
+
+    def _ill(self, place: str, what: str, status: int | None = None) -> ServiceIllError:
+        """``what``: how it answered, and what."""
+        return ServiceIllError(
+            f"{self.service}: the service is ill: {place} answered {what}",
+            service=self.service,
+            url=place,
+            status=status,
+        )
 
     def _no_answer(self, place: str, error: Exception) -> RemoteError:
         setting = tls_setting(error)
@@ -123,7 +195,10 @@ class HttpJson:
         )
 
     def _fault(self, response: Answer) -> Fault:
-        def fault(what: str, **facts: object) -> SourceDataError:
+        def fault(what: str, **facts: object) -> DynamoError:
+            if illness := symptom(response.content):
+                by = f", by {response.came_from}, where it sends us on to" if response.came_from else ""
+                return self._ill(response.url, f"{illness}{by}: {_shown(response.content)}", response.status)
             if what.startswith("is not"):
                 message = f"{self.service}: the answer of {response.url} {what}: {_shown(response.content)}"
             else:
@@ -132,25 +207,18 @@ class HttpJson:
 
         return fault
 
-    def _malformed(self, response: Answer, error: ValidationError, label: str) -> SourceDataError:
-        fault = error.errors()[0]
-        where = _record(response.content, fault["loc"], label)
+    def _malformed(
+        self, response: Answer, error: ValidationError, label: str, records: list[Any] | None = None
+    ) -> DynamoError:
+        """``records``: those of several lists, of which the error is."""
+        first = error.errors()[0]
+        fault = self._fault(response)
+        where = _record(response.content, records, first["loc"], label)
         if not where:
-            return SourceDataError(
-                f"{self.service}: the answer of {response.url} is not a JSON list of records ({fault['msg']}):"
-                f" {_shown(response.content)}",
-                source=self.service,
-                url=response.url,
-            )
-        field = ".".join(str(part) for part in fault["loc"][1:])
-        found = "is missing" if fault["type"] == "missing" else f"is {fault['input']!r}: {fault['msg']}"
-        return SourceDataError(
-            f"{self.service}: {where}: {field} {found} (in the answer of {response.url})",
-            source=self.service,
-            url=response.url,
-            field=field,
-            **{label: where},
-        )
+            return fault(f"is not a JSON list of records ({first['msg']})")
+        field = ".".join(str(part) for part in first["loc"][1:])
+        wrong = "is missing" if first["type"] == "missing" else f"is {first['input']!r}: {first['msg']}"
+        return fault(f"{where}: {field} {wrong}", field=field, **{label: where})
 
 
 def _credentials(tls: Tls) -> Credentials:
@@ -166,15 +234,19 @@ def _readable(path: Path | None, key: str) -> str | None:
     return str(path)
 
 
+def _host(url: str) -> str | None:
+    return urlsplit(url).hostname
+
+
 def _shown(content: bytes) -> str:
-    """The first characters of an answer, on one line."""
-    text = " ".join(content[: SHOWN_CHARACTERS * 4].decode(errors="replace").split())
+    """The first characters of an answer, on one line, without what may be a secret."""
+    text = masked(" ".join(content[: SHOWN_CHARACTERS * 4].decode(errors="replace").split()))
     return repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
 
 
-def _record(content: bytes, location: tuple[int | str, ...], label: str) -> str:
+def _record(content: bytes, records: list[Any] | None, location: tuple[int | str, ...], label: str) -> str:
     """The name of the record a fault lies in; empty if the fault is in the document itself."""
     if not location or not isinstance(location[0], int):
         return ""
-    record = json.loads(content)[location[0]]
+    record = (json.loads(content) if records is None else records)[location[0]]
     return str(record[label]) if isinstance(record, dict) and label in record else f"record {location[0]}"

@@ -9,14 +9,18 @@ from typing import Any, Protocol
 import msgspec
 import polars as pl
 
-from dynamo_ops.base.errors import SourceDataError
+from dynamo_ops.base.errors import DynamoError
 from dynamo_ops.sources.reading.columns import MISSING, Column, from_values
+from dynamo_ops.sources.reading.documents import documents
+
+HEAD = 4096
+"""So many bytes say whether it begins with a list or an object."""
 
 
 class Fault(Protocol):
     """Makes the error from what is wrong ("record 5: size is missing"); ``facts`` name the record."""
 
-    def __call__(self, what: str, **facts: object) -> SourceDataError:
+    def __call__(self, what: str, **facts: object) -> DynamoError:
         """The error, with the source and the place in front."""
         ...
 
@@ -33,15 +37,44 @@ class Records:
         self._list = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
         self._one = msgspec.json.Decoder(record)
 
-    def frame(self, document: bytes, fault: Fault) -> pl.DataFrame:
-        """The JSON list of records as a frame of our columns."""
+    def frame(self, document: bytes, fault: Fault, fewest_lines: int | None = None) -> pl.DataFrame:
+        """The JSON list of records as a frame of our columns; several lists, one behind the other, are one.
+
+        ``fewest_lines``: so many JSON lines are read as well as a list; None: none, and only one list, since nothing
+        shows whether more should follow.
+        """
         try:
-            records = self._list.decode(document)
+            records = self._lines_of(document, fewest_lines) or (
+                self._list.decode(document) if fewest_lines is None else self._lists_of(document)
+            )
         except msgspec.ValidationError as error:
-            raise fault(f"is not a JSON list of records ({error})") from error
+            raise fault(f"is not a JSON list of records ({error})") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise fault(f"is not JSON ({error})") from error
+            raise fault(f"is not JSON ({error})") from None
         return self._frame(records, lambda row: f"record {row}", fault)
+
+    def _lists_of(self, content: bytes) -> list[Any]:
+        records: list[Any] = []
+        num_lists = 0
+        try:
+            for one in documents(content, self._list):
+                records += one
+                num_lists += 1
+        except msgspec.ValidationError as error:
+            if not num_lists:
+                raise
+            raise msgspec.DecodeError(f"behind a whole list: {error}") from error
+        return records
+
+    def _lines_of(self, content: bytes, fewest_lines: int | None) -> list[Any]:
+        """The records of JSON lines; none where it is something else."""
+        if fewest_lines is None or not content[:HEAD].lstrip().startswith(b"{"):
+            return []
+        try:
+            records: list[Any] = self._one.decode_lines(content)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return []
+        return records if len(records) >= fewest_lines else []
 
     def lines(self, chunk: bytes, first_line: int, fault: Fault, of: Collection[str] | None = None) -> pl.DataFrame:
         """JSON lines (whole ones, the first of number ``first_line``) as a frame of our columns.
@@ -59,7 +92,7 @@ class Records:
         return self._frame(records, lambda row: f"line {self._line(chunk, first_line, rows[row])}", fault)
 
     def _frame(self, records: Sequence[Any], place: Callable[[int], str], fault: Fault) -> pl.DataFrame:
-        def wrong(row: int, what: str) -> SourceDataError:
+        def wrong(row: int, what: str) -> DynamoError:
             name = self._name(records[row])
             return fault(f"{name or place(row)}: {what}", **({str(self._label): name} if name else {}))
 
@@ -80,7 +113,7 @@ class Records:
         full = [number for number, line in enumerate(chunk.split(b"\n"), first_line) if line.strip()]
         return full[row]
 
-    def _bad_line(self, chunk: bytes, first_line: int, fault: Fault) -> SourceDataError:
+    def _bad_line(self, chunk: bytes, first_line: int, fault: Fault) -> DynamoError:
         for number, line in enumerate(chunk.split(b"\n"), first_line):
             if line.strip():
                 try:

@@ -1,6 +1,7 @@
 """Accesses and demand from HTCondor: what ``condor_history`` and ``condor_q`` write with ``-json`` or ``-jsonl``.
 
-``-json`` gives one list of ClassAds (and nothing at all when there is no job), ``-jsonl`` an ad a line. Numbers, texts
+``-json`` gives one list of ClassAds (and nothing at all when there is no job; with ``-global`` a list for each schedd,
+one behind the other, as in files that several of them were appended to), ``-jsonl`` an ad a line. Numbers, texts
 and booleans are as in JSON, an undefined attribute is null or left out, and what is an expression comes as the text
 ``/Expr(…)/``: it has no value. Have only the attributes written that are read here (``-attributes``): a whole ad is
 20 times larger.
@@ -26,6 +27,8 @@ from dynamo_ops.sources.usage.source import ACCESSES, DEMAND
 
 NO_VALUE = ("", "undefined", "none", "unknown")
 """Texts that stand for no value in the attributes of real pools, in lower case."""
+EXPRESSION = "/Expr("
+"""How a value begins that is an expression, and was not evaluated."""
 
 
 def _list(names: object) -> object:
@@ -157,9 +160,9 @@ def _columns(attributes: Attributes, moment: str) -> list[Column]:
     texts += [(f"site{n}", field) for n, field in enumerate(attributes.site)]
     return [
         *(Column(name, pl.String, field, default=None) for name, field in [*texts, ("id", attributes.id)]),
-        Column("cluster", pl.Int64, attributes.cluster, default=None),
-        Column("process", pl.Int64, attributes.process, default=None),
-        Column("moment", UTC, getattr(attributes, moment), "unix", default=None),
+        Column("cluster", pl.Int64, attributes.cluster, default=None, no_value=EXPRESSION),
+        Column("process", pl.Int64, attributes.process, default=None, no_value=EXPRESSION),
+        Column("moment", UTC, getattr(attributes, moment), "unix", default=None, no_value=EXPRESSION),
     ]
 
 
@@ -191,7 +194,7 @@ def _parts(text: pl.Expr, separator: str | None) -> pl.Expr:
 def _value(name: str) -> pl.Expr:
     """The text of an attribute; null where it has none."""
     text = pl.col(name).str.strip_chars()
-    nothing = text.str.to_lowercase().is_in(NO_VALUE) | text.str.starts_with("/Expr(")
+    nothing = text.str.to_lowercase().is_in(NO_VALUE) | text.str.starts_with(EXPRESSION)
     return pl.when(~nothing).then(text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -55,12 +55,13 @@ class Site:
 @dataclass
 class Place:
     """One file at one site. ``presence``: whole (its block is complete), listed, not listed, absent. ``deletion``,
-    ``copy``: the state of the subscription. ``is_claimed``: the deletion is with an executor. ``finding``: what the
-    newest check that judged files says of it; ``old_finding``: one before. ``called``: what people or transfers call
-    it."""
+    ``copy``: the state of the subscription; ``suspended_for``: for how many days, of the 90 in which a suspended one
+    keeps its source. ``is_claimed``: the deletion is with an executor. ``finding``: what the newest check that judged
+    files says of it; ``old_finding``: one before. ``called``: what people or transfers call it."""
 
     presence: str
     copy: str | None = None
+    suspended_for: int | None = None
     deletion: str | None = None
     is_claimed: bool = False
     finding: str | None = None
@@ -90,7 +91,8 @@ def random_world(draw: Random) -> World:
             place.deletion = draw.choice((*ACTIVE, "done", "cancelled"))
             place.is_claimed = place.deletion in ("inbatch", "cancelled") and draw.random() < 0.5
         elif wanted < 0.4:
-            place.copy = draw.choice((*ACTIVE, "done", "cancelled"))
+            place.copy = draw.choice((*ACTIVE, "held", "done", "cancelled"))
+            place.suspended_for = draw.choice((None, 10, 89, 91)) if place.copy == "held" else None
         if draw.random() < 0.2:
             place.finding = draw.choice(("missing", "wrong_size", "repaired", "orphan"))
         if draw.random() < 0.1:
@@ -128,10 +130,15 @@ def last_copy(world: World, sites: dict[str, Site], here: str) -> bool:
     return not any(good(place, sites[name]) for name, place in world.places.items() if name != here)
 
 
+def awaited(place: Place) -> bool:
+    """An active copy subscription, held for whatever reason; a suspended one for 90 days."""
+    return place.copy in ACTIVE and (place.suspended_for is None or place.suspended_for < PROTECTS_DAYS)
+
+
 def last_source(world: World, sites: dict[str, Site], here: str) -> bool:
-    """And an active copy subscription of it to another site exists, held for whatever reason."""
+    """And an active copy subscription of it to another site exists that is awaited."""
     others = [place for name, place in world.places.items() if name != here]
-    return last_copy(world, sites, here) and any(place.copy in ACTIVE for place in others)
+    return last_copy(world, sites, here) and any(map(awaited, others))
 
 
 def whole_block_good(place: Place, site: Site) -> bool:
@@ -190,7 +197,9 @@ def add_place(tables: dict[str, list[tuple[Any, ...]]], file: int, site_id: int,
         tables["block_replica_files"].append((file, site_id, file))
     for action, state in (("copy", place.copy), ("delete", place.deletion)):
         if state:
-            tables["subscriptions"].append((len(tables["subscriptions"]) + 1, file, site_id, action, state, "test"))
+            held = held_for(place) if action == "copy" else (None, None)
+            number = len(tables["subscriptions"]) + 1
+            tables["subscriptions"].append((number, file, site_id, action, state, "test", *held))
     if place.called:
         tables["bad_replicas"].append((file, site_id, place.called, "it is so", "ada"))
     if place.is_claimed:
@@ -201,13 +210,23 @@ def add_place(tables: dict[str, list[tuple[Any, ...]]], file: int, site_id: int,
             tables["consistency_findings"].append((check_id, kind, state, f"/store/{file}", 1, file))
 
 
+def held_for(place: Place) -> tuple[str | None, datetime | None]:
+    """Why a copy is held, and until when its source stays."""
+    if place.copy != "held":
+        return None, None
+    if place.suspended_for is None:
+        return "refused", None
+    return "suspended", datetime.now(UTC) + timedelta(days=PROTECTS_DAYS - place.suspended_for)
+
+
+PROTECTS_DAYS = 90
 MOMENT = datetime(2026, 11, 1, tzinfo=UTC)
 COLUMNS = {
     "blocks": ["id", "dataset_id", "name", "is_open", "num_files", "size_bytes", "last_update_at"],
     "files": ["id", "block_id", "lfn", "size_bytes"],
     "block_replicas": ["block_id", "site_id", "dataset_id", "is_complete", "size_bytes", "last_update_at"],
     "block_replica_files": ["block_id", "site_id", "file_id"],
-    "subscriptions": ["id", "file_id", "site_id", "action", "state", "origin"],
+    "subscriptions": ["id", "file_id", "site_id", "action", "state", "origin", "hold_reason", "protects_until"],
     "deletions": ["batch_id", "subscription_id", "size_bytes", "claimed_at"],
     "bad_replicas": ["file_id", "site_id", "state", "reason", "created_by"],
     "consistency_findings": ["check_id", "kind", "state", "lfn", "size_bytes", "file_id"],
@@ -298,9 +317,7 @@ def check_frames(frames: InventoryFrames, stock: Inventory, sites: dict[str, Sit
         if not any(is_good(world, name) for name in ("T2_C", "T2_D"))
     }
     assert on_frames(awaited_elsewhere(frames, every)) == in_words(
-        lambda world, name: (
-            name in ("T2_A", "T2_B") and any(world.places[other].copy in ACTIVE for other in ("T2_C", "T2_D"))
-        )
+        lambda world, name: name in ("T2_A", "T2_B") and any(awaited(world.places[other]) for other in ("T2_C", "T2_D"))
     )
     assert set(covered_blocks(frames, frames.blocks["block_id"])) == {
         number for number, world in enumerate(worlds, start=1) if covered(world, sites)

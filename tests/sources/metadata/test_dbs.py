@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from dynamo_ops.base.errors import DynamoError, RetryableRemoteError, SettingsError, SourceDataError
+from dynamo_ops.base.errors import DynamoError, RetryableRemoteError, ServiceIllError, SettingsError, SourceDataError
 from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.sources.loader import metadata_source
 from dynamo_ops.sources.metadata.dbs import DbsSource
@@ -71,7 +71,7 @@ def test_details_of_nothing_are_no_parts(grid: Grid) -> None:
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        ({"broken_json": True}, SourceDataError),
+        ({"broken_json": True}, ServiceIllError),
         ({"http_500": True}, RetryableRemoteError),
         ({"down": True}, RetryableRemoteError),
     ],

@@ -72,7 +72,7 @@ def row(**more: object) -> dict[str, object]:
     [
         ([], "is not a JSON document with a list at result.items"),
         ({"result": {"items": {}}}, "is not a JSON document with a list at result.items"),
-        (b"<html>", "is not JSON"),
+        (b'{"result": {"items": [nan]}}', "is not JSON"),
         ({"result": {"items": [7]}}, "record 0: not a JSON object"),
         ({"result": {"items": [row(state="SHINY")]}}, "/A/B/C: state is 'SHINY', expected one of GOOD, RUNNING"),
         (

@@ -103,14 +103,13 @@ def test_a_status_says_what_to_do(service: str, status: int, kind: type[DynamoEr
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("<html>login</html>", "not a JSON list of records"),
-        ('[{"name": "a", "si', "not a JSON list of records"),
+        ('[{"name": nan}]', "not a JSON list of records"),
         ('{"name": "a"}', "not a JSON list of records"),
         ('[{"name": "/A/B/C", "size": "big"}]', "/A/B/C: size is 'big'"),
         ('[{"name": "/A/B/C"}]', "/A/B/C: size is missing"),
         ("[7]", "record 0"),
     ],
-    ids=["html", "cut", "no list", "text for a number", "field missing", "no record"],
+    ids=["NaN", "no list", "text for a number", "field missing", "no record"],
 )
 def test_a_malformed_answer_is_named(service: str, body: str, told: str) -> None:
     with pytest.raises(SourceDataError, match="dbs: ") as caught:

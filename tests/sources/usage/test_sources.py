@@ -209,6 +209,32 @@ def test_values_that_are_none_are_none(tmp_path: Path) -> None:
     assert nowhere["site"].to_list() == [None], "for the gate to see"
 
 
+@pytest.mark.parametrize("between", ["", "\n\n", "[\n]\n", "\n[\n]\n[]\n"])
+def test_lists_one_behind_the_other_are_the_jobs_of_all(tmp_path: Path, between: str) -> None:
+    """As ``condor_q -global`` writes them, a list for each schedd, and several ``condor_history`` into one file."""
+    ads = [[ad(1, MUONS.dataset, "T2_BB")], [ad(2, MUONS.dataset, "T2_BB"), ad(3, MUONS.dataset, "T2_BB")]]
+    (tmp_path / "jobs.json").write_text(between + between.join(written_ads(some, "json") for some in ads) + between)
+    options = {"history": str(tmp_path / "jobs.json")}
+    source = access_source(SourceSettings(name="pool", type="htcondor", options=options), Tls())
+    assert source.accesses(DAY)["num_accesses"].to_list() == [3]
+
+
+@pytest.mark.parametrize("cut", [-1, -3, -40, -200])
+def test_of_lists_of_which_one_is_cut_none_gets_in(tmp_path: Path, cut: int) -> None:
+    whole = written_ads([ad(1, MUONS.dataset, "T2_BB")], "json")
+    (tmp_path / "queue.json").write_text(whole + whole.rstrip()[:cut])
+    options = {"queue": str(tmp_path / "queue.json")}
+    with pytest.raises(SourceDataError, match=r"queue\.json: is not JSON"):
+        demand_source(SourceSettings(name="pool", type="htcondor", options=options), Tls()).demand(DAY)
+
+
+def test_a_time_that_is_an_expression_is_none_and_the_others_count(tmp_path: Path) -> None:
+    ads = [{**ad(1, MUONS.dataset, "T2_BB"), "CompletionDate": "/Expr(undefined)/"}, ad(2, MUONS.dataset, "T2_BB")]
+    assert pool(tmp_path, ads).accesses(DAY)["num_accesses"].to_list() == [1]
+    with pytest.raises(SourceDataError, match="CompletionDate is 'noon'"):
+        pool(tmp_path, [{**ads[0], "CompletionDate": "noon"}]).accesses(DAY)
+
+
 def test_the_first_site_that_is_one_counts_under_our_name(tmp_path: Path) -> None:
     job = {**ad(1, MUONS.dataset, "T2_BB"), "MATCH_EXP_JOBGLIDEIN_CMSSite": "T2_CC_opportunistic"}
     source = pool(tmp_path, [job], sites={"T2_CC_opportunistic": "T2_CC"})
