@@ -17,9 +17,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dynamo_ops.base.directory import Overlap, overlap
 from dynamo_ops.base.errors import PermanentRemoteError, RetryableRemoteError, SettingsError
+from dynamo_ops.inventory.lfn import upload_lfn
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.filesystem import FsspecStorage
-from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, Upload, check_length, upload_lfn
+from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, Upload, check_length
 
 
 class PosixStorage(FsspecStorage):

@@ -29,6 +29,7 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
 )
+from dynamo_ops.inventory.lfn import upload_lfn
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.protocol import (
@@ -38,7 +39,6 @@ from dynamo_ops.storage.protocol import (
     StorageOptions,
     StoredFile,
     check_length,
-    upload_lfn,
 )
 from dynamo_ops.storage.proxy import write_proxy
 from dynamo_ops.storage.rate import RateLimit

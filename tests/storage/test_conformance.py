@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from dynamo_ops.base.errors import InventoryError, PermanentRemoteError, RemoteError, RetryableRemoteError
+from dynamo_ops.inventory.lfn import upload_lfn
 from dynamo_ops.inventory.states import DeletionObservation as Seen
-from dynamo_ops.storage.protocol import STORED_FILES, Condition, LooksFirst, Storage, delete_if, upload_lfn
+from dynamo_ops.storage.protocol import STORED_FILES, Condition, LooksFirst, Storage, delete_if
 from dynamo_ops.storage.registry import plugins
 from tests.storage.backends import Backend
 from tests.storage.conftest import KINDS
