@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -74,6 +75,11 @@ class Database:
             if is_broken and not isinstance(error, DynamoError):
                 raise RetryableRemoteError(f"database {self.safe_url}: {error}", service="postgresql") from error
             raise
+
+    def clock(self) -> datetime:
+        """What time it is for the database, whatever machine asks: by it all ages are told."""
+        now: datetime = self.frame("SELECT clock_timestamp() AS now").item()
+        return now
 
     def alone_in_its_transaction(self, sql: str) -> None:
         """One statement that PostgreSQL takes in no transaction with others (VACUUM). Raises RetryableRemoteError."""

@@ -11,6 +11,7 @@ import os
 import re
 import zlib
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -89,6 +90,19 @@ class PosixStorage(FsspecStorage):
             return [_behind_host(super().path(endpoint.prefix))]
         begins = [re.split(r"[$\\]", chain[-1][1])[0] for chain in endpoint.chains if chain]
         return [_behind_host((begin.partition("://")[2] or begin).rpartition("/")[0]) for begin in begins]
+
+    def clock(self) -> datetime | None:
+        """As of ``TellsTime``: by which a file is stamped that is written now, for that of a file server may be another
+        than ours; None where nothing may be written."""
+        try:
+            path = self.path(self.endpoint.pfn(upload_lfn(f"{self.endpoint.managed_prefix.rstrip('/')}/clock")))
+            with open(path, "wb") as file:
+                file.write(b".")
+            modified_at = os.stat(path).st_mtime
+            os.unlink(path)
+        except (OSError, PermanentRemoteError):
+            return None
+        return datetime.fromtimestamp(modified_at, UTC)
 
     def checksum(self, lfn: str) -> str | None:
         value = 1

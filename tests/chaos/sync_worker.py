@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from tests.inventory.told import accept
 RUN = "next"
 TASKS = ("pull_datasets", "pull_details 0", "pull_details 1", "gate", "merge")
 """Those of a run with two pages. The gate lets in what is staged: its judgement is another matter."""
-FIRST, NEXT = datetime(2100, 1, 1, tzinfo=UTC), datetime(2100, 1, 2, tzinfo=UTC)
+NEXT = datetime.now(UTC)
+FIRST = NEXT - timedelta(minutes=1)
 """Ends of the intervals: later than anything that the grid was built with."""
 _LASTING = re.compile(
     r"(INSERT INTO|UPDATE|DELETE FROM|COPY) "

@@ -105,7 +105,8 @@ MAX_CLOCK_SKEW_H = 24
 
 _FUTURE = f"""
     SELECT path || '.last_update_at' AS path,
-           format('is more than {MAX_CLOCK_SKEW_H} h ahead: %s', at AT TIME ZONE 'UTC') AS message
+           format('is more than {MAX_CLOCK_SKEW_H} h ahead: %s, and it is %s (UTC)', at AT TIME ZONE 'UTC',
+                  date_trunc('second', now() AT TIME ZONE 'UTC')) AS message
     FROM (SELECT i.row, -1 AS place, format('datasets[%s]', i.row) AS path, i.last_update_at AS at
           FROM injected_datasets AS i
           UNION ALL SELECT b.dataset, b.place, {_BLOCK_PATH}, b.last_update_at FROM injected_blocks AS b) AS t

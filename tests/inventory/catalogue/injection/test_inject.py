@@ -532,8 +532,8 @@ BAD: dict[str, tuple[Any, list[str]]] = {
             ]
         },
         [
-            "datasets[0].last_update_at: is more than 24 h ahead: 2162-01-01 00:00:00",
-            "datasets[0].blocks[0].last_update_at: is more than 24 h ahead: 2162-01-02 00:00:00",
+            "datasets[0].last_update_at: is more than 24 h ahead: 2162-01-01 00:00:00, and it is 2",
+            "datasets[0].blocks[0].last_update_at: is more than 24 h ahead: 2162-01-02 00:00:00, and it is 2",
         ],
     ),
     "wrong status": (
