@@ -1,5 +1,5 @@
-"""Names of files that every gate asks for, in the two dialects of patterns that judge them, and which protocols carry
-them.
+"""What files may be called, as patterns that Python, Rust and PostgreSQL read alike; which protocols carry a name; and
+what stands for a file until its upload is finished.
 
 A name that a protocol cannot carry exactly is refused there: asked for all the same, it would be another file's.
 """

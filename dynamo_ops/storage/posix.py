@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dynamo_ops.base.directory import Overlap, overlap
 from dynamo_ops.base.errors import PermanentRemoteError, RetryableRemoteError, SettingsError
-from dynamo_ops.inventory.lfn import upload_lfn
+from dynamo_ops.inventory.lfn import UPLOAD_SUFFIX, upload_lfn
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.filesystem import FsspecStorage
 from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, Upload, check_length
@@ -95,7 +96,8 @@ class PosixStorage(FsspecStorage):
         """As of ``TellsTime``: by which a file is stamped that is written now, for that of a file server may be another
         than ours; None where nothing may be written."""
         try:
-            path = self.path(self.endpoint.pfn(upload_lfn(f"{self.endpoint.managed_prefix.rstrip('/')}/clock")))
+            name = f".clock-{secrets.token_hex(8)}{UPLOAD_SUFFIX}"  # no file can be called so
+            path = self.path(self.endpoint.pfn(f"{self.endpoint.managed_prefix.rstrip('/')}/{name}"))
             with open(path, "wb") as file:
                 file.write(b".")
             modified_at = os.stat(path).st_mtime
