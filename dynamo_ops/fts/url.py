@@ -30,6 +30,8 @@ def fts_url(pfn: str, *, is_staging: bool = False) -> str:
             raise _refused(pfn, "it has an ampersand, at which XRootD's own copies cut a name")
         if is_staging and url != pfn:
             raise _refused(pfn, "nobody knows how a name that must be encoded is staged over root://")
+    elif "%3F" in rest:
+        raise _refused(pfn, "it has a question mark, and nobody has seen what FTS's clients make of that")
     if len(url) > MOST_CHARACTERS:
         raise _refused(pfn, f"FTS takes no URL of more than {MOST_CHARACTERS:,} characters, and this has {len(url):,}")
     return url
