@@ -31,6 +31,7 @@ def test_urls_are_left_as_they_are() -> None:
     ("pfn", "is_staging", "because"),
     [
         ("root://a.invalid//store/a&b", False, "it has an ampersand"),
+        ("s3://bucket/store/f%3FversionId=1", False, "it has a question mark"),
         ("root://a.invalid//store/a b", True, "nobody knows how a name that must be encoded is staged"),
         (
             "davs://a.invalid/" + "x" * MOST_CHARACTERS,
