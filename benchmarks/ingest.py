@@ -50,7 +50,7 @@ BLOCKS_PER_DATASET = 25
 FILES_PER_DATASET = FILES_PER_BLOCK * BLOCKS_PER_DATASET
 DATASETS_PER_PART = 50
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-UNTIL = datetime(2100, 1, 1, tzinfo=UTC)  # later than a grid that was built a moment ago
+UNTIL = datetime.now(UTC)
 SOURCE = "bench"
 
 

@@ -171,8 +171,10 @@ def popularity_aggregation() -> None:
     )
     def choose_day() -> PokeReturnValue:
         """The run's day of every source, once their drops can be there."""
+        from dynamo_ops.inventory.freshness import refuse_day_to_come
         from dynamo_ops.popularity.days import own_days
 
+        refuse_day_to_come(database(), own_day())  # else the run would wait for it
         ready_at = interval(get_current_context())[1] + timedelta(hours=settings().popularity.wait_h)
         return PokeReturnValue(timezone.utcnow() >= ready_at, [list(what) for what in own_days(settings(), own_day())])
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
-
 from dynamo_ops.database.connection import Database
 
 
@@ -25,9 +23,7 @@ NO_CLOCKS = Clocks()
 
 def database_clock(db: Database) -> datetime:
     """The time by which checks are ordered and ages told, whatever machine works on them."""
-    with db.begin() as connection:
-        now: datetime = connection.execute(text("SELECT now()")).scalar_one()
-    return now
+    return db.clock()
 
 
 def clock_fault(ours: datetime, others: Mapping[str, datetime | None], tolerance: timedelta) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -30,15 +31,18 @@ ROWS_PER_COPY = 200_000
 class Database:
     """One PostgreSQL database, named by a libpq URL (``postgresql://…``). Cheap to make; connects when used.
 
-    ``is_trial``: what is written will be taken back (``within``).
+    ``first``: statements at the begin of each transaction, such as ``SET LOCAL …``: a pooler gives a session to others
+    between two transactions, and takes no ``options`` in the URL. ``is_trial``: what is written will be taken back
+    (``within``).
     """
 
     is_trial = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, first: Sequence[str] = ()) -> None:
         self.url = url
         self._engine: Engine | None = None
-        self._reader = Reader(url)
+        self._first = "; ".join(first)
+        self._reader = Reader(url, first)
 
     @property
     def engine(self) -> Engine:
@@ -58,6 +62,8 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 driver: Any = connection.connection.driver_connection
+                if self._first:
+                    connection.exec_driver_sql(self._first)
                 try:
                     yield connection
                 except Exception:
@@ -69,6 +75,19 @@ class Database:
             if is_broken and not isinstance(error, DynamoError):
                 raise RetryableRemoteError(f"database {self.safe_url}: {error}", service="postgresql") from error
             raise
+
+    def clock(self) -> datetime:
+        """What time it is for the database, whatever machine asks: by it all ages are told."""
+        now: datetime = self.frame("SELECT clock_timestamp() AS now").item()
+        return now
+
+    def alone_in_its_transaction(self, sql: str) -> None:
+        """One statement that PostgreSQL takes in no transaction with others (VACUUM). Raises RetryableRemoteError."""
+        try:
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text(sql))
+        except OperationalError as error:
+            raise RetryableRemoteError(f"database {self.safe_url}: {error.orig}", service="postgresql") from error
 
     def apart(self, write: Callable[[Connection], None]) -> None:
         """Write in a transaction of its own, whatever becomes of others that are open."""

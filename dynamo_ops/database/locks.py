@@ -70,18 +70,16 @@ def alone(db: Database, what: str) -> Iterator[Connection | None]:
     Never waits, so it has no place in the order. A killed task holds nothing once PostgreSQL has noticed. Ask the
     connection something now and then: it raises RetryableRemoteError, out of the block, when it broke and somebody else
     may be at work.
+
+    The lock is one of a transaction, which stays open, idle and without a snapshot, so that it keeps nothing from being
+    vacuumed: one of a session is nobody's, or somebody else's, behind a pooler that gives sessions to each transaction.
     """
-    key = {"key": f"dynamo {what}"}
     try:
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if not connection.execute(text(f"SELECT pg_try_advisory_lock({_KEY})"), key).scalar():
-                yield None
-                return
-            try:
-                yield connection
-            finally:
-                if not connection.invalidated:
-                    connection.execute(text(f"SELECT pg_advisory_unlock({_KEY})"), key)
+        with db.engine.connect() as connection, connection.begin():
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            key = {"key": f"dynamo {what}"}
+            is_ours = connection.execute(text(f"SELECT pg_try_advisory_xact_lock({_KEY})"), key).scalar()
+            yield connection if is_ours else None
     except (OperationalError, InterfaceError) as error:
         raise RetryableRemoteError(f"database {db.safe_url}: {error.orig}", service="postgresql") from error
 

@@ -51,10 +51,11 @@ class Snapshot:
 
 
 class Reader:
-    """The read connections of one database; safe for threads, and after a fork."""
+    """The read connections of one database; safe for threads, and after a fork. ``first``: as of ``Database``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, first: Sequence[str] = ()) -> None:
         self._url = url
+        self._begin = "; ".join((BEGIN, *first))
         self._database: AdbcDatabase | None = None
         self._idle: deque[AdbcConnection] = deque()
         self._process = os.getpid()
@@ -108,7 +109,7 @@ class Reader:
             except IndexError:
                 break  # another thread was faster
             try:
-                _execute(connection, BEGIN)
+                _execute(connection, self._begin)
             except Error:
                 connection.close()
             else:
@@ -117,7 +118,7 @@ class Reader:
             if self._database is None:
                 self._database = adbc_driver_postgresql.connect(self._url)
             connection = AdbcConnection(self._database)
-            _execute(connection, BEGIN)
+            _execute(connection, self._begin)
         except Error as error:
             raise BrokenConnectionError(str(error)) from error
         return connection

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -32,6 +32,7 @@ from dynamo_ops.dealer.engine.plugin import (
 from dynamo_ops.dealer.proposals import AGAIN, read_proposals, store_proposals
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames, empty
+from dynamo_ops.inventory.freshness import refuse_future
 from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.pause.pauses import PauseKind, look
@@ -126,7 +127,7 @@ def propose(
 ) -> str:
     """One plugin's proposals, stored with what it was asked with. Returns where. Changes nothing in the inventory."""
     look(database, PauseKind.DEALER, partition)
-    inputs = _read_inputs(settings, partition, run_key, now, seed)
+    inputs = _read_inputs(database, settings, partition, run_key, now, seed)
     config = config_of(inputs)
     if plugin not in config.plugins:
         raise PlanError(
@@ -161,7 +162,7 @@ def plan_cycle(
     earlier = plan_store.of_run(database, PlanKind.DEALER, partition, run_key)
     if earlier is not None and earlier.state == PlanState.COMMITTED:
         return earlier.id
-    inputs = _read_inputs(settings, partition, run_key, now, seed)
+    inputs = _read_inputs(database, settings, partition, run_key, now, seed)
     config = config_of(inputs)
     plugins = make_plugins(config)
     follows = _follows(database, partition)
@@ -194,7 +195,7 @@ def plan_now(
 
     ``config``: the configuration where it was read before; else the installed one. ``by``: who stores it by hand.
     """
-    inputs = _read_inputs(settings, partition, run_key, now, seed, config)
+    inputs = _read_inputs(database, settings, partition, run_key, now, seed, config)
     checked = config_of(inputs)
     follows = _follows(database, partition)
     plan = decide(make_plugins(checked), proposal_inputs(database, checked, inputs), checked, seed=inputs.seed)
@@ -202,6 +203,7 @@ def plan_now(
 
 
 def _read_inputs(
+    database: Database,
     settings: Settings,
     partition: str,
     run_key: str,
@@ -209,7 +211,9 @@ def _read_inputs(
     seed: int | None,
     config: SourceText | None = None,
 ) -> DealerInputs:
-    """What files and settings say now: read once by each task, before everything else."""
+    """What files and settings say now: read once by each task, before everything else. InventoryError for a ``now`` to
+    come."""
+    refuse_future(database, now, "the plan would be made as of")
     drawn = seed_of(run_key) if seed is None else seed
     return read_dealer_inputs(settings, partition, now, seed=drawn, config=config)
 
@@ -287,7 +291,7 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
             database,
             run_key,
             _sites_now(database, plan, inputs.known_partitions()),
-            _whole_plan(plan, config),
+            _whole_plan(plan, config, plan_store.age_h(database, plan)),
             thresholds.dealer,
             partition=plan.partition,
             docs=thresholds.data_docs,
@@ -330,7 +334,7 @@ def _sites_now(database: Database, plan: StoredPlan, partitions: Partitions) -> 
     )
 
 
-def _whole_plan(plan: StoredPlan, config: DealerConfig) -> pl.DataFrame:
+def _whole_plan(plan: StoredPlan, config: DealerConfig, age_h: float) -> pl.DataFrame:
     """What the gate judges of the plan as a whole, under the configuration that it was made with."""
     sizes = plan.frame("proposals").filter(pl.col("copy").is_not_null()).sort("copy")["size_bytes"]
     volume = int(sizes.sum())
@@ -340,7 +344,7 @@ def _whole_plan(plan: StoredPlan, config: DealerConfig) -> pl.DataFrame:
             "partition": [plan.partition],
             "volume_bytes": [volume],
             "over_cycle_bytes": [max(0, int(volume - last - config.max_total_cycle_volume * TB))],
-            "age_h": [(datetime.now(UTC) - plan.created_at) / timedelta(hours=1)],
+            "age_h": [age_h],
         }
     )
 

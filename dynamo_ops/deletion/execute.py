@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 
 import polars as pl
 from sqlalchemy import Connection, text
 
-from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.errors import InventoryError, RemoteError
 from dynamo_ops.base.settings import DELETION, DeletionSettings
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import alone
 from dynamo_ops.deletion import claim, same_directory
+from dynamo_ops.inventory.freshness import CLOCK_SKEW
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.site.shared import DECLARED
 from dynamo_ops.inventory.states import (
@@ -35,7 +37,7 @@ from dynamo_ops.inventory.states import (
     sources_of,
 )
 from dynamo_ops.pause.pauses import PauseKind, look
-from dynamo_ops.storage.protocol import Condition, DeletionOutcome, Storage, delete_if
+from dynamo_ops.storage.protocol import Condition, DeletionOutcome, Storage, TellsTime, delete_if
 from dynamo_ops.storage.registry import SiteStorage
 
 
@@ -81,19 +83,32 @@ def execute_batch(
         if lock is None:
             return total
         storage = open_storage(site_id)
+        behind = None
         try:
             total = _add(total, _settle_begun(db, limits, storage, claim.withdrawn_claims(db, batch_id)))
             while chunk := _next_chunk(db, batch_id, limits, site_id, storage):
                 total = _add(total, {"num_left_out": chunk.num_left_out})
                 total = _add(total, _settle_begun(db, limits, storage, chunk.begun))
                 lock.execute(text("SELECT 1"))
-                conditions = {lfn: Condition(not_after=chunk.asked_at[lfn]) for lfn in chunk.claimed}
+                behind = _behind(db, storage) if behind is None else behind
+                conditions = {lfn: Condition(not_after=chunk.asked_at[lfn] - behind) for lfn in chunk.claimed}
                 outcomes = delete_if(storage, conditions) if conditions else []
                 total = _add(total, _record(db, limits, [(chunk.claimed[o.lfn], o) for o in outcomes]))
         finally:
             storage.close()
         _finish(db, batch_id)
     return total
+
+
+def _behind(db: Database, storage: Storage) -> timedelta:
+    """By how much the storage's clock is behind, where that is more than clocks differ: a file that was written anew
+    since its deletion was asked for seems older by that. One that is ahead keeps files, and needs no mending here."""
+    try:
+        clock = storage.clock() if isinstance(storage, TellsTime) else None
+    except RemoteError:
+        return timedelta(0)  # what is asked next says why
+    behind = db.clock() - clock if clock is not None else timedelta(0)
+    return behind if behind > CLOCK_SKEW else timedelta(0)
 
 
 def _next_chunk(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -23,6 +23,7 @@ from dynamo_ops.detox.approval import approval_text
 from dynamo_ops.detox.commit import commit
 from dynamo_ops.detox.recheck import pending_sources
 from dynamo_ops.inventory.frames import InventoryFrames
+from dynamo_ops.inventory.freshness import refuse_future
 from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.replica.read import read_inventory
 from dynamo_ops.pause.pauses import PauseKind, look
@@ -78,12 +79,14 @@ def plan_cycle(
     stores it by hand.
 
     What files and settings say is read once, before everything else: the decision is made of it, and it is stored.
-    Returns the plan's id. Raises PolicyError, PlanError, SettingsError; deletes nothing.
+    Returns the plan's id. Raises PolicyError, PlanError, SettingsError, and InventoryError for a ``now`` to come, by
+    which what is young would be old; deletes nothing.
     """
     from dynamo_ops.detox.enforced import enforced_copies  # as in make_plan
     from dynamo_ops.detox.facts import deletion_facts, handover_facts, replica_decisions
 
     look(database, PauseKind.DETOX, partition)
+    refuse_future(database, now, "the plan would be made as of")
     inputs = read_detox_inputs(settings, partition, now, policy=policy)
     frames = read_inventory(database)
     plan = make_plan(frames, inputs)
@@ -149,7 +152,7 @@ def gate_plan(database: Database, settings: Settings, plan_id: int, *, run_key: 
             num_image_replicas=plan.summary["num_image_replicas"],
             num_image_replicas_before=_image_before(database, plan.partition, plan_id, states["site"]),
             set_aside_bytes=sum(amount["size_bytes"] for amount in plan.summary.get("set_aside", ())),
-            age_h=_age(plan) / timedelta(hours=1),
+            age_h=plan_store.age_h(database, plan),
             docs=read_thresholds(settings).data_docs,
         )
     except GateError as error:
@@ -254,14 +257,10 @@ def reject_plan(database: Database, plan_id: int, *, name: str | None, at: datet
 
 def refuse_if_old(database: Database, plan: StoredPlan, max_age_h: float) -> None:
     """A plan that was made longer ago is refused, and PlanError raised: it must be made again."""
-    if _age(plan) > timedelta(hours=max_age_h):
+    if plan_store.age_h(database, plan) > max_age_h:
         reason = f"made at {time_text(plan.created_at)}, more than {max_age_h:g} hours ago (max_plan_age_h): plan again"
         refuse(database, plan.id, reason)
         raise PlanError(f"plan {plan.id} of {plan.partition} was {reason}", plan_id=plan.id, state="refused")
-
-
-def _age(plan: plan_store.StoredPlan) -> timedelta:
-    return datetime.now(UTC) - plan.created_at
 
 
 def describe_plan(database: Database, plan_id: int) -> str:

@@ -18,7 +18,7 @@ from dynamo_ops.quality.verdicts import Verdict
 from dynamo_ops.query.status import UNDER_WAY
 from dynamo_ops.request.states import OPEN_REQUESTS
 
-_AGE = "extract(epoch FROM now() - {})::float8"
+_AGE = "extract(epoch FROM greatest(now(), {0}) - {0})::float8"
 
 # Without their size: it stands with the files, and to look up that of a million takes seconds.
 _SUBSCRIPTIONS = f"""

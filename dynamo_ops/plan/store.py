@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -175,6 +175,11 @@ def load(database: Database, plan_id: int) -> StoredPlan:
 def read(connection: Connection, plan_id: int) -> StoredPlan:
     """As ``load``, in a transaction."""
     return _one(connection, plan_id)
+
+
+def age_h(database: Database, plan: StoredPlan) -> float:
+    """Hours since the plan was made, by the clock of the database, not below 0."""
+    return max(database.clock() - plan.created_at, timedelta(0)) / timedelta(hours=1)
 
 
 def check_partition(database: Database, partition: str) -> None:

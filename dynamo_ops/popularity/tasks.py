@@ -10,6 +10,7 @@ from datetime import date
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.text import counts_text
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.freshness import refuse_day_to_come
 from dynamo_ops.inventory.kinds import PullKind
 from dynamo_ops.inventory.staging import pull as staging
 from dynamo_ops.pause.pauses import PauseKind, look
@@ -26,13 +27,14 @@ def staging_key(run_key: str, day: str) -> str:
 
 
 def pull(db: Database, settings: Settings, run_key: str, what: DayOfSource) -> int:
-    """Stage one day of one source; returns the number of records.
+    """Stage one day of one source; returns the number of records. InventoryError for a day to come.
 
     The fingerprint is asked for before the data: what comes in between makes the day be pulled once more, not missed.
     """
     look(db, PauseKind.POPULARITY)
-    asked_at = db.frame("SELECT clock_timestamp() AS now").item()
+    asked_at = db.clock()
     day, key = date.fromisoformat(what.day), staging_key(run_key, what.day)
+    refuse_day_to_come(db, day)
     source = make_source(settings, what.source, what.kind)
     fingerprint = source.fingerprint(day)
     if what.kind == PullKind.DEMAND:
@@ -46,9 +48,11 @@ def pull(db: Database, settings: Settings, run_key: str, what: DayOfSource) -> i
 
 
 def replace_day(db: Database, run_key: str, what: DayOfSource) -> dict[str, object]:
-    """Replace one day of one source by what the run staged of it; returns the summary."""
+    """Replace one day of one source by what the run staged of it; returns the summary. InventoryError for a day to
+    come."""
     look(db, PauseKind.POPULARITY)
     day = date.fromisoformat(what.day)
+    refuse_day_to_come(db, day)
     counts = asdict(aggregate.replace_day(db, staging_key(run_key, what.day), day, what.source, what.kind))
     log.info("%s of %s on %s: %s", what.kind, what.source, what.day, counts_text(counts))
     return counts

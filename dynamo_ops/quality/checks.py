@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 
 SHOWN = 3
+CONNECTION = "dynamo_connection"
+"""The option of an engine of Great Expectations that holds the connection over which rows are read."""
 NAMING_COLUMNS = ("dataset", "block", "lfn", "name", "site", "partition")
 LONGEST_SHOWN = 200
 """Characters of one value in a message: a name of a million characters is a fault, and must not hide others."""

@@ -14,7 +14,7 @@ from great_expectations.expectations.expectation import BatchExpectation
 from great_expectations.expectations.metrics.metric_provider import MetricProvider, metric_value
 from sqlalchemy.exc import DBAPIError
 
-from dynamo_ops.quality.checks import SHOWN
+from dynamo_ops.quality.checks import CONNECTION, SHOWN
 
 METRIC = "gate.wrong_rows"
 
@@ -49,7 +49,8 @@ def _read(
     """Colons are casts here, no parameters; no percent sign may be in a query."""
     is_wrong = " OR ".join(f"({condition})" for _, condition, _ in conditions)
     wrong_rows: dict[str, tuple[int, list[dict[str, Any]]]] = {}
-    with execution_engine.engine.begin() as connection:
+    connection = execution_engine.engine.get_execution_options()[CONNECTION]
+    with connection.begin_nested():  # what cannot be read keeps no others from it
         connection.exec_driver_sql(
             f"CREATE TEMPORARY TABLE wrong_rows ON COMMIT DROP AS SELECT * FROM ({query}) AS told WHERE {is_wrong}"
         )
@@ -62,6 +63,7 @@ def _read(
             rows = [dict(row) for row in first.mappings()]
             numbers = [row.pop("num_wrong") for row in rows]
             wrong_rows[key] = (numbers[0] if numbers else 0, rows)
+        connection.exec_driver_sql("DROP TABLE wrong_rows")
     return wrong_rows
 
 

@@ -17,12 +17,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from dynamo_ops.base.errors import GateError, RetryableRemoteError
 from dynamo_ops.database.connection import Database
-from dynamo_ops.quality.checks import SHOWN, Check, FrameCheck, Outcome, SqlCheck
+from dynamo_ops.quality.checks import CONNECTION, SHOWN, Check, FrameCheck, Outcome, SqlCheck
 
 INVENTORY = "inventory"
 FRAMES = "frames"
 ROWS = "rows"
 WORK_MEMORY_MB = 128
+_SETTINGS = f"SET LOCAL work_mem = '{WORK_MEMORY_MB}MB'; SET LOCAL timezone TO 'UTC'"
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ def validate(
     ``figures``: query of one row of numbers. Raises GateError when a check could not be evaluated: unknown is not good
     enough; RetryableRemoteError when the database is away.
     """
-    with _context(db) as (context, connect):
-        with _told_apart(db, gate, ["what was staged"]), connect() as connection:
+    with db.begin() as connection, _context(db, connection) as context:
+        with _told_apart(db, gate, ["what was staged"]):
+            connection.exec_driver_sql(_SETTINGS)
             for name, query in prepare.items():
                 _keep_rows(connection, name, query)
             measured = {} if figures is None else _numbers(connection, figures)
@@ -72,11 +74,12 @@ def _told_apart(db: Database, gate: str, keys: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _context(db: Database) -> Iterator[Any]:
-    """A context of Great Expectations in memory, silent, telling nobody, and the one connection that it works over.
+def _context(db: Database, connection: Connection) -> Iterator[Any]:
+    """A context of Great Expectations in memory, silent and telling nobody, whose metrics are read over ``connection``:
+    in one transaction, since a pooler may give the next one to another session, which has no temporary tables.
 
     The import costs seconds, so it is made here and nowhere above. The generic SQL datasource is the right one: the one
-    for PostgreSQL does not take the URL of a socket. One connection, so that its temporary tables are seen.
+    for PostgreSQL does not take the URL of a socket.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # 600 lines a gate
@@ -90,23 +93,14 @@ def _context(db: Database) -> Iterator[Any]:
         inventory = context.data_sources.add_sql(
             name=INVENTORY,
             connection_string=db.engine.url.render_as_string(hide_password=False),
-            kwargs={
-                "pool_size": 1,
-                "max_overflow": 0,
-                "connect_args": {"options": f"-c work_mem={WORK_MEMORY_MB}MB -c timezone=UTC"},
-            },
+            kwargs={"pool_size": 1, "max_overflow": 0},
         )
         inventory.add_query_asset(name=ROWS, query="SELECT 1").add_batch_definition_whole_table(ROWS)
     context.data_sources.add_pandas(name=FRAMES)
     engine = inventory.get_execution_engine().engine
-
-    @contextmanager
-    def connect() -> Iterator[Connection]:
-        with engine.begin() as connection:
-            yield connection
-
+    engine.update_execution_options(**{CONNECTION: connection})
     try:
-        yield context, connect
+        yield context
     finally:
         engine.dispose()
         inventory.get_engine().dispose()
@@ -114,7 +108,7 @@ def _context(db: Database) -> Iterator[Any]:
 
 def _keep_rows(connection: Connection, name: str, query: str) -> None:
     """Colons are casts here, no parameters; no percent sign may be in the query."""
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} AS {query}")
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}")
     connection.exec_driver_sql(f"ANALYZE {name}")
 
 

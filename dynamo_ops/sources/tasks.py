@@ -13,6 +13,7 @@ from dynamo_ops.base.settings import Settings, SiteStatusSettings, SourceSetting
 from dynamo_ops.base.text import counts_text, near
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue import merge as merging
+from dynamo_ops.inventory.freshness import refuse_future
 from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.site.status import merge_sites
 from dynamo_ops.inventory.staging import pull as staging
@@ -51,9 +52,11 @@ def pull_datasets(
 ) -> list[int]:
     """Stage the datasets that ``source`` changed in the run's interval (``full``: all); returns the pages to pull.
 
-    ``page_size``: datasets a page, more when there would be too many pages.
+    ``page_size``: datasets a page, more when there would be too many pages. Raises InventoryError for an interval that
+    ends in the future.
     """
     look(db, PauseKind.METADATA)
+    refuse_future(db, end, "the interval of the run ends at")
     metadata = metadata_source(named(settings.metadata_sources, source), settings.tls)
     since, until = staging.interval_to_pull(db, source, start, end, full)
     return staging.stage_datasets(

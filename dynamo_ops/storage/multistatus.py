@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -17,19 +18,30 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _DAV = "{DAV:}"
-_NEVER_IN_URLS = re.compile(r"""[^!-~]|[#?"<>]|%(?![0-9A-Fa-f]{2})""")
+_NEVER_IN_URLS = re.compile(r"[^!-~]|[#?]|%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(r"^https?://[^/]*")
+_INDENT = re.compile(r"\A[ \t]*[\r\n][ \t\r\n]*|[\r\n][ \t\r\n]*\Z")
+
+IsThere = Callable[[str], bool]
+"""Whether the server has something of this path, which is taken as it is."""
 
 
-def parse_multistatus(document: bytes, own_path: str) -> list[Entry]:
+def _nothing_is_there(_: str) -> bool:
+    return False
+
+
+def parse_multistatus(document: bytes, own_path: str, is_there: IsThere = _nothing_is_there) -> list[Entry]:
     """The members named in the answer for the directory ``own_path`` (decoded), the directory itself left out.
+
+    Servers write names encoded, as they must, or as they are (XRootD 5.5). ``is_there`` is asked once where the names
+    could be either: ``f%41`` is the file ``fA``, or another.
 
     ``RetryableRemoteError`` for XML cut short or of another kind: half a listing must not pass for a whole one.
     """
     root = _root(document, own_path)
     own = own_path.rstrip("/")
     entries = []
-    for path, response in _paths(root, own):
+    for path, response in _paths(root, own, is_there):
         if path == own:
             continue
         parent, _, name = path.rpartition("/")
@@ -42,9 +54,19 @@ def parse_multistatus(document: bytes, own_path: str) -> list[Entry]:
 
 
 def parse_one(document: bytes, own_path: str) -> Entry | None:
-    """What the answer of depth 0 for ``own_path`` says of it; None when it says nothing."""
-    for path, response in _paths(_root(document, own_path), own_path.rstrip("/")):
-        return _entry(response, path.rpartition("/")[2])
+    """What the answer of depth 0 for ``own_path`` says of it; None when it says nothing.
+
+    ``PermanentRemoteError`` when the answer is about something of another name: what decodes names twice, or cuts them
+    off, would do to that what is meant for this.
+    """
+    own = own_path.rstrip("/").rpartition("/")[2]
+    for written, response in _names(_root(document, own_path)):
+        name = _HOST.sub("", written).rstrip("/").rpartition("/")[2]
+        if own not in (name, unquote(name)):
+            raise PermanentRemoteError(
+                f"asked for {own_path}, the storage answered about {written}", service="storage", url=own_path
+            )
+        return _entry(response, own)
     return None
 
 
@@ -74,24 +96,37 @@ def _root(document: bytes, own_path: str) -> Element:
 
 
 def is_literal(document: bytes, own_path: str) -> bool:
-    """Whether the answer for ``own_path`` (decoded) gives names as they are, not encoded, as XRootD 5.5 does."""
-    return _is_literal([name for name, _ in _names(_root(document, own_path))], own_path.rstrip("/"))
+    """Whether the answer of depth 0 for ``own_path`` (decoded; with a percent sign, which tells) gives names as they
+    are, not encoded, as XRootD 5.5 does."""
+    return _is_literal([name for name, _ in _names(_root(document, own_path))], own_path.rstrip("/"), _nothing_is_there)
 
 
-def _is_literal(names: list[str], own: str) -> bool:
-    """One name that cannot be an encoded one, or our own as it is though it must be encoded, shows it for all."""
-    plain = {_HOST.sub("", name).rstrip("/") for name in names}
-    return (own in plain and unquote(own) != own) or any(_NEVER_IN_URLS.search(name) for name in names)
+def _is_literal(names: Iterable[str], own: str, is_there: IsThere) -> bool:
+    """One name that cannot be an encoded one, or our own as it is though it must be encoded, shows it for all.
+
+    Else nobody knows where a name has an escape. Of all those names taken as they are the longest decides: encoded, a
+    file of that name would have a longer one in the same answer.
+    """
+    plain = [_HOST.sub("", name).rstrip("/") for name in names]
+    if "%" in own and own in plain:
+        return True
+    if any(_NEVER_IN_URLS.search(path) for path in plain):
+        return True
+    if "%" in own:
+        return False
+    longest = max((path for path in plain if "%" in path), key=len, default=None)
+    return longest is not None and is_there(longest)
 
 
 def _names(root: Element) -> list[tuple[str, Element]]:
-    return [(each.findtext(f"{_DAV}href", "").strip(), each) for each in root.iter(f"{_DAV}response")]
+    """What ``href`` says, without what only indents it: a file's own name may end in blanks."""
+    return [(_INDENT.sub("", each.findtext(f"{_DAV}href", "")), each) for each in root.iter(f"{_DAV}response")]
 
 
-def _paths(root: Element, own: str) -> list[tuple[str, Element]]:
+def _paths(root: Element, own: str, is_there: IsThere) -> list[tuple[str, Element]]:
     """(Decoded path without trailing slash, response)."""
     named = _names(root)
-    as_it_is = _is_literal([name for name, _ in named], own)
+    as_it_is = _is_literal([name for name, _ in named], own, is_there)
     return [
         ((_HOST.sub("", name) if as_it_is else unquote(urlsplit(name).path)).rstrip("/"), response)
         for name, response in named

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import zlib
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
 from dynamo_ops.base.directory import Overlap, overlap
 from dynamo_ops.base.errors import PermanentRemoteError, RetryableRemoteError, SettingsError
+from dynamo_ops.inventory.lfn import UPLOAD_SUFFIX, upload_lfn
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.filesystem import FsspecStorage
-from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, Upload, check_length, upload_lfn
+from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, Upload, check_length
 
 
 class PosixStorage(FsspecStorage):
@@ -88,6 +91,20 @@ class PosixStorage(FsspecStorage):
             return [_behind_host(super().path(endpoint.prefix))]
         begins = [re.split(r"[$\\]", chain[-1][1])[0] for chain in endpoint.chains if chain]
         return [_behind_host((begin.partition("://")[2] or begin).rpartition("/")[0]) for begin in begins]
+
+    def clock(self) -> datetime | None:
+        """As of ``TellsTime``: by which a file is stamped that is written now, for that of a file server may be another
+        than ours; None where nothing may be written."""
+        try:
+            name = f".clock-{secrets.token_hex(8)}{UPLOAD_SUFFIX}"  # no file can be called so
+            path = self.path(self.endpoint.pfn(f"{self.endpoint.managed_prefix.rstrip('/')}/{name}"))
+            with open(path, "wb") as file:
+                file.write(b".")
+            modified_at = os.stat(path).st_mtime
+            os.unlink(path)
+        except (OSError, PermanentRemoteError):
+            return None
+        return datetime.fromtimestamp(modified_at, UTC)
 
     def checksum(self, lfn: str) -> str | None:
         value = 1

@@ -20,7 +20,6 @@ from dynamo_ops.base.settings import DELETION, MANAGED_PREFIX, PROTOCOLS
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 
-UPLOAD_SUFFIX = ".dynamo-part"
 STORED_FILES: dict[str, Any] = {"lfn": pl.String, "size_bytes": pl.Int64, "modified_at": pl.Datetime("us", "UTC")}
 
 
@@ -56,12 +55,6 @@ class StorageOptions:
             **self.more.get(endpoint.protocol, {}),
             **self.more.get(f"{endpoint.protocol}:{endpoint.site}", {}),
         }
-
-
-def upload_lfn(lfn: str) -> str:
-    """Under which LFN a file stands until its upload is finished."""
-    directory, _, name = lfn.rpartition("/")
-    return f"{directory}/.{name}{UPLOAD_SUFFIX}"
 
 
 def check_length(lfn: str, num_written: int, size_bytes: int, *, is_end: bool) -> int:
@@ -123,8 +116,8 @@ UNCONDITIONAL = Condition()
 class Upload(Protocol):
     """A file on its way into a storage. Nobody sees it under its LFN before ``finish``; it replaces what was there.
 
-    Until then it stands under a name of its own in the same directory: ``.`` + last part of the LFN +
-    ``UPLOAD_SUFFIX``, one and the same for every attempt.
+    Until then it stands under a name of its own in the same directory, where no other file can be: that of
+    ``inventory.lfn.upload_lfn``, one and the same for every attempt.
     """
 
     num_resumed_bytes: int

@@ -8,6 +8,7 @@ or not at all, so no other name is needed before; what an upload that was given 
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
@@ -17,6 +18,7 @@ from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, Remote
 from dynamo_ops.base.http.remote import GONE, kind_of_failure, kind_of_status
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.filesystem import FsspecStorage
+from dynamo_ops.storage.multistatus import http_date
 from dynamo_ops.storage.protocol import StorageOptions, StoredFile, Upload, check_length
 
 _ONE_SHOT_BYTES = 16 << 20
@@ -72,6 +74,16 @@ class S3Storage(FsspecStorage):
         except PermanentRemoteError as error:
             if error.facts["status"] in GONE:
                 raise self.error(f"there is no bucket {bucket}", RetryableRemoteError, bucket, None) from error
+
+    def clock(self) -> datetime | None:
+        """As of ``TellsTime``: the date of an answer about the bucket."""
+        bucket = self.path(self.endpoint.prefix).partition("/")[0]
+        try:
+            with self.translated("look at", bucket):
+                answer = self.fs.call_s3("head_bucket", Bucket=bucket)
+        except (CredentialError, PermanentRemoteError):
+            return None  # it does not like to be looked at, or is not there: the listing says so
+        return http_date(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
 
     def remove_if_empty(self, directory: str) -> bool:
         self.endpoint.directory_pfn(directory)

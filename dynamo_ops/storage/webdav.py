@@ -10,8 +10,9 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import polars as pl
 import requests
@@ -25,6 +26,7 @@ from dynamo_ops.base.errors import (
 )
 from dynamo_ops.base.http.remote import GONE, failure_words, kind_of_failure, kind_of_status
 from dynamo_ops.base.http.session import Patience, RemoteSession
+from dynamo_ops.inventory.lfn import SAFE, upload_lfn
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.http_put import HttpPut
@@ -36,7 +38,6 @@ from dynamo_ops.storage.protocol import (
     StorageOptions,
     StoredFile,
     check_length,
-    upload_lfn,
 )
 from dynamo_ops.storage.rate import RateLimit
 from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
@@ -108,7 +109,15 @@ class WebDavStorage:
                 url=url,
                 status=response.status_code,
             )
-        return parse_multistatus(response.content, unquote(urlsplit(url).path))
+        return parse_multistatus(response.content, unquote(urlsplit(url).path), partial(self._is_at, url))
+
+    def _is_at(self, url: str, path: str) -> bool:
+        """Whether something of this path, which is not encoded, is at the server of a URL."""
+        response = self._propfind(urlsplit(url)._replace(path=quote(path, safe=SAFE)).geturl(), "0")
+        if response.status_code in GONE:
+            return False
+        self._raise_for(response)
+        return True
 
     def _propfind(self, url: str, depth: str, body: bytes = _PROPFIND_BODY) -> requests.Response:
         headers = {"Depth": depth, "Content-Type": "application/xml"}
@@ -204,7 +213,8 @@ class WebDavStorage:
         self._raise_for(self._call("MOVE", source, headers={"Destination": header, "Overwrite": "T"}))
 
     def _speaks_literally(self, url: str) -> bool:
-        """Whether the server writes, and so reads, paths in headers and documents as they are: XRootD 5.5."""
+        """Whether the server writes, and so reads, paths in headers and documents as they are: XRootD 5.5. What is at
+        ``url`` has a percent sign in its name, as an upload has whose name needs to be encoded."""
         response = self._propfind(url, "0")
         return response.status_code == 207 and is_literal(response.content, unquote(urlsplit(url).path))
 

@@ -11,9 +11,10 @@ from threading import Event
 
 from dynamo_ops.base.errors import CredentialError, DynamoError, SettingsError
 from dynamo_ops.base.http.remote import GONE
+from dynamo_ops.inventory.lfn import upload_lfn
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.inventory.states import TransferObservation as Seen
-from dynamo_ops.storage.protocol import Storage, StoredFile, Upload, upload_lfn
+from dynamo_ops.storage.protocol import Storage, StoredFile, Upload
 
 # Permission denied, of HTTP and of XRootD: a matter of the one file. Any other refusal is one of our credential.
 FORBIDDEN = (403, 3010)

@@ -18,6 +18,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.client import FtsClient
 from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, staging_job, transfer_job
+from dynamo_ops.fts.url import fts_url
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.mapping import Endpoint
@@ -228,11 +229,12 @@ def _map(batch: _Batch, endpoints: SiteEndpoints, protocols: tuple[str, ...]) ->
             continue
         try:
             source, destination = _pair(endpoints, row.source_site_id, batch.site_id, protocols)
-            first, to = source.pfn(row.lfn), destination.pfn(row.lfn)
+            first = fts_url(source.pfn(row.lfn), is_staging=batch.is_staging)
+            to = fts_url(destination.pfn(row.lfn), is_staging=batch.is_staging)
         except InventoryError as error:
             refused[row.transfer_id] = error.message
             continue
-        others = _alternatives(row, endpoints, source.protocol)
+        others = _alternatives(row, endpoints, source.protocol, is_staging=batch.is_staging)
         copy = FileCopy(
             row.transfer_id,
             row.subscription_id,
@@ -247,14 +249,14 @@ def _map(batch: _Batch, endpoints: SiteEndpoints, protocols: tuple[str, ...]) ->
     return files, refused
 
 
-def _alternatives(row: Any, endpoints: SiteEndpoints, protocol: str) -> dict[int, str]:
+def _alternatives(row: Any, endpoints: SiteEndpoints, protocol: str, *, is_staging: bool) -> dict[int, str]:
     """Further sources of a file that can be named in the same job, by site id: those of the first one's protocol."""
     found = {}
     for site_id in row.other_source_site_ids or ():
         other = endpoints.get(site_id, {}).get(protocol)
         with suppress(InventoryError):  # a site that has no name for the file is no alternative
             if other is not None:
-                found[site_id] = other.pfn(row.lfn)
+                found[site_id] = fts_url(other.pfn(row.lfn), is_staging=is_staging)
     return found
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from tests.inventory.told import accept
 RUN = "next"
 TASKS = ("pull_datasets", "pull_details 0", "pull_details 1", "gate", "merge")
 """Those of a run with two pages. The gate lets in what is staged: its judgement is another matter."""
-FIRST, NEXT = datetime(2100, 1, 1, tzinfo=UTC), datetime(2100, 1, 2, tzinfo=UTC)
-"""Ends of the intervals: later than anything that the grid was built with."""
+NEXT = datetime.fromisoformat(os.environ.setdefault("TESTED_SYNC_ENDS_AT", datetime.now(UTC).isoformat()))
+FIRST = NEXT - timedelta(minutes=1)
+"""Ends of the intervals, the same for all processes: later than anything that the grid was built with, and past."""
 _LASTING = re.compile(
     r"(INSERT INTO|UPDATE|DELETE FROM|COPY) "
     r"(staged_\w+|datasets|blocks|files|block_replicas|dataset_sources|source_states|vanished)"

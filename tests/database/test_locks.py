@@ -83,3 +83,28 @@ def test_advisory_locks_are_taken_nowhere_else() -> None:
     calls = re.compile(r"pg_(try_)?advisory_\w+\(")
     files = [file for folder in ("dynamo_ops", "plugins", "dags") for file in (ROOT / folder).rglob("*.py")]
     assert [file.name for file in files if calls.search(file.read_text())] == ["locks.py"]
+
+
+def test_who_waits_for_nobody_keeps_nothing_from_being_vacuumed(database: Database) -> None:
+    """His transaction is open for as long as he works, for hours maybe."""
+    with alone(database, "transfer batch 7") as lock:
+        assert lock is not None
+        pid = lock.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        shown = database.frame(
+            "SELECT state, backend_xmin IS NULL AND backend_xid IS NULL FROM pg_stat_activity WHERE pid = $1::int",
+            (pid,),
+        )
+    assert shown.row(0) == ("idle in transaction", True)
+
+
+def test_nothing_is_left_in_a_session() -> None:
+    """Behind a pooler the next transaction is in another, and somebody else's in this one."""
+    of_a_session = re.compile(
+        r"pg_(try_)?advisory_(un)?lock(_shared)?\(|\b(LISTEN|UNLISTEN|DISCARD|PREPARE|DEALLOCATE) [a-z\"]"
+        r"|\bSET (SESSION|TIME ZONE|ROLE)\b|\bWITH HOLD\b|[\"']options[\"']: *f?[\"']-c |set_config\([^)]*false\)"
+        r"|\bTEMP(ORARY)? TABLE (?!.{0,260}ON COMMIT DROP)",
+        re.DOTALL,
+    )
+    files = [file for folder in ("dynamo_ops", "plugins", "dags") for file in (ROOT / folder).rglob("*.py")]
+    found = {file.name: match[0] for file in files if (match := of_a_session.search(file.read_text()))}
+    assert found == {}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dynamo_ops.base.errors import GateError, PlanError, SettingsError
+from dynamo_ops.base.errors import GateError, InventoryError, PlanError, SettingsError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.dealer import tasks as steps
@@ -251,6 +251,12 @@ def decided(house: House, plan_id: int) -> dict[str, Any]:
     frames = ("proposals", "copies", "block_copies", "rejected", "site_states", "forbidden")
     rows = {name: stored.frame(name).to_dicts() for name in frames}
     return {**rows, "inputs": stored.inputs(), "policy": plan_store.policy_text(house.db, stored)}
+
+
+def test_nothing_is_planned_as_of_a_time_to_come(house: House) -> None:
+    with pytest.raises(InventoryError, match="the plan would be made as of 2099-01-01T00:00Z, which is still to come"):
+        steps.plan_now(house.db, house.settings, "all", run_key="run", now=datetime(2099, 1, 1, tzinfo=UTC), seed=1)
+    assert house.rows("SELECT id FROM plans") == []
 
 
 def plan_at_once(house: House, run_key: str) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +15,10 @@ from dynamo_ops.deletion.directories import clean_directories, directories_due
 from dynamo_ops.deletion.execute import DeletionSummary, execute_batch, total
 from dynamo_ops.deletion.queue import by_site, plan_deletions, recover_deletions
 from dynamo_ops.fts.identity import FtsIdentity
+from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation as Seen
-from dynamo_ops.storage.protocol import DeletionOutcome, StoredFile
+from dynamo_ops.storage.posix import PosixStorage
+from dynamo_ops.storage.protocol import DeletionOutcome, StorageOptions, StoredFile
 from dynamo_ops.transfer.hold import hold_and_release
 from tests.inventory.factory import SIZE, Inventory
 from tests.inventory.subscription.test_hours import assert_hours_as_counted
@@ -318,3 +324,28 @@ def _entries_read(inventory: Inventory) -> int:
                WHERE indexrelname IN ('ix_subscriptions_inbatch', 'uq_deletions_live')"""
         )
     )
+
+
+class Slow(PosixStorage):
+    """A storage whose clock is an hour behind, and so the times of its files."""
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC) - timedelta(hours=1)
+
+
+def test_what_was_written_anew_stays_where_the_clock_is_slow(inventory: Inventory, tmp_path: Path) -> None:
+    """By its time it is from before its deletion was asked for; by when it was written it is not."""
+    site = inventory.site("T2_A", prefix=f"file://{tmp_path}")
+    lfns = inventory.block("b1", 2)
+    inventory.replica("b1", "T2_A")
+    inventory.subscription("delete", lfns, "T2_A")
+    for lfn, hours in zip(lfns, (0.5, 2), strict=True):
+        path = tmp_path / lfn.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(SIZE))
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+    (batch,) = plan_deletions(inventory.db)
+    storage = Slow(Endpoint("T2_A", "file", f"file://{tmp_path}", site_id=site), StorageOptions(threads=1))
+    summary = execute_batch(inventory.db, batch, lambda _: storage)
+    assert (summary.num_deleted, summary.num_refused) == (1, 1)
+    assert [(tmp_path / lfn.lstrip("/")).exists() for lfn in lfns] == [True, False]

@@ -15,7 +15,7 @@ from dynamo_ops.access.actions import AccessError
 from dynamo_ops.access.audit import records
 from dynamo_ops.access.grants import grant
 from dynamo_ops.access.person import Grant, KnownBy, Person, Role, Scope
-from dynamo_ops.base.errors import GateError, PlanError, PolicyError
+from dynamo_ops.base.errors import GateError, InventoryError, PlanError, PolicyError
 from dynamo_ops.base.settings import DetoxSettings, Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.detox import tasks as steps
@@ -97,6 +97,22 @@ class House(Inventory):
 @pytest.fixture
 def house(database: Database, tmp_path: Path) -> Iterator[House]:
     return House(database, tmp_path)
+
+
+def test_nothing_is_planned_as_of_a_time_to_come(house: House) -> None:
+    """Somebody starts a run for a date ahead: what is young today would be old by then."""
+    with pytest.raises(InventoryError, match="the plan would be made as of 2099-01-01T00:00Z, which is still to come"):
+        steps.plan_cycle(house.db, house.settings, "all", run_key="run", now=datetime(2099, 1, 1, tzinfo=UTC))
+    assert house.rows("SELECT id FROM plans") == []
+
+
+def test_a_plan_is_as_old_as_the_database_says(house: House) -> None:
+    """A machine whose clock is slow would take an old plan for one of now; none is younger than nothing."""
+    plan = plan_store.load(house.db, house.plan())
+    house.rows("UPDATE plans SET created_at = now() - interval '3 hours'")
+    assert 2.9 < plan_store.age_h(house.db, plan_store.load(house.db, plan.id)) < 3.1
+    house.rows("UPDATE plans SET created_at = now() + interval '3 hours'")
+    assert plan_store.age_h(house.db, plan_store.load(house.db, plan.id)) == 0
 
 
 def test_plan_gate_commit(house: House) -> None:

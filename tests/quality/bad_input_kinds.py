@@ -308,14 +308,14 @@ METADATA = [
         "an LFN that leads out of the namespace",
         added(files=[file("/store/../../etc/passwd")]),
         "`file_lfn`",
-        "not a clean absolute path in 1 file",
+        "not a clean absolute path, or",
     ),
     Kind(
         "metadata",
         "an LFN without a leading slash",
         added(files=[file("store/a.root")]),
         "`file_lfn`",
-        "not a clean absolute path in 1 file",
+        "not a clean absolute path, or",
     ),
     Kind(
         "metadata",
@@ -323,6 +323,20 @@ METADATA = [
         added(files=[file("/store/a\nb.root")]),
         "`file_lfn`",
         r"/store/a\nb.root",
+    ),
+    Kind(
+        "metadata",
+        "an LFN with a backslash",
+        added(files=[file("/store/a\\b.root")]),
+        "`file_lfn`",
+        r"/store/a\b.root",
+    ),
+    Kind(
+        "metadata",
+        "an LFN as unfinished uploads have it",
+        added(files=[file("/store/.a.root.dynamo-part")]),
+        "`file_lfn`",
+        "an unfinished upload of ours is called so, in 1 file",
     ),
     Kind(
         "metadata",

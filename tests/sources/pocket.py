@@ -15,7 +15,7 @@ from simgrid.grid import Grid
 from tests import ROOT
 
 TINY = ROOT / "include/scenarios/tiny.yaml"
-NOW = datetime(2100, 1, 1, tzinfo=UTC)
+NOW = datetime.now(UTC)
 """The end of every interval: later than anything that the grid was built with."""
 
 INVENTORY_TABLES = (

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from dynamo_ops.base.errors import InventoryError, PermanentRemoteError, RemoteError, RetryableRemoteError
+from dynamo_ops.inventory.lfn import upload_lfn
 from dynamo_ops.inventory.states import DeletionObservation as Seen
-from dynamo_ops.storage.protocol import STORED_FILES, Condition, LooksFirst, Storage, delete_if, upload_lfn
+from dynamo_ops.storage.protocol import STORED_FILES, Condition, LooksFirst, Storage, TellsTime, delete_if
 from dynamo_ops.storage.registry import plugins
 from tests.storage.backends import Backend
 from tests.storage.conftest import KINDS
@@ -64,6 +65,15 @@ def test_list_says_when_files_were_changed(backend: Backend) -> None:
     assert dict(frame.schema) == STORED_FILES
     if backend.protocol != "https":  # XRootD 5.5 gives no zone, or none that is a date of HTTP
         assert abs(frame["modified_at"][0] - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_what_time_it_is_there(backend: Backend) -> None:
+    """XRootD 5.5 tells no time over HTTP, neither of a file: nothing goes there because of its age."""
+    storage = filled(backend)
+    told = storage.clock() if isinstance(storage, TellsTime) else None
+    assert (told is None) == (backend.protocol in ("https", "cupboard"))
+    assert told is None or abs(told - datetime.now(UTC)) < timedelta(minutes=5)
+    assert backend.files() == FILES
 
 
 def test_list_of_what_is_not_there(backend: Backend) -> None:

@@ -195,8 +195,19 @@ def test_multistatus_leaves_out_the_directory_itself_however_it_is_written() -> 
         ("/x/f%20y", ["/x/f%20y/", "/x/f%20y/g%20"], ["g%20"]),
         ("/x", ["/x/", "/x/f%20y"], ["f y"]),
         ("/x y", ["/x%20y/", "/x%20y/f%2520"], ["f%20"]),
+        ("/x", ["/x/", "\n  /x/f%20y \n  "], ["f%20y "]),
+        ("/x", ["/x/", '/x/a"b', "/x/f%20y"], ['a"b', "f y"]),
     ],
-    ids=["blank", "lone percent", "not ASCII", "own name as it is", "encoded", "all encoded"],
+    ids=[
+        "blank",
+        "lone percent",
+        "not ASCII",
+        "own name as it is",
+        "encoded",
+        "all encoded",
+        "blank at the end, indented",
+        "not all encoded",
+    ],
 )
 def test_names_that_a_server_does_not_encode_are_told_by_the_document(
     own: str, names: list[str], found: list[str]
@@ -206,6 +217,23 @@ def test_names_that_a_server_does_not_encode_are_told_by_the_document(
     assert is_literal(document, own) is ("%20" in "".join(found) and "%2520" not in "".join(names))
 
 
+@pytest.mark.parametrize(("is_literal_there", "names"), [(True, ["f%41", "f%2541"]), (False, ["fA", "f%41"])])
+def test_where_names_may_be_either_the_server_is_asked_for_the_longest(
+    is_literal_there: bool, names: list[str]
+) -> None:
+    asked = []
+
+    def is_there(path: str) -> bool:
+        asked.append(path)
+        return is_literal_there
+
+    document = multistatus("/x/", "/x/f%41", "/x/f%2541")
+    assert [entry.name for entry in parse_multistatus(document, "/x", is_there)] == names
+    assert asked == ["/x/f%2541"]
+    parse_multistatus(multistatus("/x/", "/x/f", "/x/g"), "/x", is_there)
+    assert len(asked) == 1
+
+
 def test_one_entry_of_depth_zero() -> None:
     kind = "<propstat><prop><resourcetype><collection/></resourcetype></prop></propstat>"
     document = multistatus("/x/d%20e/").replace(b"</href>", f"</href>{kind}".encode())
@@ -213,6 +241,15 @@ def test_one_entry_of_depth_zero() -> None:
     assert found is not None
     assert (found.name, found.is_directory) == ("d e", True)
     assert parse_one(multistatus(), "/x") is None
+
+
+@pytest.mark.parametrize("answered", ["/x/f", "/x/a/f", "https://h/x/fA", "/x/f%2541g"])
+def test_an_answer_about_another_file_says_nothing_of_this(answered: str) -> None:
+    """From a server that decodes names twice, or cuts them off."""
+    with pytest.raises(PermanentRemoteError, match="the storage answered about"):
+        parse_one(multistatus(answered), "/x/f%41")
+    for own in ("/x/f%41", "/x/f%2541", "https://h/x/f%2541"):
+        assert parse_one(multistatus(own), "/x/f%41") is not None
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ import pytest
 
 from dynamo_ops.base.errors import CredentialError, InventoryError, PermanentRemoteError, RetryableRemoteError
 from dynamo_ops.base.settings import TransferSettings
+from dynamo_ops.inventory.lfn import upload_lfn
 from dynamo_ops.inventory.site.downtime import drain
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.inventory.subscription import operate
 from dynamo_ops.inventory.subscription.selection import Selection
 from dynamo_ops.storage.posix import PosixStorage
-from dynamo_ops.storage.protocol import DeletionOutcome, Storage, StorageOptions, StoredFile, upload_lfn
+from dynamo_ops.storage.protocol import DeletionOutcome, Storage, StorageOptions, StoredFile
 from dynamo_ops.storage.xrootd import XrootdStorage
 from dynamo_ops.transfer.direct import DirectSummary, execute_direct
 from dynamo_ops.transfer.hold import hold_and_release

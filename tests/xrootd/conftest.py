@@ -58,8 +58,13 @@ class XrootdWorld:
         return storage_at(self.servers[name], "https" if self.protocol == "davs" else self.protocol)
 
     def block(self, name: str, site: str, num_files: int = 3) -> dict[str, bytes]:
-        """A block with real files, complete at ``site``; LFN → content."""
-        contents = {f"/store/{name}/d{n % 3}/f {n}.root": f"{name} {n} ".encode() * (500 + n) for n in range(num_files)}
+        """A block with real files, complete at ``site``; LFN → content. Only those on tape have names of every day."""
+        blank = "-" if self.servers[site].is_tape else " "
+        lfns = [f"/store/{name}/d{n % 3}/f{blank}{n}.root" for n in range(num_files)]
+        return self.files(name, site, {lfn: f"{name} {n} ".encode() * (500 + n) for n, lfn in enumerate(lfns)})
+
+    def files(self, name: str, site: str, contents: dict[str, bytes]) -> dict[str, bytes]:
+        """A block of these files, complete at ``site``."""
         self.inventory.block(name, contents=contents)
         self.inventory.replica(name, site)
         self.servers[site].put_all(contents)

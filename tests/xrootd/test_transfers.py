@@ -51,6 +51,24 @@ def test_copy(xworld: XrootdWorld) -> None:
     xworld.assert_inventory_is_storage()
 
 
+@pytest.mark.parametrize("xworld", ["root"], indirect=True)
+def test_a_copy_by_fts_is_of_the_file_that_it_is_called_for(xworld: XrootdWorld) -> None:
+    """FTS's copier cuts a name at a blank and decodes it, XRootD's cuts it at an ampersand: where files lie."""
+    odd = {f"/store/b1/{name}": f"of {name}".encode() * 9 for name in ("with space", "a%41", "b+c;d#e", " ", "a&b")}
+    others = {f"/store/b1/{name}": b"precious" for name in ("with", "aA", "b c", "b", "a")}
+    xworld.files("b1", "T2_A", odd)
+    xworld.files("b2", "T2_B", others)
+    xworld.inventory.subscription("copy", list(odd), "T2_B")
+    assert run(xworld) == 4
+    refused = odd.pop("/store/b1/a&b")
+    assert {lfn: xworld.servers["T2_B"].path(lfn).read_bytes() for lfn in (odd | others)} == odd | others
+    assert refused not in [path.read_bytes() for path in xworld.servers["T2_B"].root.rglob("*") if path.is_file()]
+    (held,) = xworld.inventory.rows("SELECT hold_reason, last_error FROM subscriptions WHERE state = 'held'")
+    assert held[0] == "refused"
+    assert "cannot be given to FTS: it has an ampersand" in held[1]
+    xworld.assert_inventory_is_storage()
+
+
 def test_copy_both_ways_and_delete_at_the_source(xworld: XrootdWorld) -> None:
     there, back = xworld.block("b1", "T2_A", num_files=20), xworld.block("b2", "T2_B", num_files=20)
     xworld.inventory.subscription("copy", list(there), "T2_B")

@@ -19,6 +19,7 @@ from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.catalogue.vanished import VanishedCounts, note_vanished
+from dynamo_ops.inventory.freshness import refuse_future
 from dynamo_ops.inventory.kinds import CatalogueKind, DatasetStatus
 from dynamo_ops.inventory.names import BARRED_NAMES
 from dynamo_ops.inventory.replica.grown import grow, keep_old_files, lock_replicas
@@ -54,8 +55,10 @@ class MergeSummary:
 def merge_metadata(db: Database, run_key: str, source: str, until: datetime) -> MergeSummary:
     """Merge what (run_key, source) staged; the source then counts as merged up to ``until``.
 
-    Raises InventoryError if nothing was staged under this key.
+    Raises InventoryError if nothing was staged under this key, or ``until`` is still to come: what is told before it
+    would not count any more.
     """
+    refuse_future(db, until, f"what {source} tells would be known until")
     with db.begin() as connection:  # without statistics the planner compares each file with each block
         connection.execute(text(f"ANALYZE {', '.join(_STAGED)}"))
     with db.begin() as connection:

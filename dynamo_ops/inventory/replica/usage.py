@@ -211,7 +211,7 @@ def fold(database: Database) -> int:
                 connection.execute(text(statement))
             number = sum(connection.execute(text(statement)).rowcount for statement in _FORGET)
         if number:  # else the planner goes by what was there before
-            mine.execute(text("VACUUM (ANALYZE) usage_changes, usage_block_changes"))
+            database.alone_in_its_transaction("VACUUM (ANALYZE) usage_changes, usage_block_changes")
     return number
 
 

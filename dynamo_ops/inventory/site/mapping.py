@@ -14,13 +14,9 @@ from urllib.parse import quote
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import MANAGED_PREFIX
+from dynamo_ops.inventory.lfn import SAFE, why_not_carried
 
-# Characters that may stand in a URL path as they are (RFC 3986 pchar and "/").
-_SAFE = "/:@!$&'()*+,;=~-._"
 _NEVER_ENCODED = frozenset({"root", "roots", "xroot", "xroots"})
-# An XRootD server cuts a name at its question mark, over HTTPS even at an encoded one, and would do to another file
-# what was meant for this. Which server is behind a URL cannot be known here.
-_TAKES_QUESTION_MARKS = frozenset({"file", "s3"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DOLLAR_GROUP = re.compile(r"\$(\d+)")
 
@@ -85,7 +81,7 @@ class Endpoint:
         """The LFN of what a listing of the LFN directory calls ``name``. ``InventoryError``: chains name files anew,
         so that a name at the storage says nothing of the LFN."""
         lfn = f"{directory}/{name}"
-        last = name if self.protocol in _NEVER_ENCODED else quote(name, safe=_SAFE)
+        last = name if self.protocol in _NEVER_ENCODED else quote(name, safe=SAFE)
         if self.chains and self.pfn(lfn).rsplit("/", 1)[-1] != last:
             raise InventoryError(
                 f"site {self.site}: the mapping of {lfn!r} cannot be turned round", site=self.site, lfn=lfn
@@ -94,15 +90,11 @@ class Endpoint:
 
     def _map(self, lfn: str) -> str:
         is_raw = self.protocol in _NEVER_ENCODED
-        if "?" in lfn and self.protocol not in _TAKES_QUESTION_MARKS:
-            raise InventoryError(
-                f"site {self.site}: {lfn!r} has a question mark, which is not safe over {self.protocol}",
-                site=self.site,
-                lfn=lfn,
-            )
+        if reason := why_not_carried(lfn, self.protocol):
+            raise InventoryError(f"site {self.site}: {lfn!r} is not asked for: {reason}", site=self.site, lfn=lfn)
         if not self.chains:
             return (
-                _absolute(self.prefix.rstrip("/") + lfn) if is_raw else self.prefix.rstrip("/") + quote(lfn, safe=_SAFE)
+                _absolute(self.prefix.rstrip("/") + lfn) if is_raw else self.prefix.rstrip("/") + quote(lfn, safe=SAFE)
             )
         mapped = self._by_chains(lfn)
         if mapped is None:
@@ -137,9 +129,9 @@ def _absolute(url: str) -> str:
 def _quote_path(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return quote(url, safe=_SAFE)
+        return quote(url, safe=SAFE)
     host, slash, path = rest.partition("/")
-    return f"{scheme}://{host}{slash}{quote(path, safe=_SAFE)}"
+    return f"{scheme}://{host}{slash}{quote(path, safe=SAFE)}"
 
 
 def parse_chains(mapping: Sequence[Sequence[Sequence[str]]] | None) -> tuple[tuple[tuple[str, str], ...], ...]:

@@ -68,7 +68,8 @@ def _shown(value: Any, variable: Variable, now: datetime) -> str:
     if variable.type is Type.TIME:
         moment = value if isinstance(value, datetime) else EPOCH + timedelta(microseconds=int(value))
         days = (now - moment) / timedelta(days=1)
-        return "never" if moment == EPOCH else f"{time_text(moment)} ({days:,.1f} days ago)"
+        passed = f"{days:,.1f} days ago" if days >= 0 else f"in {-days:,.1f} days"
+        return "never" if moment == EPOCH else f"{time_text(moment)} ({passed})"
     if variable.type is Type.NUMBER:
         return size_text(int(value)) if variable.name.endswith(".size") else f"{float(value):,.6g}"
     return str(value) or "(empty)"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dynamo_ops.inventory.lfn import DOTS, OURS
 from dynamo_ops.quality.checks import SqlCheck, literal
 from dynamo_ops.quality.suites.rows import empty, null
 from dynamo_ops.quality.thresholds import MetadataThresholds
+
+_UNCLEAN = rf"{DOTS}|{OURS}|//|/$|[\x01-\x1f\x7f\\]"
+"""What makes a name none of ``inventory.lfn.CANONICAL``, or one of ours."""
 
 
 def file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
@@ -35,10 +39,10 @@ def _file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
         ),
         SqlCheck(
             "file_lfn",
-            "the LFN is not a clean absolute path",
+            "the LFN is not a clean absolute path, or an unfinished upload of ours is called so,",
             "file",
             files_query,
-            r"lfn !~ '^/' OR lfn ~ '(^|/)[.]{1,2}(/|$)|//|/$|[\x01-\x1f\x7f]'",
+            f"lfn !~ '^/' OR lfn ~ '{_UNCLEAN}'",
             "dataset, block, lfn",
         ),
         SqlCheck(

@@ -180,12 +180,3 @@ def test_what_cannot_be_is_refused_and_what_is_not_there_is_not_found(ada: Ask, 
     ):
         assert ada(path, code=404, **params)["type"] == "urn:dynamo:error:unknown-name", (path, params)
     assert "Did you mean" in ada("/groups/userz", code=404)["detail"]
-
-
-def test_options_of_the_database_are_kept(airflow: None) -> None:
-    from dynamo_web.databases import _with_options
-
-    url = "postgresql://me:a%20b@h/d?host=%2Ftmp%2Fa&options=-c%20work_mem%3D1MB"
-    assert _with_options(url, "-c x=1") == (
-        "postgresql://me:a%20b@h/d?host=%2Ftmp%2Fa&options=-c%20work_mem%3D1MB%20-c%20x%3D1"
-    )

@@ -10,6 +10,7 @@ from dynamo_ops.inventory.catalogue.faults import Faults, near_block, near_datas
 from dynamo_ops.inventory.catalogue.injection.writes import DIFFERENT_ENDPOINTS
 from dynamo_ops.inventory.checks import FindingState
 from dynamo_ops.inventory.kinds import CatalogueKind
+from dynamo_ops.inventory.lfn import CARRY_ALL, MAY_NOT_BE_CARRIED, WHY_NOT_CARRIED
 from dynamo_ops.inventory.names import BARRED_NAMES
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES
 from dynamo_ops.inventory.site.status import NO_SOURCE
@@ -33,6 +34,7 @@ def check_replicas(connection: Connection, faults: Faults) -> None:
     faults.query(connection, _OTHER_BLOCKS)
     faults.query(connection, _UNKNOWN_BLOCKS, _block_hint)
     faults.query(connection, _UNKNOWN_FILES)
+    faults.query(connection, _NOT_CARRIED)
     faults.query(connection, _BEING_DELETED)
     faults.query(connection, _ORPHAN_BEING_DELETED)
 
@@ -104,7 +106,8 @@ MAX_CLOCK_SKEW_H = 24
 
 _FUTURE = f"""
     SELECT path || '.last_update_at' AS path,
-           format('is more than {MAX_CLOCK_SKEW_H} h ahead: %s', at AT TIME ZONE 'UTC') AS message
+           format('is more than {MAX_CLOCK_SKEW_H} h ahead: %s, and it is %s (UTC)', at AT TIME ZONE 'UTC',
+                  date_trunc('second', now() AT TIME ZONE 'UTC')) AS message
     FROM (SELECT i.row, -1 AS place, format('datasets[%s]', i.row) AS path, i.last_update_at AS at
           FROM injected_datasets AS i
           UNION ALL SELECT b.dataset, b.place, {_BLOCK_PATH}, b.last_update_at FROM injected_blocks AS b) AS t
@@ -167,6 +170,21 @@ _UNKNOWN_FILES = f"""
     JOIN datasets AS d ON d.name = c.dataset JOIN blocks AS b ON b.dataset_id = d.id AND b.name = c.block
     LEFT JOIN files AS f ON md5(f.lfn)::uuid = md5(i.lfn)::uuid AND f.lfn = i.lfn AND f.block_id = b.id
     WHERE f.id IS NULL ORDER BY i.row"""
+
+_NOT_CARRIED = f"""
+    SELECT CASE WHEN wanted.place IS NULL THEN format('dataset_replicas[%s]', wanted.replica)
+                ELSE format('dataset_replicas[%s].blocks[%s]', wanted.replica, wanted.place) END AS path,
+           format('''%s'' at ''%s'' could be neither copied nor deleted: {WHY_NOT_CARRIED} %s', odd.lfn, site.name,
+                  endpoint.protocol) AS message
+    FROM (SELECT block_id, lfn FROM files
+          WHERE {MAY_NOT_BE_CARRIED} AND block_id IN (SELECT block_id FROM wanted_copies)) AS odd
+    JOIN wanted_copies AS wanted USING (block_id) JOIN sites AS site ON site.id = wanted.site_id
+    JOIN site_endpoints AS endpoint ON endpoint.site_id = wanted.site_id
+      AND endpoint.protocol NOT IN {CARRY_ALL}
+    WHERE wanted.copy IS NULL OR EXISTS (
+        SELECT FROM injected_copy_files AS listed WHERE listed.copy = wanted.copy AND listed.lfn = odd.lfn)
+    ORDER BY wanted.replica, wanted.place, odd.lfn, endpoint.protocol"""
+"""By any protocol of the site: what was copied by one is deleted by another."""
 
 _BEING_DELETED = f"""
     SELECT CASE WHEN w.place IS NULL THEN format('dataset_replicas[%s]', w.replica)

@@ -18,14 +18,13 @@ import polars as pl
 
 from dynamo_ops.inventory.catalogue.faults import Faults
 from dynamo_ops.inventory.kinds import DatasetStatus, OwnershipLevel, SiteStatus, StorageType
+from dynamo_ops.inventory.lfn import CANONICAL, DOTS, OURS
 from dynamo_ops.inventory.properties import PROPERTIES, PropertyKind
 
 Path = Callable[[int], str]
 """The place in the document of the n-th row of a list, or of lists one after the other."""
 
 ADLER32 = "^[0-9a-f]{8}$"
-LFN = r"^(/[^/\x00-\x1f\x7f]+)+$"
-DOTS = "(^|/)[.]{1,2}(/|$)"
 CONTROL = r"[\x00-\x1f\x7f]"
 UNUSABLE = r"[\x00-\x20\x7f#*?]"
 MAX_NAME_BYTES, MAX_LFN_BYTES, MAX_FILE_BYTES = 500, 1000, 10**13
@@ -191,8 +190,10 @@ def _datasets(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFra
 
 
 def _check_files(files: pl.DataFrame, path: Path, faults: Faults) -> None:
-    clean = pl.col("lfn").str.contains(LFN) & ~pl.col("lfn").str.contains(DOTS)
+    clean = pl.col("lfn").str.contains(CANONICAL) & ~pl.col("lfn").str.contains(DOTS)
     _unless(files, clean, "lfn", "is not a clean absolute path", path, faults)
+    is_own = pl.col("lfn").str.contains(OURS)
+    _unless(files, ~is_own, "lfn", "is what an unfinished upload of Dynamo is called", path, faults)
     is_short = pl.col("lfn").str.len_bytes() <= MAX_LFN_BYTES
     _unless(files, is_short, "lfn", f"is longer than {MAX_LFN_BYTES} bytes", path, faults)
     _unless(files, pl.col("adler32").str.contains(ADLER32), "adler32", "is not eight hex digits", path, faults)

@@ -532,8 +532,8 @@ BAD: dict[str, tuple[Any, list[str]]] = {
             ]
         },
         [
-            "datasets[0].last_update_at: is more than 24 h ahead: 2162-01-01 00:00:00",
-            "datasets[0].blocks[0].last_update_at: is more than 24 h ahead: 2162-01-02 00:00:00",
+            "datasets[0].last_update_at: is more than 24 h ahead: 2162-01-01 00:00:00, and it is 2",
+            "datasets[0].blocks[0].last_update_at: is more than 24 h ahead: 2162-01-02 00:00:00, and it is 2",
         ],
     ),
     "wrong status": (
@@ -555,6 +555,11 @@ BAD: dict[str, tuple[Any, list[str]]] = {
     "relative lfn": (files(lfn("x/1")), [f"{FILE}.lfn: 'x/1' is not a clean absolute path"]),
     "lfn with dots": (files(lfn("/x/../1")), [f"{FILE}.lfn: '/x/../1' is not a clean absolute path"]),
     "lfn of a folder": (files(lfn("/x/")), [f"{FILE}.lfn: '/x/' is not a clean absolute path"]),
+    "lfn with a backslash": (files(lfn("/x/a\\b")), [f"{FILE}.lfn: '/x/a\\\\b' is not a clean absolute path"]),
+    "lfn of an upload": (
+        files(lfn("/x/.1.dynamo-part")),
+        [f"{FILE}.lfn: '/x/.1.dynamo-part' is what an unfinished upload of Dynamo is called"],
+    ),
     "adler32": (files(lfn(adler32="0xABC")), [f"{FILE}.adler32: '0xABC' is not eight hex digits"]),
     "file twice": (
         files(lfn(), lfn("/x/2"), lfn()),
@@ -567,6 +572,27 @@ BAD: dict[str, tuple[Any, list[str]]] = {
     "file moved": (
         files(lfn("/a/1", 10)),
         [f"{FILE}.lfn: '/a/1' is in block '/A/B-v1/C#b1' of the inventory, told in '/X/Y-v1/Z#b1'"],
+    ),
+    "name that a protocol does not carry": (
+        {
+            **files(lfn("/x/a?b")),
+            "sites": [
+                {
+                    "name": "T3_Y",
+                    "storage_type": "disk",
+                    "status": "ready",
+                    "endpoints": [
+                        {"protocol": "file", "prefix": "file:///y"},
+                        {"protocol": "root", "prefix": "root://y//"},
+                    ],
+                },
+            ],
+            **replica(dataset="/X/Y-v1/Z", site="T3_Y"),
+        },
+        [
+            "dataset_replicas[0]: '/x/a?b' at 'T3_Y' could be neither copied nor deleted: its name has a ",
+            "question mark, which is not safe over root",
+        ],
     ),
     "file changed": (
         files(lfn("/a/1", 11, adler32="0000000b"), of="/A/B-v1/C"),
