@@ -24,6 +24,11 @@ from dynamo_ops.detox.engine.plan import POLICY_LINES
 from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.inventory.catalogue.invalidation import invalidate
 from dynamo_ops.inventory.catalogue.merge import merge_metadata
+from dynamo_ops.inventory.catalogue.undo import undo_invalidation
+from dynamo_ops.inventory.doubt.declare import call_good as call_it_good
+from dynamo_ops.inventory.doubt.declare import declare_bad, judge_again, report_suspicious
+from dynamo_ops.inventory.doubt.settings import DamageSettings
+from dynamo_ops.inventory.doubt.suspect import suspect
 from dynamo_ops.inventory.site import override, shared
 from dynamo_ops.inventory.staging import pull
 from dynamo_ops.inventory.subscription import subscribe
@@ -125,6 +130,38 @@ def declare_invalid(world: World, a: int, b: int, c: int) -> None:
     document = {"files": [lfn]} if c % 3 else {"blocks": [f"{dataset}#{block}"]}
     invalidate(world.db, document, reason="it is wrong", by=TESTER)
     world.witness.invalid |= {lfn} if c % 3 else set(files)
+
+
+def take_back_invalid(world: World, a: int, b: int, c: int) -> None:
+    """A person says that what was declared invalid may come in again."""
+    names = [name for (name,) in world.select("SELECT name FROM invalidations ORDER BY id")]
+    undo_invalidation(world.db, [pick(names, a)], reason="made again", by=TESTER, keep=timedelta(days=90))
+
+
+def call_bad(world: World, a: int, b: int, c: int) -> None:
+    """A person says that a copy is bad, or suspicious; they may be wrong."""
+    site = pick(sorted(world.site_ids), a)
+    lfn = pick(sorted(lfn for name, lfn in world.witness.facts().present if name == site), b)
+    say = declare_bad if c % 3 else report_suspicious
+    say(world.db, site, [lfn], reason="it cannot be read", by=TESTER)
+
+
+def call_good(world: World, a: int, b: int, c: int) -> None:
+    """A person takes back what was said against a copy."""
+    called = world.select(
+        """SELECT site.name, file.lfn FROM bad_replicas AS bad JOIN sites AS site ON site.id = bad.site_id
+           JOIN files AS file ON file.id = bad.file_id ORDER BY 1, 2"""
+    )
+    site, lfn = pick(called, a)
+    if not world.place(site).has(lfn, world.witness.facts().files[lfn]):
+        raise NothingToDoError  # they look first
+    call_it_good(world.db, site, [lfn], reason="it can", by=TESTER)
+
+
+def judge_bad(world: World, a: int, b: int, c: int) -> None:
+    """Sources of copies that came wrong are suspected, and what is called bad is judged again."""
+    suspect(world.db, DamageSettings(), datetime.now(UTC))
+    judge_again(world.db)
 
 
 # -- decisions -----------------------------------------------------------------------------------------------------
@@ -565,6 +602,10 @@ WEIGHTS: Mapping[Step, int] = {
     tell: 1,
     declare: 2,
     declare_invalid: 1,
+    take_back_invalid: 1,
+    call_bad: 3,
+    call_good: 1,
+    judge_bad: 2,
     plan_deletions: 1,
     plan_copies: 1,
     commit_plan: 2,

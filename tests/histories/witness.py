@@ -45,6 +45,9 @@ LOCKED = """
     JOIN files AS file ON file.block_id = block.id
     WHERE lock.removed_at IS NULL AND (lock.expires_at IS NULL OR lock.expires_at > now())
         AND lock.sites IN ('', site.name)"""
+CALLED = """
+    SELECT site.name, file.lfn FROM bad_replicas AS bad JOIN sites AS site ON site.id = bad.site_id
+    JOIN files AS file ON file.id = bad.file_id WHERE bad.state IN ('suspicious', 'bad', 'last_copy', 'on_tape')"""
 SUMS = """
     SELECT site.name, block.name, replica.size_bytes, replica.is_complete, count(file.id), block.num_files,
            coalesce(sum(file.size_bytes), 0)
@@ -68,11 +71,13 @@ class WitnessError(AssertionError):
 
 @dataclass(frozen=True)
 class Facts:
-    """The inventory's word now, by plain reading of its tables. ``files``: all that it knows, with what they are."""
+    """The inventory's word now, by plain reading of its tables. ``called``: copies against which somebody has said
+    something; ``files``: all that it knows, with what they are."""
 
     present: frozenset[Copy]
     doomed: frozenset[Copy]
     awaited: frozenset[Copy]
+    called: frozenset[Copy]
     ready: frozenset[str]
     files: Mapping[str, Content]
 
@@ -127,14 +132,12 @@ class Witness:
     def facts(self) -> Facts:
         """What the inventory says now."""
         return Facts(
-            frozenset(self.select(PRESENT)),  # type: ignore[arg-type]
-            frozenset(self.select(DOOMED)),  # type: ignore[arg-type]
-            frozenset(self.select(AWAITED)),  # type: ignore[arg-type]
+            self._copies(PRESENT),
+            self._copies(DOOMED),
+            self._copies(AWAITED),
+            self._copies(CALLED),
             frozenset(name for (name,) in self.select("SELECT name FROM sites WHERE status = 'ready'")),
-            {
-                lfn: Content(size, adler)
-                for lfn, size, adler in self.select("SELECT lfn, size_bytes, adler32 FROM files")
-            },
+            {lfn: Content(size, adler) for lfn, size, adler in self.select(FILES)},
         )
 
     def _copies(self, sql: str) -> frozenset[Copy]:
@@ -193,7 +196,7 @@ class Witness:
         copy = site, lfn
         return (
             copy in facts.present
-            and copy not in facts.doomed
+            and copy not in facts.doomed | facts.called
             and site in facts.ready
             and site not in self.refused
             and lfn not in self.doubts.get(site, ())
@@ -252,7 +255,7 @@ class Witness:
         self._forget(facts)
         for site, lfn in sorted(facts.present):
             content = facts.files[lfn]
-            doubted = (site, lfn) in self.taken | facts.doomed or lfn in self.doubts.get(site, ())
+            doubted = (site, lfn) in self.taken | facts.doomed | facts.called or lfn in self.doubts.get(site, ())
             if not doubted and not self.world.place(site).has(lfn, content):
                 stored = self.world.place(site).files.get(lfn)
                 raise WitnessError(f"the inventory says that {lfn} is at {site}, where there is {stored}")
@@ -262,6 +265,7 @@ class Witness:
 
     def _forget(self, facts: Facts) -> None:
         self.world.untold -= facts.files.keys()
+        self.invalid -= facts.files.keys()  # somebody has taken that back
         self.permitted &= facts.doomed
         self.taken = {
             (site, lfn)
