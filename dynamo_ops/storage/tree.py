@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -70,13 +71,14 @@ def remove_upwards(
 
     Deepest first, so that a parent is looked at after all its children. Never ``keep``, the managed prefix or above.
     """
-    root = managed_prefix.rstrip("/")
+    root, kept = managed_prefix.rstrip("/"), frozenset(keep)
+    levels: defaultdict[int, set[str]] = defaultdict(set)
+    for name in directories:
+        levels[name.rstrip("/").count("/")].add(name.rstrip("/"))
     removed = 0
-    waiting = {name.rstrip("/") for name in directories}
-    while waiting:
-        directory = max(waiting, key=lambda name: (name.count("/"), name))
-        waiting.remove(directory)
-        if directory.startswith(root + "/") and directory not in keep and remove_if_empty(directory):
-            removed += 1
-            waiting.add(directory.rsplit("/", 1)[0])
+    for depth in range(max(levels, default=0), 0, -1):
+        for directory in sorted(levels.pop(depth, ()), reverse=True):
+            if directory.startswith(root + "/") and directory not in kept and remove_if_empty(directory):
+                removed += 1
+                levels[depth - 1].add(directory.rsplit("/", 1)[0])
     return removed
