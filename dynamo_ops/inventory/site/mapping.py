@@ -13,6 +13,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.regex import bounded, check_replacement
 from dynamo_ops.base.settings import MANAGED_PREFIX
 
 # Characters that may stand in a URL path as they are (RFC 3986 pchar and "/").
@@ -68,7 +69,14 @@ class Endpoint:
 
     @cached_property
     def _compiled(self) -> list[list[tuple[re.Pattern[str], str]]]:
-        return [[(re.compile(rx), _DOLLAR_GROUP.sub(r"\\g<\1>", to)) for rx, to in chain] for chain in self.chains]
+        try:
+            return [[_link(pattern, replacement) for pattern, replacement in chain] for chain in self.chains]
+        except ValueError as error:
+            raise InventoryError(
+                f"site {self.site}: its {self.protocol} mapping cannot be used: {error}",
+                site=self.site,
+                protocol=self.protocol,
+            ) from error
 
     def pfn(self, lfn: str) -> str:
         """The PFN of a file. ``InventoryError``: the LFN is refused, no chain matches, or the PFN leaves the prefix."""
@@ -140,6 +148,22 @@ def _quote_path(url: str) -> str:
         return quote(url, safe=_SAFE)
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host}{slash}{quote(path, safe=_SAFE)}"
+
+
+def link_fault(pattern: str, replacement: str) -> str | None:
+    """Why a (regex, replacement) of a chain cannot be used; None where it can."""
+    try:
+        _link(pattern, replacement)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _link(pattern: str, replacement: str) -> tuple[re.Pattern[str], str]:
+    """``ValueError``: the one is no regular expression, or could take for ever; the other names no group of it."""
+    compiled, written = bounded(pattern), _DOLLAR_GROUP.sub(r"\\g<\1>", replacement)
+    check_replacement(compiled, written)
+    return compiled, written
 
 
 def parse_chains(mapping: Sequence[Sequence[Sequence[str]]] | None) -> tuple[tuple[tuple[str, str], ...], ...]:
