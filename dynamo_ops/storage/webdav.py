@@ -39,7 +39,7 @@ from dynamo_ops.storage.protocol import (
     upload_lfn,
 )
 from dynamo_ops.storage.rate import RateLimit
-from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
+from dynamo_ops.storage.tree import Entry, list_below, remove_upwards
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +87,7 @@ class WebDavStorage:
                 url=self.endpoint.directory_pfn(root),
                 status=404,
             )
-        yield from frames(
-            (self.endpoint.listed_lfn(directory, entry.name), entry.size_bytes, entry.modified_at)
-            for directory, entries in walk(root, self._children, self._threads)
-            for entry in entries
-            if not entry.is_directory
-        )
+        yield from list_below(self.endpoint, root, self._children, self._threads)
 
     def _children(self, lfn_directory: str) -> list[Entry] | None:
         """The entries of a directory, itself left out; None when it is not there."""

@@ -13,7 +13,6 @@ import logging
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -42,7 +41,7 @@ from dynamo_ops.storage.protocol import (
 )
 from dynamo_ops.storage.proxy import write_proxy
 from dynamo_ops.storage.rate import RateLimit
-from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
+from dynamo_ops.storage.tree import Entry, list_below, moment, remove_upwards
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +117,7 @@ class XrootdStorage:
         root = prefix.rstrip("/")
         if self._children(root) is None:
             raise self._error("list", root, 404, "it is not there", PermanentRemoteError)
-        yield from frames(
-            (self.endpoint.listed_lfn(directory, entry.name), entry.size_bytes, entry.modified_at)
-            for directory, entries in walk(root, self._children, self._threads)
-            for entry in entries
-            if not entry.is_directory
-        )
+        yield from list_below(self.endpoint, root, self._children, self._threads)
 
     def _children(self, directory: str) -> list[Entry] | None:
         """The entries of a directory; None when it is not there."""
@@ -150,7 +144,7 @@ class XrootdStorage:
             self._raise_for("stat", f"{directory}/{member.name}", status)
         is_directory = bool(about.flags & StatInfoFlags.IS_DIR)
         size = 0 if is_directory else about.size
-        return Entry(member.name, is_directory, size, datetime.fromtimestamp(about.modtime, UTC))
+        return Entry(member.name, is_directory, size, moment(about.modtime))
 
     # -- one file --------------------------------------------------------------------------------------------------
 
@@ -158,7 +152,7 @@ class XrootdStorage:
         about = self._about(lfn)
         if about is None or about.flags & StatInfoFlags.IS_DIR:
             return None
-        return StoredFile(lfn, about.size, datetime.fromtimestamp(about.modtime, UTC))
+        return StoredFile(lfn, about.size, moment(about.modtime))
 
     def _about(self, lfn: str) -> Any:
         """The client's StatInfo, None when nothing is there."""
@@ -255,7 +249,7 @@ class XrootdStorage:
                 return DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)
             if about.flags & StatInfoFlags.IS_DIR:
                 return DeletionOutcome(lfn, DeletionObservation.REFUSED, "it is a directory")
-            if objection := condition.objection(about.size, datetime.fromtimestamp(about.modtime, UTC)):
+            if objection := condition.objection(about.size, moment(about.modtime)):
                 return DeletionOutcome(lfn, DeletionObservation.REFUSED, objection)
             server, path = self._at(self.endpoint.pfn(lfn))
             status, _ = self._ask(server.rm, path)

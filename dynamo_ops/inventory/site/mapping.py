@@ -89,6 +89,16 @@ class Endpoint:
             check_lfn(name, self.managed_prefix)
         return self._map(name).rstrip("/") + "/"
 
+    def name_fault(self, lfn: str) -> str | None:
+        """Why a file or directory that a listing names is none that this endpoint can be asked for; None where it is.
+
+        The mapping plays no part: what that does wrong it does to all names."""
+        if reason := _why_refused(lfn, self.managed_prefix):
+            return reason
+        if "?" in lfn and self.protocol not in _TAKES_QUESTION_MARKS:
+            return f"it has a question mark, which is not safe over {self.protocol}"
+        return None
+
     def listed_lfn(self, directory: str, name: str) -> str:
         """The LFN of what a listing of the LFN directory calls ``name``. ``InventoryError``: chains name files anew,
         so that a name at the storage says nothing of the LFN."""
