@@ -25,6 +25,7 @@ from dynamo_ops.base.errors import (
 )
 from dynamo_ops.base.http.remote import GONE, failure_words, kind_of_failure, kind_of_status
 from dynamo_ops.base.http.session import Patience, RemoteSession
+from dynamo_ops.inventory.checksum import adler32_text
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.http_put import HttpPut
@@ -128,8 +129,8 @@ class WebDavStorage:
         self._raise_for(response)
         for digest in response.headers.get("Digest", "").split(","):
             name, _, value = digest.strip().partition("=")
-            if name.lower() == "adler32" and value:
-                return value.lower().rjust(8, "0")
+            if name.strip().lower() == "adler32" and value:
+                return adler32_text(value)
         return None
 
     # -- bytes -----------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
 )
+from dynamo_ops.inventory.checksum import adler32_text
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.protocol import (
@@ -170,7 +171,7 @@ class XrootdStorage:
             return None
         self._raise_for("checksum of", lfn, status)
         name, _, value = bytes(answer).decode().strip("\x00 \n").partition(" ")
-        return value.lower().rjust(8, "0") if name == "adler32" and value else None
+        return adler32_text(value) if name == "adler32" else None
 
     # -- bytes -----------------------------------------------------------------------------------------------------
 

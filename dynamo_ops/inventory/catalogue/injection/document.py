@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from dynamo_ops.inventory.catalogue.faults import CONTROL, Faults, shown, text_fault
+from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.inventory.kinds import DatasetStatus, OwnershipLevel, SiteStatus, StorageType
 from dynamo_ops.inventory.properties import PROPERTIES, PropertyKind
 from dynamo_ops.inventory.site.mapping import link_fault
@@ -185,7 +186,7 @@ def _datasets(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFra
     _repeated(blocks, ["dataset", "name"], in_dataset.path, faults, shown="name")
     in_block = _Nested(in_dataset.rows, "files", in_dataset.path, faults)
     files = _rows(in_block.rows, FILES, in_block.path, faults)
-    files = files.with_columns(block=in_block.parent, place=in_block.place)
+    files = files.with_columns(adler32_digits(), block=in_block.parent, place=in_block.place)
     _check_files(files, in_block.path, faults)
     return datasets, blocks, files
 
