@@ -24,7 +24,6 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 10.0
 PATIENCE = Patience(repeats=2, statuses=(429, 500, 502, 503, 504), longest_retry_after_s=15)
-CHUNK_BYTES = 1 << 20
 SHOWN_CHARACTERS = 200
 
 
@@ -98,14 +97,13 @@ class HttpJson:
         """What comes from there. Errors do not keep what is under them: it names the whole address."""
         place = shown(url, params)
         try:
-            with self._session.call("GET", url, params=params, stream=True) as response:
-                content = b"".join(response.iter_content(CHUNK_BYTES))
+            response = self._session.call("GET", url, params=params)
         except requests.RequestException as error:
             raise self._no_answer(place, error) from None
-        answer = Answer(place, response.status_code, response.reason, content)
+        answer = Answer(place, response.status_code, response.reason, response.content)
         if kind := kind_of_status(answer.status):
             raise kind(
-                f"{self.service}: {place} answered {answer.status} {answer.reason}: {_shown(content)}",
+                f"{self.service}: {place} answered {answer.status} {answer.reason}: {_shown(answer.content)}",
                 service=self.service,
                 url=place,
                 status=answer.status,
