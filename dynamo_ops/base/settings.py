@@ -7,8 +7,7 @@ names it): what Dynamo makes is there, embedded database, plans, listings
 ``DYNAMO_DB_URL``      PostgreSQL in the place of its own
 ``DYNAMO_AIRFLOW_DB_URL``  Airflow's own database, for the one task that trims its history
 
-Without an installation, configuration and policies are the shipped ones, to be looked at and tried: there is no home,
-and no database.
+Without an installation, configuration and policies are the shipped ones, to be tried: no home, and no database.
 """
 
 from __future__ import annotations
@@ -517,6 +516,8 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     events: dict[str, Any] = Field(default_factory=dict)
     """What people are told of when it happens (docs/events.md)."""
+    keep: dict[str, Any] = Field(default_factory=dict)
+    """How long what is long over is kept (docs/operating.md)."""
 
     @classmethod
     def settings_customise_sources(

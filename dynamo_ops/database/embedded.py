@@ -37,6 +37,7 @@ SERVER_USER = "pgserver"
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
 LOOK_EVERY_S = 0.1
+SERVER = "postgres"
 PID_FILE = "postmaster.pid"
 NO_PROCESS = 2**31 - 1
 """A number that no system gives to a process."""
@@ -179,8 +180,9 @@ def _is_server(pid: int, data: Path) -> bool:
     of the machine or container the number belongs to another process, perhaps of the same user."""
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and str(data) in process.cmdline()[1:]
-    except (psutil.Error, OverflowError):
+        program, *arguments = process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else [""]
+        return Path(program).name == SERVER and str(data) in arguments
+    except (psutil.Error, OverflowError, ValueError):  # a thread of the kernel has no command line
         return False
 
 
@@ -266,7 +268,7 @@ def _server_user() -> str | None:
     """The system user to run as: None for ourselves, ``pgserver`` when we are root."""
     if os.geteuid() != 0:
         return None
-    with (PROGRAMS / "postgres").open("rb") as handle:
+    with (PROGRAMS / SERVER).open("rb") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)  # two that start at the same time must not both make it
         ensure_user_exists(SERVER_USER)
     return SERVER_USER
@@ -276,7 +278,7 @@ def _initialise(data: Path, user: str | None) -> None:
     data.mkdir(mode=0o700, exist_ok=True)
     if user:
         _let_pass(data)
-        _let_pass(PROGRAMS / "postgres")
+        _let_pass(PROGRAMS / SERVER)
         os.chown(data, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
     _run("initdb", user, data, "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", "-D", str(data))
     with (data / "postgresql.conf").open("a") as conf:
