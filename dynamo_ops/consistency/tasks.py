@@ -138,7 +138,7 @@ def start_check(db: Database, run_key: str, site: str, location: Path) -> int:
 def list_inventory(db: Database, check_id: int) -> InventoryList:
     """Write what the inventory expects at the site. A storage list made before is void: the inventory comes first."""
     check = _read(db, check_id)
-    listed = write_inventory_list(db, check.site_id, Path(check.location) / INVENTORY_LIST)
+    listed = write_inventory_list(db, check.site_id, _folder(check) / INVENTORY_LIST)
     with db.begin() as connection:
         connection.execute(
             text("""
@@ -168,7 +168,7 @@ def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: 
         listed = write_storage_list(
             storage,
             rules.prefixes,
-            Path(check.location) / STORAGE_LIST,
+            _folder(check) / STORAGE_LIST,
             database_clock(db),
             rules.clock_tolerance,
         )
@@ -215,7 +215,7 @@ def compare_lists(
             state=check.state,
         )
     _refuse_downtime(db, check)
-    folder = Path(check.location)
+    folder = _folder(check)
     comparison = compare(
         read_list(folder / INVENTORY_LIST),
         read_list(folder / STORAGE_LIST),
@@ -314,6 +314,17 @@ def _read(db: Database, check_id: int) -> Any:
     if row is None:
         raise InventoryError(f"there is no consistency check {check_id}", check_id=check_id)
     return row
+
+
+def _folder(check: Any) -> Path:
+    """Where its lists are. ``PlanError`` once they have gone."""
+    if check.location is None:
+        raise PlanError(
+            f"consistency check {check.id} is long over, and its lists are gone (keep.lists_days): run a new one",
+            plan_id=check.id,
+            state=check.state,
+        )
+    return Path(check.location)
 
 
 def _summary(check: Any, comparison: Comparison, refused: str | None) -> CompareSummary:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from dynamo_ops.base.errors import PlanError
 from dynamo_ops.consistency import retention
 from dynamo_ops.consistency.retention import forget_checks, remove_lists
+from dynamo_ops.consistency.tasks import list_inventory
 from tests.inventory.factory import Inventory
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -102,3 +104,6 @@ def test_lists_go_and_nothing_else_of_their_folders(inventory: Inventory, tmp_pa
     assert len(list(newest.iterdir())) == len(list(before.iterdir())) == 2
     assert inventory.scalar("SELECT count(*) FROM consistency_checks WHERE location IS NULL") == 2
     assert remove_lists(inventory.db, before=NOW - timedelta(days=60)) == 0
+    oldest = inventory.scalar("SELECT min(id) FROM consistency_checks")
+    with pytest.raises(PlanError, match="is long over, and its lists are gone"):
+        list_inventory(inventory.db, oldest)
