@@ -73,20 +73,30 @@ def keep_usage() -> dict[str, int]:
 def prune_histories() -> dict[str, int]:
     from dynamo_ops.access import once
     from dynamo_ops.alerts import alert
+    from dynamo_ops.base.keep import keep_settings
+    from dynamo_ops.consistency import retention as consistency
     from dynamo_ops.dealer import history as dealer_history
     from dynamo_ops.detox import history as detox_history
     from dynamo_ops.inventory.replica import usage
     from dynamo_ops.inventory.subscription import hours
+    from dynamo_ops.plan import retention as plans
+    from dynamo_ops.popularity import fold
     from dynamo_ops.quality import results
 
-    before = timezone.utcnow() - timedelta(days=settings().history_keep_days)
+    now = timezone.utcnow()
+    before = now - timedelta(days=settings().history_keep_days)
+    keep = keep_settings(settings())
     return {
         "detox": detox_history.prune_history(database(), before=before),
         "dealer": dealer_history.prune_history(database(), before=before),
         "gates": results.prune(database(), before=before),
         "usage": usage.prune(database(), before=before.date()),
         "hours": hours.prune(database(), before=before),
-        "alerts": alert.forget(database(), timezone.utcnow() - timedelta(days=alert.KEEP_DAYS)),
+        "plans": plans.remove_files(database(), before=now - timedelta(days=keep.plan_files_days)),
+        "checks": consistency.forget_checks(database(), before=now - timedelta(days=keep.findings_days)),
+        "lists": consistency.remove_lists(database(), before=now - timedelta(days=keep.lists_days)),
+        "days": fold.fold_old(database(), max(keep.accesses_days, settings().popularity.demand_days)),
+        "alerts": alert.forget(database(), now - timedelta(days=alert.KEEP_DAYS)),
         "calls": once.forget(database()),
     }
 
@@ -164,8 +174,10 @@ again where what a person said of them is over, compares the sums of usage, and 
 recount (they are mended if wrong; the log says so) and records usage for the day, and trims Airflow's own history
 (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, usage by day, and copies and
 deletions by hour, are kept for `history_keep_days` (two years, never less than one), failures that people were told of
-for 90 days, events for `events.keep_days`, errands for 30, answers of calls that may be sent twice for seven; plans and
-transfers are kept. The log of `look_at_errands` warns where errands have waited for six hours.
+for 90 days, events for `events.keep_days`, errands for 30, answers of calls that may be sent twice for seven. The files
+of plans, consistency checks with their findings, the lists that they compared, and accesses by day are kept as long as
+the section `keep` of `dynamo.yaml` says, and what is still asked longer; transfers are kept. The log of
+`look_at_errands` warns where errands have waited for six hours.
 
 **Skipped (pink)** is `fetch_bad_copies` while a person has stopped consistency (`dynamo pauses`).
 

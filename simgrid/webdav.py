@@ -221,11 +221,12 @@ class Site(Service):
     def _properties(self, path: Path, lfn: str) -> str:
         status = path.stat()
         is_dir = path.is_dir()
-        href = escape(quote(self.prefix + lfn + ("/" if is_dir else "")))
+        href = escape(quote(os.fsencode(self.prefix + lfn + ("/" if is_dir else ""))))
+        shown = "".join(char for char in path.name if char.isprintable())
         kind = "<d:collection/>" if is_dir else ""
         length = "" if is_dir else f"<d:getcontentlength>{status.st_size}</d:getcontentlength>"
         return (
-            f"<d:response><d:href>{href}</d:href><d:propstat><d:prop><d:displayname>{escape(path.name)}"
+            f"<d:response><d:href>{href}</d:href><d:propstat><d:prop><d:displayname>{escape(shown)}"
             f"</d:displayname><d:resourcetype>{kind}</d:resourcetype>{length}<d:getlastmodified>"
             f"{formatdate(status.st_mtime, usegmt=True)}</d:getlastmodified>"
             f"<d:getetag>{escape(_tag(status))}</d:getetag></d:prop>"

@@ -110,6 +110,14 @@ def faults_of(error: ValidationError, model: type[BaseModel], file: str, *, belo
     ]
 
 
+def read_section(model: type[Model], section: Mapping[str, Any], file: Path, below: str) -> Model:
+    """The settings that stand under one key of a file that was read. Raises SettingsError that names each fault."""
+    try:
+        return model.model_validate(section)
+    except ValidationError as error:
+        raise SettingsError.of(faults_of(error, model, str(file), below=below)) from None
+
+
 def _key(place: Sequence[int | str]) -> str:
     return ".".join(str(part) for part in place if part != "[key]")
 

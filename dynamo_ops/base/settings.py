@@ -7,8 +7,7 @@ names it): what Dynamo makes is there, embedded database, plans, listings
 ``DYNAMO_DB_URL``      PostgreSQL in the place of its own
 ``DYNAMO_AIRFLOW_DB_URL``  Airflow's own database, for the one task that trims its history
 
-Without an installation, configuration and policies are the shipped ones, to be looked at and tried: there is no home,
-and no database.
+Without an installation, configuration and policies are the shipped ones, to be tried: no home, and no database.
 """
 
 from __future__ import annotations
@@ -121,8 +120,7 @@ class FtsSettings(Strict):
     pin_s: int = Field(64_800, ge=1)
     """How long the disk copy of a file from tape is held."""
     archive_timeout_s: int = Field(86_400, ge=1)
-    """A file that has arrived at a tape site and is not on tape that much later has failed; the next attempts look
-    whether it is."""
+    """What arrived at a tape site and is not on tape that much later has failed; the next attempts look there."""
     retries: int = Field(2, ge=0)
     """FTS's own extra attempts within a job."""
     retry_delay_s: int = Field(60, ge=0)
@@ -380,8 +378,7 @@ class DeletionSettings(SiteDeletions):
     max_attempts: int = Field(10, ge=1)
     """A deletion is held for a person (`all_failed`) after so many attempts at a storage that cannot serve: days."""
     max_wait_days: float = Field(7, gt=0)
-    """A deletion whose file must stay (last copy, last source, lock) is taken back after so many days of an available
-    site."""
+    """A deletion whose file must stay (last copy or source, lock) is taken back after so long at an available site."""
     sites: dict[SiteGlob, SiteDeletions] = Field(default_factory=dict)
     """By name or glob of sites, what differs there; later ones win."""
 
@@ -519,6 +516,8 @@ class Settings(BaseSettings):
     """What people are told of when it happens (docs/events.md)."""
     damage: dict[str, Any] = Field(default_factory=dict)
     """When copies become suspicious, and how long an invalidation can be taken back (docs/bad-copies.md)."""
+    keep: dict[str, Any] = Field(default_factory=dict)
+    """How long what is long over is kept (docs/operating.md)."""
 
     @classmethod
     def settings_customise_sources(

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from dynamo_ops.base.config_file import read_yaml
 from dynamo_ops.base.errors import DynamoError, Fault, PolicyError, SettingsError
 from dynamo_ops.base.installation import SHIPPED, Installation
+from dynamo_ops.base.keep import keep_settings
 from dynamo_ops.base.settings import MAIN_FILE, Settings, SourceSettings, Tls, read_settings
 from dynamo_ops.base.text import near
 from dynamo_ops.configuration.pools import POOLS_FILE, read_pools
@@ -99,6 +100,7 @@ def check_configuration(folder: Path, installation: Installation | None, now: da
     if settings:
         checked.attempt(main, lambda: event_settings(settings))
         checked.attempt(main, lambda: damage_settings(settings))
+        checked.attempt(main, lambda: keep_settings(settings))
     policy_dir = settings.policy_dir if settings else installation.policy_dir if installation else SHIPPED / "policies"
     checked.read(folder / GATES_FILE, lambda: read_gates(folder / GATES_FILE, policy_dir))
     checked.consistency = checked.read(folder / CONSISTENCY_FILE, lambda: load_settings(folder / CONSISTENCY_FILE))

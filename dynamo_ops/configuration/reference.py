@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dynamo_ops.base.config_file import bytes_of, terabytes_of
+from dynamo_ops.base.keep import KeepSettings
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import written_size
 from dynamo_ops.configuration.pools import Pool
@@ -59,7 +60,7 @@ DEALER_PLUGINS: Mapping[str, type[BaseModel]] = {
 }
 """Ours, by entry point; those of others say their settings themselves."""
 FILES: Mapping[str, tuple[tuple[str, type[BaseModel]], ...]] = {
-    "dynamo.yaml": (("", Settings), ("events", EventSettings), ("damage", DamageSettings)),
+    "dynamo.yaml": (("", Settings), ("events", EventSettings), ("damage", DamageSettings), ("keep", KeepSettings)),
     "gates.yaml": (("", Gates),),
     "consistency.yaml": (("", ConsistencySettings),),
     "dealer/<partition>.yaml": (

@@ -5,7 +5,7 @@ Between listing and repair may lie days and a person's approval: what the invent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -84,11 +84,12 @@ STAYS_BECAUSE = f"""(
 UNDATED = """CASE WHEN x.modified_at IS NULL THEN
     'nobody noted when the file was changed (the check is of before an upgrade): the next check decides' END"""
 
+# By id, from where the chunk before ended: the index leads to the next ones, past all that are done.
 JUDGE_CHUNK = f"""
     WITH chunk AS (
       SELECT x.id, coalesce({STAYS_BECAUSE}, {UNDATED}) AS stays_because FROM consistency_findings x
-      WHERE x.check_id = :check AND x.kind = ANY(:kinds) AND x.state = '{FindingState.FOUND}'
-      ORDER BY x.lfn LIMIT :size)
+      WHERE x.check_id = :check AND x.kind = :kind AND x.id > :after AND x.state = '{FindingState.FOUND}'
+      ORDER BY x.id LIMIT :size)
     UPDATE consistency_findings x SET
       state = CASE WHEN chunk.stays_because IS NULL THEN x.state ELSE '{FindingState.FAILED}' END,
       reason = coalesce(chunk.stays_because, x.reason),
@@ -244,11 +245,10 @@ def _delete_loose(
     clean_directories: bool,
 ) -> dict[str, int]:
     """Delete findings of ``kinds``, chunk by chunk; then the directories that this left empty."""
-    params = {"check": check.id, "site": check.site_id, "kinds": [kind.value for kind in kinds]}
     totals = {"num_deleted": 0, "bytes_deleted": 0, "num_failed": 0, "skipped": 0}
     storage = open_storage(check.site_id)
     try:
-        while judged := _judge_chunk(db, check, params, sources, storage):
+        for judged in _judged_chunks(db, check, kinds, sources, storage):
             look(db, PauseKind.CONSISTENCY)
             chunk = [finding for finding in judged if finding.state == FindingState.FOUND]
             totals["skipped"] += len(judged) - len(chunk)
@@ -258,6 +258,17 @@ def _delete_loose(
     finally:
         storage.close()
     return totals | {"num_directories_removed": removed}
+
+
+def _judged_chunks(
+    db: Database, check: _Check, kinds: Sequence[FindingKind], sources: MetadataSources, storage: Storage
+) -> Iterator[Sequence[Any]]:
+    """Chunk by chunk, each when the one before is done with."""
+    for kind in kinds:
+        params = {"check": check.id, "site": check.site_id, "kind": kind.value, "after": 0}
+        while judged := _judge_chunk(db, check, params, sources, storage):
+            yield judged
+            params["after"] = max(finding.id for finding in judged)
 
 
 def _judge_chunk(
@@ -284,8 +295,8 @@ def _keep_all(connection: Connection, params: dict[str, Any], reason: str) -> Se
     return connection.execute(
         text(f"""
         UPDATE consistency_findings SET state = '{FindingState.FAILED}', reason = :reason
-        WHERE check_id = :check AND kind = ANY(:kinds) AND state = '{FindingState.FOUND}' RETURNING id, state"""),
-        {"check": params["check"], "kinds": params["kinds"], "reason": f"nothing is deleted: {reason}"},
+        WHERE check_id = :check AND kind = :kind AND state = '{FindingState.FOUND}' RETURNING id, state"""),
+        {"check": params["check"], "kind": params["kind"], "reason": f"nothing is deleted: {reason}"},
     ).all()
 
 

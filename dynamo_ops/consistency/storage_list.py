@@ -18,18 +18,23 @@ from dynamo_ops.storage.protocol import STORED_FILES, Storage, TellsTime
 
 STORAGE_LIST = "storage.parquet"
 """Its name in the folder of a check."""
+EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
+"""Before there were file systems that we could have: what tools write that know no time."""
+IN_ADVANCE = timedelta(days=366)
 _ENDED, _CLOCK_FAULT = b"listing_ended_at", b"clock_fault"
 """Keys of what the Parquet file says of itself."""
 
 
 @dataclass(frozen=True)
 class StorageList:
-    """A listing that was written whole. ``listed_at``: when it began."""
+    """A listing that was written whole. ``listed_at``: when it began. ``num_unnamed``: files and directories that have
+    no LFN, and are not in it."""
 
     path: Path
     num_files: int
     size_bytes: int
     listed_at: datetime
+    num_unnamed: int = 0
 
 
 @span("consistency.list_storage")
@@ -45,6 +50,7 @@ def write_storage_list(
     The file gets its name only when the listing is whole. A prefix that is not there counts as empty, unless none is:
     then the storage is not the one we think, and ``PermanentRemoteError`` says so. ``now``: by the database's clock,
     which all machines share; this one's and the storage's are compared with it, and the list keeps what differs.
+    A file that was changed at a time that cannot be has none: it counts as new.
     """
     import pyarrow as pa  # slow to import, and most tasks of a check write no list
     import pyarrow.parquet as pq
@@ -56,11 +62,13 @@ def write_storage_list(
     fault = clock_fault(listed_at, clocks, clock_tolerance)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    num_files = size = found = 0
+    num_files = size = found = num_unnamed = 0
     with pq.ParquetWriter(unfinished, schema) as writer:
         for prefix in _outermost(prefixes):
             try:
                 for frame in storage.list_files(prefix):
+                    num_unnamed += frame["lfn"].null_count()
+                    frame = _dated(frame.drop_nulls("lfn"), listed_at)
                     writer.write_table(frame.select(list(STORED_FILES)).to_arrow().cast(schema))
                     num_files += frame.height
                     size += int(frame["size_bytes"].sum())
@@ -79,7 +87,13 @@ def write_storage_list(
             status=404,
         )
     unfinished.replace(path)
-    return StorageList(path, num_files, size, listed_at)
+    return StorageList(path, num_files, size, listed_at, num_unnamed)
+
+
+def _dated(files: pl.DataFrame, listed_at: datetime) -> pl.DataFrame:
+    """Clocks that are wrong are so by less than ``IN_ADVANCE``; what is further away says nothing, not even of them."""
+    is_possible = pl.col("modified_at").is_between(EARLIEST, listed_at + IN_ADVANCE)
+    return files.with_columns(modified_at=pl.when(is_possible).then("modified_at"))
 
 
 def _outermost(prefixes: Sequence[str]) -> list[str]:

@@ -55,8 +55,9 @@ class CompareSummary:
     """Figures of one comparison. ``refused_because``: the breaker's sentence; None when it may be repaired.
 
     ``num_orphan``, ``num_unmanaged``: seen and found together; ``…_found``: those that would be deleted.
-    ``idle_ignores``: entries of ``ignore`` that left nothing out. ``kept_because``: why files that are too many on the
-    storage stay however often they were seen.
+    ``num_unnamed``: files and directories on the storage that cannot be named; they stay. ``idle_ignores``: entries of
+    ``ignore`` that left nothing out. ``kept_because``: why files that are too many on the storage stay however often
+    they were seen.
     """
 
     check_id: int
@@ -73,6 +74,7 @@ class CompareSummary:
     bytes_missing: int
     bytes_orphan: int
     refused_because: str | None
+    num_unnamed: int = 0
     kept_because: tuple[str, ...] = ()
     idle_ignores: tuple[str, ...] = ()
 
@@ -136,12 +138,12 @@ def start_check(db: Database, run_key: str, site: str, location: Path) -> int:
 def list_inventory(db: Database, check_id: int) -> InventoryList:
     """Write what the inventory expects at the site. A storage list made before is void: the inventory comes first."""
     check = _read(db, check_id)
-    listed = write_inventory_list(db, check.site_id, Path(check.location) / INVENTORY_LIST)
+    listed = write_inventory_list(db, check.site_id, _folder(check) / INVENTORY_LIST)
     with db.begin() as connection:
         connection.execute(
             text("""
             UPDATE consistency_checks SET inventory_read_at = :read_at, num_inventory_files = :number,
-              storage_listed_at = NULL, num_storage_files = NULL WHERE id = :id"""),
+              storage_listed_at = NULL, num_storage_files = NULL, num_unnamed = NULL WHERE id = :id"""),
             {"id": check_id, "read_at": listed.read_at, "number": listed.num_files},
         )
     return listed
@@ -166,7 +168,7 @@ def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: 
         listed = write_storage_list(
             storage,
             rules.prefixes,
-            Path(check.location) / STORAGE_LIST,
+            _folder(check) / STORAGE_LIST,
             database_clock(db),
             rules.clock_tolerance,
         )
@@ -179,9 +181,15 @@ def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: 
     with db.begin() as connection:
         connection.execute(
             text("""
-            UPDATE consistency_checks SET storage_listed_at = :listed_at, num_storage_files = :number
+            UPDATE consistency_checks
+            SET storage_listed_at = :listed_at, num_storage_files = :number, num_unnamed = :num_unnamed
             WHERE id = :id"""),
-            {"id": check_id, "listed_at": listed.listed_at, "number": listed.num_files},
+            {
+                "id": check_id,
+                "listed_at": listed.listed_at,
+                "number": listed.num_files,
+                "num_unnamed": listed.num_unnamed,
+            },
         )
     return listed
 
@@ -207,7 +215,7 @@ def compare_lists(
             state=check.state,
         )
     _refuse_downtime(db, check)
-    folder = Path(check.location)
+    folder = _folder(check)
     comparison = compare(
         read_list(folder / INVENTORY_LIST),
         read_list(folder / STORAGE_LIST),
@@ -299,12 +307,24 @@ def _read(db: Database, check_id: int) -> Any:
         row = connection.execute(
             text("""
             SELECT c.id, c.site_id, s.name AS site, c.state, c.location, c.inventory_read_at, c.storage_listed_at,
-                   c.refused_because FROM consistency_checks c JOIN sites s ON s.id = c.site_id WHERE c.id = :id"""),
+                   c.refused_because, c.num_unnamed
+            FROM consistency_checks c JOIN sites s ON s.id = c.site_id WHERE c.id = :id"""),
             {"id": check_id},
         ).one_or_none()
     if row is None:
         raise InventoryError(f"there is no consistency check {check_id}", check_id=check_id)
     return row
+
+
+def _folder(check: Any) -> Path:
+    """Where its lists are. ``PlanError`` once they have gone."""
+    if check.location is None:
+        raise PlanError(
+            f"consistency check {check.id} is long over, and its lists are gone (keep.lists_days): run a new one",
+            plan_id=check.id,
+            state=check.state,
+        )
+    return Path(check.location)
 
 
 def _summary(check: Any, comparison: Comparison, refused: str | None) -> CompareSummary:
@@ -335,6 +355,7 @@ def _summary(check: Any, comparison: Comparison, refused: str | None) -> Compare
         bytes_missing=size.get(FindingKind.MISSING.value, 0),
         bytes_orphan=size.get(FindingKind.ORPHAN.value, 0),
         refused_because=refused,
+        num_unnamed=check.num_unnamed or 0,
         kept_because=comparison.kept_because,
         idle_ignores=comparison.idle_ignores,
     )

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 
 import psutil
 import psycopg2
@@ -35,6 +36,13 @@ PROGRAMS: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
 SERVER_USER = "pgserver"
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
+LOOK_EVERY_S = 0.1
+SERVER = "postgres"
+PID_FILE = "postmaster.pid"
+NO_PROCESS = 2**31 - 1
+"""A number that no system gives to a process."""
+MEMORY_IN_USE = b"shared memory block"
+"""PostgreSQL's words where processes of the server before are still there."""
 
 
 @dataclass(frozen=True)
@@ -103,31 +111,112 @@ def start(folder: Path, *, durable: bool = True, create: bool = False) -> Embedd
             reason="no database",
         )
     with _locked(folder):
-        running = find(folder)
-        if running:
+        data = folder / "data"
+        if running := _ready(folder, wait_s=START_TIMEOUT_S):
             return running
         user = _server_user()
-        data = folder / "data"
         if not _is_made(folder):
             _initialise(data, user)
         socket_folder = _make_socket_folder(data, user)
         _write_configuration(data, socket_folder, durable)
-        _control(data, user, "start", "-w", "-t", str(START_TIMEOUT_S), "-l", str(data / "server.log"))
+        _clear_after_crash(data, socket_folder)
+        _start_server(data, user)
         return EmbeddedPostgres(folder, socket_folder)
 
 
 def find(folder: Path) -> EmbeddedPostgres | None:
-    """The running server of ``folder``, or None."""
-    folder = folder.expanduser().resolve()
-    try:
-        lines = (folder / "data" / "postmaster.pid").read_text().splitlines()
-        os.kill(int(lines[0]), 0)
-    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+    """The running server of ``folder``, or None; a number that a crash left in its pid file may be anybody's by now."""
+    return _ready(folder.expanduser().resolve(), wait_s=0)
+
+
+def _ready(folder: Path, wait_s: float) -> EmbeddedPostgres | None:
+    """The server of ``folder``, when it takes connections; one that begins (after a crash it reads its log first) is
+    waited for. None where none runs, or it is not ready by then."""
+    end_s = monotonic() + wait_s
+    while (server := _server_of(folder / "data")) is not None:
+        if server.is_ready:
+            return EmbeddedPostgres(folder, server.socket_folder)
+        if monotonic() >= end_s:
+            return None
+        sleep(LOOK_EVERY_S)
+    return None
+
+
+@dataclass(frozen=True)
+class _Server:
+    """What the pid file says of a server that runs."""
+
+    pid: int
+    socket_folder: Path
+    is_ready: bool
+
+
+def _server_of(data: Path) -> _Server | None:
+    """The server that runs on ``data``; None where the pid file is not there, or names no such process."""
+    lines = _pid_file(data)
+    pid = _number(lines)
+    if pid is None or not _is_server(pid, data):
         return None
+    is_ready = len(lines) > 7 and lines[7].strip() == "ready"
+    return _Server(pid, Path(lines[4]) if is_ready else _socket_folder(data), is_ready)
+
+
+def _pid_file(data: Path) -> list[str]:
+    try:
+        return (data / PID_FILE).read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
     except PermissionError as error:
-        raise _of_another_user(folder) from error
-    ready = len(lines) > 7 and lines[7].strip() == "ready"
-    return EmbeddedPostgres(folder, Path(lines[4])) if ready else None
+        raise _of_another_user(data.parent) from error
+
+
+def _number(lines: list[str]) -> int | None:
+    first = lines[0].strip() if lines else ""
+    return int(first) if first.isascii() and first.isdigit() else None
+
+
+def _is_server(pid: int, data: Path) -> bool:
+    """Whether the process is a server on ``data``, as its command line says, which everybody may read: after a restart
+    of the machine or container the number belongs to another process, perhaps of the same user."""
+    try:
+        process = psutil.Process(pid)
+        program, *arguments = process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else [""]
+        return Path(program).name == SERVER and str(data) in arguments
+    except (psutil.Error, OverflowError, ValueError):  # a thread of the kernel has no command line
+        return False
+
+
+def _clear_after_crash(data: Path, socket_folder: Path) -> None:
+    """PostgreSQL takes any living process of its user for the server that a pid file names, and a file without a
+    number for one that begins. Nothing runs here, so such a number is put out of reach; the rest of the file stays: by
+    it PostgreSQL knows the memory that processes of the killed server may still write to, and then it does not start.
+    """
+    pid_file, lines = data / PID_FILE, _pid_file(data)
+    pid = _number(lines)
+    if pid is None:
+        pid_file.unlink(missing_ok=True)
+    elif psutil.pid_exists(pid):
+        log.warning("%s: process %d is not this server, which was killed; it is started anew", data, pid)
+        content = pid_file.read_text(errors="replace")
+        pid_file.write_text(content.replace(lines[0], str(NO_PROCESS), 1))
+    for name in socket_folder.glob(".s.PGSQL.*"):
+        name.unlink(missing_ok=True)
+
+
+def _start_server(data: Path, user: str | None) -> None:
+    """Processes of a server that was killed end soon after it: until then there can be no other."""
+    server_log, end_s = data / "server.log", monotonic() + STOP_TIMEOUT_S
+    while True:
+        num_bytes_before = server_log.stat().st_size if server_log.exists() else 0
+        try:
+            _control(data, user, "start", "-w", "-t", str(START_TIMEOUT_S), "-l", str(server_log))
+        except SettingsError:
+            is_new = server_log.exists() and MEMORY_IN_USE in server_log.read_bytes()[num_bytes_before:]
+            if not is_new or monotonic() >= end_s:
+                raise
+            sleep(LOOK_EVERY_S)
+        else:
+            return
 
 
 def _is_made(folder: Path) -> bool:
@@ -152,13 +241,12 @@ def stop(folder: Path) -> bool:
     if not (folder / "data").exists():
         return False
     with _locked(folder):
-        running = find(folder)
+        running = _server_of(folder / "data")
         if not running:
             return False
-        pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
         _control(folder / "data", _server_user(), "stop", "-w", "-m", "fast")
-        _wait_for_end(pid)
-        if running.socket_folder.is_dir():
+        _wait_for_end(running.pid)
+        with suppress(OSError):  # it was not made yet
             running.socket_folder.rmdir()
         return True
 
@@ -180,7 +268,7 @@ def _server_user() -> str | None:
     """The system user to run as: None for ourselves, ``pgserver`` when we are root."""
     if os.geteuid() != 0:
         return None
-    with (PROGRAMS / "postgres").open("rb") as handle:
+    with (PROGRAMS / SERVER).open("rb") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)  # two that start at the same time must not both make it
         ensure_user_exists(SERVER_USER)
     return SERVER_USER
@@ -190,7 +278,7 @@ def _initialise(data: Path, user: str | None) -> None:
     data.mkdir(mode=0o700, exist_ok=True)
     if user:
         _let_pass(data)
-        _let_pass(PROGRAMS / "postgres")
+        _let_pass(PROGRAMS / SERVER)
         os.chown(data, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
     _run("initdb", user, data, "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", "-D", str(data))
     with (data / "postgresql.conf").open("a") as conf:
@@ -199,8 +287,7 @@ def _initialise(data: Path, user: str | None) -> None:
 
 def _make_socket_folder(data: Path, user: str | None) -> Path:
     """A short folder for the socket (its path may have 107 bytes), open to the server's user only."""
-    name = hashlib.sha256(str(data).encode()).hexdigest()[:12]
-    path = Path(tempfile.gettempdir()) / f"dynamo-pg-{name}"
+    path = _socket_folder(data)
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid not in {os.geteuid(), _uid(user)}:
         raise SettingsError(
@@ -212,6 +299,10 @@ def _make_socket_folder(data: Path, user: str | None) -> Path:
     if user:
         os.chown(path, _uid(user), pwd.getpwnam(user).pw_gid)
     return path
+
+
+def _socket_folder(data: Path) -> Path:
+    return Path(tempfile.gettempdir()) / f"dynamo-pg-{hashlib.sha256(str(data).encode()).hexdigest()[:12]}"
 
 
 def _uid(user: str | None) -> int:
@@ -257,7 +348,7 @@ def _run(program: str, user: str | None, data: Path, *arguments: str) -> None:
         except (subprocess.SubprocessError, OSError) as error:
             output.seek(0)
             server_log = data / "server.log"
-            tail = server_log.read_text()[-2000:] if server_log.exists() else ""
+            tail = server_log.read_text(errors="replace")[-2000:] if server_log.exists() else ""
             raise SettingsError(
                 f"embedded PostgreSQL in {data}: {program} failed: {error}\n{output.read()}{tail}",
                 file=str(data),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import polars as pl
 from dynamo_ops.base.errors import InventoryError, PlanError, PolicyError
 from dynamo_ops.base.settings import DETOX, Settings
 from dynamo_ops.base.text import near
+from dynamo_ops.base.unpack import gunzip
 from dynamo_ops.detox.engine.plan import DeletionPlan, plan_deletions
 from dynamo_ops.inventory.folder import read_folder
 from dynamo_ops.inventory.frames import InventoryFrames
@@ -187,6 +187,6 @@ def _dump_text(folder: Path, name: str) -> str:
         return ""
     try:
         content = file.read_bytes()
-        return (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8")
+        return (gunzip(content) if file.suffix == ".gz" else content).decode("utf-8")
     except UNREADABLE as error:
         raise InventoryError(f"{file}: cannot be read: {error}", path=str(file)) from error

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dynamo_ops.base.config_file import Strict, faults_of
-from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.config_file import Strict, read_section
 from dynamo_ops.base.settings import MAIN_FILE, Settings
 
 
@@ -41,8 +40,4 @@ class EventSettings(Strict):
 
 def event_settings(settings: Settings) -> EventSettings:
     """Raises SettingsError that names each fault."""
-    try:
-        return EventSettings.model_validate(settings.events)
-    except ValidationError as error:
-        file = str(settings.config_dir / MAIN_FILE)
-        raise SettingsError.of(faults_of(error, EventSettings, file, below="events")) from None
+    return read_section(EventSettings, settings.events, settings.config_dir / MAIN_FILE, "events")

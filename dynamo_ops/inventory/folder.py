@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.unpack import UnpackError, gunzip
 from dynamo_ops.inventory import frames as f
 from dynamo_ops.inventory.frames import InventoryFrames
 from dynamo_ops.inventory.kinds import DatasetStatus, OwnershipLevel, SiteStatus, StorageType
@@ -72,7 +73,10 @@ class _Reader:
         plain, zipped = self.path / name, self.path / f"{name}.gz"
         if plain.is_file():
             return plain.read_bytes()
-        return gzip.decompress(zipped.read_bytes()) if zipped.is_file() else b""
+        try:
+            return gunzip(zipped.read_bytes()) if zipped.is_file() else b""
+        except (EOFError, OSError, zlib.error, UnpackError) as error:
+            raise InventoryError(f"{zipped} cannot be read: {error}", file=name) from error
 
     def text(self, name: str) -> str:
         try:

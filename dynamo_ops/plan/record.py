@@ -25,4 +25,7 @@ def scan(location: str, name: str) -> pl.LazyFrame:
         with filesystem.open(file, "rb") as handle:
             return pl.read_parquet(handle).lazy()
     except OSError as error:
-        raise PlanError(f"{location}: the frame {name!r} of the plan is not there", state=None) from error
+        raise PlanError(
+            f"{location}: the frame {name!r} of the plan is not there; old plans lose theirs: keep.plan_files_days",
+            state=None,
+        ) from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
@@ -53,6 +54,13 @@ def replace_day(db: Database, run_key: str, day: date, source: str, kind: str = 
         key |= {"fingerprint": pull.fingerprint, "asked_at": pull.asked_at}
         if connection.execute(text(_NEWER), key).scalar_one():
             return DaySummary(0, 0, 0, [], [], is_outdated=True)
+        if connection.execute(text(_FOLDED), key).scalar_one():
+            raise InventoryError(
+                f"the use of {day} of {source!r} is older than keep.accesses_days, and was folded into sums: it cannot"
+                " be pulled anew",
+                source=source,
+                day=day,
+            )
         for statement in _CLEAR[kind]:
             connection.execute(text(statement), key)
         for statement in _RESOLVE[kind]:
@@ -168,6 +176,10 @@ _KEEP_UNKNOWN = """
 _NEWER = """
     SELECT EXISTS (SELECT FROM aggregated_days
                    WHERE day = :day AND source = :source AND kind = :kind AND asked_at > :asked_at)"""
+
+_FOLDED = """
+    SELECT EXISTS (SELECT FROM aggregated_days
+                   WHERE day = :day AND source = :source AND kind = :kind AND is_folded IS NOT NULL)"""
 
 _NOTE_DAY = """
     INSERT INTO aggregated_days AS old (day, source, kind, num_told, most_told, fingerprint, asked_at, aggregated_at)

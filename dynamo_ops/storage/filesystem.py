@@ -27,7 +27,7 @@ from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.protocol import UNCONDITIONAL, Condition, DeletionOutcome, StorageOptions, StoredFile, Upload
 from dynamo_ops.storage.rate import RateLimit
-from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
+from dynamo_ops.storage.tree import Entry, list_below, moment, remove_upwards
 
 CHUNK_BYTES = 4 << 20
 _STATUS_OF_ERROR: dict[type[OSError], int] = {
@@ -58,12 +58,7 @@ class FsspecStorage(ABC):
         root = prefix.rstrip("/")
         if self._children(root) is None:
             raise self.error(f"{root} is not there", PermanentRemoteError, root, 404)
-        yield from frames(
-            (self.endpoint.listed_lfn(directory, entry.name), entry.size_bytes, entry.modified_at)
-            for directory, entries in walk(root, self._children, self._threads)
-            for entry in entries
-            if not entry.is_directory
-        )
+        yield from list_below(self.endpoint, root, self._children, self._threads)
 
     def _children(self, directory: str) -> list[Entry] | None:
         path = self.path(self.endpoint.directory_pfn(directory))
@@ -226,7 +221,5 @@ def entry_of(member: dict[str, Any]) -> Entry:
 
 
 def _modified(about: dict[str, Any]) -> datetime | None:
-    moment = about.get("mtime") or about.get("LastModified")
-    if isinstance(moment, datetime):
-        return moment.astimezone(UTC)
-    return datetime.fromtimestamp(moment, UTC) if moment else None
+    changed = about.get("mtime") or about.get("LastModified")
+    return changed.astimezone(UTC) if isinstance(changed, datetime) else moment(changed)

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _DAV = "{DAV:}"
 _NEVER_IN_URLS = re.compile(r"[^!-~]|[#?]|%(?![0-9A-Fa-f]{2})")
+_NOT_XML = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
+    "|&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F])|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]));"
+)
+"""What no document may have, written out or not."""
 _HOST = re.compile(r"^https?://[^/]*")
 _INDENT = re.compile(r"\A[ \t]*[\r\n][ \t\r\n]*|[\r\n][ \t\r\n]*\Z")
 
@@ -73,7 +78,7 @@ def parse_one(document: bytes, own_path: str) -> Entry | None:
 def strong_etag(document: bytes) -> str | None:
     """The entity tag of an answer of depth 0, for ``If-Match``; None when there is none, or a weak one, which matches
     nothing (RFC 9110 §13.1.1)."""
-    tag = ElementTree.fromstring(document, forbid_dtd=True).findtext(f".//{_DAV}getetag", "").strip()
+    tag = _root(document, "a file").findtext(f".//{_DAV}getetag", "").strip()
     return tag if re.fullmatch('"[!-~]+"', tag) else None
 
 
@@ -85,6 +90,9 @@ def _root(document: bytes, own_path: str) -> Element:
             f"listing of {own_path} is XML that is not read: {error}", service="storage", url=own_path
         ) from error
     except ElementTree.ParseError as error:
+        readable = _NOT_XML.sub("\ufffd", document.decode("utf-8", "replace")).encode()
+        if readable != document:  # a name as it lies on the disk: that alone cannot be read
+            return _root(readable, own_path)
         raise RetryableRemoteError(
             f"listing of {own_path} is not XML: {error}", service="storage", url=own_path
         ) from error
@@ -128,9 +136,14 @@ def _paths(root: Element, own: str, is_there: IsThere) -> list[tuple[str, Elemen
     named = _names(root)
     as_it_is = _is_literal([name for name, _ in named], own, is_there)
     return [
-        ((_HOST.sub("", name) if as_it_is else unquote(urlsplit(name).path)).rstrip("/"), response)
+        ((_HOST.sub("", name) if as_it_is else _decoded(urlsplit(name).path)).rstrip("/"), response)
         for name, response in named
     ]
+
+
+def _decoded(path: str) -> str:
+    """Bytes that are no UTF-8 stay apart from all that is text."""
+    return unquote(path, errors="surrogateescape")
 
 
 def _entry(response: Element, name: str) -> Entry:
@@ -158,6 +171,6 @@ def http_date(value: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

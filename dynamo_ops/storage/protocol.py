@@ -140,7 +140,8 @@ class Storage(Protocol):
     endpoint: Endpoint
 
     def list_files(self, prefix: str) -> Iterator[pl.DataFrame]:
-        """All files below the LFN directory ``prefix``, in frames (``STORED_FILES``), in no order.
+        """All files below the LFN directory ``prefix``, in frames (``STORED_FILES``), in no order. ``lfn`` is null for
+        a file or directory whose name is no text, or none that the storage could be asked for: it counts as unnamed.
 
         Complete or an error: a directory that cannot be read fails the listing, since what is not listed is missing.
         """

@@ -26,6 +26,7 @@ from dynamo_ops.base.errors import (
 )
 from dynamo_ops.base.http.remote import GONE, failure_words, kind_of_failure, kind_of_status
 from dynamo_ops.base.http.session import Patience, RemoteSession
+from dynamo_ops.inventory.checksum import adler32_text
 from dynamo_ops.inventory.lfn import SAFE, upload_lfn
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
@@ -40,7 +41,7 @@ from dynamo_ops.storage.protocol import (
     check_length,
 )
 from dynamo_ops.storage.rate import RateLimit
-from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
+from dynamo_ops.storage.tree import Entry, list_below, remove_upwards
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +89,7 @@ class WebDavStorage:
                 url=self.endpoint.directory_pfn(root),
                 status=404,
             )
-        yield from frames(
-            (self.endpoint.listed_lfn(directory, entry.name), entry.size_bytes, entry.modified_at)
-            for directory, entries in walk(root, self._children, self._threads)
-            for entry in entries
-            if not entry.is_directory
-        )
+        yield from list_below(self.endpoint, root, self._children, self._threads)
 
     def _children(self, lfn_directory: str) -> list[Entry] | None:
         """The entries of a directory, itself left out; None when it is not there."""
@@ -142,8 +138,8 @@ class WebDavStorage:
         self._raise_for(response)
         for digest in response.headers.get("Digest", "").split(","):
             name, _, value = digest.strip().partition("=")
-            if name.lower() == "adler32" and value:
-                return value.lower().rjust(8, "0")
+            if name.strip().lower() == "adler32" and value:
+                return adler32_text(value)
         return None
 
     # -- bytes -----------------------------------------------------------------------------------------------------

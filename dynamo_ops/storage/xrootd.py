@@ -30,6 +30,7 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
 )
+from dynamo_ops.inventory.checksum import adler32_text
 from dynamo_ops.inventory.lfn import upload_lfn
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
@@ -43,7 +44,7 @@ from dynamo_ops.storage.protocol import (
 )
 from dynamo_ops.storage.proxy import write_proxy
 from dynamo_ops.storage.rate import RateLimit
-from dynamo_ops.storage.tree import Entry, frames, remove_upwards, walk
+from dynamo_ops.storage.tree import Entry, list_below, moment, remove_upwards
 
 log = logging.getLogger(__name__)
 
@@ -120,12 +121,7 @@ class XrootdStorage:
         root = prefix.rstrip("/")
         if self._children(root) is None:
             raise self._error("list", root, 404, "it is not there", PermanentRemoteError)
-        yield from frames(
-            (self.endpoint.listed_lfn(directory, entry.name), entry.size_bytes, entry.modified_at)
-            for directory, entries in walk(root, self._children, self._threads)
-            for entry in entries
-            if not entry.is_directory
-        )
+        yield from list_below(self.endpoint, root, self._children, self._threads)
 
     def _children(self, directory: str) -> list[Entry] | None:
         """The entries of a directory; None when it is not there."""
@@ -152,7 +148,7 @@ class XrootdStorage:
             self._raise_for("stat", f"{directory}/{member.name}", status)
         is_directory = bool(about.flags & StatInfoFlags.IS_DIR)
         size = 0 if is_directory else about.size
-        return Entry(member.name, is_directory, size, datetime.fromtimestamp(about.modtime, UTC))
+        return Entry(member.name, is_directory, size, moment(about.modtime))
 
     # -- one file --------------------------------------------------------------------------------------------------
 
@@ -160,7 +156,7 @@ class XrootdStorage:
         about = self._about(lfn)
         if about is None or about.flags & StatInfoFlags.IS_DIR:
             return None
-        return StoredFile(lfn, about.size, datetime.fromtimestamp(about.modtime, UTC))
+        return StoredFile(lfn, about.size, moment(about.modtime))
 
     def _about(self, lfn: str) -> Any:
         """The client's StatInfo, None when nothing is there."""
@@ -185,7 +181,7 @@ class XrootdStorage:
             return None
         self._raise_for("checksum of", lfn, status)
         name, _, value = bytes(answer).decode().strip("\x00 \n").partition(" ")
-        return value.lower().rjust(8, "0") if name == "adler32" and value else None
+        return adler32_text(value) if name == "adler32" else None
 
     # -- bytes -----------------------------------------------------------------------------------------------------
 
@@ -264,7 +260,7 @@ class XrootdStorage:
                 return DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)
             if about.flags & StatInfoFlags.IS_DIR:
                 return DeletionOutcome(lfn, DeletionObservation.REFUSED, "it is a directory")
-            if objection := condition.objection(about.size, datetime.fromtimestamp(about.modtime, UTC)):
+            if objection := condition.objection(about.size, moment(about.modtime)):
                 return DeletionOutcome(lfn, DeletionObservation.REFUSED, objection)
             server, path = self._at(self.endpoint.pfn(lfn))
             status, _ = self._ask(server.rm, path)

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from dynamo_ops.fts.client import JobStatus
+from dynamo_ops.inventory.checksum import adler32_text
 from dynamo_ops.inventory.states import TransferObservation as Seen
 
 OBSERVATIONS: dict[str, Any] = {
@@ -191,8 +192,7 @@ def _asked(file: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _adler32(report: Mapping[str, Any]) -> str | None:
-    checksum = str(report.get("checksum_value") or "").strip().lower()
-    return checksum.rjust(8, "0") if checksum and str(report.get("checksum_type")).lower() == "adler32" else None
+    return adler32_text(report.get("checksum_value")) if str(report.get("checksum_type")).lower() == "adler32" else None
 
 
 def observe_file(file: Mapping[str, Any], status: JobStatus, now: datetime) -> Seen | None:

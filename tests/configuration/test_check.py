@@ -83,6 +83,12 @@ SPOILED: dict[str, tuple[str, Callable[[str], str], str, str]] = {
         "no policy",
     ),
     "events": ("dynamo.yaml", replace("# events:  ", "events: {host: [x]} #"), "events.host", "Did you mean hosts"),
+    "keep": (
+        "dynamo.yaml",
+        replace("# keep:  ", "keep: {lists_day: 9} #"),
+        "keep.lists_day",
+        "Did you mean lists_days",
+    ),
     "threshold": ("consistency.yaml", replace("orphan: 0.05", "orphan: 7.5"), "defaults.max_orphan", "a count"),
     "site": (
         "consistency.yaml",

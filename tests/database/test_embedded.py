@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 
@@ -15,6 +20,7 @@ from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database import embedded, migrate
 from dynamo_ops.database.connect import connect, create
+from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
 
 
@@ -64,12 +70,88 @@ def test_a_folder_in_which_nothing_ever_ran(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "not a number\n", "999999999\n"], ids=["empty", "rubbish", "a process that ended"]
+    "content",
+    ["", "not a number\n", "999999999\n", "99999999999999999999\n", f"{os.getpid()}\n"],
+    ids=["empty", "rubbish", "a process that ended", "no process at all", "another process"],
 )
 def test_a_pid_file_that_a_crash_left_is_no_server(tmp_path: Path, content: str) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "postmaster.pid").write_text(content)
     assert embedded.find(tmp_path) is None
+    assert not embedded.stop(tmp_path)
+
+
+def kill(folder: Path) -> None:
+    """As a machine or container that dies: nothing is written any more, the pid file stays."""
+    server = psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
+    processes = [server, *server.children(recursive=True)]
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(processes, timeout=20)
+
+
+@pytest.fixture
+def bystander() -> Iterator[int]:
+    """The number of a process of the server's own user, which PostgreSQL takes for a server."""
+    with subprocess.Popen(["sleep", "600"], user=embedded._server_user()) as process:
+        yield process.pid
+        assert process.poll() is None  # a server that is stopped is not this
+        process.kill()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("names", ["another process of its user", "nothing yet", "the one that was killed"])
+def test_what_was_written_is_there_after_a_crash(folder: Path, bystander: int, names: str) -> None:
+    server = embedded.start(folder, create=True)
+    server.create_database("kept")
+    fetch(server.url("kept"), "CREATE TABLE t AS SELECT 7 AS n")
+    kill(folder)
+    pid_file, lock = folder / "data" / "postmaster.pid", next(server.socket_folder.glob("*.lock"))
+    if names == "another process of its user":
+        for file in (pid_file, lock):
+            file.write_text("\n".join([str(bystander), *file.read_text().splitlines()[1:]]) + "\n")
+    elif names == "nothing yet":
+        pid_file.write_text("")
+    assert embedded.find(folder) is None
+    assert not embedded.stop(folder)
+    assert embedded.start(folder) == server == embedded.find(folder)
+    assert fetch(server.url("kept"), "SELECT n FROM t") == 7
+
+
+@pytest.mark.server
+def test_the_processes_of_a_server_that_was_killed_alone_are_waited_for(folder: Path) -> None:
+    server = embedded.start(folder, create=True, durable=False)
+    connection = psycopg2.connect(server.url("postgres"))
+    pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+    with ThreadPoolExecutor() as threads, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        backend = psutil.Process(cursor.fetchone()[0])
+        backend.suspend()  # it does not see that its server is gone, and may write
+        os.kill(pid, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=20)
+        again = threads.submit(embedded.start, folder)
+        with pytest.raises(TimeoutError):
+            again.result(timeout=2)
+        backend.resume()
+        assert again.result(timeout=60) == server
+    connection.close()
+
+
+@pytest.mark.server
+def test_four_who_begin_at_once_have_one_server(folder: Path) -> None:
+    program = f"""if True:
+        from pathlib import Path
+        from dynamo_ops.database.connect import create
+        create(Path({str(folder)!r})).dispose()"""
+    everybody = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(4)]
+    ends = [(process.communicate()[1].decode(), process.returncode) for process in everybody]
+    try:
+        assert [code for _, code in ends] == [0] * 4, ends
+        database = Database(embedded.start(folder / "postgres").url("dynamo"))
+        assert migrate.revision(database) == migrate.head()
+        database.dispose()
+    finally:
+        embedded.stop(folder / "postgres")
 
 
 @pytest.mark.server

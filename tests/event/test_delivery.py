@@ -340,5 +340,6 @@ def test_old_ones_are_forgotten_with_what_became_of_them(db: Database, tmp_path:
 def test_the_table_of_the_page_is_the_code() -> None:
     page = (ROOT / "docs" / "events.md").read_text()
     rows = [f"| `{kind}` | {about.object_kind} | {about.words} |" for kind, about in KINDS.items()]
-    assert [line for line in page.splitlines() if line.startswith("| `") and "." in line.split("`")[1]][: len(KINDS)] == rows
+    told = [line for line in page.splitlines() if line.startswith("| `") and "." in line.split("`")[1]]
+    assert told[: len(KINDS)] == rows
     assert set(KINDS) == {*EventKind}

@@ -40,6 +40,10 @@ class Backend(ABC):
     @abstractmethod
     def put(self, lfn: str, data: bytes) -> None: ...
 
+    def put_odd(self) -> int:
+        """Files and a directory whose names nobody can ask for, in ``/store/a``; how many of them a listing shows."""
+        return 0
+
     @abstractmethod
     def files(self) -> dict[str, bytes]:
         """LFN → content of what lies there, parts of uploads included."""
@@ -67,6 +71,16 @@ class OnDisk(Backend):
     """Behind the storage is a directory of this machine."""
 
     root: Path
+    odd: tuple[bytes, ...] = (b"bad\xff\xfename", b"half\xed\xa0\x80", b"line\nend", b"tab\tbed", b"bell\x07")
+
+    def put_odd(self) -> int:
+        parent = os.fsencode(self.path("/store/a"))
+        for name in self.odd:
+            Path(os.fsdecode(parent + b"/" + name)).write_bytes(b"odd")
+        directory = Path(os.fsdecode(parent + b"/dir" + self.odd[0]))
+        directory.mkdir()
+        (directory / "inside").write_bytes(b"odd")
+        return len(self.odd) + 1
 
     def path(self, lfn: str) -> Path:
         return self.root / lfn.lstrip("/")
@@ -110,6 +124,8 @@ class Xrootd(OnDisk):
 
     def __init__(self, server: XrootdServer, protocol: str) -> None:
         self._server = server
+        # lists names by line; and the client takes no others than text
+        self.odd = tuple(name for name in self.odd if b"\n" not in name and (protocol != "root" or name.isascii()))
         self.root = server.root
         self.resumes = protocol == "root"
         server.clear()
@@ -187,6 +203,11 @@ class Bucket(Backend):
 
     def put(self, lfn: str, data: bytes) -> None:
         self._client.put_object(Bucket="bucket", Key=f"some/prefix{lfn}", Body=data)
+
+    def put_odd(self) -> int:
+        for name in ("tab\tbed", "bell\x07", "dir\tbed/inside"):
+            self.put(f"/store/a/{name}", b"odd")
+        return 3
 
     def files(self) -> dict[str, bytes]:
         names = [each["Key"] for each in self._client.list_objects_v2(Bucket="bucket").get("Contents", [])]

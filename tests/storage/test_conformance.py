@@ -16,8 +16,9 @@ from dynamo_ops.inventory.lfn import upload_lfn
 from dynamo_ops.inventory.states import DeletionObservation as Seen
 from dynamo_ops.storage.protocol import STORED_FILES, Condition, LooksFirst, Storage, TellsTime, delete_if
 from dynamo_ops.storage.registry import plugins
-from tests.storage.backends import Backend
+from tests.storage.backends import Backend, Xrootd
 from tests.storage.conftest import KINDS
+from tests.xrootd.servers import XrootdServer
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -35,7 +36,7 @@ def filled(backend: Backend) -> Storage:
 
 def listed(storage: Storage, prefix: str = "/store") -> dict[str, int]:
     frames = [pl.DataFrame(schema=STORED_FILES), *storage.list_files(prefix)]
-    return dict(pl.concat(frames).select("lfn", "size_bytes").iter_rows())
+    return dict(pl.concat(frames).drop_nulls("lfn").select("lfn", "size_bytes").iter_rows())
 
 
 def send(storage: Storage, lfn: str, data: bytes) -> None:
@@ -46,12 +47,37 @@ def send(storage: Storage, lfn: str, data: bytes) -> None:
     upload.close()
 
 
+def unnamed(storage: Storage) -> int:
+    return sum(frame["lfn"].null_count() for frame in storage.list_files("/store"))
+
+
 def read_one(storage: Storage, lfn: str) -> bytes:
     return next(storage.read(lfn), b"")
 
 
 def test_every_registered_storage_is_tried() -> None:
     assert {SAME_PLUGIN.get(name, name) for name in plugins()} == set(KINDS)
+
+
+def test_a_name_that_nobody_can_ask_for_costs_itself_and_nothing_else(backend: Backend) -> None:
+    storage = filled(backend)
+    num_odd = backend.put_odd()
+    assert listed(storage) == {lfn: len(data) for lfn, data in FILES.items()}
+    assert unnamed(storage) == num_odd
+    assert storage.remove_empty_directories(["/store/a"]) == 0
+
+
+@pytest.mark.parametrize("protocol", ["root", "https"])
+def test_what_a_server_lists_by_lines_is_not_believed_where_a_name_has_a_line_end(
+    xrootd_server: XrootdServer, protocol: str
+) -> None:
+    """XRootD: names and sizes of other files are taken for each other then, and files that are there look gone."""
+    backend = Xrootd(xrootd_server, protocol)
+    storage = filled(backend)
+    backend.path("/store/a/line\nend").write_bytes(b"odd")
+    with pytest.raises(RemoteError, match=r"list.* /store/a"):
+        listed(storage)
+    backend.close()
 
 
 def test_list(backend: Backend) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -12,9 +13,11 @@ from urllib3.exceptions import SSLError
 from urllib3.util.retry import Retry
 
 from dynamo_ops import __version__
+from dynamo_ops.base.errors import PermanentRemoteError
 from dynamo_ops.base.http import redirect
 from dynamo_ops.base.http.remote import kind_of_failure
 from dynamo_ops.base.http.tls import Credentials, unusable
+from dynamo_ops.base.unpack import PIECE_BYTES, UnpackError, check_ratio, check_whole
 
 USER_AGENT = f"dynamo-ops/{__version__}"
 BACKOFF_S = 0.3
@@ -94,9 +97,35 @@ class RemoteSession(requests.Session):
             raise unusable(error) from error
 
     def send(self, request: requests.PreparedRequest, **arguments: Any) -> requests.Response:
-        """As of requests; no secret goes over plain HTTP."""
+        """As of requests; no secret goes over plain HTTP, and no answer is unpacked further than is honest. One that
+        is too long is a PermanentRemoteError."""
         redirect.check_secrecy(request.url or "", request.headers)
-        return super().send(request, **arguments)
+        is_stream = arguments.pop("stream", False)
+        response = super().send(request, stream=True, **arguments)
+        if not is_stream and response.raw is not None:
+            response._content, response._content_consumed = _whole(response), True  # type: ignore[attr-defined]
+        return response
+
+
+def _whole(response: requests.Response) -> bytes:
+    """All of an answer. ``raw`` counts what came in, packed; but not where it came in chunks."""
+    pieces, num_bytes, is_packed = [], 0, "Content-Encoding" in response.headers
+    try:
+        for piece in response.iter_content(PIECE_BYTES):
+            num_bytes += len(piece)
+            num_packed = response.raw.tell()
+            check_whole(num_bytes, is_counted=num_packed > 0 or not is_packed)
+            if num_packed:
+                check_ratio(num_packed, num_bytes)
+            pieces.append(piece)
+    except UnpackError as error:
+        host = urlsplit(response.url).netloc.rpartition("@")[2]
+        raise PermanentRemoteError(
+            f"{host}: its answer is not read: {error}", service=host, url=host, status=response.status_code
+        ) from error
+    finally:
+        response.close()
+    return b"".join(pieces)
 
 
 class _Repeats(Retry):

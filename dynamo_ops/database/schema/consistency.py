@@ -12,7 +12,8 @@ from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
 
 
 class ConsistencyCheck(Base):
-    """One check of one site. ``inventory_read_at`` is before ``storage_listed_at``: the inventory is read first."""
+    """One check of one site. ``num_unnamed``: files and directories that are no file of ours could be called.
+    ``inventory_read_at`` is before ``storage_listed_at``: the inventory is read first."""
 
     __tablename__ = "consistency_checks"
     __table_args__ = (
@@ -28,6 +29,7 @@ class ConsistencyCheck(Base):
     location: Mapped[str | None]
     num_inventory_files: Mapped[int | None]
     num_storage_files: Mapped[int | None]
+    num_unnamed: Mapped[int | None]
     refused_because: Mapped[str | None]
     started_at: Mapped[created]
     inventory_read_at: Mapped[datetime | None]

@@ -30,7 +30,7 @@ class Plan(Base):
     """A stored plan. Its rows are Parquet files below ``location``; ``summary`` holds figures small enough for a page.
 
     ``run_key`` names the cycle that made it (one plan a key: a task run again finds its plan). ``stored_by``: who
-    stored it by hand; null for a cycle's.
+    stored it by hand; null for a cycle's. ``files_removed_at``: since then its rows are gone.
     """
 
     __tablename__ = "plans"
@@ -58,3 +58,4 @@ class Plan(Base):
     refused_by: Mapped[str | None]
     refused_at: Mapped[datetime | None]
     stored_by: Mapped[str | None]
+    files_removed_at: Mapped[datetime | None]

@@ -54,6 +54,7 @@ class AggregatedDay(Base):
     ``num_told``: accesses (or jobs, where ``kind`` is demand) that the source told of, known or not; ``most_told``: the
     most that it ever told of the day. ``fingerprint``: what the source held for the day when it was pulled; another one
     later means that late data came, null: unknown. ``asked_at``: when the source was asked; null: before that was kept.
+    ``is_folded``: its accesses are in sums of older days now, or (false) on the way there; null: they are not.
     """
 
     __tablename__ = "aggregated_days"
@@ -67,6 +68,7 @@ class AggregatedDay(Base):
     fingerprint: Mapped[str | None]
     asked_at: Mapped[datetime | None]
     aggregated_at: Mapped[datetime]
+    is_folded: Mapped[bool | None]
 
 
 class AccessDay(Base):

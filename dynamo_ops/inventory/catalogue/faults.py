@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
+from reprlib import Repr
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -12,9 +14,35 @@ from dynamo_ops.base.text import near
 from dynamo_ops.inventory.names import blocks_like, datasets_like, no_file
 
 MAX_FAULTS = 20
+MAX_PATH, MAX_MESSAGE = 300, 2_000
+"""Characters that are shown: a key or a name can be as long as the document."""
+CONTROL = r"[\x00-\x1f\x7f]"
 
 Hint = Callable[[Connection, str], str]
 """Near names of one that is unknown, as the end of a message."""
+
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 4, 200, 60, 60
+
+
+def shown(value: object, most: int = 60) -> str:
+    """What stands in a document, in so many characters at most, however deep or long it is."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def text_fault(value: str, most_bytes: int | None = None) -> str | None:
+    """Why a text of a document is none that can be kept, or None."""
+    if not value:
+        return "is empty"
+    if re.search(CONTROL, value):
+        return f"has control characters: {shown(value, 100)}"
+    if not value.isprintable() and any(0xD800 <= ord(char) < 0xE000 for char in value):
+        return f"is no text: {shown(value, 100)}"
+    if most_bytes is not None and len(value.encode()) > most_bytes:
+        return f"{shown(value, 200)} is longer than {most_bytes} bytes"
+    return None
 
 
 class Faults:
@@ -36,7 +64,7 @@ class Faults:
         """One more. ``path``: its place in the document, such as ``datasets[3].name``; empty: the document itself."""
         self.number += 1
         if not self.is_full:
-            self.shown.append(f"{path or 'document'}: {message}")
+            self.shown.append(f"{_printable(path[:MAX_PATH]) or 'document'}: {_printable(message[:MAX_MESSAGE])}")
 
     def add_all(self, faults: Iterable[tuple[str, str]]) -> None:
         """One more for each (path, message)."""
@@ -64,6 +92,13 @@ class Faults:
         raise InventoryError(
             f"{what} refused, nothing was written:\n" + "\n".join(lines), faults=lines, num_faults=self.number
         )
+
+
+def _printable(text: str) -> str:
+    """Keys and names are shown as they are, unless a terminal or UTF-8 would not take them."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def near_of(name: str, names: Iterable[str]) -> str:

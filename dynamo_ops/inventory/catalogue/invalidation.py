@@ -23,7 +23,15 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.database.connection import Database, insert_frame, select_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.database.schema.request import OPEN_REQUESTS
-from dynamo_ops.inventory.catalogue.faults import MAX_FAULTS, Faults, near_block, near_dataset, what_else
+from dynamo_ops.inventory.catalogue.faults import (
+    MAX_FAULTS,
+    Faults,
+    near_block,
+    near_dataset,
+    shown,
+    text_fault,
+    what_else,
+)
 from dynamo_ops.inventory.catalogue.removal import ITEM_IS_GONE, remove_doomed
 from dynamo_ops.inventory.kinds import CatalogueKind
 from dynamo_ops.inventory.names import BARRED_NAMES
@@ -131,17 +139,16 @@ def _parsed(document: object) -> pl.DataFrame:
     faults = Faults()
     listed: list[tuple[str, int, str]] = []
     if not isinstance(document, dict):
-        faults.add("", f"must be an object with {', '.join(KINDS)}, got {document!r:.60}")
+        faults.add("", f"must be an object with {', '.join(KINDS)}, got {shown(document)}")
         document = {}
     for key, names in document.items():
         if key not in KINDS:
             faults.add(str(key), f"unknown key; known: {', '.join(KINDS)}")
         elif not isinstance(names, list):
-            faults.add(key, f"must be a list of names, got {names!r:.60}")
+            faults.add(key, f"must be a list of names, got {shown(names)}")
         else:
-            wrong = ((n, name) for n, name in enumerate(names) if not isinstance(name, str) or not name)
-            faults.add_all((f"{key}[{n}]", f"must be a name, got {name!r:.60}") for n, name in wrong)
-            listed += [(KINDS[key], n, name) for n, name in enumerate(names) if isinstance(name, str)]
+            faults.add_all((f"{key}[{n}]", fault) for n, name in enumerate(names) if (fault := _name_fault(name)))
+            listed += [(KINDS[key], n, name) for n, name in enumerate(names) if _name_fault(name) is None]
     parts = pl.col("name").str.splitn("#", 2).struct
     named = pl.DataFrame(listed, schema={"kind": pl.String, "place": pl.Int64, "name": pl.String}, orient="row")
     named = named.with_columns(dataset=parts.field("field_0"), block=parts.field("field_1"))
@@ -149,11 +156,17 @@ def _parsed(document: object) -> pl.DataFrame:
         (pl.col("kind") == CatalogueKind.BLOCK) & pl.col("block").fill_null("").eq("") & (pl.col("name") != "")
     )
     faults.add_all(
-        (f"blocks[{place}]", f"{name!r} is not of the form dataset#block")
+        (f"blocks[{place}]", f"{shown(name, 200)} is not of the form dataset#block")
         for place, name in odd.select("place", "name").iter_rows()
     )
     faults.refuse("invalidation")
     return named.unique(["kind", "name"], keep="first", maintain_order=True).select(*NAMED)
+
+
+def _name_fault(name: object) -> str | None:
+    if not isinstance(name, str) or not name:
+        return f"must be a name, got {shown(name)}"
+    return text_fault(name)
 
 
 def _find(connection: Connection, named: pl.DataFrame, faults: Faults) -> int:

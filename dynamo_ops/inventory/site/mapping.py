@@ -13,6 +13,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from dynamo_ops.base.errors import InventoryError
+from dynamo_ops.base.regex import bounded, check_replacement
 from dynamo_ops.base.settings import MANAGED_PREFIX
 from dynamo_ops.inventory.lfn import SAFE, why_not_carried
 
@@ -64,7 +65,14 @@ class Endpoint:
 
     @cached_property
     def _compiled(self) -> list[list[tuple[re.Pattern[str], str]]]:
-        return [[(re.compile(rx), _DOLLAR_GROUP.sub(r"\\g<\1>", to)) for rx, to in chain] for chain in self.chains]
+        try:
+            return [[_link(pattern, replacement) for pattern, replacement in chain] for chain in self.chains]
+        except ValueError as error:
+            raise InventoryError(
+                f"site {self.site}: its {self.protocol} mapping cannot be used: {error}",
+                site=self.site,
+                protocol=self.protocol,
+            ) from error
 
     def pfn(self, lfn: str) -> str:
         """The PFN of a file. ``InventoryError``: the LFN is refused, no chain matches, or the PFN leaves the prefix."""
@@ -76,6 +84,12 @@ class Endpoint:
         if name != self.managed_prefix.rstrip("/"):
             check_lfn(name, self.managed_prefix)
         return self._map(name).rstrip("/") + "/"
+
+    def name_fault(self, lfn: str) -> str | None:
+        """Why a file or directory that a listing names is none that this endpoint can be asked for; None where it is.
+
+        The mapping plays no part: what that does wrong it does to all names."""
+        return _why_refused(lfn, self.managed_prefix) or why_not_carried(lfn, self.protocol)
 
     def listed_lfn(self, directory: str, name: str) -> str:
         """The LFN of what a listing of the LFN directory calls ``name``. ``InventoryError``: chains name files anew,
@@ -132,6 +146,22 @@ def _quote_path(url: str) -> str:
         return quote(url, safe=SAFE)
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host}{slash}{quote(path, safe=SAFE)}"
+
+
+def link_fault(pattern: str, replacement: str) -> str | None:
+    """Why a (regex, replacement) of a chain cannot be used; None where it can."""
+    try:
+        _link(pattern, replacement)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _link(pattern: str, replacement: str) -> tuple[re.Pattern[str], str]:
+    """``ValueError``: the one is no regular expression, or could take for ever; the other names no group of it."""
+    compiled, written = bounded(pattern), _DOLLAR_GROUP.sub(r"\\g<\1>", replacement)
+    check_replacement(compiled, written)
+    return compiled, written
 
 
 def parse_chains(mapping: Sequence[Sequence[Sequence[str]]] | None) -> tuple[tuple[tuple[str, str], ...], ...]:

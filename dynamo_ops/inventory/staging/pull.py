@@ -21,6 +21,7 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.inventory.kinds import DatasetStatus, PullKind
 from dynamo_ops.inventory.properties import with_properties
 
@@ -143,7 +144,8 @@ def stage_details(
             _clear(connection, table, run_key, source, page)
         for blocks, files in parts:
             _insert(connection, "staged_blocks", run_key, source, blocks.with_columns(page=pl.lit(page)))
-            _insert(connection, "staged_files", run_key, source, files.with_columns(page=pl.lit(page)))
+            paged = files.with_columns(adler32_digits(), page=pl.lit(page))
+            _insert(connection, "staged_files", run_key, source, paged)
             num_blocks, num_files = num_blocks + blocks.height, num_files + files.height
         connection.execute(
             text("UPDATE staged_datasets SET has_details = true WHERE run_key = :r AND source = :s AND page = :p"),

@@ -15,7 +15,7 @@ from dynamo_ops.base.text import near
 from dynamo_ops.base.times import resolve_time
 from dynamo_ops.policy.language import tree
 from dynamo_ops.policy.language.parse import parse_lines
-from dynamo_ops.policy.language.regex import python_regex
+from dynamo_ops.policy.language.regex import check_regex
 from dynamo_ops.policy.language.source import Position, SourceText, raise_together
 from dynamo_ops.policy.language.variables import ALIASES, OLD_NAMES, Scope, Type, Variable, known_variables
 
@@ -377,9 +377,9 @@ class _Checker:
     def text(self, word: tree.Word, variable: Variable, operator: tree.Operator) -> str | None:
         if operator in ("=~", "!=~"):
             try:
-                python_regex(word.text)
+                check_regex(word.text)
             except ValueError as error:
-                self.refuse(word.at, f"{word.text!r} is not a regular expression: {error}")
+                self.refuse(word.at, f"{word.text!r} {error}")
                 return None
         elif " " in word.text and not variable.has_blanks:
             self.refuse(

@@ -6,6 +6,8 @@ import re
 import warnings
 from functools import lru_cache
 
+from dynamo_ops.base.regex import bounded
+
 SCAN = re.compile(
     r"""
       (?P<same>   [.|^)] | \(\?: | \\[dDnrtfva] )
@@ -38,6 +40,20 @@ def python_regex(pattern: str) -> re.Pattern[str]:
         raise ValueError(str(error)) from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def check_regex(pattern: str) -> None:
+    """``ValueError``, its words to stand behind the pattern, for what is no regular expression, and for one that is not
+    for Polars' engine (or may be too large for it) and that Python's could take for ever to match."""
+    try:
+        python_regex(pattern)
+    except ValueError as error:
+        raise ValueError(f"is not a regular expression: {error}") from error
+    if "{" in pattern or rust_regex(pattern) is None:
+        try:
+            bounded(pattern)
+        except ValueError as error:
+            raise ValueError(f"cannot be used: {error}") from error
 
 
 def rust_regex(pattern: str) -> str | None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from dynamo_ops.base.glob import glob_matches
+from dynamo_ops.base.regex import bounded
 from dynamo_ops.base.text import near
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.policy.language.check import CheckedCondition, CheckedLine, CheckedPolicy, CheckedPredicate
-from dynamo_ops.policy.language.regex import python_regex, rust_regex
+from dynamo_ops.policy.language.regex import rust_regex
 from dynamo_ops.policy.language.source import Position
 from dynamo_ops.policy.language.variables import BUILT_IN, Scope, Type
 from dynamo_ops.policy.linter.cover import Covers
@@ -312,5 +313,8 @@ def _fulfils(site: KnownSite, predicate: CheckedPredicate) -> bool:
     if name != "site.name":
         return holds(predicate, site.storage_type if name == "site.storage_type" else site.status)
     if operator in ("=~", "!=~"):
-        return bool(python_regex(str(predicate.values[0])).match(site.name)) is (operator == "=~")
+        try:
+            return bool(bounded(str(predicate.values[0])).match(site.name)) is (operator == "=~")
+        except ValueError:  # nothing for Python's engine
+            return True
     return any(glob_matches(site.name, str(value)) for value in predicate.values) is (operator in POSITIVE)

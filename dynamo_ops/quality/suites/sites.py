@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ import polars as pl
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
+from dynamo_ops.inventory.site.mapping import link_fault
 from dynamo_ops.inventory.staging.pull import staged_now
 from dynamo_ops.quality.checks import Check, FrameCheck, SqlCheck, literal
 from dynamo_ops.quality.figures import Figures
@@ -194,15 +194,15 @@ def _mapping(endpoint: Any) -> Any:
 
 
 def _is_usable(mapping: Any) -> bool:
-    """Null, or a list of chains, each a list of pairs (regular expression, replacement) that Python can read."""
+    """Null, or a list of chains, each a list of pairs (regular expression, replacement) that can be used."""
     if mapping is None:
         return True
     try:
         for chain in mapping:
             for pattern, replacement in chain:
-                re.compile(pattern)
-                str.strip(replacement)
-    except (TypeError, ValueError, re.error):
+                if link_fault(pattern, replacement):
+                    return False
+    except (TypeError, ValueError):
         return False
     return isinstance(mapping, list)
 

@@ -38,7 +38,8 @@ class FindingFilter:
 
 _CHECKS = """
     SELECT performed.id, site.name AS site, performed.site_id, performed.state, performed.refused_because,
-           performed.run_key, performed.num_inventory_files, performed.num_storage_files, performed.started_at,
+           performed.run_key, performed.num_inventory_files, performed.num_storage_files, performed.num_unnamed,
+           performed.started_at,
            performed.inventory_read_at, performed.storage_listed_at, performed.finished_at
     FROM consistency_checks AS performed JOIN sites AS site ON site.id = performed.site_id"""
 _FINDINGS = """
@@ -109,6 +110,7 @@ CHECKS: Listing[CheckFilter] = Listing(
         "run_key",
         "num_inventory_files",
         "num_storage_files",
+        "num_unnamed",
         "started_at",
         "inventory_read_at",
         "storage_listed_at",
@@ -118,7 +120,8 @@ CHECKS: Listing[CheckFilter] = Listing(
     narrow=_narrow_checks,
     is_newest_first=True,
 )
-"""``storage_listed_at``: what the storage had then is what was compared."""
+"""``num_unnamed``: files and directories there that cannot be named; they stay. ``storage_listed_at``: what the storage
+had then is what was compared."""
 
 FINDINGS: Listing[FindingFilter] = Listing(
     "findings",

@@ -20,11 +20,12 @@ from pydantic import Field
 from dynamo_ops.base.config_file import Strict
 from dynamo_ops.base.errors import SourceDataError
 from dynamo_ops.base.settings import SourceSettings, Tls
+from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.inventory.frames import UTC
 from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.metadata.parts import fetched, joined
-from dynamo_ops.sources.reading.columns import Column, adler32_digits
+from dynamo_ops.sources.reading.columns import Column
 from dynamo_ops.sources.reading.http import HttpJson
 from dynamo_ops.sources.reading.records import Records
 from dynamo_ops.sources.source import BLOCKS, FILES, Details, dataset_columns

@@ -12,10 +12,11 @@ from pydantic import Field, model_validator
 from dynamo_ops.base.config_file import Strict
 from dynamo_ops.base.errors import SourceDataError
 from dynamo_ops.base.settings import SourceSettings, Tls
+from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.metadata.parts import joined
 from dynamo_ops.sources.metadata.tables import MAY_LACK, STATUSES, TABLES, changed_in, with_open
-from dynamo_ops.sources.reading.columns import MISSING, Column, Times, adler32_digits
+from dynamo_ops.sources.reading.columns import MISSING, Column, Times
 from dynamo_ops.sources.reading.drop import Drop, Found
 from dynamo_ops.sources.source import BLOCKS, FILES, Details
 

@@ -12,11 +12,12 @@ import polars as pl
 
 from dynamo_ops.base.errors import DynamoError, RemoteError
 from dynamo_ops.base.settings import SourceSettings, Tls
+from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.metadata.json_mapping import JsonOptions, Listing, columns_of, inside, values_of
 from dynamo_ops.sources.metadata.parts import fetched, joined
 from dynamo_ops.sources.metadata.tables import TABLES, changed_in, with_open
-from dynamo_ops.sources.reading.columns import MISSING, adler32_digits, from_values
+from dynamo_ops.sources.reading.columns import MISSING, from_values
 from dynamo_ops.sources.reading.http import HttpJson
 from dynamo_ops.sources.reading.records import Fault
 from dynamo_ops.sources.source import BLOCKS, FILES, Details

@@ -21,7 +21,6 @@ Wrong = Callable[[int, str], DynamoError]
 """Makes the error for the row of that number, given what is wrong there ("size is 'big', expected …")."""
 
 LATEST_S = 32_503_680_000  # the year 3000: a time in milliseconds lies beyond it
-NO_CHECKSUM = ("", "NOTSET", "NONE", "NULL")
 EXACT = 2**53  # beyond it a floating point number is not the number that was meant
 SHOWN_CHARACTERS = 120
 
@@ -105,20 +104,6 @@ def unexpected(column: Column, value: object) -> str:
     shown = repr(value)
     shown = shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "…"
     return f"{column.field} is {shown}, expected {expected(column)}"
-
-
-def adler32_digits(name: str = "adler32") -> pl.Expr:
-    """The column as eight lower-case hex digits; null for "no checksum"; unchanged where it is no checksum at all."""
-    told = pl.col(name).str.strip_chars()
-    digits = told.str.to_lowercase().str.strip_prefix("0x")
-    return (
-        pl.when(told.str.to_uppercase().is_in(NO_CHECKSUM))
-        .then(None)
-        .when(digits.str.contains("^[0-9a-f]{1,8}$"))
-        .then(digits.str.zfill(8))
-        .otherwise(pl.col(name))
-        .alias(name)
-    )
 
 
 _EXPECTED: dict[Any, str] = {

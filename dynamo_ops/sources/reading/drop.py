@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import lzma
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -31,6 +32,7 @@ from dynamo_ops.base.errors import (
     SourceDataError,
 )
 from dynamo_ops.base.http.remote import kind_of_failure, kind_of_status
+from dynamo_ops.base.unpack import MOST_LINE_BYTES, Unpacked, UnpackError, read_whole
 from dynamo_ops.sources.reading.address import discreet, shown
 from dynamo_ops.sources.reading.columns import Column, typed
 from dynamo_ops.sources.reading.illness import HEAD, is_page
@@ -41,7 +43,7 @@ ROWS_PER_BATCH = 100_000
 COMPRESSED = (".gz", ".bz2", ".xz")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 UNFINISHED = (".tmp", ".part", ".crc")
-DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, UnicodeDecodeError, pa.ArrowInvalid)
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, UnicodeDecodeError, pa.ArrowInvalid, UnpackError)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Drop:
     def read(self, found: Found) -> bytes:
         """The whole file, unpacked: for small ones."""
         with reading(self.source, found.path), _opened(found) as file:
-            return bytes(file.read())
+            return read_whole(file)
 
     def _system(self, url: str) -> tuple[Any, str]:
         try:
@@ -182,7 +184,7 @@ def _json_lines(
     with _opened(found) as file:
         piece, line, rest = file.read(CHUNK_BYTES), 1, b""
         if piece.lstrip().startswith(b"["):  # a JSON list after all, or several
-            frame, key = records.frame(piece + file.read(), fault, 2), pl.col(columns[0].name)
+            frame, key = records.frame(piece + read_whole(file), fault, 2), pl.col(columns[0].name)
             yield frame if of is None else frame.filter(key.is_in(list(of)) | key.is_null())
             return
         while piece:
@@ -190,6 +192,8 @@ def _json_lines(
             if newline:
                 yield records.lines(whole, line, fault, of)
                 line += whole.count(b"\n") + 1
+            if len(rest) > MOST_LINE_BYTES:
+                raise fault(f"line {line} has more than {MOST_LINE_BYTES:,} bytes")
             piece = file.read(CHUNK_BYTES)
         if rest.strip():
             yield records.lines(rest, line, fault, of)
@@ -198,7 +202,10 @@ def _json_lines(
 def _csv(source: str, found: Found, columns: Sequence[Column], of: Collection[str] | None) -> Iterator[pl.DataFrame]:
     fault = _fault(source, found.path)
     with _opened(found) as file:
-        header = next(csv.reader([file.readline().decode("utf-8-sig")]), [])
+        first_line = file.readline(MOST_LINE_BYTES)
+        if len(first_line) == MOST_LINE_BYTES:
+            raise fault(f"line 1 has more than {MOST_LINE_BYTES:,} bytes")
+        header = next(csv.reader([first_line.decode("utf-8-sig")]), [])
     present = _present(columns, header, fault)
     bad_rows: list[str] = []
 
@@ -307,7 +314,11 @@ def _is_page(found: Found) -> bool:
 
 
 def _opened(found: Found) -> Any:
-    return found.system.open(found.path, "rb", compression="infer")
+    """The file, unpacked while it is read."""
+    file = found.system.open(found.path, "rb", compression="infer")
+    if not found.path.lower().endswith(COMPRESSED):
+        return file
+    return io.BufferedReader(Unpacked(file, int(found.system.size(found.path) or 0)))
 
 
 def _kind(path: str) -> str | None:

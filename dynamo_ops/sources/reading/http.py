@@ -36,7 +36,6 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 10.0
 PATIENCE = Patience(repeats=2, statuses=(429, 500, 502, 503, 504), longest_retry_after_s=15)
-CHUNK_BYTES = 1 << 20
 SHOWN_CHARACTERS = 200
 
 
@@ -134,8 +133,7 @@ class HttpJson:
         """What comes from there. Errors do not keep what is under them: it names the whole address."""
         place = shown(url, params)
         try:
-            with self._session.call("GET", url, params=params, stream=True) as response:
-                content = b"".join(response.iter_content(CHUNK_BYTES))
+            response = self._session.call("GET", url, params=params)
         except CUT as error:
             raise self._ill(place, f"an answer that was cut ({cause(error)})") from None
         except requests.RequestException as error:
@@ -149,7 +147,7 @@ class HttpJson:
             place,
             response.status_code,
             response.reason,
-            content,
+            response.content,
             came_from,
             is_measured="Content-Length" in response.headers or "Transfer-Encoding" in response.headers,
             is_lines=any(word in response.headers.get("Content-Type", "").lower() for word in JSON_LINES),

@@ -33,6 +33,7 @@ QUESTIONS = {
             "alerts/digest_sql.py": "how many findings there were",
             "consistency/previous.py": "the check before",
             "consistency/repair.py": "the only writer",
+            "consistency/retention.py": "those of long ago go",
             "consistency/tasks.py": "the only writer",
             "inventory/catalogue/injection/checks.py": "what a repair is deleting at this moment",
             "query/record/consistency.py": "the findings themselves, for who reads them",

@@ -30,6 +30,8 @@ HEAD = "On site.name == *\nWhen always\nUntil never\nOrder none\n"
         pytest.param("Delete site.occupancy > 1", 8, "cannot be asked", id="site state in a replica condition"),
         pytest.param("Delete dataset.name == /a or site.name == b", 24, "joined by 'and'", id="or"),
         pytest.param("Delete dataset.name =~ (", 24, "not a regular expression", id="broken regular expression"),
+        pytest.param("Delete dataset.name =~ (?=/)(/?[a-z]+)+!", 24, "cannot be used: it could take", id="for ever"),
+        pytest.param("Delete dataset.name =~ (/?[a-z]{2}+)+!", 24, "cannot be used: it could take", id="large"),
         pytest.param("Delete dataset.name in []", 8, "is empty", id="empty list"),
         pytest.param("Delete dataset.size > 1e999", 23, "too large", id="infinite"),
         pytest.param("Delete dataset.size > ٣", 23, "expected a number", id="other digits"),

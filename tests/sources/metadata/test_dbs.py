@@ -10,9 +10,9 @@ import pytest
 
 from dynamo_ops.base.errors import DynamoError, RetryableRemoteError, ServiceIllError, SettingsError, SourceDataError
 from dynamo_ops.base.settings import SourceSettings, Tls
+from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.sources.loader import metadata_source
 from dynamo_ops.sources.metadata.dbs import DbsSource
-from dynamo_ops.sources.reading.columns import adler32_digits
 from dynamo_ops.sources.reading.http import HttpJson
 from dynamo_ops.sources.reading.records import Records
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details

@@ -6,30 +6,34 @@ A document can hold millions of files. What is checked here needs no database: k
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
 
-from dynamo_ops.inventory.catalogue.faults import Faults
+from dynamo_ops.inventory.catalogue.faults import CONTROL, Faults, shown, text_fault
+from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.inventory.kinds import DatasetStatus, OwnershipLevel, SiteStatus, StorageType
 from dynamo_ops.inventory.lfn import CANONICAL, DOTS, OURS
 from dynamo_ops.inventory.properties import PROPERTIES, PropertyKind
+from dynamo_ops.inventory.site.mapping import link_fault
 
 Path = Callable[[int], str]
 """The place in the document of the n-th row of a list, or of lists one after the other."""
 
 ADLER32 = "^[0-9a-f]{8}$"
-CONTROL = r"[\x00-\x1f\x7f]"
 UNUSABLE = r"[\x00-\x20\x7f#*?]"
 MAX_NAME_BYTES, MAX_LFN_BYTES, MAX_FILE_BYTES = 500, 1000, 10**13
 """What the metadata gate asks of names and sizes, as it stands without thresholds of the installation."""
+MAX_TEXT_BYTES = MAX_LFN_BYTES
+"""Of any text: longer ones are in no index of PostgreSQL."""
 MIN_BIGINT, MAX_BIGINT = -(2**63), 2**63 - 1
+MAX_NUMBER = 1e300
+"""Of a property. What is no number at all is not below it either."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ def read_document(document: object) -> Injected:
     """The document as columns. Raises InventoryError with the faults, by their paths."""
     faults = Faults()
     if not isinstance(document, dict):
-        faults.add("", f"must be an object, got {document!r:.60}")
+        faults.add("", f"must be an object, got {shown(document)}")
         document = {}
     faults.add_all((str(key), f"unknown key; known: {', '.join(PARTS)}") for key in document if key not in PARTS)
     parts = {part: _list(document.get(part, []), part, faults) for part in PARTS}
@@ -161,12 +165,9 @@ def _sites(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFrame,
     nested = _Nested(rows, "endpoints", path, faults)
     endpoints = _rows(nested.rows, ENDPOINTS, nested.path, faults, also=("mapping",))
     mappings = [entry.get("mapping") if isinstance(entry, dict) else None for entry in nested.rows]
-    faults.add_all(
-        (f"{nested.path(n)}.mapping", f"must be a list of chains of [regex, replacement], got {mapping!r:.60}")
-        for n, mapping in enumerate(mappings)
-        if mapping is not None and not _is_mapping(mapping)
-    )
-    mapping_texts = [None if mapping is None else json.dumps(mapping) for mapping in mappings]
+    for n, mapping in enumerate(mappings):
+        faults.add_all(_mapping_faults(f"{nested.path(n)}.mapping", mapping))
+    mapping_texts = [json.dumps(mapping) if _is_mapping(mapping) else None for mapping in mappings]
     endpoints = endpoints.with_columns(site=nested.parent, mapping=pl.Series(mapping_texts, dtype=pl.String))
     _repeated(endpoints, ["site", "protocol"], nested.path, faults, shown="protocol")
     return sites, endpoints, [n for n, entry in enumerate(rows) if isinstance(entry, dict) and "endpoints" in entry]
@@ -184,7 +185,7 @@ def _datasets(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFra
     _repeated(blocks, ["dataset", "name"], in_dataset.path, faults, shown="name")
     in_block = _Nested(in_dataset.rows, "files", in_dataset.path, faults)
     files = _rows(in_block.rows, FILES, in_block.path, faults)
-    files = files.with_columns(block=in_block.parent, place=in_block.place)
+    files = files.with_columns(adler32_digits(), block=in_block.parent, place=in_block.place)
     _check_files(files, in_block.path, faults)
     return datasets, blocks, files
 
@@ -237,8 +238,8 @@ class _Nested:
         wanted = "a list" if all_of_it is None else f"a list, or {all_of_it!r}"
         for n, inner in enumerate(lists):
             if not isinstance(inner, list):
-                if inner != () and inner != all_of_it:
-                    faults.add(f"{path(n)}.{key}", f"must be {wanted}, got {inner!r:.60}")
+                if inner != () and (all_of_it is None or inner != all_of_it):
+                    faults.add(f"{path(n)}.{key}", f"must be {wanted}, got {shown(inner)}")
                 lists[n] = ()
         lengths = np.array([len(inner) for inner in lists], dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
@@ -259,7 +260,7 @@ def _in(part: str) -> Path:
 def _list(value: object, path: str, faults: Faults) -> list[Any]:
     if isinstance(value, list):
         return value
-    faults.add(path, f"must be a list, got {value!r:.60}")
+    faults.add(path, f"must be a list, got {shown(value)}")
     return []
 
 
@@ -269,7 +270,7 @@ def _rows(
     """``rows`` as a frame; where a value is wrong there is a fault, and null in its place."""
     if set(map(type, rows)) - {dict}:
         faults.add_all(
-            (path(n), f"must be an object, got {entry!r:.60}")
+            (path(n), f"must be an object, got {shown(entry)}")
             for n, entry in enumerate(rows)
             if not isinstance(entry, dict)
         )
@@ -322,10 +323,13 @@ def _series(cells: list[Any], wanted: Field, dtype: Any) -> pl.Series:
 
 
 def _has_odd_value(series: pl.Series, wanted: Field) -> bool:
+    if wanted.kind is float:
+        return not bool((series.is_null() | (series.abs() <= MAX_NUMBER)).all())
     if wanted.one_of:
         return bool((~series.is_in(list(wanted.one_of))).any())
     if wanted.kind is str:
-        return bool((series.str.contains(CONTROL) | (series == "")).any())
+        is_odd = series.str.contains(CONTROL) | (series == "") | (series.str.len_bytes() > MAX_TEXT_BYTES)
+        return bool(is_odd.any())
     return wanted.kind is int and bool(((series < wanted.least) | (series > wanted.most)).any())
 
 
@@ -337,33 +341,28 @@ def _fault(entry: Mapping[str, Any], wanted: Field) -> str | None:
     cell = entry[name]
     if cell is None and wanted.can_be_null:
         return None
-    got = f"must be {wanted.wanted}, got {cell!r:.100}"
+    got = f"must be {wanted.wanted}, got {shown(cell, 100)}"
     if wanted.kind is datetime:
         return None if isinstance(cell, str) and _is_time(cell) else f"{got}; as in 2026-03-01T12:00:00Z"
     if type(cell) not in wanted.json_kinds or (wanted.one_of and cell not in wanted.one_of):
         return got
     if isinstance(cell, str):
-        return _text_fault(cell)
+        return text_fault(cell, MAX_TEXT_BYTES)
+    if wanted.kind is float and not abs(cell) <= MAX_NUMBER:
+        return f"is no number that can be kept: {shown(cell)}"
     if wanted.kind is int and not wanted.least <= cell <= wanted.most:
-        return f"must not be below {wanted.least}, got {cell}" if cell < wanted.least else f"is too large: {cell}"
-    return None
-
-
-def _text_fault(value: str) -> str | None:
-    if not value:
-        return "is empty"
-    if re.search(CONTROL, value):
-        return f"has control characters: {value!r:.100}"
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return f"is no text: {value!r:.100}"
+        how = f"must not be below {wanted.least}, got" if cell < wanted.least else "is too large:"
+        return f"{how} {shown(cell)}"
     return None
 
 
 def _time(value: str) -> datetime:
+    """Raises ValueError, also for what is before or after all years in UTC."""
     moment = datetime.fromisoformat(value)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
 
 
 def _is_time(value: str) -> bool:
@@ -372,6 +371,23 @@ def _is_time(value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _mapping_faults(path: str, mapping: object) -> Iterator[tuple[str, str]]:
+    """None for no mapping."""
+    if mapping is None:
+        return
+    if not _is_mapping(mapping):
+        yield path, f"must be a list of chains of [regex, replacement], got {shown(mapping)}"
+        return
+    for outer, links in enumerate(cast(list[list[list[str]]], mapping)):
+        for inner, (pattern, replacement) in enumerate(links):
+            place = f"{path}[{outer}][{inner}]"
+            texts = [(f"{place}[{n}]", text_fault(text)) for n, text in enumerate((pattern, replacement)) if text]
+            wrong = [(where, fault) for where, fault in texts if fault]
+            yield from wrong
+            if not wrong and (fault := link_fault(pattern, replacement)):
+                yield place, f"{shown(pattern, 200)}: {fault}"
 
 
 def _is_mapping(mapping: object) -> bool:
@@ -398,7 +414,7 @@ def _unless(rows: pl.DataFrame, is_right: pl.Expr, key: str, message: str, path:
     column = key or "name"
     for n, cell in rows.filter(~is_right).select("row", column).iter_rows():
         place = path(n) + (f".{key}" if key else "")
-        faults.add(place, f"{cell!r:.200} {message}")
+        faults.add(place, f"{shown(cell, 200)} {message}")
 
 
 def _repeated(rows: pl.DataFrame, keys: list[str], path: Path, faults: Faults, *, shown: str | None = None) -> None:

@@ -18,6 +18,8 @@ from dynamo_ops.inventory.catalogue.injection.inject import InjectionSummary
 from dynamo_ops.inventory.catalogue.injection.writes import Count
 from dynamo_ops.inventory.catalogue.invalidation import invalidate
 from dynamo_ops.inventory.site.override import set_status
+from dynamo_ops.inventory.states import SubscriptionAction
+from dynamo_ops.inventory.subscription.subscribe import resubscribe_incomplete, subscribe_blocks
 from dynamo_ops.sources.tasks import merge as merge_all
 from simgrid.grid import Grid
 from tests.conftest import TEMPLATE
@@ -245,6 +247,21 @@ def test_an_incomplete_block_replica_becomes_complete(filled: Database) -> None:
     assert inject(filled, DOCUMENT).block_replicas == Count(0, 2, 1)
     assert filled.frame("SELECT count(*) AS n FROM block_replica_files").item() == 0
     assert ("b2", "T2_A", "phys", True, 17) in replicas(filled)
+
+
+def test_a_file_that_comes_into_a_block_on_its_way_out_is_not_copied_there(filled: Database) -> None:
+    """The rest of the replica stays, and grows."""
+    inject(filled, {**DOCUMENT, "dataset_replicas": DOCUMENT["dataset_replicas"][:1]})
+    here = "SELECT r.block_id, r.site_id FROM block_replicas r JOIN blocks b ON b.id = r.block_id WHERE b.name = 'b1'"
+    with filled.begin() as connection:
+        subscribe_blocks(connection, SubscriptionAction.DELETE, here, origin="detox")
+        connection.execute(text(f"UPDATE block_replicas SET group_id = NULL WHERE (block_id, site_id) IN ({here})"))
+    inject(filled, files(lfn("/a/new"), of="/A/B-v1/C"))
+    inject(filled, files(lfn("/a/other"), of="/A/B-v1/C", block="b3"))
+    resubscribe_incomplete(filled)
+    copies = filled.frame("""
+        SELECT f.lfn FROM subscriptions s JOIN files f ON f.id = s.file_id WHERE s.action = 'copy' ORDER BY 1""")
+    assert copies["lfn"].to_list() == ["/a/other"]
 
 
 def test_new_files_of_a_known_block_make_its_replicas_incomplete(filled: Database) -> None:
@@ -560,7 +577,8 @@ BAD: dict[str, tuple[Any, list[str]]] = {
         files(lfn("/x/.1.dynamo-part")),
         [f"{FILE}.lfn: '/x/.1.dynamo-part' is what an unfinished upload of Dynamo is called"],
     ),
-    "adler32": (files(lfn(adler32="0xABC")), [f"{FILE}.adler32: '0xABC' is not eight hex digits"]),
+    "adler32": (files(lfn(adler32="0xABG")), [f"{FILE}.adler32: '0xABG' is not eight hex digits"]),
+    "a longer adler32": (files(lfn(adler32="123456789")), [f"{FILE}.adler32: '123456789' is not eight hex digits"]),
     "file twice": (
         files(lfn(), lfn("/x/2"), lfn()),
         ["datasets[0].blocks[0].files[2]: the same lfn as datasets[0].blocks[0].files[0]: '/x/1'"],
