@@ -19,6 +19,7 @@ from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.database import migrate
 from dynamo_ops.database.connection import Database, insert_frame, select_frame, stream_texts
 from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.database.locks import alone
 from dynamo_ops.database.schema import Base
 
 
@@ -183,7 +184,22 @@ def copy_out(database: Database) -> None:
         select_frame(connection, "SELECT 1", {"n": pl.Int64})
 
 
-@pytest.mark.parametrize("broken", [read_on, stream_on, write_on, copy_in, copy_out])
+def hold_on(database: Database) -> None:
+    with alone(database, "batch 7") as connection:
+        assert connection is not None
+        end_connections(database)
+        connection.execute(text("SELECT 1"))
+
+
+def text_on(database: Database) -> None:
+    with database.begin() as connection:
+        texts = stream_texts(connection, "SELECT repeat('x', 1000) FROM generate_series(1, 100000)", {}, 10)
+        next(texts)
+        end_connections(database)
+        list(texts)
+
+
+@pytest.mark.parametrize("broken", [read_on, stream_on, write_on, copy_in, copy_out, hold_on, text_on])
 def test_a_connection_that_breaks_is_tried_again_wherever_it_breaks(
     database: Database, broken: Callable[[Database], None]
 ) -> None:
