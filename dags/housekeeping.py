@@ -73,7 +73,7 @@ def keep_usage() -> dict[str, int]:
 def prune_histories() -> dict[str, int]:
     from dynamo_ops.access import once
     from dynamo_ops.alerts import alert
-    from dynamo_ops.base.keep import keep_settings
+    from dynamo_ops.configuration.keep import keep_settings
     from dynamo_ops.consistency import retention as consistency
     from dynamo_ops.dealer import history as dealer_history
     from dynamo_ops.detox import history as detox_history

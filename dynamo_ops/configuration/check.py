@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from dynamo_ops.base.config_file import read_yaml
 from dynamo_ops.base.errors import DynamoError, Fault, PolicyError, SettingsError
 from dynamo_ops.base.installation import SHIPPED, Installation
-from dynamo_ops.base.keep import keep_settings
 from dynamo_ops.base.settings import MAIN_FILE, Settings, SourceSettings, Tls, read_settings
 from dynamo_ops.base.text import near
+from dynamo_ops.configuration.keep import keep_settings
 from dynamo_ops.configuration.pools import POOLS_FILE, read_pools
 from dynamo_ops.consistency.settings import ConsistencySettings, load_settings
 from dynamo_ops.consistency.tasks import SETTINGS_FILE as CONSISTENCY_FILE

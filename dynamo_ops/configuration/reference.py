@@ -20,9 +20,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dynamo_ops.base.config_file import bytes_of, terabytes_of
-from dynamo_ops.base.keep import KeepSettings
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import written_size
+from dynamo_ops.configuration.keep import KeepSettings
 from dynamo_ops.configuration.pools import Pool
 from dynamo_ops.consistency.settings import ConsistencySettings
 from dynamo_ops.dealer.engine.config import DealerConfig, PluginConfig

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 SiteEndpoints = Mapping[int, Mapping[str, Endpoint]]
 # So long after a submit began no request of a task that was killed in it can still be on its way to FTS.
 SETTLED = "interval '10 minutes'"
-HELD_BY_PARTNER = "another site on the storage of the destination has the file: FTS would write over it"
+HELD_BY_PARTNER = "another site on the same storage as the destination has the file: FTS would write over it"
 
 
 @dataclass(frozen=True)
