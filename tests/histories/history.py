@@ -113,7 +113,7 @@ def settle(world: World) -> None:
     raise WitnessError(f"after {MOST_ROUNDS} days in which all was well {len(moving)} move still: {moving[0]}")
 
 
-MOST_ROUNDS = 15
+MOST_ROUNDS = 25
 ROUND = ("begin_transfers", "end_transfers", "run_deletions", "take_back")
 MOVING = """
     SELECT wish.action, wish.state, wish.hold_reason, file.lfn, site.name, wish.last_error
