@@ -71,11 +71,11 @@ class Job:
 
 @dataclass
 class MemoryFts:
-    """What Dynamo asks an ``FtsClient`` for. ``about_to_overwrite`` is told place and LFN, before it happens."""
+    """What Dynamo asks an ``FtsClient`` for; ``meanwhile`` is called before each answer: others are at work too."""
 
     places: Mapping[str, Place]
     point: Point
-    about_to_overwrite: Callable[[str, str, Content], None]
+    meanwhile: Callable[[], None]
     url: str = "https://fts.invalid:8446"
     jobs: dict[str, Job] = field(default_factory=dict)
 
@@ -92,6 +92,7 @@ class MemoryFts:
 
     def submit(self, document: Mapping[str, Any], job_id: str | None = None) -> Submitted:
         self.point()
+        self.meanwhile()
         number = str(IDENTITY.job_id(document["params"]["sid"]))
         assert job_id in (None, number)
         if number in self.jobs:
@@ -106,6 +107,7 @@ class MemoryFts:
 
     def job_statuses(self, job_ids: Iterable[str], fields: Sequence[str] = FILE_FIELDS) -> dict[str, JobStatus]:
         del fields
+        self.meanwhile()
         return {
             job_id: self._status(self.jobs[job_id]) if job_id in self.jobs else JobStatus(job_id, 404)
             for job_id in map(str, job_ids)
@@ -154,7 +156,6 @@ class MemoryFts:
             return _end(file, "FAILED", "SOURCE [5] checksum do not match", recoverable=False)
         if name in destination.files and not job.params["overwrite"]:
             return self._exists(file, destination, name)
-        self.about_to_overwrite(destination.name, name, file.content)
         if fate == Fate.HALF:
             destination.put(name, Content(file.content.size_bytes // 2, "00000000"), is_on_tape=False)
             return _end(file, "FAILED", "TRANSFER [104] connection reset", recoverable=True)

@@ -28,6 +28,7 @@ def world_of(folder: Path) -> Iterator[World]:
         migrate.upgrade(database)
         with database.begin() as connection:  # a world of some rows: nothing pays for being compiled
             connection.execute(text("ALTER DATABASE world SET jit = off"))
+            connection.execute(text("ALTER DATABASE world SET lock_timeout = '20s'"))
         database.dispose()
         with world_in(database, folder) as world:
             yield world

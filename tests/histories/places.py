@@ -92,13 +92,21 @@ class Place:
 
 
 class PlaceStorage:
-    """A ``Storage`` onto a place. ``about_to_delete`` is told of each file that goes, before it does."""
+    """A ``Storage`` onto a place. ``about_to_delete`` is told of each file that goes, before it does; ``meanwhile`` is
+    called before each request: others are at work too."""
 
     def __init__(
-        self, place: Place, site: str, site_id: int, point: Point, about_to_delete: Callable[[str, str], None]
+        self,
+        place: Place,
+        site: str,
+        site_id: int,
+        point: Point,
+        about_to_delete: Callable[[str, str], None],
+        meanwhile: Callable[[], None],
     ) -> None:
         self.endpoint = Endpoint(site, "davs", place.prefix, (), "/store", site_id)
         self._place, self._point, self._about_to_delete = place, point, about_to_delete
+        self._meanwhile = meanwhile
         self._conditions: Mapping[str, Condition] = {}
 
     def _look(self) -> dict[str, Stored]:
@@ -107,6 +115,7 @@ class PlaceStorage:
         return {} if self._place.mode == Mode.UNMOUNTED else self._place.files
 
     def list_files(self, prefix: str) -> Iterator[pl.DataFrame]:
+        self._meanwhile()
         files = self._look()
         if self._place.mode == Mode.UNMOUNTED:
             raise PermanentRemoteError(f"{prefix}: not there", service="storage", status=404)
@@ -130,6 +139,7 @@ class PlaceStorage:
 
     def _delete(self, lfn: str) -> DeletionOutcome:
         self._point()
+        self._meanwhile()
         if self._place.mode == Mode.DOWN:
             return DeletionOutcome(lfn, DeletionObservation.UNAVAILABLE, "no answer")
         stored = self._look().get(lfn)

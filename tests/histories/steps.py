@@ -6,11 +6,13 @@ A step may be about nothing (``NothingToDoError``), be refused (a ``DynamoError`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from dynamo_ops.base.errors import DynamoError
 from dynamo_ops.base.settings import DeletionSettings, FtsSettings
 from dynamo_ops.consistency import repair as repairs
 from dynamo_ops.consistency import tasks as checks
@@ -525,6 +527,41 @@ def check_site(world: World, a: int, b: int, c: int) -> None:
     repair(world, 0, 1, c)
 
 
+# -- while others are at work --------------------------------------------------------------------------------------
+
+
+def delete_while(world: World, a: int, b: int, c: int) -> None:
+    """A run of deletions; while a storage is asked, something else happens."""
+    _while(world, run_deletions, a, b, c)
+
+
+def check_while(world: World, a: int, b: int, c: int) -> None:
+    """A check that finds again what one before has seen; something happens between its lists, or before its repair."""
+    list_site(world, a, b, c)
+    compare_lists(world, 0, 1, c)
+    _while(world, lambda *_: list_site(world, a, b, c), a, b, c) if c % 2 else list_site(world, a, b, c)
+    compare_lists(world, 0, 1, c)
+    if c % 2 == 0:
+        with suppress(NothingToDoError, DynamoError):
+            pick(OTHERS, b)(world, a, b, c)
+    _while(world, repair, 0, 1, b) if c % 3 else repair(world, 0, 1, c)
+
+
+def copy_while(world: World, a: int, b: int, c: int) -> None:
+    """A run of transfers; while FTS is asked, something else happens."""
+    _while(world, begin_transfers, a, b, c)
+    _while(world, end_transfers, b, a, c)
+
+
+def _while(world: World, step: Step, a: int, b: int, c: int) -> None:
+    other = pick(OTHERS, a + b)
+    world.meanwhile = lambda: other(world, b, c, a)
+    try:
+        step(world, a, b, c)
+    finally:
+        world.meanwhile = world.witness.before = None
+
+
 # -- storages and time ---------------------------------------------------------------------------------------------
 
 
@@ -590,13 +627,32 @@ SHARED = """
     WHERE (one.id, other.id) NOT IN (SELECT site_id, other_id FROM shared_storages)"""
 
 
+OTHERS: tuple[Step, ...] = (
+    declare,
+    cancel_request,
+    lock,
+    ask_deletion,
+    run_detox,
+    run_dealer,
+    begin_transfers,
+    end_transfers,
+    run_deletions,
+    call_bad,
+    lose,
+    say_status,
+    tell,
+)
+"""What may happen while a request is under way."""
 WEIGHTS: Mapping[Step, int] = {
     run_dealer: 12,
-    begin_transfers: 11,
-    end_transfers: 9,
+    begin_transfers: 9,
+    end_transfers: 8,
     run_detox: 9,
-    run_deletions: 10,
-    check_site: 6,
+    run_deletions: 7,
+    check_site: 3,
+    delete_while: 5,
+    check_while: 4,
+    copy_while: 3,
     wait: 5,
     make: 2,
     tell: 1,
@@ -629,7 +685,7 @@ WEIGHTS: Mapping[Step, int] = {
     compare_lists: 2,
     repair: 2,
     lose: 4,
-    come_back: 1,
+    come_back: 2,
     leave_litter: 1,
     rename_storage: 1,
     change_mode: 2,

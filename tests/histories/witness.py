@@ -82,6 +82,15 @@ class Facts:
     files: Mapping[str, Content]
 
 
+@dataclass(frozen=True)
+class Before:
+    """What was so when a deletion was claimed, before others were at work: it is judged by that, or by what is so
+    when it comes about."""
+
+    facts: Facts
+    locked: frozenset[Copy]
+
+
 @dataclass
 class Witness:
     """``taken``: copies that a storage lost or spoilt, and nobody told Dynamo. ``doubts``: by site, files that the
@@ -96,6 +105,7 @@ class Witness:
     permitted: set[Copy] = field(default_factory=set)
     invalid: set[str] = field(default_factory=set)
     is_repair: bool = False
+    before: Before | None = None
     seen: dict[int, set[str]] = field(default_factory=dict)
     judged: dict[str, int] = field(default_factory=dict)
     _connection: psycopg2.extensions.connection | None = None
@@ -162,14 +172,15 @@ class Witness:
         partners = [
             other
             for other in world.sites_at(place.name)
-            if other != site and (other, lfn) in facts.present - facts.doomed
+            if other != site
+            and all((other, lfn) in moment.present - moment.doomed for moment in (facts, *self._before("facts")))
         ]
         if partners:
             raise WitnessError(f"{lfn} goes at {site}, and {partners[0]} has it on the same storage")
         if not self.is_repair:
-            if (site, lfn) in self._copies(LOCKED):
+            if all((site, lfn) in locked for locked in (self._copies(LOCKED), *self._before("locked"))):
                 raise WitnessError(f"{lfn} goes at {site}, and is locked")
-            if site not in facts.ready:
+            if not any(site in moment.ready for moment in (facts, *self._before("facts"))):
                 raise WitnessError(f"{lfn} goes at {site}, which is not ready")
         content = world.content(lfn)
         if content is None or lfn in self.invalid or not place.has(lfn, content):
@@ -191,6 +202,13 @@ class Witness:
         if (site, lfn) not in self.permitted:
             raise WitnessError(f"{lfn} goes at {site}: the last copy, and nobody allowed it; it is at {others}")
 
+    def note_before(self) -> None:
+        """Others are at work from now on, until the end of the step."""
+        self.before = Before(self.facts(), self._copies(LOCKED))
+
+    def _before(self, what: str) -> list[Any]:
+        return [getattr(self.before, what)] if self.before else []
+
     def _is_sure(self, site: str, lfn: str, content: Content, facts: Facts) -> bool:
         """The site's copy may be the reason why another goes (SEMANTICS §10), as far as anybody could know."""
         copy = site, lfn
@@ -202,10 +220,6 @@ class Witness:
             and lfn not in self.doubts.get(site, ())
             and (self.world.place(site).has(lfn, content) or copy in self.taken)
         )
-
-    def about_to_overwrite(self, place: str, lfn: str, content: Content) -> None:
-        """FTS writes over what is at the storage; it has looked at the source, whose bytes are right."""
-        del place, lfn, content
 
     # -- what storages do to themselves ----------------------------------------------------------------------------
 

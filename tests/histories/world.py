@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from dynamo_ops.base.errors import DynamoError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue.injection.inject import inject
 from dynamo_ops.inventory.site.shared import declare
@@ -71,7 +73,7 @@ def pick(among: Sequence[Something], number: int) -> Something:
 class World:
     """``made``: what is in each block by the books of its makers, LFN → content, whoever was told. ``untold``: what
     the inventory's source will say next time. ``is_told_by_source``: it has said anything; without a source what nobody
-    injects within two days belongs to nobody."""
+    injects within two days belongs to nobody. ``meanwhile``: what comes while the next request is under way."""
 
     db: Database
     folder: Path
@@ -84,12 +86,13 @@ class World:
     untold: set[str] = field(default_factory=set)
     plans: list[tuple[str, int]] = field(default_factory=list)
     is_told_by_source: bool = False
+    meanwhile: Callable[[], None] | None = None
     num_runs: int = 0
     _columns: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.witness = Witness(self)
-        self.fts = MemoryFts(self.places, self.killer.point, self.witness.about_to_overwrite)
+        self.fts = MemoryFts(self.places, self.killer.point, self.come_meanwhile)
 
     # -- what there is ---------------------------------------------------------------------------------------------
 
@@ -125,12 +128,12 @@ class World:
         return lfns
 
     def _found(self, number: int) -> None:
-        """The installation as it is set up: by an injection, each block at two or three sites."""
+        """The installation as it is set up: by an injection, each block at one to three sites."""
         sites = list(self.layout.places)
         holders: dict[str, list[str]] = {}
         for order, (dataset, block) in enumerate(self.made):
             first = number // 16 + order
-            chosen = [pick(sites, first + turn * (1 + number % 2)) for turn in range(2 + (number + order) % 2)]
+            chosen = [pick(sites, first + turn * (1 + number % 2)) for turn in range(1 + (number + order) % 3)]
             for site in dict.fromkeys(chosen):
                 holders.setdefault(site, []).append(f"{dataset}#{block}")
                 for lfn, content in self.made[dataset, block].items():
@@ -197,7 +200,26 @@ class World:
     def open_storage(self, site_id: int) -> Storage:
         """What Dynamo is shown of a site's storage."""
         site = next(name for name, number in self.site_ids.items() if number == site_id)
-        return PlaceStorage(self.place(site), site, site_id, self.killer.point, self.witness.about_to_delete)
+        return PlaceStorage(
+            self.place(site),
+            site,
+            site_id,
+            self.killer.point,
+            self.witness.about_to_delete,
+            self.come_meanwhile,
+        )
+
+    def come_meanwhile(self) -> None:
+        """A request is under way: what others shall do ``meanwhile``, they do now, once."""
+        if others := self.meanwhile:
+            self.meanwhile = None
+            self.witness.note_before()
+            is_repair, self.witness.is_repair = self.witness.is_repair, False
+            try:
+                with suppress(NothingToDoError, DynamoError):
+                    others()
+            finally:
+                self.witness.is_repair = is_repair
 
     def content(self, lfn: str) -> Content | None:
         """What a file is by its makers."""
