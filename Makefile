@@ -2,8 +2,9 @@
 PYTHON ?= python3
 UV = uv==0.13.9
 BIN = .venv/bin
-# Test processes. Each has a PostgreSQL of its own; one that is done takes over half of what the other has left.
-WORKERS ?= 2
+# Test processes: one more than the two processors of CI, since many a test waits for a server. Each has a PostgreSQL of
+# its own; one that is done takes over half of what another has left.
+WORKERS ?= 3
 PARALLEL = -n $(WORKERS) --dist worksteal
 
 .PHONY: setup demo up down check test test-all test-long histories lint format types bench lock clean

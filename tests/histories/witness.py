@@ -83,9 +83,8 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Before:
-    """What was so when a deletion was claimed, before others were at work: it is judged by that, or by what is so
-    when it comes about."""
+class Moment:
+    """The inventory's word at a moment, and what is locked."""
 
     facts: Facts
     locked: frozenset[Copy]
@@ -105,7 +104,7 @@ class Witness:
     permitted: set[Copy] = field(default_factory=set)
     invalid: set[str] = field(default_factory=set)
     is_repair: bool = False
-    before: Before | None = None
+    before: Moment | None = None
     seen: dict[int, set[str]] = field(default_factory=dict)
     judged: dict[str, int] = field(default_factory=dict)
     _connection: psycopg2.extensions.connection | None = None
@@ -163,39 +162,32 @@ class Witness:
 
     def about_to_delete(self, site: str, lfn: str) -> None:
         """Dynamo deletes this file at this site, now."""
-        world, facts = self.world, self.facts()
+        world, moments = self.world, self._moments()
         place = world.place(site)
         if lfn in world.untold:
             if world.is_told_by_source or _age(place.files[lfn]) < OLD:
                 raise WitnessError(f"{lfn} goes at {site}, of which the inventory's source has not told yet")
             return  # nobody will tell of it
-        partners = [
-            other
-            for other in world.sites_at(place.name)
-            if other != site
-            and all((other, lfn) in moment.present - moment.doomed for moment in (facts, *self._before("facts")))
-        ]
-        if partners:
-            raise WitnessError(f"{lfn} goes at {site}, and {partners[0]} has it on the same storage")
+        for other in world.sites_at(place.name):
+            if other != site and all((other, lfn) in moment.facts.present - moment.facts.doomed for moment in moments):
+                raise WitnessError(f"{lfn} goes at {site}, and {other} has it on the same storage")
         if not self.is_repair:
-            if all((site, lfn) in locked for locked in (self._copies(LOCKED), *self._before("locked"))):
+            if all((site, lfn) in moment.locked for moment in moments):
                 raise WitnessError(f"{lfn} goes at {site}, and is locked")
-            if not any(site in moment.ready for moment in (facts, *self._before("facts"))):
+            if not any(site in moment.facts.ready for moment in moments):
                 raise WitnessError(f"{lfn} goes at {site}, which is not ready")
         content = world.content(lfn)
-        if content is None or lfn in self.invalid or not place.has(lfn, content):
-            return  # no copy goes
-        self._may_go(site, lfn, content, facts)
+        if content is not None and lfn not in self.invalid and place.has(lfn, content):
+            self._may_go(site, lfn, content, [moment.facts for moment in moments])
 
-    def _may_go(self, site: str, lfn: str, content: Content, facts: Facts) -> None:
+    def _may_go(self, site: str, lfn: str, content: Content, moments: list[Facts]) -> None:
+        """A good copy goes: another is there to be sure of, or it was allowed and no copy waits for it."""
         world, place = self.world, self.world.place(site)
-        if any(
-            self._is_sure(other, lfn, content, facts)
-            for other in world.layout.places
-            if world.place(other) is not place
-        ):
+        elsewhere = [other for other in world.layout.places if world.place(other) is not place]
+        if any(self._is_sure(other, lfn, content, facts) for other in elsewhere for facts in moments):
             return
-        awaited = [other for other, name in facts.awaited if name == lfn and other != site]
+        awaiting = frozenset.intersection(*(facts.awaited for facts in moments))
+        awaited = [other for other, name in awaiting if name == lfn and other != site]
         others = [other.name for other in world.places.values() if other is not place and other.has(lfn, content)]
         if awaited:
             raise WitnessError(f"{lfn} goes at {site}: the last source of a copy to {awaited[0]}; it is at {others}")
@@ -204,10 +196,14 @@ class Witness:
 
     def note_before(self) -> None:
         """Others are at work from now on, until the end of the step."""
-        self.before = Before(self.facts(), self._copies(LOCKED))
+        self.before = self._now()
 
-    def _before(self, what: str) -> list[Any]:
-        return [getattr(self.before, what)] if self.before else []
+    def _now(self) -> Moment:
+        return Moment(self.facts(), self._copies(LOCKED))
+
+    def _moments(self) -> list[Moment]:
+        """When a deletion was judged, as far as the test can tell: now, or before others were at work."""
+        return [self._now(), *([self.before] if self.before else [])]
 
     def _is_sure(self, site: str, lfn: str, content: Content, facts: Facts) -> bool:
         """The site's copy may be the reason why another goes (SEMANTICS §10), as far as anybody could know."""

@@ -202,10 +202,7 @@ def _json_lines(
 def _csv(source: str, found: Found, columns: Sequence[Column], of: Collection[str] | None) -> Iterator[pl.DataFrame]:
     fault = _fault(source, found.path)
     with _opened(found) as file:
-        first_line = file.readline(MOST_LINE_BYTES)
-        if len(first_line) == MOST_LINE_BYTES:
-            raise fault(f"line 1 has more than {MOST_LINE_BYTES:,} bytes")
-        header = next(csv.reader([first_line.decode("utf-8-sig")]), [])
+        header = next(csv.reader([_first_line(file, fault).decode("utf-8-sig")]), [])
     present = _present(columns, header, fault)
     bad_rows: list[str] = []
 
@@ -291,6 +288,16 @@ def _present(columns: Sequence[Column], names: Sequence[str], fault: Fault) -> l
         if column.field not in names and column.is_required:
             raise fault(f"column {column.field!r} is missing; there are {', '.join(names) or 'none'}")
     return list(dict.fromkeys(column.field for column in columns if column.field in names))
+
+
+def _first_line(file: Any, fault: Fault) -> bytes:
+    """Read by pieces: a file of fsspec cannot be told how long a line may be."""
+    line = b""
+    while (piece := file.read(CHUNK_BYTES)) and b"\n" not in line:
+        line += piece
+        if len(line) > MOST_LINE_BYTES and b"\n" not in line:
+            raise fault(f"line 1 has more than {MOST_LINE_BYTES:,} bytes")
+    return line.partition(b"\n")[0]
 
 
 def _fault(source: str, path: str) -> Fault:

@@ -35,7 +35,10 @@ def test_a_site_says_whose_data_it_has_and_what_nobody_else_has(seeded: Path) ->
     assert "status         ready; set by" in shown
     assert "3 datasets, 4 block replicas" in shown
     last = json.loads(piped("site", "only-here", "T2_A", "--json").out)
-    assert [(row["dataset"], row["block"], row["num_files"]) for row in last] == [(DATASET, "b1", 2)]
+    assert [(row["dataset"], row["block"], row["num_files"]) for row in last] == [
+        (DATASET, "b1", 2),
+        (LIKE_MARKUP, "d1", 1),  # whose copy at T2_B is suspicious
+    ]
     assert json.loads(piped("site", "only-here", "T2_B", "--json").out) == []
 
 

@@ -168,7 +168,11 @@ def fuzzed(client: TestClient, stock: Stock, monkeypatch: pytest.MonkeyPatch, ro
     return fuzz
 
 
-@pytest.mark.parametrize("roles", [["operator", "admin"], ["viewer"]], ids=["operator and admin", "viewer"])
+@pytest.mark.parametrize(
+    "roles",
+    [["operator", "admin"], pytest.param(["viewer"], marks=pytest.mark.slow)],
+    ids=["operator and admin", "viewer"],
+)
 @pytest.mark.parametrize("examples", [CALLS_A_MODE, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.timeout(7200)
 def test_no_call_is_a_fault_and_none_that_is_refused_changes_anything(
