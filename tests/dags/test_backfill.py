@@ -122,6 +122,7 @@ def compare(worlds: Any, num_days: int, lost: list[int], order: list[int]) -> No
     assert empty <= {"vanished", "unknown_use"}
 
 
+@pytest.mark.slow
 def test_a_day_that_was_lost_and_backfilled_makes_no_difference(worlds: Any) -> None:
     compare(worlds, 3, [2], [2])
 

@@ -254,7 +254,7 @@ def many(postgres: EmbeddedPostgres) -> Iterator[Database]:
     postgres.drop_database("usage_many")
 
 
-@trials(max_examples=40)
+@trials(max_examples=20)
 @given(st.integers(0, 2**32))
 def test_any_changes_of_several_writers_at_once_come_to_a_recount(many: Database, seed: int) -> None:
     """Each writer has blocks of its own to write replicas of, so that none waits for another; sizes of blocks are

@@ -26,7 +26,7 @@ from tests.query.stock import FIRST, Stock
 NOT_COUNTED = {"audit", "tokens", "seen_roles"}
 """What a call that is refused is written down in, or by which it comes in."""
 FAULTS = range(500, 600)
-CALLS_A_MODE, MANY = 4, 80
+CALLS_A_MODE, MANY = 2, 80
 """Of each operation: in the default run, and in the long one, which makes some 20,000 in all."""
 MOUNT = "/dynamo"
 STILL_GOOD = """
