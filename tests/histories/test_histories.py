@@ -67,7 +67,12 @@ def test_nothing_is_lost_whatever_happens(world: World) -> None:
 
     InThisWorld.world = world
     few = settings(
-        max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=20,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        derandomize=True,  # CI shall say the same twice; ``python -m tests.histories`` draws others
     )
     run_state_machine_as_test(InThisWorld, settings=few)
 
