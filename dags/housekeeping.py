@@ -92,12 +92,13 @@ def prune_histories() -> dict[str, int]:
         "gates": results.prune(database(), before=before),
         "usage": usage.prune(database(), before=before.date()),
         "hours": hours.prune(database(), before=before),
-        "plans": plans.remove_files(database(), before=now - timedelta(days=keep.plan_files_days)),
         "checks": consistency.forget_checks(database(), before=now - timedelta(days=keep.findings_days)),
         "lists": consistency.remove_lists(database(), before=now - timedelta(days=keep.lists_days)),
         "days": fold.fold_old(database(), max(keep.accesses_days, settings().popularity.demand_days)),
         "alerts": alert.forget(database(), now - timedelta(days=alert.KEEP_DAYS)),
         "calls": once.forget(database()),
+        # last: one that lies where no plan's files should is an error, which keeps nothing else from going
+        "plans": plans.remove_files(database(), before=now - timedelta(days=keep.plan_files_days)),
     }
 
 
@@ -169,9 +170,9 @@ files; never a file of anybody's data.
 Closes requests for copies whose data are there and for deletions that are done (the transfers and deletions do so after
 each run already), removes locks that have been over for a year and rows that refused pulls left in the staging tables,
 has bad copies fetched again of which somebody has a good one by now (docs/bad-copies.md), tells of requests that are
-stuck and of locks and tokens that end soon (docs/events.md), gives sites their own status
-again where what a person said of them is over, compares the sums of usage, and of copies and deletions by hour, with a
-recount (they are mended if wrong; the log says so) and records usage for the day, and trims Airflow's own history
+stuck and of locks and tokens that end soon (docs/events.md), gives sites their own status again where what a person
+said of them is over, compares the sums of usage, and of copies and deletions by hour, with a recount (they are mended
+if wrong; the log says so) and records usage for the day, and trims Airflow's own history
 (where `airflow_db_url` is set) and log files. Dynamo's own: what Detox and Dealer did, usage by day, and copies and
 deletions by hour, are kept for `history_keep_days` (two years, never less than one), failures that people were told of
 for 90 days, events for `events.keep_days`, errands for 30, answers of calls that may be sent twice for seven. The files

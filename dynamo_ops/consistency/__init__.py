@@ -2,6 +2,6 @@
 
 One function a task in ``tasks``: start → ``inventory_list`` → ``storage_list`` → ``compare`` (pure) → ``breakers``
 (what is too much, or too short, to be true) → ``repair``. What they rest on: the ``previous`` checks of the site,
-``clocks`` that agree, the ``freshness`` of metadata. ``settings`` by site,
-``patterns`` of what is left out. ``retention``: checks that are long over go.
+``clocks`` that agree, the ``freshness`` of metadata. ``settings`` by site, ``patterns`` of what is left out.
+``retention``: checks that are long over go.
 """

@@ -15,10 +15,10 @@ DIGITS = "^[0-9a-f]{1,8}$"
 
 def adler32_digits(name: str = "adler32") -> pl.Expr:
     """The column as eight lower-case hex digits; null for "no checksum"; unchanged where it is no checksum at all."""
-    told = pl.col(name).cast(pl.String).str.strip_chars()
-    digits = told.str.to_lowercase().str.strip_prefix("0x")
+    written = pl.col(name).cast(pl.String).str.strip_chars()
+    digits = written.str.to_lowercase().str.strip_prefix("0x")
     return (
-        pl.when(told.str.to_uppercase().is_in(NO_CHECKSUM))
+        pl.when(written.str.to_uppercase().is_in(NO_CHECKSUM))
         .then(None)
         .when(digits.str.contains(DIGITS))
         .then(digits.str.zfill(8))

@@ -171,8 +171,8 @@ class XrootdStorage:
         """As of ``TellsTime``: what the server's statistics say; None where they are not given to us."""
         server, _ = self._at(self.endpoint.directory_pfn(self.endpoint.managed_prefix))
         status, answer = self._ask(server.query, QueryCode.STATS, "i")
-        told = _TIME_OF_DAY.search(bytes(answer or b"")) if status.ok else None
-        return datetime.fromtimestamp(int(told[1]), UTC) if told else None
+        time_of_day = _TIME_OF_DAY.search(bytes(answer or b"")) if status.ok else None
+        return datetime.fromtimestamp(int(time_of_day[1]), UTC) if time_of_day else None
 
     def checksum(self, lfn: str) -> str | None:
         server, path = self._at(self.endpoint.pfn(lfn))

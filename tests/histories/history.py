@@ -149,6 +149,3 @@ def _shorter(history: History) -> Iterator[History]:
 
 def _with(events: Sequence[Event], place: int, event: Event) -> tuple[Event, ...]:
     return (*events[:place], event, *events[place + 1 :])
-
-
-__all__ = ["Event", "History", "Violation", "WitnessError", "draw", "happen", "run", "shrink"]

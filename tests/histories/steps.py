@@ -77,11 +77,11 @@ def make(world: World, a: int, b: int, c: int) -> None:
 
 
 def tell(world: World, a: int, b: int, c: int) -> None:
-    """The source tells of all there is, and is merged; or the merge is left for later (a run that was cleared)."""
+    """The source tells of all there is, and is merged."""
     run_key = f"run {world.num_runs}"
     world.num_runs += 1
     now, names = datetime.now(UTC), list(dict.fromkeys(name for name, _ in world.made))
-    told = {lfn for files in world.made.values() for lfn in files}
+    lfns = {lfn for files in world.made.values() for lfn in files}
     datasets = pl.DataFrame([(name, "valid", True, None, now) for name in names], schema=DATASETS, orient="row")
     blocks = pl.DataFrame(
         [
@@ -105,7 +105,7 @@ def tell(world: World, a: int, b: int, c: int) -> None:
     check_source(world.db, run_key, SOURCE, Gates().metadata, now)
     merge_metadata(world.db, run_key, SOURCE, now)
     world.is_told_by_source = True
-    world.untold -= told
+    world.untold -= lfns
 
 
 def declare(world: World, a: int, b: int, c: int) -> None:

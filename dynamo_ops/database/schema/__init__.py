@@ -24,7 +24,7 @@ from dynamo_ops.database.schema.access import (
 )
 from dynamo_ops.database.schema.base import Base
 from dynamo_ops.database.schema.catalogue import Block, Dataset, File, Group, SharedStorage, Site, SiteEndpoint
-from dynamo_ops.database.schema.consistency import BadReplica, ConsistencyCheck, ConsistencyFinding
+from dynamo_ops.database.schema.consistency import ConsistencyCheck, ConsistencyFinding
 from dynamo_ops.database.schema.file_operations import (
     Deletion,
     DeletionBatch,
@@ -59,6 +59,7 @@ from dynamo_ops.database.schema.popularity import (
 )
 from dynamo_ops.database.schema.quality import GateMetric, GateResult
 from dynamo_ops.database.schema.replica import (
+    BadReplica,
     BlockReplica,
     BlockReplicaFile,
     DatasetReplica,

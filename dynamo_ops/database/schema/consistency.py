@@ -1,5 +1,4 @@
-"""Checks of a storage against the inventory, and what they found (SEMANTICS §7); single copies that are called bad
-(SEMANTICS §10)."""
+"""Checks of a storage against the inventory, and what they found (SEMANTICS §7)."""
 
 from __future__ import annotations
 
@@ -70,26 +69,3 @@ class ConsistencyFinding(Base):
     file_id: Mapped[int | None]
     reason: Mapped[str | None]
     claimed_at: Mapped[datetime | None]
-
-
-class BadReplica(Base):
-    """The copy of one file at one site that somebody calls bad, or called so: one row a file and site.
-
-    state: as ``inventory.checks.BadState``. ``created_by``: who said it (a name; ``transfers``: N of them failed),
-    ``created_at``: when; both are those of the last word. It goes when the file has arrived anew, or was deleted.
-    """
-
-    __tablename__ = "bad_replicas"
-    __table_args__ = (
-        one_of("state", "suspicious", "bad", "copying", "last_copy", "on_tape", "good"),
-        UniqueConstraint("file_id", "site_id"),
-        Index("ix_bad_replicas_site_id", "site_id"),
-    )
-
-    id: Mapped[bigint_key]
-    file_id: Mapped[int] = mapped_column(ForeignKey("files.id", ondelete="CASCADE"))
-    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
-    state: Mapped[str]
-    reason: Mapped[str]
-    created_by: Mapped[str]
-    created_at: Mapped[created]

@@ -1,14 +1,26 @@
-"""What is where: replicas, their owners, their sums, quotas of partitions with their changes, and locks (SEMANTICS
-§1)."""
+"""What is where: replicas, what is said against single copies (SEMANTICS §10), their owners, their sums, quotas of
+partitions with their changes, and locks (SEMANTICS §1)."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, ForeignKey, Index, SmallInteger, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
-from dynamo_ops.database.schema.base import Base, bigint_key, created
+from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
 
 
 class DatasetReplica(Base):
@@ -193,3 +205,26 @@ class Lock(Base):
     removed_at: Mapped[datetime | None]
     removed_by: Mapped[str | None]
     removed_because: Mapped[str | None]
+
+
+class BadReplica(Base):
+    """The copy of one file at one site that somebody calls bad, or called so: one row a file and site.
+
+    state: as ``inventory.checks.BadState``. ``created_by``: who said it (a name; ``transfers``: N of them failed),
+    ``created_at``: when; both are those of the last word. It goes when the file has arrived anew, or was deleted.
+    """
+
+    __tablename__ = "bad_replicas"
+    __table_args__ = (
+        one_of("state", "suspicious", "bad", "copying", "last_copy", "on_tape", "good"),
+        UniqueConstraint("file_id", "site_id"),
+        Index("ix_bad_replicas_site_id", "site_id"),
+    )
+
+    id: Mapped[bigint_key]
+    file_id: Mapped[int] = mapped_column(ForeignKey("files.id", ondelete="CASCADE"))
+    site_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("sites.id"))
+    state: Mapped[str]
+    reason: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[created]
