@@ -1,8 +1,9 @@
 """The last moment before a storage is asked: files of a batch are judged again and claimed (SEMANTICS §10).
 
 What was true at the commit may be so no longer: another copy was lost, a lock was set, somebody copies from here. A
-claim is committed before the first request is sent, and counts as a deletion until its outcome is recorded, also when
-the subscription is withdrawn or the task is killed in between.
+claim is committed before the first request is sent, and counts as a deletion until it is known whether the file is gone
+(``deletions.is_unsettled``): also when the subscription is withdrawn, the task is killed in between, or the storage's
+answer is lost.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dynamo_ops.inventory.site.ambiguous import ambiguous_mapping
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import (
+    CLOSED,
     LAST_COPY,
     LAST_SOURCE,
     LOCKED,
@@ -68,7 +70,14 @@ def claim_chunk(database: Database, batch_id: int, size: int, objection: str | N
             _judge(connection)
         connection.execute(
             text("""
-            UPDATE deletions d SET claimed_at = now() FROM chunk c WHERE d.id = c.deletion_id AND c.left_out IS NULL""")
+            UPDATE deletions d SET claimed_at = now(), is_unsettled = true FROM chunk c
+            WHERE d.id = c.deletion_id AND c.left_out IS NULL""")
+        )
+        connection.execute(  # one a subscription: the newest speaks for those before it
+            text("""
+            UPDATE deletions d SET is_unsettled = false FROM chunk c
+            WHERE d.is_unsettled AND d.subscription_id = c.subscription_id AND d.id <> c.deletion_id
+              AND c.left_out IS NULL""")
         )
         _leave_alone(connection, "SELECT deletion_id, left_out FROM chunk WHERE left_out IS NOT NULL AND NOT is_begun")
         judged = connection.execute(
@@ -89,27 +98,37 @@ def claim_chunk(database: Database, batch_id: int, size: int, objection: str | N
 
 
 def withdrawn_claims(database: Database, batch_id: int) -> dict[str, int]:
-    """Deletions by LFN that a killed run may have made, and whose subscriptions were withdrawn since."""
+    """Deletions by LFN that a killed run may have made, or whose answer was lost, and that were withdrawn since. In no
+    order: what cannot be looked at shall not be in the way of the others for ever."""
     with database.begin() as connection:
         withdrawn = connection.execute(
             text(f"""
             SELECT f.lfn, d.id FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id
             JOIN files f ON f.id = s.file_id
-            WHERE d.batch_id = :id AND d.state = '{DeletionState.PLANNED}' AND d.claimed_at IS NOT NULL
-              AND s.state <> '{SubscriptionState.INBATCH}' ORDER BY d.id"""),
+            WHERE d.batch_id = :id AND d.is_unsettled AND CASE d.state WHEN '{DeletionState.PLANNED}'
+              THEN s.state <> '{SubscriptionState.INBATCH}' ELSE s.state IN {CLOSED} END ORDER BY random()"""),
             {"id": batch_id},
         )
         return {deletion.lfn: deletion.id for deletion in withdrawn}
 
 
 def release(database: Database, deletion_ids: Sequence[int]) -> None:
-    """Claims of files that are there all the same and must stay. The claim is no more; a subscription that is still in
-    the batch is queued again."""
+    """Claims of files that are there all the same and must stay. The claim is no more, an attempt without an answer is
+    settled; a subscription that is still in the batch is queued again."""
     with database.begin() as connection:
         ids = pl.DataFrame({"deletion_id": deletion_ids}, schema={"deletion_id": pl.Int64})
         connection.execute(text("CREATE TEMPORARY TABLE released (deletion_id bigint) ON COMMIT DROP"))
         insert_frame(connection, "released", ids)
-        _leave_alone(connection, "SELECT deletion_id, CAST('a file that must stay' AS text) AS left_out FROM released")
+        connection.execute(
+            text(f"""
+            UPDATE deletions d SET is_unsettled = false, reason = concat_ws('; ', d.reason, 'the file is there still')
+            FROM released r WHERE d.id = r.deletion_id AND d.state <> '{DeletionState.PLANNED}'""")
+        )
+        _leave_alone(
+            connection,
+            f"""SELECT r.deletion_id, CAST('a file that must stay' AS text) AS left_out
+                FROM released r JOIN deletions d ON d.id = r.deletion_id WHERE d.state = '{DeletionState.PLANNED}'""",
+        )
 
 
 _SITE = "(SELECT site_id FROM deletion_batches WHERE id = :id)"
@@ -117,8 +136,8 @@ _SITE = "(SELECT site_id FROM deletion_batches WHERE id = :id)"
 CHUNK_SQL = f"""
     CREATE TEMPORARY TABLE chunk ON COMMIT DROP AS
     WITH batch AS MATERIALIZED (SELECT id, subscription_id, state, claimed_at FROM deletions WHERE batch_id = :id)
-    SELECT d.id AS deletion_id, d.claimed_at IS NOT NULL AS is_begun, s.file_id, s.site_id, s.is_last_allowed,
-           f.lfn, f.block_id, b.dataset_id, false AS is_last, NULL::text AS left_out,
+    SELECT d.id AS deletion_id, s.id AS subscription_id, d.claimed_at IS NOT NULL AS is_begun, s.file_id, s.site_id,
+           s.is_last_allowed, f.lfn, f.block_id, b.dataset_id, false AS is_last, NULL::text AS left_out,
            greatest(s.created_at, (
              SELECT max(t.finished_at) FROM subscriptions c JOIN transfers t ON t.subscription_id = c.id
              WHERE c.file_id = s.file_id AND c.site_id = s.site_id)) AS asked_at

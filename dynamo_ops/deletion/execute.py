@@ -7,6 +7,7 @@ is a success.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
@@ -40,12 +41,18 @@ from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.storage.protocol import Condition, DeletionOutcome, Storage, TellsTime, delete_if
 from dynamo_ops.storage.registry import SiteStorage
 
+log = logging.getLogger(__name__)
+
+LOOKS_IN_VAIN = 10
+"""So many looks at a storage without an answer are enough for one run."""
+
 
 @dataclass(frozen=True)
 class DeletionSummary:
     """One batch: files deleted, found gone already, failed for now, refused for good (held); bytes that went.
 
-    ``num_left_out``: files that must stay after all (``claim.REASONS``); they are queued again.
+    ``num_left_out``: files that must stay after all (``claim.REASONS``); they are queued again. ``num_unsettled``:
+    files whose deletion was withdrawn and of which the storage does not say whether they are gone.
     """
 
     batch_id: int
@@ -57,6 +64,7 @@ class DeletionSummary:
     bytes_deleted: int = 0
     num_replicas_removed: int = 0
     num_left_out: int = 0
+    num_unsettled: int = 0
 
 
 def total(summaries: Sequence[DeletionSummary]) -> DeletionSummary:
@@ -74,8 +82,8 @@ def execute_batch(
     Each chunk is judged once more before the storage is asked (``claim``); a file whose deletion was withdrawn is left
     alone, and one that was changed there since its deletion was asked for is refused. Run again, it goes on where it
     was; while another task is at the batch it does nothing. Raises PausedError, also between two chunks; SettingsError
-    when the site has no usable storage; RetryableRemoteError when what an earlier run may have begun cannot be looked
-    at. Failures of single files are recorded, not raised.
+    when the site has no usable storage; RetryableRemoteError when what an earlier run may have begun, and what must
+    stay, cannot be looked at. Failures of single files are recorded, not raised.
     """
     site_id = _site_of(db, batch_id)
     total = DeletionSummary(batch_id, site_id)
@@ -85,7 +93,7 @@ def execute_batch(
         storage = open_storage(site_id)
         behind = None
         try:
-            total = _add(total, _settle_begun(db, limits, storage, claim.withdrawn_claims(db, batch_id)))
+            total = _add(total, _settle_withdrawn(db, limits, storage, batch_id))
             while chunk := _next_chunk(db, batch_id, limits, site_id, storage):
                 total = _add(total, {"num_left_out": chunk.num_left_out})
                 total = _add(total, _settle_begun(db, limits, storage, chunk.begun))
@@ -131,16 +139,44 @@ def _finish(db: Database, batch_id: int) -> None:
         )
 
 
+def _settle_withdrawn(db: Database, limits: DeletionSettings, storage: Storage, batch_id: int) -> dict[str, int]:
+    """Files that may be gone though their deletion was withdrawn: the storage says which. Those of which it does not
+    count as deleted still, and a later run looks again. The counts to add to the summary."""
+    gone: list[tuple[int, str]] = []
+    there: list[tuple[int, str]] = []
+    num_in_vain = 0
+    withdrawn = claim.withdrawn_claims(db, batch_id)
+    for lfn, deletion_id in withdrawn.items():
+        try:
+            (gone if storage.stat(lfn) is None else there).append((deletion_id, lfn))
+        except RemoteError as error:
+            num_in_vain += 1
+            if num_in_vain == LOOKS_IN_VAIN:
+                log.warning("batch %d: of files whose deletion was withdrawn, nothing is known: %s", batch_id, error)
+                break
+    counts = _settle(db, limits, gone, there)
+    return counts | {"num_unsettled": len(withdrawn) - len(gone) - len(there)}
+
+
 def _settle_begun(db: Database, limits: DeletionSettings, storage: Storage, begun: dict[str, int]) -> dict[str, int]:
     """Files that a killed run may have deleted and that must stay: those that are gone are recorded as such, the claims
     of the others are released. The counts to add to the summary."""
-    gone = [(number, lfn) for lfn, number in begun.items() if storage.stat(lfn) is None]
+    gone: list[tuple[int, str]] = []
+    there: list[tuple[int, str]] = []
+    for lfn, deletion_id in begun.items():
+        (gone if storage.stat(lfn) is None else there).append((deletion_id, lfn))
+    return _settle(db, limits, gone, there)
+
+
+def _settle(
+    db: Database, limits: DeletionSettings, gone: Sequence[tuple[int, str]], there: Sequence[tuple[int, str]]
+) -> dict[str, int]:
+    """What the storage has said of (deletion id, LFN)."""
     counts = _record(
         db, limits, [(number, DeletionOutcome(lfn, DeletionObservation.NOT_FOUND)) for number, lfn in gone]
     )
-    there = sorted(set(begun.values()) - {number for number, _ in gone})
     if there:
-        claim.release(db, there)
+        claim.release(db, sorted(number for number, _ in there))
     return counts | {"num_left_out": len(there)}
 
 
@@ -256,6 +292,7 @@ def _move(connection: Connection, limits: DeletionSettings) -> None:
         FROM outcomes o WHERE d.id = o.deletion_id
           AND CASE WHEN o.state <> '{DeletionState.PLANNED}' THEN d.state = '{DeletionState.PLANNED}' END""")
     )
+    connection.execute(text(_SETTLE))
     connection.execute(
         text(f"""
         UPDATE subscriptions s SET updated_at = now(), last_error = o.reason,
@@ -277,6 +314,18 @@ def _move(connection: Connection, limits: DeletionSettings) -> None:
         },
     )
 
+
+_SETTLE = f"""
+    UPDATE deletions d SET is_unsettled = false,
+      reason = CASE WHEN d.state = '{DeletionState.FAILED}' AND o.state = '{DeletionState.GONE}'
+                    THEN concat_ws('; ', d.reason, 'the file is gone all the same') ELSE d.reason END
+    FROM outcomes o WHERE d.id = o.deletion_id AND CASE o.observation
+      WHEN '{DeletionObservation.UNAVAILABLE}' THEN false
+      WHEN '{DeletionObservation.REFUSED}' THEN NOT EXISTS (
+        SELECT FROM deletions AS earlier WHERE earlier.subscription_id = d.subscription_id AND earlier.id <> d.id
+          AND earlier.state = '{DeletionState.FAILED}' AND earlier.is_recoverable)
+      ELSE true END"""
+"""What the storage has answered is known. No answer settles nothing, nor does a refusal that comes after none."""
 
 _IS_GIVEN_UP = """(o.subscription_state = :failed AND s.num_attempts >=
     CASE WHEN o.observation = :refused THEN :max_refusals ELSE :max_attempts END)"""

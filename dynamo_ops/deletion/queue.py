@@ -20,7 +20,7 @@ from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.lookup import at_sites
 from dynamo_ops.inventory.site.shared import SHARED_STORAGE
 from dynamo_ops.inventory.site.usable import WRITABLE
-from dynamo_ops.inventory.states import QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
+from dynamo_ops.inventory.states import CLOSED, QUEUED, BatchState, DeletionState, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.backoff import backoff_of, is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 
@@ -67,14 +67,15 @@ def queue_params(limits: DeletionSettings) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class RecoverDeletionsSummary:
-    """``unfinished``: batches of an earlier run still to be executed. ``num_freed``: subscriptions in no batch."""
+    """``unfinished``: batches of an earlier run still to be executed, or with files that may be gone though their
+    deletion was withdrawn. ``num_freed``: subscriptions in no batch."""
 
     unfinished: list[int]
     num_freed: int
 
 
 def recover_deletions(db: Database) -> RecoverDeletionsSummary:
-    """Find batches that an earlier run planned and did not finish, and free subscriptions stuck in no batch."""
+    """Find batches that an earlier run left with something to do, and free subscriptions stuck in no batch."""
     with db.begin() as connection:
         freed = connection.execute(
             text(f"""
@@ -84,8 +85,10 @@ def recover_deletions(db: Database) -> RecoverDeletionsSummary:
         ).rowcount
         unfinished = connection.execute(
             text(
-                f"""SELECT id FROM deletion_batches
-                    WHERE state = '{BatchState.PLANNED}' AND site_id IN {WRITABLE} ORDER BY id"""
+                f"""SELECT id FROM deletion_batches b WHERE b.site_id IN {WRITABLE} AND (
+                      b.state = '{BatchState.PLANNED}' OR b.id IN (
+                        SELECT d.batch_id FROM deletions d JOIN subscriptions s ON s.id = d.subscription_id
+                        WHERE d.is_unsettled AND s.state IN {CLOSED})) ORDER BY id"""
             )
         )
         return RecoverDeletionsSummary(list(unfinished.scalars()), freed)

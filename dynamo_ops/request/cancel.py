@@ -18,7 +18,7 @@ from dynamo_ops.inventory.names import EVER_KNOWN_DATASETS
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.replica.empty import drop_empty
 from dynamo_ops.inventory.request_event import event_rows
-from dynamo_ops.inventory.states import ACTIVE, DeletionState, SubscriptionAction, SubscriptionEvent, SubscriptionState
+from dynamo_ops.inventory.states import ACTIVE, SubscriptionAction, SubscriptionEvent, SubscriptionState
 from dynamo_ops.inventory.states import sources_of as subscription_sources
 from dynamo_ops.request.states import (
     OPEN_REQUESTS,
@@ -247,12 +247,12 @@ def _give_back(connection: Connection, request_id: int) -> CancelSummary:
     return CancelSummary(RequestKind.DELETION, subscriptions - num_too_late, 0, num_given_back, 0, 0, num_too_late)
 
 
-TOO_LATE = f"""
+TOO_LATE = """
     SELECT count(DISTINCT s.id) FROM files_back b
     JOIN subscriptions s ON s.file_id = b.file_id AND s.site_id = b.site_id
     JOIN deletions d ON d.subscription_id = s.id
-    WHERE d.state = '{DeletionState.PLANNED}' AND d.claimed_at IS NOT NULL"""
-"""Files that an executor had claimed before the request was cancelled."""
+    WHERE d.is_unsettled"""
+"""Files that an executor had claimed before the request was cancelled, and that may be gone."""
 
 
 def _withdraw_subscriptions(connection: Connection, action: str, blocks_sql: str, origins: list[str]) -> int:

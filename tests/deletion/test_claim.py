@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.base.settings import DeletionSettings
 from dynamo_ops.deletion.execute import execute_batch
 from dynamo_ops.deletion.queue import plan_deletions, recover_deletions
 from dynamo_ops.inventory.states import DeletionObservation as Seen
 from dynamo_ops.query.explanation import why
+from dynamo_ops.storage.protocol import StoredFile
 from tests.deletion.test_deletions import Answers
-from tests.inventory.factory import Inventory
+from tests.inventory.factory import SIZE, Inventory
 
 BLOCK = "/A/B-v1/AOD#b1"
 ONE_BY_ONE = DeletionSettings(files_per_chunk=1)
@@ -210,6 +212,67 @@ def test_what_is_claimed_is_no_copy_though_it_was_withdrawn(stock: Inventory) ->
     (batch,) = plan_deletions(stock.db)
     execute_batch(stock.db, batch, Answers(before=meanwhile))  # type: ignore[arg-type]
     assert planned == [[]]
+
+
+def withdraw(stock: Inventory) -> None:
+    stock.rows("UPDATE subscriptions SET state = 'cancelled' WHERE site_id = :a", a=stock.site_ids["T2_A"])
+
+
+def test_an_answer_that_was_lost_is_asked_for_when_the_deletion_is_withdrawn(stock: Inventory) -> None:
+    """The storage deleted one of two, and answered to neither: T2_B's stay until T2_A has been looked at."""
+    first, second = stock.files_of["b1"]
+    (batch,) = plan_deletions(stock.db)
+    execute_batch(stock.db, batch, Answers(Seen.UNAVAILABLE))  # type: ignore[arg-type]
+    assert recover_deletions(stock.db).unfinished == []  # they are tried again
+    withdraw(stock)
+    stock.subscription("delete", stock.files_of["b1"], "T2_B", is_last_allowed=False)
+    assert plan_deletions(stock.db) == []
+    assert recover_deletions(stock.db).unfinished == [batch]
+    summary = execute_batch(stock.db, batch, Answers(gone=[first]))  # type: ignore[arg-type]
+    assert (summary.num_gone, summary.num_left_out, summary.num_unsettled) == (1, 1, 0)
+    assert stock.replica_state("b1", "T2_A") == (False, SIZE, 1)
+    assert stock.rows("SELECT reason FROM deletions ORDER BY id") == [
+        ("why; the file is gone all the same",),
+        ("why; the file is there still",),
+    ]
+    assert recover_deletions(stock.db).unfinished == []
+    (other,) = plan_deletions(stock.db)
+    storage = Answers()
+    execute_batch(stock.db, other, storage)  # type: ignore[arg-type]
+    assert storage.asked == [[second]]
+
+
+def test_a_storage_that_is_silent_settles_nothing(stock: Inventory) -> None:
+    """Later it answers."""
+
+    class Silent(Answers):
+        def stat(self, lfn: str) -> StoredFile | None:
+            raise RetryableRemoteError(f"no answer about {lfn}", service="storage")
+
+    (batch,) = plan_deletions(stock.db)
+    execute_batch(stock.db, batch, Answers(Seen.UNAVAILABLE))  # type: ignore[arg-type]
+    withdraw(stock)
+    assert execute_batch(stock.db, batch, Silent()).num_unsettled == 2  # type: ignore[arg-type]
+    assert recover_deletions(stock.db).unfinished == [batch]
+    assert execute_batch(stock.db, batch, Answers()).num_left_out == 2  # type: ignore[arg-type]
+    assert recover_deletions(stock.db).unfinished == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "num_unsettled"),
+    [
+        ([Seen.UNAVAILABLE, Seen.UNAVAILABLE], 2),
+        ([Seen.UNAVAILABLE, Seen.REFUSED], 2),
+        ([Seen.REFUSED], 0),
+        ([Seen.UNAVAILABLE, Seen.DELETED], 0),
+    ],
+)
+def test_the_newest_attempt_speaks_for_those_before(stock: Inventory, answers: list[Seen], num_unsettled: int) -> None:
+    """A refusal after no answer says nothing of what was done before it."""
+    for answer in answers:
+        (batch,) = plan_deletions(stock.db, DeletionSettings(backoff_s=0))
+        execute_batch(stock.db, batch, Answers(answer))  # type: ignore[arg-type]
+    assert stock.scalar("SELECT count(*) FROM deletions WHERE is_unsettled") == num_unsettled
 
 
 def test_a_killed_claim_is_judged_again(stock: Inventory) -> None:

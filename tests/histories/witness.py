@@ -30,8 +30,7 @@ DOOMED = """
     SELECT site.name, file.lfn FROM subscriptions AS wish JOIN sites AS site ON site.id = wish.site_id
     JOIN files AS file ON file.id = wish.file_id
     WHERE wish.action = 'delete' AND (wish.state IN ('new', 'inbatch', 'retry', 'held') OR EXISTS (
-        SELECT FROM deletions AS attempt WHERE attempt.subscription_id = wish.id AND attempt.state = 'planned'
-            AND attempt.claimed_at IS NOT NULL))"""
+        SELECT FROM deletions AS attempt WHERE attempt.subscription_id = wish.id AND attempt.is_unsettled))"""
 AWAITED = """
     SELECT site.name, file.lfn FROM subscriptions AS wish JOIN sites AS site ON site.id = wish.site_id
     JOIN files AS file ON file.id = wish.file_id

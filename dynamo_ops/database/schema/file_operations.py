@@ -164,8 +164,9 @@ class DeletionBatch(Base):
 class Deletion(Base):
     """One file of one deletion batch: an attempt at a delete subscription. ``gone``: it was not there any more.
 
-    ``claimed_at``: it was judged, and from then on the storage may have been asked. A claim that is not answered counts
-    as a deletion, whatever becomes of the subscription.
+    ``claimed_at``: it was judged, and from then on the storage may have been asked. ``is_unsettled``: from then until
+    it is known whether the file is gone: no answer, or one that was lost, counts as a deletion, whatever becomes of the
+    subscription.
     """
 
     __tablename__ = "deletions"
@@ -175,6 +176,7 @@ class Deletion(Base):
         Index("ix_deletions_subscription_id", "subscription_id"),
         Index("ix_deletions_finished_at", "finished_at"),
         Index("uq_deletions_live", "subscription_id", unique=True, postgresql_where=text("state = 'planned'")),
+        Index("ix_deletions_unsettled", "subscription_id", postgresql_where=text("is_unsettled")),
     )
 
     id: Mapped[bigint_key]
@@ -185,6 +187,7 @@ class Deletion(Base):
     reason: Mapped[str | None]
     size_bytes: Mapped[int]
     claimed_at: Mapped[datetime | None]
+    is_unsettled: Mapped[bool] = mapped_column(server_default=text("false"))
     finished_at: Mapped[datetime | None]
 
 

@@ -12,7 +12,7 @@ from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.checks import COMPARED_CHECKS, DOUBTS, JUDGED_CHECKS, BadState, CheckState, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.shared import DECLARED
-from dynamo_ops.inventory.states import ACTIVE, DeletionState, HoldReason, SubscriptionAction
+from dynamo_ops.inventory.states import ACTIVE, HoldReason, SubscriptionAction
 
 
 def _newest_check(column: str, site_id: str, states: Words[CheckState]) -> str:
@@ -67,10 +67,9 @@ def has_no_file(replica: str) -> str:
 
 def is_open_deletion(subscription: str) -> str:
     """The subscription is a deletion that is not done: active; or withdrawn after an executor had claimed the file and
-    before the storage's answer is recorded."""
+    before it is known whether that is gone (``deletions.is_unsettled``)."""
     return f"""({subscription}.action = '{SubscriptionAction.DELETE}' AND ({subscription}.state IN {ACTIVE} OR EXISTS (
-        SELECT FROM deletions AS claim WHERE claim.subscription_id = {subscription}.id
-            AND claim.state = '{DeletionState.PLANNED}' AND claim.claimed_at IS NOT NULL)))"""
+        SELECT FROM deletions AS claim WHERE claim.subscription_id = {subscription}.id AND claim.is_unsettled)))"""
 
 
 DOOMED_FILES = f"""(
@@ -79,7 +78,7 @@ DOOMED_FILES = f"""(
     UNION ALL
     SELECT withdrawn.file_id, withdrawn.site_id
     FROM deletions AS claim JOIN subscriptions AS withdrawn ON withdrawn.id = claim.subscription_id
-    WHERE claim.state = '{DeletionState.PLANNED}' AND claim.claimed_at IS NOT NULL)"""
+    WHERE claim.is_unsettled)"""
 """(file_id, site_id) of all open deletions, some twice: ``is_open_deletion`` as a set."""
 
 
@@ -94,7 +93,7 @@ def doomed_in(blocks: str) -> str:
     SELECT file.block_id, withdrawn.site_id, file.id AS file_id
     FROM deletions AS claim JOIN subscriptions AS withdrawn ON withdrawn.id = claim.subscription_id
     JOIN files AS file ON file.id = withdrawn.file_id
-    WHERE file.block_id IN ({blocks}) AND claim.state = '{DeletionState.PLANNED}' AND claim.claimed_at IS NOT NULL)"""
+    WHERE file.block_id IN ({blocks}) AND claim.is_unsettled)"""
 
 
 def is_doomed(file_id: str, site_id: str) -> str:

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.inventory.replica import block_replica, dataset_replica
 from dynamo_ops.inventory.states import (
-    DeletionState,
     SubscriptionAction,
     SubscriptionEvent,
     SubscriptionState,
@@ -43,8 +42,7 @@ def give_back(connection: Connection, replicas: str, *, reason: str) -> GivenBac
         text(f"""
         CREATE TEMPORARY TABLE taken_back ON COMMIT DROP AS
         SELECT s.id AS subscription_id, f.block_id, s.site_id, EXISTS (
-            SELECT FROM deletions d WHERE d.subscription_id = s.id AND d.state = '{DeletionState.PLANNED}'
-              AND d.claimed_at IS NOT NULL) AS is_too_late
+            SELECT FROM deletions d WHERE d.subscription_id = s.id AND d.is_unsettled) AS is_too_late
         FROM ({replicas}) AS wanted JOIN files f ON f.block_id = wanted.block_id
         JOIN subscriptions s ON s.file_id = f.id AND s.site_id = wanted.site_id
         WHERE s.action = '{SubscriptionAction.DELETE}' AND s.state IN {sources_of(SubscriptionEvent.WITHDRAWN)}

@@ -56,14 +56,16 @@ class Site:
 class Place:
     """One file at one site. ``presence``: whole (its block is complete), listed, not listed, absent. ``deletion``,
     ``copy``: the state of the subscription; ``suspended_for``: for how many days, of the 90 in which a suspended one
-    keeps its source. ``is_claimed``: the deletion is with an executor. ``finding``: what the newest check that judged
-    files says of it; ``old_finding``: one before. ``called``: what people or transfers call it."""
+    keeps its source. ``is_claimed``: the deletion is with an executor; ``is_unanswered``: it was, and the answer was
+    lost. ``finding``: what the newest check that judged files says of it; ``old_finding``: one before. ``called``: what
+    people or transfers call it."""
 
     presence: str
     copy: str | None = None
     suspended_for: int | None = None
     deletion: str | None = None
     is_claimed: bool = False
+    is_unanswered: bool = False
     finding: str | None = None
     old_finding: str | None = None
     called: str | None = None
@@ -90,6 +92,7 @@ def random_world(draw: Random) -> World:
         if wanted < 0.25:
             place.deletion = draw.choice((*ACTIVE, "done", "cancelled"))
             place.is_claimed = place.deletion in ("inbatch", "cancelled") and draw.random() < 0.5
+            place.is_unanswered = place.deletion in ("retry", "cancelled") and draw.random() < 0.3
         elif wanted < 0.4:
             place.copy = draw.choice((*ACTIVE, "held", "done", "cancelled"))
             place.suspended_for = draw.choice((None, 10, 89, 91)) if place.copy == "held" else None
@@ -107,8 +110,9 @@ def random_world(draw: Random) -> World:
 
 
 def doomed(place: Place) -> bool:
-    """An open deletion; a cancel that came after it was handed over changes nothing."""
-    return place.deletion in ACTIVE or place.is_claimed
+    """An open deletion; a cancel that came after it was handed over changes nothing, until it is known what became of
+    it."""
+    return place.deletion in ACTIVE or place.is_claimed or place.is_unanswered
 
 
 def doubted(place: Place, site: Site) -> bool:
@@ -202,8 +206,13 @@ def add_place(tables: dict[str, list[tuple[Any, ...]]], file: int, site_id: int,
             tables["subscriptions"].append((number, file, site_id, action, state, "test", *held))
     if place.called:
         tables["bad_replicas"].append((file, site_id, place.called, "it is so", "ada"))
+    number = len(tables["subscriptions"])
     if place.is_claimed:
-        tables["deletions"].append((1, len(tables["subscriptions"]), 1, MOMENT))
+        tables["deletions"].append((1, number, 1, "planned", MOMENT, True))
+    if place.is_unanswered:
+        tables["deletions"] += [
+            (1, number, 1, "failed", MOMENT, is_newest) for is_newest in (False, not place.is_claimed)
+        ]
     for check_id, kind in ((site.judged, place.finding), (site.former, place.old_finding)):
         if check_id and kind:
             kind, state = ("missing", "repaired") if kind == "repaired" else (kind, "seen")
@@ -227,7 +236,7 @@ COLUMNS = {
     "block_replicas": ["block_id", "site_id", "dataset_id", "is_complete", "size_bytes", "last_update_at"],
     "block_replica_files": ["block_id", "site_id", "file_id"],
     "subscriptions": ["id", "file_id", "site_id", "action", "state", "origin", "hold_reason", "protects_until"],
-    "deletions": ["batch_id", "subscription_id", "size_bytes", "claimed_at"],
+    "deletions": ["batch_id", "subscription_id", "size_bytes", "state", "claimed_at", "is_unsettled"],
     "bad_replicas": ["file_id", "site_id", "state", "reason", "created_by"],
     "consistency_findings": ["check_id", "kind", "state", "lfn", "size_bytes", "file_id"],
 }
