@@ -21,6 +21,7 @@ from dynamo_ops.fts.servers import FtsLinks, links_of
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.endpoint import MOVING
 from dynamo_ops.inventory.site.lookup import at_sites
+from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import QUEUED, Backend, HoldReason, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.backoff import backoff_of, is_over
@@ -29,8 +30,9 @@ from dynamo_ops.transfer.choice import choose_sources
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 from dynamo_ops.transfer.source_choice import DirectRule, Routes, read_candidates, read_in_flight, read_queue
 
-# Nothing that is still being copied there or deleted there. A subscription of an urgent activity counts as older than
-# it is, by the head start: it goes first, and yet nothing waits for ever. Destinations in turn.
+# Nothing that is still being copied there or deleted there, or at another site on the same storage. A subscription of
+# an urgent activity counts as older than it is, by the head start: it goes first, and yet nothing waits for ever.
+# Destinations in turn.
 QUEUE_SQL = f"""
     CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
     WITH head_starts AS (
@@ -177,6 +179,14 @@ def _make_queue(
         SELECT file_id, site_id, true AS is_transfer FROM {OPEN_TRANSFERS} t
         UNION ALL SELECT file_id, site_id, false FROM {OPEN_DELETIONS} d""")
     )
+    connection.execute(
+        text(f"CREATE TEMPORARY TABLE same_storage ON COMMIT DROP AS SELECT * FROM {SAME_STORAGE} AS pairs")
+    )
+    connection.execute(
+        text("""
+        INSERT INTO busy SELECT b.file_id, same.other_id, false
+        FROM busy b JOIN same_storage AS same ON same.site_id = b.site_id""")
+    )
     connection.execute(text("CREATE INDEX ON busy (file_id, site_id)"))
     connection.execute(text("ANALYZE busy"))
     connection.execute(
@@ -190,6 +200,11 @@ def _make_queue(
             "look_ahead": limits.look_ahead,
             **backoff_of(limits).params,
         },
+    )
+    connection.execute(  # a file goes to one storage once at a time: a second copy would be written over the first
+        text("""
+        DELETE FROM queue q USING queue first JOIN same_storage AS same ON same.other_id = first.site_id
+        WHERE q.file_id = first.file_id AND q.site_id = same.site_id AND first.subscription_id < q.subscription_id""")
     )
     connection.execute(text("ANALYZE queue"))
 

@@ -24,7 +24,7 @@ from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
-from dynamo_ops.inventory.states import BatchState, HoldReason, SubscriptionState, TransferState
+from dynamo_ops.inventory.states import LIVE_TRANSFERS, BatchState, HoldReason, SubscriptionState, TransferState
 from dynamo_ops.storage.registry import read_endpoints
 from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 
@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 SiteEndpoints = Mapping[int, Mapping[str, Endpoint]]
 # So long after a submit began no request of a task that was killed in it can still be on its way to FTS.
 SETTLED = "interval '10 minutes'"
-HELD_BY_PARTNER = "another site on the same storage as the destination has the file: FTS would write over it"
+HELD_BY_PARTNER = (
+    "another site on the same storage as the destination has the file, or is being sent it: FTS would write over it"
+)
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,10 @@ def _read(db: Database, batch_id: int) -> _Batch:
                    f.size_bytes, f.adler32, s.state AS subscription_state, EXISTS (
                      SELECT FROM block_replicas AS other WHERE other.block_id = f.block_id
                        AND other.site_id = ANY(CAST(:partners AS smallint[])) AND {is_present("f.id", "other")}
-                   ) AS is_partners
+                   ) OR EXISTS (
+                     SELECT FROM subscriptions w JOIN transfers x ON x.subscription_id = w.id
+                     WHERE w.file_id = f.id AND w.site_id = ANY(CAST(:partners AS smallint[]))
+                       AND x.state IN {LIVE_TRANSFERS} AND x.id < t.id) AS is_partners
             FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
             WHERE t.batch_id = :id AND t.state NOT IN ('{TransferState.FAILED}', '{TransferState.CANCELLED}')
               ORDER BY t.file_index"""),

@@ -178,7 +178,10 @@ def plan_deletions(world: World, a: int, b: int, c: int) -> None:
         site=world.site_ids[site],
     )
     first = pick(replicas, b)
-    chosen = [first, *(replicas[:2] if c % 3 == 0 else [])]
+    _decide(world, [first, *(replicas[:2] if c % 3 == 0 else [])], c)
+
+
+def _decide(world: World, chosen: list[tuple[Any, ...]], c: int) -> None:
     numbers = dict.fromkeys(["block_id", "dataset_id", "site_id", "group_id", "size_bytes", "line"], pl.Int64)
     flags = dict.fromkeys(["whole_dataset", "is_last_copy_allowed"], pl.Boolean)
     deletions = pl.DataFrame(
@@ -535,6 +538,39 @@ def delete_while(world: World, a: int, b: int, c: int) -> None:
     _while(world, run_deletions, a, b, c)
 
 
+def delete_unheard(world: World, a: int, b: int, c: int) -> None:
+    """A storage deletes, its answers are lost, the deletions are taken back, and it is away; then the same blocks shall
+    go elsewhere."""
+    planned = world.select("SELECT id, site_id FROM deletion_batches WHERE state = 'planned' ORDER BY id DESC")
+    batch_id, site_id = pick(planned, a)
+    site = next(name for name, number in world.site_ids.items() if number == site_id)
+    place = world.place(site)
+    place.mode = Mode.DEAF
+    execute.execute_batch(world.db, batch_id, world.open_storage, DELETIONS)
+    place.mode = Mode.DOWN
+    for (item,) in world.select(_ITEMS_OF_BATCH, batch=batch_id):
+        add_lock(world.db, item, sites=site, until=None, reason="thesis", by=ADA, now=datetime.now(UTC))
+    elsewhere = world.select(_ELSEWHERE, batch=batch_id)
+    if elsewhere:
+        _decide(world, [pick(elsewhere, b)], c)
+        commit_plan(world, 0, 0, c)
+        run_deletions(world, a, b, c)
+
+
+_ITEMS_OF_BATCH = """
+    SELECT DISTINCT dataset.name || '#' || block.name
+    FROM deletions AS attempt JOIN subscriptions AS wish ON wish.id = attempt.subscription_id
+    JOIN files AS file ON file.id = wish.file_id JOIN blocks AS block ON block.id = file.block_id
+    JOIN datasets AS dataset ON dataset.id = block.dataset_id WHERE attempt.batch_id = :batch ORDER BY 1"""
+_ELSEWHERE = """
+    SELECT DISTINCT replica.block_id, replica.dataset_id, replica.site_id::bigint, replica.group_id::bigint,
+           replica.size_bytes
+    FROM deletions AS attempt JOIN subscriptions AS wish ON wish.id = attempt.subscription_id
+    JOIN files AS file ON file.id = wish.file_id
+    JOIN block_replicas AS replica ON replica.block_id = file.block_id AND replica.site_id <> wish.site_id
+    WHERE attempt.batch_id = :batch AND replica.group_id IS NOT NULL ORDER BY 1, 3"""
+
+
 def check_while(world: World, a: int, b: int, c: int) -> None:
     """A check that finds again what one before has seen; something happens between its lists, or before its repair."""
     list_site(world, a, b, c)
@@ -651,6 +687,7 @@ WEIGHTS: Mapping[Step, int] = {
     run_deletions: 7,
     check_site: 3,
     delete_while: 5,
+    delete_unheard: 3,
     check_while: 4,
     copy_while: 3,
     wait: 5,

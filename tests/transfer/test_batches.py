@@ -110,6 +110,19 @@ def test_ids_are_recorded_before_any_submit(three: Inventory, identity: FtsIdent
     assert plan_batches(three.db, identity, TransferLimits()).all == []
 
 
+def test_a_file_goes_to_one_storage_once_at_a_time(inventory: Inventory, identity: FtsIdentity) -> None:
+    """T2_B and T2_C lie on one storage: a second copy would be written over the first, which counts by then."""
+    for name in ("T2_A", "T2_B", "T2_C"):
+        inventory.site(name, prefix=None if name == "T2_A" else "davs://bc.invalid:443/dav")
+    lfns = inventory.block("b1", 2)
+    inventory.replica("b1", "T2_A")
+    inventory.subscription("copy", lfns, "T2_B")
+    inventory.subscription("copy", lfns, "T2_C")
+    planned = [plan_batches(inventory.db, identity, TransferLimits()).num_files for _ in range(2)]
+    assert planned == [2, 0]
+    assert inventory.rows("SELECT DISTINCT site_id FROM transfer_batches") == [(inventory.site_ids["T2_B"],)]
+
+
 def test_a_site_has_limits_of_its_own(
     three: Inventory, identity: FtsIdentity, caplog: pytest.LogCaptureFixture
 ) -> None:
