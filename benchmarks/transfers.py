@@ -35,8 +35,9 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.fts import watch
 from dynamo_ops.fts.client import FtsClient
 from dynamo_ops.fts.identity import FtsIdentity
-from dynamo_ops.transfer import batches, hold, observe, recovery, submit
-from dynamo_ops.transfer.limits import TransferLimits
+from dynamo_ops.transfer import batches, hold, observe, recovery
+from dynamo_ops.transfer.submission import submit
+from dynamo_ops.transfer.submission.limits import TransferLimits
 
 SIZES = (10_000, 100_000, 1_000_000)
 FILES = 20_000

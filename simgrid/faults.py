@@ -48,6 +48,10 @@ class FtsFaults(_Faults):
     no_delegation: bool = Field(False, description="the delegated credential counts as expired: 419")
     credential_expired: bool = Field(False, description="419, until a new credential has been delegated")
     forgotten: list[str] = Field(default_factory=list, description="these jobs are unknown, and not archived either")
+    poisoned: list[str] = Field(
+        default_factory=list, description="documents with one of these in a URL are answered 500, for ever"
+    )
+    refuses_all: bool = Field(False, description="every submission is answered 400, whatever it says")
     banned: list[str] = Field(default_factory=list, description="storages (davs://host) refused at submission")
     links: dict[str, LinkFaults] = Field(
         default_factory=dict, description="by 'davs://from davs://to'; * stands for any storage"

@@ -50,6 +50,7 @@ ROOMS = (
     "quality.suites",
     "plan",
     "storage",
+    "transfer.submission",
     "transfer",
     "deletion",
     "consistency",

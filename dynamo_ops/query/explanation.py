@@ -37,7 +37,7 @@ from dynamo_ops.inventory.states import (
 from dynamo_ops.inventory.subscription.backoff import backoff_of
 from dynamo_ops.inventory.subscription.give_back import TAKEN_BACK
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS, is_archiving
-from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
+from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 
 MAX_ATTEMPTS = 100
 OF_FILE = f"""(

@@ -27,8 +27,8 @@ from dynamo_ops.inventory.states import QUEUED, Backend, HoldReason, Subscriptio
 from dynamo_ops.inventory.subscription.backoff import backoff_of, is_over
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
 from dynamo_ops.transfer.choice import choose_sources
-from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 from dynamo_ops.transfer.source_choice import DirectRule, Routes, read_candidates, read_in_flight, read_queue
+from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 
 # Nothing that is still being copied there or deleted there, or at another site on the same storage. A subscription of
 # an urgent activity counts as older than it is, by the head start: it goes first, and yet nothing waits for ever.

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import polars as pl
 
 from dynamo_ops.base.settings import TransferSettings
-from dynamo_ops.transfer.limits import TransferLimits
+from dynamo_ops.transfer.submission.limits import TransferLimits
 
 CANDIDATES = {
     "subscription_id": pl.Int64,

@@ -29,7 +29,7 @@ from dynamo_ops.inventory.states import (
     TransferState,
 )
 from dynamo_ops.transfer.observations import BAD_ARRIVAL, OBSERVATIONS, read_observations
-from dynamo_ops.transfer.servers import by_server
+from dynamo_ops.transfer.submission.servers import by_server
 
 log = logging.getLogger(__name__)
 

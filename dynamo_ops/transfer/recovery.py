@@ -26,8 +26,9 @@ from dynamo_ops.inventory.states import (
     SubscriptionState,
 )
 from dynamo_ops.inventory.subscription.under_way import is_archiving
-from dynamo_ops.transfer.servers import by_server
-from dynamo_ops.transfer.submit import close_batch, mark_submitted
+from dynamo_ops.transfer.submission.closing import close_batch
+from dynamo_ops.transfer.submission.servers import by_server
+from dynamo_ops.transfer.submission.submit import mark_submitted
 
 
 @dataclass(frozen=True)

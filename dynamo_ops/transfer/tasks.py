@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dynamo_ops.base.errors import DynamoError, RemoteError, SettingsError
+from dynamo_ops.base.errors import DynamoError, SettingsError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.spans import span
 from dynamo_ops.base.text import counts_text
@@ -26,10 +26,10 @@ from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.registry import served
 from dynamo_ops.transfer import batches, direct, hold, observe, recovery
 from dynamo_ops.transfer.batches import PlanRules
-from dynamo_ops.transfer.limits import transfer_limits
-from dynamo_ops.transfer.servers import adopt, batches_by_server
 from dynamo_ops.transfer.source_choice import DirectRule
-from dynamo_ops.transfer.submit import all_endpoints, submit_batch
+from dynamo_ops.transfer.submission.limits import transfer_limits
+from dynamo_ops.transfer.submission.lot import submit_lot
+from dynamo_ops.transfer.submission.servers import adopt, batches_by_server
 
 log = logging.getLogger(__name__)
 
@@ -120,33 +120,21 @@ def submit(database: Database, settings: Settings, batch_ids: Sequence[int]) -> 
     other servers work, those of one that is away wait for a later run.
     """
     job, limits = job_settings(settings), transfer_limits(settings)
-    endpoints = all_endpoints(database, limits)
-    kinds = dict.fromkeys(batch_ids, "disk") | dict.fromkeys(recovery.staging_batches(database, batch_ids), "tape")
-    kinds |= dict.fromkeys(recovery.archiving_batches(database, batch_ids, settings.transfers.on_arrival), "archive")
-    jobs: dict[str, list[str]] = {"disk": [], "tape": [], "archive": []}
-    failed: dict[int, tuple[str | None, RemoteError]] = {}
     with fts_servers(settings) as servers:
         if servers is None:
             raise SettingsError("there is no FTS, but there are batches for it", key="fts.url", reason="no FTS")
-        servers_of = {batch: at for at, share in batches_by_server(database, batch_ids).items() for batch in share}
-        for batch_id, server in servers_of.items():
-            look(database, PauseKind.TRANSFERS)
-            may_send = server in {None, *servers.addresses}
-            try:
-                client = servers.client(server)
-                with span("transfer.submit", batch=batch_id):
-                    summary = submit_batch(database, client, batch_id, job, limits, endpoints, may_send=may_send)
-            except RemoteError as error:
-                log.warning("batch %d: %s", batch_id, error.message)
-                failed[batch_id] = server, error
-                continue
-            if summary.outcome in {"submitted", "found"}:
-                jobs[kinds[batch_id]].append(summary.job_id)
-        is_for_later = servers.can_wait(list(failed.values()))
-    if failed and not is_for_later:
-        worst = min((error for _, error in failed.values()), key=lambda error: error.retryable)
-        message = f"{len(failed)} of {len(batch_ids)} batches are not submitted, {sorted(failed)}: {worst.message}"
-        raise type(worst)(message, **worst.facts)
+        done = submit_lot(database, servers, batch_ids, job, limits)
+        is_for_later = servers.can_wait(list(done.failed.values()))
+    if done.failed and not is_for_later:
+        worst = min((error for _, error in done.failed.values()), key=lambda error: error.retryable)
+        message = f"{len(done.failed)} of {len(batch_ids)} batches are not submitted, {sorted(done.failed)}"
+        raise type(worst)(f"{message}: {worst.message}", **worst.facts)
+    taken = list(done.jobs)
+    kinds = dict.fromkeys(taken, "disk") | dict.fromkeys(recovery.staging_batches(database, taken), "tape")
+    kinds |= dict.fromkeys(recovery.archiving_batches(database, taken, settings.transfers.on_arrival), "archive")
+    jobs: dict[str, list[str]] = {"disk": [], "tape": [], "archive": []}
+    for batch_id, job_id in done.jobs.items():
+        jobs[kinds[batch_id]].append(job_id)
     log.info("jobs submitted: %s", counts_text({kind: len(ids) for kind, ids in jobs.items()}))
     return jobs
 

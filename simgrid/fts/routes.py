@@ -27,6 +27,9 @@ _NOT_FOUND = (
 )
 
 
+_NO_INTEGER = "Invalid value within the request: invalid literal for int() with base 10: '*'"
+"""What a server of Python 3.11 with ``CheckDuplicates = *`` says of every document (FTS_CONTRACT §12)."""
+
 _UNAVAILABLE = (
     '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>503 Service Unavailable</title>\n'
     "</head><body>\n<h1>Service Unavailable</h1>\n<p>The server is temporarily unable to service your request.</p>\n"
@@ -144,7 +147,13 @@ class FtsRest(Service):
         faults = self._faults.fts
         if self._faults.spend(faults, "lost_submit"):
             raise NoAnswerError
+        if faults.refuses_all:
+            raise FtsError(400, _NO_INTEGER)
         job = job_from(_json_body(request), user)
+        if any(
+            part in url for part in faults.poisoned for file in job.files for url in (file.source_surl, file.dest_surl)
+        ):
+            raise FtsError(500, "Internal Server Error")
         self._delegations.require_hour(user.delegation_id, user.dn, faults.no_delegation or faults.credential_expired)
         for storage in faults.banned:
             if any(storage in (file.source_se, file.dest_se) for file in job.files):

@@ -9,10 +9,12 @@ from dynamo_ops.base.errors import RemoteError
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion import directories, execute, queue
 from dynamo_ops.fts.client import FtsClient
+from dynamo_ops.fts.servers import servers_of
 from dynamo_ops.inventory.subscription import subscribe
 from dynamo_ops.storage.protocol import Storage, StorageOptions
 from dynamo_ops.storage.registry import open_storage
-from dynamo_ops.transfer import batches, direct, hold, observe, recovery, submit
+from dynamo_ops.transfer import batches, direct, hold, observe, recovery
+from dynamo_ops.transfer.submission import lot
 from tests.chaos.limits import DELETIONS, DIRECT, JOBS, RULES, TRANSFERS
 from tests.patience import wait_until
 
@@ -38,8 +40,9 @@ class Hands:
         return batches.plan_batches(self.db, self.client.whoami(), TRANSFERS, RULES)
 
     def submit(self, batch_ids: list[int]) -> None:
-        for batch_id in batch_ids:
-            submit.submit_batch(self.db, self.client, batch_id, JOBS, TRANSFERS)
+        done = lot.submit_lot(self.db, servers_of(self.client), batch_ids, JOBS, TRANSFERS)
+        for _, error in done.failed.values():
+            raise error
 
     def execute_direct(self, batch_ids: list[int]) -> None:
         for batch_id in batch_ids:

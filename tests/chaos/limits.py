@@ -5,8 +5,8 @@ from datetime import timedelta
 from dynamo_ops.base.settings import DeletionSettings, FtsSettings, TransferSettings
 from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.transfer.batches import PlanRules
-from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.source_choice import DirectRule
+from dynamo_ops.transfer.submission.limits import TransferLimits
 
 AT_ONCE = timedelta(0)
 TRANSFERS = TransferLimits(files_per_job=5, backoff_s=0)

@@ -156,6 +156,30 @@ def test_a_submit_gets_a_503(run: Scene) -> None:
     assert run.problems() == []
 
 
+def test_a_document_that_fts_never_takes(run: Scene) -> None:
+    """Its database chokes on one file of a job: 500, for ever. The file is found and held, the others are copied."""
+    lfns = run.block("disk", "T2_A", num_files=10)
+    run.copy(lfns, "T2_B")
+    run.grid.fault(fts={"poisoned": [lfns[3]]})
+    run.run_to_the_end(most_cycles=20)
+    run.never([lfns[3]], "T2_B", "held/refused")
+    assert run.problems() == []
+    assert last_error(run, lfns[3]).startswith("refused by FTS, which takes others: FTS answered 500")
+
+
+def test_a_server_that_takes_nothing_is_ill(run: Scene) -> None:
+    """It answers 400 to every document (FTS_CONTRACT §12.9): no file is held, and all go once it is well."""
+    run.copy(run.block("disk", "T2_A", num_files=20), "T2_B")
+    batches = run.plan()
+    run.grid.fault(fts={"refuses_all": True})
+    with pytest.raises(RetryableRemoteError, match=r"seems to be ill: it refuses \d+ jobs.*invalid literal for int"):
+        run.submit(batches)
+    assert run.own_jobs() == []
+    run.grid.heal()
+    run.run_to_the_end()
+    assert run.problems() == []
+
+
 def test_replies_are_lost(run: Scene) -> None:
     """Of four submits two were taken and never answered, two were cut before they were taken."""
     run.copy(run.block("disk", "T2_A", num_files=20), "T2_B")

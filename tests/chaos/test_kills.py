@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 
 from dynamo_ops.deletion import directories, queue
+from dynamo_ops.inventory.subscription import operate
+from dynamo_ops.inventory.subscription.selection import Selection
 from dynamo_ops.transfer import hold
 from tests.chaos.conftest import TABLES, Worker
 from tests.chaos.limits import DELETIONS
 from tests.chaos.scene import Scene
 from tests.inventory.factory import withdraw
 from tests.patience import wait_until
+from tests.people import ADA
 
 pytestmark = pytest.mark.chaos
 POSTED = "after POST /jobs, answer not used"
@@ -107,6 +110,19 @@ def left_behind(scene: Scene, worker: Worker) -> list[int]:
     return []
 
 
+def planned_with_one_that_is_refused(scene: Scene, worker: Worker) -> list[int]:
+    """FTS answers 500 to the job of one file, for the third time."""
+    ids = planned(scene, worker)
+    scene.inventory.rows("UPDATE transfer_batches SET num_refusals = 2, refused_since = now()")
+    lfn = scene.inventory.scalar(
+        """SELECT f.lfn FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id
+           JOIN files f ON f.id = s.file_id WHERE t.batch_id = :b ORDER BY t.file_index LIMIT 1""",
+        b=ids[0],
+    )
+    scene.grid.fault(fts={"poisoned": [lfn]})
+    return ids
+
+
 def ended_in_fts(scene: Scene, worker: Worker) -> list[int]:
     planned(scene, worker)
     scene.submit(batches(scene))
@@ -159,6 +175,7 @@ STAGES = {
     "submit_batch from tape": Stage("submit_batch", planned_from_tape),
     "submit_batch to tape": Stage("submit_batch", planned_to_tape),
     "submit_batch, credential expired": Stage("submit_batch", planned_but_credential_expired),
+    "submit_batch, one file refused": Stage("submit_batch", planned_with_one_that_is_refused),
     "observe_and_apply": Stage("observe_and_apply", ended_in_fts),
     "observe_and_apply, not on tape yet": Stage("observe_and_apply", not_on_tape_yet),
     "execute_direct": Stage("execute_direct", planned_direct),
@@ -180,8 +197,9 @@ def record(scene: Scene, worker: Worker, stage: Stage) -> list[str]:
 
 
 def go_on(scene: Scene, stage: Stage, ids: list[int]) -> None:
-    """What Airflow runs after this task, and then whole cycles to the end."""
+    """What Airflow runs after this task, and then whole cycles to the end. A person releases what FTS has refused."""
     scene.grid.heal()
+    operate.release(scene.db, Selection(hold_reasons=("refused",)), by=ADA)
     if stage.task == "execute_batch":
         directories.clean_directories(scene.db, ids, scene.hands.storage)
     scene.run_to_the_end()
@@ -231,6 +249,11 @@ CHOSEN = {
     "submit_batch, credential expired": (
         "after PUT /delegation/…/credential, answer not used",
         "POST /jobs sent, no answer yet (2)",
+    ),
+    "submit_batch, one file refused": (
+        "before COMMIT of UPDATE transfer_batches (3)",
+        "after COMMIT of UPDATE transfer_batches (3)",
+        "after COMMIT of UPDATE subscriptions",
     ),
     "observe_and_apply": (
         "after GET /jobs/…, answer not used",

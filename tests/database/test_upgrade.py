@@ -37,7 +37,7 @@ from dynamo_ops.transfer import recovery
 from dynamo_ops.transfer import tasks as transfer
 from dynamo_ops.transfer.batches import plan_batches
 from dynamo_ops.transfer.observe import observe_and_apply
-from dynamo_ops.transfer.submit import submit_batch
+from dynamo_ops.transfer.submission.submit import submit_batch
 from tests import ROOT
 from tests.database.before import Before, installation
 from tests.deletion.test_deletions import Answers

@@ -45,9 +45,10 @@ from dynamo_ops.request.cancel import cancel
 from dynamo_ops.request.copy_request import request_copy
 from dynamo_ops.request.deletion_request import request_deletion
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
-from dynamo_ops.transfer import batches, hold, observe, recovery, submit
+from dynamo_ops.transfer import batches, hold, observe, recovery
 from dynamo_ops.transfer.batches import PlanRules
-from dynamo_ops.transfer.limits import TransferLimits
+from dynamo_ops.transfer.submission import submit
+from dynamo_ops.transfer.submission.limits import TransferLimits
 from tests.detox.small import NOW
 from tests.histories.fts import IDENTITY, Fate
 from tests.histories.places import Content, Mode
@@ -541,6 +542,8 @@ def delete_while(world: World, a: int, b: int, c: int) -> None:
 def delete_unheard(world: World, a: int, b: int, c: int) -> None:
     """A storage deletes, its answers are lost, the deletions are taken back, and it is away; then the same blocks shall
     go elsewhere."""
+    run_detox(world, a, b, c)
+    plan_deletion_batches(world, a, b, c)
     planned = world.select("SELECT id, site_id FROM deletion_batches WHERE state = 'planned' ORDER BY id DESC")
     batch_id, site_id = pick(planned, a)
     site = next(name for name, number in world.site_ids.items() if number == site_id)
@@ -552,7 +555,7 @@ def delete_unheard(world: World, a: int, b: int, c: int) -> None:
         add_lock(world.db, item, sites=site, until=None, reason="thesis", by=ADA, now=datetime.now(UTC))
     elsewhere = world.select(_ELSEWHERE, batch=batch_id)
     if elsewhere:
-        _decide(world, [pick(elsewhere, b)], c)
+        _decide(world, [pick(elsewhere, b)], 1)  # not as a last copy
         commit_plan(world, 0, 0, c)
         run_deletions(world, a, b, c)
 

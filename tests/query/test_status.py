@@ -14,7 +14,7 @@ from dynamo_ops.inventory.subscription.selection import Selection
 from dynamo_ops.query import status
 from dynamo_ops.query.explanation import Explanation, FileExplanation, QueueRules, why, why_file
 from dynamo_ops.transfer.hold import hold_and_release
-from dynamo_ops.transfer.limits import TransferLimits
+from dynamo_ops.transfer.submission.limits import TransferLimits
 from tests.inventory.factory import SIZE, Inventory
 from tests.people import ADA
 

@@ -12,7 +12,7 @@ from dynamo_ops.storage import registry
 from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.protocol import StorageOptions
 from dynamo_ops.storage.webdav import WebDavStorage
-from dynamo_ops.transfer.limits import TransferLimits, transfer_limits
+from dynamo_ops.transfer.submission.limits import TransferLimits, transfer_limits
 from dynamo_ops.transfer.tasks import plan_rules
 from tests.inventory.factory import Inventory
 

@@ -14,9 +14,9 @@ from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.transfer.batches import PlanRules, make_batches, plan_batches
 from dynamo_ops.transfer.hold import hold_and_release
-from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.recovery import abandon_direct
 from dynamo_ops.transfer.source_choice import DirectRule
+from dynamo_ops.transfer.submission.limits import TransferLimits
 from tests.inventory.factory import Inventory
 
 

@@ -14,8 +14,9 @@ from dynamo_ops.base.settings import DeletionSettings
 from dynamo_ops.deletion import directories, execute, queue
 from dynamo_ops.fts import watch
 from dynamo_ops.query.status import why
-from dynamo_ops.transfer import batches, hold, observe, recovery, submit
-from dynamo_ops.transfer.limits import TransferLimits
+from dynamo_ops.transfer import batches, hold, observe, recovery
+from dynamo_ops.transfer.submission import submit
+from dynamo_ops.transfer.submission.limits import TransferLimits
 from tests.inventory.subscription.test_hours import assert_hours_as_counted
 from tests.patience import PATIENCE_S, wait_until
 from tests.world import World

@@ -11,9 +11,9 @@ from dynamo_ops.fts.client import JobStatus
 from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.query.status import counts, ended
 from dynamo_ops.transfer.batches import plan_batches
-from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.observations import FILE_STATES, is_recoverable, observe_file, read_observations
 from dynamo_ops.transfer.observe import ObserveSummary, apply, open_batch_job_ids
+from dynamo_ops.transfer.submission.limits import TransferLimits
 from tests.inventory.factory import SIZE, Inventory
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -21,10 +21,10 @@ from dynamo_ops.fts.servers import FtsLinks, FtsServer, FtsServers
 from dynamo_ops.transfer import tasks as steps
 from dynamo_ops.transfer.batches import PlannedBatches, plan_batches
 from dynamo_ops.transfer.hold import hold_and_release
-from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.observe import observe_and_apply
 from dynamo_ops.transfer.recovery import cancel_stuck, readdress, recover
-from dynamo_ops.transfer.servers import adopt, batches_by_server, jobs_by_server
+from dynamo_ops.transfer.submission.limits import TransferLimits
+from dynamo_ops.transfer.submission.servers import adopt, batches_by_server, jobs_by_server
 from tests.inventory.factory import SIZE, Inventory
 
 ONE, TWO = "https://one:8446", "https://two:8446"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dynamo_ops.base.settings import TransferSettings
 from dynamo_ops.transfer.choice import CANDIDATES, IN_FLIGHT, choose_sources
-from dynamo_ops.transfer.limits import TransferLimits
+from dynamo_ops.transfer.submission.limits import TransferLimits
 
 DESTINATION = 9
 PLAIN = {

@@ -19,9 +19,9 @@ from dynamo_ops.inventory.subscription.selection import Selection
 from dynamo_ops.transfer import tasks as steps
 from dynamo_ops.transfer.batches import PlanRules, plan_batches
 from dynamo_ops.transfer.hold import hold_and_release
-from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.recovery import abandon_fts
-from dynamo_ops.transfer.submit import submit_batch
+from dynamo_ops.transfer.submission.limits import TransferLimits
+from dynamo_ops.transfer.submission.submit import submit_batch
 from tests.inventory.factory import Inventory
 from tests.people import ADA
 

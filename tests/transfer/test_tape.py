@@ -18,11 +18,11 @@ from dynamo_ops.inventory.states import TransferObservation as Seen
 from dynamo_ops.query.status import under_way, why
 from dynamo_ops.transfer import recovery, tasks
 from dynamo_ops.transfer.batches import PlanRules, plan_batches
-from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.observations import judge_existing, read_observations
 from dynamo_ops.transfer.observe import apply, observe_and_apply
 from dynamo_ops.transfer.source_choice import NO_ROUTE, NOT_ONTO_TAPE, DirectRule
-from dynamo_ops.transfer.submit import submit_batch
+from dynamo_ops.transfer.submission.limits import TransferLimits
+from dynamo_ops.transfer.submission.submit import submit_batch
 from tests.inventory.factory import SIZE, Inventory
 from tests.patience import wait_until
 from tests.transfer.test_submit import Fts

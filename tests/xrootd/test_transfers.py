@@ -7,8 +7,9 @@ import time
 import pytest
 
 from dynamo_ops.deletion import directories, execute, queue
-from dynamo_ops.transfer import batches, hold, observe, submit
-from dynamo_ops.transfer.limits import TransferLimits
+from dynamo_ops.transfer import batches, hold, observe
+from dynamo_ops.transfer.submission import submit
+from dynamo_ops.transfer.submission.limits import TransferLimits
 from tests.patience import PATIENCE_S
 from tests.xrootd.conftest import XrootdWorld
 

@@ -87,7 +87,8 @@ class TransferBatch(Base):
 
     ``sid``, ``job_id`` and ``server`` (the address of the FTS) are chosen and stored before the submit (FTS_CONTRACT
     §5). ``server`` null: a direct batch, or one recorded when there was but one server. ``submitted_at``: when the last
-    submit began; while the batch is ``planned`` nobody knows what came of it.
+    submit began; while the batch is ``planned`` nobody knows what came of it, but after a refusal, when it is null.
+    ``num_refusals``: by the server; of this document the first was at ``refused_since``.
     """
 
     __tablename__ = "transfer_batches"
@@ -106,6 +107,8 @@ class TransferBatch(Base):
     server: Mapped[str | None]
     activity: Mapped[str] = mapped_column(Text, server_default="default")
     state: Mapped[str] = mapped_column(Text, server_default="planned")
+    num_refusals: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    refused_since: Mapped[datetime | None]
     created_at: Mapped[created]
     submitted_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

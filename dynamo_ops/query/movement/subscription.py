@@ -18,7 +18,7 @@ from dynamo_ops.query.dataset import check_named, dataset_condition
 from dynamo_ops.query.explanation import Explanation, FileExplanation, QueueRules
 from dynamo_ops.query.paging.condition import Conditions, check_words
 from dynamo_ops.query.paging.listing import Listing
-from dynamo_ops.transfer.limits import transfer_limits
+from dynamo_ops.transfer.submission.limits import transfer_limits
 from dynamo_ops.transfer.tasks import plan_rules
 
 JobPage = Callable[[str | None, str], str | None]

@@ -23,7 +23,7 @@ from dynamo_ops.inventory.site.shared import (
 )
 from dynamo_ops.query.explanation import why
 from dynamo_ops.transfer.batches import plan_batches
-from dynamo_ops.transfer.submit import HELD_BY_PARTNER, submit_batch
+from dynamo_ops.transfer.submission.submit import HELD_BY_PARTNER, submit_batch
 from tests.deletion.test_deletions import Answers
 from tests.inventory.factory import SIZE, Inventory
 from tests.people import ADA

@@ -20,7 +20,7 @@ from dynamo_ops.transfer import batches, hold, observe, recovery
 from dynamo_ops.transfer.hold import hold_and_release
 from dynamo_ops.transfer.observations import OBSERVATIONS
 from dynamo_ops.transfer.observe import apply_observations
-from dynamo_ops.transfer.submit import submit_batch
+from dynamo_ops.transfer.submission.submit import submit_batch
 from tests.inventory.factory import SIZE, Inventory
 from tests.patience import wait_until
 from tests.people import ADA, BOB

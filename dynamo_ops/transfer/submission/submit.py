@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, SmallInteger, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from dynamo_ops.base.errors import CredentialError, InventoryError, PermanentRemoteError
+from dynamo_ops.base.errors import CredentialError, InventoryError, RemoteError
 from dynamo_ops.base.glob import is_named
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
@@ -24,9 +24,11 @@ from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
-from dynamo_ops.inventory.states import LIVE_TRANSFERS, BatchState, HoldReason, SubscriptionState, TransferState
+from dynamo_ops.inventory.states import LIVE_TRANSFERS, BatchState, SubscriptionState, TransferState
 from dynamo_ops.storage.registry import read_endpoints
-from dynamo_ops.transfer.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
+from dynamo_ops.transfer.submission import refusal
+from dynamo_ops.transfer.submission.closing import close_batch, hold_files
+from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +42,11 @@ HELD_BY_PARTNER = (
 
 @dataclass(frozen=True)
 class SubmitSummary:
-    """``outcome``: submitted; found (an earlier submit had gone through); refused (subscriptions held); unwanted (all
-    withdrawn or refused before, or a site is not available now, or a source is the destination by another name: its
-    subscriptions are queued again); waiting (the same, but a killed task may just have submitted it: a later run will
-    see); busy (another task is at it); ended (the batch is finished or cancelled already).
+    """``outcome``: submitted; found (an earlier submit had gone through); refused (FTS does not take this document; it
+    stays planned, and ``lot`` finds out why); unwanted (all withdrawn or held before, a site is not available now, a
+    source is the destination by another name, or the sid is another job's: its subscriptions are queued again); waiting
+    (the same, but a killed task may just have submitted it: a later run will see); busy (another task is at it);
+    ended (the batch is finished or cancelled already).
 
     ``text``: FTS's own words when it refused.
     """
@@ -91,8 +94,8 @@ def submit_batch(
     caller has read them. ``may_send`` false: its server is to get no more jobs, and what it has not got is queued
     again, for another.
 
-    Raises RetryableRemoteError (FTS does not have the job: run again) and CredentialError; both leave it planned. A
-    document that FTS refuses is not retried: its subscriptions are held as ``refused``, with FTS's words.
+    Raises RetryableRemoteError (FTS does not have the job: run again) and CredentialError; both leave it planned. So
+    does a refusal: whose fault it is, the server's or a file's, shows only by what else is taken (``lot``).
     """
     with alone(db, f"transfer batch {batch_id}") as lock:
         if lock is None:
@@ -102,7 +105,7 @@ def submit_batch(
             return _summary(batch, batch.rows, "found" if batch.state == BatchState.SUBMITTED else "ended")
         files, refused = _map(batch, endpoints or all_endpoints(db, limits), limits.protocols)
         if refused:
-            _hold(db, refused)
+            hold_files(db, refused)
         withdrawn = {
             row.transfer_id for row in batch.rows if row.subscription_state != SubscriptionState.INBATCH
         } - refused.keys()
@@ -149,16 +152,25 @@ def _send(
         submitted = client.submit(make(files, batch.sid, settings, batch_id=batch.id), str(batch.job_id))
     except CredentialError:
         raise
-    except PermanentRemoteError as error:
-        if error.facts.get("status") not in (400, 409, 413):
+    except RemoteError as error:
+        if error.facts.get("status") == 409:  # its sid is another job's: the files get a new one
+            close_batch(db, batch.id, error.message)
+            return _summary(batch, [], "unwanted", error.message)
+        if not refusal.is_refusal(error):
             raise
-        _give_up(db, batch, error)
-        return _summary(batch, [], "refused", error.message)
+        num_refusals = refusal.note(db, batch.id)
+        log.warning("batch %s refused by FTS, %d times by now: %s", batch.id, num_refusals, error.message)
+        if not refusal.is_believed(error, num_refusals):
+            raise
+        return _summary(batch, _rows_of(batch, files), "refused", error.message)
     with db.begin() as connection:
         mark_submitted(connection, {batch.id: submitted.job_id})
+    return _summary(batch, _rows_of(batch, files), "found" if submitted.was_found else "submitted")
+
+
+def _rows_of(batch: _Batch, files: list[FileCopy]) -> list[Any]:
     sent = {file.transfer_id for file in files}
-    outcome = "found" if submitted.was_found else "submitted"
-    return _summary(batch, [row for row in batch.rows if row.transfer_id in sent], outcome)
+    return [row for row in batch.rows if row.transfer_id in sent]
 
 
 def mark_submitted(connection: Connection, jobs: Mapping[int, str]) -> None:
@@ -298,62 +310,6 @@ def _pair(
         if protocol in here and protocol in there:
             return here[protocol], there[protocol]
     raise InventoryError(f"sites {source_id} and {destination_id} share none of the protocols {list(protocols)}")
-
-
-def _hold(db: Database, refused: Mapping[int, str]) -> None:
-    with db.begin() as connection:
-        params = {"ids": list(refused), "reasons": list(refused.values())}
-        given = "unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS x (id, reason)"
-        connection.execute(
-            text(f"""
-            UPDATE transfers t SET state = '{TransferState.FAILED}', is_recoverable = false,
-              reason = x.reason, finished_at = now()
-            FROM {given} WHERE t.id = x.id"""),
-            params,
-        )
-        connection.execute(
-            text(f"""
-            UPDATE subscriptions s
-            SET state = '{SubscriptionState.HELD}', hold_reason = '{HoldReason.REFUSED}',
-              last_error = x.reason, updated_at = now()
-            FROM {given} JOIN transfers t ON t.id = x.id WHERE s.id = t.subscription_id
-              AND s.state = '{SubscriptionState.INBATCH}'"""),
-            params,
-        )
-
-
-def _give_up(db: Database, batch: _Batch, error: PermanentRemoteError) -> None:
-    """FTS will never take this document (400), or its sid is another job's (409): then the files get a new one."""
-    log.warning("batch %s refused by FTS: %s", batch.id, error.message)
-    if error.facts.get("status") == 409:
-        close_batch(db, batch.id, error.message)
-    else:
-        _hold(db, {row.transfer_id: error.message for row in batch.rows})
-        close_batch(db, batch.id, error.message)
-
-
-def close_batch(db: Database, batch_id: int, reason: str) -> None:
-    """A batch that was never submitted is cancelled; subscriptions still in it are queued again."""
-    with db.begin() as connection:
-        connection.execute(
-            text(f"""
-            UPDATE subscriptions s SET state = '{SubscriptionState.RETRY}', last_error = :reason, updated_at = now()
-            FROM transfers t
-            WHERE t.batch_id = :id AND s.id = t.subscription_id AND s.state = '{SubscriptionState.INBATCH}'"""),
-            {"id": batch_id, "reason": reason},
-        )
-        connection.execute(
-            text(f"""
-            UPDATE transfers SET state = '{TransferState.CANCELLED}', reason = :reason, finished_at = now()
-            WHERE batch_id = :id AND state = '{TransferState.PLANNED}'"""),
-            {"id": batch_id, "reason": reason},
-        )
-        connection.execute(
-            text(f"""
-            UPDATE transfer_batches SET state = '{BatchState.CANCELLED}', finished_at = now()
-            WHERE id = :id AND state = '{BatchState.PLANNED}'"""),
-            {"id": batch_id},
-        )
 
 
 def _summary(batch: _Batch, rows: list[Any], outcome: str, reason: str = "") -> SubmitSummary:
