@@ -14,6 +14,7 @@ from simgrid.fts.delegation import Delegations
 from simgrid.fts.errors import FtsError, bad_request, bad_value
 from simgrid.fts.identity import User, bearer_refusal, require, user_of
 from simgrid.fts.jobs import Document, Job
+from simgrid.fts.names import check_stored
 from simgrid.fts.query import Queries, answer, missing_entry, terminal_entry
 from simgrid.fts.states import JOB_TERMINAL
 from simgrid.fts.store import DuplicateJobError, JobStore
@@ -150,10 +151,10 @@ class FtsRest(Service):
         if faults.refuses_all:
             raise FtsError(400, _NO_INTEGER)
         job = job_from(_json_body(request), user)
-        if any(
-            part in url for part in faults.poisoned for file in job.files for url in (file.source_surl, file.dest_surl)
-        ):
-            raise FtsError(500, "Internal Server Error")
+        for url in (url for file in job.files for url in (file.source_surl, file.dest_surl)):
+            check_stored(url)
+            if any(part in url for part in faults.poisoned):
+                raise FtsError(500, "Internal Server Error")
         self._delegations.require_hour(user.delegation_id, user.dn, faults.no_delegation or faults.credential_expired)
         for storage in faults.banned:
             if any(storage in (file.source_se, file.dest_se) for file in job.files):

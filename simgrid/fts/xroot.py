@@ -6,11 +6,11 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import unquote
 
 from XRootD import client
 from XRootD.client.flags import AccessMode, OpenFlags, PrepareFlags, QueryCode
 
+from simgrid.fts.names import ROOT, as_copied
 from simgrid.fts.outcome import Stat, StorageError
 
 CHUNK = 1 << 20
@@ -31,7 +31,7 @@ _ERRNO = {
 
 
 def is_root(url: str) -> bool:
-    return url.partition("://")[0] in ("root", "roots", "xroot", "xroots")
+    return url.partition("://")[0] in ROOT
 
 
 class RootClient:
@@ -47,7 +47,7 @@ class RootClient:
             client.EnvPutInt(name, value)
 
     def stat(self, url: str, with_digest: bool = False) -> Stat:
-        url = _as_copied(url)
+        url = as_copied(url)
         server, path = _at(url)
         about = _checked(server.stat(path, timeout=_TIMEOUT_S))
         return Stat(about.size, self._adler32(url) if with_digest else None)
@@ -65,14 +65,14 @@ class RootClient:
         return value if name == "adler32" else None
 
     def delete(self, url: str) -> None:
-        url = _as_copied(url)
+        url = as_copied(url)
         server, path = _at(url)
         _checked(server.rm(path, timeout=_TIMEOUT_S))
 
     def get(self, url: str) -> tuple[int, Iterator[bytes]]:
         """The size and the pieces of a file."""
         file = client.File()
-        _checked(file.open(_as_copied(url), OpenFlags.READ, timeout=_TIMEOUT_S))
+        _checked(file.open(as_copied(url), OpenFlags.READ, timeout=_TIMEOUT_S))
         size: int = _checked(file.stat(timeout=_TIMEOUT_S)).size
 
         def pieces() -> Iterator[bytes]:
@@ -86,7 +86,7 @@ class RootClient:
 
     def put(self, url: str, pieces: Iterable[bytes]) -> None:
         """Write the file; nothing of it is left when it cannot be finished."""
-        url = _as_copied(url)
+        url = as_copied(url)
         file = client.File()
         _checked(file.open(url, OpenFlags.DELETE | OpenFlags.UPDATE | OpenFlags.MAKEPATH, _MODE, timeout=_TIMEOUT_S))
         offset = 0
@@ -161,11 +161,6 @@ def _at(url: str) -> tuple[Any, str]:
     scheme, _, rest = url.partition("://")
     host, _, path = rest.partition("/")
     return client.FileSystem(f"{scheme}://{host}"), "/" + path.lstrip("/")
-
-
-def _as_copied(url: str) -> str:
-    """What FTS's copier makes of a URL on its command line: cut at a blank, and decoded."""
-    return unquote(url.partition(" ")[0])
 
 
 def _path(url: str) -> str:

@@ -21,8 +21,9 @@ from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.transfer.submission import refusal
 from dynamo_ops.transfer.submission.closing import close_batch, hold_batch
 from dynamo_ops.transfer.submission.limits import TransferLimits
+from dynamo_ops.transfer.submission.naming import SiteEndpoints
 from dynamo_ops.transfer.submission.servers import batches_by_server
-from dynamo_ops.transfer.submission.submit import SiteEndpoints, all_endpoints, submit_batch
+from dynamo_ops.transfer.submission.submit import all_endpoints, submit_batch
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -18,10 +17,8 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.client import FtsClient
 from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, staging_job, transfer_job
-from dynamo_ops.fts.url import fts_url
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica.copies import is_present
-from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import LIVE_TRANSFERS, BatchState, SubscriptionState, TransferState
@@ -29,10 +26,10 @@ from dynamo_ops.storage.registry import read_endpoints
 from dynamo_ops.transfer.submission import refusal
 from dynamo_ops.transfer.submission.closing import close_batch, hold_files
 from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
+from dynamo_ops.transfer.submission.naming import SiteEndpoints, name_file
 
 log = logging.getLogger(__name__)
 
-SiteEndpoints = Mapping[int, Mapping[str, Endpoint]]
 # So long after a submit began no request of a task that was killed in it can still be on its way to FTS.
 SETTLED = "interval '10 minutes'"
 HELD_BY_PARTNER = (
@@ -245,36 +242,30 @@ def _map(batch: _Batch, endpoints: SiteEndpoints, protocols: tuple[str, ...]) ->
             refused[row.transfer_id] = HELD_BY_PARTNER
             continue
         try:
-            source, destination = _pair(endpoints, row.source_site_id, batch.site_id, protocols)
-            first = fts_url(source.pfn(row.lfn), is_staging=batch.is_staging)
-            to = fts_url(destination.pfn(row.lfn), is_staging=batch.is_staging)
+            naming = name_file(
+                row.lfn,
+                row.source_site_id,
+                batch.site_id,
+                row.other_source_site_ids or (),
+                endpoints,
+                protocols,
+                is_staging=batch.is_staging,
+            )
         except InventoryError as error:
             refused[row.transfer_id] = error.message
             continue
-        others = _alternatives(row, endpoints, source.protocol, is_staging=batch.is_staging)
         copy = FileCopy(
             row.transfer_id,
             row.subscription_id,
-            (first, *others.values()),
-            to,
+            (naming.source, *naming.others.values()),
+            naming.destination,
             row.size_bytes,
             row.adler32,
             batch.activity,
-            tuple(others),
+            tuple(naming.others),
         )
         files.append(copy)
     return files, refused
-
-
-def _alternatives(row: Any, endpoints: SiteEndpoints, protocol: str, *, is_staging: bool) -> dict[int, str]:
-    """Further sources of a file that can be named in the same job, by site id: those of the first one's protocol."""
-    found = {}
-    for site_id in row.other_source_site_ids or ():
-        other = endpoints.get(site_id, {}).get(protocol)
-        with suppress(InventoryError):  # a site that has no name for the file is no alternative
-            if other is not None:
-                found[site_id] = fts_url(other.pfn(row.lfn), is_staging=is_staging)
-    return found
 
 
 def _keep_sources(db: Database, batch: _Batch, files: list[FileCopy]) -> None:
@@ -300,16 +291,6 @@ def _drop(db: Database, transfer_ids: set[int]) -> None:
                   reason = 'no longer subscribed, or held, before the submit' WHERE id = ANY(:ids)"""),
                 {"ids": list(transfer_ids)},
             )
-
-
-def _pair(
-    endpoints: SiteEndpoints, source_id: int, destination_id: int, protocols: tuple[str, ...]
-) -> tuple[Endpoint, Endpoint]:
-    here, there = endpoints.get(source_id, {}), endpoints.get(destination_id, {})
-    for protocol in protocols:
-        if protocol in here and protocol in there:
-            return here[protocol], there[protocol]
-    raise InventoryError(f"sites {source_id} and {destination_id} share none of the protocols {list(protocols)}")
 
 
 def _summary(batch: _Batch, rows: list[Any], outcome: str, reason: str = "") -> SubmitSummary:
