@@ -91,6 +91,20 @@ def _site_that_is_away_counts() -> None:
     copies.SURE_SITES = "(SELECT id FROM sites)"
 
 
+def _no_answer_is_an_answer() -> None:
+    """A deletion without an answer was taken for one that was not made."""
+    execute: Any = import_module("dynamo_ops.deletion.execute")
+    execute._SETTLE = execute._SETTLE.replace("THEN false", "THEN true")
+
+
+def _two_at_a_time() -> None:
+    """A file was copied to two sites on one storage at a time, each over the other."""
+    batches: Any = import_module("dynamo_ops.transfer.batches")
+    batches.SAME_STORAGE = _NONE_OF_TWO
+    submit: Any = import_module("dynamo_ops.transfer.submission.submit")
+    submit.LIVE_TRANSFERS = "('')"
+
+
 OLD_FAULTS: Mapping[str, Callable[[], None]] = {
     "cancelled-deletion-counts": _cancelled_deletion_counts,
     "judged-once": _judged_once,
@@ -101,5 +115,7 @@ OLD_FAULTS: Mapping[str, Callable[[], None]] = {
     "lock-comes-too-late": _lock_comes_too_late,
     "buffer-is-tape": _buffer_is_tape,
     "site-that-is-away-counts": _site_that_is_away_counts,
+    "no-answer-is-an-answer": _no_answer_is_an_answer,
+    "two-at-a-time": _two_at_a_time,
 }
 """By name; each puts itself back."""
