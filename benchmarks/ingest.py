@@ -275,7 +275,7 @@ def write_parquet(folder: Path, number: int) -> None:
     folder.mkdir()
     datasets(number).write_parquet(folder / "datasets.parquet")
     for first in range(0, number, 500):
-        blocks, files = details(range(first, min(first + 500, number)))
+        blocks, files, _ = details(range(first, min(first + 500, number)))
         blocks.write_parquet(folder / f"blocks-{first:07d}.parquet")
         files.write_parquet(folder / f"files-{first:07d}.parquet")
 

@@ -52,7 +52,9 @@ interval.
 #### Step by step
 Pulls what changed in the run's interval from every metadata source (DBS, or any plugin) and all sites from the site
 sources, stages it, and merges it in one transaction **if the gate lets it in**: schema, sizes, unique LFNs, no mass
-disappearance, sane sites. A run that the gate stops has changed nothing; its message names source, dataset and value.
+disappearance, sane sites. Of a dataset with a bad record nothing is merged, and each run asks for it again
+(`dynamo inventory set-aside`), as long as they are few. A run that the gate stops has changed nothing; its message
+names source, dataset and value.
 
 The merge returns what is new, changed, vanished or left out, by source; `is_changed` false: nothing. The asset event is
 there all the same, since metadata are now known up to a later time, which Detox and Dealer wait for.

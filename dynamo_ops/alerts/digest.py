@@ -317,6 +317,17 @@ def _bad(reading: Reading) -> Section:
     return Section("bad", rows, tuple(unusual))
 
 
+def _set_aside(reading: Reading) -> Section:
+    """Datasets of which a source told a bad record: nothing of them is merged until a person has it mended."""
+    rows = reading.window(sql.SET_ASIDE)
+    unusual = [
+        f"{count(number, 'dataset')} of {source} set aside with a bad record, the oldest for "
+        f"{span(max(reading.until - oldest, timedelta(0)))} (dynamo inventory set-aside)"
+        for source, number, oldest in rows.select("source", "num_datasets", "oldest_at").iter_rows()
+    ]
+    return Section("set_aside", rows, tuple(unusual))
+
+
 def _vanished(reading: Reading) -> Section:
     """What sources told of before and do not list any more, newly and in all. The inventory keeps it."""
     rows = reading.window(sql.VANISHED)
@@ -354,6 +365,7 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     _ambiguous,
     _consistency,
     _bad,
+    _set_aside,
     _vanished,
     _held,
     _plans,

@@ -166,6 +166,17 @@ VANISHED = """
            count(*) AS num_all, sum(size_bytes)::bigint AS all_bytes
     FROM vanished GROUP BY 1, 2 ORDER BY 1, 2""".format(new=_WINDOW.format("vanished_at"))
 
+_SHORT = "left(regexp_replace({}, '[[:cntrl:]]', '?', 'g'), 200)"
+"""SQL: what a source told, as a line can show it."""
+
+SET_ASIDE = """
+    SELECT source, count(*) AS num_datasets, count(*) FILTER (WHERE {new}) AS num_new, min(first_at) AS oldest_at,
+           (array_agg({dataset} ORDER BY first_at, id))[1] AS dataset,
+           (array_agg({reason} ORDER BY first_at, id))[1] AS reason
+    FROM set_aside_datasets GROUP BY 1 ORDER BY 1""".format(
+    new=_WINDOW.format("first_at"), **{name: _SHORT.format(name) for name in ("dataset", "reason")}
+)
+
 EVENTS = f"""
     SELECT subscription.id AS subscription, coalesce(subscription.person, 'group ' || owner.name) AS owner,
            subscription.channel, coalesce(given_up.number, 0) AS num_given_up, subscription.failing_since,

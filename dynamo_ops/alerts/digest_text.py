@@ -193,6 +193,13 @@ BAD_STATES = {
 }
 
 
+def _set_aside(row: Row) -> str:
+    return (
+        f"{count(row['num_datasets'], 'dataset')} of {row['source']} ({row['num_new']:,} newly), the oldest since "
+        f"{moment(row['oldest_at'])}: {row['dataset']}: {row['reason']}"
+    )
+
+
 def _vanished(row: Row) -> str:
     new = f"{count(row['num_new'], row['kind'])} ({size_text(row['new_bytes'])}) newly"
     return f"not listed by {row['source']} any more: {new}, {row['num_all']:,} ({size_text(row['all_bytes'])}) in all"
@@ -315,6 +322,11 @@ LOOKS: dict[str, Look] = {
         "Copies that are called bad or suspicious (now)", "bad copies", _bad,
         {"site": "Site", "state": "State", "num_files": "Files", "size_bytes": "Size", "num_new": "New",
          "oldest_at": "Oldest", "reason": "Most often because"},
+    ),
+    "set_aside": Look(
+        "Datasets with a bad record: not merged (now)", "datasets set aside", _set_aside,
+        {"source": "Source", "num_datasets": "Datasets", "num_new": "New", "oldest_at": "Oldest", "dataset": "First",
+         "reason": "Reason"},
     ),
     "vanished": Look(
         "Vanished at their source; the inventory keeps them", "vanished things", _vanished,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,7 @@ import polars as pl
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.times import time_text
 from dynamo_ops.database.connection import Database
+from dynamo_ops.inventory.catalogue.aside import set_aside
 from dynamo_ops.inventory.freshness import merged_sources, metadata_ages
 from dynamo_ops.quality.thresholds import FreshnessThresholds, read_thresholds
 
@@ -29,7 +31,8 @@ class MetadataSources:
 class Knowledge:
     """What the inventory can know. ``until``: of what was made until then; None where no source tells of files.
 
-    ``stale_because``: a sentence, when that is too long ago or some source was never merged; else None.
+    ``stale_because``: a sentence, when that is too long ago, some source was never merged, or datasets that it told of
+    are set aside; else None.
     """
 
     until: datetime | None = None
@@ -54,12 +57,29 @@ def knowledge(db: Database, sources: MetadataSources) -> Knowledge:
     if ages.is_empty():
         return ALL_KNOWN
     stale = ages.filter(pl.col("age_h").is_null() | (pl.col("age_h") > sources.max_age_h))
+    if (why := _set_aside(db, names)) and stale.is_empty():
+        return Knowledge(None, why)
     told = [f"{source} ({_last(until)})" for source, until in stale.select("source", "merged_until").iter_rows()]
     return Knowledge(
         None if ages["merged_until"].has_nulls() else ages["merged_until"].min(),  # type: ignore[arg-type]
         f"metadata are older than {sources.max_age_h:g} hours: {', '.join(told)} (backfill metadata_sync)"
         if told
         else None,
+    )
+
+
+def _set_aside(db: Database, sources: Sequence[str]) -> str | None:
+    """A sentence, where one of these sources told of datasets that were not let in: which files are theirs, nobody
+    knows."""
+    faulty = set_aside(db)
+    faulty = faulty.filter(pl.col("source").is_in(list(sources)))
+    if faulty.is_empty():
+        return None
+    first, source = faulty.select("dataset", "source").row(0)
+    number = f"{faulty.height:,} datasets are" if faulty.height > 1 else "a dataset is"
+    return (
+        f"{number} set aside, since {source} told a bad record ({first}, dynamo inventory set-aside): "
+        "files of such look like nobody's"
     )
 
 

@@ -64,6 +64,14 @@ class PullKind(StrEnum):
     DEMAND = "demand"
 
 
+class FaultStage(StrEnum):
+    """What saw a bad record of a dataset: the reading of the list of datasets, that of their details, or the gate."""
+
+    LISTING = "listing"
+    DETAILS = "details"
+    GATE = "gate"
+
+
 READABLE_STATUSES = Words((SiteStatus.READY, SiteStatus.MORGUE))
 USABLE_DATASETS = Words((DatasetStatus.VALID, DatasetStatus.PRODUCTION))
 LOST_DATASETS = Words((DatasetStatus.INVALID, DatasetStatus.DELETED))

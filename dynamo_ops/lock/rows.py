@@ -1,4 +1,5 @@
-"""The locks in force now, tried on what a transaction is about to delete."""
+"""The locks in force now, tried on what a transaction is about to delete. A dataset that is set aside, since its source
+told a bad record of it, is as if locked: what has changed in it nobody knows."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ def locked_rows(connection: Connection, table: str, block_replicas: pl.DataFrame
     locks = select_frame(
         connection,
         """SELECT item, sites, groups FROM locks
-           WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())""",
+           WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+           UNION ALL SELECT DISTINCT aside.dataset, CAST(NULL AS text), CAST(NULL AS text)
+           FROM set_aside_datasets AS aside JOIN datasets AS known ON known.name = aside.dataset""",
         LOCKS,
     )
     datasets = select_frame(

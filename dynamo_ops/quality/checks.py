@@ -23,6 +23,7 @@ class SqlCheck:
     ``rows``: query of the rows that are judged; checks of the same rows look at them together. ``condition``: true for
     a wrong row. ``shown``: the columns of a wrong row that a message shows (an expression has no comma). ``wrong``: the
     words for what is wrong, ``noun``: what one row is. ``note``: what is to be said although nothing is wrong.
+    ``datasets``: SQL, the datasets (text[]) of a wrong row, which may be set aside for it; empty: it refuses.
     """
 
     key: str
@@ -32,6 +33,7 @@ class SqlCheck:
     condition: str
     shown: str
     note: str = ""
+    datasets: str = ""
 
 
 @dataclass(frozen=True)

@@ -47,14 +47,14 @@ def _read(
     execution_engine: SqlAlchemyExecutionEngine, query: str, conditions: Sequence[Sequence[str]]
 ) -> dict[str, tuple[int, list[dict[str, Any]]]]:
     """Colons are casts here, no parameters; no percent sign may be in a query."""
-    is_wrong = " OR ".join(f"({condition})" for _, condition, _ in conditions)
+    is_wrong = " OR ".join(f"({condition})" for _, condition, *_ in conditions)
     wrong_rows: dict[str, tuple[int, list[dict[str, Any]]]] = {}
     connection = execution_engine.engine.get_execution_options()[CONNECTION]
     with connection.begin_nested():  # what cannot be read keeps no others from it
         connection.exec_driver_sql(
             f"CREATE TEMPORARY TABLE wrong_rows ON COMMIT DROP AS SELECT * FROM ({query}) AS told WHERE {is_wrong}"
         )
-        for key, condition, shown in conditions:
+        for key, condition, shown, datasets in conditions:
             order = ", ".join(str(number + 1) for number in range(shown.count(",") + 1))
             first = connection.exec_driver_sql(
                 f"SELECT {shown}, count(*) OVER () AS num_wrong FROM wrong_rows WHERE {condition}"
@@ -63,14 +63,28 @@ def _read(
             rows = [dict(row) for row in first.mappings()]
             numbers = [row.pop("num_wrong") for row in rows]
             wrong_rows[key] = (numbers[0] if numbers else 0, rows)
+            if rows and datasets:
+                connection.exec_driver_sql(_datasets_of(key, condition, shown, datasets))
         connection.exec_driver_sql("DROP TABLE wrong_rows")
     return wrong_rows
+
+
+def _datasets_of(key: str, condition: str, shown: str, datasets: str) -> str:
+    """Counts the wrong rows by dataset, with one of each; how many rows there are does not matter to the memory."""
+    return f"""
+        INSERT INTO wrong_datasets (key, dataset, num_wrong, example)
+        SELECT '{key}', by_dataset.its_dataset, by_dataset.num_wrong,
+               (SELECT row_to_json(one) FROM (SELECT {shown} FROM wrong_rows WHERE ctid = by_dataset.first) AS one)
+        FROM (SELECT its_dataset, count(*) AS num_wrong, min(wrong_rows.ctid) AS first
+              FROM wrong_rows LEFT JOIN LATERAL unnest({datasets}) AS of_row (its_dataset) ON true
+              WHERE {condition} GROUP BY its_dataset) AS by_dataset"""
 
 
 class ExpectNoWrongRows(BatchExpectation):
     """No row of ``query`` is wrong in the eyes of the check ``key``.
 
-    ``conditions``: of all checks of these rows the key, the SQL condition of a wrong row, and the columns to show.
+    ``conditions``: of all checks of these rows the key, the SQL condition of a wrong row, the columns to show, and the
+    datasets of a row (``SqlCheck.datasets``).
     """
 
     query: str

@@ -17,7 +17,7 @@ from dynamo_ops.quality.checks import Check, Outcome, SqlCheck
 from dynamo_ops.quality.data_docs import publish
 from dynamo_ops.quality.figures import Figures, keep_figures
 from dynamo_ops.quality.thresholds import DataDocs
-from dynamo_ops.quality.validation import validate
+from dynamo_ops.quality.validation import Sieve, validate
 
 log = logging.getLogger(__name__)
 
@@ -58,20 +58,24 @@ def run_gate(
     prepare: Mapping[str, str] | None = None,
     figures: Figures | None = None,
     docs: DataDocs | None = None,
+    sieve: Sieve | None = None,
 ) -> GateReport:
     """Run all checks, keep their results and the figures (a repeat replaces them), publish a page, and pass.
 
     ``subject``: what is judged, as a message shall call it. ``staged``: the pull that is judged, asked for before any
     of its rows was read; to pass lets it be merged, as long as nothing of it is staged again. ``prepare``: temporary
-    tables by name, as queries, that checks and figures may read. Raises GateError naming the gate, the subject and, for
+    tables by name, as queries, that checks and figures may read. ``sieve``: sets aside what wrong rows are of, so that
+    they need not refuse. Raises GateError naming the gate, the subject and, for
     each failed check that is not in ``warn_only``, what is wrong, how often, and up to three examples.
     """
     if any(isinstance(check, SqlCheck) for check in checks):
         _analyze(db, TABLES_OF[staged.kind] if staged else ())
-    validation = validate(db, gate, checks, prepare or {}, figures.query if figures else None)
-    outcomes = tuple(replace(outcome, is_blocking=outcome.key not in warn_only) for outcome in validation.outcomes)
+    measured = figures.query if figures else None
+    validation = validate(db, gate, checks, prepare or {}, measured, sieve, warn_only)
+    let_through = {*warn_only, *validation.spared}
+    outcomes = tuple(replace(outcome, is_blocking=outcome.key not in let_through) for outcome in validation.outcomes)
     failures = [outcome for outcome in outcomes if outcome.is_blocking and not outcome.is_success]
-    _keep(db, gate, subject, run_key, outcomes, figures, validation.figures, staged, is_accepted=not failures)
+    _keep(db, gate, subject, run_key, outcomes, figures, validation.figures, staged, sieve, is_accepted=not failures)
     page = publish(db, docs, gate, subject, run_key, outcomes, validation.results, validation.figures) if docs else None
     if failures:
         raise _refusal(gate, subject, run_key, failures, page)
@@ -124,6 +128,7 @@ def _keep(
     figures: Figures | None,
     values: Mapping[str, float],
     staged: Staged | None,
+    sieve: Sieve | None,
     *,
     is_accepted: bool,
 ) -> None:
@@ -154,3 +159,5 @@ def _keep(
             keep_figures(connection, gate, run_key, figures, values, now, is_accepted=is_accepted)
         if staged is not None:
             note_judgement(connection, run_key, staged, is_accepted=is_accepted)
+        if sieve is not None:
+            sieve.keep(connection)

@@ -21,6 +21,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 MetadataCheck = Literal[
     "datasets_lost",
     "datasets_listed",
+    "datasets_set_aside",
     "dataset_fields",
     "dataset_name",
     "dataset_status",
@@ -133,6 +134,12 @@ class MetadataThresholds(Strict):
     """Of the usable (valid or production) datasets, that may become invalid, deprecated or deleted at once, …"""
     invalidated_tolerated: int = Field(100, ge=0)
     """… and this many always."""
+    max_set_aside: int = Field(100, ge=0, le=1000)
+    """Datasets of a source that may be set aside, since a record of theirs is bad, while the others are merged, …"""
+    max_set_aside_fraction: Fraction = 0.001
+    """… of those that were not before at most this fraction of the datasets asked for in the run, …"""
+    set_aside_tolerated: int = Field(3, ge=0)
+    """… and this many always; but never all of several that the source told of."""
     max_file_size_bytes: Bytes = Field(10_000_000_000_000, ge=1)
     """Of one file."""
     max_name_bytes: int = Field(500, ge=1, le=2000)

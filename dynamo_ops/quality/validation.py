@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -26,23 +26,49 @@ WORK_MEMORY_MB = 128
 _SETTINGS = f"SET LOCAL work_mem = '{WORK_MEMORY_MB}MB'; SET LOCAL timezone TO 'UTC'"
 
 
+class Sieve(Protocol):
+    """What sets aside the subjects of wrong rows: called before the checks that name them, and between those and the
+    others; ``keep`` in the transaction that keeps the judgement."""
+
+    def prepare(self, connection: Connection) -> None:
+        """Make the table that the first checks fill."""
+        ...
+
+    def sift(self, connection: Connection, checks: Sequence[SqlCheck], warn_only: Collection[str]) -> frozenset[str]:
+        """The keys of checks that do not refuse, since what is wrong is set aside."""
+        ...
+
+    def keep(self, connection: Connection) -> None:
+        """Keep what was set aside."""
+        ...
+
+
 @dataclass(frozen=True)
 class Validation:
     """What came of all checks, in their order. ``figures``: the one row of the figures asked for, by column.
 
-    ``results``: Great Expectations' own, for its pages.
+    ``results``: Great Expectations' own, for its pages. ``spared``: checks that do not refuse, as the sieve says.
     """
 
     outcomes: tuple[Outcome, ...]
     figures: Mapping[str, float]
     results: tuple[Any, ...]
+    spared: frozenset[str] = frozenset()
 
 
 def validate(
-    db: Database, gate: str, checks: Sequence[Check], prepare: Mapping[str, str], figures: str | None
+    db: Database,
+    gate: str,
+    checks: Sequence[Check],
+    prepare: Mapping[str, str],
+    figures: str | None,
+    sieve: Sieve | None = None,
+    warn_only: Collection[str] = (),
 ) -> Validation:
     """Run ``checks``. ``prepare``: temporary tables by name, as queries, that checks and ``figures`` may read.
 
+    ``sieve``: what sees the checks with ``datasets``, which are run first; of those in ``warn_only`` nothing is set
+    aside.
     ``figures``: query of one row of numbers. Raises GateError when a check could not be evaluated: unknown is not good
     enough; RetryableRemoteError when the database is away.
     """
@@ -52,12 +78,25 @@ def validate(
             for name, query in prepare.items():
                 _keep_rows(connection, name, query)
             measured = {} if figures is None else _numbers(connection, figures)
-        results = _results(context, checks)
+            if sieve is not None:
+                sieve.prepare(connection)
+        first = [] if sieve is None else [check for check in checks if _names_datasets(check)]
+        results = _results(context, first)
+        spared: frozenset[str] = frozenset()
+        if sieve is not None:
+            with _told_apart(db, gate, ["what is set aside"]):
+                spared = sieve.sift(connection, first, warn_only)
+        results += _results(context, [check for check in checks if sieve is None or not _names_datasets(check)])
     of_check = {
         check.key: [one for one in results if one.expectation_config.meta["key"] == check.key] for check in checks
     }
     outcomes = tuple(_outcome(db, check, of_check[check.key], gate) for check in checks)
-    return Validation(outcomes, measured, tuple(one for check in checks for one in of_check[check.key]))
+    return Validation(outcomes, measured, tuple(one for check in checks for one in of_check[check.key]), spared)
+
+
+def _names_datasets(check: Check) -> TypeGuard[SqlCheck]:
+    """Whether it can be told of which datasets its wrong rows are."""
+    return isinstance(check, SqlCheck) and check.datasets != ""
 
 
 @contextmanager
@@ -132,7 +171,8 @@ def _validate_rows(context: Any, checks: Sequence[SqlCheck]) -> list[Any]:
 
     conditions: dict[str, list[list[str]]] = {}
     for check in checks:
-        conditions.setdefault(check.rows, []).append([check.key, check.condition, check.shown])
+        condition = [check.key, check.condition, check.shown, check.datasets]
+        conditions.setdefault(check.rows, []).append(condition)
     expectations = [
         ExpectNoWrongRows(query=check.rows, conditions=conditions[check.rows], key=check.key, **_named(check))
         for check in checks

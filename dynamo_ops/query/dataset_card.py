@@ -25,12 +25,14 @@ class DatasetCard:
     """``dataset``: as in a list of datasets, with num_copies, attributes (by name: value) and source. ``sites``: its
     dataset replicas (``replica.DATASET_REPLICAS``), and num_doomed_blocks, num_awaited_blocks (of which something is to
     be deleted, or to come), decision (the newest of Detox that was committed: decision, line, policy_line, partition,
-    plan_id, at; null: none). ``locks``: in force, of it or of blocks of it. ``requests``: open ones of it."""
+    plan_id, at; null: none). ``locks``: in force, of it or of blocks of it. ``requests``: open ones of it.
+    ``set_aside``: by source, why nothing of it was merged, and since when (reason, first_at)."""
 
     dataset: dict[str, Any]
     sites: list[dict[str, Any]]
     locks: list[dict[str, Any]]
     requests: list[dict[str, Any]]
+    set_aside: list[dict[str, Any]]
 
 
 _DATASET = f"""
@@ -77,6 +79,10 @@ _REQUESTS = f"""
     WHERE item.dataset_id = :dataset AND request.state IN {OPEN_REQUESTS}
     GROUP BY request.id, owner.name ORDER BY request.id"""
 
+_SET_ASIDE = """
+    SELECT source, reason, first_at, last_at, num_runs FROM set_aside_datasets
+    WHERE md5(dataset)::uuid = md5(:name)::uuid AND dataset = :name ORDER BY source"""
+
 _SITE_IDS = "SELECT name, id FROM sites"
 
 
@@ -94,6 +100,7 @@ def dataset_card(database: Database, name: str) -> DatasetCard:
             for row in connection.execute(text(_LOCKS), {"name": name}).mappings()
             if glob_matches(name, row["item"].partition("#")[0])
         ]
+        set_aside = [dict(row) for row in connection.execute(text(_SET_ASIDE), {"name": name}).mappings()]
         requests = [dict(row) for row in connection.execute(text(_REQUESTS), key).mappings()]
     replicas = read_page(database, DATASET_REPLICAS, ReplicaFilter(datasets=[name]), Window(limit=SITES)).records()
     sites = [
@@ -106,7 +113,7 @@ def dataset_card(database: Database, name: str) -> DatasetCard:
         for replica in replicas
     ]
     properties = dataset.pop("properties")
-    return DatasetCard({**dataset, "attributes": {**properties, **attributes}}, sites, locks, requests)
+    return DatasetCard({**dataset, "attributes": {**properties, **attributes}}, sites, locks, requests, set_aside)
 
 
 def _numbers(connection: Connection, sql: str, key: Mapping[str, Any]) -> dict[int, int]:

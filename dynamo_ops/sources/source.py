@@ -10,6 +10,7 @@ import polars as pl
 
 from dynamo_ops.inventory.frames import UTC, Schema
 from dynamo_ops.inventory.properties import reported
+from dynamo_ops.sources.reading.bad_records import FAULTS
 
 DATASETS: Schema = {
     "dataset": pl.String,
@@ -43,19 +44,31 @@ def dataset_columns(frame: pl.DataFrame) -> list[str]:
     return [*DATASETS, *(declared.name for declared in reported(frame.columns))]
 
 
+def no_faults() -> pl.DataFrame:
+    """Columns FAULTS, no row."""
+    return pl.DataFrame(schema=dict(FAULTS))
+
+
 class Details(NamedTuple):
     """What is in some datasets. ``blocks``: one row a block, ``files``: one row a file, columns BLOCKS and FILES.
 
     ``block`` is the part of the block's name behind ``#``. ``adler32`` is eight lower-case hex digits where the source
-    gave something that can be read so, null where it gave none, and else what it gave.
+    gave something that can be read so, null where it gave none, and else what it gave. ``faults``: datasets asked for
+    of which a record cannot be read (columns FAULTS): they are set aside, and what else is told of them is not used.
     """
 
     blocks: pl.DataFrame
     files: pl.DataFrame
+    faults: pl.DataFrame = no_faults()
 
 
 class MetadataSource(Protocol):
-    """Knows datasets, blocks and files. Sizes and times may be wrong or null: the gate judges them."""
+    """Knows datasets, blocks and files. Sizes and times may be wrong or null: the gate judges them.
+
+    A record that cannot be read may be raised (SourceDataError): then nothing of the source is merged. Or it is told:
+    in ``fault``, one more column of ``datasets``, null for good ones, or in ``Details.faults``. Then its dataset is set
+    aside, within the limits of the gate, and the others are merged.
+    """
 
     name: str
 

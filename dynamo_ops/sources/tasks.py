@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
+import polars as pl
+
 from dynamo_ops.base.errors import SettingsError
 from dynamo_ops.base.settings import Settings, SiteStatusSettings, SourceSettings
 from dynamo_ops.base.text import counts_text, near
@@ -17,14 +19,15 @@ from dynamo_ops.inventory.freshness import refuse_future
 from dynamo_ops.inventory.replica import usage
 from dynamo_ops.inventory.site.status import merge_sites
 from dynamo_ops.inventory.staging import pull as staging
+from dynamo_ops.inventory.staging.faults import to_be_listed
 from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.sources.loader import metadata_source, site_source
-from dynamo_ops.sources.source import Details
+from dynamo_ops.sources.source import Details, MetadataSource
 
 log = logging.getLogger(__name__)
 
 TELL_EVERY_S = 30
-STANDING = ("damped", "overridden", "left_out")
+STANDING = ("damped", "overridden", "left_out", "num_set_aside")
 """Counts of a merge that say how things are, not what it changed."""
 PAGES_AT_MOST = 400
 """Of all sources together. A page is a mapped task: Airflow takes 1,024 of them, and each costs it a second."""
@@ -63,12 +66,25 @@ def pull_datasets(
         db,
         run_key,
         source,
-        metadata.datasets(since, until),
+        _listed(db, metadata, source, since, until),
         getattr(metadata, "datasets_per_page", page_size),
         max_pages=max(1, PAGES_AT_MOST // max(1, len(settings.metadata_sources))),
         since=since,
         num_source_datasets=metadata.count_datasets(),
     )
+
+
+def _listed(
+    db: Database, metadata: MetadataSource, source: str, since: datetime | None, until: datetime
+) -> pl.DataFrame:
+    """The datasets that changed; with them those that are set aside for their own record, however old it is: a source
+    may mend it without changing its time, so all are asked for."""
+    changed = metadata.datasets(since, until)
+    wanted = [] if since is None else to_be_listed(db, source)
+    if not wanted:
+        return changed
+    listed = metadata.datasets(None, until).filter(pl.col("dataset").is_in(wanted))
+    return pl.concat([changed, listed.join(changed, on="dataset", how="anti")], how="diagonal")
 
 
 def pull_details(db: Database, settings: Settings, run_key: str, source: str, page: int) -> dict[str, int]:

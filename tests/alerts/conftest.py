@@ -72,6 +72,8 @@ HAPPENED = (
                {at}),
               ('accesses', 'r1', 'source ''monit''', 'known: x', false, false, 'one site is unknown', 1, '[]', {at}),
               ('accesses', 'r1', 'source ''monit''', 'fields: given', true, true, NULL, 0, '[]', {at})""",
+    """INSERT INTO set_aside_datasets (source, dataset, reason, is_of_record, until, first_at, run_key)
+       VALUES ('dbs', '/A/' || {at}, 'record 7: size_bytes is big', false, {at}, {at}, 'r')""",
     """INSERT INTO vanished (source, kind, name, size_bytes, vanished_at)
        SELECT 'dbs', 'block', n || '-' || {at}, 1000000, {at} FROM generate_series(1, 2) n""",
     """INSERT INTO invalidations (kind, name, thing_id, size_bytes, num_files, reason, created_by, created_at)

@@ -34,6 +34,7 @@ UNUSUAL = [
     "lost, no other copy exists: 2 files (2.00 kB) at T2_A, T2_B",
     "2 bad last copies at T2_A: a person decides (dynamo replica list)",
     "1 suspicious copy at T2_B: a person decides (dynamo replica list)",
+    "3 datasets of dbs set aside with a bad record, the oldest for 1 day 1 min (dynamo inventory set-aside)",
     "vanished from dbs: 2 blocks (2.00 MB)",
     "2 subscriptions held: no_source",
     "plans refused: detox of physics",
@@ -87,10 +88,10 @@ def digest(bad_day: Inventory, sources: Settings) -> Digest:
 def test_what_needs_a_look_is_told_first(digest: Digest) -> None:
     assert digest.unusual == UNUSUAL
     message = digest_message(digest)
-    assert message.subject == "Dynamo: 2026-03-02, 20 things need a look"
+    assert message.subject == "Dynamo: 2026-03-02, 21 things need a look"
     lines = message.text.splitlines()
     assert lines[0] == "*Dynamo, the 24 hours to 2026-03-02T06:00Z*"
-    assert lines[2:22] == [f"- {sentence}" for sentence in UNUSUAL]
+    assert lines[2:23] == [f"- {sentence}" for sentence in UNUSUAL]
 
 
 def test_every_section_says_what_happened_in_the_24_hours_and_what_stands_now(digest: Digest) -> None:
@@ -141,6 +142,7 @@ def test_work_alone_is_nothing_unusual(bad_day: Inventory, sources: Settings) ->
         "DELETE FROM consistency_findings WHERE state = 'lost'",
         "UPDATE consistency_checks SET state = 'repaired', refused_because = NULL",
         "UPDATE bad_replicas SET state = 'copying'",
+        "DELETE FROM set_aside_datasets",
         "DELETE FROM vanished WHERE vanished_at >= '2026-03-01 06:00+00'",
         "DELETE FROM plans WHERE state = 'refused'",
         "UPDATE transfers SET state = 'done'",

@@ -131,6 +131,8 @@ def fill(db: Database) -> None:
     stock.subscription("copy", stock.files_of["c1"], "T2_C_With_A_Long_Name", origin="dealer")
     stock.rows("UPDATE subscriptions SET state = 'held', hold_reason = 'all_failed', num_attempts = 1 WHERE id = 1")
     stock.rows("INSERT INTO vanished (source, kind, name, size_bytes) VALUES ('dbs', 'dataset', :n, 2000)", n=LONG)
+    stock.rows("""INSERT INTO set_aside_datasets (source, dataset, reason, is_of_record, until, first_at, run_key)
+                  VALUES ('dbs', '/New/R-v1/AOD', 'files: record 7: size_bytes is big', false, now(), now(), 'r')""")
     stock.rows(
         "UPDATE site_endpoints SET proposed_prefix = 'davs://moved.invalid:443/dav', proposed_at = now()"
         " WHERE site_id = :s",

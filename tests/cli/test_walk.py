@@ -27,6 +27,7 @@ WHY = ("--reason", "because")
 CALLS: dict[str, tuple[str, ...]] = {
     "init": ("new home", "--cache"),
     "inventory summary": (),
+    "inventory set-aside": (),
     "inventory vanished": (),
     "dataset find": ("/A/*", "--site", "T2_*"),
     "dataset show": (LIKE_MARKUP,),

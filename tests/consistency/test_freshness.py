@@ -63,6 +63,38 @@ def test_a_source_that_is_not_configured_any_more_does_not_matter(database: Data
     assert knowledge(database, MetadataSources(("dbs",))).stale_because is None
 
 
+def put_aside(db: Database, dataset: str, source: str = "dbs") -> None:
+    with db.begin() as connection:
+        connection.execute(
+            text("""INSERT INTO set_aside_datasets (source, dataset, reason, is_of_record, until, run_key)
+                    VALUES (:source, :dataset, 'why', false, now(), 'run')"""),
+            {"source": source, "dataset": dataset},
+        )
+
+
+def test_files_stay_while_a_dataset_that_may_have_them_is_set_aside(world: World, tmp_path: Path) -> None:
+    db = world.inventory.db
+    world.block("b1", "T2_A")
+    orphan = plant(world, "/store/data/Run7/f")
+    merged(db, "dbs", HOUR)
+    put_aside(db, "/New/B/C")
+    check(world, "r1", tmp_path)
+    seen = check(world, "r2", tmp_path)
+    assert (seen.num_orphan, seen.num_orphan_found) == (1, 0)
+    assert seen.kept_because[0].startswith("a dataset is set aside, since dbs told a bad record (/New/B/C, ")
+    assert mend(world, seen).num_deleted == 0
+    assert orphan.exists()
+    assert knowledge(db, MetadataSources(("lab",))).stale_because != seen.kept_because[0]
+    world.inventory.rows("DELETE FROM set_aside_datasets")
+    check(world, "r3", tmp_path)
+    found = check(world, "r4", tmp_path)
+    put_aside(db, "/New/B/C")
+    assert mend(world, found).num_deleted == 0
+    world.inventory.rows("DELETE FROM set_aside_datasets")
+    check(world, "r5", tmp_path)
+    assert mend(world, check(world, "r6", tmp_path)).num_deleted == 1
+
+
 def test_files_stay_while_metadata_are_stale_and_go_when_these_are_in_again(world: World, tmp_path: Path) -> None:
     world.block("b1", "T2_A")
     orphan, expired = plant(world, "/store/data/Run7/f"), plant(world, "/store/unmerged/f")

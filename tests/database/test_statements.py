@@ -19,6 +19,7 @@ from dynamo_ops.inventory.subscription.operate import ALLOWED
 from dynamo_ops.inventory.subscription.selection import _SQL
 from dynamo_ops.quality.figures import Before
 from dynamo_ops.quality.suites import accesses, listing, metadata
+from dynamo_ops.quality.suites.aside import Aside
 from dynamo_ops.quality.thresholds import AccessThresholds, DemandThresholds, MetadataThresholds, SiteThresholds
 from dynamo_ops.query.contents import BLOCKS, FILES
 from dynamo_ops.query.dataset import DATASETS
@@ -61,6 +62,8 @@ LEFT_OUT = {
 NOT_LOOKED_UP = {
     "dynamo_ops.inventory.request_event:event_rows": "a part of statements, which are looked up whole",
     "dynamo_ops.quality.expectation:_read": "of checks that are looked up as SqlCheck",
+    "dynamo_ops.quality.expectation:_datasets_of": "of the wrong rows of such a check",
+    "dynamo_ops.quality.suites.aside:_narrow": "of tables of gates: a merge has another of the same name",
 }
 
 RUN = "run_key = 'run' AND source = 'source'"
@@ -114,6 +117,13 @@ EXAMPLES: Examples = {
         "as_of": datetime(2026, 3, 1, tzinfo=UTC),
         "history": Before(7, 100.0),
         "thresholds": MetadataThresholds(),
+    },
+    "dynamo_ops.quality.suites.aside": {
+        "self": Aside("run", "source", MetadataThresholds()),
+        "checks": [],
+        "warn_only": [],
+        "keys": "'file_size'",
+        "faults": "('/A/B/C', 'why')",
     },
     "dynamo_ops.quality.suites.accesses": {"thresholds": AccessThresholds()},
     "dynamo_ops.quality.suites.accesses:check_demand_day": {"thresholds": DemandThresholds()},

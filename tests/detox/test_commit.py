@@ -288,6 +288,15 @@ def becomes_the_only_source_that_stays(stock: Stock) -> None:
     stock.subscription("copy", stock.files_of["b1"], "T2_C")
 
 
+def test_of_a_dataset_that_is_set_aside_nothing_goes(stock: Stock) -> None:
+    """What has changed in it since the source told a bad record of it, nobody knows."""
+    plan = stock.plan(("b1", "T2_A"), ("b2", "T2_A"))
+    stock.rows("""INSERT INTO set_aside_datasets (source, dataset, reason, is_of_record, until, run_key)
+                  VALUES ('dbs', '/A/B-v1/AOD', 'why', false, now(), 'run')""")
+    assert done(stock, plan).left_out == {"it is locked": 2}
+    assert [key for key in stock.subscriptions() if key[0] == "delete"] == []
+
+
 @pytest.mark.parametrize(
     ("event", "reason"),
     [

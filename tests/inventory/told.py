@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.catalogue.merge import MergeSummary, merge_metadata
 from dynamo_ops.inventory.site.status import SiteSummary, merge_sites
 from dynamo_ops.inventory.staging import pull as staging
-from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, SITES
+from dynamo_ops.sources.source import BLOCKS, DATASETS, FAULTS, FILES, SITES
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 UNTIL = datetime(2026, 2, 1, tzinfo=UTC)
@@ -73,20 +73,30 @@ def stage(
     since: datetime | None = None,
     count: int | None = None,
     source: str = "dbs",
+    bad: Mapping[str, str] | None = None,
+    bad_records: Mapping[str, str] | None = None,
 ) -> None:
-    """Stage one pull, all details in one page; sizes and numbers of blocks follow their files unless they are given."""
+    """Stage one pull, all details in one page; sizes and numbers of blocks follow their files unless they are given.
+
+    ``bad``: datasets of which a block or file cannot be read, and why; ``bad_records``: whose own record cannot.
+    """
+    listed = pl.DataFrame(list(datasets), schema=dict(DATASETS))
     staging.stage_datasets(
         db,
         run_key,
         source,
-        pl.DataFrame(list(datasets), schema=dict(DATASETS)),
+        pl.concat([listed, _faults(bad_records)], how="diagonal") if bad_records else listed,
         1000,
         since=since,
         num_source_datasets=len(datasets) if count is None else count,
     )
     summed = [{**each, **_sums(each, files)} for each in blocks]
     part = (pl.DataFrame(summed, schema=dict(BLOCKS)), pl.DataFrame(list(files), schema=dict(FILES)))
-    staging.stage_details(db, run_key, source, 0, [part])
+    staging.stage_details(db, run_key, source, 0, [(*part, _faults(bad))])
+
+
+def _faults(bad: Mapping[str, str] | None) -> pl.DataFrame:
+    return pl.DataFrame(list((bad or {}).items()), schema=dict(FAULTS), orient="row")
 
 
 def _sums(each: Row, files: Sequence[Row]) -> Row:
@@ -105,8 +115,10 @@ def merge(
     since: datetime | None = None,
     until: datetime = UNTIL,
     source: str = "dbs",
+    bad: Mapping[str, str] | None = None,
+    bad_records: Mapping[str, str] | None = None,
 ) -> MergeSummary:
-    stage(db, *told, run_key=run_key, since=since, source=source)
+    stage(db, *told, run_key=run_key, since=since, source=source, bad=bad, bad_records=bad_records)
     accept(db, run_key, source)
     return merge_metadata(db, run_key, source, until)
 

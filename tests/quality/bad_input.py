@@ -18,9 +18,11 @@ from dynamo_ops.base.errors import DynamoError, GateError
 from dynamo_ops.base.settings import Settings, SourceSettings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.schema import Base
+from dynamo_ops.inventory.catalogue.aside import set_aside
 from dynamo_ops.inventory.staging import pull as staging
 from dynamo_ops.popularity.days import DayOfSource
 from dynamo_ops.popularity.tasks import pull, replace_day, staging_key
+from dynamo_ops.quality.checks import example_text
 from dynamo_ops.quality.suites.accesses import check_accesses, check_demand
 from dynamo_ops.quality.suites.metadata import check_metadata
 from dynamo_ops.quality.thresholds import Gates
@@ -31,6 +33,7 @@ Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
 AREAS = ("metadata", "sites", "accesses", "demand")
+SET_ASIDE = "set aside"
 UNTIL = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = date(2026, 2, 20)
 T0 = "2026-01-01T00:00:00Z"
@@ -102,11 +105,11 @@ class Drop:
 class Kind:
     """One kind of input. ``change``: what it does to a healthy drop.
 
-    ``stopped_by``: pull, merge, or the checks of the gate; empty: nothing may stop it. ``words``: the essential ones of
-    the message. ``limits``: changes of ``gates.yaml``. ``by_plugin``: told by a source plugin that filters nothing.
-    ``has_details`` false: the task that pulls the details was marked as done by hand. ``between``: what happens to the
-    staged rows between gate and merge. ``query``, ``found``: of what is let in, how it shows in the inventory
-    afterwards, one row of text; ``found`` empty: the inventory stays as it is.
+    ``stopped_by``: pull, merge, the checks of the gate, or ``SET_ASIDE`` (its dataset, not the others); empty: nothing
+    may stop it. ``words``: the essential ones of the message. ``limits``: changes of ``gates.yaml``. ``by_plugin``:
+    told by a source plugin that filters nothing. ``has_details`` false: the task that pulls the details was marked as
+    done by hand. ``between``: what happens to the staged rows between gate and merge. ``query``, ``found``: of what is
+    let in, how it shows in the inventory afterwards, one row of text; ``found`` empty: the inventory stays as it is.
     """
 
     area: str
@@ -128,7 +131,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Stopped:
-    """What stopped an input (pull, merge, or the checks of the gate), and its message."""
+    """What stopped an input (pull, merge, or the checks of the gate, or SET_ASIDE), and its message."""
 
     by: str
     message: str
@@ -180,14 +183,20 @@ class World:
                 at = stage
                 step()
         except GateError as error:
-            return Stopped(", ".join(f"`{key}`" for key in error.failures), self._plain(error))  # type: ignore[attr-defined]
+            return Stopped(", ".join(f"`{key}`" for key in error.failures), self._plain(error.message))  # type: ignore[attr-defined]
         except DynamoError as error:
-            return Stopped(at, self._plain(error))
-        return None
+            return Stopped(at, self._plain(error.message))
+        return self._set_aside()
 
-    def _plain(self, error: DynamoError) -> str:
+    def _set_aside(self) -> Stopped | None:
+        """What the merge left out, with the reasons."""
+        rows = set_aside(self.database).select("dataset", "reason").iter_rows()
+        reasons = [f"{example_text({'dataset': name})}: {self._plain(reason)}" for name, reason in rows]
+        return Stopped(SET_ASIDE, "; ".join(reasons)) if reasons else None
+
+    def _plain(self, message: str) -> str:
         """The message without this machine's folder."""
-        return error.message.replace(str(self.folder / "first"), "/drop")
+        return message.replace(str(self.folder / "first"), "/drop")
 
     def _steps(
         self, kind: Kind, drop: Drop, settings: Settings, gates: Gates, run_key: str

@@ -49,6 +49,17 @@ def in_document() -> str:
     return DOCUMENT.read_text().split(BEGIN)[1].split(END)[0].strip()
 
 
+def _taken(server: embedded.EmbeddedPostgres, kind: Kind, folder: Path) -> Stopped | None:
+    """What stopped the input on its way into an inventory of its own."""
+    server.create_database("bad_input_of_kind", template="bad_input")
+    database = Database(server.url("bad_input_of_kind"))
+    try:
+        return World(database, folder).take(kind, f"run of {kind.id}")
+    finally:
+        database.dispose()
+        server.drop_database("bad_input_of_kind")
+
+
 def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory(prefix="dynamo-bad-input-") as folder:
@@ -57,10 +68,9 @@ def main() -> None:
             server.create_database("bad_input")
             database = Database(server.url("bad_input"))
             migrate.upgrade(database)
-            world = World(database, Path(folder))
-            world.fill()
-            stopped = [(kind, world.take(kind, f"run of {kind.id}")) for kind in BAD]
+            World(database, Path(folder)).fill()
             database.dispose()
+            stopped = [(kind, _taken(server, kind, Path(folder))) for kind in BAD]
         finally:
             embedded.stop(Path(folder) / "postgres")
     print(table((kind, one) for kind, one in stopped if one is not None))

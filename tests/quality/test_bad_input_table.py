@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.embedded import EmbeddedPostgres
+from dynamo_ops.inventory.catalogue.aside import set_aside
 from tests.conftest import TEMPLATE
-from tests.quality.bad_input import AREAS, Kind, World, assert_let_in, checksums, unchanged
+from tests.quality.bad_input import (
+    AREAS,
+    JETS,
+    MUONS,
+    SET_ASIDE,
+    Kind,
+    Stopped,
+    World,
+    added,
+    assert_let_in,
+    block,
+    both,
+    checksums,
+    dataset,
+    file,
+    in_inventory,
+    unchanged,
+)
 from tests.quality.bad_input_kinds import BAD, GOOD
 from tests.quality.bad_input_table import in_document, let_in, row
 
 FILLED = "bad_input_filled"
+EXTRA = "/Extras/Run2026A-v1/AOD"
+REFUSED = [kind for kind in BAD if kind.stopped_by != SET_ASIDE]
+LEFT_OUT = [kind for kind in BAD if kind.stopped_by == SET_ASIDE]
 _counter = itertools.count()
 
 
@@ -51,14 +73,48 @@ def world(filled: str, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[W
     postgres.drop_database(name)
 
 
-@pytest.mark.parametrize("kind", BAD, ids=lambda kind: kind.id)
+@pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.id)
 def test_bad_input_is_stopped_and_told_and_changes_nothing(shared: Database, tmp_path: Path, kind: Kind) -> None:
     with unchanged(shared):
         stopped = World(shared, tmp_path).take(kind, f"run of {kind.id}")
     assert stopped is not None
     assert kind.words in stopped.message
     assert stopped.by == kind.stopped_by
+    assert_row_shown(kind, stopped)
+
+
+def assert_row_shown(kind: Kind, stopped: Stopped) -> None:
     assert row(kind, stopped) in in_document(), "the table of docs/gates.md is an older one"
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT, ids=lambda kind: kind.id)
+def test_of_a_dataset_with_a_bad_record_nothing_is_merged_and_all_else_is(world: World, kind: Kind) -> None:
+    before = known_of(world.database, MUONS)
+    more = added(
+        datasets=[dataset(EXTRA)], blocks=[block("b1", EXTRA)], files=[file(f"/store/e{n}", EXTRA) for n in (1, 2)]
+    )
+    stopped = world.take(replace(kind, change=both(kind.change, more)), f"run of {kind.id}")
+    assert stopped is not None
+    assert stopped.by == SET_ASIDE
+    assert kind.words in stopped.message
+    assert_row_shown(kind, stopped)
+    faulty = set_aside(world.database)["dataset"].to_list()
+    assert len(faulty) == 1
+    there = in_inventory(world.database, "metadata")
+    assert {f"{name} valid" for name in (MUONS, JETS, EXTRA)} <= there["datasets"]  # type: ignore[operator]
+    assert f"{EXTRA}#b1 /store/e1 100" in there["files"]  # type: ignore[operator]
+    assert known_of(world.database, faulty[0]) == (before if faulty == [MUONS] else [])
+    assert world.database.frame("SELECT * FROM vanished").is_empty()
+
+
+def known_of(db: Database, name: str) -> list[tuple[object, ...]]:
+    """All that the inventory has of a dataset, and how far it is known."""
+    return db.frame(
+        """SELECT d::text, o::text, b::text, f::text FROM datasets AS d
+           LEFT JOIN dataset_sources AS o ON o.dataset_id = d.id LEFT JOIN blocks AS b ON b.dataset_id = d.id
+           LEFT JOIN files AS f ON f.block_id = b.id WHERE d.name = $1 ORDER BY b.id, f.id""",
+        (name,),
+    ).rows()
 
 
 @pytest.mark.parametrize("kind", GOOD, ids=lambda kind: kind.id)

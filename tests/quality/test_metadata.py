@@ -18,11 +18,13 @@ from tests.sources.pocket import NOW, inventory_counts, pull_all, settings_for
 
 GOOD = [dataset()], [block("b1"), block("b2")], [file("/a/1"), file("/a/2"), file("/a/3", in_block="b2")]
 LATE = datetime(2026, 1, 5, tzinfo=UTC)
-NUM_CHECKS = 34
+NUM_CHECKS = 35
+STRICT = MetadataThresholds(max_set_aside=0)
+"""Nothing may be set aside: then each fault refuses."""
 
 
 def judge(db: Database, run_key: str = RUN) -> None:
-    check_source(db, run_key, "dbs", MetadataThresholds())
+    check_source(db, run_key, "dbs", STRICT)
 
 
 def test_good_data_pass_and_all_is_kept_again_when_asked_again(database: Database) -> None:
@@ -54,7 +56,9 @@ def test_several_faults_are_told_at_once_with_three_examples_and_where_to_read_o
         judge(database)
     message = str(caught.value)
     assert message.startswith(
-        "metadata gate refused source 'dbs': status is unknown to us in 1 dataset: /A/B-v1/C status=shiny\nand "
+        "metadata gate refused source 'dbs': a record is bad (set aside are 0 at most, of new ones 3 or 0.10% of the "
+        "run), in 1 dataset: /A/B-v1/C fault=status is unknown to us: /A/B-v1/C status=shiny\nand "
+        "status is unknown to us in 1 dataset: /A/B-v1/C status=shiny\nand "
         "size_bytes is negative in 5 files: /A/B-v1/C#b1 /a/1 size_bytes=-1; "
     )
     assert message.count("size_bytes=-") == 3
@@ -63,7 +67,7 @@ def test_several_faults_are_told_at_once_with_three_examples_and_where_to_read_o
     assert caught.value.facts == {
         "gate": "metadata",
         "subject": "source 'dbs'",
-        "failures": ["dataset_status", "file_size"],
+        "failures": ["datasets_set_aside", "dataset_status", "file_size"],
     }
 
 
@@ -114,7 +118,7 @@ def test_warnings_of_blocks_and_files_can_be_made_to_refuse(database: Database) 
         "the LFN is not below /store/ in 1 file: /A/B-v1/C#b1 /a/1",
     ]
     with pytest.raises(GateError, match=r"number of files .*\nand size_bytes is not that of its files"):
-        check_source(database, RUN, "dbs", MetadataThresholds(warn_only=frozenset()))
+        check_source(database, RUN, "dbs", MetadataThresholds(warn_only=frozenset(), max_set_aside=0))
 
 
 def test_a_source_that_took_over_anothers_datasets_is_let_in(database: Database) -> None:

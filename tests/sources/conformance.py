@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 import pytest
@@ -93,9 +93,17 @@ class DemandBackend(Options, Broken, Protocol):
         ...
 
 
-def whole(parts: Sequence[Details]) -> Details:
+class Whole(NamedTuple):
+    """What was told in parts."""
+
+    blocks: pl.DataFrame
+    files: pl.DataFrame
+
+
+def whole(parts: Sequence[Details]) -> Whole:
     no_blocks, no_files = pl.DataFrame(schema=dict(BLOCKS)), pl.DataFrame(schema=dict(FILES))
-    return Details(
+    assert not any(part.faults.height for part in parts)
+    return Whole(
         pl.concat([no_blocks, *(part.blocks for part in parts)]), pl.concat([no_files, *(part.files for part in parts)])
     )
 
@@ -179,11 +187,17 @@ def a_pull_that_is_given_up_leaves_nothing_behind(backend: MetadataBackend) -> N
 
 
 def a_bad_record_is_named(backend: MetadataBackend) -> None:
+    """Raised, or told as a fault of its dataset."""
     source, words = backend.broken()
-    with pytest.raises(SourceDataError) as caught:
-        list(source.details([MUONS.dataset]))
+    try:
+        told = pl.concat([part.faults for part in source.details([MUONS.dataset])])
+    except SourceDataError as error:
+        message = str(error)
+    else:
+        assert told["dataset"].to_list() == [MUONS.dataset]
+        message = told["fault"].item()
     for word in (source.name, "big", *words):
-        assert word in str(caught.value)
+        assert word in message
 
 
 def what_is_away_is_told_apart(backend: MetadataBackend) -> None:

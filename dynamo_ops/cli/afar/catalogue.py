@@ -11,6 +11,7 @@ from dynamo_ops.cli.terminal.lists import Listed
 from dynamo_ops.cli.terminal.tables import Record, Records
 from dynamo_ops.inventory.kinds import CatalogueKind
 
+SET_ASIDE = ("dataset", "source", "reason", "first_at", "last_at", "until", "num_runs", "run_key", "is_known")
 VANISHED = ("kind", "name", "source", "size_bytes", "vanished_at")
 KINDS = list(CatalogueKind)
 
@@ -108,6 +109,12 @@ def vanished(kind: str | None, source: str | None) -> Records:
     """What sources do not tell any more, by kind, then name."""
     gone = rows("/vanished", kind=kind, source=source, fields=",".join(VANISHED))
     return sorted(gone, key=lambda row: (KINDS.index(row["kind"]), row["name"]))
+
+
+def set_aside(source: str | None) -> Records:
+    """Datasets of which a source told a bad record, the longest first."""
+    faulty = rows("/set-aside", source=source, fields=",".join(SET_ASIDE))
+    return sorted(faulty, key=lambda row: (row["first_at"], row["dataset"], row["source"]))
 
 
 def vanished_document(kind: str | None, source: str | None) -> Record:

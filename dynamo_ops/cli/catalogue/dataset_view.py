@@ -97,6 +97,9 @@ def print_card(card: Record) -> None:
     _line("release", dataset["release"])
     _line("source", dataset["source"])
     _line("updated", cell("last_update_at", dataset["last_update_at"]))
+    for aside in card["set_aside"]:
+        since = cell("first_at", aside["first_at"])
+        _line("set aside", f"since {since}, as {aside['source']} told a bad record: {cell('reason', aside['reason'])}")
     for name, value in sorted(dataset["attributes"].items()):
         _line(name.replace("_", " "), f"{value:g}")
     say()

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 else:
     documents = Way("catalogue")
 
+SET_ASIDE = {
+    "dataset": "dataset",
+    "source": "source",
+    "first_at": "since",
+    "num_runs": "runs",
+    "is_known": "known",
+    "reason": "reason",
+}
 KINDS = tuple(CatalogueKind)
 
 app = typer.Typer(no_args_is_help=True, help="What the inventory knows.")
@@ -64,6 +72,20 @@ def list_vanished(
         print_table(gone, "Vanished", wrap=["name"])
         parts = [_amount(noun, [row["size_bytes"] for row in rows]) for noun, rows in groupby(gone, _kind)]
         say(f"{', '.join(parts) or 'nothing'}; in all {size(sum(row['size_bytes'] for row in gone))}")
+
+
+@app.command("set-aside")
+def list_set_aside(
+    source: Annotated[str | None, typer.Option(help="Only what this source told.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Datasets of which a source told a bad record: until it is mended nothing of them is merged, nor deleted."""
+    faulty = documents.set_aside(source)
+    if as_json:
+        print_json(faulty)
+        return
+    print_table(faulty, "Set aside", {**SET_ASIDE}, wrap=["dataset", "reason"])
+    say(f"{count(len(faulty), 'dataset') if faulty else 'nothing'}; have the source mended, each pull asks again")
 
 
 def _kind(row: Record) -> str:

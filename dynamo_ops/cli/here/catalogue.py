@@ -13,6 +13,7 @@ from dynamo_ops.cli.terminal.inventory import database
 from dynamo_ops.cli.terminal.lists import Listed
 from dynamo_ops.cli.terminal.options import who
 from dynamo_ops.cli.terminal.tables import Record, Records
+from dynamo_ops.inventory.catalogue import aside as faulty
 from dynamo_ops.inventory.catalogue import invalidation
 from dynamo_ops.inventory.catalogue import vanished as gone
 from dynamo_ops.inventory.catalogue.injection import inject as injection
@@ -125,6 +126,11 @@ def summary() -> Record:
 def vanished(kind: str | None, source: str | None) -> Records:
     """What sources do not tell any more, by kind, then name."""
     return gone.vanished(database(), kind, source).to_dicts()
+
+
+def set_aside(source: str | None) -> Records:
+    """Datasets of which a source told a bad record, the longest first."""
+    return faulty.set_aside(database(), source).to_dicts()
 
 
 def vanished_document(kind: str | None, source: str | None) -> Record:

@@ -63,6 +63,31 @@ class Vanished(Base):
     vanished_at: Mapped[created]
 
 
+class SetAsideDataset(Base):
+    """A dataset of which a source told a bad record: nothing of it was merged since, and it is asked for again.
+
+    ``is_of_record``: the bad record is the dataset's own, so the source has to list it anew. ``told``: how it was
+    listed where that record was good (status, is_open, software_release, last_update_at, properties); null: as the
+    inventory has it. ``until``: the end of the interval of the newest pull that told it so, by run ``run_key``.
+    ``num_runs``: how many runs did.
+    """
+
+    __tablename__ = "set_aside_datasets"
+    __table_args__ = (Index("uq_set_aside_datasets_name", "source", text("(md5(dataset)::uuid)"), unique=True),)
+
+    id: Mapped[bigint_key]
+    source: Mapped[str]
+    dataset: Mapped[str]
+    reason: Mapped[str]
+    is_of_record: Mapped[bool]
+    told: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    until: Mapped[datetime]
+    first_at: Mapped[created]
+    last_at: Mapped[created]
+    num_runs: Mapped[int] = mapped_column(server_default=text("1"))
+    run_key: Mapped[str]
+
+
 class Invalidation(Base):
     """A dataset, block or file that a person declared invalid: it left the inventory, and no source brings it back.
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from dynamo_ops.database.schema.base import Base, bigint_key, one_of
 
 UNLOGGED = {"prefixes": ["UNLOGGED"]}
+FAULT_STAGES = ("listing", "details", "gate")
 
 
 class StagedPull(Base):
@@ -50,7 +51,8 @@ class StagedDataset(Base):
     """A dataset as a metadata source told it. ``page``: the part of the pull its details come with.
 
     ``is_listed`` false: the source did not list it, only its details are asked for, since it is open in the inventory;
-    the row repeats the inventory. ``has_details``: the answer for its page is staged.
+    the row repeats the inventory. ``is_again``: nor did it list this one, but it is set aside and asked for again; the
+    row repeats what was told then. ``has_details``: the answer for its page is staged.
     """
 
     __tablename__ = "staged_datasets"
@@ -67,7 +69,28 @@ class StagedDataset(Base):
     last_update_at: Mapped[datetime | None]
     properties: Mapped[dict[str, float] | None] = mapped_column(JSONB)
     is_listed: Mapped[bool] = mapped_column(server_default=text("true"))
+    is_again: Mapped[bool] = mapped_column(server_default=text("false"))
     has_details: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class StagedFault(Base):
+    """That a dataset of the run has a bad record, so that nothing of it is merged: it is set aside.
+
+    ``stage``: who saw it: the reading of the list of datasets, that of their details (``page``), or the gate.
+    ``is_of_record``: the bad record is the dataset's own, and not one of a block or file.
+    """
+
+    __tablename__ = "staged_faults"
+    __table_args__ = (one_of("stage", *FAULT_STAGES), UNLOGGED)
+
+    id: Mapped[bigint_key]
+    run_key: Mapped[str] = mapped_column(Text, index=True)
+    source: Mapped[str]
+    stage: Mapped[str]
+    page: Mapped[int | None]
+    dataset: Mapped[str]
+    fault: Mapped[str]
+    is_of_record: Mapped[bool]
 
 
 class StagedBlock(Base):

@@ -2,9 +2,9 @@
 
 A merge only adds and updates: what a source no longer tells stays, because an answer that lacks something is more often
 a broken answer than a deletion; it is noted (``inventory.catalogue.vanished``). What a person declared invalid is left
-out. To merge the same staged rows again changes nothing, and the order in which intervals are merged does not matter: a
-dataset or block is as it was told with the newest time of its own. That the rows make sense is the gate's work, done
-before.
+out, and so is a dataset with a bad record, whole (``inventory.catalogue.aside``). To merge the same staged rows again
+changes nothing, and the order in which intervals are merged does not matter: a dataset or block is as it was told with
+the newest time of its own. That the rows make sense is the gate's work, done before.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import Lock, hold
+from dynamo_ops.inventory.catalogue.aside import find_faulty, note_set_aside
 from dynamo_ops.inventory.catalogue.vanished import VanishedCounts, note_vanished
 from dynamo_ops.inventory.freshness import refuse_future
 from dynamo_ops.inventory.kinds import CatalogueKind, DatasetStatus
@@ -33,7 +34,8 @@ class MergeSummary:
     ``replicas_made_incomplete``: block replicas that were complete until their block gained files.
     ``replicas_grown``: new, empty block replicas at sites with a growing replica of the dataset.
     ``vanished_…``: things that the source does not tell any more since this pull; ``told_again``: that it does again.
-    ``left_out``: told things (by their own name) that a person declared invalid.
+    ``left_out``: told things (by their own name) that a person declared invalid. ``num_set_aside``: datasets of which
+    nothing was merged, since the source told a bad record of them.
     """
 
     new_datasets: int
@@ -49,6 +51,7 @@ class MergeSummary:
     vanished_files: int = 0
     told_again: int = 0
     left_out: int = 0
+    num_set_aside: int = 0
 
 
 @span("metadata.merge")
@@ -85,7 +88,8 @@ def merge_metadata(db: Database, run_key: str, source: str, until: datetime) -> 
 class _Merge:
     """The parts of one merge, in order. They hand on by temporary tables, which ``close`` removes:
 
-    ``told_datasets`` (one row a dataset told, as it shall be), ``told_blocks`` (one a block told), ``file_changes`` (a
+    ``faulty`` (datasets with a bad record, which are left out), ``told_datasets`` (one row a dataset told, as it shall
+    be), ``told_blocks`` (one a block told), ``file_changes`` (a
     file of a known block that is not as the inventory has it), ``grown_blocks`` (known blocks that gain files),
     ``new_files`` (those of known blocks), ``new_sums`` (one a new block that has files).
     """
@@ -93,13 +97,14 @@ class _Merge:
     def __init__(self, connection: Connection, run_key: str, source: str, until: datetime) -> None:
         self.counts = {"new_files": 0, "new_bytes": 0}
         self._connection = connection
-        self._source = source
+        self._run_key, self._source, self._until = run_key, source, until
         self._key = {"run_key": run_key, "source": source, "until": until}
         self._pull: Pull = staged_pull(connection, run_key, source, "metadata")
         for setting in ("work_mem = '128MB'", "jit = off"):  # sorts and hashes of millions of LFNs
             self._run(f"SET LOCAL {setting}")
         self._run(_INVALID_FILES)
         self.counts["left_out"] = self._one(_COUNT_INVALID)[0]
+        self.counts["num_set_aside"] = find_faulty(connection, run_key, source)
 
     def datasets(self) -> None:
         """``told_datasets``; new ones are inserted, known ones changed after their blocks are known (``sum_up``)."""
@@ -155,13 +160,15 @@ class _Merge:
         self._run(_NOTE_PULL, is_full=self._pull.since is None, num_datasets=self._pull.num_source_datasets)
 
     def vanished(self) -> VanishedCounts:
-        """What was not told, as ``inventory.catalogue.vanished`` says."""
+        """What was set aside, and what was not told, as ``inventory.catalogue.aside`` and ``.vanished`` say."""
+        note_set_aside(self._connection, self._run_key, self._source, self._until, is_full=self._pull.since is None)
         return note_vanished(self._connection, self._source, is_full=self._pull.since is None)
 
     def close(self) -> None:
         """The transaction may be long over before the connection is."""
         self._run(
-            "DROP TABLE told_datasets, told_blocks, file_changes, grown_blocks, new_files, new_sums, invalid_files"
+            "DROP TABLE told_datasets, told_blocks, file_changes, grown_blocks, new_files, new_sums, invalid_files,"
+            " faulty"
         )
 
     def _count_files(self, insert: str) -> None:
@@ -197,7 +204,8 @@ _COUNT_INVALID = f"""
          + (SELECT count(*) FROM invalid_files)"""
 
 # Columns beside the dataset as it shall be. A row that was not listed repeats what the inventory had at the pull: it
-# changes nothing, but makes the dataset if intervals are merged in another order than they were pulled.
+# changes nothing, but makes the dataset if intervals are merged in another order than they were pulled. One that is
+# asked for again, since it was set aside, counts as listed if the source told blocks of it, and else not at all.
 # wins        what is told is not older than what we have: newest last_update_at, then newest interval. Against what no
 #             source ever listed, a person's word, it always wins: that may be of the day of its injection
 # is_known    the source listed it, or told what is in it
@@ -217,9 +225,9 @@ _TOLD_DATASETS = f"""
            CASE WHEN k.wins THEN s.is_open WHEN o.is_open IS NOT NULL THEN o.is_open
                 WHEN k.is_known THEN d.status = '{DatasetStatus.PRODUCTION}' ELSE d.is_open END AS is_open,
            CASE WHEN k.wins THEN s.last_update_at ELSE d.last_update_at END AS last_update_at,
-           CASE WHEN k.wins AND s.is_listed THEN :until ELSE o.state_until END AS state_until,
+           CASE WHEN k.wins AND l.is_listed THEN :until ELSE o.state_until END AS state_until,
            CASE WHEN k.names_release THEN s.software_release ELSE d.software_release END AS software_release,
-           CASE WHEN k.names_release AND s.is_listed AND s.software_release IS NOT NULL THEN s.last_update_at
+           CASE WHEN k.names_release AND l.is_listed AND s.software_release IS NOT NULL THEN s.last_update_at
                 ELSE o.release_at END AS release_at,
            CASE WHEN k.wins THEN coalesce(d.properties, '{{}}') || coalesce(s.properties, '{{}}')
                 ELSE coalesce(s.properties, '{{}}') || d.properties END AS properties
@@ -227,15 +235,17 @@ _TOLD_DATASETS = f"""
     LEFT JOIN (SELECT DISTINCT s.dataset FROM staged_blocks AS s WHERE {_OF_RUN}) AS b ON b.dataset = s.dataset
     LEFT JOIN datasets AS d ON d.name = s.dataset
     LEFT JOIN dataset_sources AS o ON o.dataset_id = d.id,
-    LATERAL (SELECT s.is_listed OR b.dataset IS NOT NULL AS is_known,
-                    d.id IS NULL OR s.is_listed AND (o.state_until IS NULL OR
+    LATERAL (SELECT s.is_listed OR s.is_again AS is_listed) AS l,
+    LATERAL (SELECT l.is_listed OR b.dataset IS NOT NULL AS is_known,
+                    d.id IS NULL OR l.is_listed AND (o.state_until IS NULL OR
                         (s.last_update_at, CAST(:until AS timestamptz)) >= (d.last_update_at, o.state_until)) AS wins,
-                    d.id IS NULL OR s.is_listed AND s.software_release IS NOT NULL AND (d.software_release IS NULL OR
+                    d.id IS NULL OR l.is_listed AND s.software_release IS NOT NULL AND (d.software_release IS NULL OR
                         (s.last_update_at, s.software_release) >=
                         (coalesce(o.release_at, '-infinity'), d.software_release)) AS names_release) AS k
-    WHERE {_OF_RUN} AND s.dataset IS NOT NULL
+    WHERE {_OF_RUN} AND s.dataset IS NOT NULL AND NOT (s.is_again AND b.dataset IS NULL)
+      AND NOT EXISTS (SELECT FROM faulty AS f WHERE f.dataset = s.dataset)
       AND NOT EXISTS (SELECT FROM {BARRED_NAMES} AS i WHERE i.kind = '{CatalogueKind.DATASET}' AND i.name = s.dataset)
-    ORDER BY s.dataset, s.is_listed DESC, s.last_update_at DESC NULLS LAST, s.id DESC"""
+    ORDER BY s.dataset, l.is_listed DESC, s.last_update_at DESC NULLS LAST, s.id DESC"""
 
 _INSERT_DATASETS = """
     INSERT INTO datasets (name, status, is_open, software_release, last_update_at, properties)

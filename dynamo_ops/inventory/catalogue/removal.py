@@ -72,6 +72,8 @@ _VANISHED = (
        WHERE v.kind = '{CatalogueKind.BLOCK}' AND md5(v.name)::uuid = md5(d.name || '#' || b.name)::uuid""",
     f"""DELETE FROM vanished AS v USING doomed_datasets AS x JOIN datasets AS d ON d.id = x.dataset_id
        WHERE v.kind = '{CatalogueKind.DATASET}' AND md5(v.name)::uuid = md5(d.name)::uuid""",
+    """DELETE FROM set_aside_datasets AS a USING doomed_datasets AS x JOIN datasets AS d ON d.id = x.dataset_id
+       WHERE a.dataset = d.name""",
 )
 
 _REMOVE = (

@@ -5,8 +5,8 @@
 * A block or file has vanished when the newest pull of its dataset's details did not tell it, or told the file as not
   valid.
 
-What is in something that vanished is not noted by itself. All follows from the ends of the pulls' intervals, not from
-the order of the merges; a thing that is told again is no longer noted.
+What is in something that vanished is not noted by itself, and nothing of a dataset that is set aside. All follows from
+the ends of the pulls' intervals, not from the order of the merges; a thing that is told again is no longer noted.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ _DATASETS = """
                OR coalesce(o.lost_until > coalesce(o.known_until, '-infinity'), false) AND d.num_blocks > 0
                AS has_vanished
     FROM dataset_sources AS o JOIN datasets AS d ON d.id = o.dataset_id JOIN source_states AS s ON s.source = o.source
-    WHERE o.source = :source AND (:is_full OR o.dataset_id IN (SELECT id FROM told_datasets))"""
+    WHERE o.source = :source AND (:is_full OR o.dataset_id IN (SELECT id FROM told_datasets))
+      AND NOT EXISTS (SELECT FROM set_aside_datasets AS a WHERE a.source = :source AND a.dataset = d.name)"""
 
 _DATASETS_AGAIN = f"""
     DELETE FROM vanished AS v USING known_datasets AS d

@@ -10,7 +10,7 @@ the pull another one (``staged_pulls.id``), and only the one that a gate accepte
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -22,8 +22,9 @@ from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.checksum import adler32_digits
-from dynamo_ops.inventory.kinds import DatasetStatus, PullKind
+from dynamo_ops.inventory.kinds import DatasetStatus, FaultStage, PullKind
 from dynamo_ops.inventory.properties import with_properties
+from dynamo_ops.inventory.staging.faults import asked_again, drop_details, stage_faults
 
 OVERLAP = timedelta(minutes=10)
 """Asked again at the start of every pull: clocks differ, and a source may show a change late."""
@@ -32,7 +33,7 @@ SILENT_AT_MOST = "30min"
 """A pull that brings nothing for so long while it holds a lock, or whose host is gone, is given up by the server."""
 
 TABLES_OF = {
-    "metadata": ("staged_datasets", "staged_blocks", "staged_files"),
+    "metadata": ("staged_datasets", "staged_blocks", "staged_files", "staged_faults"),
     "sites": ("staged_sites",),
     "accesses": ("staged_accesses",),
     "demand": ("staged_demand",),
@@ -99,14 +100,17 @@ def stage_datasets(
     it takes to have ``max_pages`` at most.
 
     ``frame``: columns of ``sources.source.DATASETS``, pulled with ``since``. On an incremental pull (``since`` given)
-    the open datasets of the inventory come along as the inventory knows them, so that their new blocks are seen.
-    ``num_source_datasets``: the answer to ``count_datasets``. All that (run_key, source) staged before is replaced.
+    the open datasets of the inventory come along as the inventory knows them, so that their new blocks are seen; and
+    those that are set aside, so that it is seen when they are mended. ``num_source_datasets``: the answer to
+    ``count_datasets``. All that (run_key, source) staged before is replaced.
     """
     if page_size < 1:
         raise InventoryError(f"page_size is {page_size}, must be at least 1", source=source, value=page_size)
-    frame = with_properties(frame).with_columns(is_listed=pl.lit(True))
+    frame, faults = _without_faults(frame)
+    frame = with_properties(frame).with_columns(is_listed=pl.lit(True), is_again=pl.lit(False))
     if since is not None:
-        frame = pl.concat([frame, _open_datasets(db, source).join(frame, on="dataset", how="anti")])
+        for more in (asked_again(db, source), _open_datasets(db, source)):
+            frame = pl.concat([frame, more.select(frame.columns).join(frame, on="dataset", how="anti")])
     page_size = max(page_size, -(-frame.height // max_pages)) if max_pages else page_size
     rows = frame.with_row_index("row").with_columns(page=pl.col("row") // page_size).drop("row")
     with db.begin() as connection:
@@ -115,14 +119,18 @@ def stage_datasets(
             _clear(connection, table, run_key, source)
         _note_pull(connection, run_key, source, "metadata", since, num_source_datasets)
         _insert(connection, "staged_datasets", run_key, source, rows)
+        stage_faults(connection, run_key, source, FaultStage.LISTING, faults)
     return list(range(-(-frame.height // page_size)))
 
 
 def staged_datasets(db: Database, run_key: str, source: str, page: int) -> list[str]:
-    """The names of the datasets of one page, in order."""
+    """The names of the datasets of one page, in order; not of those whose own record is bad."""
     names = db.frame(
-        "SELECT DISTINCT dataset FROM staged_datasets WHERE run_key = $1 AND source = $2 AND page = $3"
-        " AND dataset IS NOT NULL ORDER BY dataset",
+        f"""SELECT DISTINCT s.dataset FROM staged_datasets AS s
+           WHERE s.run_key = $1 AND s.source = $2 AND s.page = $3 AND s.dataset IS NOT NULL
+             AND NOT EXISTS (SELECT FROM staged_faults AS f WHERE f.run_key = s.run_key AND f.source = s.source
+                             AND f.stage = '{FaultStage.LISTING}' AND f.dataset = s.dataset)
+           ORDER BY dataset""",
         (run_key, source, page),
     )
     return names["dataset"].to_list()
@@ -130,23 +138,29 @@ def staged_datasets(db: Database, run_key: str, source: str, page: int) -> list[
 
 @span("metadata.stage_details")
 def stage_details(
-    db: Database, run_key: str, source: str, page: int, parts: Iterable[tuple[pl.DataFrame, pl.DataFrame]]
+    db: Database, run_key: str, source: str, page: int, parts: Iterable[Sequence[pl.DataFrame]]
 ) -> tuple[int, int]:
     """Store what is in the datasets of one page, replacing it, part by part as it comes in, in one transaction.
 
-    ``parts``: frames of blocks and files (columns ``BLOCKS``, ``FILES`` of ``sources.source``). Returns the number of
-    blocks and of files.
+    ``parts``: frames of blocks, of files, and of faults if there are any (columns ``BLOCKS``, ``FILES``, ``FAULTS`` of
+    ``sources.source``); of a dataset with a fault nothing else is kept. Returns the number of blocks and of files told.
     """
     num_blocks = num_files = 0
+    faults: list[pl.DataFrame] = []
     with db.begin() as connection:
         lock_staged(connection, run_key, source, page)
         for table in ("staged_blocks", "staged_files"):
             _clear(connection, table, run_key, source, page)
-        for blocks, files in parts:
+        for blocks, files, *more in parts:
+            faults += [each for each in more if each.height]
             _insert(connection, "staged_blocks", run_key, source, blocks.with_columns(page=pl.lit(page)))
             paged = files.with_columns(adler32_digits(), page=pl.lit(page))
             _insert(connection, "staged_files", run_key, source, paged)
             num_blocks, num_files = num_blocks + blocks.height, num_files + files.height
+        bad = pl.concat(faults) if faults else pl.DataFrame()
+        stage_faults(connection, run_key, source, FaultStage.DETAILS, bad, page)
+        if faults:
+            drop_details(connection, run_key, source, page, bad["dataset"].unique().to_list())
         connection.execute(
             text("UPDATE staged_datasets SET has_details = true WHERE run_key = :r AND source = :s AND page = :p"),
             {"r": run_key, "s": source, "p": page},
@@ -192,11 +206,19 @@ def _open_datasets(db: Database, source: str) -> pl.DataFrame:
     """Open datasets that the source told of last, or nobody, as the inventory has them."""
     return db.frame(
         f"SELECT d.name AS dataset, d.status, coalesce(o.is_open, d.status = '{DatasetStatus.PRODUCTION}') AS is_open,"
-        " d.software_release, d.last_update_at, d.properties::text AS properties, false AS is_listed"
+        " d.software_release, d.last_update_at, d.properties::text AS properties, false AS is_listed,"
+        " false AS is_again"
         " FROM datasets AS d LEFT JOIN dataset_sources AS o ON o.dataset_id = d.id"
         " WHERE d.is_open AND coalesce(o.source, $1) = $1 ORDER BY d.name",
         (source,),
     )
+
+
+def _without_faults(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The list of datasets without its column ``fault``, and those that have one."""
+    if "fault" not in frame.columns:
+        return frame, pl.DataFrame()
+    return frame.drop("fault"), frame.filter(pl.col("fault").is_not_null()).select("dataset", "fault")
 
 
 def staged_now(db: Database, run_key: str, source: str, kind: str) -> Staged:

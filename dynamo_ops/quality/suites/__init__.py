@@ -1,3 +1,4 @@
 """What the gates expect, one module for each kind of data: ``sites``, ``metadata``, ``files``, ``listing`` (of files as
-a whole), ``accesses``, ``freshness``, ``plans``. ``rows``: pieces of SQL that several use.
+a whole), ``accesses``, ``freshness``, ``plans``. ``aside``: which datasets are set aside, and the others merged;
+``rows``: pieces of SQL that several use.
 """

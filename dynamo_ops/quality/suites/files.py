@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dynamo_ops.inventory.lfn import DOTS, OURS
 from dynamo_ops.quality.checks import SqlCheck, literal
-from dynamo_ops.quality.suites.rows import empty, null
+from dynamo_ops.quality.suites.rows import ITS_DATASET, empty, null
 from dynamo_ops.quality.thresholds import MetadataThresholds
 
 _UNCLEAN = rf"{DOTS}|{OURS}|//|/$|[\x01-\x1f\x7f\\]"
 """What makes a name none of ``inventory.lfn.CANONICAL``, or one of ours."""
+
+_CLAIMANTS = """ARRAY(
+    SELECT claim.dataset FROM (SELECT d AS dataset, count(*) AS times FROM unnest(datasets) AS d GROUP BY d) AS claim
+    WHERE claim.times > 1 OR NOT EXISTS (
+        SELECT FROM files AS f JOIN blocks AS b ON b.id = f.block_id JOIN datasets AS d ON d.id = b.dataset_id
+        WHERE md5(f.lfn)::uuid = md5(wrong_rows.lfn)::uuid AND d.name = claim.dataset))"""
+"""The datasets that claim one LFN. The one of the inventory has it rightly, if it tells it once."""
 
 
 def file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
@@ -27,8 +34,17 @@ def _file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
             files_query,
             f"{empty('dataset', 'block', 'lfn')} OR {null('size_bytes', 'is_valid')}",
             "dataset, block, lfn, size_bytes, is_valid",
+            datasets=ITS_DATASET,
         ),
-        SqlCheck("file_size", "size_bytes is negative", "file", files_query, "size_bytes < 0", sized),
+        SqlCheck(
+            "file_size",
+            "size_bytes is negative",
+            "file",
+            files_query,
+            "size_bytes < 0",
+            sized,
+            datasets=ITS_DATASET,
+        ),
         SqlCheck(
             "file_absurd",
             f"size_bytes is above {thresholds.max_file_size_bytes:,}",
@@ -36,6 +52,7 @@ def _file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
             files_query,
             f"size_bytes > {thresholds.max_file_size_bytes}",
             sized,
+            datasets=ITS_DATASET,
         ),
         SqlCheck(
             "file_lfn",
@@ -44,6 +61,7 @@ def _file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
             files_query,
             f"lfn !~ '^/' OR lfn ~ '{_UNCLEAN}'",
             "dataset, block, lfn",
+            datasets=ITS_DATASET,
         ),
         SqlCheck(
             "file_lfn_length",
@@ -52,6 +70,7 @@ def _file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
             files_query,
             f"octet_length(lfn) > {thresholds.max_lfn_bytes}",
             "dataset, block, lfn",
+            datasets=ITS_DATASET,
         ),
         _prefix_check(files_query, thresholds.lfn_prefix),
         SqlCheck(
@@ -61,6 +80,7 @@ def _file_checks(run: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
             files_query,
             "adler32 !~ '^[0-9a-f]{8}$'",
             "dataset, block, lfn, adler32",
+            datasets=ITS_DATASET,
         ),
     ]
 
@@ -74,6 +94,7 @@ def _prefix_check(files_query: str, prefix: str | None) -> SqlCheck:
         files_query,
         f"NOT starts_with(lfn, {literal(folder)})",
         "dataset, block, lfn",
+        datasets=ITS_DATASET,
     )
 
 
@@ -81,7 +102,7 @@ def _among_each_other(run: str) -> list[SqlCheck]:
     """A hash finds the few LFNs that may be there twice; only those are compared. Blocks are looked up once each."""
     again = f"""
         SELECT lfn, count(*) AS times, min(dataset || '#' || block) AS first_block,
-               max(dataset || '#' || block) AS last_block
+               max(dataset || '#' || block) AS last_block, array_agg(dataset) AS datasets
         FROM staged_files
         WHERE {run} AND hashtextextended(lfn, 0) IN (
             SELECT hashtextextended(lfn, 0) FROM staged_files WHERE {run} AND lfn IS NOT NULL
@@ -103,8 +124,17 @@ def _among_each_other(run: str) -> list[SqlCheck]:
             again,
             "times > 1",
             "lfn, first_block, last_block, times",
+            datasets=_CLAIMANTS,
         ),
-        SqlCheck("file_block", "the block is unknown", "file", astray, "lfn IS NOT NULL", "dataset, block, lfn"),
+        SqlCheck(
+            "file_block",
+            "the block is unknown",
+            "file",
+            astray,
+            "lfn IS NOT NULL",
+            "dataset, block, lfn",
+            datasets=ITS_DATASET,
+        ),
     ]
 
 
@@ -124,6 +154,7 @@ def _known_file_checks(run: str) -> list[SqlCheck]:
             known_files_query,
             "(dataset, block) <> (dataset_before, block_before)",
             "dataset, block, lfn, dataset_before || '#' || block_before AS inventory_block",
+            datasets=ITS_DATASET,
         ),
         SqlCheck(
             "file_size_changed",
@@ -132,6 +163,7 @@ def _known_file_checks(run: str) -> list[SqlCheck]:
             known_files_query,
             "size_bytes <> size_before",
             "dataset, block, lfn, size_before, size_bytes",
+            datasets=ITS_DATASET,
         ),
         SqlCheck(
             "file_adler32_changed",
@@ -140,5 +172,6 @@ def _known_file_checks(run: str) -> list[SqlCheck]:
             known_files_query,
             "adler32 <> adler32_before",
             "dataset, block, lfn, adler32_before, adler32",
+            datasets=ITS_DATASET,
         ),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dynamo_ops.inventory.kinds import USABLE_DATASETS, CatalogueKind
 from dynamo_ops.quality.checks import SqlCheck
+from dynamo_ops.quality.suites.aside import IS_LEFT
 from dynamo_ops.quality.thresholds import MetadataThresholds
 
 
@@ -47,7 +48,7 @@ def _listed_check(run: str, thresholds: MetadataThresholds) -> SqlCheck:
                coalesce(f.listed_bytes, 0) AS listed_bytes,
                greatest(coalesce(b.num_files, 0) - coalesce(f.num_listed, 0), 0) AS lacking,
                greatest(coalesce(b.size_bytes, 0) - coalesce(f.listed_bytes, 0), 0) AS lacking_bytes
-        FROM (SELECT * FROM staged_blocks WHERE {run} AND NOT is_open) AS b
+        FROM (SELECT * FROM staged_blocks AS s WHERE {run} AND NOT is_open AND {IS_LEFT.format(table="s")}) AS b
         JOIN (SELECT DISTINCT dataset FROM staged_datasets WHERE {run} AND has_details AND status IN {USABLE_DATASETS})
           AS t USING (dataset)
         LEFT JOIN listed_blocks AS f USING (dataset, block)"""

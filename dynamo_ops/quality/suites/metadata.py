@@ -12,10 +12,11 @@ from dynamo_ops.inventory.staging.pull import staged_now
 from dynamo_ops.quality.checks import SqlCheck, literal
 from dynamo_ops.quality.figures import Figures
 from dynamo_ops.quality.gate import GateReport, run_gate
+from dynamo_ops.quality.suites.aside import Aside, set_aside_check
 from dynamo_ops.quality.suites.files import file_checks
 from dynamo_ops.quality.suites.listing import listing_checks
 from dynamo_ops.quality.suites.listing import prepared as prepared_for_listing
-from dynamo_ops.quality.suites.rows import empty, null, of_run, unusable
+from dynamo_ops.quality.suites.rows import ITS_DATASET, empty, null, of_run, unusable
 from dynamo_ops.quality.suites.sites import check_sites
 from dynamo_ops.quality.thresholds import DataDocs, Gates, MetadataThresholds
 
@@ -50,12 +51,16 @@ def check_source(
     as_of: datetime | None = None,
     docs: DataDocs | None = None,
 ) -> GateReport:
-    """Judge the datasets, blocks and files that (run_key, source) staged. Raises GateError; changes nothing."""
+    """Judge the datasets, blocks and files that (run_key, source) staged. Raises GateError; changes nothing.
+
+    Datasets with a bad record are set aside, if they are few (``quality.suites.aside``): the report warns of them.
+    """
     staged = staged_now(db, run_key, source, "metadata")
     run, moment = of_run(run_key, source), as_of or datetime.now(UTC)
     latest = f"now() + interval '{thresholds.max_clock_skew_h} hours'"
     checks = [
         *_pull_checks(run, thresholds.max_datasets_lost_fraction),
+        set_aside_check(thresholds),
         *_dataset_checks(run, run_key, source, latest, thresholds),
         *_volume_checks(thresholds),
         *listing_checks(run, thresholds),
@@ -73,6 +78,7 @@ def check_source(
         prepare=_prepared(run) | prepared_for_listing(run, _time(moment)),
         figures=Figures(source, moment, _figures(run)),
         docs=docs,
+        sieve=Aside(run_key, source, thresholds),
     )
 
 
@@ -138,7 +144,9 @@ def _pull_checks(run: str, max_lost: float) -> list[SqlCheck]:
 
 
 def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds: MetadataThresholds) -> list[SqlCheck]:
-    datasets_query = f"SELECT dataset, status, is_open, last_update_at, has_details FROM staged_datasets WHERE {run}"
+    datasets_query = f"""
+        SELECT dataset, status, is_open, last_update_at FROM staged_datasets
+        WHERE {run} AND (dataset IS NULL OR dataset NOT IN (SELECT dataset FROM unreadable))"""
     return [
         SqlCheck(
             "dataset_fields",
@@ -147,6 +155,7 @@ def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds
             datasets_query,
             f"{empty('dataset')} OR {null('status', 'is_open', 'last_update_at')}",
             "dataset, status, is_open, last_update_at",
+            datasets=ITS_DATASET,
         ),
         SqlCheck(
             "dataset_name",
@@ -155,6 +164,7 @@ def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds
             datasets_query,
             unusable("dataset", thresholds.max_name_bytes),
             "dataset",
+            datasets=ITS_DATASET,
         ),
         SqlCheck(
             "dataset_status",
@@ -163,13 +173,14 @@ def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds
             datasets_query,
             f"status NOT IN {Words(DatasetStatus)}",
             "dataset, status",
+            datasets=ITS_DATASET,
         ),
         _time_check("dataset", datasets_query, "dataset", latest),
         SqlCheck(
             "dataset_details",
             "its blocks and files were not pulled",
             "dataset",
-            datasets_query,
+            f"SELECT dataset, has_details FROM staged_datasets WHERE {run}",
             "NOT has_details",
             "dataset",
         ),
@@ -180,6 +191,7 @@ def _dataset_checks(run: str, run_key: str, source: str, latest: str, thresholds
             f"SELECT dataset, count(*) AS times FROM staged_datasets WHERE {run} GROUP BY dataset",
             "times > 1",
             "dataset, times",
+            datasets=ITS_DATASET,
         ),
         _other_source_check(run_key, source),
     ]
@@ -194,6 +206,7 @@ def _time_check(noun: str, query: str, shown: str, latest: str) -> SqlCheck:
         query,
         f"last_update_at > {latest} OR last_update_at <= '1970-01-01'::timestamptz",
         f"{shown}, last_update_at",
+        datasets=ITS_DATASET,
     )
 
 
@@ -278,6 +291,7 @@ def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
             blocks_query,
             f"{empty('dataset', 'block')} OR {null('is_open', 'size_bytes', 'last_update_at')}",
             "dataset, block, is_open, size_bytes, last_update_at",
+            datasets=ITS_DATASET,
         ),
         SqlCheck(
             "block_name",
@@ -286,6 +300,7 @@ def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
             blocks_query,
             unusable("block", max_name_bytes),
             "dataset, block",
+            datasets=ITS_DATASET,
         ),
         _time_check("block", blocks_query, "dataset, block", latest),
         SqlCheck(
@@ -295,8 +310,17 @@ def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
             blocks_query,
             "size_bytes < 0",
             "dataset, block, size_bytes",
+            datasets=ITS_DATASET,
         ),
-        SqlCheck("block_dataset", "the dataset is unknown", "block", blocks_query, "NOT is_of_known", "dataset, block"),
+        SqlCheck(
+            "block_dataset",
+            "the dataset is unknown",
+            "block",
+            blocks_query,
+            "NOT is_of_known",
+            "dataset, block",
+            datasets="ARRAY[NULL]::text[]",  # which dataset lacks it, nobody knows
+        ),
         SqlCheck(
             "block_num_files",
             "the number of files is not the one told",
@@ -304,6 +328,7 @@ def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
             blocks_query,
             "NOT is_open AND num_files <> num_listed",
             "dataset, block, num_files, num_listed",
+            datasets=ITS_DATASET,
         ),
         SqlCheck(
             "block_file_sizes",
@@ -312,6 +337,7 @@ def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
             blocks_query,
             "NOT is_open AND size_bytes NOT IN (listed_bytes, valid_bytes)",
             "dataset, block, size_bytes, listed_bytes",
+            datasets=ITS_DATASET,
         ),
         SqlCheck(
             "block_once",
@@ -320,5 +346,6 @@ def _block_checks(run: str, latest: str, max_name_bytes: int) -> list[SqlCheck]:
             f"SELECT dataset, block, count(*) AS times FROM staged_blocks WHERE {run} GROUP BY dataset, block",
             "times > 1",
             "dataset, block, times",
+            datasets=ITS_DATASET,
         ),
     ]

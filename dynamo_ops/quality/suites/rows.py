@@ -8,6 +8,10 @@ UNUSABLE = r"[\x01-\x20\x7f#*?]"
 """No blank, no control character; ``#`` parts dataset and block, ``*`` and ``?`` make a glob of a name."""
 
 
+ITS_DATASET = "ARRAY[dataset]"
+"""``SqlCheck.datasets`` of a row with a column ``dataset``."""
+
+
 def of_run(run_key: str, source: str) -> str:
     """The condition that picks what (run_key, source) staged."""
     return f"run_key = {literal(run_key)} AND source = {literal(source)}"

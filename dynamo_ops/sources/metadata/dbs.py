@@ -25,6 +25,7 @@ from dynamo_ops.inventory.frames import UTC
 from dynamo_ops.inventory.kinds import DatasetStatus
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.metadata.parts import fetched, joined
+from dynamo_ops.sources.reading.bad_records import BadRecords
 from dynamo_ops.sources.reading.columns import Column
 from dynamo_ops.sources.reading.http import HttpJson
 from dynamo_ops.sources.reading.records import Records
@@ -88,7 +89,7 @@ class DbsSource:
         self._blocks, self._files = Records(_BLOCKS, "block"), Records(_FILES, "lfn")
 
     def datasets(self, since: datetime | None, until: datetime) -> pl.DataFrame:
-        """Datasets of every status last changed in [since, until]. SourceDataError for a status nobody defined.
+        """Datasets of every status last changed in [since, until]; one of a status that nobody defined has a ``fault``.
 
         DBS knows whole seconds: what changed in the second of ``until`` counts as changed by then.
         """
@@ -102,9 +103,10 @@ class DbsSource:
             params["min_ldate"] = math.ceil(since.timestamp())
         if self._options.with_release:
             params["release_version"] = "*"
-        datasets = self._http.frame(self._url("datasets"), self._datasets, params)
+        bad = BadRecords()
+        datasets = self._http.frame(self._url("datasets"), self._datasets, params, bad)
         datasets = datasets.with_columns(is_open=pl.col("status") == DatasetStatus.PRODUCTION)
-        return _one_release(datasets.select(dataset_columns(datasets)))
+        return bad.beside(_one_release(datasets.select(dataset_columns(datasets))))
 
     def count_datasets(self) -> int:
         """All datasets of the pattern, of every status. DBS cannot count, so this lists their names."""
@@ -128,47 +130,55 @@ class DbsSource:
         Production may add a block between both questions. Its files are there then, so the blocks are asked for again;
         what has no block even so is for the gate.
         """
-        blocks = self._blocks_of(dataset)
+        bad = BadRecords()
+        blocks = self._blocks_of(dataset, bad)
+        if bad:
+            return _only_faults(bad), []
         if _is_huge(blocks):
             left = [(dataset, block) for block in blocks["block"]]
             return Details(blocks, pl.DataFrame(schema=dict(FILES))), left
-        files = self._files_of(dataset, {"dataset": dataset, "detail": 1})
-        if not files["block"].is_in(blocks["block"].implode()).all():
-            blocks = self._blocks_of(dataset)
-        return Details(blocks, files), []
+        files = self._files_of(dataset, {"dataset": dataset, "detail": 1}, bad)
+        if not bad and not files["block"].is_in(blocks["block"].implode()).all():
+            blocks = self._blocks_of(dataset, bad)
+        return (_only_faults(bad) if bad else Details(blocks, files)), []
 
-    def _blocks_of(self, dataset: str) -> pl.DataFrame:
-        blocks = self._http.frame(self._url("blocks"), self._blocks, {"dataset": dataset, "detail": 1})
+    def _blocks_of(self, dataset: str, bad: BadRecords) -> pl.DataFrame:
+        blocks = self._http.frame(self._url("blocks"), self._blocks, {"dataset": dataset, "detail": 1}, bad, dataset)
         blocks = blocks.with_columns(is_open=pl.col("is_open") == 1)
-        return self._named(dataset, blocks).select(list(BLOCKS))
+        return self._named(dataset, blocks, bad).select(list(BLOCKS))
 
     def _of_block(self, name: tuple[str, str]) -> Details:
-        dataset, block = name
-        files = self._files_of(dataset, {"block_name": f"{dataset}#{block}", "detail": 1})
-        return Details(pl.DataFrame(schema=dict(BLOCKS)), files)
+        (dataset, block), bad = name, BadRecords()
+        files = self._files_of(dataset, {"block_name": f"{dataset}#{block}", "detail": 1}, bad)
+        return _only_faults(bad) if bad else Details(pl.DataFrame(schema=dict(BLOCKS)), files)
 
-    def _files_of(self, dataset: str, params: dict[str, Any]) -> pl.DataFrame:
-        files = self._http.frame(self._url("files"), self._files, params)
+    def _files_of(self, dataset: str, params: dict[str, Any], bad: BadRecords) -> pl.DataFrame:
+        files = self._http.frame(self._url("files"), self._files, params, bad, dataset)
         is_valid = pl.col("is_valid").ne_missing(0)  # what DBS does not call invalid is kept
-        return self._named(dataset, files.with_columns(adler32_digits(), is_valid=is_valid)).select(list(FILES))
+        return self._named(dataset, files.with_columns(adler32_digits(), is_valid=is_valid), bad).select(list(FILES))
 
-    def _named(self, dataset: str, frame: pl.DataFrame) -> pl.DataFrame:
+    def _named(self, dataset: str, frame: pl.DataFrame, bad: BadRecords) -> pl.DataFrame:
         """The frame with its dataset, and blocks by the part of their name behind ``#``."""
         prefix = f"{dataset}#"
         name = pl.col("block")
         strange = frame.filter(~(name.str.starts_with(prefix) & (name.str.len_bytes() > len(prefix.encode()))))
         if not strange.is_empty():
             block_name = strange["block"][0]
-            raise SourceDataError(
+            error = SourceDataError(
                 f"{self.name}: {dataset}: block_name is {block_name!r}, expected '{dataset}#…'",
                 source=self.name,
                 dataset=dataset,
                 value=block_name,
             )
+            bad.note(dataset, error)
         return frame.with_columns(name.str.strip_prefix(prefix), dataset=pl.lit(dataset))
 
     def _url(self, api: str) -> str:
         return f"{self._options.url.rstrip('/')}/{api}"
+
+
+def _only_faults(bad: BadRecords) -> Details:
+    return Details(pl.DataFrame(schema=dict(BLOCKS)), pl.DataFrame(schema=dict(FILES)), bad.frame())
 
 
 def _is_huge(blocks: pl.DataFrame) -> bool:

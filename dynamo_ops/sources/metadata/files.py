@@ -16,6 +16,7 @@ from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.metadata.parts import joined
 from dynamo_ops.sources.metadata.tables import MAY_LACK, STATUSES, TABLES, changed_in, with_open
+from dynamo_ops.sources.reading.bad_records import BadRecords
 from dynamo_ops.sources.reading.columns import MISSING, Column, Times
 from dynamo_ops.sources.reading.drop import Drop, Found
 from dynamo_ops.sources.source import BLOCKS, FILES, Details
@@ -61,8 +62,9 @@ class FilesSource:
     def datasets(self, since: datetime | None, until: datetime) -> pl.DataFrame:
         """Datasets last changed in [since, until]; one without a time is always among them. One without ``is_open`` is
         open while it is in production."""
-        datasets = pl.concat([pl.DataFrame(schema=dict(TABLES["datasets"])), *self._frames("datasets")])
-        return with_open(changed_in(datasets, since, until))
+        bad = BadRecords()
+        datasets = pl.concat([pl.DataFrame(schema=dict(TABLES["datasets"])), *self._frames("datasets", bad)])
+        return bad.beside(with_open(changed_in(datasets, since, until)))
 
     def count_datasets(self) -> int:
         """All datasets of the drop."""
@@ -75,15 +77,18 @@ class FilesSource:
 
     def _details(self, names: Collection[str]) -> Iterator[Details]:
         no_blocks, no_files = pl.DataFrame(schema=dict(BLOCKS)), pl.DataFrame(schema=dict(FILES))
-        for blocks in self._frames("blocks", names):
+        bad = BadRecords(names)
+        for blocks in self._frames("blocks", bad, names):
             yield Details(blocks, no_files)
-        for files in self._frames("files", names):
+        for files in self._frames("files", bad, names):
             yield Details(no_blocks, files.with_columns(adler32_digits()))
+        if bad:
+            yield Details(no_blocks, no_files, bad.frame())
 
-    def _frames(self, table: str, names: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
+    def _frames(self, table: str, bad: BadRecords, names: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         columns = [self._column(table, name) for name in TABLES[table]]
         for file in self._files(table):
-            for frame in self._drop.frames(file, columns, names):
+            for frame in self._drop.frames(file, columns, names, bad):
                 if names is not None and frame["dataset"].null_count():
                     raise self._nameless(file, frame)
                 if frame.height or names is None:

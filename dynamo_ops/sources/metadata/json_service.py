@@ -17,7 +17,8 @@ from dynamo_ops.sources.loader import parse_options
 from dynamo_ops.sources.metadata.json_mapping import JsonOptions, Listing, columns_of, inside, values_of
 from dynamo_ops.sources.metadata.parts import fetched, joined
 from dynamo_ops.sources.metadata.tables import TABLES, changed_in, with_open
-from dynamo_ops.sources.reading.columns import MISSING, from_values
+from dynamo_ops.sources.reading.bad_records import BadRecords, lacks_field, sifted
+from dynamo_ops.sources.reading.columns import MISSING, Wrong, from_values
 from dynamo_ops.sources.reading.http import HttpJson
 from dynamo_ops.sources.reading.records import Fault
 from dynamo_ops.sources.source import BLOCKS, FILES, Details
@@ -54,13 +55,15 @@ class JsonSource:
 
     def datasets(self, since: datetime | None, until: datetime) -> pl.DataFrame:
         """Datasets changed in [since, until], whatever the service thinks of the interval's ends."""
-        return with_open(changed_in(self._listed(since, until), since, until))
+        bad = BadRecords()
+        return bad.beside(with_open(changed_in(self._listed(since, until, bad), since, until)))
 
     def count_datasets(self) -> int:
         """What the service says under ``count``, or the number of datasets that it lists."""
         count = self._options.count
         if count is None:
-            return self._listed(None, LAST).height
+            bad = BadRecords()
+            return bad.beside(self._listed(None, LAST, bad)).height
         document, fault = self._http.document(self._options.address(count.url, {}))
         number = inside(document, count.field.split("."))
         if type(number) is not int:
@@ -85,27 +88,31 @@ class JsonSource:
         The blocks are asked for after all files: one that production adds meanwhile is then a block with too few files,
         and not files of an unknown block.
         """
-        files, next_files = self._page(self._start("files", {"dataset": dataset}, dataset))
+        bad = BadRecords()
+        files, next_files = self._page(self._start("files", {"dataset": dataset}, dataset), bad)
         first_blocks = self._start("blocks", {"dataset": dataset}, dataset)
-        if next_files is not None:
+        if next_files is not None and not bad:
             return Details(pl.DataFrame(schema=dict(BLOCKS)), files), [next_files, first_blocks]
-        blocks, next_blocks = self._page(first_blocks)
-        return Details(blocks, files), [] if next_blocks is None else [next_blocks]
+        blocks, next_blocks = self._page(first_blocks, bad)
+        return Details(blocks, files, bad.frame()), [] if bad or next_blocks is None else [next_blocks]
 
     def _rest(self, page: _Page | None) -> Iterator[Details]:
         no_blocks, no_files = pl.DataFrame(schema=dict(BLOCKS)), pl.DataFrame(schema=dict(FILES))
+        bad = BadRecords()
         while page is not None:
             table = page.table
-            frame, page = self._page(page)
+            frame, page = self._page(page, bad)
             yield Details(frame, no_files) if table == "blocks" else Details(no_blocks, frame)
+        if bad:
+            yield Details(no_blocks, no_files, bad.frame())
 
-    def _listed(self, since: datetime | None, until: datetime) -> pl.DataFrame:
+    def _listed(self, since: datetime | None, until: datetime, bad: BadRecords) -> pl.DataFrame:
         """All pages of the list of datasets that the service gives for the interval."""
         times = {"since": self._options.time(since or FIRST), "until": self._options.time(until)}
         page: _Page | None = self._start("datasets", times, "")
         frames = [pl.DataFrame(schema=dict(TABLES["datasets"]))]
         while page is not None:
-            frame, page = self._page(page)
+            frame, page = self._page(page, bad)
             frames.append(frame)
         return pl.concat(frames)
 
@@ -116,7 +123,7 @@ class JsonSource:
         listing: Listing = getattr(self._options, table)
         return listing
 
-    def _page(self, page: _Page) -> tuple[pl.DataFrame, _Page | None]:
+    def _page(self, page: _Page, bad: BadRecords) -> tuple[pl.DataFrame, _Page | None]:
         """The rows of a page as a frame of the table's columns, and the page after it."""
         listing = self._listing(page.table)
         parameters = listing.page.parameters(page.number, page.num_rows) if listing.page else None
@@ -131,18 +138,18 @@ class JsonSource:
         records = inside(document, listing.rows.split(".")) if listing.rows else document
         if not isinstance(records, list):
             raise fault(f"is not a JSON document with a list at {listing.rows or 'its top'}")
-        frame = self._frame(page, records, fault)
-        if frame.is_empty():
+        frame = self._frame(page, records, fault, bad)
+        if not records:
             return frame, None
-        first = frame[LABELS[page.table]][0]
+        first = values_of(records[:1], listing.fields[LABELS[page.table]])[0]
         if page.number and first == page.before:
             raise fault(f"{first}: comes again at the head of page {page.number + 1}; does the service know of pages?")
         _check_not_cut(page, listing, fault)
-        after = self._after(page, listing, document, frame.height, fault)
-        num_rows = page.num_rows + frame.height
-        return frame, after and after._replace(before=first, num_rows=num_rows, num_before=frame.height)
+        after = self._after(page, listing, document, len(records), fault)
+        num_rows = page.num_rows + len(records)
+        return frame, after and after._replace(before=first, num_rows=num_rows, num_before=len(records))
 
-    def _frame(self, page: _Page, records: list[Any], fault: Fault) -> pl.DataFrame:
+    def _frame(self, page: _Page, records: list[Any], fault: Fault, bad: BadRecords) -> pl.DataFrame:
         listing, label = self._listing(page.table), LABELS[page.table]
         for number, record in enumerate(records):
             if not isinstance(record, dict):
@@ -156,8 +163,15 @@ class JsonSource:
             return fault(f"{place}: {problem}", dataset=page.dataset or name)
 
         columns = columns_of(page.table, listing)
-        series = {c.name: from_values(values_of(records, listing.fields.get(c.name)), c, wrong) for c in columns}
-        frame = pl.DataFrame(list(series.values()))
+
+        def read(rows: Sequence[int], wrong: Wrong) -> pl.DataFrame:
+            chosen = records if len(rows) == len(records) else [records[row] for row in rows]
+            return pl.DataFrame([from_values(values_of(chosen, listing.fields.get(c.name)), c, wrong) for c in columns])
+
+        def lacks() -> bool:
+            return lacks_field(columns, lambda c: values_of(records, listing.fields.get(c.name)))
+
+        frame = sifted(len(records), read, wrong, bad, lambda row: page.dataset or names[row], lacks)
         if page.table == "datasets":
             return frame
         frame = frame.with_columns(dataset=pl.lit(page.dataset))

@@ -41,7 +41,7 @@ def joined(parts: Iterable[Details], num_rows: int = ROWS_PER_PART) -> Iterator[
     num_kept = 0
     for part in parts:
         kept.append(part)
-        num_kept += part.blocks.height + part.files.height
+        num_kept += sum(frame.height for frame in part)
         if num_kept >= num_rows:
             yield _one(kept)
             kept, num_kept = [], 0
@@ -52,4 +52,4 @@ def joined(parts: Iterable[Details], num_rows: int = ROWS_PER_PART) -> Iterator[
 def _one(parts: list[Details]) -> Details:
     if len(parts) == 1:
         return parts[0]
-    return Details(pl.concat([part.blocks for part in parts]), pl.concat([part.files for part in parts]))
+    return Details(*(pl.concat(frames) for frames in zip(*parts, strict=True)))

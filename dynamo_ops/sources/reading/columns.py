@@ -6,6 +6,7 @@ no number in JSON, a number is no time unless the settings say of what kind.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,11 +14,10 @@ from typing import Any, Literal
 import msgspec
 import polars as pl
 
-from dynamo_ops.base.errors import DynamoError
 from dynamo_ops.inventory.frames import UTC
 
 Times = Literal["iso", "unix", "unix_ms"]
-Wrong = Callable[[int, str], DynamoError]
+Wrong = Callable[[int, str], Exception]
 """Makes the error for the row of that number, given what is wrong there ("size is 'big', expected …")."""
 
 LATEST_S = 32_503_680_000  # the year 3000: a time in milliseconds lies beyond it
@@ -71,7 +71,9 @@ def from_values(values: Sequence[Any], column: Column, wrong: Wrong) -> pl.Serie
     for row, value in enumerate(values):
         if _series([value], column) is None:
             raise wrong(row, unexpected(column, value))
-    raise wrong(0, f"{column.field} is of several kinds, expected {expected(column)}")
+    # the first that is of another kind than those before it
+    row = bisect(range(1, len(values)), False, key=lambda row: _series(values[: row + 1], column) is None)
+    raise wrong(row + 1, f"{column.field} is of several kinds, expected {expected(column)}")
 
 
 def typed(series: pl.Series, column: Column, wrong: Wrong, *, text: bool = False) -> pl.Series:

@@ -34,7 +34,8 @@ from dynamo_ops.base.errors import (
 from dynamo_ops.base.http.remote import kind_of_failure, kind_of_status
 from dynamo_ops.base.unpack import MOST_LINE_BYTES, Unpacked, UnpackError, read_whole
 from dynamo_ops.sources.reading.address import discreet, shown
-from dynamo_ops.sources.reading.columns import Column, typed
+from dynamo_ops.sources.reading.bad_records import BadRecords, sifted
+from dynamo_ops.sources.reading.columns import Column, Wrong, typed
 from dynamo_ops.sources.reading.illness import HEAD, is_page
 from dynamo_ops.sources.reading.records import Fault, Records
 
@@ -82,15 +83,20 @@ class Drop:
             return [Found(system, str(info["name"]), _mark(info)) for info in files]
 
     def frames(
-        self, found: Found, columns: Sequence[Column], of: Collection[str] | None = None
+        self,
+        found: Found,
+        columns: Sequence[Column],
+        of: Collection[str] | None = None,
+        bad: BadRecords | None = None,
     ) -> Iterator[pl.DataFrame]:
-        """The rows of a file in batches. ``of``: only those whose first column is one of these, or null.
+        """The rows of a file in batches. ``of``: only those whose first column is one of these, or null. ``bad``: where
+        a record that cannot be read is noted, by the dataset in its first column; None: it is raised.
 
         Raises SourceDataError naming file, line or row, column and value; RetryableRemoteError if the storage is away,
         ServiceIllError where a drop behind HTTP is a web page.
         """
         try:
-            yield from self._frames(found, columns, of)
+            yield from self._frames(found, columns, of, bad)
         except SourceDataError:
             if not _is_page(found):
                 raise
@@ -102,15 +108,17 @@ class Drop:
                 status=None,
             ) from None
 
-    def _frames(self, found: Found, columns: Sequence[Column], of: Collection[str] | None) -> Iterator[pl.DataFrame]:
+    def _frames(
+        self, found: Found, columns: Sequence[Column], of: Collection[str] | None, bad: BadRecords | None
+    ) -> Iterator[pl.DataFrame]:
         with reading(self.source, found.path):
             kind = _kind(found.path)
             if kind == "csv":
-                yield from _csv(self.source, found, columns, of)
+                yield from _csv(self.source, found, columns, of, bad)
             elif kind == "parquet":
-                yield from _parquet(self.source, found, columns, of)
+                yield from _parquet(self.source, found, columns, of, bad)
             elif kind == "json":
-                yield from _json_lines(self.source, found, columns, of)
+                yield from _json_lines(self.source, found, columns, of, bad)
             else:
                 raise SourceDataError(
                     f"{self.source}: {found.path}: expected a name in .jsonl, .csv or .parquet (text also in .gz)",
@@ -178,28 +186,30 @@ def _damaged(source: str, place: str, error: Exception) -> SourceDataError:
 
 
 def _json_lines(
-    source: str, found: Found, columns: Sequence[Column], of: Collection[str] | None
+    source: str, found: Found, columns: Sequence[Column], of: Collection[str] | None, bad: BadRecords | None
 ) -> Iterator[pl.DataFrame]:
     records, fault = Records(columns), _fault(source, found.path)
     with _opened(found) as file:
         piece, line, rest = file.read(CHUNK_BYTES), 1, b""
         if piece.lstrip().startswith(b"["):  # a JSON list after all, or several
-            frame, key = records.frame(piece + read_whole(file), fault, 2), pl.col(columns[0].name)
+            frame, key = records.frame(piece + read_whole(file), fault, 2, bad), pl.col(columns[0].name)
             yield frame if of is None else frame.filter(key.is_in(list(of)) | key.is_null())
             return
         while piece:
             whole, newline, rest = (rest + piece).rpartition(b"\n")
             if newline:
-                yield records.lines(whole, line, fault, of)
+                yield records.lines(whole, line, fault, of, bad)
                 line += whole.count(b"\n") + 1
             if len(rest) > MOST_LINE_BYTES:
                 raise fault(f"line {line} has more than {MOST_LINE_BYTES:,} bytes")
             piece = file.read(CHUNK_BYTES)
         if rest.strip():
-            yield records.lines(rest, line, fault, of)
+            yield records.lines(rest, line, fault, of, bad)
 
 
-def _csv(source: str, found: Found, columns: Sequence[Column], of: Collection[str] | None) -> Iterator[pl.DataFrame]:
+def _csv(
+    source: str, found: Found, columns: Sequence[Column], of: Collection[str] | None, bad: BadRecords | None
+) -> Iterator[pl.DataFrame]:
     fault = _fault(source, found.path)
     with _opened(found) as file:
         header = next(csv.reader([_first_line(file, fault).decode("utf-8-sig")]), [])
@@ -226,14 +236,14 @@ def _csv(source: str, found: Found, columns: Sequence[Column], of: Collection[st
             )
             first = 2
             for batch in reader:
-                yield _batch(batch, columns, fault, of, first, text=True)
+                yield _batch(batch, columns, fault, of, first, bad, text=True)
                 first += batch.num_rows
         except pa.ArrowInvalid as error:
             raise fault(bad_rows[0] if bad_rows else f"cannot be read as CSV: {error}") from error
 
 
 def _parquet(
-    source: str, found: Found, columns: Sequence[Column], of: Collection[str] | None
+    source: str, found: Found, columns: Sequence[Column], of: Collection[str] | None, bad: BadRecords | None
 ) -> Iterator[pl.DataFrame]:
     fault = _fault(source, found.path)
     scan = pa.dataset.ParquetFragmentScanOptions(pre_buffer=False)  # which would hold the whole file in the end
@@ -252,7 +262,7 @@ def _parquet(
         use_threads=False,
     )
     for batch in batches:
-        yield _batch(batch, columns, fault, None, None)
+        yield _batch(batch, columns, fault, None, None, bad)
 
 
 def _batch(
@@ -261,6 +271,7 @@ def _batch(
     fault: Fault,
     of: Collection[str] | None,
     first_line: int | None,
+    bad: BadRecords | None,
     *,
     text: bool = False,
 ) -> pl.DataFrame:
@@ -273,7 +284,12 @@ def _batch(
     def wrong(row: int, what: str) -> DynamoError:
         return fault(what if first_line is None else f"line {first_line + lines[row]}: {what}")
 
-    return pl.DataFrame([_column(frame, column, wrong, text) for column in columns])
+    def read(rows: Sequence[int], wrong: Wrong) -> pl.DataFrame:
+        chosen = frame if len(rows) == frame.height else frame[list(rows)]
+        return pl.DataFrame([_column(chosen, column, wrong, text) for column in columns])
+
+    names = frame[columns[0].field] if columns[0].field in frame.columns else None
+    return sifted(frame.height, read, wrong, bad, lambda row: None if names is None else names[row])
 
 
 def _column(frame: pl.DataFrame, column: Column, wrong: Any, text: bool) -> pl.Series:

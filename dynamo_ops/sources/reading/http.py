@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from dynamo_ops.base.http.session import Patience, RemoteSession
 from dynamo_ops.base.http.tls import Credentials
 from dynamo_ops.base.settings import Tls
 from dynamo_ops.sources.reading.address import cause, discreet, masked, shown
+from dynamo_ops.sources.reading.bad_records import BadRecords
 from dynamo_ops.sources.reading.documents import joined_lists
 from dynamo_ops.sources.reading.illness import is_of_its_database, is_page, symptom
 from dynamo_ops.sources.reading.records import Fault, Records
@@ -106,12 +108,20 @@ class HttpJson:
         except ValidationError as error:
             raise self._malformed(response, error, label, several) from None
 
-    def frame(self, url: str, records: Records, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    def frame(
+        self,
+        url: str,
+        records: Records,
+        params: Mapping[str, Any] | None = None,
+        bad: BadRecords | None = None,
+        dataset: str | None = None,
+    ) -> pl.DataFrame:
         """The list of records at ``url`` as columns; errors as of ``rows``. For long lists. JSON lines are read too,
-        where the answer says how long it is: else nobody sees whether they were cut."""
+        where the answer says how long it is: else nobody sees whether they were cut. ``bad``, ``dataset``: as of
+        ``Records.frame``."""
         response = self._get(url, params)
         fewest_lines = (1 if response.is_lines else 2) if response.is_measured else None
-        return records.frame(response.content, self._fault(response), fewest_lines)
+        return records.frame(response.content, self._fault(response), fewest_lines, bad, dataset)
 
     def document(self, url: str, params: Mapping[str, Any] | None = None) -> tuple[Any, Fault]:
         """The JSON document at ``url`` as Python values, and what makes an error about it; errors as of ``rows``."""
@@ -193,8 +203,10 @@ class HttpJson:
         )
 
     def _fault(self, response: Answer) -> Fault:
+        illness_of = cache(symptom)  # it reads all of the answer, and there may be many faults
+
         def fault(what: str, **facts: object) -> DynamoError:
-            if illness := symptom(response.content):
+            if illness := illness_of(response.content):
                 by = f", by {response.came_from}, where it sends us on to" if response.came_from else ""
                 return self._ill(response.url, f"{illness}{by}: {_shown(response.content)}", response.status)
             if what.startswith("is not"):

@@ -10,7 +10,8 @@ import msgspec
 import polars as pl
 
 from dynamo_ops.base.errors import DynamoError
-from dynamo_ops.sources.reading.columns import MISSING, Column, from_values
+from dynamo_ops.sources.reading.bad_records import BadRecords, lacks_field, sifted
+from dynamo_ops.sources.reading.columns import MISSING, Column, Wrong, from_values
 from dynamo_ops.sources.reading.documents import documents
 
 HEAD = 4096
@@ -26,7 +27,10 @@ class Fault(Protocol):
 
 
 class Records:
-    """Reads records of which the fields of ``columns`` count. ``label``: the column that names a record in messages."""
+    """Reads records of which the fields of ``columns`` count. ``label``: the column that names a record in messages.
+
+    Where ``bad`` is given, a record that cannot be read is noted there, by the dataset in its first column.
+    """
 
     def __init__(self, columns: Sequence[Column], label: str | None = None) -> None:
         self.columns = tuple(columns)
@@ -37,11 +41,18 @@ class Records:
         self._list = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
         self._one = msgspec.json.Decoder(record)
 
-    def frame(self, document: bytes, fault: Fault, fewest_lines: int | None = None) -> pl.DataFrame:
+    def frame(
+        self,
+        document: bytes,
+        fault: Fault,
+        fewest_lines: int | None = None,
+        bad: BadRecords | None = None,
+        dataset: str | None = None,
+    ) -> pl.DataFrame:
         """The JSON list of records as a frame of our columns; several lists, one behind the other, are one.
 
         ``fewest_lines``: so many JSON lines are read as well as a list; None: none, and only one list, since nothing
-        shows whether more should follow.
+        shows whether more should follow. ``dataset``: which all records are of.
         """
         try:
             records = self._lines_of(document, fewest_lines) or (
@@ -51,7 +62,7 @@ class Records:
             raise fault(f"is not a JSON list of records ({error})") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise fault(f"is not JSON ({error})") from None
-        return self._frame(records, lambda row: f"record {row}", fault)
+        return self._frame(records, lambda row: f"record {row}", fault, bad, dataset)
 
     def _lists_of(self, content: bytes) -> list[Any]:
         records: list[Any] = []
@@ -76,7 +87,14 @@ class Records:
             return []
         return records if len(records) >= fewest_lines else []
 
-    def lines(self, chunk: bytes, first_line: int, fault: Fault, of: Collection[str] | None = None) -> pl.DataFrame:
+    def lines(
+        self,
+        chunk: bytes,
+        first_line: int,
+        fault: Fault,
+        of: Collection[str] | None = None,
+        bad: BadRecords | None = None,
+    ) -> pl.DataFrame:
         """JSON lines (whole ones, the first of number ``first_line``) as a frame of our columns.
 
         ``of``: only records whose first column is one of these, or no text at all.
@@ -89,16 +107,37 @@ class Records:
         if of is not None:
             rows = [row for row in rows if not isinstance(records[row].f0, str) or records[row].f0 in of]
             records = [records[row] for row in rows]
-        return self._frame(records, lambda row: f"line {self._line(chunk, first_line, rows[row])}", fault)
+        return self._frame(records, lambda row: f"line {self._line(chunk, first_line, rows[row])}", fault, bad)
 
-    def _frame(self, records: Sequence[Any], place: Callable[[int], str], fault: Fault) -> pl.DataFrame:
+    def _frame(
+        self,
+        records: Sequence[Any],
+        place: Callable[[int], str],
+        fault: Fault,
+        bad: BadRecords | None = None,
+        dataset: str | None = None,
+    ) -> pl.DataFrame:
         def wrong(row: int, what: str) -> DynamoError:
             name = self._name(records[row])
             return fault(f"{name or place(row)}: {what}", **({str(self._label): name} if name else {}))
 
-        values = (list(map(attrgetter(f"f{number}"), records)) for number in range(len(self.columns)))
-        return pl.DataFrame(
-            [from_values(found, column, wrong) for found, column in zip(values, self.columns, strict=True)]
+        def read(rows: Sequence[int], wrong: Wrong) -> pl.DataFrame:
+            chosen = records if len(rows) == len(records) else [records[row] for row in rows]
+            values = (list(map(attrgetter(f"f{number}"), chosen)) for number in range(len(self.columns)))
+            return pl.DataFrame(
+                [from_values(found, column, wrong) for found, column in zip(values, self.columns, strict=True)]
+            )
+
+        def values(column: Column) -> list[Any]:
+            return list(map(attrgetter(f"f{self.columns.index(column)}"), records))
+
+        return sifted(
+            len(records),
+            read,
+            wrong,
+            bad,
+            lambda row: dataset or records[row].f0,
+            lambda: lacks_field(self.columns, values),
         )
 
     def _name(self, record: Any) -> str:

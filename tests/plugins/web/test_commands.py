@@ -99,6 +99,7 @@ BOTH = (
     "invalidate",
     "invalidated",
     "inventory summary",
+    "inventory set-aside",
     "inventory vanished",
     "access grant",
     "access revoke",

@@ -72,6 +72,8 @@ SAME: tuple[tuple[str, ...], ...] = (
     ("quota", "show", "--partition", "al"),
     ("quota", "show", "--no-usage", "--partition", "x*"),
     ("quota", "show", "--history", "T1_*"),
+    ("inventory", "set-aside"),
+    ("inventory", "set-aside", "--source", "dbs"),
     ("inventory", "vanished", "--kind", "file"),
     ("inventory", "vanished", "--kind", "site"),
     ("inventory", "vanished", "--source", "dbs", "--document"),

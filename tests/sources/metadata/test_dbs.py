@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
 
-from dynamo_ops.base.errors import DynamoError, RetryableRemoteError, ServiceIllError, SettingsError, SourceDataError
+from dynamo_ops.base.errors import DynamoError, RetryableRemoteError, ServiceIllError, SettingsError
 from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.sources.loader import metadata_source
@@ -17,6 +18,8 @@ from dynamo_ops.sources.reading.http import HttpJson
 from dynamo_ops.sources.reading.records import Records
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
 from simgrid.grid import Grid
+from tests.sources.conformance import Whole
+from tests.sources.conformance import whole as whole_of
 from tests.sources.pocket import NOW, settings_for
 
 
@@ -26,10 +29,9 @@ def source_at(grid: Grid, **options: object) -> DbsSource:
     return DbsSource(named, settings.tls)
 
 
-def whole(parts: Iterable[Details]) -> Details:
+def whole(parts: Iterable[Details]) -> Whole:
     """All parts in one."""
-    found = list(parts)
-    return Details(pl.concat(part.blocks for part in found), pl.concat(part.files for part in found))
+    return whole_of(list(parts))
 
 
 def test_all_datasets_with_status_and_release(grid: Grid) -> None:
@@ -89,11 +91,13 @@ def test_one_500_is_no_trouble(grid: Grid) -> None:
     assert source_at(grid).count_datasets() == 6
 
 
-def test_a_status_nobody_defined_is_refused_by_name(own_grid: Grid) -> None:
+def test_a_status_nobody_defined_is_a_fault_of_its_dataset(own_grid: Grid) -> None:
     own_grid.catalogue.datasets[1].status = "SHINY"
-    with pytest.raises(SourceDataError, match="dbs: /Muons/Run2025B-v1/AOD: dataset_access_type is 'SHINY'") as caught:
-        source_at(own_grid).datasets(None, NOW)
-    assert caught.value.facts["dataset"] == "/Muons/Run2025B-v1/AOD"
+    datasets = source_at(own_grid).datasets(None, NOW)
+    assert datasets.height == 6
+    (faulty,) = datasets.filter(pl.col("fault").is_not_null()).rows(named=True)
+    assert faulty["fault"].startswith("dbs: /Muons/Run2025B-v1/AOD: dataset_access_type is 'SHINY'")
+    assert (faulty["dataset"], faulty["status"]) == ("/Muons/Run2025B-v1/AOD", None)
 
 
 def test_a_huge_dataset_is_asked_for_block_by_block(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +106,9 @@ def test_a_huge_dataset_is_asked_for_block_by_block(grid: Grid, monkeypatch: pyt
     asked: list[dict[str, object]] = []
     real = HttpJson.frame
 
-    def frame(self: HttpJson, url: str, records: Records, params: dict[str, object]) -> pl.DataFrame:
+    def frame(self: HttpJson, url: str, records: Records, params: dict[str, object], *more: Any) -> pl.DataFrame:
         asked.append({"api": url.rsplit("/", 1)[-1], **params})
-        return real(self, url, records, params)
+        return real(self, url, records, params, *more)
 
     monkeypatch.setattr(HttpJson, "frame", frame)
     monkeypatch.setattr("dynamo_ops.sources.metadata.dbs.FILES_PER_REQUEST", 5)
@@ -126,9 +130,9 @@ def test_a_block_that_is_added_between_both_questions_is_told(
     asked: list[str] = []
     real = HttpJson.frame
 
-    def frame(self: HttpJson, url: str, records: Records, params: dict[str, object]) -> pl.DataFrame:
+    def frame(self: HttpJson, url: str, records: Records, params: dict[str, object], *more: Any) -> pl.DataFrame:
         asked.append(url.rsplit("/", 1)[-1])
-        told = real(self, url, records, params)
+        told = real(self, url, records, params, *more)
         if asked[-1] == "blocks" and (len(asked) == 1 or not is_known_later):
             return told.filter(~pl.col("block").str.ends_with(f"#{new}"))
         return told
@@ -140,13 +144,13 @@ def test_a_block_that_is_added_between_both_questions_is_told(
     assert (new in blocks["block"]) is is_known_later
 
 
-def test_a_block_of_another_dataset_is_refused_by_name(own_grid: Grid) -> None:
+def test_a_block_of_another_dataset_is_a_fault_of_the_one_asked_for(own_grid: Grid) -> None:
     own_grid.catalogue.datasets[0].blocks[0].name = "/Other/Run2026A-v1/AOD#1"
-    name = own_grid.catalogue.datasets[0].name
-    with pytest.raises(
-        SourceDataError, match=f"dbs: {name}: block_name is '/Other/Run2026A-v1/AOD#1', expected '{name}#…'"
-    ):
-        list(source_at(own_grid).details([name]))
+    name, other = (dataset.name for dataset in own_grid.catalogue.datasets[:2])
+    told = list(source_at(own_grid).details([name, other]))
+    (fault,) = pl.concat(part.faults for part in told).rows()
+    assert fault == (name, f"dbs: {name}: block_name is '/Other/Run2026A-v1/AOD#1', expected '{name}#…'")
+    assert {dataset for part in told for dataset in part.files["dataset"]} == {other}
 
 
 @pytest.mark.parametrize(

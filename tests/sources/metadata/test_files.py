@@ -13,7 +13,7 @@ from dynamo_ops.base.settings import SourceSettings, Tls
 from dynamo_ops.sources.loader import metadata_source
 from tests.sources.backends import NOBODY, written
 from tests.sources.conformance import LATER, whole
-from tests.sources.told import MUONS, WORLD, blocks_frame, datasets_frame, day, files_frame
+from tests.sources.told import INVALID, MUONS, WORLD, blocks_frame, datasets_frame, day, files_frame
 
 
 def source_at(path: object, **options: object) -> Any:
@@ -25,6 +25,11 @@ def drop(folder: Path, files: pl.DataFrame | None = None, kind: str = "parquet")
     written(str(folder), "blocks", blocks_frame(WORLD), kind)
     written(str(folder), "files", files_frame(WORLD) if files is None else files, kind)
     return folder
+
+
+def faults(source: Any) -> dict[str, str]:
+    """By dataset, what is wrong with a record of it."""
+    return dict(pl.concat([part.faults for part in source.details([one.dataset for one in WORLD])]).iter_rows())
 
 
 def refusal(source: Any) -> str:
@@ -100,11 +105,12 @@ def test_a_file_of_no_dataset_is_named(tmp_path: Path) -> None:
     assert refusal(source_at(tmp_path)).endswith("files.parquet: /store/muons/1/003.root: dataset is null")
 
 
-def test_a_status_that_nobody_mapped_is_refused(tmp_path: Path) -> None:
+def test_a_status_that_nobody_mapped_is_a_fault(tmp_path: Path) -> None:
     drop(tmp_path)
     source = source_at(tmp_path, statuses={"valid": "valid", "production": "production"})
-    with pytest.raises(SourceDataError, match="status is 'invalid', expected one of valid, production"):
-        source.datasets(None, LATER)
+    faulty = source.datasets(None, LATER).filter(pl.col("fault").is_not_null())
+    assert INVALID.dataset in faulty["dataset"].to_list()
+    assert all("expected one of valid, production" in fault for fault in faulty["fault"])
 
 
 def test_sizes_and_times_may_be_null_for_the_gate_to_judge(tmp_path: Path) -> None:
@@ -127,9 +133,23 @@ def test_numbers_of_other_widths_are_numbers(tmp_path: Path, dtype: Any) -> None
     assert files["size_bytes"].equals(files_frame([MUONS])["size_bytes"])
 
 
-def test_half_a_byte_is_no_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_half_a_byte_is_no_size_and_the_fault_of_its_dataset(tmp_path: Path, kind: str) -> None:
+    files = files_frame(WORLD)
+    half = pl.when(pl.col("lfn") == files["lfn"][1]).then(0.5).otherwise(0)
+    drop(tmp_path, files.with_columns(size_bytes=pl.col("size_bytes") + half), kind)
+    (told,) = faults(source_at(tmp_path)).items()
+    assert told[0] == files["dataset"][1]
+    assert f"files.{kind}" in told[1]
+    assert "expected a whole number" in told[1]
+    others = pl.concat([part.files for part in source_at(tmp_path).details([one.dataset for one in WORLD])])
+    assert set(others["dataset"]) == set(files["dataset"]) - {told[0]}
+
+
+def test_where_no_record_is_good_it_is_the_drop(tmp_path: Path) -> None:
     drop(tmp_path, files_frame(WORLD).with_columns(size_bytes=pl.col("size_bytes") + 0.5))
-    assert "size_bytes is 1000000000.5, expected a whole number" in refusal(source_at(tmp_path))
+    with pytest.raises(SourceDataError, match=r"size_bytes is 1000000000\.5, expected a whole number"):
+        faults(source_at(tmp_path))
 
 
 def test_large_files_come_in_batches(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import polars as pl
 import pytest
 
 from dynamo_ops.base.errors import PermanentRemoteError, SourceDataError
@@ -74,12 +75,10 @@ def row(**more: object) -> dict[str, object]:
         ({"result": {"items": {}}}, "is not a JSON document with a list at result.items"),
         (b'{"result": {"items": [nan]}}', "is not JSON"),
         ({"result": {"items": [7]}}, "record 0: not a JSON object"),
-        ({"result": {"items": [row(state="SHINY")]}}, "/A/B/C: state is 'SHINY', expected one of GOOD, RUNNING"),
         (
-            {"result": {"items": [row(modified="now")]}},
-            "/A/B/C: modified is 'now', expected a time in unix milliseconds",
+            {"result": {"items": [row(state="SHINY"), row(name="/D/E/F", state="SHINY")]}},
+            "/A/B/C: state is 'SHINY', expected one of GOOD, RUNNING",
         ),
-        ({"result": {"items": [row(modified=10**15)]}}, "/A/B/C: modified is 1000000000000000"),
         ({"result": {"items": [{"state": "GOOD"}]}}, "record 0: name is missing"),
         ({"result": {"items": [row(name=None), row(name=5)]}}, "record 1: name is 5, expected a text"),
         (
@@ -98,12 +97,34 @@ def test_what_cannot_be_right_is_named(backend: JsonBackend, server: JsonServer,
     assert server.url in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (row(state="SHINY"), "/A/B/C: state is 'SHINY', expected one of GOOD, RUNNING"),
+        (row(modified="now"), "/A/B/C: modified is 'now', expected a time in unix milliseconds"),
+        (row(modified=10**15), "/A/B/C: modified is 1000000000000000"),
+    ],
+    ids=["status", "no time", "microseconds"],
+)
+def test_a_bad_record_is_a_fault_of_its_dataset(
+    backend: JsonBackend, server: JsonServer, record: dict[str, object], told: str
+) -> None:
+    document = {"result": {"items": [row(name="/D/E/F"), record]}}
+    datasets = answering(backend, server, document).datasets(None, LATER)
+    good, bad = datasets.select("dataset", "status", "fault").rows()
+    assert good == ("/D/E/F", "valid", None)
+    assert bad[:2] == ("/A/B/C", None)
+    assert told in bad[2]
+    assert bad[2].startswith("catalogue: ")
+
+
 def test_a_block_that_does_not_say_its_dataset_is_named(backend: JsonBackend, server: JsonServer) -> None:
     blocks = [{"name": "b-1", "open": True, "bytes": 1, "files": 1, "modified": 5}]
     source = answering(backend, server, blocks)
     server.answer = lambda path, query: blocks if path.endswith("blocks") else []
-    with pytest.raises(SourceDataError, match=r"/A/B/C: record 0: name is \['b-1', 'without #'\], expected a text"):
-        list(source.details(["/A/B/C"]))
+    told = pl.concat(part.faults for part in source.details(["/A/B/C"]))
+    assert told["dataset"].to_list() == ["/A/B/C"]
+    assert "/A/B/C: record 0: name is ['b-1', 'without #'], expected a text" in told["fault"].item()
 
 
 def test_a_404_is_an_error_unless_it_means_that_there_is_nothing(backend: JsonBackend, server: JsonServer) -> None:

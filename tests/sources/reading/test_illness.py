@@ -45,6 +45,11 @@ REFUSED = dbs_error(118, "invalid parameter 'datset' for the datasets API")
 LOGIN = "<!DOCTYPE html>\n<html><title>Sign in</title><form action='/login?session=SECRET'></form></html>"
 
 
+def twice(wrong: dict[str, Any]) -> list[dict[str, Any]]:
+    """Two datasets with the same fault: nothing is left of the answer without them."""
+    return [{**DATASET, "dataset": name, **wrong} for name in ("/A/R-v1/AOD", "/B/R-v1/AOD")]
+
+
 class Reply(NamedTuple):
     """``length``: what the answer says of it, less than none: nothing. ``location``: where it sends on to."""
 
@@ -152,8 +157,8 @@ def test_a_bad_hour_is_the_services_and_passes(service: Service, hour: str, sour
         (Reply("no such API", 404), PermanentRemoteError),
         (Reply(json.dumps([DOWN]), 401), CredentialError),
         (Reply(json.dumps([REFUSED])), SourceDataError),
-        (Reply(json.dumps([{**DATASET, "error": "none", "last_modification_date": "noon"}])), SourceDataError),
-        (Reply(json.dumps([{**DATASET, "last_modification_date": 1767225600000}])), SourceDataError),
+        (Reply(json.dumps(twice({"error": "none", "last_modification_date": "noon"}))), SourceDataError),
+        (Reply(json.dumps(twice({"last_modification_date": 1767225600000}))), SourceDataError),
         (Reply(json.dumps(DATASET)), SourceDataError),
         (Reply(f"[{json.dumps(DATASET)[:-1]}, nan]"), SourceDataError),
     ],

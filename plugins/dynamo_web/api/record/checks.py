@@ -22,7 +22,7 @@ from dynamo_ops.query.record.consistency import (
 )
 from dynamo_ops.query.record.freshness import freshness
 from dynamo_ops.query.record.gate import GATE_RESULTS, GateFilter
-from dynamo_ops.query.record.vanished import VANISHED, VanishedFilter
+from dynamo_ops.query.record.vanished import SET_ASIDE, VANISHED, SetAsideFilter, VanishedFilter
 from dynamo_web.caller.login import needs
 from dynamo_web.databases import reading
 from dynamo_web.lists import Id, ListerDep, ListQuery, Names, json_answer, rows_answer
@@ -76,6 +76,13 @@ class VanishedQuery(ListQuery):
     document: bool = False
 
 
+class SetAsideQuery(ListQuery):
+    """``dataset``: names or globs."""
+
+    source: Names
+    dataset: Names
+
+
 @router.get("/consistency/checks")
 def list_checks(query: Annotated[CheckQuery, Query()], lister: ListerDep) -> Response:
     """Checks of storages, newest first."""
@@ -123,3 +130,9 @@ def list_vanished(query: Annotated[VanishedQuery, Query()], lister: ListerDep) -
         with lister.heavy():
             return json_answer(vanished_document(reading(), query.kind, query.source))
     return lister.answer(VANISHED, VanishedFilter(query.kind, query.source, query.name), query)
+
+
+@router.get("/set-aside")
+def list_set_aside(query: Annotated[SetAsideQuery, Query()], lister: ListerDep) -> Response:
+    """Datasets of which a source told a bad record, newest first."""
+    return lister.answer(SET_ASIDE, SetAsideFilter(query.source, query.dataset), query)
