@@ -1,0 +1,153 @@
+"""Sites (as destinations) and links at which nearly all copies fail: told by how the last ones ended, kept nowhere.
+
+A site is ill when of the last copies to it, in the order in which they were begun, nearly all failed at it or by our
+credential; a link, when nearly all over it failed at its source or on the way. It is over when later ones arrive: so a
+few files are tried from time to time (``transfer.batches``), and what waits goes on without a person. What fails
+meanwhile is not held against a copy (``excuse``). A file that is bad, or that arrives wrong, says nothing of a place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from dynamo_ops.base.patience import Illness
+from dynamo_ops.database.words import Words
+from dynamo_ops.inventory.states import TransferState
+from dynamo_ops.inventory.subscription.blame import EXPIRED, NO_PERMISSION, Blame
+
+ILLNESS = Illness()
+"""As shipped."""
+
+OF_DESTINATION = Words((Blame.DESTINATION, Blame.CREDENTIAL))
+"""Whose fault says of a destination that it is ill, …"""
+OF_LINK = Words((Blame.DESTINATION, Blame.CREDENTIAL, Blame.SOURCE, Blame.LINK))
+"""… and of a link: what is of the one file is in neither."""
+REFUSED = rf"^[A-Z]+ \[(1|13)\]|{NO_PERMISSION}|{EXPIRED}"
+"""We were refused, in any case of letters: by the site, or since our credential is none any more."""
+
+
+@dataclass(frozen=True)
+class IllPlace:
+    """``source_site_id`` None: the whole site ``site_id``; else the link from there. ``num_failed`` of the last
+    ``num_copies`` copies failed so. ``is_refused``: most of them since we were refused. ``blame``, ``reason``: of the
+    last. ``tried_at``: when the last batch for it was recorded."""
+
+    site_id: int
+    site: str
+    source_site_id: int | None
+    source: str | None
+    num_copies: int
+    num_failed: int
+    is_refused: bool
+    blame: Blame
+    reason: str
+    tried_at: datetime
+
+    def is_probe_due(self, now: datetime, illness: Illness = ILLNESS) -> bool:
+        """Whether some files are to be tried now."""
+        return self.tried_at <= now - timedelta(minutes=illness.probe_every_min)
+
+
+ILL_SQL = f"""
+    WITH blamed AS MATERIALIZED (
+        SELECT batch.site_id, attempt.source_site_id, count(*) AS num_on_link,
+               count(*) FILTER (WHERE attempt.blame IN {OF_DESTINATION}) AS num_at_site
+        FROM transfers AS attempt JOIN transfer_batches AS batch ON batch.id = attempt.batch_id
+        WHERE attempt.blame IN {OF_LINK} AND attempt.finished_at >= now() - CAST(:window AS interval) GROUP BY 1, 2),
+    suspected AS (
+        SELECT site_id, NULL::smallint AS source_site_id FROM blamed GROUP BY 1 HAVING sum(num_at_site) >= :least
+        UNION ALL SELECT site_id, source_site_id FROM blamed WHERE num_on_link >= :least)
+    SELECT suspected.site_id, site.name AS site, suspected.source_site_id, source.name AS source, newest.num_copies,
+           newest.num_failed, newest.num_refused * 2 > newest.num_failed AS is_refused, newest.blame, newest.reason,
+           tried.at AS tried_at
+    FROM suspected JOIN sites AS site ON site.id = suspected.site_id
+    LEFT JOIN sites AS source ON source.id = suspected.source_site_id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS num_copies, count(*) FILTER (WHERE NOT is_done) AS num_failed,
+               count(*) FILTER (WHERE NOT is_done AND reason ~* :refused) AS num_refused,
+               (array_agg(blame ORDER BY place) FILTER (WHERE NOT is_done))[1] AS blame,
+               (array_agg(reason ORDER BY place) FILTER (WHERE NOT is_done))[1] AS reason
+        FROM (
+            SELECT attempt.state = '{TransferState.DONE}' AS is_done, attempt.blame,
+                   coalesce(attempt.reason, '') AS reason,
+                   row_number() OVER (ORDER BY batch.id DESC, attempt.finished_at DESC, attempt.id DESC) AS place
+            FROM transfer_batches AS batch JOIN transfers AS attempt ON attempt.batch_id = batch.id
+            WHERE batch.site_id = suspected.site_id
+              AND (suspected.source_site_id IS NULL OR attempt.source_site_id = suspected.source_site_id)
+              AND attempt.finished_at >= now() - CAST(:window AS interval)
+              AND (attempt.state = '{TransferState.DONE}' OR attempt.blame IN {OF_DESTINATION}
+                   OR suspected.source_site_id IS NOT NULL AND attempt.blame IN {OF_LINK})
+            ORDER BY place LIMIT :most) AS ended) AS newest
+    CROSS JOIN LATERAL (
+        SELECT max(batch.created_at) AS at FROM (
+            SELECT batch.created_at FROM transfer_batches AS batch
+            WHERE batch.site_id = suspected.site_id AND (suspected.source_site_id IS NULL OR EXISTS (
+                SELECT FROM transfers AS attempt
+                WHERE attempt.batch_id = batch.id AND attempt.source_site_id = suspected.source_site_id))
+            ORDER BY batch.id DESC LIMIT 1) AS batch) AS tried
+    WHERE newest.num_failed >= :least
+    ORDER BY suspected.source_site_id NULLS FIRST, site.name, source.name"""
+
+
+def ill_places(connection: Connection, illness: Illness = ILLNESS) -> list[IllPlace]:
+    """What is ill now: sites first, then links to sites that are well. Empty, and cheap, where nothing has failed."""
+    parameters = {
+        "window": timedelta(hours=illness.ill_window_h),
+        "most": illness.ill_after_copies,
+        "least": math.ceil(illness.ill_after_copies * illness.ill_fraction),
+        "refused": REFUSED,
+    }
+    found = [
+        IllPlace(**{**row, "blame": Blame(row["blame"])})
+        for row in connection.execute(text(ILL_SQL), parameters).mappings()
+    ]
+    sites = {place.site_id for place in found if place.source_site_id is None}
+    return [place for place in found if place.source_site_id is None or place.site_id not in sites]
+
+
+def refusing(places: Collection[IllPlace], illness: Illness = ILLNESS) -> list[str]:
+    """The sites that refuse us, where these are so many that it is our credential that is ill; else none."""
+    names = {place.source or place.site for place in places if place.is_refused and place.blame == Blame.SOURCE}
+    names |= {place.site for place in places if place.is_refused and place.blame != Blame.SOURCE}
+    is_said = any(place.blame == Blame.CREDENTIAL for place in places)
+    return sorted(names) if names and (is_said or len(names) >= illness.credential_after_sites) else []
+
+
+def excuse(connection: Connection, illness: Illness = ILLNESS) -> int:
+    """Of the attempts in the table ``moved`` those that failed since a place or our credential is ill are not counted
+    against their copies. Returns how many."""
+    is_common = text(f"SELECT EXISTS (SELECT FROM moved WHERE blame IN {OF_LINK})")
+    if not connection.execute(is_common).scalar_one():
+        return 0
+    places = ill_places(connection, illness)
+    sites, links = split(places)
+    return connection.execute(
+        text(EXCUSE_SQL), {"sites": sites, "sources": [link[0] for link in links], "to": [link[1] for link in links]}
+    ).rowcount
+
+
+EXCUSE_SQL = f"""
+    WITH excused AS (
+      UPDATE transfers AS attempt SET is_excused = true
+      FROM moved JOIN subscriptions AS copy ON copy.id = moved.subscription_id
+      WHERE attempt.id = moved.transfer_id AND moved.state = '{TransferState.FAILED}' AND (
+        moved.blame = '{Blame.CREDENTIAL}'
+        OR moved.blame IN {OF_DESTINATION} AND copy.site_id = ANY(CAST(:sites AS smallint[]))
+        OR moved.blame IN {OF_LINK} AND EXISTS (
+          SELECT FROM unnest(CAST(:sources AS smallint[]), CAST(:to AS smallint[])) AS ill (source_site_id, site_id)
+          WHERE ill.source_site_id = moved.source_site_id AND ill.site_id = copy.site_id))
+      RETURNING attempt.subscription_id)
+    UPDATE subscriptions AS copy SET num_excused = copy.num_excused + 1
+    FROM excused WHERE copy.id = excused.subscription_id"""
+
+
+def split(places: Sequence[IllPlace]) -> tuple[list[int], list[tuple[int, int]]]:
+    """The ids of the sites, and of the links (source, destination)."""
+    sites = [place.site_id for place in places if place.source_site_id is None]
+    links = [(place.source_site_id, place.site_id) for place in places if place.source_site_id is not None]
+    return sites, links
