@@ -35,6 +35,10 @@ UNUSUAL = [
     "2 bad last copies at T2_A: a person decides (dynamo replica list)",
     "1 suspicious copy at T2_B: a person decides (dynamo replica list)",
     "vanished from dbs: 2 blocks (2.00 MB)",
+    (
+        "copies to T2_A fail at the destination: 0 files wait, since 2026-03-01T18:00Z, last words: DESTINATION [28] "
+        "<full>"
+    ),
     "2 subscriptions held: no_source",
     "plans refused: detox of physics",
     "copies: 1 of 4 attempts failed, most at T2_A",
@@ -67,6 +71,7 @@ LINES = [
     "T2_A: 1 file (1.00 kB) bad, fetched again, 1 newly, the oldest since 03-01 18:00: the pool is <b>broken</b>",
     "T2_B: 1 file (1.00 kB) suspicious, the oldest since 02-01 10:00: the pool is <b>broken</b>",
     "not listed by dbs any more: 2 blocks (2.00 MB) newly, 6 (6.00 MB) in all",
+    "copies to T2_A fail at the destination, 0 files in the queue, since 2026-03-01T18:00Z: DESTINATION [28] <full>",
     "copy, no_source: 2 files (2.00 kB) at 1 site, the oldest since 2026-02-20T10:00Z",
     "detox of physics: 1 plan committed, deletes 12.00 TB",
     "detox of physics: 1 plan refused: the plan deletes too much",
@@ -87,10 +92,10 @@ def digest(bad_day: Inventory, sources: Settings) -> Digest:
 def test_what_needs_a_look_is_told_first(digest: Digest) -> None:
     assert digest.unusual == UNUSUAL
     message = digest_message(digest)
-    assert message.subject == "Dynamo: 2026-03-02, 20 things need a look"
+    assert message.subject == "Dynamo: 2026-03-02, 21 things need a look"
     lines = message.text.splitlines()
     assert lines[0] == "*Dynamo, the 24 hours to 2026-03-02T06:00Z*"
-    assert lines[2:22] == [f"- {sentence}" for sentence in UNUSUAL]
+    assert lines[2:23] == [f"- {sentence}" for sentence in UNUSUAL]
 
 
 def test_every_section_says_what_happened_in_the_24_hours_and_what_stands_now(digest: Digest) -> None:

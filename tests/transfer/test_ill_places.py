@@ -10,6 +10,7 @@ import pytest
 from dynamo_ops.base.patience import Suspension
 from dynamo_ops.fts.client import JobStatus
 from dynamo_ops.fts.identity import FtsIdentity
+from dynamo_ops.query.explanation import QueueRules, why
 from dynamo_ops.transfer.batches import is_any_queued, plan_batches
 from dynamo_ops.transfer.hold import hold_and_release
 from dynamo_ops.transfer.limits import TransferLimits
@@ -135,3 +136,16 @@ def test_a_single_file_that_a_well_site_refuses_is_suspended_in_the_end(
         end(stock, "T2_B", "DESTINATION [21] Is a directory")
     assert states(stock, "T2_B") == {"suspended": 1}
     assert stock.scalar("SELECT num_excused FROM subscriptions WHERE state = 'held'") == 0
+
+
+def test_why_says_whose_fault_it_is_and_what_is_waited_for(stock: Inventory, identity: FtsIdentity) -> None:
+    planned(stock, identity)
+    end(stock, "T2_B", REFUSED)
+    waiting = stock.scalar("SELECT min(id) FROM subscriptions WHERE state = 'retry'")
+    explained = why(stock.db, waiting, QueueRules(LIMITS))
+    assert explained.because == (
+        f"queued: it waits, since nearly all copies to T2_B fail (fault of the destination, last: {REFUSED}); 3 files "
+        "are tried every 0 minutes, and when they arrive it goes on by itself"
+    )
+    (attempt,) = explained.attempts
+    assert (attempt["blame"], attempt["is_excused"], attempt["is_recoverable"]) == ("destination", True, True)

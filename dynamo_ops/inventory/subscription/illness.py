@@ -9,9 +9,10 @@ meanwhile is not held against a copy (``excuse``). A file that is bad, or that a
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -53,61 +54,74 @@ class IllPlace:
         return self.tried_at <= now - timedelta(minutes=illness.probe_every_min)
 
 
-ILL_SQL = f"""
-    WITH blamed AS MATERIALIZED (
-        SELECT batch.site_id, attempt.source_site_id, count(*) AS num_on_link,
-               count(*) FILTER (WHERE attempt.blame IN {OF_DESTINATION}) AS num_at_site
-        FROM transfers AS attempt JOIN transfer_batches AS batch ON batch.id = attempt.batch_id
-        WHERE attempt.blame IN {OF_LINK} AND attempt.finished_at >= now() - CAST(:window AS interval) GROUP BY 1, 2),
-    suspected AS (
-        SELECT site_id, NULL::smallint AS source_site_id FROM blamed GROUP BY 1 HAVING sum(num_at_site) >= :least
-        UNION ALL SELECT site_id, source_site_id FROM blamed WHERE num_on_link >= :least)
-    SELECT suspected.site_id, site.name AS site, suspected.source_site_id, source.name AS source, newest.num_copies,
-           newest.num_failed, newest.num_refused * 2 > newest.num_failed AS is_refused, newest.blame, newest.reason,
-           tried.at AS tried_at
-    FROM suspected JOIN sites AS site ON site.id = suspected.site_id
-    LEFT JOIN sites AS source ON source.id = suspected.source_site_id
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS num_copies, count(*) FILTER (WHERE NOT is_done) AS num_failed,
-               count(*) FILTER (WHERE NOT is_done AND reason ~* :refused) AS num_refused,
-               (array_agg(blame ORDER BY place) FILTER (WHERE NOT is_done))[1] AS blame,
-               (array_agg(reason ORDER BY place) FILTER (WHERE NOT is_done))[1] AS reason
-        FROM (
-            SELECT attempt.state = '{TransferState.DONE}' AS is_done, attempt.blame,
-                   coalesce(attempt.reason, '') AS reason,
-                   row_number() OVER (ORDER BY batch.id DESC, attempt.finished_at DESC, attempt.id DESC) AS place
-            FROM transfer_batches AS batch JOIN transfers AS attempt ON attempt.batch_id = batch.id
-            WHERE batch.site_id = suspected.site_id
-              AND (suspected.source_site_id IS NULL OR attempt.source_site_id = suspected.source_site_id)
-              AND attempt.finished_at >= now() - CAST(:window AS interval)
-              AND (attempt.state = '{TransferState.DONE}' OR attempt.blame IN {OF_DESTINATION}
-                   OR suspected.source_site_id IS NOT NULL AND attempt.blame IN {OF_LINK})
-            ORDER BY place LIMIT :most) AS ended) AS newest
-    CROSS JOIN LATERAL (
-        SELECT max(batch.created_at) AS at FROM (
-            SELECT batch.created_at FROM transfer_batches AS batch
-            WHERE batch.site_id = suspected.site_id AND (suspected.source_site_id IS NULL OR EXISTS (
-                SELECT FROM transfers AS attempt
-                WHERE attempt.batch_id = batch.id AND attempt.source_site_id = suspected.source_site_id))
-            ORDER BY batch.id DESC LIMIT 1) AS batch) AS tried
-    WHERE newest.num_failed >= :least
-    ORDER BY suspected.source_site_id NULLS FIRST, site.name, source.name"""
+def ill_query(window: str, least: str, most: str, refused: str) -> str:
+    """SQL of what is ill (columns of ``IllPlace``), links to ill sites included. Its parameters, as the driver has
+    them: how long ago, so many failures, of so many copies, and ``REFUSED``."""
+    return f"""
+        WITH blamed AS MATERIALIZED (
+            SELECT batch.site_id, attempt.source_site_id, count(*) AS num_on_link,
+                   count(*) FILTER (WHERE attempt.blame IN {OF_DESTINATION}) AS num_at_site
+            FROM transfers AS attempt JOIN transfer_batches AS batch ON batch.id = attempt.batch_id
+            WHERE attempt.blame IN {OF_LINK} AND attempt.finished_at >= now() - CAST({window} AS interval)
+            GROUP BY 1, 2),
+        suspected AS (
+            SELECT site_id, NULL::smallint AS source_site_id FROM blamed
+            GROUP BY 1 HAVING sum(num_at_site) >= CAST({least} AS bigint)
+            UNION ALL SELECT site_id, source_site_id FROM blamed WHERE num_on_link >= CAST({least} AS bigint))
+        SELECT suspected.site_id, site.name AS site, suspected.source_site_id, source.name AS source, newest.num_copies,
+               newest.num_failed, newest.num_refused * 2 > newest.num_failed AS is_refused, newest.blame, newest.reason,
+               tried.at AS tried_at
+        FROM suspected JOIN sites AS site ON site.id = suspected.site_id
+        LEFT JOIN sites AS source ON source.id = suspected.source_site_id
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS num_copies, count(*) FILTER (WHERE NOT is_done) AS num_failed,
+                   count(*) FILTER (WHERE NOT is_done AND reason ~* CAST({refused} AS text)) AS num_refused,
+                   (array_agg(blame ORDER BY place) FILTER (WHERE NOT is_done))[1] AS blame,
+                   (array_agg(reason ORDER BY place) FILTER (WHERE NOT is_done))[1] AS reason
+            FROM (
+                SELECT attempt.state = '{TransferState.DONE}' AS is_done, attempt.blame,
+                       coalesce(attempt.reason, '') AS reason,
+                       row_number() OVER (ORDER BY batch.id DESC, attempt.finished_at DESC, attempt.id DESC) AS place
+                FROM transfer_batches AS batch JOIN transfers AS attempt ON attempt.batch_id = batch.id
+                WHERE batch.site_id = suspected.site_id
+                  AND (suspected.source_site_id IS NULL OR attempt.source_site_id = suspected.source_site_id)
+                  AND attempt.finished_at >= now() - CAST({window} AS interval)
+                  AND (attempt.state = '{TransferState.DONE}' OR attempt.blame IN {OF_DESTINATION}
+                       OR suspected.source_site_id IS NOT NULL AND attempt.blame IN {OF_LINK})
+                ORDER BY place LIMIT CAST({most} AS bigint)) AS ended) AS newest
+        CROSS JOIN LATERAL (
+            SELECT max(batch.created_at) AS at FROM (
+                SELECT batch.created_at FROM transfer_batches AS batch
+                WHERE batch.site_id = suspected.site_id AND (suspected.source_site_id IS NULL OR EXISTS (
+                    SELECT FROM transfers AS attempt
+                    WHERE attempt.batch_id = batch.id AND attempt.source_site_id = suspected.source_site_id))
+                ORDER BY batch.id DESC LIMIT 1) AS batch) AS tried
+        WHERE newest.num_failed >= CAST({least} AS bigint)
+"""
+
+
+ILL_SQL = ill_query(":window", ":least", ":most", ":refused")
+
+
+def figures(illness: Illness) -> tuple[timedelta, int, int, str]:
+    """The parameters of ``ill_query``."""
+    least = math.ceil(illness.ill_after_copies * illness.ill_fraction)
+    return timedelta(hours=illness.ill_window_h), least, illness.ill_after_copies, REFUSED
 
 
 def ill_places(connection: Connection, illness: Illness = ILLNESS) -> list[IllPlace]:
     """What is ill now: sites first, then links to sites that are well. Empty, and cheap, where nothing has failed."""
-    parameters = {
-        "window": timedelta(hours=illness.ill_window_h),
-        "most": illness.ill_after_copies,
-        "least": math.ceil(illness.ill_after_copies * illness.ill_fraction),
-        "refused": REFUSED,
-    }
-    found = [
-        IllPlace(**{**row, "blame": Blame(row["blame"])})
-        for row in connection.execute(text(ILL_SQL), parameters).mappings()
-    ]
-    sites = {place.site_id for place in found if place.source_site_id is None}
-    return [place for place in found if place.source_site_id is None or place.site_id not in sites]
+    parameters = dict(zip(("window", "least", "most", "refused"), figures(illness), strict=True))
+    return read_places(dict(row) for row in connection.execute(text(ILL_SQL), parameters).mappings())
+
+
+def read_places(rows: Iterable[Mapping[str, Any]]) -> list[IllPlace]:
+    """The places of ``ill_query``, in order. A site that is ill stands for its links."""
+    names = [field.name for field in fields(IllPlace)]
+    places = [IllPlace(**{**{name: row[name] for name in names}, "blame": Blame(row["blame"])}) for row in rows]
+    sites = {place.site_id for place in places if place.source_site_id is None}
+    left = [place for place in places if place.source_site_id is None or place.site_id not in sites]
+    return sorted(left, key=lambda place: (place.source is not None, place.site, place.source or ""))
 
 
 def refusing(places: Collection[IllPlace], illness: Illness = ILLNESS) -> list[str]:
