@@ -28,6 +28,8 @@ OF_DESTINATION = Words((Blame.DESTINATION, Blame.CREDENTIAL))
 """Whose fault says of a destination that it is ill, …"""
 OF_LINK = Words((Blame.DESTINATION, Blame.CREDENTIAL, Blame.SOURCE, Blame.LINK))
 """… and of a link: what is of the one file is in neither."""
+NEWEST_BATCHES = 500
+"""Of a site, along which its last copies are looked for: more than are under way to it at a time."""
 REFUSED = rf"^[A-Z]+ \[(1|13)\]|{NO_PERMISSION}|{EXPIRED}"
 """We were refused, in any case of letters: by the site, or since our credential is none any more."""
 
@@ -54,9 +56,22 @@ class IllPlace:
         return self.tried_at <= now - timedelta(minutes=illness.probe_every_min)
 
 
+def _judged(refused: str) -> str:
+    """Of the rows of ``ended``, by ``place`` from 1: figures of the failures, and whether we were refused."""
+    return f"""
+        count(*) AS num_copies, count(*) FILTER (WHERE NOT ended.is_done) AS num_failed,
+        count(*) FILTER (WHERE NOT ended.is_done AND ended.reason ~* CAST({refused} AS text)) AS num_refused,
+        (array_agg(ended.blame ORDER BY ended.place) FILTER (WHERE NOT ended.is_done))[1] AS blame,
+        (array_agg(ended.reason ORDER BY ended.place) FILTER (WHERE NOT ended.is_done))[1] AS reason"""
+
+
 def ill_query(window: str, least: str, most: str, refused: str) -> str:
-    """SQL of what is ill (columns of ``IllPlace``), links to ill sites included. Its parameters, as the driver has
-    them: how long ago, so many failures, of so many copies, and ``REFUSED``."""
+    """SQL of what is ill (columns of ``IllPlace``). Its parameters, as the driver has them: how long ago, so many
+    failures, of so many copies, and ``REFUSED``.
+
+    Sites are looked at one by one, along their newest batches, which soon tells. Links are many: those of sites that
+    are well, and where enough has failed, are looked at together.
+    """
     return f"""
         WITH blamed AS MATERIALIZED (
             SELECT batch.site_id, attempt.source_site_id, count(*) AS num_on_link,
@@ -65,38 +80,53 @@ def ill_query(window: str, least: str, most: str, refused: str) -> str:
             WHERE attempt.blame IN {OF_LINK} AND attempt.finished_at >= now() - CAST({window} AS interval)
             GROUP BY 1, 2),
         suspected AS (
-            SELECT site_id, NULL::smallint AS source_site_id FROM blamed
-            GROUP BY 1 HAVING sum(num_at_site) >= CAST({least} AS bigint)
-            UNION ALL SELECT site_id, source_site_id FROM blamed WHERE num_on_link >= CAST({least} AS bigint))
-        SELECT suspected.site_id, site.name AS site, suspected.source_site_id, source.name AS source, newest.num_copies,
-               newest.num_failed, newest.num_refused * 2 > newest.num_failed AS is_refused, newest.blame, newest.reason,
+            SELECT site_id FROM blamed GROUP BY 1 HAVING sum(num_at_site) >= CAST({least} AS bigint)),
+        ill_sites AS MATERIALIZED (
+            SELECT suspected.site_id, newest.* FROM suspected CROSS JOIN LATERAL (
+                SELECT {_judged(refused)}
+                FROM (
+                    SELECT attempt.state = '{TransferState.DONE}' AS is_done, attempt.blame,
+                           coalesce(attempt.reason, '') AS reason, row_number() OVER (ORDER BY batch.id DESC) AS place
+                    FROM (SELECT id FROM transfer_batches WHERE site_id = suspected.site_id
+                          ORDER BY id DESC LIMIT {NEWEST_BATCHES}) AS batch
+                    CROSS JOIN LATERAL (
+                        SELECT state, blame, reason FROM transfers
+                        WHERE batch_id = batch.id AND finished_at >= now() - CAST({window} AS interval)
+                          AND (state = '{TransferState.DONE}' OR blame IN {OF_DESTINATION})
+                        ORDER BY file_index DESC LIMIT CAST({most} AS bigint)) AS attempt
+                    LIMIT CAST({most} AS bigint)) AS ended) AS newest
+            WHERE newest.num_failed >= CAST({least} AS bigint)),
+        links AS (
+            SELECT site_id, source_site_id FROM blamed
+            WHERE num_on_link >= CAST({least} AS bigint) AND site_id NOT IN (SELECT site_id FROM ill_sites)),
+        ended AS (
+            SELECT links.site_id, links.source_site_id, attempt.state = '{TransferState.DONE}' AS is_done,
+                   attempt.blame, coalesce(attempt.reason, '') AS reason,
+                   row_number() OVER (PARTITION BY links.site_id, links.source_site_id
+                     ORDER BY attempt.batch_id DESC, attempt.file_index DESC) AS place
+            FROM transfers AS attempt JOIN transfer_batches AS batch ON batch.id = attempt.batch_id
+            JOIN links ON links.site_id = batch.site_id AND links.source_site_id = attempt.source_site_id
+            WHERE attempt.finished_at >= now() - CAST({window} AS interval)
+              AND (attempt.state = '{TransferState.DONE}' OR attempt.blame IN {OF_LINK})),
+        ill AS (
+            SELECT site_id, NULL::smallint AS source_site_id, num_copies, num_failed, num_refused, blame, reason
+            FROM ill_sites
+            UNION ALL
+            SELECT ended.site_id, ended.source_site_id, {_judged(refused)}
+            FROM ended WHERE ended.place <= CAST({most} AS bigint) GROUP BY 1, 2
+            HAVING count(*) FILTER (WHERE NOT ended.is_done) >= CAST({least} AS bigint))
+        SELECT ill.site_id, site.name AS site, ill.source_site_id, source.name AS source, ill.num_copies,
+               ill.num_failed, ill.num_refused * 2 > ill.num_failed AS is_refused, ill.blame, ill.reason,
                tried.at AS tried_at
-        FROM suspected JOIN sites AS site ON site.id = suspected.site_id
-        LEFT JOIN sites AS source ON source.id = suspected.source_site_id
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS num_copies, count(*) FILTER (WHERE NOT is_done) AS num_failed,
-                   count(*) FILTER (WHERE NOT is_done AND reason ~* CAST({refused} AS text)) AS num_refused,
-                   (array_agg(blame ORDER BY place) FILTER (WHERE NOT is_done))[1] AS blame,
-                   (array_agg(reason ORDER BY place) FILTER (WHERE NOT is_done))[1] AS reason
-            FROM (
-                SELECT attempt.state = '{TransferState.DONE}' AS is_done, attempt.blame,
-                       coalesce(attempt.reason, '') AS reason,
-                       row_number() OVER (ORDER BY batch.id DESC, attempt.finished_at DESC, attempt.id DESC) AS place
-                FROM transfer_batches AS batch JOIN transfers AS attempt ON attempt.batch_id = batch.id
-                WHERE batch.site_id = suspected.site_id
-                  AND (suspected.source_site_id IS NULL OR attempt.source_site_id = suspected.source_site_id)
-                  AND attempt.finished_at >= now() - CAST({window} AS interval)
-                  AND (attempt.state = '{TransferState.DONE}' OR attempt.blame IN {OF_DESTINATION}
-                       OR suspected.source_site_id IS NOT NULL AND attempt.blame IN {OF_LINK})
-                ORDER BY place LIMIT CAST({most} AS bigint)) AS ended) AS newest
+        FROM ill JOIN sites AS site ON site.id = ill.site_id
+        LEFT JOIN sites AS source ON source.id = ill.source_site_id
         CROSS JOIN LATERAL (
             SELECT max(batch.created_at) AS at FROM (
                 SELECT batch.created_at FROM transfer_batches AS batch
-                WHERE batch.site_id = suspected.site_id AND (suspected.source_site_id IS NULL OR EXISTS (
+                WHERE batch.site_id = ill.site_id AND (ill.source_site_id IS NULL OR EXISTS (
                     SELECT FROM transfers AS attempt
-                    WHERE attempt.batch_id = batch.id AND attempt.source_site_id = suspected.source_site_id))
+                    WHERE attempt.batch_id = batch.id AND attempt.source_site_id = ill.source_site_id))
                 ORDER BY batch.id DESC LIMIT 1) AS batch) AS tried
-        WHERE newest.num_failed >= CAST({least} AS bigint)
 """
 
 
@@ -116,12 +146,10 @@ def ill_places(connection: Connection, illness: Illness = ILLNESS) -> list[IllPl
 
 
 def read_places(rows: Iterable[Mapping[str, Any]]) -> list[IllPlace]:
-    """The places of ``ill_query``, in order. A site that is ill stands for its links."""
+    """The places of ``ill_query``, in order: a site that is ill stands for its links."""
     names = [field.name for field in fields(IllPlace)]
     places = [IllPlace(**{**{name: row[name] for name in names}, "blame": Blame(row["blame"])}) for row in rows]
-    sites = {place.site_id for place in places if place.source_site_id is None}
-    left = [place for place in places if place.source_site_id is None or place.site_id not in sites]
-    return sorted(left, key=lambda place: (place.source is not None, place.site, place.source or ""))
+    return sorted(places, key=lambda place: (place.source is not None, place.site, place.source or ""))
 
 
 def refusing(places: Collection[IllPlace], illness: Illness = ILLNESS) -> list[str]:
