@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from dynamo_ops.base.patience import Suspension
 from dynamo_ops.fts.client import JobStatus
@@ -15,6 +16,7 @@ from dynamo_ops.transfer.batches import is_any_queued, plan_batches
 from dynamo_ops.transfer.hold import hold_and_release
 from dynamo_ops.transfer.limits import TransferLimits
 from dynamo_ops.transfer.observe import apply, open_batch_job_ids
+from dynamo_ops.transfer.source_choice import PAST_SQL
 from tests.inventory.factory import SIZE, Inventory
 
 LIMITS = TransferLimits(backoff_s=0, ill_after_copies=10, probe_files=3, probe_every_min=0)
@@ -149,3 +151,19 @@ def test_why_says_whose_fault_it_is_and_what_is_waited_for(stock: Inventory, ide
     )
     (attempt,) = explained.attempts
     assert (attempt["blame"], attempt["is_excused"], attempt["is_recoverable"]) == ("destination", True, True)
+
+
+@pytest.mark.parametrize(("reason", "num_failed"), [(REFUSED, 0), ("TRANSFER [110] slow", 1), ("SOURCE [112] x", 1)])
+def test_what_another_is_to_blame_for_makes_no_source_the_worse(
+    stock: Inventory, identity: FtsIdentity, reason: str, num_failed: int
+) -> None:
+    stock.rows("DELETE FROM subscriptions WHERE file_id > (SELECT min(file_id) FROM subscriptions)")
+    planned(stock, identity)
+    end(stock, "T2_B", reason)
+    with stock.db.begin() as connection:
+        connection.execute(
+            text("""
+            CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
+            SELECT id AS subscription_id, num_attempts FROM subscriptions WHERE state = 'retry'""")
+        )
+        assert connection.execute(text(PAST_SQL)).one()[2] == num_failed

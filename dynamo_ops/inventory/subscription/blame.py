@@ -140,6 +140,9 @@ PRECEDENCE = (
 SUSPICION = Words((Blame.FILE, Blame.ARRIVAL))
 """What says, once it has been said often enough, that the copy at the source is bad."""
 
+OF_OTHERS = Words((Blame.DESTINATION, Blame.CREDENTIAL, Blame.SERVICE))
+"""What would have failed from any source."""
+
 WHOSE = {
     Blame.SOURCE: "the source",
     Blame.DESTINATION: "the destination",

@@ -26,8 +26,9 @@ ILLNESS = Illness()
 
 OF_DESTINATION = Words((Blame.DESTINATION, Blame.CREDENTIAL))
 """Whose fault says of a destination that it is ill, …"""
-OF_LINK = Words((Blame.DESTINATION, Blame.CREDENTIAL, Blame.SOURCE, Blame.LINK))
-"""… and of a link: what is of the one file is in neither."""
+OF_LINK = Words((Blame.SOURCE, Blame.LINK))
+"""… and of a link. What is of the one file is in neither."""
+OF_PLACES = Words((*OF_DESTINATION, *OF_LINK))
 NEWEST_BATCHES = 500
 """Of a site, along which its last copies are looked for: more than are under way to it at a time."""
 REFUSED = rf"^[A-Z]+ \[(1|13)\]|{NO_PERMISSION}|{EXPIRED}"
@@ -74,10 +75,11 @@ def ill_query(window: str, least: str, most: str, refused: str) -> str:
     """
     return f"""
         WITH blamed AS MATERIALIZED (
-            SELECT batch.site_id, attempt.source_site_id, count(*) AS num_on_link,
+            SELECT batch.site_id, attempt.source_site_id,
+                   count(*) FILTER (WHERE attempt.blame IN {OF_LINK}) AS num_on_link,
                    count(*) FILTER (WHERE attempt.blame IN {OF_DESTINATION}) AS num_at_site
             FROM transfers AS attempt JOIN transfer_batches AS batch ON batch.id = attempt.batch_id
-            WHERE attempt.blame IN {OF_LINK} AND attempt.finished_at >= now() - CAST({window} AS interval)
+            WHERE attempt.blame IN {OF_PLACES} AND attempt.finished_at >= now() - CAST({window} AS interval)
             GROUP BY 1, 2),
         suspected AS (
             SELECT site_id FROM blamed GROUP BY 1 HAVING sum(num_at_site) >= CAST({least} AS bigint)),
@@ -163,7 +165,7 @@ def refusing(places: Collection[IllPlace], illness: Illness = ILLNESS) -> list[s
 def excuse(connection: Connection, illness: Illness = ILLNESS) -> int:
     """Of the attempts in the table ``moved`` those that failed since a place or our credential is ill are not counted
     against their copies. Returns how many."""
-    is_common = text(f"SELECT EXISTS (SELECT FROM moved WHERE blame IN {OF_LINK})")
+    is_common = text(f"SELECT EXISTS (SELECT FROM moved WHERE blame IN {OF_PLACES})")
     if not connection.execute(is_common).scalar_one():
         return 0
     places = ill_places(connection, illness)

@@ -108,9 +108,15 @@ def test_a_link_is_ill_by_its_source_or_by_itself(stock: Inventory) -> None:
     assert [place.is_refused for place in places(stock)] == [False, False]
 
 
+def test_what_a_site_refused_says_nothing_of_its_links_once_it_is_well(stock: Inventory) -> None:
+    ended(stock, 50, FULL)
+    ended(stock, 5, link=("T2_C", "T2_B"))
+    assert ill(stock) == []
+
+
 def test_of_an_ill_site_no_link_is_named(stock: Inventory) -> None:
+    ended(stock, 20, AWAY)
     ended(stock, 20, FULL)
-    ended(stock, 20, FULL, link=("T2_C", "T2_B"))
     assert ill(stock) == [(None, "T2_B")]
 
 
