@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -47,6 +47,9 @@ class FtsFaults(_Faults):
     archived: bool = Field(False, description="finished jobs are gone from /jobs, and under /archive instead")
     no_delegation: bool = Field(False, description="the delegated credential counts as expired: 419")
     credential_expired: bool = Field(False, description="419, until a new credential has been delegated")
+    proxy_expired: bool = Field(
+        False, description="storages refuse the delegated proxy of queued jobs, until a new one has been delegated"
+    )
     forgotten: list[str] = Field(default_factory=list, description="these jobs are unknown, and not archived either")
     poisoned: list[str] = Field(
         default_factory=list, description="documents with one of these in a URL are answered 500, for ever"
@@ -94,6 +97,9 @@ class FeedFaults(_Faults):
 class SiteFaults(_Faults):
     read_only: bool = Field(False, description="writes and deletions are refused with 403")
     full: bool = Field(False, description="writes are refused with 507")
+    refuses: Literal["", "permission", "directory", "checksum"] = Field(
+        "", description="copies to it fail: with 403, since no directory can be made, since it tells no checksum"
+    )
     corrupt_writes: int = Field(0, ge=0, description="this many uploads are stored with a wrong byte")
     fail_fraction: float = Field(0.0, ge=0, le=1, description="this part of the requests gets 503")
     tape_stuck: bool = Field(False, description="staging requests are taken but never served")

@@ -30,7 +30,6 @@ from simgrid.webhook import PATH as WEBHOOK
 from simgrid.webhook import WebhookSink
 
 HOST = "127.0.0.1"
-_FIRST_SITE = 11  # site i listens on 127.0.0.(11 + i): FTS tells storages apart by host alone
 
 
 class _Away(Service):
@@ -64,7 +63,7 @@ class Grid:
         self.catalogue = build(self.scenario, self.directory, fresh)
         self.clock = Clock()
         self.faults = Faults(self.scenario.faults, [site.name for site in self.scenario.sites], self.scenario.seed)
-        self._addresses = {site.name: f"127.0.0.{_FIRST_SITE + n}" for n, site in enumerate(self.scenario.sites)}
+        self._addresses = self.scenario.addresses
         self.credentials = make_credentials(
             self.directory / "tls", self.scenario.user_dn, [HOST, *self._addresses.values()]
         )

@@ -14,6 +14,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from simgrid.duration import Duration
 from simgrid.faults import FaultsRecord
 
+FIRST_SITE = 11
+"""Site i listens on 127.0.0.(11 + i)."""
+
 
 class ScenarioError(Exception):
     """The scenario cannot be used; the text names the file, the key and the reason, one a line."""
@@ -30,6 +33,7 @@ class Site(_Part):
     staging_delay: Duration = Field(60.0, description="tape only: request to file online; scaled by time_scale")
     archive_delay: Duration = Field(0.0, description="tape only: upload to file on tape; scaled by time_scale")
     capacity_bytes: int | None = Field(None, ge=0, description="uploads beyond this get 507")
+    guarded: bool = Field(False, description="FTS's copies read it with a proxy that is valid only")
 
 
 class Group(_Part):
@@ -157,6 +161,11 @@ class Scenario(_Part):
     missing: list[Missing] = Field(default_factory=list)
     orphans: list[Orphans] = Field(default_factory=list)
     faults: FaultsRecord = Field(default_factory=FaultsRecord)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each site listens: FTS tells storages apart by host alone."""
+        return {site.name: f"127.0.0.{FIRST_SITE + n}" for n, site in enumerate(self.sites)}
 
     @model_validator(mode="after")
     def _names_exist(self) -> Scenario:

@@ -101,6 +101,8 @@ class Site(Service):
             return None
         if request.dn is None and not self._anonymous_writes:
             return _text(403, "permission denied: writing and deleting need a client certificate")
+        if faults.refuses in ("permission", "directory"):
+            return _text(403, f"permission denied: {self.name} refuses")
         if faults.read_only:
             return _text(403, f"permission denied: {self.name} is read-only")
         if faults.full and request.method == "PUT":

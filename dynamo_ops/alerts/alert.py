@@ -40,11 +40,13 @@ _OURS = ("dynamo_ops", "dynamo_airflow", "dags")
 
 
 class AlertKind(StrEnum):
-    """What is told of: a task that failed, a run that is late, the digest of a day."""
+    """What is told of: a task that failed, a run that is late, the digest of a day, a site, link or credential that is
+    ill."""
 
     FAILURE = "failure"
     LATE = "late"
     DIGEST = "digest"
+    ILL = "ill"
 
 
 @dataclass(frozen=True)

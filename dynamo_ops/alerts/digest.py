@@ -14,6 +14,7 @@ import polars as pl
 
 from dynamo_ops.alerts import digest_sql as sql
 from dynamo_ops.alerts.alert import AlertKind
+from dynamo_ops.alerts.illness import illness_frame, illnesses
 from dynamo_ops.alerts.message import count, span
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.base.units import size_text
@@ -208,6 +209,12 @@ def _transfers(reading: Reading) -> Section:
     return Section("transfers", rows, (*_failing("copies", rows), *unheard))
 
 
+def _ill(reading: Reading) -> Section:
+    """Sites, links and our credential: a line each, whatever waits for them."""
+    found = illnesses(reading.snapshot, reading.settings)
+    return Section("ill", illness_frame(found), tuple(each.sentence for each in found))
+
+
 def _held(reading: Reading) -> Section:
     rows = reading.snapshot.frame(sql.HELD)
     stuck = rows.filter(~pl.col("hold_reason").is_in(HARMLESS_HOLDS))
@@ -367,6 +374,7 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     _bad,
     _set_aside,
     _vanished,
+    _ill,
     _held,
     _plans,
     _transfers,

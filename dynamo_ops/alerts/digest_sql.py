@@ -26,7 +26,7 @@ _WINDOW = "{0} >= $1::text::timestamptz AND {0} < $2::text::timestamptz"
 ALERTS = f"""
     SELECT key, kind, dag_id, task_id, error, num_times, first_at, last_at, told_at, message
     FROM alerts
-    WHERE kind <> '{AlertKind.DIGEST}'
+    WHERE kind NOT IN ('{AlertKind.DIGEST}', '{AlertKind.ILL}')
       AND ((first_at < $2::text::timestamptz AND last_at >= $1::text::timestamptz) OR ({UNTOLD}))
     ORDER BY ({UNTOLD}) DESC, last_at DESC, key"""
 

@@ -205,6 +205,12 @@ def _vanished(row: Row) -> str:
     return f"not listed by {row['source']} any more: {new}, {row['num_all']:,} ({size_text(row['all_bytes'])}) in all"
 
 
+def _ill(row: Row) -> str:
+    files = "" if row["num_files"] is None else f", {count(row['num_files'], 'file')} in the queue"
+    since = f", since {moment(row['since_at'])}" if row["since_at"] else ""
+    return f"{row['what']}{files}{since}: {row['reason'] or 'nothing was said'}"
+
+
 def _held(row: Row) -> str:
     files = count(row["num_files"], "file")
     where = count(row["num_sites"], "site")
@@ -332,6 +338,10 @@ LOOKS: dict[str, Look] = {
         "Vanished at their source; the inventory keeps them", "vanished things", _vanished,
         {"source": "Source", "kind": "Kind", "num_new": "New", "new_bytes": "Size", "num_all": "In all",
          "all_bytes": "Size"},
+    ),
+    "ill": Look(
+        "Where copies fail as a whole (now)", "sites and links at which copies fail", _ill,
+        {"what": "What", "blame": "Fault of", "since_at": "Since", "num_files": "Files", "reason": "Last words"},
     ),
     "held": Look(
         "Subscriptions on hold (now)", "subscriptions on hold", _held,

@@ -16,6 +16,12 @@ LATE_STEP = (
     "run goes on by itself."
 )
 
+ILL_STEP = (
+    "See what the words name: rights, space, or whether the site is up; where it is our credential, renew it. Nothing "
+    "is lost and no copy is held: what waits goes on by itself when the next few files that are tried arrive. A site "
+    "that is away for long may be set into a downtime (dynamo site drain)."
+)
+
 LONGEST_TEXT = 6_000
 """Characters of an error's own text; the log has all of it."""
 
@@ -103,6 +109,12 @@ def late_message(run: LateRun, grouping: Grouping) -> Message:
         ("Limit", limit),
     ]
     return _message(f"{run.dag_id} is late", "", said, facts, _links(("Run in Airflow", run.url), run.page), grouping)
+
+
+def illness_message(sentence: str, grouping: Grouping, page: Link | None = None) -> Message:
+    """A site, a link or our credential is ill: its copies wait."""
+    what, _, said = sentence.partition(": ")
+    return _message(what, "", said, [("What to do next", ILL_STEP)], _links(page), grouping)
 
 
 def moment(value: datetime) -> str:

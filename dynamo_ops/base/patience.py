@@ -23,3 +23,20 @@ class Healing(Strict):
 
     missing_days_per_run: int = Field(10, ge=0, le=366)
     """Missing days, of all sources together, that a run pulls besides its own."""
+
+
+class Illness(Strict):
+    """When a whole site, a link or our credential is taken to be ill, and how it is tried (docs/transfers.md)."""
+
+    ill_after_copies: int = Field(20, ge=1)
+    """So many copies to a site, the last begun of those that ended, are looked at; with fewer nothing is said, …"""
+    ill_fraction: float = Field(0.9, gt=0, le=1)
+    """… and the site is ill when this part of them failed at the destination (over a link: at the source or on it)."""
+    ill_window_h: float = Field(24, gt=0)
+    """What ended longer ago is not looked at."""
+    probe_files: int = Field(5, ge=1)
+    """To what is ill only so many files go at a time, …"""
+    probe_every_min: float = Field(30, ge=0)
+    """… so long after the last began; when they arrive, all goes on."""
+    credential_after_sites: int = Field(2, ge=1)
+    """When so many sites refuse us at once, our credential is named, and not the sites."""

@@ -9,6 +9,7 @@ from dynamo_ops.cli.terminal.cells import age, cell, count, moment, size
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import Record, Records, print_table
 from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState, TransferState
+from dynamo_ops.inventory.subscription.blame import WHOSE, Blame
 
 SUBSCRIPTIONS = {
     "action": "action",
@@ -45,6 +46,7 @@ ATTEMPTS = {
     "batch_id": "batch",
     "source": "from",
     "state": "outcome",
+    "fault": "fault of",
     "again": "again",
     "finished_at": "ended",
     "job_id": "FTS job",
@@ -108,7 +110,7 @@ def _print_attempts(attempts: Records) -> None:
     if not attempts:
         say("no attempt so far\n")
         return
-    rows = [{**attempt, "again": _again(attempt)} for attempt in attempts]
+    rows = [{**attempt, "again": _again(attempt), "fault": _fault(attempt)} for attempt in attempts]
     shown = {name: text for name, text in ATTEMPTS.items() if any(row[name] is not None for row in rows)}
     print_table(rows, "Attempts, newest first", shown, wrap=["reason"])
 
@@ -119,6 +121,14 @@ def _again(attempt: Record) -> str | None:
     if attempt["state"] != TransferState.FAILED or recoverable is None:
         return None
     return "may be" if recoverable else "in vain"
+
+
+def _fault(attempt: Record) -> str | None:
+    """Whose fault it was that an attempt failed, and whether it counts."""
+    blame = attempt.get("blame")
+    if blame is None:
+        return None
+    return WHOSE[Blame(blame)] + (" (not counted)" if attempt.get("is_excused") else "")
 
 
 def print_touched(move: str, touched: Record) -> None:

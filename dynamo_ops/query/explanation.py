@@ -35,7 +35,9 @@ from dynamo_ops.inventory.states import (
     TransferState,
 )
 from dynamo_ops.inventory.subscription.backoff import backoff_of
+from dynamo_ops.inventory.subscription.blame import WHOSE
 from dynamo_ops.inventory.subscription.give_back import TAKEN_BACK
+from dynamo_ops.inventory.subscription.illness import ill_places
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS, is_archiving
 from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 
@@ -65,6 +67,7 @@ class Explanation:
 
     ``attempts``, newest first, those of earlier subscriptions for the same here included: subscription_id, batch_id,
     backend, server (the address of its FTS, where it is recorded), job_id, source, state, reason, is_recoverable,
+    blame (whose fault it was: ``inventory.subscription.blame``), is_excused (not counted: a whole site was ill),
     started_at, finished_at (of one that is archiving: when it had arrived). ``sources``, of a copy: as of
     ``FileExplanation``, with num_failed and last_error of this subscription.
     """
@@ -146,7 +149,8 @@ def _explain(connection: Connection, subscription_id: int, rules: QueueRules) ->
     subscription = connection.execute(
         text(f"""
         SELECT s.id AS subscription_id, f.lfn, f.size_bytes, d.name AS site, s.action, s.state, s.hold_reason,
-               s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.created_at, s.updated_at, s.file_id,
+               s.last_error, s.note, s.origin, s.activity, s.num_attempts, s.num_excused, s.created_at, s.updated_at,
+               s.file_id,
                s.site_id, s.site_id IN {WRITABLE} AS is_writable, s.site_id IN {MOVING} AS is_moving,
                d.status AS site_status, now() AS now, s.protects_until,
                CASE WHEN s.action = '{SubscriptionAction.DELETE}' THEN {_WHY_IT_WAITS} END AS why_it_waits
@@ -173,12 +177,13 @@ def _attempts(connection: Connection, subscription: Any) -> list[dict[str, Any]]
           THEN b.job_id::text END
                AS job_id, o.name AS source,
                CASE WHEN {is_archiving("t")} THEN '{TransferObservation.ARCHIVING}' ELSE t.state END AS state,
-               t.reason, t.is_recoverable, t.started_at, t.finished_at
+               t.reason, t.is_recoverable, t.blame, t.is_excused, t.started_at, t.finished_at
         FROM {OF_FILE} s JOIN transfers t ON t.subscription_id = s.id
         JOIN transfer_batches b ON b.id = t.batch_id JOIN sites o ON o.id = t.source_site_id
         WHERE s.site_id = :site AND s.action = :action
         UNION ALL
-        SELECT s.id, x.batch_id, 'deletion', NULL, NULL, NULL, x.state, x.reason, x.is_recoverable, NULL, x.finished_at
+        SELECT s.id, x.batch_id, 'deletion', NULL, NULL, NULL, x.state, x.reason, x.is_recoverable, NULL, NULL,
+               NULL, x.finished_at
         FROM {OF_FILE} s JOIN deletions x ON x.subscription_id = s.id
         WHERE s.site_id = :site AND s.action = :action
         ORDER BY 1 DESC, 2 DESC LIMIT :limit"""),
@@ -288,10 +293,11 @@ def _why_held(subscription: Any, sources: Sequence[dict[str, Any]]) -> str:
     if subscription.hold_reason == HoldReason.SUSPENDED:
         is_kept = subscription.protects_until is None or subscription.protects_until > subscription.now
         until = "" if subscription.protects_until is None else f" until {subscription.protects_until:%Y-%m-%d}"
+        excused = f" ({subscription.num_excused} not counted)" if subscription.num_excused else ""
         kept = f"its last source is kept{until}" if is_kept else "its last source is not kept any more"
         return (
-            f"suspended: {subscription.num_attempts} attempts failed, the last with {subscription.last_error}; nothing "
-            f"is tried until a person releases it, once that is mended; {kept}"
+            f"suspended: {subscription.num_attempts} attempts failed{excused}, the last with "
+            f"{subscription.last_error}; nothing is tried until a person releases it, once that is mended; {kept}"
         )
     if subscription.hold_reason == HoldReason.OPERATOR:
         return f"held by hand ({subscription.note}); released by hand only"
@@ -341,6 +347,9 @@ def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) ->
         )
     if _is_busy(connection, subscription):
         return "queued: it waits for what an earlier subscription began with the same file there"
+    reason = _why_it_is_ill(connection, subscription, rules) if subscription.action == SubscriptionAction.COPY else None
+    if reason:
+        return f"queued: it waits, since {reason}"
     if subscription.why_it_waits:
         return f"queued: it waits, since {subscription.why_it_waits}"
     until = _paused_until(subscription, rules)
@@ -349,6 +358,18 @@ def _why_queued(connection: Connection, subscription: Any, rules: QueueRules) ->
     place, number = _place(connection, subscription, rules)
     kind = "copies to" if subscription.action == SubscriptionAction.COPY else "deletions at"
     return f"queued: number {place:,} of {number:,} {kind} {subscription.site} that wait"
+
+
+def _why_it_is_ill(connection: Connection, subscription: Any, rules: QueueRules) -> str | None:
+    """At the whole destination."""
+    for place in ill_places(connection, rules.transfers):
+        if (place.site_id, place.source_site_id) == (subscription.site_id, None):
+            return (
+                f"nearly all copies to {place.site} fail (fault of {WHOSE[place.blame]}, last: {place.reason}); "
+                f"{rules.transfers.probe_files} files are tried every {rules.transfers.probe_every_min:g} minutes, and "
+                "when they arrive it goes on by itself"
+            )
+    return None
 
 
 def _why_nothing_is_deleted(connection: Connection, subscription: Any) -> str | None:
@@ -364,7 +385,7 @@ def _why_nothing_is_deleted(connection: Connection, subscription: Any) -> str | 
 
 def _paused_until(subscription: Any, rules: QueueRules) -> datetime | None:
     limits = rules.transfers if subscription.action == SubscriptionAction.COPY else rules.deletions
-    return backoff_of(limits).until(subscription.num_attempts, subscription.updated_at)
+    return backoff_of(limits).until(subscription.num_attempts, subscription.updated_at, subscription.num_excused)
 
 
 def _is_busy(connection: Connection, subscription: Any) -> bool:

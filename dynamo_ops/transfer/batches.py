@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -25,6 +25,7 @@ from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import QUEUED, Backend, HoldReason, SubscriptionAction, SubscriptionState
 from dynamo_ops.inventory.subscription.backoff import backoff_of, is_over
+from dynamo_ops.inventory.subscription.illness import IllPlace, ill_places
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
 from dynamo_ops.transfer.choice import choose_sources
 from dynamo_ops.transfer.source_choice import DirectRule, Routes, read_candidates, read_in_flight, read_queue
@@ -32,26 +33,29 @@ from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, Trans
 
 # Nothing that is still being copied there or deleted there, or at another site on the same storage. A subscription of
 # an urgent activity counts as older than it is, by the head start: it goes first, and yet nothing waits for ever.
-# Destinations in turn.
+# Destinations in turn. To a destination that is ill only so many go, the least tried first.
 QUEUE_SQL = f"""
     CREATE TEMPORARY TABLE queue ON COMMIT DROP AS
     WITH head_starts AS (
       SELECT * FROM unnest(CAST(:activities AS text[]), CAST(:seconds AS float8[])) AS h (activity, seconds)),
     rooms AS (
-      SELECT d.id FROM sites d LEFT JOIN busy b ON b.site_id = d.id AND b.is_transfer
+      SELECT d.id, ill.num_files AS probe FROM sites d LEFT JOIN busy b ON b.site_id = d.id AND b.is_transfer
       LEFT JOIN unnest(CAST(:own_sites AS bigint[]), CAST(:own_to_site AS bigint[])) AS own (site_id, to_site)
         ON own.site_id = d.id
-      WHERE d.id IN {WRITABLE} AND d.id NOT IN {MOVING}
-      GROUP BY d.id, own.to_site HAVING count(b.site_id) < coalesce(own.to_site, :to_site)),
-    waiting AS (
-      SELECT s.id AS subscription_id, s.file_id, s.site_id, s.num_attempts, s.created_at, s.activity,
+      LEFT JOIN unnest(CAST(:ill_sites AS bigint[]), CAST(:ill_files AS bigint[])) AS ill (site_id, num_files)
+        ON ill.site_id = d.id
+      WHERE d.id IN {WRITABLE} AND d.id NOT IN {MOVING} AND (ill.site_id IS NULL OR ill.num_files > 0)
+      GROUP BY d.id, own.to_site, ill.num_files HAVING count(b.site_id) < coalesce(own.to_site, :to_site)),
+    numbered AS (
+      SELECT s.id AS subscription_id, s.file_id, s.site_id, s.num_attempts, s.created_at, s.activity, rooms.probe,
              row_number() OVER (PARTITION BY s.site_id ORDER BY
+               CASE WHEN rooms.probe IS NOT NULL THEN s.num_attempts END,
                s.created_at - coalesce(h.seconds, 0) * interval '1 second', s.id) AS turn
-      FROM subscriptions s LEFT JOIN head_starts h ON h.activity = s.activity
-      WHERE s.action = '{SubscriptionAction.COPY}' AND s.site_id IN (SELECT id FROM rooms) AND s.state IN {QUEUED}
+      FROM subscriptions s JOIN rooms ON rooms.id = s.site_id LEFT JOIN head_starts h ON h.activity = s.activity
+      WHERE s.action = '{SubscriptionAction.COPY}' AND s.state IN {QUEUED}
         AND {is_over("s")}
-        AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)
-      ORDER BY turn LIMIT :look_ahead)
+        AND NOT EXISTS (SELECT FROM busy b WHERE b.file_id = s.file_id AND b.site_id = s.site_id)),
+    waiting AS (SELECT * FROM numbered WHERE probe IS NULL OR turn <= probe ORDER BY turn LIMIT :look_ahead)
     SELECT w.subscription_id, w.file_id, f.block_id, w.site_id, f.size_bytes, w.num_attempts,
            (extract(epoch FROM w.created_at) * 1000000)::bigint AS created_us, w.activity, w.turn
     FROM waiting w JOIN files f ON f.id = w.file_id
@@ -116,13 +120,15 @@ def plan_batches(
     with db.begin() as connection:
         hold(connection, Lock.TRANSFER_PLAN)
         own: dict[int, TransferSettings] = at_sites(connection, "transfers", limits)
-        _make_queue(connection, limits, own, rules)
+        places = ill_places(connection, limits)
+        _make_queue(connection, limits, own, rules, places)
         queue = read_queue(connection)
         if queue.is_empty():
             return PlannedBatches()
         candidates, unreachable = read_candidates(connection, queue, routes)
         for reason, subscription_ids in unreachable.items():
             _refuse(connection, subscription_ids, reason)
+        candidates = _on_ill_links(candidates, places, limits)
         chosen = choose_sources(candidates, read_in_flight(connection), limits, own)
         chosen = _claim(connection, chosen)
         subscriptions = queue.select(
@@ -138,7 +144,8 @@ def is_any_queued(
     """Whether ``plan_batches`` would look for a source of any subscription now. Changes nothing."""
     with db.begin() as connection:
         own: dict[int, TransferSettings] = at_sites(connection, "transfers", limits)
-        _make_queue(connection, limits.model_copy(update={"look_ahead": 1}), own, rules)
+        places = ill_places(connection, limits)
+        _make_queue(connection, limits.model_copy(update={"look_ahead": 1}), own, rules, places)
         return bool(connection.execute(text("SELECT EXISTS (SELECT FROM queue)")).scalar_one())
 
 
@@ -171,8 +178,14 @@ def make_batches(chosen: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
 
 
 def _make_queue(
-    connection: Connection, limits: TransferLimits, own: Mapping[int, TransferSettings], rules: PlanRules
+    connection: Connection,
+    limits: TransferLimits,
+    own: Mapping[int, TransferSettings],
+    rules: PlanRules,
+    places: Sequence[IllPlace],
 ) -> None:
+    now = datetime.now(UTC)
+    ill = {place.site_id: _probe(place, limits, now) for place in places if place.source_site_id is None}
     connection.execute(
         text(f"""
         CREATE TEMPORARY TABLE busy ON COMMIT DROP AS
@@ -197,6 +210,8 @@ def _make_queue(
             "to_site": limits.files_to_site,
             "own_sites": list(own),
             "own_to_site": [at_site.files_to_site for at_site in own.values()],
+            "ill_sites": list(ill),
+            "ill_files": list(ill.values()),
             "look_ahead": limits.look_ahead,
             **backoff_of(limits).params,
         },
@@ -207,6 +222,25 @@ def _make_queue(
         WHERE q.file_id = first.file_id AND q.site_id = same.site_id AND first.subscription_id < q.subscription_id""")
     )
     connection.execute(text("ANALYZE queue"))
+
+
+def _probe(place: IllPlace, limits: TransferLimits, now: datetime) -> int:
+    """How many files are tried there now."""
+    return limits.probe_files if place.is_probe_due(now, limits) else 0
+
+
+def _on_ill_links(candidates: pl.DataFrame, places: Sequence[IllPlace], limits: TransferLimits) -> pl.DataFrame:
+    """The candidates without those of links that are ill, but for some to try; other sources of a file stay."""
+    now = datetime.now(UTC)
+    links = [(p.source_site_id, p.site_id, _probe(p, limits, now)) for p in places if p.source_site_id is not None]
+    if not links:
+        return candidates
+    schema = {"source_site_id": pl.Int16, "site_id": pl.Int16, "probe": pl.Int64}
+    ill = pl.DataFrame(links, schema=schema, orient="row")
+    link = ["source_site_id", "site_id"]
+    tried = candidates.join(ill, on=link).sort("num_attempts", "turn")
+    tried = tried.filter(pl.int_range(pl.len()).over(link) < pl.col("probe")).drop("probe")
+    return pl.concat([candidates.join(ill, on=link, how="anti"), tried])
 
 
 def _refuse(connection: Connection, subscription_ids: list[int], reason: str) -> None:

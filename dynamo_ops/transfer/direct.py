@@ -38,10 +38,11 @@ from dynamo_ops.inventory.states import (
     moved_by,
 )
 from dynamo_ops.inventory.states import TransferObservation as Seen
+from dynamo_ops.inventory.subscription.blame import Verdict, judge
 from dynamo_ops.storage.protocol import Storage
 from dynamo_ops.storage.registry import SiteStorage
 from dynamo_ops.transfer.direct_copy import CopyResult, FileToCopy, copy_file
-from dynamo_ops.transfer.observations import OBSERVATIONS
+from dynamo_ops.transfer.observations import OBSERVATIONS, OCCUPIED
 from dynamo_ops.transfer.observe import apply_observations
 from dynamo_ops.transfer.submission.closing import close_batch
 
@@ -187,7 +188,7 @@ class _Run:
         if not results:
             return
         with self.db.begin() as connection:
-            applied = apply_observations(connection, observations(results))
+            applied = apply_observations(connection, observations(results), illness=self.limits)
         self._results = []
         self.summary = replace(
             self.summary,
@@ -214,20 +215,30 @@ class _Run:
 
 def observations(results: list[CopyResult]) -> pl.DataFrame:
     """``OBSERVATIONS`` of copies that ended."""
-    rows = [
-        (
-            result.transfer_id,
-            result.observation.value,
-            result.size_bytes,
-            result.reason or None,
-            result.is_recoverable,
-            result.started_at,
-            result.finished_at,
+    rows = []
+    for result in results:
+        if result.observation is None:
+            continue
+        verdict = _verdict(result)
+        rows.append(
+            (
+                result.transfer_id,
+                result.observation.value,
+                result.size_bytes,
+                result.reason or None,
+                verdict.is_worth_it if verdict else result.is_recoverable,
+                verdict.blame.value if verdict else None,
+                result.started_at,
+                result.finished_at,
+            )
         )
-        for result in results
-        if result.observation is not None
-    ]
     return pl.DataFrame(rows, schema=OBSERVATIONS, orient="row")
+
+
+def _verdict(result: CopyResult) -> Verdict | None:
+    if result.observation == Seen.FAILED:
+        return judge(result.reason, result.is_recoverable)
+    return OCCUPIED if result.observation == Seen.OCCUPIED else None
 
 
 def _read_batch(db: Database, batch_id: int) -> Any:

@@ -161,7 +161,8 @@ def _judge_patience(connection: Connection, patience: Suspension) -> None:
     """Of the copies that failed, and could be tried again, those that have failed for too long are suspended.
 
     What failed before a copy was last released by itself (its site was back, another one had the file) is not held
-    against it: it gets another attempt, and its days begin anew.
+    against it: it gets another attempt, and its days begin anew. Nor is what failed while a whole site, a link or our
+    credential was ill (``illness``).
     """
     connection.execute(
         text(JUDGE_PATIENCE_SQL),
@@ -175,6 +176,7 @@ def _judge_patience(connection: Connection, patience: Suspension) -> None:
 
 _FAILED_SINCE_FREED = f"""attempt.subscription_id = copy.id
     AND attempt.state IN ('{TransferState.FAILED}', '{TransferState.CANCELLED}')
+    AND attempt.is_excused IS NOT TRUE
     AND (copy.freed_at IS NULL OR attempt.finished_at > copy.freed_at)"""
 
 # ``waiting``: copies, and of those that were tried all.
@@ -184,7 +186,7 @@ JUDGE_PATIENCE_SQL = f"""
       FROM waiting JOIN subscriptions AS copy ON copy.id = waiting.id
       WHERE waiting.num_attempts > 0 AND verdicts.id = waiting.id AND verdicts.reason IS NULL
         AND copy.state = '{SubscriptionState.RETRY}'
-        AND (copy.num_attempts >= :attempts AND (copy.freed_at IS NULL OR EXISTS (
+        AND (copy.num_attempts - copy.num_excused >= :attempts AND (copy.freed_at IS NULL OR EXISTS (
                SELECT FROM transfers AS attempt WHERE {_FAILED_SINCE_FREED}))
              OR copy.created_at < now() - CAST(:days AS interval) AND EXISTS (
                SELECT FROM transfers AS attempt WHERE {_FAILED_SINCE_FREED}

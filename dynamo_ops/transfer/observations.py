@@ -1,13 +1,13 @@
 """FTS's answers → one observation a file. Pure (FTS_CONTRACT §4).
 
 Files are matched by the ``transfer_id`` that we put in their metadata: URLs come back altered, and alternatives of a
-multi-source job are several rows for one file. A tape that has a file already is not overwritten (SEMANTICS §10): what
+multi-source job are several rows for one file. Whose fault a failure was: ``inventory.subscription.blame``. A tape
+that has a file already is not overwritten (SEMANTICS §10): what
 FTS tells of that file (``dst_file``) decides whether it is the copy.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import polars as pl
 from dynamo_ops.fts.client import JobStatus
 from dynamo_ops.inventory.checksum import adler32_text
 from dynamo_ops.inventory.states import TransferObservation as Seen
+from dynamo_ops.inventory.subscription.blame import Blame, Verdict, errno_of, judge, judge_all
 
 OBSERVATIONS: dict[str, Any] = {
     "transfer_id": pl.Int64,
@@ -25,6 +26,7 @@ OBSERVATIONS: dict[str, Any] = {
     "size_bytes": pl.Int64,
     "reason": pl.String,
     "is_recoverable": pl.Boolean,
+    "blame": pl.String,
     "started_at": pl.Datetime("us", "UTC"),
     "finished_at": pl.Datetime("us", "UTC"),
 }
@@ -60,32 +62,13 @@ PRECEDENCE = (
 )
 _IN_VAIN = frozenset({Seen.OCCUPIED, Seen.FAILED, Seen.CANCELLED})
 
-# errno for which trying the same source again is in vain: EPERM, ENOENT, EACCES, EEXIST, ENOTDIR, EISDIR, ENAMETOOLONG.
-PERMANENT_ERRNOS = frozenset({1, 2, 13, 17, 20, 21, 36})
 EXISTS = 17
-_ERRNO = re.compile(r"^[A-Z_]+ \[(\d+)\]")
-# FTS calls a wrong checksum irrecoverable wherever it finds it. Where the bytes were right at the source and wrong at
-# the destination, the source is not to blame.
-BAD_ARRIVAL = re.compile(r"^DESTINATION \[5\] .*checksum do not match")
 # A cancelled copy whose process is still being killed may yet write; FTS stamps it within seconds (FTS_CONTRACT §7).
 CANCEL_PATIENCE = timedelta(hours=1)
-
-
-def is_recoverable(flag: bool | None, reason: str) -> bool:
-    """Whether the same source is worth another attempt: FTS's own word, else the errno in its reason, else yes.
-
-    FTS leaves the flag null for failures of staging. Bytes that arrived wrong (``BAD_ARRIVAL``) are worth another.
-    """
-    if BAD_ARRIVAL.match(reason):
-        return True
-    if flag is not None:
-        return flag
-    return _errno(reason) not in PERMANENT_ERRNOS
-
-
-def _errno(reason: str) -> int | None:
-    errno = _ERRNO.match(reason)
-    return int(errno.group(1)) if errno else None
+OCCUPIED = Verdict(Blame.DESTINATION, is_worth_it=False)
+"""It has something else by the name of the file, and keeps it: no source can help."""
+_LATE_TAPE = Verdict(Blame.TAPE, is_worth_it=True)
+_NO_FAILURE = Verdict(Blame.NOBODY, is_worth_it=True)
 
 
 def read_observations(statuses: Iterable[JobStatus], now: datetime) -> pl.DataFrame:
@@ -108,12 +91,12 @@ def _job_rows(status: JobStatus, now: datetime) -> Iterable[tuple[Any, ...]]:
 
 @dataclass(frozen=True)
 class _Look:
-    """What one row of FTS says. ``is_worth_it``: of a failure, whether its source may serve another time."""
+    """What one row of FTS says. ``verdict``: of what came to nothing."""
 
     seen: Seen | None
     size_bytes: int | None
     reason: str
-    is_worth_it: bool
+    verdict: Verdict
     started_at: datetime | None
     finished_at: datetime | None
 
@@ -130,13 +113,14 @@ def _file_row(
                 return None  # FTS is about to turn to the next source
             look = matching[0] if failed else matching[-1]
             others = [other.reason for other in matching[1:] if failed and other.reason]
+            verdict = judge_all([each.verdict for each in looks]) if failed else None
             return (
                 transfer_id,
                 observation.value,
                 look.size_bytes,
                 "; then ".join([look.reason, *others]) or None,
-                # If one may, none is refused: which of them failed for good shows when each is tried alone.
-                any(each.is_worth_it for each in looks) if failed else None,
+                verdict.is_worth_it if verdict else None,
+                verdict.blame.value if verdict and observation != Seen.CANCELLED else None,
                 look.started_at,
                 look.finished_at,
             )
@@ -145,19 +129,19 @@ def _file_row(
 
 def _look(file: Mapping[str, Any], status: JobStatus, now: datetime) -> _Look:
     seen, reason = observe_file(file, status, now), str(file.get("reason") or "")
-    is_worth_it = seen != Seen.FAILED or is_recoverable(file.get("recoverable"), reason)
+    verdict = judge(reason, file.get("recoverable")) if seen == Seen.FAILED else _NO_FAILURE
     size_bytes, archiving_since = file.get("filesize"), utc(file.get("archive_start_time"))
     if seen == Seen.FAILED and archiving_since:
-        is_worth_it = True  # the source gave the file: it is the tape that did not get it in time
-    elif seen == Seen.FAILED and _errno(reason) == EXISTS and _asked(file):
+        verdict = _LATE_TAPE  # the source gave the file: it is the tape that did not get it in time
+    elif seen == Seen.FAILED and errno_of(reason) == EXISTS and _asked(file):
         seen, why = judge_existing(file, status)
-        reason, is_worth_it = f"{reason}: {why}" if why else "", seen == Seen.FAILED
+        reason, verdict = f"{reason}: {why}" if why else "", _LATE_TAPE if seen == Seen.FAILED else OCCUPIED
         size_bytes = _asked(file)["size_bytes"] if seen == Seen.FINISHED else size_bytes
     return _Look(
         seen,
         size_bytes,
         reason,
-        is_worth_it,
+        verdict,
         utc(file.get("start_time") or file.get("staging_start")),
         archiving_since if seen == Seen.ARCHIVING else utc(file.get("finish_time")),
     )

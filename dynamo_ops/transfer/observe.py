@@ -12,6 +12,7 @@ from operator import add
 import polars as pl
 from sqlalchemy import Connection, text
 
+from dynamo_ops.base.patience import Illness
 from dynamo_ops.base.spans import span
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.fts.client import FtsClient, JobStatus
@@ -28,7 +29,9 @@ from dynamo_ops.inventory.states import (
     TransferObservation,
     TransferState,
 )
-from dynamo_ops.transfer.observations import BAD_ARRIVAL, OBSERVATIONS, read_observations
+from dynamo_ops.inventory.subscription.blame import Blame
+from dynamo_ops.inventory.subscription.illness import ILLNESS, excuse
+from dynamo_ops.transfer.observations import OBSERVATIONS, read_observations
 from dynamo_ops.transfer.submission.servers import by_server
 
 log = logging.getLogger(__name__)
@@ -92,12 +95,14 @@ def observe_and_apply(
     now: datetime | None = None,
     *,
     patience: timedelta = timedelta(0),
+    illness: Illness = ILLNESS,
 ) -> ObserveSummary:
     """Ask FTS for all submitted batches (or those given) and apply what it says. Safe to repeat at any time.
 
     ``client``: of the only server, or the servers, of which each is asked for its own. Each answer of FTS is applied in
     one transaction; killed between two, the next run applies the rest. ``patience``: jobs submitted less long ago are
-    only looked into once they have ended, since telling all their files costs FTS.
+    only looked into once they have ended, since telling all their files costs FTS. ``illness``: when a whole site, a
+    link or our credential is to blame, and no single copy.
     """
     moment = now or datetime.now(UTC)
     summaries = [ObserveSummary()]
@@ -106,7 +111,7 @@ def observe_and_apply(
         for job_ids in _chunks(_worth_a_look(server, jobs), JOBS_PER_POLL):
             statuses = server.job_statuses(job_ids)
             with db.begin() as connection:
-                summaries.append(apply(connection, list(statuses.values()), moment))
+                summaries.append(apply(connection, list(statuses.values()), moment, illness))
 
     servers_of(client).each(_open_jobs(db, batch_ids, moment - patience), look)
     summary = reduce(add, summaries)
@@ -137,11 +142,13 @@ def _worth_a_look(server: FtsClient, jobs: Sequence[tuple[str, bool]]) -> list[s
     return [job_id for job_id, _ in jobs if job_id not in running]
 
 
-def apply(connection: Connection, statuses: Sequence[JobStatus], now: datetime) -> ObserveSummary:
+def apply(
+    connection: Connection, statuses: Sequence[JobStatus], now: datetime, illness: Illness = ILLNESS
+) -> ObserveSummary:
     """Apply the answers for some jobs in the running transaction."""
     lost = [status.job_id for status in statuses if status.http_status == 404]
     ended = [status.job_id for status in statuses if status.is_ended]
-    summary = apply_observations(connection, read_observations(statuses, now), lost, ended)
+    summary = apply_observations(connection, read_observations(statuses, now), lost, ended, illness)
     still_open = _finish_batches(connection, [status.job_id for status in statuses])
     unreadable = {s.job_id: f"{s.http_status} {s.text}" for s in statuses if not s.is_known and s.http_status != 404}
     for job_id, text_of_fts in unreadable.items():
@@ -155,6 +162,7 @@ def apply_observations(
     observations: pl.DataFrame,
     lost_jobs: Sequence[str] = (),
     ended_jobs: Sequence[str] = (),
+    illness: Illness = ILLNESS,
 ) -> ObserveSummary:
     """Move transfers, subscriptions, replicas by what was seen of single files (``OBSERVATIONS``), however seen.
 
@@ -165,6 +173,7 @@ def apply_observations(
     _add_lost(connection, list(lost_jobs), "FTS does not know the job")
     _add_lost(connection, list(ended_jobs), "FTS's job has ended, and does not list the file")
     _move_transfers(connection)
+    excuse(connection, illness)
     _move_subscriptions(connection)
     change = _add_to_replicas(connection)
     counts = {
@@ -215,14 +224,14 @@ def _observed_table(connection: Connection, observations: pl.DataFrame) -> None:
     connection.execute(
         text("""
         CREATE TEMPORARY TABLE observed (transfer_id bigint, observation text, size_bytes bigint, reason text,
-          is_recoverable boolean, started_at timestamptz, finished_at timestamptz) ON COMMIT DROP""")
+          is_recoverable boolean, blame text, started_at timestamptz, finished_at timestamptz) ON COMMIT DROP""")
     )
     insert_frame(connection, "observed", observations.select(list(OBSERVATIONS)))
     connection.execute(text("ANALYZE observed"))
     # FTS compares nothing with the size it was told: we do. Bytes it does not report are not taken as right.
     connection.execute(
-        text("""
-        UPDATE observed o SET observation = :wrong, is_recoverable = false,
+        text(f"""
+        UPDATE observed o SET observation = :wrong, is_recoverable = false, blame = '{Blame.FILE}',
           reason = format('FTS copied %s bytes, the inventory knows %s',
                           coalesce(o.size_bytes::text, 'unknown'), t.size_bytes)
         FROM transfers t WHERE t.id = o.transfer_id AND o.observation = :finished
@@ -232,20 +241,21 @@ def _observed_table(connection: Connection, observations: pl.DataFrame) -> None:
     connection.execute(
         text(f"""
         UPDATE observed o SET is_recoverable = false FROM transfers t
-        WHERE t.id = o.transfer_id AND o.observation = :failed AND o.is_recoverable AND o.reason ~ :bad
+        WHERE t.id = o.transfer_id AND o.observation = :failed AND o.is_recoverable AND o.blame = '{Blame.ARRIVAL}'
           AND (SELECT count(*) FROM transfers p WHERE p.subscription_id = t.subscription_id
                AND p.source_site_id = t.source_site_id AND p.state = '{TransferState.FAILED}'
-                 AND p.reason ~ :bad) >= :most - 1"""),
-        {"failed": TransferObservation.FAILED.value, "bad": BAD_ARRIVAL.pattern, "most": MAX_BAD_ARRIVALS},
+                 AND p.blame = '{Blame.ARRIVAL}') >= :most - 1"""),
+        {"failed": TransferObservation.FAILED.value, "most": MAX_BAD_ARRIVALS},
     )
 
 
 def _add_lost(connection: Connection, job_ids: list[str], reason: str) -> None:
     if job_ids:
         connection.execute(
-            text("""
-            INSERT INTO observed (transfer_id, observation, reason, is_recoverable)
-            SELECT t.id, :lost, :reason, true FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
+            text(f"""
+            INSERT INTO observed (transfer_id, observation, reason, is_recoverable, blame)
+            SELECT t.id, :lost, :reason, true, '{Blame.SERVICE}'
+            FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
             WHERE b.job_id = ANY(CAST(:jobs AS uuid[]))
               AND NOT EXISTS (SELECT FROM observed o WHERE o.transfer_id = t.id)"""),
             {"lost": TransferObservation.LOST.value, "reason": reason, "jobs": job_ids},
@@ -257,21 +267,21 @@ def _move_transfers(connection: Connection) -> None:
     connection.execute(
         text("""
         CREATE TEMPORARY TABLE moved (transfer_id bigint, subscription_id bigint, state text, size_bytes bigint,
-          reason text, observation text) ON COMMIT DROP""")
+          reason text, observation text, blame text, source_site_id smallint) ON COMMIT DROP""")
     )
     moves = _values(moves_frame())
     connection.execute(
         text(f"""
         WITH updated AS (
           UPDATE transfers t SET state = m.next_state, reason = o.reason, is_recoverable = o.is_recoverable,
-            started_at = coalesce(o.started_at, t.started_at),
+            blame = o.blame, started_at = coalesce(o.started_at, t.started_at),
             finished_at = CASE WHEN m.next_state IN {states.ENDED_TRANSFERS}
                                  OR o.observation = '{TransferObservation.ARCHIVING}'
                                THEN coalesce(o.finished_at, now()) END
           FROM observed o, ({moves}) AS m (state, observation, next_state)
           WHERE t.id = o.transfer_id AND m.state = t.state AND m.observation = o.observation
             AND (m.next_state <> t.state OR t.finished_at IS NULL)
-          RETURNING t.id, t.subscription_id, t.state, t.size_bytes, t.reason, o.observation)
+          RETURNING t.id, t.subscription_id, t.state, t.size_bytes, t.reason, o.observation, t.blame, t.source_site_id)
         INSERT INTO moved SELECT * FROM updated""")
     )
     connection.execute(text("ANALYZE moved"))

@@ -28,6 +28,7 @@ from dynamo_ops.inventory.states import (
     UNSTARTED_TRANSFERS,
     TransferState,
 )
+from dynamo_ops.inventory.subscription.blame import OF_OTHERS
 from dynamo_ops.inventory.subscription.under_way import is_archiving
 from dynamo_ops.transfer.choice import CANDIDATES, IN_FLIGHT
 
@@ -61,12 +62,14 @@ DOUBTED_SQL = f"""
 
 # Every source that an attempt had: the one chosen, and those that FTS tried after it.
 PAST_SOURCES = """(
-    SELECT t.id, t.subscription_id, o.site_id AS source_site_id, t.state, t.is_recoverable
+    SELECT t.id, t.subscription_id, o.site_id AS source_site_id, t.state, t.is_recoverable, t.blame
     FROM transfers t
     CROSS JOIN LATERAL unnest(array_prepend(t.source_site_id, t.other_source_site_ids)) AS o (site_id))"""
-# Sources from which the last attempt failed for good are refused.
+# Sources from which the last attempt failed for good are refused. What others were to blame for makes none the worse.
 PAST_SQL = f"""
-    SELECT p.subscription_id, p.source_site_id, count(*) FILTER (WHERE p.state = '{TransferState.FAILED}'),
+    SELECT p.subscription_id, p.source_site_id,
+           count(*) FILTER (WHERE p.state = '{TransferState.FAILED}'
+             AND (p.blame IS NULL OR p.blame NOT IN {OF_OTHERS})),
            coalesce((array_agg(p.state = '{TransferState.FAILED}' AND p.is_recoverable IS FALSE
              ORDER BY p.id DESC))[1], false)::int
     FROM queue q JOIN {PAST_SOURCES} p ON p.subscription_id = q.subscription_id

@@ -66,7 +66,7 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
             staging = copying + timedelta(seconds=settings.fts.bring_online_s)
             archiving = timedelta(seconds=settings.fts.archive_timeout_s)
             found["num_stuck_jobs"] = recovery.cancel_stuck(database, servers, copying, staging, archiving)
-            found["observed"] = _observed(database, servers)
+            found["observed"] = _observed(database, servers, settings)
     found["num_suspicious"] = suspect(database, damage_settings(settings), datetime.now(UTC))
     found["subscribed_again"] = subscribe.resubscribe_incomplete(database).num_created
     log.info("of earlier runs: %s", counts_text(found))
@@ -183,12 +183,12 @@ def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
 def apply_transfers(database: Database, settings: Settings) -> dict[str, Any]:
     """Take in the results of all jobs that have ended, whoever waited for them."""
     with fts_servers(settings) as servers:
-        return _observed(database, servers) if servers else {}
+        return _observed(database, servers, settings) if servers else {}
 
 
-def _observed(database: Database, servers: FtsServers) -> dict[str, Any]:
+def _observed(database: Database, servers: FtsServers, settings: Settings) -> dict[str, Any]:
     """What came of all jobs that have ended; ``ill``: by address, what those servers said that could not be asked."""
-    summary = observe.observe_and_apply(database, servers, patience=PATIENCE)
+    summary = observe.observe_and_apply(database, servers, patience=PATIENCE, illness=settings.transfers)
     usage.fold(database)
     counts = {**asdict(summary), "ill": {address: error.message for address, error in servers.ill.items()}}
     log.info("taken in: %s", counts_text(counts))

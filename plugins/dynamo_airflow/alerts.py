@@ -79,6 +79,34 @@ async def tell_late(dag_id: str, limit_s: float, context: dict[str, Any] | None 
     return f"{alert.key}: {delivery}"
 
 
+def tell_illness() -> None:
+    """Tell people of sites, links and the credential by which copies fail as a whole: once, not once a file.
+
+    Never raises: whether people could be told changes nothing about what was taken in.
+    """
+    if not is_anybody_named():
+        return
+    try:
+        from dynamo_ops.alerts.illness import ill_now
+        from dynamo_ops.alerts.message import illness_message
+
+        database = alert_database()
+        try:
+            found = ill_now(database, settings())
+        finally:
+            database.dispose()
+        address = address_of("transfers")
+        for illness in found:
+            claim = _Claiming(illness.alert)
+            if claim.grouping is not None:
+                page = ("Copies", address) if address else None
+                delivery = send(illness_message(illness.sentence, claim.grouping, page))
+                claim.close(delivery)
+                log.info("alert %r: %s", illness.alert.key, delivery)
+    except Exception:
+        log.exception("nobody could be told of what is ill")
+
+
 class _Claiming:
     """One alert on its way: claimed, then told or released. ``grouping`` None: not ours to tell."""
 

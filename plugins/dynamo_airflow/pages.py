@@ -25,6 +25,7 @@ OF_SECTIONS: Mapping[str, str] = {
     "popularity": "today#missing",
     "plans": "plans?state=refused",
     "transfers": "transfers",
+    "ill": "transfers/ended?state=failed",
     "held": "transfers/queue?state=held",
     "deletions": "deletions",
     "taken_back": "deletions",

@@ -16,6 +16,7 @@ from simgrid.faults import Faults
 from simgrid.fts.dav import StorageClients, StorageError
 from simgrid.fts.delegation import Delegations
 from simgrid.fts.jobs import Job, TransferFile, timestamp
+from simgrid.fts.refusal import Refusals
 from simgrid.fts.store import JobStore
 from simgrid.fts.taperest import TapeClient
 from simgrid.fts.transfer import Copied, Copy, CopyCancelledError, CopyFailedError
@@ -36,6 +37,7 @@ class Engine:
         delegations: Delegations,
         clients: StorageClients,
         faults: Faults,
+        refusals: Refusals,
         settings: FtsSettings,
         time_scale: float,
     ) -> None:
@@ -43,6 +45,7 @@ class Engine:
         self._delegations = delegations
         self._clients = clients
         self._faults = faults
+        self._refusals = refusals
         self._settings = settings
         self._scale = time_scale
         self._ready: queue.SimpleQueue[TransferFile | None] = queue.SimpleQueue()
@@ -150,7 +153,7 @@ class Engine:
     def _copy(self, job: Job, file: TransferFile) -> Copied:
         proxy = self._delegations.proxy_path(job.cred_id)
         client = self._clients.of(proxy)
-        copy = Copy(job, file, client, lambda: self._is_cancelled(file), lambda: self._interfere(file))
+        copy = Copy(job, file, client, self._refusals, lambda: self._is_cancelled(file), lambda: self._interfere(file))
         copied = copy.run()
         link = self._faults.fts.link(file.source_se, file.dest_se)
         least = max(self._settings.min_copy_s * self._scale, link.least_s(copied.size))

@@ -135,7 +135,8 @@ class FtsRest(Service):
 
     def _put_credential(self, request: Request, user: User, dlg: str) -> Response:
         self._delegations.accept(_own(user, dlg), user.dn, request.body())
-        self._faults.end(self._faults.fts, "credential_expired")
+        for mended in ("credential_expired", "proxy_expired"):
+            self._faults.end(self._faults.fts, mended)
         return Response(201, b"", "text/html; charset=utf-8", reason="CREATED")
 
     def _delete_delegation(self, request: Request, user: User, dlg: str) -> Response:

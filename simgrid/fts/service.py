@@ -9,6 +9,7 @@ from simgrid.fts.dav import StorageClients
 from simgrid.fts.delegation import Delegations
 from simgrid.fts.engine import Engine
 from simgrid.fts.journal import Journal
+from simgrid.fts.refusal import Refusals
 from simgrid.fts.routes import FtsRest
 from simgrid.fts.staging import StagingDaemon
 from simgrid.fts.store import JobStore
@@ -26,7 +27,8 @@ class Fts:
         delegations = Delegations(self._journal, directory / "proxies", credentials.ca)
         clients = StorageClients(credentials.ca)
         self.rest = FtsRest(self.store, delegations, faults, settings.vo)
-        self._engine = Engine(self.store, delegations, clients, faults, settings, scenario.time_scale)
+        refusals = Refusals(scenario, faults)
+        self._engine = Engine(self.store, delegations, clients, faults, refusals, settings, scenario.time_scale)
         self._staging = StagingDaemon(
             self.store, delegations, clients, faults, settings.transfer_host, scenario.time_scale
         )

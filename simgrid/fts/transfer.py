@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from simgrid.fts.dav import Stat, StorageClient, StorageError
 from simgrid.fts.jobs import Job, TransferFile
+from simgrid.fts.refusal import Refusal, Refusals
 
 
 class CopyFailedError(Exception):
@@ -45,12 +46,14 @@ class Copy:
         job: Job,
         file: TransferFile,
         client: StorageClient,
+        refusals: Refusals,
         is_cancelled: Callable[[], bool],
         interfere: Callable[[], StorageError | None] = lambda: None,
     ) -> None:
         self._job = job
         self._file = file
         self._client = client
+        self._refusals = refusals
         self._is_cancelled = is_cancelled
         self._interfere = interfere
         self._size = 0
@@ -59,7 +62,8 @@ class Copy:
         self._expected = _normal(value) if value and algorithm.lower() == "adler32" else None
 
     def run(self) -> Copied:
-        """Raises CopyFailedError or CopyCancelledError; after either nothing of ours is left at the destination."""
+        """Raises CopyFailedError or CopyCancelledError; after either nothing of ours is left at the destination, but
+        where it tells no checksum of what came."""
         if self._job.is_strict:
             return self._transfer(None)
         source = self._check_source()
@@ -70,6 +74,7 @@ class Copy:
 
     def _check_source(self) -> Stat:
         mode = self._job.verify_checksum
+        self._heed("SOURCE", self._refusals.of_source(self._file.source_surl))
         try:
             source = self._client.stat(self._file.source_surl, with_digest=mode in ("b", "s"))
         except StorageError as error:
@@ -99,6 +104,7 @@ class Copy:
 
     def _clear_destination(self) -> None:
         """Remove the existing file if the job may overwrite it; nothing to do if there is none."""
+        self._heed("DESTINATION", self._refusals.of_destination(self._file.dest_surl))
         try:
             self._client.stat(self._file.dest_surl)
         except StorageError as error:
@@ -172,8 +178,10 @@ class Copy:
         if there.size != source.size:
             self._remove_destination()
             raise self._failed(
-                "DESTINATION", 5, f"Source and destination file size mismatch ({source.size} != {there.size})", True
+                "DESTINATION", 22, f"Source and destination file size mismatch ({source.size} != {there.size})", False
             )
+        if mode in ("b", "t"):
+            self._heed("DESTINATION", self._refusals.of_checksum(self._file.dest_surl))
         if mode not in ("b", "t") or there.adler32 is None:
             return
         wanted = self._expected or (_normal(source.adler32) if source.adler32 else passed)
@@ -186,6 +194,10 @@ class Copy:
                 f"{whose} and destination adler32 checksum do not match ({wanted} != {_normal(there.adler32)})",
                 False,
             )
+
+    def _heed(self, scope: str, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            raise self._failed(scope, *refusal, False)
 
     def _failed(self, scope: str, errno: int, text: str, is_recoverable: bool) -> CopyFailedError:
         duration = time.monotonic() - self._started if self._started else 0.0

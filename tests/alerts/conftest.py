@@ -139,6 +139,15 @@ STANDS = (
            (1, 'T2_B', 'suspicious', '2026-02-01 10:00+00')) x (number, site, state, at)
        JOIN sites s ON s.name = x.site JOIN (SELECT id, row_number() OVER (ORDER BY id) AS number FROM files) f
            ON f.number = x.number""",
+    """WITH b AS (INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, state)
+                  SELECT 'ill', gen_random_uuid(), id, false, 'finished' FROM sites WHERE name = 'T2_A' RETURNING id)
+       INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, blame, reason, size_bytes,
+                              finished_at)
+       SELECT b.id, 1, n, 2, 'failed', 'destination', 'DESTINATION [28] <full>', 1, now() - interval '1 minute'
+       FROM b, generate_series(1, 20) n""",
+    """INSERT INTO transfer_hours SELECT hour::timestamptz, 2, 1, outcome, '', 20, 20, 0, false FROM (VALUES
+           ('2026-02-28 20:00+00', 'failed'), ('2026-03-01 17:00+00', 'done'), ('2026-03-01 18:00+00', 'failed'),
+           ('2026-03-01 19:00+00', 'failed')) AS ended (hour, outcome)""",
     "UPDATE sites SET status = 'waitroom', status_changed_at = '2026-03-02 01:00+00' WHERE name = 'T2_C'",
     "UPDATE sites SET status = 'morgue', status_changed_at = '2025-03-02 01:00+00' WHERE name = 'T2_D'",
     """INSERT INTO site_sources (site_id, source, told_status) SELECT id, 'cric', 'ready' FROM sites

@@ -36,6 +36,10 @@ UNUSUAL = [
     "1 suspicious copy at T2_B: a person decides (dynamo replica list)",
     "3 datasets of dbs set aside with a bad record, the oldest for 1 day 1 min (dynamo inventory set-aside)",
     "vanished from dbs: 2 blocks (2.00 MB)",
+    (
+        "copies to T2_A fail at the destination: 0 files wait, since 2026-03-01T18:00Z, last words: DESTINATION [28] "
+        "<full>"
+    ),
     "2 subscriptions held: no_source",
     "plans refused: detox of physics",
     "copies: 1 of 4 attempts failed, most at T2_A",
@@ -68,6 +72,7 @@ LINES = [
     "T2_A: 1 file (1.00 kB) bad, fetched again, 1 newly, the oldest since 03-01 18:00: the pool is <b>broken</b>",
     "T2_B: 1 file (1.00 kB) suspicious, the oldest since 02-01 10:00: the pool is <b>broken</b>",
     "not listed by dbs any more: 2 blocks (2.00 MB) newly, 6 (6.00 MB) in all",
+    "copies to T2_A fail at the destination, 0 files in the queue, since 2026-03-01T18:00Z: DESTINATION [28] <full>",
     "copy, no_source: 2 files (2.00 kB) at 1 site, the oldest since 2026-02-20T10:00Z",
     "detox of physics: 1 plan committed, deletes 12.00 TB",
     "detox of physics: 1 plan refused: the plan deletes too much",

@@ -56,7 +56,7 @@ class Hands:
         """Observe until no job is open."""
 
         def all_ended() -> bool:
-            observe.observe_and_apply(self.db, self.client)
+            observe.observe_and_apply(self.db, self.client, illness=TRANSFERS)
             return not observe.open_batch_job_ids(self.db)
 
         wait_until(all_ended, lambda: "jobs do not end")

@@ -11,11 +11,15 @@ from datetime import timedelta
 
 import pytest
 
+from dynamo_ops.alerts.alert import claim
+from dynamo_ops.alerts.illness import ill_now
 from dynamo_ops.base.errors import RetryableRemoteError
+from dynamo_ops.base.patience import Illness
+from dynamo_ops.base.settings import Settings, TransferSettings
 from dynamo_ops.query.status import why
 from dynamo_ops.transfer import observe, recovery
 from tests.chaos.conftest import TABLES
-from tests.chaos.limits import AT_ONCE
+from tests.chaos.limits import AT_ONCE, TRANSFERS
 from tests.chaos.scene import Scene
 from tests.patience import wait_until
 
@@ -113,18 +117,15 @@ def test_all_sources_are_tried_in_one_job_after_failures(run: Scene) -> None:
     assert all([f.file_state for f in job.files] in (["FAILED", "FINISHED"], ["FINISHED", "NOT_USED"]) for job in last)
 
 
-def test_some_copies_are_refused_for_good(run: Scene) -> None:
-    """Each source is tried once a file; where both refuse, the subscription is held with FTS's words."""
-    lfns = run.block("disk", "T2_A", "T2_C", num_files=30)
-    run.copy(lfns, "T2_B")
+def test_some_copies_are_refused_on_the_way(run: Scene) -> None:
+    """FTS calls it irrecoverable, and does not say that the source refuses: no source is given up (FTS_CONTRACT §12.3).
+    Until then such copies ended as held."""
+    run.copy(run.block("disk", "T2_A", "T2_C", num_files=30), "T2_B")
     run.grid.fault(fts={"refuse_fraction": 0.4})
     run.run_to_the_end()
-    held = [lfn for (_, lfn, _), state in run.inventory.subscriptions().items() if state == "held/all_failed"]
-    assert 0 < len(held) < len(lfns)
-    assert all("TRANSFER [13]" in last_error(run, lfn) for lfn in held)
-    assert all(len(sources_tried(run, lfn)) == len(set(sources_tried(run, lfn))) for lfn in lfns)
-    run.never(held, "T2_B", "held/all_failed")
     assert run.problems() == []
+    told = run.inventory.rows("SELECT DISTINCT substr(reason, 1, 13), blame, is_recoverable FROM transfers")
+    assert sorted(told, key=str) == [("TRANSFER [13]", "link", True), (None, None, None)]
 
 
 def test_fts_answers_503_for_a_while(run: Scene) -> None:
@@ -289,6 +290,75 @@ def test_a_slow_link_does_not_hold_up_others(run: Scene) -> None:
     assert {run.inventory.subscriptions()["copy", lfn, "T2_B"] for lfn in slow} == {"inbatch"}
     run.run_to_the_end()
     assert run.problems() == []
+
+
+# -- what is ill as a whole ------------------------------------------------------------------------------------------
+
+
+def told(scene: Scene) -> list[str]:
+    """What people are told of now: each alert is claimed, as by a task."""
+    limits = TransferSettings(**{name: getattr(TRANSFERS, name) for name in Illness.model_fields})
+    known = Settings(transfers=limits, tls={"cert": scene.grid.endpoints["user_cert"]})
+    alerts = [illness.alert for illness in ill_now(scene.db, known)]
+    return [alert.message for alert in alerts if claim(scene.db, alert, repeat_after_h=24).is_mine]
+
+
+def unharmed(scene: Scene) -> bool:
+    """No source was given up, nothing is held, and no attempt is counted once it shows (the first ones may be)."""
+    given_up = scene.inventory.scalar("SELECT count(*) FROM transfers WHERE is_recoverable IS FALSE")
+    held = scene.inventory.scalar("SELECT count(*) FROM subscriptions WHERE state = 'held'")
+    counted = scene.inventory.scalar("SELECT max(num_attempts - num_excused) FROM subscriptions WHERE state = 'retry'")
+    return (given_up, held) == (0, 0) and counted <= 1
+
+
+@pytest.mark.parametrize(
+    ("refuses", "words"),
+    [
+        ("permission", "DESTINATION [1] HTTP 403 : Permission"),
+        ("directory", "DESTINATION [13] Failed to create directory"),
+    ],
+)
+def test_a_destination_refuses(run: Scene, refuses: str, words: str) -> None:
+    """For three rounds: few files are tried, no source pays, one alert. Then it takes them, and nobody lifts a hand."""
+    run.copy(run.block("disk", "T2_A", "T2_C", num_files=30), "T2_B")
+    run.copy(run.block("other", "T2_A", num_files=3), "T2_C")
+    run.grid.fault(sites={"T2_B": {"refuses": refuses}})
+    alerts = []
+    for _ in range(3):
+        run.cycle()
+        alerts += told(run)
+        assert unharmed(run)
+    (alert,) = alerts
+    assert alert.startswith("copies to T2_B fail at the destination: 30 files wait, since ")
+    assert words in alert
+    assert run.inventory.scalar("SELECT count(*) FROM transfers WHERE blame = 'destination'") == 30 + 2 + 2
+    assert {run.inventory.subscriptions()["copy", lfn, "T2_C"] for lfn in run.files_of("other")} == {"done"}
+    run.grid.heal()
+    run.run_to_the_end()
+    assert run.problems() == []
+    assert told(run) == []
+
+
+def test_a_credential_runs_out_in_the_queue(run: Scene) -> None:
+    """Every storage refuses what is written with it. One alert names the credential, no site; renewed, all goes on."""
+    run.copy(run.block("disk", "T2_A", num_files=15), "T2_B")
+    run.copy(run.block("more", "T2_A", num_files=15), "T2_C")
+    run.grid.fault(fts={"paused": True})
+    run.submit(run.plan())
+    run.grid.fault(fts={"paused": False, "proxy_expired": True})
+    run.follow()
+    alerts = told(run)
+    for _ in range(2):
+        run.cycle()
+        alerts += told(run)
+        assert unharmed(run)
+    (alert,) = alerts
+    assert alert.startswith("T2_B, T2_C refuse us, so it is our credential (proxy of CN=Data Manager")
+    assert "30 files wait" in alert
+    run.client.delegate()
+    run.run_to_the_end()
+    assert run.problems() == []
+    assert told(run) == []
 
 
 # -- storages ------------------------------------------------------------------------------------------------------

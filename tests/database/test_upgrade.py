@@ -36,6 +36,7 @@ from dynamo_ops.request.cancel import cancel
 from dynamo_ops.transfer import recovery
 from dynamo_ops.transfer import tasks as transfer
 from dynamo_ops.transfer.batches import plan_batches
+from dynamo_ops.transfer.hold import hold_and_release
 from dynamo_ops.transfer.observe import observe_and_apply
 from dynamo_ops.transfer.submission.submit import submit_batch
 from tests import ROOT
@@ -568,3 +569,40 @@ def test_a_deletion_that_was_asked_for_can_be_cancelled_and_its_owner_has_it_aga
         (before.group_id, None)
     ]
     assert before.scalar("SELECT is_growing FROM dataset_replicas WHERE site_id = 2")
+
+
+# -- whose fault it was --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "blame"),
+    [
+        ("DESTINATION [1] HTTP 403 : Permission refused", "retry", "destination"),
+        ("DESTINATION [5] Source and destination checksum do not match (aa != 00000000)", "retry", "destination"),
+        ("TRANSFER [13] Permission denied", "retry", "link"),
+        ("SOURCE [1] HTTP 403 : Permission refused", "retry", "source"),
+        ("SOURCE [2] No such file", "held/all_failed", None),
+        ("SOURCE [5] Source and user-defined adler32 checksum do not match (1 != 2)", "held/all_failed", "file"),
+        ("DESTINATION [5] Source and destination checksum do not match (1 != 2)", "held/all_failed", "arrival"),
+    ],
+)
+def test_sources_that_were_given_up_for_others_faults_are_asked_again(
+    before: Before, reason: str, state: str, blame: str | None
+) -> None:
+    for name in ("T2_A", "T2_B"):
+        before.site(name)
+    (lfn,) = before.block("b1", 1)
+    before.replica("b1", "T2_A")
+    copy = before.asked("copy", lfn, "T2_B", "held", hold_reason="all_failed")
+    before.rows(
+        """INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, is_recoverable, reason,
+             size_bytes, finished_at)
+           VALUES (1, :copy, 0, :source, 'failed', false, :reason, 1000, now() - interval '1 day')""",
+        copy=copy,
+        source=before.site_ids["T2_A"],
+        reason=reason,
+    )
+    before.upgrade()
+    hold_and_release(before.db)
+    assert before.subscriptions() == {("copy", lfn, "T2_B"): state}
+    assert before.scalar("SELECT blame FROM transfers") == blame

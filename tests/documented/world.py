@@ -218,8 +218,9 @@ def attempted(
         stock.rows(
             """WITH attempt AS (
                  INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, is_recoverable,
-                                        reason, size_bytes, started_at, finished_at)
-                 SELECT :batch, s.id, :n, :source, :state, CASE WHEN :state = 'failed' THEN false END, :reason,
+                                        blame, reason, size_bytes, started_at, finished_at)
+                 SELECT :batch, s.id, :n, :source, :state, CASE WHEN :state = 'failed' THEN false END,
+                        CASE WHEN :state = 'failed' THEN 'file' END, :reason,
                         f.size_bytes, now(), CASE WHEN :state <> 'staging' THEN now() END
                  FROM subscriptions s JOIN files f ON f.id = s.file_id WHERE s.id = :subscription)
                UPDATE subscriptions SET state = CASE WHEN :state = 'done' THEN 'done' ELSE 'inbatch' END,

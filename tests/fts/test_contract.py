@@ -23,7 +23,7 @@ from dynamo_ops.fts.errors import message_of
 from dynamo_ops.fts.identity import predict_job_id
 from dynamo_ops.fts.job import FileCopy, JobSettings, choose_sid, staging_job, transfer_job
 from dynamo_ops.fts.watch import summarise
-from dynamo_ops.transfer.observations import is_recoverable, read_observations
+from dynamo_ops.transfer.observations import read_observations
 from tests.fts.recorded import FOLDER, answer, client, load
 
 pytestmark = pytest.mark.contract
@@ -466,7 +466,7 @@ def test_finished() -> None:
 
 def test_destination_exists() -> None:
     assert observed("212", "213") == [
-        ("failed", 200000, False, "DESTINATION [17] Destination file exists and overwrite is not enabled")
+        ("failed", 200000, True, "DESTINATION [17] Destination file exists and overwrite is not enabled")
     ]
 
 
@@ -545,12 +545,13 @@ def test_staged_and_copied() -> None:
     assert observed("305", "306") == [("finished", 15, None, None)]
 
 
-def test_bytes_that_arrive_wrong_do_not_condemn_the_source() -> None:
-    """FTS calls both irrecoverable; only the first is about the source (the second text is simgrid's and gfal's)."""
+def test_what_fts_calls_irrecoverable_condemns_a_source_only_by_words_of_a_source() -> None:
+    """All of these are irrecoverable to FTS (FTS_CONTRACT §12.3); only the first is about the source."""
     assert observed("222", "223")[0][2] is False
-    arrived = "DESTINATION [5] User-defined and destination adler32 checksum do not match (aa09779b != 00000001)"
-    assert is_recoverable(False, arrived)
-    assert not is_recoverable(False, "DESTINATION [17] Destination file exists and overwrite is not enabled")
+    recorded = [("212", "213"), ("282", "283")]
+    assert [observed(*exchange)[0][2] for exchange in recorded] == [True, True]
+    flags = {file["recoverable"] for _, files in recorded for file in load(files)["response"]["body"]}
+    assert flags == {False}
 
 
 def test_staging_failure_of_a_missing_file_is_permanent_though_fts_does_not_say() -> None:

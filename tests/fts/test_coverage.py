@@ -132,7 +132,7 @@ FILES: Mapping[str, list[Seen]] = {
     "48": [STAGING] * 2,
     "114": [QUEUED],
     "203": [("finished", 200000, None, None), ("finished", 201000, None, None)],
-    "213": [("failed", 200000, False, EXISTS)],
+    "213": [("failed", 200000, True, EXISTS)],
     "216": [("failed", 0, False, NO_FILE), ("finished", 202000, None, None)],
     "219": [("failed", 0, False, NO_FILE)],
     "223": [("failed", 203000, False, WRONG_SUM)],
@@ -147,7 +147,7 @@ FILES: Mapping[str, list[Seen]] = {
     "274": [STAGING],
     "276": [STAGING],
     "279": [("failed", None, False, NOT_ON_TAPE)],  # FTS leaves "recoverable" null for failures of staging
-    "283": [("failed", 200000, False, EXISTS)],
+    "283": [("failed", 200000, True, EXISTS)],
     "286": [("finished", 1, None, None)],
     "304": [("finished", None, None, None)],  # staged only: nothing was copied
     "306": [("finished", 15, None, None)],

@@ -44,6 +44,7 @@ from dynamo_ops.inventory.states import (
     SubscriptionState,
     TransferState,
 )
+from dynamo_ops.inventory.subscription.blame import Blame
 from dynamo_ops.pause.pauses import PauseKind
 from dynamo_ops.plan.states import Decision, PlanKind, PlanState
 from dynamo_ops.request.states import OPEN_REQUESTS, ActionState, RequestKind, RequestState
@@ -92,6 +93,7 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("subscriptions", "state"): tuple(SubscriptionState),
     ("transfer_batches", "backend"): tuple(Backend),
     ("transfer_batches", "state"): tuple(BatchState),
+    ("transfers", "blame"): tuple(Blame),
     ("transfers", "state"): tuple(TransferState),
     ("unknown_use", "kind"): USE_KINDS,
     ("vanished", "kind"): tuple(CatalogueKind),

@@ -470,3 +470,28 @@ def test_the_digest_takes_over_no_failure_that_it_does_not_show(
     count = "SELECT count(*) FROM alerts WHERE kind = 'failure' AND told_at IS NOT NULL"
     assert database.frame(count).item() == shown
     assert sum("nobody was told so far" in line for line in sinks.posts()[0].splitlines()) == 15
+
+
+def test_what_is_ill_as_a_whole_is_told_once(sinks: Sinks, database: Database) -> None:
+    """Not once a file, nor once a run; and nothing where all is well."""
+    from dynamo_airflow.alerts import tell_illness
+
+    tell_illness()
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO sites (name, storage_type, status) VALUES ('T2_A', 'disk', 'ready')"))
+        connection.execute(
+            text("""
+            WITH batch AS (INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, state)
+                           SELECT 's', gen_random_uuid(), id, false, 'finished' FROM sites RETURNING id, site_id)
+            INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, blame, reason,
+                                   size_bytes, finished_at)
+            SELECT batch.id, n, n, batch.site_id, 'failed', 'destination', 'DESTINATION [13] no directory', 1, now()
+            FROM batch, generate_series(1, 500) AS n""")
+        )
+    for _ in range(3):
+        tell_illness()
+    (mail,), (post,) = sinks.mails(1), sinks.posts()
+    assert mail["Subject"] == "Dynamo: copies to T2_A fail at the destination"
+    for part in ("0 files wait, last words: DESTINATION [13] no directory", "no copy is held"):
+        assert part in body(mail)
+        assert part in post

@@ -134,3 +134,35 @@ def test_control_port(grid: Grid) -> None:
     assert requests.post(f"{control}/faults", data="nonsense").status_code == 400
     assert requests.delete(f"{control}/faults").json()["dbs"]["http_500"] in (0, False)
     assert requests.get(f"{control}/nonsense").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("refuses", "reason"),
+    [
+        ("permission", "DESTINATION [1] HTTP 403 : Permission refused"),
+        ("directory", "DESTINATION [13] Failed to create directory davs://"),
+        ("checksum", "DESTINATION [14] Could not get the checksum"),
+    ],
+)
+def test_a_destination_refuses_in_the_words_of_the_real_server(
+    grid: Grid, fts: FtsClient, refuses: str, reason: str
+) -> None:
+    """Irrecoverable to FTS, so it does not try again; and nothing has come (a file without its checksum has)."""
+    grid.fault(sites={"T2_DD": {"refuses": refuses}})
+    file = fts.dbs_files(RAW)[0]
+    job_id = fts.submit([fts.entry("T1_AA_Disk", "T2_DD", file)], retry=3, verify_checksum="both")
+    assert fts.wait(job_id)["job_state"] == "FAILED"
+    (failed,) = fts.files(job_id)
+    assert failed["reason"].startswith(reason)
+    assert (failed["recoverable"], failed["retry"]) == (False, 0)
+    assert fts.path("T2_DD", file["logical_file_name"]).exists() == (refuses == "checksum")
+
+
+def test_a_proxy_runs_out_in_the_queue_until_another_is_delegated(grid: Grid, fts: FtsClient) -> None:
+    grid.fault(fts={"proxy_expired": True})
+    entry = fts.entry("T1_AA_Disk", "T2_DD", fts.dbs_files(RAW)[0])
+    job_id = fts.submit([entry])
+    assert fts.wait(job_id)["job_state"] == "FAILED"
+    assert fts.files(job_id)[0]["reason"] == "DESTINATION [1] HTTP 403 : Permission refused"
+    fts.delegate()
+    assert fts.wait(fts.submit([entry]))["job_state"] == "FINISHED"

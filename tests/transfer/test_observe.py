@@ -11,7 +11,7 @@ from dynamo_ops.fts.client import JobStatus
 from dynamo_ops.fts.identity import FtsIdentity
 from dynamo_ops.query.status import counts, ended
 from dynamo_ops.transfer.batches import plan_batches
-from dynamo_ops.transfer.observations import FILE_STATES, is_recoverable, observe_file, read_observations
+from dynamo_ops.transfer.observations import FILE_STATES, observe_file, read_observations
 from dynamo_ops.transfer.observe import ObserveSummary, apply, open_batch_job_ids
 from dynamo_ops.transfer.submission.limits import TransferLimits
 from tests.inventory.factory import SIZE, Inventory
@@ -73,8 +73,8 @@ def test_done_and_failed(batch: Inventory) -> None:
     assert (summary.num_done, summary.bytes_done, summary.num_failed, summary.num_open_jobs) == (2, 2 * SIZE, 1, 0)
     assert batch.replica_state("b1", "T2_B") == (False, 2 * SIZE, 2)
     assert sorted(batch.subscriptions().values()) == ["done", "done", "retry"]
-    assert batch.rows("SELECT reason, is_recoverable, finished_at FROM transfers WHERE state = 'failed'") == [
-        ("SOURCE [2] No such file", False, datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC))
+    assert batch.rows("SELECT reason, is_recoverable, blame, finished_at FROM transfers WHERE state = 'failed'") == [
+        ("SOURCE [2] No such file", False, "file", datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC))
     ]
     assert batch.scalar("SELECT state FROM transfer_batches") == "finished"
 
@@ -98,7 +98,7 @@ def test_complete(batch: Inventory) -> None:
 def test_size_is_compared_by_us(batch: Inventory, size: int | None) -> None:
     summary = tell(batch, ("FINISHED", {"filesize": size}), "FINISHED", "FINISHED", job_state="FINISHED")
     assert (summary.num_done, summary.num_failed) == (2, 1)
-    assert batch.rows("SELECT is_recoverable FROM transfers WHERE state = 'failed'") == [(False,)]
+    assert batch.rows("SELECT is_recoverable, blame FROM transfers WHERE state = 'failed'") == [(False, "file")]
 
 
 def test_unknown_job_frees_its_subscriptions(batch: Inventory) -> None:
@@ -114,6 +114,7 @@ def test_job_that_is_not_shown_changes_nothing(batch: Inventory) -> None:
 
 def test_cancelled_at_fts_is_tried_again(batch: Inventory) -> None:
     assert tell(batch, *["CANCELED"] * 3, job_state="CANCELED").num_cancelled == 3
+    assert batch.scalar("SELECT count(blame) FROM transfers") == 0
     assert set(batch.subscriptions().values()) == {"retry"}
 
 
@@ -145,20 +146,6 @@ def test_every_file_state_of_the_contract_is_known() -> None:
         "NOT_USED ON_HOLD ON_HOLD_STAGING FINISHED FAILED CANCELED"
     )
     assert set(contract.split()) == set(FILE_STATES)
-
-
-@pytest.mark.parametrize(
-    ("flag", "reason", "recoverable"),
-    [
-        (True, "SOURCE [2] x", True),
-        (False, "TRANSFER [110] x", False),
-        (None, "STAGING [2] gone", False),
-        (None, "STAGING [110] timed out", True),
-        (None, "", True),
-    ],
-)
-def test_is_recoverable(flag: bool | None, reason: str, recoverable: bool) -> None:
-    assert is_recoverable(flag, reason) is recoverable
 
 
 def test_files_without_our_metadata_are_left_alone() -> None:

@@ -101,7 +101,7 @@ def test_where_the_catalogue_knows_no_checksum_the_size_decides() -> None:
 def test_on_disk_a_file_that_exists_is_a_failure_as_any() -> None:
     file = existing(WHOLE) | {"file_metadata": {"transfer_id": 7, "dst_file": WHOLE}}
     frame = read_observations([JobStatus("x", 200, "FAILED", files=[file])], NOW)
-    assert frame.select("observation", "is_recoverable").rows() == [("failed", False)]
+    assert frame.select("observation", "is_recoverable", "blame").rows() == [("failed", True, "destination")]
 
 
 @pytest.mark.parametrize("recoverable", [False, None])

@@ -33,6 +33,8 @@ ACTIVE_STATES = "state IN ('new', 'inbatch', 'retry', 'held')"
 LIVE_TRANSFERS = "state IN ('planned', 'submitted', 'staging', 'active')"
 HOLD_REASONS = ("no_source", "all_failed", "site_unavailable", "refused", "operator", "suspended")
 BACKENDS = ("fts", "direct")
+BLAMES = ("source", "destination", "link", "credential", "file", "arrival", "tape", "service", "nobody")
+COMMON_BLAMES = "blame IN ('source', 'destination', 'link', 'credential')"
 
 
 class Subscription(Base):
@@ -40,7 +42,8 @@ class Subscription(Base):
 
     ``activity``: what it is for, and so how urgent it is (settings ``transfers.activities``). ``note``: who held,
     released or withdrew it by hand, and why. ``is_last_allowed``: a deletion that may take the last
-    copy (SEMANTICS §10). ``freed_at``: when it was last released by itself; what failed before is not held against it.
+    copy (SEMANTICS §10). ``num_excused``: of its attempts, those that failed since a whole site, a link or our
+    credential was ill. ``freed_at``: when it was last released by itself; what failed before is not held against it.
     ``protects_until``: of a suspended copy, until when its last source stays; null: without an end.
     """
 
@@ -73,6 +76,7 @@ class Subscription(Base):
     activity: Mapped[str] = mapped_column(Text, server_default="default")
     plan_id: Mapped[int | None] = mapped_column(ForeignKey("plans.id"))
     num_attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    num_excused: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     last_error: Mapped[str | None]
     note: Mapped[str | None]
     is_last_allowed: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -96,6 +100,7 @@ class TransferBatch(Base):
         one_of("state", "planned", "submitted", "finished", "cancelled"),
         one_of("backend", *BACKENDS),
         Index("ix_transfer_batches_open", "id", postgresql_where=text("state IN ('planned', 'submitted')")),
+        Index("ix_transfer_batches_site_id", "site_id", "id"),
     )
 
     id: Mapped[bigint_key]
@@ -117,7 +122,9 @@ class TransferBatch(Base):
 class Transfer(Base):
     """One file of one batch: an attempt at a copy subscription from one source site.
 
-    ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job).
+    ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job). ``blame``:
+    whose fault it was that it failed; ``is_recoverable``: whether its source may serve another time. ``is_excused``:
+    true where a whole site, a link or our credential was ill, and it is not counted against the copy.
     ``finished_at`` of one that is still active: its bytes have arrived, and are being written to tape since. No foreign
     keys: the transaction that writes the rows has just written the batch and claimed the subscriptions, a subscription
     only goes with its transfers (``inventory.catalogue.removal``), and checking them costs a third of the time in which
@@ -130,7 +137,9 @@ class Transfer(Base):
         Index("ix_transfers_batch_id", "batch_id", "file_index", unique=True),
         Index("ix_transfers_subscription_id", "subscription_id"),
         Index("ix_transfers_finished_at", "finished_at"),
+        one_of("blame", *BLAMES),
         Index("ix_transfers_failed", "finished_at", "id", postgresql_where=text("state = 'failed'")),
+        Index("ix_transfers_blamed", "finished_at", postgresql_where=text(COMMON_BLAMES)),
         Index("uq_transfers_live", "subscription_id", unique=True, postgresql_where=text(LIVE_TRANSFERS)),
     )
 
@@ -142,6 +151,8 @@ class Transfer(Base):
     other_source_site_ids: Mapped[list[int] | None] = mapped_column(ARRAY(SmallInteger))
     state: Mapped[str] = mapped_column(Text, server_default="planned")
     is_recoverable: Mapped[bool | None]
+    blame: Mapped[str | None]
+    is_excused: Mapped[bool | None]
     reason: Mapped[str | None]
     size_bytes: Mapped[int]
     started_at: Mapped[datetime | None]

@@ -149,7 +149,7 @@ class Alert(Base):
     """
 
     __tablename__ = "alerts"
-    __table_args__ = (Index("ix_alerts_last_at", "last_at"), one_of("kind", "failure", "late", "digest"))
+    __table_args__ = (Index("ix_alerts_last_at", "last_at"), one_of("kind", "failure", "late", "digest", "ill"))
 
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     kind: Mapped[str]

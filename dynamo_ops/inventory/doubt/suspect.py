@@ -1,4 +1,5 @@
-"""Transfers say that a copy is bad: once enough of them have failed by checksum or size, it is suspicious.
+"""Transfers say that a copy is bad: once enough of them have failed by checksum or size, or since it is not there, it
+is suspicious. What says so is a matter of the one table (``inventory.subscription.blame``).
 
 It is read only where nothing else gives the file, and counts for nothing; a person says whether it is bad or good.
 """
@@ -19,6 +20,7 @@ from dynamo_ops.inventory.doubt.settings import DamageSettings
 from dynamo_ops.inventory.replica import present_file
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.states import TransferState
+from dynamo_ops.inventory.subscription.blame import SUSPICION
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +28,13 @@ BY_TRANSFERS = "transfers"
 """Who says it."""
 RECENT = timedelta(days=1)
 """Only copies from which a transfer failed so lately are looked at: results are taken in within hours."""
-WRONG_CONTENT = (
-    r"checksums? do(es)? not match|checksum mismatch|has the checksum \S+, not|bytes, the inventory knows"
-    r"|gives more than its \d+ bytes"
-)
-"""What FTS and our own copies say where what came is not the file, whatever its case."""
-NOT_THE_SOURCE = r"^DESTINATION it has"
-"""The destination has not kept what came."""
 
 
 def suspect(db: Database, config: DamageSettings, now: datetime) -> int:
-    """Call the copies suspicious from which ``config.suspicious_after`` transfers failed by their content, within
-    ``config.suspicious_within_days``, since a person last called them good and since one last succeeded; how many."""
+    """Call the copies suspicious from which ``config.suspicious_after`` transfers failed by what the copy is, or since
+    it is not there, within ``config.suspicious_within_days``, since a person last called them good and since one last
+    succeeded; how many."""
     parameters = {
-        "wrong": WRONG_CONTENT,
-        "not_the_source": NOT_THE_SOURCE,
         "recent": now - RECENT,
         "since": now - timedelta(days=config.suspicious_within_days),
         "most": config.suspicious_after,
@@ -48,7 +42,7 @@ def suspect(db: Database, config: DamageSettings, now: datetime) -> int:
     with db.begin() as connection:
         connection.execute(text(_FAILING), parameters)
         reason = (
-            f"{config.suspicious_after} or more transfers from it failed by checksum or size within "
+            f"{config.suspicious_after} or more transfers from it failed by checksum or size, or found no file, within "
             f"{config.suspicious_within_days:g} days"
         )
         words = {"by": BY_TRANSFERS, "reason": reason}
@@ -66,9 +60,9 @@ def suspect(db: Database, config: DamageSettings, now: datetime) -> int:
     return num_new
 
 
-_IS_WRONG = f"""(attempt.state = '{TransferState.FAILED}' AND attempt.reason ~* :wrong
-    AND attempt.reason !~ :not_the_source AND attempt.other_source_site_ids IS NULL)"""
-"""The transfer ``attempt`` failed by its content, and had one source only: it is known which is to blame."""
+_IS_WRONG = f"""(attempt.state = '{TransferState.FAILED}' AND attempt.blame IN {SUSPICION}
+    AND attempt.other_source_site_ids IS NULL)"""
+"""The transfer ``attempt`` failed by the copy, and had one source only: it is known which is to blame."""
 
 _FAILING = f"""
     CREATE TEMPORARY TABLE new_words ON COMMIT DROP AS

@@ -21,16 +21,16 @@ class Backoff:
     first: timedelta
     longest: timedelta
 
-    def pause(self, num_attempts: int) -> timedelta:
-        """The pause after that many failed attempts; none before the first."""
+    def pause(self, num_attempts: int, num_excused: int = 0) -> timedelta:
+        """The pause after that many failed attempts; none before the first. ``num_excused`` make it no longer."""
         if num_attempts == 0:
             return timedelta(0)
-        doublings: int = 2 ** min(num_attempts - 1, DOUBLINGS_AT_MOST)
+        doublings: int = 2 ** max(min(num_attempts - num_excused - 1, DOUBLINGS_AT_MOST), 0)
         return min(self.first * doublings, self.longest)
 
-    def until(self, num_attempts: int, last_attempt_at: datetime) -> datetime | None:
+    def until(self, num_attempts: int, last_attempt_at: datetime, num_excused: int = 0) -> datetime | None:
         """When the next attempt may be made; None where none has failed."""
-        return last_attempt_at + self.pause(num_attempts) if num_attempts else None
+        return last_attempt_at + self.pause(num_attempts, num_excused) if num_attempts else None
 
     @property
     def params(self) -> dict[str, float]:
@@ -44,7 +44,8 @@ def backoff_of(limits: TransferSettings | DeletionSettings) -> Backoff:
 
 
 def is_over(subscription: str) -> str:
-    """SQL: the pause of ``subscription`` (num_attempts, updated_at) is over at the start of the transaction. Takes the
-    parameters ``Backoff.params``."""
+    """SQL: the pause of ``subscription`` (num_attempts, num_excused, updated_at) is over at the start of the
+    transaction. What was excused makes no pause longer. Takes the parameters ``Backoff.params``."""
+    counted = f"{subscription}.num_attempts - {subscription}.num_excused"
     return f"""({subscription}.num_attempts = 0 OR {subscription}.updated_at <= now() - interval '1 second' * least(
-        :first_pause_s * power(2, least({subscription}.num_attempts - 1, {DOUBLINGS_AT_MOST})), :longest_pause_s))"""
+        :first_pause_s * power(2, greatest(least({counted} - 1, {DOUBLINGS_AT_MOST}), 0)), :longest_pause_s))"""

@@ -12,6 +12,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.doubt.declare import call_good, judge_again
 from dynamo_ops.inventory.doubt.settings import DamageSettings, damage_settings
 from dynamo_ops.inventory.doubt.suspect import suspect
+from dynamo_ops.inventory.subscription.blame import judge
 from dynamo_ops.transfer.tasks import recover
 from tests.inventory.factory import Inventory
 from tests.people import ADA
@@ -45,10 +46,11 @@ def attempts(
 ) -> None:
     for reason in reasons:
         stock.rows(
-            """INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, reason, size_bytes,
-                                      finished_at, other_source_site_ids)
-               SELECT 1, (SELECT id FROM subscriptions), count(*), :source, :state, :reason, 1, :at, :others
+            """INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, reason, blame,
+                                      size_bytes, finished_at, other_source_site_ids)
+               SELECT 1, (SELECT id FROM subscriptions), count(*), :source, :state, :reason, :blame, 1, :at, :others
                FROM transfers""",
+            blame=judge(reason).blame if state == "failed" else None,
             source=stock.site_ids[source],
             state=state,
             reason=reason,
@@ -74,6 +76,8 @@ def suspicious(stock: Inventory) -> set[str]:
         "SOURCE /store/b1/f0 at T2_A has 7 bytes, the inventory knows 1000",
         "SOURCE /store/b1/f0 gives more than its 1000 bytes",
         "FTS copied unknown bytes, the inventory knows 1000",
+        "SOURCE [2] /store/b1/f0 is not at T2_A",  # it is not there, its storage says
+        "SOURCE [2] Result HTTP 404 : File not found  after 1 attempts",
     ],
 )
 def test_so_many_make_it_suspicious(stock: Inventory, reason: str) -> None:
@@ -91,7 +95,10 @@ def test_so_many_make_it_suspicious(stock: Inventory, reason: str) -> None:
     "reason",
     [
         "SOURCE [110] Connection timed out",
-        "SOURCE [2] /store/b1/f0 is not at T2_A",
+        "SOURCE [1] HTTP 403 : Permission refused",
+        "SOURCE [5] Source and user-defined adler32 checksum do not match (00000000 != aa09779b)",
+        "DESTINATION [5] Source and destination adler32 checksum do not match (aa09779b != 00000000)",
+        "DESTINATION [14] Could not get the checksum",
         "SOURCE /store/b1/f0 at T2_A ended after 7 of 1000 bytes",
         "SOURCE [70] checksum: timeout",
         "DESTINATION it has 7 bytes, the inventory knows 1000 (/store/b1/f0, removed)",

@@ -20,16 +20,25 @@ def test_the_pause_doubles_up_to_the_longest(num_attempts: int, minutes: int) ->
     assert BACKOFF.pause(num_attempts) == timedelta(minutes=minutes)
 
 
-@pytest.mark.parametrize("num_attempts", [0, 1, 2, 5, 8, 9, 21, 22, 5000])
-@pytest.mark.parametrize("seconds", [-1, 0, 1])
-def test_sql_and_python_say_the_same(database: Database, num_attempts: int, seconds: int) -> None:
+@pytest.mark.parametrize(("num_excused", "minutes"), [(40, 5), (39, 5), (38, 10), (0, 720)])
+def test_what_was_excused_makes_no_pause_longer(num_excused: int, minutes: int) -> None:
+    assert BACKOFF.pause(40, num_excused) == timedelta(minutes=minutes)
+
+
+def test_sql_and_python_say_the_same(database: Database) -> None:
     """A second before the pause is over, just then, and a second after."""
-    since = BACKOFF.pause(num_attempts) + timedelta(seconds=seconds)
-    sql = f"""SELECT {is_over("subscription")} FROM (SELECT CAST(:attempts AS integer) AS num_attempts,
-                     now() - make_interval(secs => :since) AS updated_at) AS subscription"""
-    values = {"attempts": num_attempts, "since": since.total_seconds(), **BACKOFF.params}
+    sql = text(f"""
+        SELECT {is_over("subscription")} FROM (
+            SELECT CAST(:attempts AS integer) AS num_attempts, CAST(:excused AS integer) AS num_excused,
+                   now() - make_interval(secs => :since) AS updated_at) AS subscription""")
     with database.begin() as connection:
-        assert connection.execute(text(sql), values).scalar_one() is (seconds >= 0 or num_attempts == 0)
+        for attempts in (0, 1, 2, 5, 8, 9, 21, 22, 5000):
+            for excused in {0, attempts // 2, attempts}:
+                for seconds in (-1, 0, 1):
+                    since = BACKOFF.pause(attempts, excused) + timedelta(seconds=seconds)
+                    values = {"attempts": attempts, "excused": excused, "since": since.total_seconds()}
+                    is_over_now = connection.execute(sql, values | BACKOFF.params).scalar_one()
+                    assert is_over_now is (seconds >= 0 or attempts == 0), values
 
 
 def test_nothing_is_waited_for_before_the_first_failure(database: Database) -> None:

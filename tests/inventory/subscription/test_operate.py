@@ -299,7 +299,9 @@ def test_what_an_attempt_brings_after_the_hold(stock: Inventory, observation: Se
                   SELECT b.id, 1, 0, 1, 1000, 'active' FROM b""")
     set_state(stock, "inbatch")
     operate.hold(stock.db, Selection(ids=[1]), **BY)
-    seen = pl.DataFrame([(1, observation.value, SIZE, "x", True, None, None)], schema=dict(OBSERVATIONS), orient="row")
+    seen = pl.DataFrame(
+        [(1, observation.value, SIZE, "x", True, None, None, None)], schema=dict(OBSERVATIONS), orient="row"
+    )
     with stock.db.begin() as connection:
         apply_observations(connection, seen)
     assert stock.scalar("SELECT state FROM subscriptions WHERE id = 1") == state

@@ -23,9 +23,10 @@ def moving(stock: Stock) -> Stock:
                VALUES ('s', '00000000-0000-0000-0000-000000000001', :a, false, 'submitted',
                        'https://fts.example.org:8446', 'express')
                RETURNING id)
-           INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, is_recoverable, reason,
-                                  size_bytes, started_at, finished_at)
-           SELECT batch.id, made.subscription, made.subscription, :b, made.state, made.state = 'failed', made.reason,
+           INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, state, is_recoverable, blame,
+                                  reason, size_bytes, started_at, finished_at)
+           SELECT batch.id, made.subscription, made.subscription, :b, made.state, made.state = 'failed',
+                  CASE WHEN made.state = 'failed' THEN 'file' END, made.reason,
                   1000, now() - interval '1 hour', CASE WHEN made.state = 'failed' THEN now() - interval '1 minute' END
            FROM batch, (VALUES (1, 'failed', 'SOURCE [2] no such file'), (2, 'active', NULL))
                AS made (subscription, state, reason)""",
