@@ -13,10 +13,12 @@ from dynamo_ops.base.errors import CredentialError, RetryableRemoteError
 from dynamo_ops.base.settings import DeletionSettings
 from dynamo_ops.deletion import directories, execute, queue
 from dynamo_ops.fts import watch
+from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS
+from dynamo_ops.fts.servers import servers_of
 from dynamo_ops.query.status import why
 from dynamo_ops.transfer import batches, hold, observe, recovery
-from dynamo_ops.transfer.submission import submit
-from dynamo_ops.transfer.submission.limits import TransferLimits
+from dynamo_ops.transfer.submission import lot, submit
+from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 from tests.inventory.subscription.test_hours import assert_hours_as_counted
 from tests.patience import PATIENCE_S, wait_until
 from tests.world import World
@@ -185,15 +187,23 @@ def test_expired_delegation_is_renewed(world: World) -> None:
     assert submit.submit_batch(world.inventory.db, world.client, batch).outcome == "submitted"
 
 
-def test_refused_document_holds_its_subscriptions(world: World) -> None:
+def test_a_file_that_fts_refuses_is_held_once_it_has_taken_another(world: World) -> None:
     contents = world.block("b1", "T2_A", num_files=1)
     world.inventory.rows(
         "UPDATE site_endpoints SET prefix = 'nonsense' WHERE site_id = :s", s=world.inventory.site_ids["T2_B"]
     )
     world.inventory.subscription("copy", list(contents), "T2_B")
-    submitted = submit.submit_batch(world.inventory.db, world.client, plan(world)[0])
-    assert submitted.outcome == "refused"
-    assert set(world.inventory.subscriptions().values()) == {"held/refused"}
+    (batch,) = plan(world)
+    servers = servers_of(world.client)
+    refused = lot.submit_lot(world.inventory.db, servers, [batch], DEFAULT_JOB_SETTINGS, DEFAULT_TRANSFER_LIMITS)
+    assert "seems to be ill: it refuses 1 jobs" in refused.failed[batch][1].message
+    other = world.block("b2", "T2_A", num_files=1)
+    world.inventory.subscription("copy", list(other), "T2_C")
+    again = [batch, *plan(world)]
+    taken = lot.submit_lot(world.inventory.db, servers, again, DEFAULT_JOB_SETTINGS, DEFAULT_TRANSFER_LIMITS)
+    assert (len(taken.jobs), taken.failed) == (1, {})
+    states = {lfn: state for (_, lfn, _), state in world.inventory.subscriptions().items()}
+    assert {states[lfn] for lfn in contents} == {"held/refused"}
 
 
 def test_withdrawn_subscriptions_cancel_their_job(world: World) -> None:

@@ -76,7 +76,7 @@ class Aside:
              WHERE w.key IN ({keys}) AND w.dataset <> ''
                AND w.dataset IN (SELECT dataset FROM staged_datasets WHERE {self._run})
                AND w.dataset NOT IN (SELECT dataset FROM unreadable)
-             ORDER BY w.dataset, starts_with(w.key, '{OF_RECORD}') DESC, w.key)""")
+             ORDER BY w.dataset, starts_with(w.key, '{OF_RECORD}') DESC, array_position(ARRAY[{keys}], w.key))""")
         connection.exec_driver_sql("ANALYZE set_aside")
         self._word(connection, blocking)
         for table in NARROWED:
