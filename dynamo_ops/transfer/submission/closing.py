@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.states import LIVE_TRANSFERS, BatchState, HoldReason, SubscriptionState, TransferState
+from dynamo_ops.inventory.subscription.blame import Blame
 
 
 def hold_files(db: Database, reasons: Mapping[int, str]) -> None:
@@ -17,7 +18,7 @@ def hold_files(db: Database, reasons: Mapping[int, str]) -> None:
         given = "unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS x (id, reason)"
         connection.execute(
             text(f"""
-            UPDATE transfers t SET state = '{TransferState.FAILED}', is_recoverable = false,
+            UPDATE transfers t SET state = '{TransferState.FAILED}', is_recoverable = false, blame = '{Blame.NOBODY}',
               reason = x.reason, finished_at = now()
             FROM {given} WHERE t.id = x.id"""),
             params,
