@@ -2,6 +2,6 @@
 
 One function a task in ``tasks``; ``source_choice`` and ``choice`` say from where, ``hold`` why something waits,
 ``batches`` and the room ``submission`` what goes to FTS, and how much, ``observations`` what its answers mean,
-``observe`` makes them true, ``direct`` and ``direct_copy`` copy without FTS, ``recovery`` what killed runs left. Docs:
-docs/transfers.md.
+``observe`` makes them true, ``leftover`` looks at what ended copies left, ``direct`` and ``direct_copy`` copy
+without FTS, ``recovery`` finds what killed runs left. Docs: docs/transfers.md.
 """

@@ -18,11 +18,13 @@ from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.fts.client import FtsClient, JobStatus
 from dynamo_ops.fts.servers import FtsServers, servers_of
 from dynamo_ops.inventory import states
+from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica import files as replicas
 from dynamo_ops.inventory.states import (
     SUBSCRIPTION_MOVES,
     TRANSFER_MOVES,
     TRANSFER_OUTCOMES,
+    Backend,
     BatchState,
     SubscriptionAction,
     SubscriptionState,
@@ -173,6 +175,7 @@ def apply_observations(
     _add_lost(connection, list(lost_jobs), "FTS does not know the job")
     _add_lost(connection, list(ended_jobs), "FTS's job has ended, and does not list the file")
     _move_transfers(connection)
+    _mark_leftovers(connection)
     excuse(connection, illness)
     _move_subscriptions(connection)
     change = _add_to_replicas(connection)
@@ -285,6 +288,18 @@ def _move_transfers(connection: Connection) -> None:
         INSERT INTO moved SELECT * FROM updated""")
     )
     connection.execute(text("ANALYZE moved"))
+
+
+def _mark_leftovers(connection: Connection) -> None:
+    """FTS had begun to write what ended otherwise than well: ``leftover`` looks at it, but for what is on tape."""
+    connection.execute(
+        text(f"""
+        UPDATE transfers t SET is_leftover = true
+        FROM moved v, transfer_batches b, sites d
+        WHERE t.id = v.transfer_id AND v.state IN ('{TransferState.FAILED}', '{TransferState.CANCELLED}')
+          AND t.started_at IS NOT NULL AND b.id = t.batch_id AND b.backend = '{Backend.FTS}' AND d.id = b.site_id
+          AND d.storage_type <> '{StorageType.MSS}'""")
+    )
 
 
 def _move_subscriptions(connection: Connection) -> None:

@@ -24,7 +24,7 @@ from dynamo_ops.inventory.subscription import subscribe
 from dynamo_ops.pause.pauses import PauseKind, look
 from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.registry import served
-from dynamo_ops.transfer import batches, direct, hold, observe, recovery
+from dynamo_ops.transfer import batches, direct, hold, leftover, observe, recovery
 from dynamo_ops.transfer.batches import PlanRules
 from dynamo_ops.transfer.source_choice import DirectRule
 from dynamo_ops.transfer.submission.limits import transfer_limits
@@ -67,6 +67,7 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
             archiving = timedelta(seconds=settings.fts.archive_timeout_s)
             found["num_stuck_jobs"] = recovery.cancel_stuck(database, servers, copying, staging, archiving)
             found["observed"] = _observed(database, servers, settings)
+    found["leftovers"] = asdict(leftover.look_at_leftovers(database, site_storages(database, settings)))
     found["num_suspicious"] = suspect(database, damage_settings(settings), datetime.now(UTC))
     found["subscribed_again"] = subscribe.resubscribe_incomplete(database).num_created
     log.info("of earlier runs: %s", counts_text(found))

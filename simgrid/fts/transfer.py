@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from simgrid.fts.dav import Stat, StorageClient, StorageError
@@ -62,8 +63,8 @@ class Copy:
         self._expected = _normal(value) if value and algorithm.lower() == "adler32" else None
 
     def run(self) -> Copied:
-        """Raises CopyFailedError or CopyCancelledError; after either nothing of ours is left at the destination, but
-        where it tells no checksum of what came."""
+        """Raises CopyFailedError; after it nothing of ours is left at the destination, but where that tells no checksum
+        of what came. Or CopyCancelledError: after that half of the file lies there (FTS_CONTRACT §12.6)."""
         if self._job.is_strict:
             return self._transfer(None)
         source = self._check_source()
@@ -159,6 +160,9 @@ class Copy:
             size, pieces = self._client.get(self._file.source_surl)
             self._size = size
             self._client.put(self._file.dest_surl, size, passing(pieces))
+        except CopyCancelledError:
+            self._leave_half()
+            raise
         except StorageError as error:
             last = f"copy HTTP {error.status} : {error.text}" if error.status else error.text
             raise self._failed(
@@ -168,6 +172,12 @@ class Copy:
                 error.is_recoverable,
             ) from error
         return f"{value:08x}"
+
+    def _leave_half(self) -> None:
+        with suppress(StorageError):
+            size, pieces = self._client.get(self._file.source_surl)
+            half = b"".join(pieces)[: size // 2]
+            self._client.put(self._file.dest_surl, len(half), [half])
 
     def _verify(self, source: Stat, passed: str) -> None:
         mode = self._job.verify_checksum

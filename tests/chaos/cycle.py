@@ -13,7 +13,7 @@ from dynamo_ops.fts.servers import servers_of
 from dynamo_ops.inventory.subscription import subscribe
 from dynamo_ops.storage.protocol import Storage, StorageOptions
 from dynamo_ops.storage.registry import open_storage
-from dynamo_ops.transfer import batches, direct, hold, observe, recovery
+from dynamo_ops.transfer import batches, direct, hold, leftover, observe, recovery
 from dynamo_ops.transfer.submission import lot
 from tests.chaos.limits import DELETIONS, DIRECT, JOBS, RULES, TRANSFERS
 from tests.patience import wait_until
@@ -65,6 +65,7 @@ class Hands:
 
     def transfer(self) -> None:
         recovered = recovery.recover(self.db, self.client)
+        leftover.look_at_leftovers(self.db, self.storage)
         unfinished = recovery.unfinished_direct(self.db)
         hold.hold_and_release(self.db)
         planned = self.plan_batches()

@@ -21,6 +21,7 @@ from dynamo_ops.transfer import observe, recovery
 from tests.chaos.conftest import TABLES
 from tests.chaos.limits import AT_ONCE, TRANSFERS
 from tests.chaos.scene import Scene
+from tests.inventory.factory import withdraw
 from tests.patience import wait_until
 
 pytestmark = pytest.mark.chaos
@@ -251,6 +252,25 @@ def test_tape_staging_is_given_more_time(run: Scene) -> None:
     run.follow()
     run.grid.heal()
     run.run_to_the_end()
+    assert run.problems() == []
+
+
+def test_a_copy_is_cancelled_and_leaves_half_a_file(run: Scene) -> None:
+    """Nobody wants it any more, so that nothing is written over it: it is removed."""
+    lfns = run.block("disk", "T2_A", num_files=3)
+    run.copy(lfns, "T2_B")
+    run.grid.fault(fts={"hang_active": 3})
+    run.submit(run.plan())
+    wait_until(lambda: [file.file_state for job in run.own_jobs() for file in job.files] == ["ACTIVE"] * 3)
+    withdraw(run.db, [row[0] for row in run.inventory.rows("SELECT id FROM subscriptions")])
+    assert recovery.recover(run.db, run.client).num_cancelled_jobs == 1
+    wait_until(lambda: all(run.path("T2_B", lfn).exists() for lfn in lfns))
+    run.never(lfns, "T2_B", "cancelled")
+    run.follow()
+    run.run_to_the_end()
+    assert not any(run.path("T2_B", lfn).exists() for lfn in lfns)
+    reasons = run.inventory.rows("SELECT reason FROM transfers")
+    assert all("were left at the destination, and are removed" in reason for (reason,) in reasons)
     assert run.problems() == []
 
 

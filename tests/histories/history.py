@@ -114,7 +114,7 @@ def settle(world: World) -> None:
 
 
 MOST_ROUNDS = 25
-ROUND = ("begin_transfers", "end_transfers", "run_deletions", "take_back")
+ROUND = ("begin_transfers", "end_transfers", "look_at_leftovers", "run_deletions", "take_back")
 MOVING = """
     SELECT wish.action, wish.state, wish.hold_reason, file.lfn, site.name, wish.last_error
     FROM subscriptions AS wish JOIN files AS file ON file.id = wish.file_id JOIN sites AS site ON site.id = wish.site_id

@@ -45,7 +45,7 @@ from dynamo_ops.request.cancel import cancel
 from dynamo_ops.request.copy_request import request_copy
 from dynamo_ops.request.deletion_request import request_deletion
 from dynamo_ops.sources.source import BLOCKS, DATASETS, FILES, Details
-from dynamo_ops.transfer import batches, hold, observe, recovery
+from dynamo_ops.transfer import batches, hold, leftover, observe, recovery
 from dynamo_ops.transfer.batches import PlanRules
 from dynamo_ops.transfer.submission import submit
 from dynamo_ops.transfer.submission.limits import TransferLimits
@@ -428,6 +428,15 @@ def observe_transfers(world: World, a: int, b: int, c: int) -> None:
     observe.observe_and_apply(world.db, world.fts)  # type: ignore[arg-type]
 
 
+def look_at_leftovers(world: World, a: int, b: int, c: int) -> None:
+    """What copies that have ended left at their destinations is looked at."""
+    world.witness.is_repair = True  # it is no deletion of a copy
+    try:
+        leftover.look_at_leftovers(world.db, world.open_storage)
+    finally:
+        world.witness.is_repair = False
+
+
 # -- deletions -----------------------------------------------------------------------------------------------------
 
 
@@ -718,6 +727,7 @@ WEIGHTS: Mapping[Step, int] = {
     copy_at_fts: 3,
     forget_at_fts: 1,
     observe_transfers: 2,
+    look_at_leftovers: 4,
     plan_deletion_batches: 3,
     delete: 3,
     take_back: 2,

@@ -125,7 +125,8 @@ class Transfer(Base):
     ``other_source_site_ids``: sources that FTS tries after that one, in this order (a multi-source job). ``blame``:
     whose fault it was that it failed; ``is_recoverable``: whether its source may serve another time. ``is_excused``:
     true where a whole site, a link or our credential was ill, and it is not counted against the copy.
-    ``finished_at`` of one that is still active: its bytes have arrived, and are being written to tape since. No foreign
+    ``finished_at`` of one that is still active: its bytes have arrived, and are being written to tape since.
+    ``is_leftover``: it ended otherwise than well after FTS had begun to write, and nobody has looked since. No foreign
     keys: the transaction that writes the rows has just written the batch and claimed the subscriptions, a subscription
     only goes with its transfers (``inventory.catalogue.removal``), and checking them costs a third of the time in which
     a million files are planned.
@@ -139,6 +140,7 @@ class Transfer(Base):
         Index("ix_transfers_finished_at", "finished_at"),
         one_of("blame", *BLAMES),
         Index("ix_transfers_failed", "finished_at", "id", postgresql_where=text("state = 'failed'")),
+        Index("ix_transfers_leftover", "subscription_id", postgresql_where=text("is_leftover")),
         Index("ix_transfers_blamed", "finished_at", postgresql_where=text(COMMON_BLAMES)),
         Index("uq_transfers_live", "subscription_id", unique=True, postgresql_where=text(LIVE_TRANSFERS)),
     )
@@ -152,6 +154,7 @@ class Transfer(Base):
     state: Mapped[str] = mapped_column(Text, server_default="planned")
     is_recoverable: Mapped[bool | None]
     blame: Mapped[str | None]
+    is_leftover: Mapped[bool] = mapped_column(server_default=text("false"))
     is_excused: Mapped[bool | None]
     reason: Mapped[str | None]
     size_bytes: Mapped[int]
