@@ -8,7 +8,7 @@ from typing import Any
 from dynamo_ops.cli.terminal.cells import age, cell, count, moment, size
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import Record, Records, print_table
-from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState, TransferState
+from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState, TransferState, VerifiedBy
 
 SUBSCRIPTIONS = {
     "action": "action",
@@ -46,9 +46,18 @@ ATTEMPTS = {
     "source": "from",
     "state": "outcome",
     "again": "again",
+    "verified": "verified by",
     "finished_at": "ended",
     "job_id": "FTS job",
     "reason": "because",
+}
+VERIFIED_BY = {
+    VerifiedBy.BOTH_ENDS: "checksum at both ends",
+    VerifiedBy.SOURCE: "checksum at the source",
+    VerifiedBy.DESTINATION: "checksum at the destination",
+    VerifiedBy.READ_BACK: "reading it back",
+    VerifiedBy.SIZE: "size only",
+    VerifiedBy.WRONG: "reading it back: it is wrong",
 }
 DONE = {"hold": "held", "release": "released", "retry": "tried again", "cancel": "cancelled"}
 BY_HAND = {"operator", "refused", "all_failed", "suspended"}
@@ -108,7 +117,7 @@ def _print_attempts(attempts: Records) -> None:
     if not attempts:
         say("no attempt so far\n")
         return
-    rows = [{**attempt, "again": _again(attempt)} for attempt in attempts]
+    rows = [{**attempt, "again": _again(attempt), "verified": _verified(attempt)} for attempt in attempts]
     shown = {name: text for name, text in ATTEMPTS.items() if any(row[name] is not None for row in rows)}
     print_table(rows, "Attempts, newest first", shown, wrap=["reason"])
 
@@ -119,6 +128,12 @@ def _again(attempt: Record) -> str | None:
     if attempt["state"] != TransferState.FAILED or recoverable is None:
         return None
     return "may be" if recoverable else "in vain"
+
+
+def _verified(attempt: Record) -> str | None:
+    """How what is done was compared with the catalogue."""
+    verified_by = attempt["verified_by"]
+    return VERIFIED_BY[VerifiedBy(verified_by)] if verified_by else None
 
 
 def print_touched(move: str, touched: Record) -> None:

@@ -221,6 +221,7 @@ def observations(results: list[CopyResult]) -> pl.DataFrame:
             result.size_bytes,
             result.reason or None,
             result.is_recoverable,
+            result.verified_by,
             result.started_at,
             result.finished_at,
         )

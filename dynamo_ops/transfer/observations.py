@@ -16,8 +16,9 @@ from typing import Any
 import polars as pl
 
 from dynamo_ops.fts.client import JobStatus
-from dynamo_ops.inventory.checksum import adler32_text
+from dynamo_ops.inventory.checksum import COMPARED_WITH_NONE, ZEROS, adler32_text
 from dynamo_ops.inventory.states import TransferObservation as Seen
+from dynamo_ops.inventory.states import VerifiedBy
 
 OBSERVATIONS: dict[str, Any] = {
     "transfer_id": pl.Int64,
@@ -25,6 +26,7 @@ OBSERVATIONS: dict[str, Any] = {
     "size_bytes": pl.Int64,
     "reason": pl.String,
     "is_recoverable": pl.Boolean,
+    "verified_by": pl.String,
     "started_at": pl.Datetime("us", "UTC"),
     "finished_at": pl.Datetime("us", "UTC"),
 }
@@ -65,8 +67,9 @@ PERMANENT_ERRNOS = frozenset({1, 2, 13, 17, 20, 21, 36})
 EXISTS = 17
 _ERRNO = re.compile(r"^[A-Z_]+ \[(\d+)\]")
 # FTS calls a wrong checksum irrecoverable wherever it finds it. Where the bytes were right at the source and wrong at
-# the destination, the source is not to blame.
-BAD_ARRIVAL = re.compile(r"^DESTINATION \[5\] .*checksum do not match")
+# the destination, the source is not to blame; nor where a storage has told none (``COMPARED_WITH_NONE``).
+BAD_ARRIVAL = re.compile(rf"^DESTINATION \[5\] (?!.*{ZEROS}).*checksum do not match")
+_COMPARED_WITH_NONE = re.compile(COMPARED_WITH_NONE)
 # A cancelled copy whose process is still being killed may yet write; FTS stamps it within seconds (FTS_CONTRACT §7).
 CANCEL_PATIENCE = timedelta(hours=1)
 
@@ -74,9 +77,10 @@ CANCEL_PATIENCE = timedelta(hours=1)
 def is_recoverable(flag: bool | None, reason: str) -> bool:
     """Whether the same source is worth another attempt: FTS's own word, else the errno in its reason, else yes.
 
-    FTS leaves the flag null for failures of staging. Bytes that arrived wrong (``BAD_ARRIVAL``) are worth another.
+    FTS leaves the flag null for failures of staging. Bytes that arrived wrong (``BAD_ARRIVAL``) are worth another, and
+    so are those of which a storage told no checksum (``transfer.verification``).
     """
-    if BAD_ARRIVAL.match(reason):
+    if BAD_ARRIVAL.match(reason) or _COMPARED_WITH_NONE.search(reason):
         return True
     if flag is not None:
         return flag
@@ -108,7 +112,8 @@ def _job_rows(status: JobStatus, now: datetime) -> Iterable[tuple[Any, ...]]:
 
 @dataclass(frozen=True)
 class _Look:
-    """What one row of FTS says. ``is_worth_it``: of a failure, whether its source may serve another time."""
+    """What one row of FTS says. ``is_worth_it``: of a failure, whether its source may serve another time.
+    ``verified_by``: None, where it is as the job was asked to."""
 
     seen: Seen | None
     size_bytes: int | None
@@ -116,6 +121,7 @@ class _Look:
     is_worth_it: bool
     started_at: datetime | None
     finished_at: datetime | None
+    verified_by: VerifiedBy | None = None
 
 
 def _file_row(
@@ -137,6 +143,7 @@ def _file_row(
                 "; then ".join([look.reason, *others]) or None,
                 # If one may, none is refused: which of them failed for good shows when each is tried alone.
                 any(each.is_worth_it for each in looks) if failed else None,
+                look.verified_by,
                 look.started_at,
                 look.finished_at,
             )
@@ -147,12 +154,15 @@ def _look(file: Mapping[str, Any], status: JobStatus, now: datetime) -> _Look:
     seen, reason = observe_file(file, status, now), str(file.get("reason") or "")
     is_worth_it = seen != Seen.FAILED or is_recoverable(file.get("recoverable"), reason)
     size_bytes, archiving_since = file.get("filesize"), utc(file.get("archive_start_time"))
+    verified_by = None
     if seen == Seen.FAILED and archiving_since:
         is_worth_it = True  # the source gave the file: it is the tape that did not get it in time
     elif seen == Seen.FAILED and _errno(reason) == EXISTS and _asked(file):
         seen, why = judge_existing(file, status)
         reason, is_worth_it = f"{reason}: {why}" if why else "", seen == Seen.FAILED
-        size_bytes = _asked(file)["size_bytes"] if seen == Seen.FINISHED else size_bytes
+        if seen == Seen.FINISHED:
+            size_bytes = _asked(file)["size_bytes"]
+            verified_by = VerifiedBy.DESTINATION if _asked(file).get("adler32") else VerifiedBy.SIZE
     return _Look(
         seen,
         size_bytes,
@@ -160,6 +170,7 @@ def _look(file: Mapping[str, Any], status: JobStatus, now: datetime) -> _Look:
         is_worth_it,
         utc(file.get("start_time") or file.get("staging_start")),
         archiving_since if seen == Seen.ARCHIVING else utc(file.get("finish_time")),
+        verified_by,
     )
 
 

@@ -30,6 +30,7 @@ from dynamo_ops.inventory.states import (
 )
 from dynamo_ops.transfer.observations import BAD_ARRIVAL, OBSERVATIONS, read_observations
 from dynamo_ops.transfer.submission.servers import by_server
+from dynamo_ops.transfer.verification.ability import verified_by
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ def _observed_table(connection: Connection, observations: pl.DataFrame) -> None:
     connection.execute(
         text("""
         CREATE TEMPORARY TABLE observed (transfer_id bigint, observation text, size_bytes bigint, reason text,
-          is_recoverable boolean, started_at timestamptz, finished_at timestamptz) ON COMMIT DROP""")
+          is_recoverable boolean, verified_by text, started_at timestamptz, finished_at timestamptz) ON COMMIT DROP""")
     )
     insert_frame(connection, "observed", observations.select(list(OBSERVATIONS)))
     connection.execute(text("ANALYZE observed"))
@@ -264,12 +265,14 @@ def _move_transfers(connection: Connection) -> None:
         text(f"""
         WITH updated AS (
           UPDATE transfers t SET state = m.next_state, reason = o.reason, is_recoverable = o.is_recoverable,
+            verified_by = CASE WHEN m.next_state = '{TransferState.DONE}'
+                               THEN coalesce(o.verified_by, {verified_by("b")}) END,
             started_at = coalesce(o.started_at, t.started_at),
             finished_at = CASE WHEN m.next_state IN {states.ENDED_TRANSFERS}
                                  OR o.observation = '{TransferObservation.ARCHIVING}'
                                THEN coalesce(o.finished_at, now()) END
-          FROM observed o, ({moves}) AS m (state, observation, next_state)
-          WHERE t.id = o.transfer_id AND m.state = t.state AND m.observation = o.observation
+          FROM observed o, transfer_batches b, ({moves}) AS m (state, observation, next_state)
+          WHERE t.id = o.transfer_id AND b.id = t.batch_id AND m.state = t.state AND m.observation = o.observation
             AND (m.next_state <> t.state OR t.finished_at IS NULL)
           RETURNING t.id, t.subscription_id, t.state, t.size_bytes, t.reason, o.observation)
         INSERT INTO moved SELECT * FROM updated""")

@@ -14,6 +14,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.event.kinds import EventKind
 from dynamo_ops.event.writer import tell
 from dynamo_ops.inventory.checks import BadState
+from dynamo_ops.inventory.checksum import COMPARED_WITH_NONE
 from dynamo_ops.inventory.doubt.declare import BAD_BY_DATASET
 from dynamo_ops.inventory.doubt.settings import DamageSettings
 from dynamo_ops.inventory.replica import present_file
@@ -41,6 +42,7 @@ def suspect(db: Database, config: DamageSettings, now: datetime) -> int:
     parameters = {
         "wrong": WRONG_CONTENT,
         "not_the_source": NOT_THE_SOURCE,
+        "none_told": COMPARED_WITH_NONE,
         "recent": now - RECENT,
         "since": now - timedelta(days=config.suspicious_within_days),
         "most": config.suspicious_after,
@@ -67,6 +69,7 @@ def suspect(db: Database, config: DamageSettings, now: datetime) -> int:
 
 
 _IS_WRONG = f"""(attempt.state = '{TransferState.FAILED}' AND attempt.reason ~* :wrong
+    AND attempt.reason !~ :none_told
     AND attempt.reason !~ :not_the_source AND attempt.other_source_site_ids IS NULL)"""
 """The transfer ``attempt`` failed by its content, and had one source only: it is known which is to blame."""
 

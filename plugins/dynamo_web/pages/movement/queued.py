@@ -108,6 +108,7 @@ MOVED = Listed(
         Column("source", "from", link=to_source),
         Column("site", "to", link=to_site),
         Column("state", "state", "state"),
+        Column("verified_by", "verified by"),
         Column("reason", "because", "long"),
         Column("size_bytes", "size", "size"),
         Column("finished_at", "ended", "moment"),

@@ -65,6 +65,7 @@ ATTEMPTS = (
     Column("state", "state", "state"),
     Column("source", "from"),
     Column("backend", "by"),
+    Column("verified_by", "verified by"),
     Column("reason", "because", "long"),
     Column("job_id", "job", link=lambda row: row["url"]),
 )
