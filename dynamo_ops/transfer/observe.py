@@ -266,13 +266,13 @@ def _move_transfers(connection: Connection) -> None:
         WITH updated AS (
           UPDATE transfers t SET state = m.next_state, reason = o.reason, is_recoverable = o.is_recoverable,
             verified_by = CASE WHEN m.next_state = '{TransferState.DONE}'
-                               THEN coalesce(o.verified_by, {verified_by("b")}) END,
+                               THEN coalesce(o.verified_by, {verified_by("t")}) END,
             started_at = coalesce(o.started_at, t.started_at),
             finished_at = CASE WHEN m.next_state IN {states.ENDED_TRANSFERS}
                                  OR o.observation = '{TransferObservation.ARCHIVING}'
                                THEN coalesce(o.finished_at, now()) END
-          FROM observed o, transfer_batches b, ({moves}) AS m (state, observation, next_state)
-          WHERE t.id = o.transfer_id AND b.id = t.batch_id AND m.state = t.state AND m.observation = o.observation
+          FROM observed o, ({moves}) AS m (state, observation, next_state)
+          WHERE t.id = o.transfer_id AND m.state = t.state AND m.observation = o.observation
             AND (m.next_state <> t.state OR t.finished_at IS NULL)
           RETURNING t.id, t.subscription_id, t.state, t.size_bytes, t.reason, o.observation)
         INSERT INTO moved SELECT * FROM updated""")

@@ -22,11 +22,12 @@ VERIFIED = {
 """What a copy that FTS has finished was compared by."""
 
 
-def verified_by(batch: str) -> str:
-    """By what a copy of the batch ``batch`` (an alias) was verified once FTS calls it finished, as SQL. Batches of
-    before knew one way."""
+def verified_by(transfer: str) -> str:
+    """By what the copy ``transfer`` (an alias) was verified once FTS calls it finished, as SQL. Batches of before knew
+    one way."""
     cases = " ".join(f"WHEN '{asked}' THEN '{verified}'" for asked, verified in VERIFIED.items())
-    return f"CASE coalesce({batch}.verify_checksum, '{VerifyChecksum.BOTH}') {cases} END"
+    return f"""(SELECT CASE coalesce(batch.verify_checksum, '{VerifyChecksum.BOTH}') {cases} END
+        FROM transfer_batches AS batch WHERE batch.id = {transfer}.batch_id)"""
 
 
 def with_verification(
