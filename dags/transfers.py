@@ -40,7 +40,8 @@ load, within the limits of sites and links) and records the jobs. Then, side by 
 * those from tape: `wait_for_tape` (FTS brings the files online) → `wait_for_staged_copies` → `apply_staged`;
 * those to tape: `wait_for_arrival` → `wait_for_archiving` (the files lie in the disk buffer of the tape site; what is
   not on tape is no copy) → `apply_archived`;
-* `copy_directly` (some tasks, batch by batch): between sites where Dynamo copies itself (settings, `transfers.direct`).
+* `copy_directly` (some tasks, batch by batch): between sites where Dynamo copies itself (settings, `transfers.direct`);
+* `read_back`: a sample of what came to storages that tell no checksums is read, and compared with the catalogue.
 
 The waits sleep in the triggerer, one trigger for all jobs of the run. `apply` compares sizes, lets the replicas grow
 and closes requests whose copies are there.
@@ -124,7 +125,9 @@ def transfers() -> None:
     copies_to_tape(jobs)
     if not settings().fts.named_servers:
         lots >> direct_copies()
-    elif settings().transfers.direct:
+        return
+    recovered >> copies_read_back()
+    if settings().transfers.direct:
         direct_copies()  # of what earlier runs planned: they do not wait for FTS
 
 
@@ -143,6 +146,19 @@ def copies_to_tape(jobs: Any) -> None:
             task_id="wait_for_archiving", task_display_name="Wait until they are on tape", job_ids=arrived.output
         ).output
     )
+
+
+def copies_read_back() -> Any:
+    """The task that reads a sample of what FTS could not compare."""
+
+    @task(pool="direct", task_display_name="Read back where no checksum is told")
+    def read_back() -> dict[str, object]:
+        from dynamo_ops.transfer.tasks import read_copies_back
+
+        read = read_copies_back(database(), settings())
+        return read if read["num_read"] or read["num_unread"] else nothing_to_do("no copy is to be read back")
+
+    return read_back()
 
 
 def direct_copies() -> Any:

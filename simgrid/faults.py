@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+NoChecksums = Literal["", "no header", "405"]
+
 
 class _Faults(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
@@ -102,6 +104,7 @@ class SiteFaults(_Faults):
     )
     corrupt_writes: int = Field(0, ge=0, description="this many uploads are stored with a wrong byte")
     fail_fraction: float = Field(0.0, ge=0, le=1, description="this part of the requests gets 503")
+    no_checksums: NoChecksums = Field("", description="checksums are not told: 'no header', or '405' to who asks")
     tape_stuck: bool = Field(False, description="staging requests are taken but never served")
     archive_stuck: bool = Field(False, description="uploads stay in the buffer of the tape until this ends")
 

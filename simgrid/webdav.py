@@ -135,12 +135,16 @@ class Site(Service):
         if path.is_dir():
             return _text(405, "a collection has no content; use PROPFIND")
         status = path.stat()
+        is_asked = "adler32" in (request.headers.get("Want-Digest") or "").lower()
+        silence = self._faults.site(self.name).no_checksums
+        if is_asked and silence == "405":
+            return _text(405, "Want-Digest is not supported")
         headers = {
             "Last-Modified": formatdate(status.st_mtime, usegmt=True),
             "Accept-Ranges": "bytes",
             "Content-Length": str(status.st_size),
         }
-        if "adler32" in (request.headers.get("Want-Digest") or "").lower():
+        if is_asked and not silence:
             headers["Digest"] = f"adler32={self.storage.adler32(lfn)}"
         if self.tape is not None:
             headers["X-Locality"] = "ONLINE" if self.tape.is_online(lfn) else "NEARLINE"

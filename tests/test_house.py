@@ -50,6 +50,7 @@ ROOMS = (
     "quality.suites",
     "plan",
     "storage",
+    "transfer.verification",
     "transfer.submission",
     "transfer",
     "deletion",

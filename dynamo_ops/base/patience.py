@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import Field
 
-from dynamo_ops.base.config_file import Strict
+from dynamo_ops.base.config_file import Bytes, Strict
 
 
 class Suspension(Strict):
@@ -16,6 +18,33 @@ class Suspension(Strict):
     """… or when the first of them failed so long ago, whichever comes first."""
     suspended_protects_days: float = Field(90, ge=0)
     """So long its last source stays where it is; then a person is asked by the digest."""
+
+
+class Checksums(StrEnum):
+    """Whether a storage tells the checksums of its files. ``AUTO``: Dynamo finds out."""
+
+    TOLD = "told"
+    NOT_TOLD = "not_told"
+    AUTO = "auto"
+
+
+class SiteChecksums(Strict):
+    """What the storage of a site can say of its files (docs/transfers.md)."""
+
+    checksums: Checksums = Checksums.AUTO
+    """Whether it tells their checksums: `told`, `not_told`, or `auto`: Dynamo asks it once copies fail for lack of one.
+    Where it tells none, FTS is not to compare them there."""
+
+
+class Verification(Strict):
+    """How copies are looked at whose destination tells no checksum (docs/transfers.md)."""
+
+    checksums_asked_after_days: float = Field(7, gt=0)
+    """A storage that told no checksum (`checksums: auto`) is asked again after so long."""
+    read_back_fraction: float = Field(0.1, ge=0, le=1)
+    """This part of the copies by FTS to storages that tell no checksum is read back by Dynamo, and compared; …"""
+    read_back_bytes_per_run: Bytes = Field(20_000_000_000, ge=0)
+    """… so many bytes at most in a run of `transfers`."""
 
 
 class Healing(Strict):

@@ -26,7 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dynamo_ops.base.config_file import Bytes, SiteGlob, Strict, Terabytes, faults_of, of_site, read_yaml
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.installation import MARKER, SHIPPED, Installation, find_installation, no_installation
-from dynamo_ops.base.patience import Healing, Illness, Suspension
+from dynamo_ops.base.patience import Healing, Illness, SiteChecksums, Suspension, Verification
 from dynamo_ops.base.units import TB
 
 MAIN_FILE = "dynamo.yaml"
@@ -173,7 +173,7 @@ class Archived(StrEnum):
     ON_ARRIVAL = "on_arrival"
 
 
-class SiteTransfers(Strict):
+class SiteTransfers(SiteChecksums):
     """What transfers may do at one site."""
 
     files_to_site: int = Field(10_000, ge=1)
@@ -194,7 +194,7 @@ class SiteTransfers(Strict):
         return archived
 
 
-class TransferSettings(SiteTransfers, Suspension, Illness):
+class TransferSettings(SiteTransfers, Suspension, Illness, Verification):
     """How many files may be under way at once, and how patient transfers are (docs/transfers.md)."""
 
     files_per_cycle: int = Field(50_000, ge=1)

@@ -8,7 +8,7 @@ from typing import Any
 from dynamo_ops.cli.terminal.cells import age, cell, count, moment, size
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import Record, Records, print_table
-from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState, TransferState
+from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState, TransferState, VerifiedBy
 from dynamo_ops.inventory.subscription.blame import WHOSE, Blame
 
 SUBSCRIPTIONS = {
@@ -48,9 +48,18 @@ ATTEMPTS = {
     "state": "outcome",
     "fault": "fault of",
     "again": "again",
+    "verified": "verified by",
     "finished_at": "ended",
     "job_id": "FTS job",
     "reason": "because",
+}
+VERIFIED_BY = {
+    VerifiedBy.BOTH_ENDS: "checksum at both ends",
+    VerifiedBy.SOURCE: "checksum at the source",
+    VerifiedBy.DESTINATION: "checksum at the destination",
+    VerifiedBy.READ_BACK: "reading it back",
+    VerifiedBy.SIZE: "size only",
+    VerifiedBy.WRONG: "reading it back: it is wrong",
 }
 DONE = {"hold": "held", "release": "released", "retry": "tried again", "cancel": "cancelled"}
 BY_HAND = {"operator", "refused", "all_failed", "suspended"}
@@ -110,7 +119,10 @@ def _print_attempts(attempts: Records) -> None:
     if not attempts:
         say("no attempt so far\n")
         return
-    rows = [{**attempt, "again": _again(attempt), "fault": _fault(attempt)} for attempt in attempts]
+    rows = [
+        {**attempt, "again": _again(attempt), "fault": _fault(attempt), "verified": _verified(attempt)}
+        for attempt in attempts
+    ]
     shown = {name: text for name, text in ATTEMPTS.items() if any(row[name] is not None for row in rows)}
     print_table(rows, "Attempts, newest first", shown, wrap=["reason"])
 
@@ -129,6 +141,12 @@ def _fault(attempt: Record) -> str | None:
     if blame is None:
         return None
     return WHOSE[Blame(blame)] + (" (not counted)" if attempt.get("is_excused") else "")
+
+
+def _verified(attempt: Record) -> str | None:
+    """How what is done was compared with the catalogue."""
+    verified_by = attempt["verified_by"]
+    return VERIFIED_BY[VerifiedBy(verified_by)] if verified_by else None
 
 
 def print_touched(move: str, touched: Record) -> None:

@@ -150,7 +150,8 @@ class Dynamo(Caller):
     def site(self, name: str) -> Document:
         """``site`` (status, is_readable, is_writable, downtime, downtime_until, what waits, size_bytes on disk,
         projected_bytes once all has come), ``partitions`` (quota_bytes, and bytes before and after the newest plan),
-        ``groups``, ``largest`` datasets, ``downtimes``, the last ``check``."""
+        ``groups``, ``largest`` datasets, ``downtimes``, the last ``check``,
+        ``checksums`` (whether its storage tells them, where that was in doubt)."""
         return self.get(f"/sites/{quote(name, safe='')}")
 
     def group(self, name: str) -> Document:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from dynamo_ops.base.errors import PermanentRemoteError
 from dynamo_ops.base.settings import FTS, ActivitySettings, FtsSettings
+
+
+class VerifyChecksum(StrEnum):
+    """At which end FTS compares the checksum of a copy: its own words (FTS_CONTRACT §3)."""
+
+    BOTH = "both"
+    SOURCE = "source"
+    TARGET = "target"
+    NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class JobSettings:
 
     ``priority``: 1 (low) to 5; ``priorities``: of jobs for these activities. ``to_tape``: of jobs to a tape site; with
     ``on_arrival`` nobody waits until a file is on tape, as at the tape sites ``on_arrival_at`` (globs,
-    ``glob.is_named``).
+    ``glob.is_named``). ``verify_checksum``: at which ends FTS compares checksums.
     """
 
     fts: FtsSettings = FTS
@@ -45,6 +55,7 @@ class JobSettings:
     to_tape: bool = False
     on_arrival: bool = False
     on_arrival_at: tuple[str, ...] = ()
+    verify_checksum: VerifyChecksum = VerifyChecksum.BOTH
 
 
 DEFAULT_JOB_SETTINGS = JobSettings()
@@ -73,7 +84,7 @@ def transfer_job(
         "id_generator": "deterministic",
         "sid": sid,
         "overwrite": True,
-        "verify_checksum": "both",
+        "verify_checksum": settings.verify_checksum.value,
         "retry": settings.fts.retries,
         "retry_delay": settings.fts.retry_delay_s,
         "priority": settings.priority,
@@ -82,7 +93,7 @@ def transfer_job(
     }
     if settings.to_tape:
         params |= _tape_params(settings)
-    return {"files": [_file_entry(file, to_tape=settings.to_tape) for file in files], "params": params}
+    return {"files": [_file_entry(file, settings) for file in files], "params": params}
 
 
 def staging_job(
@@ -114,8 +125,9 @@ def _check(files: Sequence[FileCopy]) -> None:
         raise PermanentRemoteError("a multi-source job may hold one file only (FTS_CONTRACT §3)", service="fts")
 
 
-def _file_entry(file: FileCopy, *, to_tape: bool) -> dict[str, Any]:
-    """``metadata`` comes back with each answer; of a copy to tape with what the file must be that FTS finds there."""
+def _file_entry(file: FileCopy, settings: JobSettings) -> dict[str, Any]:
+    """``metadata`` comes back with each answer; of a copy to tape with what the file must be that FTS finds there. A
+    checksum that is given is compared with the destination's, also where none is to be (FTS_CONTRACT §3)."""
     entry: dict[str, Any] = {
         "sources": list(file.sources),
         "destinations": [file.destination],
@@ -123,9 +135,9 @@ def _file_entry(file: FileCopy, *, to_tape: bool) -> dict[str, Any]:
         "activity": file.activity,
         "metadata": {"subscription_id": file.subscription_id, "transfer_id": file.transfer_id},
     }
-    if to_tape:
+    if settings.to_tape:
         entry["metadata"] |= {"size_bytes": file.size_bytes, "adler32": file.adler32}
-    if file.adler32:
+    if file.adler32 and settings.verify_checksum != VerifyChecksum.NONE:
         entry["checksum"] = f"adler32:{file.adler32}"
     if len(file.sources) > 1:
         entry["selection_strategy"] = "orderly"

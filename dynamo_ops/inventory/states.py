@@ -128,6 +128,18 @@ class Backend(StrEnum):
     DIRECT = "direct"
 
 
+class VerifiedBy(StrEnum):
+    """How a copy that is done was compared with the catalogue, the size besides. ``SIZE``: by nothing else.
+    ``READ_BACK``: Dynamo read what the destination has. ``WRONG``: it did so later, and it is not the file."""
+
+    BOTH_ENDS = "both_ends"
+    SOURCE = "source"
+    DESTINATION = "destination"
+    READ_BACK = "read_back"
+    SIZE = "size"
+    WRONG = "wrong"
+
+
 class BatchEvent(StrEnum):
     """What can happen to a batch. ``ABANDONED``: never submitted, and never will be."""
 
@@ -268,6 +280,8 @@ QUEUED = Words((_S.NEW, _S.RETRY))
 CLOSED = Words((_S.DONE, _S.CANCELLED))
 AUTOMATIC_HOLDS = Words((HoldReason.NO_SOURCE, HoldReason.SITE_UNAVAILABLE, HoldReason.ALL_FAILED))
 
+NOT_READ_BACK = Words((VerifiedBy.SOURCE, VerifiedBy.SIZE))
+"""Verified without the destination: a sample of these is read back."""
 UNSTARTED_TRANSFERS = Words((_T.PLANNED, _T.SUBMITTED, _T.STAGING))
 DONE_DELETIONS = Words((_D.DONE, _D.GONE))
 OPEN_BATCHES = Words((_B.PLANNED, _B.SUBMITTED))

@@ -68,8 +68,8 @@ class Explanation:
     ``attempts``, newest first, those of earlier subscriptions for the same here included: subscription_id, batch_id,
     backend, server (the address of its FTS, where it is recorded), job_id, source, state, reason, is_recoverable,
     blame (whose fault it was: ``inventory.subscription.blame``), is_excused (not counted: a whole site was ill),
-    started_at, finished_at (of one that is archiving: when it had arrived). ``sources``, of a copy: as of
-    ``FileExplanation``, with num_failed and last_error of this subscription.
+    verified_by (``inventory.states.VerifiedBy``), started_at, finished_at (of one that is archiving: when it had
+    arrived). ``sources``, of a copy: as of ``FileExplanation``, with num_failed and last_error of this subscription.
     """
 
     subscription_id: int
@@ -177,13 +177,13 @@ def _attempts(connection: Connection, subscription: Any) -> list[dict[str, Any]]
           THEN b.job_id::text END
                AS job_id, o.name AS source,
                CASE WHEN {is_archiving("t")} THEN '{TransferObservation.ARCHIVING}' ELSE t.state END AS state,
-               t.reason, t.is_recoverable, t.blame, t.is_excused, t.started_at, t.finished_at
+               t.reason, t.is_recoverable, t.blame, t.is_excused, t.verified_by, t.started_at, t.finished_at
         FROM {OF_FILE} s JOIN transfers t ON t.subscription_id = s.id
         JOIN transfer_batches b ON b.id = t.batch_id JOIN sites o ON o.id = t.source_site_id
         WHERE s.site_id = :site AND s.action = :action
         UNION ALL
         SELECT s.id, x.batch_id, 'deletion', NULL, NULL, NULL, x.state, x.reason, x.is_recoverable, NULL, NULL,
-               NULL, x.finished_at
+               NULL, NULL, x.finished_at
         FROM {OF_FILE} s JOIN deletions x ON x.subscription_id = s.id
         WHERE s.site_id = :site AND s.action = :action
         ORDER BY 1 DESC, 2 DESC LIMIT :limit"""),

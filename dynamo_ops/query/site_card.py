@@ -26,7 +26,8 @@ class SiteCard:
     of the newest such plan plan_id, at, bytes_before, bytes_after, protected_bytes. ``groups``: group (``none``:
     nobody) and the figures. ``largest``: datasets with most on disk: dataset, num_blocks, size_bytes. ``downtimes``:
     that last or are to come. ``check``: the newest that came to something: state, refused_because, finished_at,
-    num_inventory_files, num_storage_files, findings (number by kind); None: never checked."""
+    num_inventory_files, num_storage_files, findings (number by kind); None: never checked. ``checksums``: whether its
+    storage tells them, as was found out: is_told, because, asked_at; None: that was never in doubt."""
 
     site: dict[str, Any]
     partitions: list[dict[str, Any]]
@@ -34,6 +35,7 @@ class SiteCard:
     largest: list[dict[str, Any]]
     downtimes: list[dict[str, Any]]
     check: dict[str, Any] | None
+    checksums: dict[str, Any] | None
 
 
 _SUMS = ", ".join(f"coalesce(sum(usage.{name}), 0)::bigint AS {name}" for name in FIGURES)
@@ -69,6 +71,8 @@ _DOWNTIMES = """
     WHERE site_id = CAST(:site AS smallint) AND (ends_at IS NULL OR ends_at > greatest(begins_at, now()))
     ORDER BY begins_at, id"""
 
+_CHECKSUMS = "SELECT is_told, because, asked_at FROM site_checksums WHERE site_id = CAST(:site AS smallint)"
+
 _CHECK = f"""
     SELECT id, state, refused_because, finished_at, storage_listed_at, num_inventory_files, num_storage_files
     FROM consistency_checks WHERE site_id = CAST(:site AS smallint) AND state IN {COMPARED_CHECKS}
@@ -86,13 +90,14 @@ def site_card(database: Database, name: str) -> SiteCard:
         totals = _rows(connection, _TOTALS, key)[0]
         partitions, largest = _rows(connection, _PARTITIONS, key), _rows(connection, _LARGEST, key)
         downtimes, checks = _rows(connection, _DOWNTIMES, key), _rows(connection, _CHECK, key)
+        checksums = next(iter(_rows(connection, _CHECKSUMS, key)), None)
         check = checks[0] if checks else None
         if check is not None:
             findings = _rows(connection, _FINDINGS, {"check": check.pop("id")})
             check["findings"] = {finding["kind"]: finding["number"] for finding in findings}
     state = site_states(database, name).row(0, named=True)
     groups = usage_now(database, ["group"], sites=[name]).to_dicts()
-    return SiteCard({**state, **totals}, partitions, groups, largest, downtimes, check)
+    return SiteCard({**state, **totals}, partitions, groups, largest, downtimes, check, checksums)
 
 
 def _rows(connection: Connection, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:

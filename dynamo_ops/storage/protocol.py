@@ -6,6 +6,7 @@ A plugin registers a ``StorageFactory`` under its protocol's name in the entry p
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -175,6 +176,14 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Give connections and threads back."""
+
+
+def read_adler32(storage: Storage, lfn: str) -> tuple[str, int]:
+    """adler32 of a file, all of which is read, and how many bytes it has."""
+    adler, num_bytes = zlib.adler32(b""), 0
+    for piece in storage.read(lfn):
+        adler, num_bytes = zlib.adler32(piece, adler), num_bytes + len(piece)
+    return f"{adler:08x}", num_bytes
 
 
 @runtime_checkable

@@ -26,7 +26,7 @@ from dynamo_ops.base.errors import (
 )
 from dynamo_ops.base.http.remote import GONE, failure_words, kind_of_failure, kind_of_status
 from dynamo_ops.base.http.session import Patience, RemoteSession
-from dynamo_ops.inventory.checksum import adler32_text
+from dynamo_ops.inventory.checksum import NOT_TOLD, WANTED, told_in_headers
 from dynamo_ops.inventory.lfn import SAFE, upload_lfn
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
@@ -134,13 +134,11 @@ class WebDavStorage:
         return http_date(self._call("HEAD", _http(self.endpoint.prefix)).headers.get("Date"))
 
     def checksum(self, lfn: str) -> str | None:
-        response = self._call("HEAD", _http(self.endpoint.pfn(lfn)), headers={"Want-Digest": "adler32"})
+        response = self._call("HEAD", _http(self.endpoint.pfn(lfn)), headers=WANTED)
+        if response.status_code in NOT_TOLD:
+            return None
         self._raise_for(response)
-        for digest in response.headers.get("Digest", "").split(","):
-            name, _, value = digest.strip().partition("=")
-            if name.strip().lower() == "adler32" and value:
-                return adler32_text(value)
-        return None
+        return told_in_headers(response.headers)
 
     # -- bytes -----------------------------------------------------------------------------------------------------
 

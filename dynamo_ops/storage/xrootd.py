@@ -30,7 +30,7 @@ from dynamo_ops.base.errors import (
     RemoteError,
     RetryableRemoteError,
 )
-from dynamo_ops.inventory.checksum import adler32_text
+from dynamo_ops.inventory.checksum import told_in_words
 from dynamo_ops.inventory.lfn import upload_lfn
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
@@ -53,6 +53,7 @@ _TIME_OF_DAY = re.compile(rb'<statistics [^>]*\btod="(\d+)"')
 _MODE = AccessMode.UR | AccessMode.UW | AccessMode.GR | AccessMode.OR
 
 # What a server says (XProtocol.hh). All numbers that are not here mean that the same call will fail again.
+_WRONG_ARGUMENT = 3000
 _FILE_LOCKED, _FS_ERROR, _IO_ERROR, _NO_MEMORY, _NO_SPACE = 3003, 3005, 3007, 3008, 3009
 _NOT_AUTHORIZED, _NOT_FOUND, _SERVER_ERROR, _UNSUPPORTED, _NO_SERVER = 3010, 3011, 3012, 3013, 3014
 _CANCELLED, _EXISTS, _IN_PROGRESS, _OVER_QUOTA, _OVERLOADED = 3017, 3018, 3020, 3021, 3024
@@ -177,11 +178,10 @@ class XrootdStorage:
     def checksum(self, lfn: str) -> str | None:
         server, path = self._at(self.endpoint.pfn(lfn))
         status, answer = self._ask(server.query, QueryCode.CHECKSUM, f"{path}?cks.type=adler32")
-        if not status.ok and status.errno == _UNSUPPORTED:
-            return None
+        if not status.ok and status.errno in (_UNSUPPORTED, _WRONG_ARGUMENT):
+            return None  # no checksums at all, or not this one
         self._raise_for("checksum of", lfn, status)
-        name, _, value = bytes(answer).decode().strip("\x00 \n").partition(" ")
-        return adler32_text(value) if name == "adler32" else None
+        return told_in_words(bytes(answer or b""))
 
     # -- bytes -----------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRA
 from dynamo_ops.transfer.choice import choose_sources
 from dynamo_ops.transfer.source_choice import DirectRule, Routes, read_candidates, read_in_flight, read_queue
 from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
+from dynamo_ops.transfer.verification.ability import with_verification
 
 # Nothing that is still being copied there or deleted there, or at another site on the same storage. A subscription of
 # an urgent activity counts as older than it is, by the head start: it goes first, and yet nothing waits for ever.
@@ -134,7 +135,8 @@ def plan_batches(
         subscriptions = queue.select(
             "subscription_id", "block_id", "size_bytes", "num_attempts", "created_us", "activity"
         )
-        transfers = make_batches(chosen.join(subscriptions, on="subscription_id"), limits)
+        chosen = with_verification(connection, chosen.join(subscriptions, on="subscription_id"), limits, own)
+        transfers = make_batches(chosen, limits)
         return _record(connection, transfers, fts)
 
 
@@ -152,12 +154,12 @@ def is_any_queued(
 def make_batches(chosen: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
     """Cut subscriptions with sources into batches: the rows of ``chosen`` with ``batch`` (0, 1, …) and ``file_index``.
 
-    A batch has one destination, one activity, one backend and one FTS server. What must be staged goes apart, by tape
-    site, and there block by block, since the files of a block lie together on tape. A file with several sources is a
-    batch of its own (FTS_CONTRACT §3). Batches are numbered by destination in turn, so that the first ones serve every
-    destination.
+    A batch has one destination, one activity, one backend, one FTS server and one ``verify_checksum``. What must be
+    staged goes apart, by tape site, and there block by block, since the files of a block lie together on tape. A file
+    with several sources is a batch of its own (FTS_CONTRACT §3). Batches are numbered by destination in turn, so that
+    the first ones serve every destination.
     """
-    group = ["site_id", "activity", "is_direct", "server", "is_tape", "apart"]
+    group = ["site_id", "activity", "is_direct", "server", "verify_checksum", "is_tape", "apart"]
     size = (
         pl.when("is_direct").then(limits.files_per_direct_batch)
         .when("is_tape").then(limits.files_per_staging_job)
@@ -285,7 +287,9 @@ def _record(connection: Connection, transfers: pl.DataFrame, fts: FtsLinks) -> P
         .scalars()
         .all()
     )
-    batches = pl.DataFrame(jobs, schema_overrides={"server": pl.String}).with_columns(id=pl.Series(ids, dtype=pl.Int64))
+    batches = pl.DataFrame(jobs, schema_overrides={"server": pl.String, "verify_checksum": pl.String}).with_columns(
+        id=pl.Series(ids, dtype=pl.Int64)
+    )
     insert_frame(connection, "transfer_batches", batches)
     others = pl.col("other_source_site_ids").cast(pl.List(pl.String)).list.join(",")
     numbered = transfers.with_columns(
@@ -316,4 +320,5 @@ def _job(rows: pl.DataFrame, fts: FtsLinks) -> dict[str, Any]:
         "backend": Backend.DIRECT if is_direct else Backend.FTS,
         "server": server,
         "activity": rows["activity"][0],
+        "verify_checksum": rows["verify_checksum"][0],
     }

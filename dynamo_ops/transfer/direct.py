@@ -228,6 +228,7 @@ def observations(results: list[CopyResult]) -> pl.DataFrame:
                 result.reason or None,
                 verdict.is_worth_it if verdict else result.is_recoverable,
                 verdict.blame.value if verdict else None,
+                result.verified_by,
                 result.started_at,
                 result.finished_at,
             )

@@ -12,9 +12,9 @@ from threading import Event
 from dynamo_ops.base.errors import CredentialError, DynamoError, SettingsError
 from dynamo_ops.base.http.remote import GONE
 from dynamo_ops.inventory.lfn import upload_lfn
-from dynamo_ops.inventory.states import DeletionObservation
+from dynamo_ops.inventory.states import DeletionObservation, VerifiedBy
 from dynamo_ops.inventory.states import TransferObservation as Seen
-from dynamo_ops.storage.protocol import Storage, StoredFile, Upload
+from dynamo_ops.storage.protocol import Storage, StoredFile, Upload, read_adler32
 
 # Permission denied, of HTTP and of XRootD: a matter of the one file. Any other refusal is one of our credential.
 FORBIDDEN = (403, 3010)
@@ -52,6 +52,7 @@ class CopyResult:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     was_there: bool = False
+    verified_by: VerifiedBy | None = None
 
 
 class CopyFailedError(Exception):
@@ -94,8 +95,8 @@ def copy_file(
     try:
         expected = _expected(file, source)
         is_to_be_replaced = file.is_distrusted and may_overwrite
-        if not is_to_be_replaced and _is_there(file, expected, destination):
-            return ended(Seen.FINISHED, size_bytes=file.size_bytes, was_there=True)
+        if not is_to_be_replaced and (found := _found(file, expected, destination)):
+            return ended(Seen.FINISHED, size_bytes=file.size_bytes, was_there=True, verified_by=found)
         if file.refusal is not None:
             _forget_upload(file, destination)
             return ended(Seen.CANCELLED, reason=file.refusal)
@@ -103,14 +104,14 @@ def copy_file(
             _check_free(file, destination)
         _check_source(file, source)
         passed = _stream(file, expected, source, destination, stop)
-        _verify(file, expected or passed, destination, was_resumed=passed is None)
+        verified_by = _verify(file, expected or passed, destination, was_resumed=passed is None)
     except _StoppedError:
         return ended(None)
     except _OccupiedError as occupied:
         return ended(Seen.OCCUPIED, reason=str(occupied), is_recoverable=False)
     except CopyFailedError as failure:
         return ended(Seen.FAILED, reason=failure.reason, is_recoverable=failure.is_recoverable)
-    return ended(Seen.FINISHED, size_bytes=file.size_bytes)
+    return ended(Seen.FINISHED, size_bytes=file.size_bytes, verified_by=verified_by)
 
 
 @contextmanager
@@ -144,14 +145,18 @@ def _expected(file: FileToCopy, source: Storage) -> str | None:
         return None  # not there, or not to be read: the next look at it will say
 
 
-def _is_there(file: FileToCopy, expected: str | None, destination: Storage) -> bool:
+def _found(file: FileToCopy, expected: str | None, destination: Storage) -> VerifiedBy | None:
+    """By what it shows that the destination has the file already; None when it has not."""
     with _side("DESTINATION"):
         stored = destination.stat(file.lfn)
         if stored is None or _has_other_size(stored, file):
-            return False
+            return None
         if expected is None:
-            return stored.size_bytes == file.size_bytes
-        return _checksum(file, destination) == expected
+            return VerifiedBy.SIZE if stored.size_bytes == file.size_bytes else None
+        checksum, was_told = _checksum(file, destination)
+    if checksum != expected:
+        return None
+    return VerifiedBy.DESTINATION if was_told else VerifiedBy.READ_BACK
 
 
 def _check_free(file: FileToCopy, destination: Storage) -> None:
@@ -244,17 +249,22 @@ def _pump(file: FileToCopy, source: Storage, upload: Upload, stop: Event) -> tup
             close()
 
 
-def _verify(file: FileToCopy, expected: str | None, destination: Storage, *, was_resumed: bool) -> None:
-    """Look at what the destination has now; what is wrong is removed, and worth another attempt."""
+def _verify(file: FileToCopy, expected: str | None, destination: Storage, *, was_resumed: bool) -> VerifiedBy:
+    """Look at what the destination has now; what is wrong is removed, and worth another attempt. Returns by what it
+    shows that it is right: of a resumed copy not all bytes were seen at the source."""
     with _side("DESTINATION"):
         stored = destination.stat(file.lfn)
         if stored is None:
             raise CopyFailedError(f"DESTINATION {file.lfn} is not there after its upload", is_recoverable=True)
         size_bytes = stored.size_bytes
         is_whole = not _has_other_size(stored, file)
-        found = _checksum(file, destination) if is_whole and expected is not None else expected
+        found, was_told = _checksum(file, destination) if is_whole and expected is not None else (expected, False)
     if is_whole and found == expected:
-        return
+        if expected is None:
+            return VerifiedBy.SIZE
+        if not was_told:
+            return VerifiedBy.READ_BACK
+        return VerifiedBy.DESTINATION if was_resumed else VerifiedBy.BOTH_ENDS
     wrong = (
         f"[5] Source and destination checksum do not match: {found}, not {expected}"
         + (", after an earlier attempt was taken up" if was_resumed else "")
@@ -267,12 +277,8 @@ def _verify(file: FileToCopy, expected: str | None, destination: Storage, *, was
     raise CopyFailedError(f"DESTINATION {wrong} ({file.lfn}, {gone})", is_recoverable=True)
 
 
-def _checksum(file: FileToCopy, storage: Storage) -> str:
-    """adler32 of the file as the storage tells it, or of the bytes read back where it tells none."""
+def _checksum(file: FileToCopy, storage: Storage) -> tuple[str, bool]:
+    """adler32 of the file as the storage tells it, or of the bytes read back where it tells none; and whether it told
+    it."""
     told = storage.checksum(file.lfn)
-    if told is not None:
-        return told
-    adler = zlib.adler32(b"")
-    for piece in storage.read(file.lfn):
-        adler = zlib.adler32(piece, adler)
-    return f"{adler:08x}"
+    return (told, True) if told is not None else (read_adler32(storage, file.lfn)[0], False)

@@ -18,6 +18,7 @@ import polars as pl
 from dynamo_ops.fts.client import JobStatus
 from dynamo_ops.inventory.checksum import adler32_text
 from dynamo_ops.inventory.states import TransferObservation as Seen
+from dynamo_ops.inventory.states import VerifiedBy
 from dynamo_ops.inventory.subscription.blame import Blame, Verdict, errno_of, judge, judge_all
 
 OBSERVATIONS: dict[str, Any] = {
@@ -27,6 +28,7 @@ OBSERVATIONS: dict[str, Any] = {
     "reason": pl.String,
     "is_recoverable": pl.Boolean,
     "blame": pl.String,
+    "verified_by": pl.String,
     "started_at": pl.Datetime("us", "UTC"),
     "finished_at": pl.Datetime("us", "UTC"),
 }
@@ -91,7 +93,8 @@ def _job_rows(status: JobStatus, now: datetime) -> Iterable[tuple[Any, ...]]:
 
 @dataclass(frozen=True)
 class _Look:
-    """What one row of FTS says. ``verdict``: of what came to nothing."""
+    """What one row of FTS says. ``verdict``: of what came to nothing. ``verified_by``: None, where it is as the job was
+    asked to."""
 
     seen: Seen | None
     size_bytes: int | None
@@ -99,6 +102,7 @@ class _Look:
     verdict: Verdict
     started_at: datetime | None
     finished_at: datetime | None
+    verified_by: VerifiedBy | None = None
 
 
 def _file_row(
@@ -121,6 +125,7 @@ def _file_row(
                 "; then ".join([look.reason, *others]) or None,
                 verdict.is_worth_it if verdict else None,
                 verdict.blame.value if verdict and observation != Seen.CANCELLED else None,
+                look.verified_by,
                 look.started_at,
                 look.finished_at,
             )
@@ -131,12 +136,15 @@ def _look(file: Mapping[str, Any], status: JobStatus, now: datetime) -> _Look:
     seen, reason = observe_file(file, status, now), str(file.get("reason") or "")
     verdict = judge(reason, file.get("recoverable")) if seen == Seen.FAILED else _NO_FAILURE
     size_bytes, archiving_since = file.get("filesize"), utc(file.get("archive_start_time"))
+    verified_by = None
     if seen == Seen.FAILED and archiving_since:
         verdict = _LATE_TAPE  # the source gave the file: it is the tape that did not get it in time
     elif seen == Seen.FAILED and errno_of(reason) == EXISTS and _asked(file):
         seen, why = judge_existing(file, status)
         reason, verdict = f"{reason}: {why}" if why else "", _LATE_TAPE if seen == Seen.FAILED else OCCUPIED
-        size_bytes = _asked(file)["size_bytes"] if seen == Seen.FINISHED else size_bytes
+        if seen == Seen.FINISHED:
+            size_bytes = _asked(file)["size_bytes"]
+            verified_by = VerifiedBy.DESTINATION if _asked(file).get("adler32") else VerifiedBy.SIZE
     return _Look(
         seen,
         size_bytes,
@@ -144,6 +152,7 @@ def _look(file: Mapping[str, Any], status: JobStatus, now: datetime) -> _Look:
         verdict,
         utc(file.get("start_time") or file.get("staging_start")),
         archiving_since if seen == Seen.ARCHIVING else utc(file.get("finish_time")),
+        verified_by,
     )
 
 

@@ -35,6 +35,7 @@ from dynamo_ops.inventory.subscription.blame import Blame
 from dynamo_ops.inventory.subscription.illness import ILLNESS, excuse
 from dynamo_ops.transfer.observations import OBSERVATIONS, read_observations
 from dynamo_ops.transfer.submission.servers import by_server
+from dynamo_ops.transfer.verification.ability import verified_by
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +228,8 @@ def _observed_table(connection: Connection, observations: pl.DataFrame) -> None:
     connection.execute(
         text("""
         CREATE TEMPORARY TABLE observed (transfer_id bigint, observation text, size_bytes bigint, reason text,
-          is_recoverable boolean, blame text, started_at timestamptz, finished_at timestamptz) ON COMMIT DROP""")
+          is_recoverable boolean, blame text, verified_by text, started_at timestamptz, finished_at timestamptz)
+          ON COMMIT DROP""")
     )
     insert_frame(connection, "observed", observations.select(list(OBSERVATIONS)))
     connection.execute(text("ANALYZE observed"))
@@ -277,7 +279,10 @@ def _move_transfers(connection: Connection) -> None:
         text(f"""
         WITH updated AS (
           UPDATE transfers t SET state = m.next_state, reason = o.reason, is_recoverable = o.is_recoverable,
-            blame = o.blame, started_at = coalesce(o.started_at, t.started_at),
+            blame = o.blame,
+            verified_by = CASE WHEN m.next_state = '{TransferState.DONE}'
+                               THEN coalesce(o.verified_by, {verified_by("t")}) END,
+            started_at = coalesce(o.started_at, t.started_at),
             finished_at = CASE WHEN m.next_state IN {states.ENDED_TRANSFERS}
                                  OR o.observation = '{TransferObservation.ARCHIVING}'
                                THEN coalesce(o.finished_at, now()) END

@@ -30,6 +30,7 @@ from dynamo_ops.transfer.source_choice import DirectRule
 from dynamo_ops.transfer.submission.limits import transfer_limits
 from dynamo_ops.transfer.submission.lot import submit_lot
 from dynamo_ops.transfer.submission.servers import adopt, batches_by_server
+from dynamo_ops.transfer.verification import ask, read_back
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,9 @@ def plan_rules(settings: Settings) -> PlanRules:
 
 
 def recover(database: Database, settings: Settings) -> dict[str, Any]:
-    """Finish what killed runs left; take in jobs that have ended, give up those that hang; call sources suspicious from
-    which too much came wrong; subscribe again what incomplete replicas lack."""
+    """Finish what killed runs left; take in jobs that have ended, give up those that hang; ask storages whether they
+    tell checksums, where copies failed for lack of one; call sources suspicious from which too much came wrong;
+    subscribe again what incomplete replicas lack."""
     if not plan_rules(settings).direct:
         recovery.abandon_direct(database)
     if not settings.fts.named_servers:
@@ -67,6 +69,8 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
             archiving = timedelta(seconds=settings.fts.archive_timeout_s)
             found["num_stuck_jobs"] = recovery.cancel_stuck(database, servers, copying, staging, archiving)
             found["observed"] = _observed(database, servers, settings)
+            storage = site_storages(database, settings)
+            found["tell_checksums"] = ask.find_out(database, settings.transfers, storage, datetime.now(UTC))
     found["leftovers"] = asdict(leftover.look_at_leftovers(database, site_storages(database, settings)))
     found["num_suspicious"] = suspect(database, damage_settings(settings), datetime.now(UTC))
     found["subscribed_again"] = subscribe.resubscribe_incomplete(database).num_created
@@ -179,6 +183,15 @@ def copy_directly(database: Database, settings: Settings) -> dict[str, Any]:
         )
     log.info("direct copies: %s", counts_text(counts))
     return dict(counts)
+
+
+def read_copies_back(database: Database, settings: Settings) -> dict[str, Any]:
+    """Read a sample of what came to storages that tell no checksums, and call bad what is not the file."""
+    storage = site_storages(database, settings)
+    with span("transfer.read_back"):
+        counts = asdict(read_back.read_back(database, settings.transfers, storage, datetime.now(UTC)))
+    log.info("read back: %s", counts_text(counts))
+    return counts
 
 
 def apply_transfers(database: Database, settings: Settings) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from simgrid.fts.dav import Stat, StorageClient, StorageError
 from simgrid.fts.jobs import Job, TransferFile
 from simgrid.fts.refusal import Refusal, Refusals
+from simgrid.fts.xroot import is_root
 
 
 class CopyFailedError(Exception):
@@ -82,6 +83,8 @@ class Copy:
             text = f"Failed to stat file ({error.text})" if error.errno == 2 else error.text
             raise CopyFailedError("SOURCE", error.errno, text, error.is_recoverable) from error
         self._size = source.size
+        if mode in ("b", "s") and source.adler32 is None:
+            raise self._without_checksum("SOURCE", self._file.source_surl)
         if mode in ("b", "s") and self._expected and source.adler32 and _normal(source.adler32) != self._expected:
             raise self._failed(
                 "SOURCE",
@@ -190,10 +193,12 @@ class Copy:
             raise self._failed(
                 "DESTINATION", 22, f"Source and destination file size mismatch ({source.size} != {there.size})", False
             )
-        if mode in ("b", "t"):
-            self._heed("DESTINATION", self._refusals.of_checksum(self._file.dest_surl))
-        if mode not in ("b", "t") or there.adler32 is None:
+        if mode not in ("b", "t"):
             return
+        self._heed("DESTINATION", self._refusals.of_checksum(self._file.dest_surl))
+        if there.adler32 is None:
+            self._remove_destination()
+            raise self._without_checksum("DESTINATION", self._file.dest_surl)
         wanted = self._expected or (_normal(source.adler32) if source.adler32 else passed)
         if _normal(there.adler32) != wanted:
             self._remove_destination()
@@ -208,6 +213,15 @@ class Copy:
     def _heed(self, scope: str, refusal: Refusal | None) -> None:
         if refusal is not None:
             raise self._failed(scope, *refusal, False)
+
+    def _without_checksum(self, side: str, url: str) -> CopyFailedError:
+        """A storage that tells none: gfal2 compares with an empty one, and over root:// the query is refused."""
+        if is_root(url):
+            text = f"TRANSFER ERROR: {side} CHECKSUM Could not get the checksum: Operation not supported"
+            return self._failed("TRANSFER", 95, text, True)
+        what = f"{side} CHECKSUM MISMATCH User checksum and {side.lower()} checksum do not match"
+        text = f"TRANSFER ERROR: Copy failed (3rd pull). Last attempt: {what}: {self._expected or '(null)'} != 00000000"
+        return self._failed("TRANSFER", 5, text, True)
 
     def _failed(self, scope: str, errno: int, text: str, is_recoverable: bool) -> CopyFailedError:
         duration = time.monotonic() - self._started if self._started else 0.0

@@ -21,7 +21,7 @@ from dynamo_ops.fts import watch
 from dynamo_ops.fts.client import ARCHIVE_GETS_AT_A_TIME, JobStatus
 from dynamo_ops.fts.errors import message_of
 from dynamo_ops.fts.identity import predict_job_id
-from dynamo_ops.fts.job import FileCopy, JobSettings, choose_sid, staging_job, transfer_job
+from dynamo_ops.fts.job import FileCopy, JobSettings, VerifyChecksum, choose_sid, staging_job, transfer_job
 from dynamo_ops.fts.watch import summarise
 from dynamo_ops.transfer.observations import read_observations
 from tests.fts.recorded import FOLDER, answer, client, load
@@ -253,6 +253,14 @@ def test_a_job_to_tape_is_like_the_recorded_ones_and_overwrites_nothing(make: An
     assert set(document["params"]) <= ACCEPTED_PARAMS
     at_once = make([copy()], "sid", JobSettings(to_tape=True, on_arrival=True))
     assert set(document["params"]) - set(at_once["params"]) == {"archive_timeout"}
+
+
+def test_without_a_comparison_no_checksum_is_given() -> None:
+    """FTS would compare it with the destination's (FTS_CONTRACT §3)."""
+    for mode in VerifyChecksum:
+        document = transfer_job([copy()], "sid", JobSettings(verify_checksum=mode))
+        assert document["params"]["verify_checksum"] == mode
+        assert ("checksum" in document["files"][0]) == (mode != VerifyChecksum.NONE)
 
 
 def test_multi_source_is_like_the_recorded_one() -> None:

@@ -22,6 +22,7 @@ from dynamo_ops.database.schema import request as requests
 from dynamo_ops.database.words import Words
 from dynamo_ops.errand.states import ErrandKind, ErrandState
 from dynamo_ops.event.states import Channel, DeliveryState, EventScope
+from dynamo_ops.fts.job import VerifyChecksum
 from dynamo_ops.inventory import states
 from dynamo_ops.inventory.checks import BadState, CheckState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import (
@@ -43,6 +44,7 @@ from dynamo_ops.inventory.states import (
     SubscriptionAction,
     SubscriptionState,
     TransferState,
+    VerifiedBy,
 )
 from dynamo_ops.inventory.subscription.blame import Blame
 from dynamo_ops.pause.pauses import PauseKind
@@ -94,7 +96,9 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("transfer_batches", "backend"): tuple(Backend),
     ("transfer_batches", "state"): tuple(BatchState),
     ("transfers", "blame"): tuple(Blame),
+    ("transfer_batches", "verify_checksum"): tuple(VerifyChecksum),
     ("transfers", "state"): tuple(TransferState),
+    ("transfers", "verified_by"): tuple(VerifiedBy),
     ("unknown_use", "kind"): USE_KINDS,
     ("vanished", "kind"): tuple(CatalogueKind),
 }
@@ -130,6 +134,7 @@ def test_the_checks_of_the_migrated_tables_are_the_enums(database: Database) -> 
 def test_the_conditions_of_the_schema_are_the_lists_of_the_enums() -> None:
     assert f"state IN {states.ACTIVE}" == file_operations.ACTIVE_STATES
     assert f"state IN {states.LIVE_TRANSFERS}" == file_operations.LIVE_TRANSFERS
+    assert f"verified_by IN {states.NOT_READ_BACK}" == file_operations.NOT_READ_BACK
     assert f"state IN {OPEN_REQUESTS}" == requests.OPEN_REQUESTS
     assert f"state = '{RequestState.NEW}'" == requests.NEW_REQUESTS
     assert f"kind = '{RequestKind.COPY}'" == requests.COPY_REQUESTS
@@ -165,6 +170,7 @@ OTHER_WORDS: dict[tuple[str, str], str] = {
     ("sources/reading/http.py", "missing"): "pydantic's word for a fault",
     ("database/embedded.py", "ready"): "PostgreSQL's word in its pid file",
     ("inventory/folder.py", "dataset"): "a column",
+    ("query/movement/series.py", "source"): "what a series is told apart by",
     ("sources/metadata/json_mapping.py", "dataset"): "a column",
     ("quality/checks.py", "dataset"): "a column",
     ("quality/checks.py", "block"): "a column",

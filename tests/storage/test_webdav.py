@@ -75,6 +75,13 @@ def test_stat_and_checksum(storage: WebDavStorage) -> None:
     assert storage.checksum("/store/d/f4") == f"{zlib.adler32(FILES['/store/d/f4']):08x}"
 
 
+@pytest.mark.parametrize("how", ["no header", "405"])
+def test_a_storage_that_tells_no_checksum(pocket: PocketGrid, storage: WebDavStorage, how: str) -> None:
+    pocket.grid.fault(sites={"T2_A": {"no_checksums": how}})
+    assert storage.checksum("/store/d/f4") is None
+    assert storage.stat("/store/d/f4") is not None
+
+
 def test_delete(pocket: PocketGrid, storage: WebDavStorage) -> None:
     outcomes = storage.delete(
         ["/store/a/f1", "/store/none", "/store/../etc/passwd", "/etc/passwd", "/store/a/b/c/f 3%#"]

@@ -20,7 +20,7 @@ from dynamo_ops.transfer.submission.limits import TransferLimits
 from tests.inventory.factory import Inventory
 
 
-def chosen(*rows: tuple[int, int, int, str], server: str | None = None) -> pl.DataFrame:
+def chosen(*rows: tuple[int, int, int, str], server: str | None = None, verify_checksum: str = "both") -> pl.DataFrame:
     """(subscription, destination, source, kind: disk, tape, direct or several) in order of age; two a block."""
     return pl.DataFrame(
         [
@@ -31,6 +31,7 @@ def chosen(*rows: tuple[int, int, int, str], server: str | None = None) -> pl.Da
                 "is_tape": kind == "tape",
                 "is_direct": kind == "direct",
                 "server": server,
+                "verify_checksum": None if kind == "direct" else verify_checksum,
                 "other_source_site_ids": [77] if kind == "several" else None,
                 "turn": n,
                 "block_id": w % 2,
@@ -41,7 +42,11 @@ def chosen(*rows: tuple[int, int, int, str], server: str | None = None) -> pl.Da
             }
             for n, (w, d, s, kind) in enumerate(rows)
         ],
-        schema_overrides={"other_source_site_ids": pl.List(pl.Int16), "server": pl.String},
+        schema_overrides={
+            "other_source_site_ids": pl.List(pl.Int16),
+            "server": pl.String,
+            "verify_checksum": pl.String,
+        },
     )
 
 

@@ -164,6 +164,9 @@ class Lab:
     def open(self, site_id: int) -> Storage:
         return self.disks[site_id]  # type: ignore[return-value]
 
+    def verified_by(self) -> list[str]:
+        return [row[0] for row in self.inventory.rows("SELECT verified_by FROM transfers ORDER BY file_index")]
+
     def arrived(self) -> dict[str, bytes]:
         found = {lfn: self.destination.path(lfn) for lfn in self.contents}
         return {lfn: path.read_bytes() for lfn, path in found.items() if path.exists()}
@@ -240,6 +243,7 @@ def test_what_is_there_is_not_copied_again(lab: Lab, has_checksums: bool) -> Non
     assert (summary.num_done, summary.num_found, lab.destination.num_finished) == (4, 1, 3)
     assert lab.arrived() == lab.contents
     assert absent in lab.contents
+    assert lab.verified_by() == (["destination", *["both_ends"] * 3] if has_checksums else ["read_back"] * 4)
 
 
 def test_what_is_called_bad_is_written_anew_though_its_checksum_is_right(lab: Lab) -> None:
@@ -396,6 +400,7 @@ def test_a_storage_that_tells_no_sizes_will_do(lab: Lab, adler: bool) -> None:
     summary = lab.run()
     assert (summary.num_done, summary.num_found) == (4, int(adler))
     assert lab.arrived() == lab.contents
+    assert lab.verified_by()[1:] == ["both_ends"] * 3
 
 
 def test_no_longer_subscribed_for_is_not_copied(lab: Lab) -> None:

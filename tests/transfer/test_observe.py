@@ -88,6 +88,7 @@ def test_failed_files_show_while_the_job_goes_on(batch: Inventory) -> None:
 
 def test_complete(batch: Inventory) -> None:
     assert tell(batch, *["FINISHED"] * 3, job_state="FINISHED").num_completed == 1
+    assert batch.rows("SELECT DISTINCT verified_by FROM transfers") == [("both_ends",)]
     assert batch.replica_state("b1", "T2_B") == (True, 3 * SIZE, 0)
     assert ended(batch.db, datetime(2020, 1, 1, tzinfo=UTC)).select("state", "num_files", "source", "site").rows() == [
         ("done", 3, "T2_A", "T2_B")

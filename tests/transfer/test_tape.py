@@ -188,6 +188,7 @@ def test_what_lies_there_decides(
     sent("FAILED", "FAILED", reason=EXISTS, recoverable=False, metadata={"dst_file": report})
     assert tape.subscriptions() == {("copy", LFN, "T1_MSS"): state}
     assert (tape.replica_state("b1", "T1_MSS") is not None) == (state == "done")
+    assert tape.rows("SELECT verified_by FROM transfers") == [("destination" if state == "done" else None,)]
     if state == "held/refused":
         assert because(tape).startswith(f"held: refused ({EXISTS}: ")
 

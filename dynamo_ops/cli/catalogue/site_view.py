@@ -66,6 +66,9 @@ def print_card(card: Record) -> None:
     _line("being read", f"{count(site['num_copies_from'], 'file')}, {size(site['bytes_from'])}")
     _line("to be deleted", count(site["num_deletions"], "file"))
     _line("last check", _check(card["check"]))
+    if checksums := card["checksums"]:
+        told = "told" if checksums["is_told"] else "not told"
+        _line("checksums", f"{told}, since {cell('asked_at', checksums['asked_at'])}: {checksums['because']}")
     say()
     print_table(card["partitions"], "Partitions", _PARTITIONS)
     print_table(card["groups"], "Groups", _GROUPS)

@@ -35,6 +35,8 @@ HOLD_REASONS = ("no_source", "all_failed", "site_unavailable", "refused", "opera
 BACKENDS = ("fts", "direct")
 BLAMES = ("source", "destination", "link", "credential", "file", "arrival", "tape", "service", "nobody")
 COMMON_BLAMES = "blame IN ('source', 'destination', 'link', 'credential')"
+VERIFIED_BY = ("both_ends", "source", "destination", "read_back", "size", "wrong")
+NOT_READ_BACK = "verified_by IN ('source', 'size')"
 
 
 class Subscription(Base):
@@ -92,13 +94,15 @@ class TransferBatch(Base):
     ``sid``, ``job_id`` and ``server`` (the address of the FTS) are chosen and stored before the submit (FTS_CONTRACT
     §5). ``server`` null: a direct batch, or one recorded when there was but one server. ``submitted_at``: when the last
     submit began; while the batch is ``planned`` nobody knows what came of it, but after a refusal, when it is null.
-    ``num_refusals``: by the server; of this document the first was at ``refused_since``.
+    ``num_refusals``: by the server; of this document the first was at ``refused_since``. ``verify_checksum``: what FTS
+    is to compare (``inventory.states.VerifyChecksum``); null: a direct batch, or one of before, which is ``both``.
     """
 
     __tablename__ = "transfer_batches"
     __table_args__ = (
         one_of("state", "planned", "submitted", "finished", "cancelled"),
         one_of("backend", *BACKENDS),
+        one_of("verify_checksum", "both", "source", "target", "none"),
         Index("ix_transfer_batches_open", "id", postgresql_where=text("state IN ('planned', 'submitted')")),
         Index("ix_transfer_batches_site_id", "site_id", "id"),
     )
@@ -114,6 +118,7 @@ class TransferBatch(Base):
     state: Mapped[str] = mapped_column(Text, server_default="planned")
     num_refusals: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     refused_since: Mapped[datetime | None]
+    verify_checksum: Mapped[str | None]
     created_at: Mapped[created]
     submitted_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -126,7 +131,8 @@ class Transfer(Base):
     whose fault it was that it failed; ``is_recoverable``: whether its source may serve another time. ``is_excused``:
     true where a whole site, a link or our credential was ill, and it is not counted against the copy.
     ``finished_at`` of one that is still active: its bytes have arrived, and are being written to tape since.
-    ``is_leftover``: it ended otherwise than well after FTS had begun to write, and nobody has looked since. No foreign
+    ``is_leftover``: it ended otherwise than well after FTS had begun to write, and nobody has looked since.
+    ``verified_by``, of one that is done: how it was compared with the catalogue; null: before that was kept. No foreign
     keys: the transaction that writes the rows has just written the batch and claimed the subscriptions, a subscription
     only goes with its transfers (``inventory.catalogue.removal``), and checking them costs a third of the time in which
     a million files are planned.
@@ -135,6 +141,7 @@ class Transfer(Base):
     __tablename__ = "transfers"
     __table_args__ = (
         one_of("state", "planned", "submitted", "staging", "active", "done", "failed", "cancelled"),
+        one_of("verified_by", *VERIFIED_BY),
         Index("ix_transfers_batch_id", "batch_id", "file_index", unique=True),
         Index("ix_transfers_subscription_id", "subscription_id"),
         Index("ix_transfers_finished_at", "finished_at"),
@@ -142,6 +149,7 @@ class Transfer(Base):
         Index("ix_transfers_failed", "finished_at", "id", postgresql_where=text("state = 'failed'")),
         Index("ix_transfers_leftover", "subscription_id", postgresql_where=text("is_leftover")),
         Index("ix_transfers_blamed", "finished_at", postgresql_where=text(COMMON_BLAMES)),
+        Index("ix_transfers_not_read_back", "finished_at", postgresql_where=text(NOT_READ_BACK)),
         Index("uq_transfers_live", "subscription_id", unique=True, postgresql_where=text(LIVE_TRANSFERS)),
     )
 
@@ -158,8 +166,23 @@ class Transfer(Base):
     is_excused: Mapped[bool | None]
     reason: Mapped[str | None]
     size_bytes: Mapped[int]
+    verified_by: Mapped[str | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class SiteChecksum(Base):
+    """Whether the storage of a site tells checksums, as was found out at ``asked_at`` (``transfer.verification``);
+    ``because``: by what. Only of sites of which that was ever in doubt."""
+
+    __tablename__ = "site_checksums"
+
+    site_id: Mapped[int] = mapped_column(
+        SmallInteger, ForeignKey("sites.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    is_told: Mapped[bool]
+    because: Mapped[str]
+    asked_at: Mapped[created]
 
 
 class DeletionBatch(Base):

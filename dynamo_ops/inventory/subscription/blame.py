@@ -89,9 +89,9 @@ AWAY = (4, 11, 16, 62, 70, 100, 101, 102, 103, 104, 107, 108, 110, 111, 112, 113
 TABLE = (
     _rule("", (), EXPIRED, Blame.CREDENTIAL),
     # 00000000 is the checksum of no file: who tells it, tells none.
-    _rule("SOURCE", (), r"\(0{8} != |!= 0{8}\)", Blame.SOURCE),
-    _rule("", (), r"!= 0{8}\)", Blame.DESTINATION),
-    _rule("", (), r"\(0{8} != ", Blame.SOURCE),
+    _rule("SOURCE", (), r"\b0{8} != |!= 0{8}\b", Blame.SOURCE),
+    _rule("", (), r"!= 0{8}\b", Blame.DESTINATION),
+    _rule("", (), r"\b0{8} != ", Blame.SOURCE),
     _rule("SOURCE", (95,), "", Blame.SOURCE),
     # The copy at the source.
     _rule("SOURCE", (), f"{WRONG_BYTES}|{WRONG_LENGTH}|file size mismatch", Blame.FILE, Again.NO),

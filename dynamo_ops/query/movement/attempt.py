@@ -43,8 +43,8 @@ _TRANSFERS = f"""
            file.lfn, source.name AS source, attempt.source_site_id, site.name AS site, batch.site_id, batch.activity,
            batch.is_staging, attempt.state,
            CASE WHEN {is_archiving("attempt")} THEN '{TransferObservation.ARCHIVING}' ELSE attempt.state END AS stage,
-           attempt.reason, attempt.is_recoverable, attempt.blame, attempt.is_excused, attempt.size_bytes,
-           attempt.started_at, attempt.finished_at
+           attempt.reason, attempt.is_recoverable, attempt.blame, attempt.is_excused, attempt.verified_by,
+           attempt.size_bytes, attempt.started_at, attempt.finished_at
     FROM transfers AS attempt JOIN transfer_batches AS batch ON batch.id = attempt.batch_id
     JOIN subscriptions AS subscription ON subscription.id = attempt.subscription_id
     JOIN files AS file ON file.id = subscription.file_id JOIN sites AS site ON site.id = batch.site_id
@@ -104,6 +104,7 @@ _OF_TRANSFERS = (
     "is_recoverable",
     "blame",
     "is_excused",
+    "verified_by",
     "size_bytes",
     "activity",
     "is_staging",
@@ -142,6 +143,8 @@ TRANSFERS_ENDED: Listing[AttemptFilter] = Listing(
     narrow=_narrow_ended,
     is_newest_first=True,
 )
+"""``verified_by``, of one that is done: how it was compared with the catalogue (``inventory.states.VerifiedBy``); null:
+before that was kept."""
 
 DELETIONS_UNDER_WAY: Listing[AttemptFilter] = Listing(
     "deletions",

@@ -133,8 +133,10 @@ def take_apart(db: Database, client: FtsClient, batch_id: int) -> list[int]:
 def _half(connection: Connection, batch_id: int, sid: str, job_id: str, transfer_ids: Sequence[int]) -> int:
     half = connection.execute(
         text("""
-        INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, backend, server, activity, num_refusals)
-        SELECT :sid, CAST(:job_id AS uuid), site_id, is_staging, backend, server, activity, least(num_refusals, :most)
+        INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, backend, server, activity, verify_checksum,
+          num_refusals)
+        SELECT :sid, CAST(:job_id AS uuid), site_id, is_staging, backend, server, activity, verify_checksum,
+               least(num_refusals, :most)
         FROM transfer_batches WHERE id = :id RETURNING id"""),
         {"sid": sid, "job_id": job_id, "id": batch_id, "most": TIMES_BEFORE_BELIEVED},
     ).scalar_one()

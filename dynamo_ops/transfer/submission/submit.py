@@ -16,7 +16,7 @@ from dynamo_ops.base.glob import is_named
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.locks import alone
 from dynamo_ops.fts.client import FtsClient
-from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, staging_job, transfer_job
+from dynamo_ops.fts.job import DEFAULT_JOB_SETTINGS, FileCopy, JobSettings, VerifyChecksum, staging_job, transfer_job
 from dynamo_ops.inventory.kinds import StorageType
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.shared import SAME_STORAGE
@@ -66,6 +66,7 @@ class _Batch:
     activity: str
     site: str
     is_to_tape: bool
+    verify_checksum: str
     state: str
     is_settled: bool
     is_available: bool
@@ -137,7 +138,11 @@ def _send(
     db: Database, client: FtsClient, batch: _Batch, files: list[FileCopy], settings: JobSettings
 ) -> SubmitSummary:
     make = staging_job if batch.is_staging else transfer_job
-    settings = replace(settings, priority=settings.priorities.get(batch.activity, settings.priority))
+    settings = replace(
+        settings,
+        priority=settings.priorities.get(batch.activity, settings.priority),
+        verify_checksum=VerifyChecksum(batch.verify_checksum),
+    )
     if batch.is_to_tape:
         settings = replace(settings, to_tape=True, on_arrival=is_named(batch.site, settings.on_arrival_at))
     with db.begin() as connection:
@@ -194,6 +199,7 @@ def _read(db: Database, batch_id: int) -> _Batch:
             text(f"""
             SELECT b.id, b.sid, b.job_id, b.site_id, b.is_staging, b.activity, d.name AS site,
                    d.storage_type = '{StorageType.MSS}' AS is_to_tape, b.state,
+                   coalesce(b.verify_checksum, '{VerifyChecksum.BOTH}') AS verify_checksum,
                    coalesce(b.submitted_at < now() - {SETTLED}, true) AS is_settled,
                    b.site_id IN {WRITABLE} AND NOT EXISTS (
                      SELECT FROM transfers t WHERE t.batch_id = b.id AND t.state = '{TransferState.PLANNED}'

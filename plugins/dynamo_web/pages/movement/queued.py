@@ -109,6 +109,7 @@ MOVED = Listed(
         Column("site", "to", link=to_site),
         Column("state", "state", "state"),
         Column("blame", "fault of", note="whose fault it was that it failed"),
+        Column("verified_by", "verified by"),
         Column("reason", "because", "long"),
         Column("size_bytes", "size", "size"),
         Column("finished_at", "ended", "moment"),

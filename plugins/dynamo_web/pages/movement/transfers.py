@@ -66,6 +66,7 @@ ATTEMPTS = (
     Column("source", "from"),
     Column("backend", "by"),
     Column("blame", "fault of"),
+    Column("verified_by", "verified by"),
     Column("reason", "because", "long"),
     Column("job_id", "job", link=lambda row: row["url"]),
 )
