@@ -95,7 +95,8 @@ class Dynamo(Caller):
     def dataset(self, dataset: str | int) -> Document:
         """All about one, by its name or id: ``dataset`` (as in lists, and num_copies, attributes, source), ``sites``
         (its replicas as of ``where``, and num_doomed_blocks, num_awaited_blocks, the newest decision), ``locks`` and
-        ``requests`` of it. Raises NotFoundError with near names."""
+        ``requests`` of it, ``set_aside`` (why what a source told last was not let in). Raises NotFoundError with near
+        names."""
         return self.get(f"/datasets/{self.dataset_id(dataset)}")
 
     def where(

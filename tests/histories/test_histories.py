@@ -88,7 +88,7 @@ def test_nothing_is_lost_in_a_drawn_history(world: World, first: int) -> None:
 @pytest.mark.thorough
 def test_an_old_fault_is_found_at_once() -> None:
     """So the histories of this file can fail."""
-    assert "goes at" in _with_fault("judged-once", 50)
+    assert "goes at" in _with_fault("cancelled-deletion-counts", 50)
 
 
 @pytest.mark.slow

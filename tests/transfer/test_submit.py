@@ -19,7 +19,7 @@ from dynamo_ops.inventory.subscription.selection import Selection
 from dynamo_ops.transfer import tasks as steps
 from dynamo_ops.transfer.batches import PlanRules, plan_batches
 from dynamo_ops.transfer.hold import hold_and_release
-from dynamo_ops.transfer.recovery import abandon_fts
+from dynamo_ops.transfer.recovery import abandon_fts, recover
 from dynamo_ops.transfer.submission.limits import TransferLimits
 from dynamo_ops.transfer.submission.submit import submit_batch
 from tests.inventory.factory import Inventory
@@ -88,6 +88,18 @@ def test_what_is_not_subscribed_for_any_more_is_not_sent(three: Inventory, ident
     states = three.rows("SELECT state FROM transfers ORDER BY file_index")
     assert states == [("cancelled",), ("cancelled",), ("submitted",)]
     assert three.subscriptions()["copy", on_hold, "T2_B"] == "held/operator"
+
+
+def test_what_is_there_by_now_is_not_copied_over(three: Inventory, identity: FtsIdentity) -> None:
+    (there, *wanted), (batch,) = planned(three, identity)
+    three.replica("b1", "T2_B", present=[there])
+    fts = Fts()
+    assert send(three, fts, batch) == "submitted"
+    assert fts.sent() == wanted
+    hold_and_release(three.db)
+    assert recover(three.db, None).num_freed == 1
+    hold_and_release(three.db)
+    assert three.subscriptions()["copy", there, "T2_B"] == "done"
 
 
 def test_what_fts_has_already_is_not_taken_back_here(three: Inventory, identity: FtsIdentity) -> None:

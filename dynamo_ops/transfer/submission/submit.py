@@ -87,10 +87,10 @@ def submit_batch(
 ) -> SubmitSummary:
     """Have FTS take one recorded batch, once, however often this is run and by how many.
 
-    Files that are no longer subscribed are left out, and nothing is sent for a site in a downtime, or from a storage
-    onto itself; but what a killed task may just have sent is sent as it was. ``endpoints``: of all sites, where the
-    caller has read them. ``may_send`` false: its server is to get no more jobs, and what it has not got is queued
-    again, for another.
+    Files that are no longer subscribed, or are there by now, are left out, and nothing is sent for a site in a
+    downtime, or from a storage onto itself; but what a killed task may just have sent is sent as it was. ``endpoints``:
+    of all sites, where the caller has read them. ``may_send`` false: its server is to get no more jobs, and what it has
+    not got is queued again, for another.
 
     Raises RetryableRemoteError (FTS does not have the job: run again) and CredentialError; both leave it planned. So
     does a refusal: whose fault it is, the server's or a file's, shows only by what else is taken (``lot``).
@@ -105,7 +105,7 @@ def submit_batch(
         if refused:
             hold_files(db, refused)
         withdrawn = {
-            row.transfer_id for row in batch.rows if row.subscription_state != SubscriptionState.INBATCH
+            row.transfer_id for row in batch.rows if row.subscription_state != SubscriptionState.INBATCH or row.is_there
         } - refused.keys()
         is_possible = batch.is_available and not batch.is_onto_itself and may_send
         if (withdrawn or not files or not is_possible) and client.find_job(str(batch.job_id)) is None:
@@ -224,7 +224,9 @@ def _read(db: Database, batch_id: int) -> _Batch:
                    ) OR EXISTS (
                      SELECT FROM subscriptions w JOIN transfers x ON x.subscription_id = w.id
                      WHERE w.file_id = f.id AND w.site_id = ANY(CAST(:partners AS smallint[]))
-                       AND x.state IN {LIVE_TRANSFERS} AND x.id < t.id) AS is_partners
+                       AND x.state IN {LIVE_TRANSFERS} AND x.id < t.id) AS is_partners, EXISTS (
+                     SELECT FROM block_replicas AS own WHERE own.block_id = f.block_id AND own.site_id = s.site_id
+                       AND {is_present("f.id", "own")}) AS is_there
             FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
             WHERE t.batch_id = :id AND t.state NOT IN ('{TransferState.FAILED}', '{TransferState.CANCELLED}')
               ORDER BY t.file_index"""),

@@ -300,7 +300,7 @@ def test_what_an_attempt_brings_after_the_hold(stock: Inventory, observation: Se
     set_state(stock, "inbatch")
     operate.hold(stock.db, Selection(ids=[1]), **BY)
     seen = pl.DataFrame(
-        [(1, observation.value, SIZE, "x", True, None, None, None)], schema=dict(OBSERVATIONS), orient="row"
+        [(1, observation.value, SIZE, "x", True, None, None, None, None)], schema=dict(OBSERVATIONS), orient="row"
     )
     with stock.db.begin() as connection:
         apply_observations(connection, seen)

@@ -77,7 +77,7 @@ def test_what_is_read_has_the_fields_that_its_words_say(olga: Dynamo, stock: Sto
 
     for name in NAMES:  # some of which are globs
         assert olga.dataset(name)["dataset"]["id"] == stock.dataset_ids[name]
-    assert set(olga.dataset(stock.dataset_ids[FIRST])) == {"dataset", "sites", "locks", "requests"}
+    assert set(olga.dataset(stock.dataset_ids[FIRST])) == {"dataset", "sites", "locks", "requests", "set_aside"}
 
     assert {(row["site"], row["is_full"]) for row in olga.where(FIRST)} == {
         ("T1_Tape", True),
@@ -94,7 +94,7 @@ def test_what_is_read_has_the_fields_that_its_words_say(olga: Dynamo, stock: Sto
     assert [row["lfn"] for row in olga.locate(many * 2)] == sorted(many)
     assert list(olga.locate([])) == []
 
-    assert {"site", "partitions", "groups", "largest", "downtimes", "check"} == set(olga.site("T2_A"))
+    assert {"site", "partitions", "groups", "largest", "downtimes", "check", "checksums"} == set(olga.site("T2_A"))
     assert {"group", "sites", "largest"} == set(olga.group("users"))
     usage = list(olga.usage(["site", "group"], site="T2_*"))
     assert {"site", "group", "num_blocks", "num_complete", "size_bytes", "projected_bytes"} == set(usage[0])

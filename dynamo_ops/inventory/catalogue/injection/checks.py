@@ -15,6 +15,7 @@ from dynamo_ops.inventory.names import BARRED_NAMES
 from dynamo_ops.inventory.replica.copies import DOOMED_FILES
 from dynamo_ops.inventory.site.status import NO_SOURCE
 from dynamo_ops.inventory.states import SubscriptionAction
+from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 
 
 def check_catalogue(connection: Connection, faults: Faults) -> None:
@@ -36,6 +37,7 @@ def check_replicas(connection: Connection, faults: Faults) -> None:
     faults.query(connection, _UNKNOWN_FILES)
     faults.query(connection, _NOT_CARRIED)
     faults.query(connection, _BEING_DELETED)
+    faults.query(connection, _BEING_COPIED)
     faults.query(connection, _ORPHAN_BEING_DELETED)
 
 
@@ -204,6 +206,19 @@ _BEING_DELETED = f"""
     JOIN blocks AS b ON b.id = w.block_id JOIN datasets AS d ON d.id = w.dataset_id JOIN sites AS s ON s.id = w.site_id
     ORDER BY w.replica, w.place, b.name"""
 """Whole dataset replicas name each block of theirs."""
+
+_BEING_COPIED = f"""
+    SELECT CASE WHEN w.place IS NULL THEN format('dataset_replicas[%s]', w.replica)
+                ELSE format('dataset_replicas[%s].blocks[%s]', w.replica, w.place) END AS path,
+           format('%s files of block ''%s'' are being copied to ''%s'', over what is there: wait, or cancel that first',
+                  count(*), d.name || '#' || b.name, s.name) AS message
+    FROM wanted_copies AS w JOIN files AS f ON f.block_id = w.block_id
+    JOIN {OPEN_TRANSFERS} AS x ON x.file_id = f.id AND x.site_id = w.site_id
+    JOIN blocks AS b ON b.id = w.block_id JOIN datasets AS d ON d.id = w.dataset_id JOIN sites AS s ON s.id = w.site_id
+    WHERE w.copy IS NULL OR EXISTS (
+        SELECT FROM injected_copy_files AS listed WHERE listed.copy = w.copy AND listed.lfn = f.lfn)
+    GROUP BY w.place, w.replica, d.name, b.name, s.name ORDER BY w.replica, w.place, b.name"""
+"""What arrives there broken would be left of a good file."""
 
 _ORPHAN_BEING_DELETED = f"""
     SELECT CASE WHEN w.place IS NULL THEN format('dataset_replicas[%s]', w.replica)

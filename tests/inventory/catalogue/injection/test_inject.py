@@ -336,6 +336,33 @@ def test_the_owner_and_the_growth_of_a_known_replica_stay_unless_they_are_named(
     assert [row[2] for row in replicas(filled)] == ["top", None, None]
 
 
+@pytest.mark.parametrize(
+    ("named", "is_refused"),
+    [("*", True), ([{"name": "/A/B-v1/C#b2", "files": ["/a/3"]}], True), (["/A/B-v1/C#b1"], False)],
+)
+def test_what_is_being_copied_there_is_refused(filled: Database, named: Any, is_refused: bool) -> None:
+    """FTS writes over what is there, and may leave half of it."""
+    inject(filled, DOCUMENT | {"dataset_replicas": []})
+    with filled.begin() as connection:
+        connection.execute(
+            text("""WITH wish AS (
+                      INSERT INTO subscriptions (file_id, site_id, action, origin, state)
+                      SELECT f.id, s.id, 'copy', 'dealer', 'inbatch' FROM files AS f, sites AS s
+                      WHERE f.lfn = '/a/3' AND s.name = 'T2_A' RETURNING id, site_id),
+                    batch AS (
+                      INSERT INTO transfer_batches (sid, job_id, site_id, is_staging, state)
+                      SELECT 's', gen_random_uuid(), site_id, false, 'submitted' FROM wish RETURNING id)
+                    INSERT INTO transfers (batch_id, subscription_id, file_index, source_site_id, size_bytes, state)
+                    SELECT batch.id, wish.id, 0, wish.site_id, 1, 'submitted' FROM batch, wish""")
+        )
+    told = replica(group="phys", blocks=named)
+    if not is_refused:
+        assert inject(filled, told).block_replicas.new
+        return
+    with pytest.raises(InventoryError, match="1 files of block '/A/B-v1/C#b2' are being copied to 'T2_A', over what"):
+        inject(filled, told)
+
+
 @pytest.mark.parametrize("named", ["*", ["/A/B-v1/C#b2"], [{"name": "/A/B-v1/C#b2", "files": ["/a/3"]}]])
 @pytest.mark.parametrize("state", ["new", "held", "done", "cancelled"])
 def test_a_replica_that_is_being_deleted_is_refused(filled: Database, named: Any, state: str) -> None:
