@@ -194,14 +194,15 @@ def _make_queue(
         SELECT file_id, site_id, true AS is_transfer FROM {OPEN_TRANSFERS} t
         UNION ALL SELECT file_id, site_id, false FROM {OPEN_DELETIONS} d""")
     )
-    connection.execute(
+    shares = connection.execute(
         text(f"CREATE TEMPORARY TABLE same_storage ON COMMIT DROP AS SELECT * FROM {SAME_STORAGE} AS pairs")
-    )
-    connection.execute(
-        text("""
-        INSERT INTO busy SELECT b.file_id, same.other_id, false
-        FROM busy b JOIN same_storage AS same ON same.site_id = b.site_id""")
-    )
+    ).rowcount
+    if shares:
+        connection.execute(
+            text("""
+            INSERT INTO busy SELECT b.file_id, same.other_id, false
+            FROM busy b JOIN same_storage AS same ON same.site_id = b.site_id""")
+        )
     connection.execute(text("CREATE INDEX ON busy (file_id, site_id)"))
     connection.execute(text("ANALYZE busy"))
     connection.execute(
@@ -218,11 +219,13 @@ def _make_queue(
             **backoff_of(limits).params,
         },
     )
-    connection.execute(  # a file goes to one storage once at a time: a second copy would be written over the first
-        text("""
-        DELETE FROM queue q USING queue first JOIN same_storage AS same ON same.other_id = first.site_id
-        WHERE q.file_id = first.file_id AND q.site_id = same.site_id AND first.subscription_id < q.subscription_id""")
-    )
+    if shares:  # a file goes to one storage once at a time: a second copy would be written over the first
+        connection.execute(
+            text("""
+            DELETE FROM queue q USING queue first JOIN same_storage AS same ON same.other_id = first.site_id
+            WHERE q.file_id = first.file_id AND q.site_id = same.site_id
+              AND first.subscription_id < q.subscription_id""")
+        )
     connection.execute(text("ANALYZE queue"))
 
 

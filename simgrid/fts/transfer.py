@@ -164,7 +164,8 @@ class Copy:
             self._size = size
             self._client.put(self._file.dest_surl, size, passing(pieces))
         except CopyCancelledError:
-            self._leave_half()
+            if self._file.file_state == "CANCELED":  # else FTS is being stopped, and will go on with it
+                self._leave_half()
             raise
         except StorageError as error:
             last = f"copy HTTP {error.status} : {error.text}" if error.status else error.text

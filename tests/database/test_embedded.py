@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -86,7 +87,8 @@ def kill(folder: Path) -> None:
     server = psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
     processes = [server, *server.children(recursive=True)]
     for process in processes:
-        process.send_signal(signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):  # a child goes by itself when its parent is gone
+            process.send_signal(signal.SIGKILL)
     psutil.wait_procs(processes, timeout=20)
 
 

@@ -81,7 +81,7 @@ def test_nothing_is_lost_whatever_happens(world: World) -> None:
 @pytest.mark.parametrize("first", range(0, 200, SEEDS_A_TEST))
 def test_nothing_is_lost_in_a_drawn_history(world: World, first: int) -> None:
     for seed in range(first, first + SEEDS_A_TEST):
-        violation = run(world, draw(seed, 30))
+        violation = run(world, draw(seed, 20))
         assert violation is None, f"seed {seed}: {violation}"
 
 
