@@ -73,17 +73,17 @@ def illnesses(snapshot: Snapshot, settings: Settings) -> list[Illness]:
     """What is ill now, the credential first: then sites that refuse us are not named by themselves."""
     window, *rest = figures(settings.transfers)
     parameters = (f"{window.total_seconds()} s", *map(str, rest))
-    rows = snapshot.frame(ILL, parameters).to_dicts()
-    told = {(row["site_id"], row["source_site_id"]): row for row in rows}
-    left = read_places(rows)
-    found: list[Illness] = []
+    ill = snapshot.frame(ILL, parameters).to_dicts()
+    by_place = {(place["site_id"], place["source_site_id"]): place for place in ill}
+    left = read_places(ill)
+    named: list[Illness] = []
 
     def add(mark: str, what: str, blame: Blame, places: Sequence[IllPlace]) -> None:
-        of = [told[place.site_id, place.source_site_id] for place in places]
-        since = [row["since_at"] for row in of if row["since_at"] is not None]
-        files = [row["num_files"] for row in of if row["source_site_id"] is None]
+        figured = [by_place[place.site_id, place.source_site_id] for place in places]
+        since = [place["since_at"] for place in figured if place["since_at"] is not None]
+        files = [place["num_files"] for place in figured if place["source_site_id"] is None]
         reason = max(places, key=lambda place: place.tried_at).reason
-        found.append(Illness(mark, what, WHOSE[blame], min(since, default=None), sum(files) if files else None, reason))
+        named.append(Illness(mark, what, WHOSE[blame], min(since, default=None), sum(files) if files else None, reason))
 
     if names := refusing(left, settings.transfers):
         refused = [place for place in left if place.is_refused]
@@ -105,7 +105,7 @@ def illnesses(snapshot: Snapshot, settings: Settings) -> list[Illness]:
         if place.blame != Blame.SOURCE:
             what = f"copies from {place.source} to {place.site} fail on the way"
             add(f"link={place.source} {place.site}", what, Blame.LINK, [place])
-    return found
+    return named
 
 
 def ill_now(database: Database, settings: Settings) -> list[Illness]:

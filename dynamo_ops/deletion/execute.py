@@ -82,8 +82,8 @@ def execute_batch(
     Each chunk is judged once more before the storage is asked (``claim``); a file whose deletion was withdrawn is left
     alone, and one that was changed there since its deletion was asked for is refused. Run again, it goes on where it
     was; while another task is at the batch it does nothing. Raises PausedError, also between two chunks; SettingsError
-    when the site has no usable storage; RetryableRemoteError when what an earlier run may have begun, and what must
-    stay, cannot be looked at. Failures of single files are recorded, not raised.
+    when the site has no usable storage; RetryableRemoteError when what an earlier run may have begun cannot be looked
+    at. Failures of single files are recorded, not raised.
     """
     site_id = _site_of(db, batch_id)
     total = DeletionSummary(batch_id, site_id)
@@ -141,7 +141,8 @@ def _finish(db: Database, batch_id: int) -> None:
 
 def _settle_withdrawn(db: Database, limits: DeletionSettings, storage: Storage, batch_id: int) -> dict[str, int]:
     """Files that may be gone though their deletion was withdrawn: the storage says which. Those of which it does not
-    count as deleted still, and a later run looks again. The counts to add to the summary."""
+    count as deleted still, and a later run looks again. The counts to add to the summary. RetryableRemoteError: it says
+    nothing at all, and is not asked for the other batches of the site now."""
     gone: list[tuple[int, str]] = []
     there: list[tuple[int, str]] = []
     num_in_vain = 0
@@ -152,6 +153,8 @@ def _settle_withdrawn(db: Database, limits: DeletionSettings, storage: Storage, 
         except RemoteError as error:
             num_in_vain += 1
             if num_in_vain == LOOKS_IN_VAIN:
+                if not gone and not there:
+                    raise
                 log.warning("batch %d: of files whose deletion was withdrawn, nothing is known: %s", batch_id, error)
                 break
     counts = _settle(db, limits, gone, there)

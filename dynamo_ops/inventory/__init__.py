@@ -6,6 +6,6 @@ tables.
 files), ``properties`` (a fact of datasets that sources report and policies ask for is declared there, in one line),
 ``states`` (what moves by rules of ours, and the legal moves), ``kinds`` (every other word of a row), ``checksum`` (one
 spelling of what others write in many), ``checks`` (what a check of a site finds, since that says what counts as a
-copy), ``lfn`` (what files may be called), ``freshness``, ``names``, ``request_event`` (what is told of requests that
-are closed).
+copy), ``lfn`` (what files may be called), ``kept`` (what nobody deletes now), ``freshness``, ``names``,
+``request_event`` (what is told of requests that are closed).
 """

@@ -25,7 +25,9 @@ NOT_TOLD = frozenset({400, 405, 406, 415, 501})
 _NAMES = ("adler32", "adler")
 _ENDS_AS_BASE64 = re.compile("^[A-Za-z0-9+/]+=+$")
 
-COMPARED_WITH_NONE = f"!= {ZEROS}([^0-9a-fA-F]|$)|(^|[^0-9a-fA-F]){ZEROS} !="
+FIRST_IS_NONE = f"(^|[^0-9a-fA-F]){ZEROS} !="
+SECOND_IS_NONE = f"!= {ZEROS}([^0-9a-fA-F]|$)"
+COMPARED_WITH_NONE = f"{SECOND_IS_NONE}|{FIRST_IS_NONE}"
 """In FTS's words for a copy that failed (for Python and SQL): a storage told no checksum, and FTS took that for a
 wrong one. Nothing is known against the bytes."""
 NONE_TOLD = rf"^[A-Z_]+ \[95\] |{COMPARED_WITH_NONE}"
@@ -58,13 +60,13 @@ def told_in_headers(headers: Mapping[str, str]) -> str | None:
 
     In ``Digest`` it is hex (RFC 3230), in ``Repr-Digest`` bytes (RFC 9530).
     """
-    told = {
+    entries = {
         written
         for header in ("Digest", "Repr-Digest")
         for name, written in _entries(headers.get(header) or "")
         if name in _NAMES
     }
-    checksums = {_read(written) for written in told} - {None}
+    checksums = {_read(written) for written in entries} - {None}
     return checksums.pop() if len(checksums) == 1 else None
 
 
@@ -83,14 +85,14 @@ def _entries(header: str) -> Iterator[tuple[str, str]]:
 
 
 def _read(written: str) -> str | None:
-    """One value. Between colons it is bytes in base64 (RFC 9530): four, or eight that are hex digits, as StoRM writes;
-    elsewhere hex, or base64 that is known by its end. Hex between colons is of eight digits: of fewer none knows."""
-    value = written.strip().strip('"').strip()
-    is_bytes = len(value) > 1 and value[0] == value[-1] == ":"
-    value = value.strip(":").strip()
-    digits = value
-    if is_bytes or _ENDS_AS_BASE64.match(value):
-        decoded = _base64(value)
+    """One checksum. Between colons it is bytes in base64 (RFC 9530): four, or eight that are hex digits, as StoRM has
+    it; elsewhere hex, or base64 that is known by its end. Hex between colons is of eight digits, or it is none."""
+    digest = written.strip().strip('"').strip()
+    is_bytes = len(digest) > 1 and digest[0] == digest[-1] == ":"
+    digest = digest.strip(":").strip()
+    digits = digest
+    if is_bytes or _ENDS_AS_BASE64.match(digest):
+        decoded = _base64(digest)
         if len(decoded) == 4:
             digits = decoded.hex()
         elif len(decoded) == 8:

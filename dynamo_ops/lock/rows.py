@@ -20,6 +20,7 @@ from dynamo_ops.inventory.frames import (
     InventoryFrames,
     empty,
 )
+from dynamo_ops.inventory.kept import LOCKS_IN_FORCE
 
 
 def locked_rows(connection: Connection, table: str, block_replicas: pl.DataFrame) -> pl.DataFrame:
@@ -30,10 +31,7 @@ def locked_rows(connection: Connection, table: str, block_replicas: pl.DataFrame
     """
     locks = select_frame(
         connection,
-        """SELECT item, sites, groups FROM locks
-           WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-           UNION ALL SELECT DISTINCT aside.dataset, CAST(NULL AS text), CAST(NULL AS text)
-           FROM set_aside_datasets AS aside JOIN datasets AS known ON known.name = aside.dataset""",
+        LOCKS_IN_FORCE,
         LOCKS,
     )
     datasets = select_frame(

@@ -9,13 +9,15 @@ with two names. Of those nothing is done here, and a consistency check sees them
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
 import polars as pl
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from dynamo_ops.base.errors import PausedError, RemoteError, SettingsError
 from dynamo_ops.database.connection import Database, insert_frame
@@ -29,7 +31,7 @@ from dynamo_ops.inventory.site.usable import WRITABLE
 from dynamo_ops.inventory.states import LIVE_TRANSFERS, QUEUED, DeletionObservation, SubscriptionState
 from dynamo_ops.inventory.subscription.under_way import OPEN_TRANSFERS
 from dynamo_ops.pause.pauses import PauseKind, look
-from dynamo_ops.storage.protocol import Condition, Storage, StoredFile, delete_if
+from dynamo_ops.storage.protocol import UNCONDITIONAL, Condition, Storage, StoredFile, TellsTime, delete_if
 from dynamo_ops.storage.registry import SiteStorage
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ FILES_PER_SITE = 200
 """Looked at in one run, at each site."""
 IN_VAIN = 10
 """So many looks at a storage without an answer are enough for one run."""
+LONGEST = 2000
+"""Characters that are kept of what an attempt says."""
 
 
 @dataclass
@@ -65,18 +69,27 @@ FORGET = f"""
           AND {is_present("f.id", "replica")}))"""
 """Where the inventory has the file by now, nothing is left of an attempt."""
 
-SELECT = f"""
+_IS_DUE = f"""s.state NOT IN {QUEUED} AND s.state <> '{SubscriptionState.INBATCH}' AND s.site_id IN {WRITABLE}
+    AND s.site_id NOT IN (SELECT site_id FROM {SAME_STORAGE} AS same)
+    AND NOT EXISTS (SELECT FROM {OPEN_TRANSFERS} AS other WHERE other.file_id = s.file_id AND other.site_id = s.site_id)
+    AND NOT EXISTS (SELECT FROM block_replicas AS replica WHERE replica.block_id = f.block_id
+                    AND replica.site_id = s.site_id AND {is_present("f.id", "replica")})"""
+"""The file ``f`` of the subscription ``s`` is not to be there as things stand: it is neither present nor on its way."""
+
+DUE = f"""
     WITH due AS (
-        SELECT t.id AS transfer_id, s.file_id, s.site_id, t.started_at,
+        SELECT t.id AS transfer_id, s.file_id, s.site_id, t.started_at, f.lfn, f.size_bytes, f.adler32,
                row_number() OVER (PARTITION BY s.site_id ORDER BY random()) AS place
-        FROM transfers AS t JOIN subscriptions AS s ON s.id = t.subscription_id
-        WHERE t.is_leftover AND s.state NOT IN {QUEUED} AND s.state <> '{SubscriptionState.INBATCH}'
-          AND s.site_id IN {WRITABLE}
-          AND s.site_id NOT IN (SELECT site_id FROM {SAME_STORAGE} AS same)
-          AND NOT EXISTS (SELECT FROM {OPEN_TRANSFERS} AS other
-                          WHERE other.file_id = s.file_id AND other.site_id = s.site_id))
-    SELECT due.transfer_id, due.file_id, due.site_id, due.started_at, f.lfn, f.size_bytes, f.adler32
-    FROM due JOIN files AS f ON f.id = due.file_id WHERE due.place <= :most ORDER BY due.site_id, due.transfer_id"""
+        FROM transfers AS t JOIN subscriptions AS s ON s.id = t.subscription_id JOIN files AS f ON f.id = s.file_id
+        WHERE t.is_leftover AND {_IS_DUE})
+    SELECT * FROM due WHERE place <= :most ORDER BY site_id, transfer_id"""
+
+CLAIM = f"""
+    UPDATE transfers AS t SET reason = left(concat_ws('; ', t.reason, sights.said), {LONGEST})
+    FROM sights JOIN files AS f ON f.id = sights.file_id, subscriptions AS s
+    WHERE t.id = sights.transfer_id AND s.id = t.subscription_id AND t.is_leftover AND {_IS_DUE}
+    RETURNING t.id"""
+"""Judged again, and written down, before the storage is asked to delete."""
 
 
 def look_at_leftovers(db: Database, open_storage: SiteStorage) -> LeftoverSummary:
@@ -84,7 +97,7 @@ def look_at_leftovers(db: Database, open_storage: SiteStorage) -> LeftoverSummar
 
     Only of copies that are not tried again as things stand. A storage that does not answer, or that there are no
     settings for, is left for a later run; nothing is removed while a person has stopped deletions. While another task
-    is at it, nothing is done.
+    is at it, nothing is done. Killed, it looks again, and what it was about to delete stands with the attempt.
     """
     summary = LeftoverSummary()
     with alone(db, "leftovers of copies") as lock:
@@ -92,7 +105,7 @@ def look_at_leftovers(db: Database, open_storage: SiteStorage) -> LeftoverSummar
             return summary
         with db.begin() as connection:
             connection.execute(text(FORGET))
-            due = connection.execute(text(SELECT), {"most": FILES_PER_SITE}).all()
+            due = connection.execute(text(DUE), {"most": FILES_PER_SITE}).all()
         for site_id, share in groupby(due, lambda file: int(file.site_id)):
             try:
                 storage = open_storage(site_id)
@@ -100,128 +113,162 @@ def look_at_leftovers(db: Database, open_storage: SiteStorage) -> LeftoverSummar
                 log.warning("what copies left at site %d is not looked at: %s", site_id, error.message)
                 continue
             try:
-                sights = _look_at_site(storage, list(share), summary, may_remove=_may_remove(db))
+                _put_right(db, storage, list(share), summary)
             finally:
                 storage.close()
-            _record(db, sights)
     return summary
 
 
-def _may_remove(db: Database) -> bool:
-    try:
-        look(db, PauseKind.DELETIONS)
-    except PausedError:
-        return False
-    return True
+class Sight(StrEnum):
+    """What is at the destination of a copy that has ended."""
+
+    NOTHING = "nothing"
+    WHOLE = "whole"
+    PART = "part"
+    """Or wrong bytes: written since the copy began, and not the file."""
+    UNKNOWN = "unknown"
+    """Nobody can say that the copy left it."""
 
 
 @dataclass(frozen=True)
-class _Sight:
-    """What was seen of one copy. ``said``: what its attempt shall say besides."""
+class _Seen:
+    """One file that was looked at. ``condition``: as it was seen. ``said``: what its attempt shall say besides."""
 
     transfer_id: int
     file_id: int
     site_id: int
-    is_whole: bool
-    said: str | None
+    lfn: str
+    sight: Sight
+    size_bytes: int = 0
+    condition: Condition = UNCONDITIONAL
+    said: str | None = None
 
 
-def _look_at_site(storage: Storage, due: Sequence[Any], summary: LeftoverSummary, *, may_remove: bool) -> list[_Sight]:
-    sights, num_in_vain = [], 0
+def _put_right(db: Database, storage: Storage, due: Sequence[Any], summary: LeftoverSummary) -> None:
+    seen = _look(db, storage, due, summary)
+    parts = {file.lfn: file for file in seen if file.sight is Sight.PART}
+    _record(db, [file for file in seen if file.sight is not Sight.PART])
+    for file in seen:
+        summary.num_none += file.sight is Sight.NOTHING
+        summary.num_whole += file.sight is Sight.WHOLE
+        summary.num_kept += file.sight is Sight.UNKNOWN
+    claimed = {lfn: parts[lfn] for lfn in _claim(db, parts)}
+    summary.num_unseen += len(parts) - len(claimed)
+    if not claimed:
+        return
+    settled = []
+    for outcome in delete_if(storage, {lfn: file.condition for lfn, file in claimed.items()}):
+        file = claimed[outcome.lfn]
+        match outcome.observation:
+            case DeletionObservation.UNAVAILABLE:
+                summary.num_unseen += 1
+                continue
+            case DeletionObservation.REFUSED:
+                summary.num_kept += 1
+                settled.append(replace(file, said=f"it stays: {outcome.reason}"))
+            case _:
+                summary.num_removed += 1
+                summary.removed_bytes += file.size_bytes
+                settled.append(replace(file, said="removed"))
+    _record(db, settled)
+
+
+def _look(db: Database, storage: Storage, due: Sequence[Any], summary: LeftoverSummary) -> list[_Seen]:
+    seen: list[_Seen] = []
+    ahead, num_in_vain = None, 0
     for place, file in enumerate(due):
         try:
-            sight = _look_at(storage, file, summary, may_remove=may_remove)
+            ahead = _ahead(db, storage) if ahead is None else ahead
+            seen.append(_sight(storage, file, ahead))
         except RemoteError as error:
-            sight, num_in_vain = None, num_in_vain + 1
+            num_in_vain += 1
+            summary.num_unseen += 1
             if num_in_vain == IN_VAIN:
-                summary.num_unseen += len(due) - place
+                summary.num_unseen += len(due) - place - 1
                 log.warning("what copies left at %s is looked at later: %s", storage.endpoint.site, error.message)
                 break
-        if sight is None:
-            summary.num_unseen += 1
-        else:
-            sights.append(sight)
-    return sights
+    return seen
 
 
-def _look_at(storage: Storage, file: Any, summary: LeftoverSummary, *, may_remove: bool) -> _Sight | None:
-    """None: to be looked at again."""
+def _ahead(db: Database, storage: Storage) -> timedelta:
+    """By how much the storage's clock is ahead: a file that was there before the copy seems younger by that."""
+    clock = storage.clock() if isinstance(storage, TellsTime) else None
+    return max(clock - db.clock(), timedelta(0)) if clock is not None else timedelta(0)
 
-    def sight(said: str | None, *, is_whole: bool = False) -> _Sight:
-        return _Sight(file.transfer_id, file.file_id, file.site_id, is_whole, said)
 
+def _sight(storage: Storage, file: Any, ahead: timedelta) -> _Seen:
+    """What is there. RemoteError: the storage does not say."""
+    seen = _Seen(file.transfer_id, file.file_id, file.site_id, file.lfn, Sight.NOTHING)
     stored = storage.stat(file.lfn)
     if stored is None:
-        summary.num_none += 1
-        return sight(None)
+        return seen
     is_whole = _is_whole(storage, file, stored)
     if is_whole:
-        summary.num_whole += 1
-        return sight("the file is at the destination all the same, whole", is_whole=True)
-    if is_whole is None or stored.modified_at is None or stored.modified_at < file.started_at - CLOCK_SKEW:
-        summary.num_kept += 1
-        return sight("at the destination is a file of which nobody can say that this copy left it: it stays")
-    return _removed(storage, file, stored, summary, sight) if may_remove else None
+        return replace(seen, sight=Sight.WHOLE, said="the file is at the destination all the same, whole")
+    if is_whole is None or stored.modified_at is None or stored.modified_at - ahead < file.started_at - CLOCK_SKEW:
+        said = "at the destination is a file of which nobody can say that this copy left it: it stays"
+        return replace(seen, sight=Sight.UNKNOWN, said=said)
+    what = "wrong bytes"
+    if stored.size_bytes != file.size_bytes:
+        what = f"{stored.size_bytes:,} bytes of {file.size_bytes:,}"
+    return replace(
+        seen,
+        sight=Sight.PART,
+        size_bytes=stored.size_bytes,
+        condition=Condition(size_bytes=stored.size_bytes, modified_at=stored.modified_at),
+        said=f"{what} were left at the destination, and are to go",
+    )
 
 
 def _is_whole(storage: Storage, file: Any, stored: StoredFile) -> bool | None:
     """Whether what is stored is the file; None where nobody can tell."""
     if stored.size_bytes != file.size_bytes:
         return False
-    told = adler32_text(storage.checksum(file.lfn)) if file.adler32 else None
-    return None if told is None else told == file.adler32
+    checksum = adler32_text(storage.checksum(file.lfn)) if file.adler32 else None
+    return None if checksum is None else checksum == file.adler32
 
 
-def _removed(
-    storage: Storage, file: Any, stored: StoredFile, summary: LeftoverSummary, sight: Callable[[str], _Sight]
-) -> _Sight | None:
-    """Delete what is there, as it was seen: a part of the file, or wrong bytes, written since the copy began."""
-    condition = Condition(size_bytes=stored.size_bytes, modified_at=stored.modified_at)
-    (outcome,) = delete_if(storage, {file.lfn: condition})
-    what = "wrong bytes"
-    if stored.size_bytes != file.size_bytes:
-        what = f"{stored.size_bytes:,} bytes of {file.size_bytes:,}"
-    match outcome.observation:
-        case DeletionObservation.UNAVAILABLE:
-            return None
-        case DeletionObservation.REFUSED:
-            summary.num_kept += 1
-            return sight(f"{what} are left at the destination: {outcome.reason}")
-    summary.num_removed += 1
-    summary.removed_bytes += stored.size_bytes
-    log.info("%s: %s: %s of a copy that has ended are removed", storage.endpoint.site, file.lfn, what)
-    return sight(f"{what} were left at the destination, and are removed")
+def _claim(db: Database, parts: Mapping[str, _Seen]) -> list[str]:
+    """The LFNs of those that may go: judged once more, and none while deletions stand still."""
+    if not parts:
+        return []
+    try:
+        look(db, PauseKind.DELETIONS)
+    except PausedError:
+        return []
+    with db.begin() as connection:
+        _make_sights(connection, list(parts.values()))
+        claimed = set(connection.execute(text(CLAIM)).scalars())
+    return [lfn for lfn, file in parts.items() if file.transfer_id in claimed]
 
 
-def _record(db: Database, sights: Sequence[_Sight]) -> None:
+def _record(db: Database, seen: Sequence[_Seen]) -> None:
     """Whole files are in the inventory from now on; what is subscribed is fulfilled by the next run."""
-    if not sights:
+    if not seen:
         return
     with db.begin() as connection:
+        _make_sights(connection, seen)
         connection.execute(
-            text(
-                "CREATE TEMPORARY TABLE sights (transfer_id bigint, file_id bigint, site_id smallint,"
-                " is_whole boolean, said text) ON COMMIT DROP"
-            )
-        )
-        insert_frame(connection, "sights", pl.DataFrame([asdict(sight) for sight in sights], schema=_SIGHTS))
-        connection.execute(
-            text("""
-            UPDATE transfers AS t SET is_leftover = false, reason = left(concat_ws('; ', t.reason, sights.said), 2000)
+            text(f"""
+            UPDATE transfers AS t SET is_leftover = false,
+              reason = left(concat_ws('; ', t.reason, sights.said), {LONGEST})
             FROM sights WHERE t.id = sights.transfer_id""")
         )
         connection.execute(
-            text("""
+            text(f"""
             CREATE TEMPORARY TABLE changed ON COMMIT DROP AS
-            SELECT DISTINCT file_id, site_id FROM sights WHERE is_whole""")
+            SELECT DISTINCT file_id, site_id FROM sights WHERE sight = '{Sight.WHOLE}'""")
         )
         replicas.arrive(connection)
 
 
-_SIGHTS = {
-    "transfer_id": pl.Int64,
-    "file_id": pl.Int64,
-    "site_id": pl.Int64,
-    "is_whole": pl.Boolean,
-    "said": pl.String,
-}
+def _make_sights(connection: Connection, seen: Sequence[_Seen]) -> None:
+    connection.execute(
+        text("""
+        CREATE TEMPORARY TABLE sights (transfer_id bigint, file_id bigint, site_id smallint, sight text, said text)
+        ON COMMIT DROP""")
+    )
+    columns = {"transfer_id": pl.Int64, "file_id": pl.Int64, "site_id": pl.Int64, "sight": pl.String, "said": pl.String}
+    sights = [(file.transfer_id, file.file_id, file.site_id, file.sight.value, file.said) for file in seen]
+    insert_frame(connection, "sights", pl.DataFrame(sights, schema=columns, orient="row"))
+    connection.execute(text("ANALYZE sights"))

@@ -296,13 +296,15 @@ def _move_transfers(connection: Connection) -> None:
 
 
 def _mark_leftovers(connection: Connection) -> None:
-    """FTS had begun to write what ended otherwise than well: ``leftover`` looks at it, but for what is on tape."""
+    """FTS may have begun to write what ended otherwise than well: ``leftover`` looks at it, but for what is on tape.
+    What failed at its source was not written."""
     connection.execute(
         text(f"""
         UPDATE transfers t SET is_leftover = true
         FROM moved v, transfer_batches b, sites d
         WHERE t.id = v.transfer_id AND v.state IN ('{TransferState.FAILED}', '{TransferState.CANCELLED}')
-          AND t.started_at IS NOT NULL AND b.id = t.batch_id AND b.backend = '{Backend.FTS}' AND d.id = b.site_id
+          AND t.started_at IS NOT NULL AND coalesce(v.reason, '') NOT LIKE 'SOURCE %'
+          AND b.id = t.batch_id AND b.backend = '{Backend.FTS}' AND d.id = b.site_id
           AND d.storage_type <> '{StorageType.MSS}'""")
     )
 

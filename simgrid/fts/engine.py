@@ -13,13 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from simgrid.faults import Faults
-from simgrid.fts.dav import StorageClients, StorageError
+from simgrid.fts.copier.dav import StorageClients, StorageError
+from simgrid.fts.copier.refusal import Refusals
+from simgrid.fts.copier.transfer import Copied, Copy, CopyCancelledError, CopyFailedError
 from simgrid.fts.delegation import Delegations
 from simgrid.fts.jobs import Job, TransferFile, timestamp
-from simgrid.fts.refusal import Refusals
 from simgrid.fts.store import JobStore
 from simgrid.fts.taperest import TapeClient
-from simgrid.fts.transfer import Copied, Copy, CopyCancelledError, CopyFailedError
 from simgrid.scenario import FtsSettings
 
 log = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from simgrid.faults import Faults
+from simgrid.fts.copier.names import check_stored
 from simgrid.fts.delegation import Delegations
 from simgrid.fts.errors import FtsError, bad_request, bad_value
 from simgrid.fts.identity import User, bearer_refusal, require, user_of
 from simgrid.fts.jobs import Document, Job
-from simgrid.fts.names import check_stored
 from simgrid.fts.query import Queries, answer, missing_entry, terminal_entry
 from simgrid.fts.states import JOB_TERMINAL
 from simgrid.fts.store import DuplicateJobError, JobStore

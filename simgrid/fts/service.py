@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from simgrid.faults import Faults
-from simgrid.fts.dav import StorageClients
+from simgrid.fts.copier.dav import StorageClients
+from simgrid.fts.copier.refusal import Refusals
 from simgrid.fts.delegation import Delegations
 from simgrid.fts.engine import Engine
 from simgrid.fts.journal import Journal
-from simgrid.fts.refusal import Refusals
 from simgrid.fts.routes import FtsRest
 from simgrid.fts.staging import StagingDaemon
 from simgrid.fts.store import JobStore

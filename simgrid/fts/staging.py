@@ -12,12 +12,12 @@ import time
 from collections import defaultdict
 
 from simgrid.faults import Faults
-from simgrid.fts.dav import StorageClient, StorageClients, StorageError
+from simgrid.fts.copier.dav import StorageClient, StorageClients, StorageError
+from simgrid.fts.copier.xroot import RootTape
 from simgrid.fts.delegation import Delegations
 from simgrid.fts.jobs import TransferFile, timestamp
 from simgrid.fts.store import JobStore
 from simgrid.fts.taperest import TapeClient, TapeRestClient
-from simgrid.fts.xroot import RootTape
 
 log = logging.getLogger(__name__)
 POLLS_S = (1.0, 300.0, 600.0)

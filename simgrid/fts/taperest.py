@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from simgrid.fts.dav import StorageClient, StorageError
-from simgrid.fts.xroot import RootTape, is_root
+from simgrid.fts.copier.dav import StorageClient, StorageError
+from simgrid.fts.copier.xroot import RootTape, is_root
 
 
 def TapeClient(client: StorageClient, url: str) -> TapeRestClient | RootTape:

@@ -270,7 +270,7 @@ def test_a_copy_is_cancelled_and_leaves_half_a_file(run: Scene) -> None:
     run.run_to_the_end()
     assert not any(run.path("T2_B", lfn).exists() for lfn in lfns)
     reasons = run.inventory.rows("SELECT reason FROM transfers")
-    assert all("were left at the destination, and are removed" in reason for (reason,) in reasons)
+    assert all("were left at the destination, and are to go; removed" in reason for (reason,) in reasons)
     assert run.problems() == []
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.base.settings import DeletionSettings
-from dynamo_ops.deletion.execute import execute_batch
+from dynamo_ops.deletion.execute import LOOKS_IN_VAIN, execute_batch
 from dynamo_ops.deletion.queue import plan_deletions, recover_deletions
 from dynamo_ops.inventory.states import DeletionObservation as Seen
 from dynamo_ops.query.explanation import why
@@ -256,6 +256,28 @@ def test_a_storage_that_is_silent_settles_nothing(stock: Inventory) -> None:
     assert recover_deletions(stock.db).unfinished == [batch]
     assert execute_batch(stock.db, batch, Answers()).num_left_out == 2  # type: ignore[arg-type]
     assert recover_deletions(stock.db).unfinished == []
+
+
+def test_a_storage_that_says_nothing_at_all_is_not_asked_for_the_other_batches(stock: Inventory) -> None:
+    class Silent(Answers):
+        num_asked = 0
+
+        def stat(self, lfn: str) -> StoredFile | None:
+            self.num_asked += 1
+            raise RetryableRemoteError("no answer", service="storage")
+
+    stock.block("b2", 30)
+    for site in ("T2_A", "T2_B"):
+        stock.replica("b2", site)
+    stock.subscription("delete", stock.files_of["b2"], "T2_A")
+    (batch,) = plan_deletions(stock.db)
+    execute_batch(stock.db, batch, Answers(Seen.UNAVAILABLE))  # type: ignore[arg-type]
+    withdraw(stock)
+    storage = Silent()
+    with pytest.raises(RetryableRemoteError, match="no answer"):
+        execute_batch(stock.db, batch, storage)  # type: ignore[arg-type]
+    assert storage.num_asked == LOOKS_IN_VAIN
+    assert recover_deletions(stock.db).unfinished == [batch]
 
 
 @pytest.mark.parametrize(

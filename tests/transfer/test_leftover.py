@@ -19,6 +19,7 @@ from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.pause import pauses
 from dynamo_ops.storage.posix import PosixStorage
 from dynamo_ops.storage.protocol import StorageOptions, StoredFile
+from dynamo_ops.transfer import leftover
 from dynamo_ops.transfer.batches import plan_batches
 from dynamo_ops.transfer.hold import hold_and_release
 from dynamo_ops.transfer.leftover import IN_VAIN, look_at_leftovers
@@ -36,6 +37,8 @@ class Destination:
     def __init__(self, root: Path) -> None:
         self.root, self.is_silent, self.tells = root, False, True
         self.num_asked = 0
+        self.is_ahead: timedelta | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def __call__(self, site_id: int) -> Any:
         return _Storage(self)
@@ -58,7 +61,13 @@ class _Storage(PosixStorage):
         self._destination.num_asked += 1
         if self._destination.is_silent:
             raise RetryableRemoteError("no answer", service="storage")
-        return super().stat(lfn)
+        stored = super().stat(lfn)
+        self._destination.meanwhile()
+        return stored
+
+    def clock(self) -> datetime | None:
+        ahead = self._destination.is_ahead
+        return None if ahead is None else datetime.now(UTC) + ahead
 
     def checksum(self, lfn: str) -> str | None:
         return f"{zlib.adler32(b''.join(self.read(lfn))):x}".upper() if self._destination.tells else None
@@ -84,14 +93,21 @@ def stock(inventory: Inventory, identity: FtsIdentity) -> Inventory:
     return inventory
 
 
-def end(stock: Inventory, state: str = "CANCELED", *, began: datetime | None = BEGAN, withdrawn: bool = True) -> None:
+def end(
+    stock: Inventory,
+    state: str = "CANCELED",
+    *,
+    began: datetime | None = BEGAN,
+    withdrawn: bool = True,
+    reason: str = "it",
+) -> None:
     """FTS's job has ended; nobody wants the copy any more."""
     (job_id,) = open_batch_job_ids(stock.db)
     times = {"start_time": f"{began:%Y-%m-%dT%H:%M:%S}" if began else None, "finish_time": "2026-11-30T12:00:00"}
     file = {
         "file_state": state,
         "file_metadata": {"transfer_id": stock.scalar("SELECT id FROM transfers")},
-        "reason": "it",
+        "reason": reason,
     }
     with stock.db.begin() as connection:
         apply(connection, [JobStatus(job_id, 200, state, files=[file | times])], datetime.now(UTC))
@@ -119,7 +135,7 @@ def test_a_part_is_removed(stock: Inventory, there: Destination, state: str) -> 
     path = there.put(lfn(stock), PART)
     assert looked(stock, there) == {"num_removed": 1, "removed_bytes": SIZE // 2}
     assert not path.exists()
-    assert reason(stock) == "it; 500 bytes of 1,000 were left at the destination, and are removed"
+    assert reason(stock) == "it; 500 bytes of 1,000 were left at the destination, and are to go; removed"
     assert looked(stock, there) == {}
 
 
@@ -128,7 +144,7 @@ def test_wrong_bytes_are_removed(stock: Inventory, there: Destination) -> None:
     path = there.put(lfn(stock), WRONG)
     assert looked(stock, there) == {"num_removed": 1, "removed_bytes": SIZE}
     assert not path.exists()
-    assert reason(stock) == "it; wrong bytes were left at the destination, and are removed"
+    assert reason(stock) == "it; wrong bytes were left at the destination, and are to go; removed"
 
 
 def test_a_whole_file_is_taken_in(stock: Inventory, there: Destination) -> None:
@@ -192,6 +208,49 @@ def test_a_copy_that_never_began_has_left_nothing(stock: Inventory, there: Desti
     end(stock, began=None)
     there.put(lfn(stock), PART)
     assert looked(stock, there) == {}
+
+
+def test_what_failed_at_its_source_has_left_nothing(stock: Inventory, there: Destination) -> None:
+    """FTS had not come to the destination: what is there is somebody's."""
+    end(stock, "FAILED", reason="SOURCE [2] Result HTTP 404 : File not found")
+    path = there.put(lfn(stock), PART)
+    assert looked(stock, there) == {}
+    assert path.exists()
+
+
+def test_a_clock_that_is_ahead_makes_no_old_file_young(stock: Inventory, there: Destination) -> None:
+    end(stock)
+    there.is_ahead = timedelta(hours=2)
+    path = there.put(lfn(stock), PART, age=timedelta(hours=-1))  # by its clock: an hour before the copy began
+    assert looked(stock, there) == {"num_kept": 1}
+    assert path.exists()
+
+
+def test_what_is_wanted_again_since_it_was_looked_at_stays(stock: Inventory, there: Destination) -> None:
+    """Judged once more before it goes."""
+    end(stock)
+    path = there.put(lfn(stock), PART)
+    there.meanwhile = lambda: is_tried_again(stock)
+    assert looked(stock, there) == {"num_unseen": 1}
+    assert path.exists()
+
+
+def test_killed_before_it_is_recorded_what_was_to_go_stands_with_the_attempt(
+    stock: Inventory, there: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end(stock)
+    path = there.put(lfn(stock), PART)
+
+    def deleted_and_killed(*arguments: Any) -> None:
+        path.unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(leftover, "delete_if", deleted_and_killed)
+        with pytest.raises(KeyboardInterrupt):
+            looked(stock, there)
+    assert looked(stock, there) == {"num_none": 1}
+    assert reason(stock) == "it; 500 bytes of 1,000 were left at the destination, and are to go"
 
 
 def test_nothing_is_removed_while_deletions_stand_still(stock: Inventory, there: Destination) -> None:

@@ -14,7 +14,7 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.inventory.lfn import CANONICAL, DOTS, OURS
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.transfer.submission.naming import name_file
-from simgrid.fts.names import ROOT, as_copied, check_stored
+from simgrid.fts.copier.names import ROOT, as_copied, check_stored
 from tests.storage.test_names import NAMES, neighbours
 
 PIECES = [

@@ -66,7 +66,7 @@ class Vanished(Base):
 class SetAsideDataset(Base):
     """A dataset of which a source told a bad record: nothing of it was merged since, and it is asked for again.
 
-    ``is_of_record``: the bad record is the dataset's own, so the source has to list it anew. ``told``: how it was
+    ``is_of_record``: the bad record is the dataset's own, so the source has to list it anew. ``listed``: how it was
     listed where that record was good (status, is_open, software_release, last_update_at, properties); null: as the
     inventory has it. ``until``: the end of the interval of the newest pull that told it so, by run ``run_key``.
     ``num_runs``: how many runs did.
@@ -80,7 +80,7 @@ class SetAsideDataset(Base):
     dataset: Mapped[str]
     reason: Mapped[str]
     is_of_record: Mapped[bool]
-    told: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    listed: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     until: Mapped[datetime]
     first_at: Mapped[created]
     last_at: Mapped[created]

@@ -35,7 +35,7 @@ def set_aside(db: Database, source: str | None = None) -> pl.DataFrame:
 
 
 def find_faulty(connection: Connection, run_key: str, source: str) -> int:
-    """Make ``faulty`` of a merge's transaction: the datasets that it leaves out, with ``told``: how the source listed
+    """Make ``faulty`` of a merge's transaction: the datasets that it leaves out, with ``listed``: how the source listed
     them, where that was good. Returns how many there are that nobody declared invalid."""
     connection.execute(text(_FAULTY), {"run_key": run_key, "source": source, "longest": LONGEST_REASON})
     connection.execute(text("ANALYZE faulty"))
@@ -61,7 +61,7 @@ _FAULTY = f"""
                FROM staged_datasets AS s
                WHERE s.run_key = :run_key AND s.source = :source AND s.dataset = f.dataset
                  AND (s.is_listed OR s.is_again)
-               ORDER BY s.id DESC LIMIT 1) END AS told
+               ORDER BY s.id DESC LIMIT 1) END AS listed
     FROM (SELECT dataset, left(min(fault), :longest) AS reason, bool_or(is_of_record) AS is_of_record
           FROM (SELECT *, rank() OVER (PARTITION BY dataset ORDER BY id) AS place FROM staged_faults
                 WHERE run_key = :run_key AND source = :source) AS ranked
@@ -84,14 +84,14 @@ _NOT_LISTED = """
 
 # Not what a newer pull, of whatever source, told well: then this one is only late.
 _NOTE = """
-    INSERT INTO set_aside_datasets AS old (source, dataset, reason, is_of_record, told, until, run_key)
-    SELECT :source, f.dataset, f.reason, f.is_of_record, f.told, :until, :run_key FROM faulty AS f
+    INSERT INTO set_aside_datasets AS old (source, dataset, reason, is_of_record, listed, until, run_key)
+    SELECT :source, f.dataset, f.reason, f.is_of_record, f.listed, :until, :run_key FROM faulty AS f
     WHERE NOT EXISTS (SELECT FROM datasets AS d JOIN dataset_sources AS o ON o.dataset_id = d.id
                       WHERE d.name = f.dataset AND o.known_until > :until)
     ORDER BY f.dataset
     ON CONFLICT (source, (md5(dataset)::uuid)) DO UPDATE
     SET reason = excluded.reason, until = excluded.until, last_at = now(), run_key = excluded.run_key,
-        is_of_record = excluded.is_of_record OR old.is_of_record AND excluded.told IS NULL,
-        told = CASE WHEN NOT excluded.is_of_record THEN coalesce(excluded.told, old.told) END,
+        is_of_record = excluded.is_of_record OR old.is_of_record AND excluded.listed IS NULL,
+        listed = CASE WHEN NOT excluded.is_of_record THEN coalesce(excluded.listed, old.listed) END,
         num_runs = old.num_runs + (old.run_key <> excluded.run_key)::int
     WHERE old.until <= excluded.until"""

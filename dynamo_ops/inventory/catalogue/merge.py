@@ -89,9 +89,9 @@ class _Merge:
     """The parts of one merge, in order. They hand on by temporary tables, which ``close`` removes:
 
     ``faulty`` (datasets with a bad record, which are left out), ``told_datasets`` (one row a dataset told, as it shall
-    be), ``told_blocks`` (one a block told), ``file_changes`` (a
-    file of a known block that is not as the inventory has it), ``grown_blocks`` (known blocks that gain files),
-    ``new_files`` (those of known blocks), ``new_sums`` (one a new block that has files).
+    be), ``told_blocks`` (one a block told), ``file_changes`` (a file of a known block that is not as the inventory has
+    it), ``grown_blocks`` (known blocks that gain files), ``new_files`` (those of known blocks), ``new_sums`` (one a new
+    block that has files).
     """
 
     def __init__(self, connection: Connection, run_key: str, source: str, until: datetime) -> None:

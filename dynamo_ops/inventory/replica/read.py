@@ -11,6 +11,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.database.reading import Snapshot
 from dynamo_ops.inventory import frames
 from dynamo_ops.inventory.frames import InventoryFrames, Schema
+from dynamo_ops.inventory.kept import LOCKS_IN_FORCE
 from dynamo_ops.inventory.replica.copies import (
     AWAITED_BLOCKS,
     DOOMED_FILES,
@@ -96,11 +97,7 @@ _QUERIES: dict[str, tuple[str, Schema]] = {
     ),
     "quotas": ("SELECT site_id, partition, quota_bytes FROM quotas", frames.QUOTAS),
     "locks": (
-        # of what is set aside since its source told a bad record, nobody knows what has changed: nothing of it goes
-        """SELECT item, sites, groups FROM locks
-           WHERE removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-           UNION ALL SELECT DISTINCT aside.dataset, CAST(NULL AS text), CAST(NULL AS text)
-           FROM set_aside_datasets AS aside JOIN datasets AS known ON known.name = aside.dataset""",
+        LOCKS_IN_FORCE,
         frames.LOCKS,
     ),
     # What sources report of datasets (``inventory.properties``) is as fresh as the metadata are.

@@ -16,15 +16,16 @@ from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.kinds import FaultStage
 
 _ASKED_AGAIN = """
-    SELECT a.dataset, coalesce(a.told->>'status', d.status) AS status,
-           coalesce((a.told->>'is_open')::boolean, d.is_open) AS is_open,
-           CASE WHEN a.told IS NULL THEN d.software_release ELSE a.told->>'software_release' END AS software_release,
-           coalesce((a.told->>'last_update_at')::timestamptz, d.last_update_at) AS last_update_at,
-           (CASE WHEN a.told IS NULL THEN d.properties ELSE nullif(a.told->'properties', 'null') END)::text
+    SELECT a.dataset, coalesce(a.listed->>'status', d.status) AS status,
+           coalesce((a.listed->>'is_open')::boolean, d.is_open) AS is_open,
+           CASE WHEN a.listed IS NULL THEN d.software_release
+                ELSE a.listed->>'software_release' END AS software_release,
+           coalesce((a.listed->>'last_update_at')::timestamptz, d.last_update_at) AS last_update_at,
+           (CASE WHEN a.listed IS NULL THEN d.properties ELSE nullif(a.listed->'properties', 'null') END)::text
                AS properties,
-           false AS is_listed, a.told IS NOT NULL AS is_again
+           false AS is_listed, a.listed IS NOT NULL AS is_again
     FROM set_aside_datasets AS a LEFT JOIN datasets AS d ON d.name = a.dataset
-    WHERE a.source = $1 AND NOT a.is_of_record AND (a.told IS NOT NULL OR d.id IS NOT NULL) ORDER BY a.dataset"""
+    WHERE a.source = $1 AND NOT a.is_of_record AND (a.listed IS NOT NULL OR d.id IS NOT NULL) ORDER BY a.dataset"""
 
 
 def asked_again(db: Database, source: str) -> pl.DataFrame:

@@ -152,7 +152,7 @@ def stage_details(
         for table in ("staged_blocks", "staged_files"):
             _clear(connection, table, run_key, source, page)
         for blocks, files, *more in parts:
-            faults += [each for each in more if each.height]
+            faults += [of_part for of_part in more if of_part.height]
             _insert(connection, "staged_blocks", run_key, source, blocks.with_columns(page=pl.lit(page)))
             paged = files.with_columns(adler32_digits(), page=pl.lit(page))
             _insert(connection, "staged_files", run_key, source, paged)

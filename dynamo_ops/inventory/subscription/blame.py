@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dynamo_ops.database.words import Words
+from dynamo_ops.inventory.checksum import COMPARED_WITH_NONE, FIRST_IS_NONE, SECOND_IS_NONE
 
 
 class Blame(StrEnum):
@@ -89,9 +90,9 @@ AWAY = (4, 11, 16, 62, 70, 100, 101, 102, 103, 104, 107, 108, 110, 111, 112, 113
 TABLE = (
     _rule("", (), EXPIRED, Blame.CREDENTIAL),
     # 00000000 is the checksum of no file: who tells it, tells none.
-    _rule("SOURCE", (), r"\b0{8} != |!= 0{8}\b", Blame.SOURCE),
-    _rule("", (), r"!= 0{8}\b", Blame.DESTINATION),
-    _rule("", (), r"\b0{8} != ", Blame.SOURCE),
+    _rule("SOURCE", (), COMPARED_WITH_NONE, Blame.SOURCE),
+    _rule("", (), SECOND_IS_NONE, Blame.DESTINATION),
+    _rule("", (), FIRST_IS_NONE, Blame.SOURCE),
     _rule("SOURCE", (95,), "", Blame.SOURCE),
     # The copy at the source.
     _rule("SOURCE", (), f"{WRONG_BYTES}|{WRONG_LENGTH}|file size mismatch", Blame.FILE, Again.NO),

@@ -71,7 +71,11 @@ class _Server:
         while waiting and self.num_sent < most:
             self._send(waiting.popleft())
             if not waiting and self.refused:
-                waiting.extend(self._judge())
+                try:
+                    waiting.extend(self._judge())
+                except RemoteError as error:  # who we are to it cannot be asked now: a later run goes on
+                    self.done.failed |= dict.fromkeys(self.refused, (self.address, error))
+                    return
         if self.refused and not self.num_taken:
             illness = self._illness()
             self.done.failed |= dict.fromkeys(self.refused, (self.address, illness))

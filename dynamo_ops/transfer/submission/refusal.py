@@ -32,6 +32,8 @@ TIMES_BEFORE_BELIEVED = 3
 """Of one document, each in a run of its own or a task's next try: a server that is ill for a moment answers so, too."""
 MOST_REFUSALS = 10
 """So often the same document is sent; then its files go back into the queue, for a new one."""
+NEWEST_BATCHES = 10_000
+"""Among which it is looked for what a server has taken lately: there are millions."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,16 @@ def read_refused(db: Database, batch_ids: Sequence[int]) -> list[Refused]:
 
 
 def has_taken_since(db: Database, server: str | None, since: datetime) -> bool:
-    """Whether the server has taken any document since then."""
+    """Whether the server has taken any document since then, of the newest batches. Not found is not held."""
     with db.begin() as connection:
         return bool(
             connection.execute(
                 text(f"""
-                SELECT EXISTS (SELECT FROM transfer_batches
+                SELECT EXISTS (
+                  SELECT FROM (SELECT server, submitted_at, state FROM transfer_batches ORDER BY id DESC LIMIT :newest)
                   WHERE server IS NOT DISTINCT FROM :server AND submitted_at >= :since
                     AND state IN ('{BatchState.SUBMITTED}', '{BatchState.FINISHED}'))"""),
-                {"server": server, "since": since},
+                {"server": server, "since": since, "newest": NEWEST_BATCHES},
             ).scalar_one()
         )
 

@@ -68,7 +68,7 @@ def find_out(db: Database, settings: TransferSettings, open_storage: SiteStorage
         _read_failures(connection, sites, now)
         due = [site for site in sites.values() if _is_due(site, now, settings)]
         lfns = {site.id: _files_there(connection, site.id) for site in due if site.is_readable}
-    found: dict[str, bool] = {}
+    tells: dict[str, bool] = {}
     for site in due:
         verdict = _judge(site, _ask(site, lfns.get(site.id, []), open_storage))
         if verdict is None:
@@ -76,9 +76,9 @@ def find_out(db: Database, settings: TransferSettings, open_storage: SiteStorage
         with db.begin() as connection:
             _keep(connection, site, verdict, now)
         if verdict.is_told is not None:
-            found[site.name] = verdict.is_told
+            tells[site.name] = verdict.is_told
             log.warning("site %s tells %s: %s", site.name, "checksums" if verdict.is_told else "none", verdict.because)
-    return found
+    return tells
 
 
 def _read_sites(connection: Connection, settings: TransferSettings) -> dict[int, _Site]:

@@ -37,6 +37,8 @@ RECENT = timedelta(days=2)
 """A copy that could not be read for so long is left as it is."""
 BY_READING = "read-back"
 """Who calls a copy bad."""
+FILES_PER_RUN = 20_000
+"""However small they are."""
 FILES_PER_RECORD = 100
 """What was read is recorded every so many files."""
 
@@ -133,8 +135,8 @@ def _sample(connection: Connection, settings: TransferSettings, now: datetime) -
           AND t.finished_at > :recent AND f.adler32 IS NOT NULL AND s.site_id IN {READABLE}
           AND site.storage_type <> '{StorageType.MSS}'
           AND (hashint8(t.id)::bigint & 65535) < :fraction * 65536
-        ORDER BY random()"""),
-        {"recent": now - RECENT, "fraction": settings.read_back_fraction},
+        ORDER BY random() LIMIT :most"""),
+        {"recent": now - RECENT, "fraction": settings.read_back_fraction, "most": FILES_PER_RUN},
     )
     copies, num_bytes = [], 0
     for row in drawn:

@@ -16,7 +16,7 @@ def upgrade() -> None:
         sa.Column('id', sa.BigInteger(), autoincrement=True, nullable=False),
         *(sa.Column(name, sa.Text(), nullable=False) for name in ('source', 'dataset', 'reason')),
         sa.Column('is_of_record', sa.Boolean(), nullable=False),
-        sa.Column('told', postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column('listed', postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column('until', sa.DateTime(timezone=True), nullable=False),
         *(
             sa.Column(name, sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from simgrid.faults import Faults
-from simgrid.fts.xroot import is_root
+from simgrid.fts.copier.xroot import is_root
 from simgrid.scenario import Scenario
 
 Refusal = tuple[int, str]

@@ -10,8 +10,8 @@ from typing import Any
 from XRootD import client
 from XRootD.client.flags import AccessMode, OpenFlags, PrepareFlags, QueryCode
 
-from simgrid.fts.names import ROOT, as_copied
-from simgrid.fts.outcome import Stat, StorageError
+from simgrid.fts.copier.names import ROOT, as_copied
+from simgrid.fts.copier.outcome import Stat, StorageError
 
 CHUNK = 1 << 20
 _TIMEOUT_S = 60

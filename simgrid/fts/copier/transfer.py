@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from simgrid.fts.dav import Stat, StorageClient, StorageError
+from simgrid.fts.copier.dav import Stat, StorageClient, StorageError
+from simgrid.fts.copier.refusal import Refusal, Refusals
+from simgrid.fts.copier.xroot import is_root
 from simgrid.fts.jobs import Job, TransferFile
-from simgrid.fts.refusal import Refusal, Refusals
-from simgrid.fts.xroot import is_root
 
 
 class CopyFailedError(Exception):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from simgrid.fts.outcome import Stat as Stat
-from simgrid.fts.outcome import StorageError as StorageError
-from simgrid.fts.xroot import RootClient, is_root
+from simgrid.fts.copier.outcome import Stat as Stat
+from simgrid.fts.copier.outcome import StorageError as StorageError
+from simgrid.fts.copier.xroot import RootClient, is_root
 
 CHUNK = 1 << 18
 _TIMEOUT_S = 60.0
