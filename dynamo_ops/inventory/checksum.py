@@ -25,14 +25,6 @@ NOT_TOLD = frozenset({400, 405, 406, 415, 501})
 _NAMES = ("adler32", "adler")
 _ENDS_AS_BASE64 = re.compile("^[A-Za-z0-9+/]+=+$")
 
-FIRST_IS_NONE = f"(^|[^0-9a-fA-F]){ZEROS} !="
-SECOND_IS_NONE = f"!= {ZEROS}([^0-9a-fA-F]|$)"
-COMPARED_WITH_NONE = f"{SECOND_IS_NONE}|{FIRST_IS_NONE}"
-"""In FTS's words for a copy that failed (for Python and SQL): a storage told no checksum, and FTS took that for a
-wrong one. Nothing is known against the bytes."""
-NONE_TOLD = rf"^[A-Z_]+ \[95\] |{COMPARED_WITH_NONE}"
-"""The same, and what FTS says over ``root://``: the question is not supported."""
-
 
 def adler32_digits(name: str = "adler32") -> pl.Expr:
     """The column as eight lower-case hex digits; null for "no checksum"; unchanged where it is no checksum at all."""

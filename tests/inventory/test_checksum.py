@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 
 import polars as pl
@@ -11,8 +10,6 @@ from requests.structures import CaseInsensitiveDict
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.checksum import (
-    COMPARED_WITH_NONE,
-    NONE_TOLD,
     adler32_digits,
     adler32_text,
     told_in_headers,
@@ -115,26 +112,3 @@ def test_the_base64_of_rfc_9530_is_that_of_zlib() -> None:
 )
 def test_what_is_told_in_words(answer: bytes | str | None, checksum: str | None) -> None:
     assert told_in_words(answer) == checksum
-
-
-FAILED = {
-    "TRANSFER [5] Source checksum and destination checksum do not match: 0a1b2c3d != 00000000": True,
-    "DESTINATION [5] User-defined and destination ADLER32 checksum do not match (0a1b2c3d != 00000000)": True,
-    "SOURCE [5] Source and user-defined ADLER32 checksum do not match (00000000 != 0a1b2c3d)": True,
-    "DESTINATION [5] User-defined and destination ADLER32 checksum do not match (0a1b2c3d != 000000001)": False,
-    "DESTINATION [5] User-defined and destination ADLER32 checksum do not match (0a1b2c3d != 0a1b2c3e)": False,
-    "TRANSFER [5] path /store/00000000/f != x": False,
-}
-
-
-@pytest.mark.parametrize(("words", "is_none_told"), FAILED.items())
-def test_python_and_the_database_see_alike_that_none_was_told(
-    database: Database, words: str, is_none_told: bool
-) -> None:
-    sql = "SELECT $1 ~ $2 AS compared, $1 ~ $3 AS told"
-    assert database.frame(sql, [words, COMPARED_WITH_NONE, NONE_TOLD]).row(0) == (is_none_told, is_none_told)
-    assert bool(re.search(COMPARED_WITH_NONE, words)) == is_none_told
-
-
-def test_over_root_the_question_is_not_supported() -> None:
-    assert re.search(NONE_TOLD, "TRANSFER [95] Operation not supported")

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dynamo_ops.database.words import Words
-from dynamo_ops.inventory.checksum import COMPARED_WITH_NONE, FIRST_IS_NONE, SECOND_IS_NONE
 
 
 class Blame(StrEnum):
@@ -73,6 +72,14 @@ class Rule:
 def _rule(sides: str, errnos: Sequence[int], words: str, blame: Blame, again: Again = Again.YES) -> Rule:
     return Rule(blame, again, frozenset(sides.split()), frozenset(errnos), words)
 
+
+FIRST_IS_NONE = "(^|[^0-9a-fA-F])0{8} !="
+SECOND_IS_NONE = "!= 0{8}([^0-9a-fA-F]|$)"
+COMPARED_WITH_NONE = f"{SECOND_IS_NONE}|{FIRST_IS_NONE}"
+"""In FTS's words for a copy that failed (for Python and SQL): a storage told no checksum, and FTS took that for a
+wrong one. Nothing is known against the bytes."""
+NONE_TOLD = rf"^[A-Z_]+ \[95\] |{COMPARED_WITH_NONE}"
+"""The same, and what FTS says over ``root://``: the question is not supported."""
 
 NO_SUCH_FILE = r"HTTP 404|HTTP 410|no such file|file not found|does not exist"
 NO_PERMISSION = r"HTTP 403|permission|not authori[sz]ed|authori[sz]ation|access denied"

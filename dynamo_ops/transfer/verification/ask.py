@@ -18,10 +18,10 @@ from dynamo_ops.base.errors import DynamoError
 from dynamo_ops.base.patience import Checksums
 from dynamo_ops.base.settings import TransferSettings
 from dynamo_ops.database.connection import Database
-from dynamo_ops.inventory.checksum import NONE_TOLD
 from dynamo_ops.inventory.replica.copies import is_present
 from dynamo_ops.inventory.site.usable import READABLE
 from dynamo_ops.inventory.states import Backend, TransferState
+from dynamo_ops.inventory.subscription.blame import NONE_TOLD
 from dynamo_ops.storage.registry import SiteStorage
 
 log = logging.getLogger(__name__)

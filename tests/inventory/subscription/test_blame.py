@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.subscription.blame import (
+    COMPARED_WITH_NONE,
+    NONE_TOLD,
     PRECEDENCE,
     TABLE,
     WHAT_NEXT,
@@ -153,3 +157,26 @@ def test_the_table_is_whole() -> None:
     condemning = {frozenset(rule.sides) for rule in TABLE if rule.again != Again.YES}
     assert condemning == {frozenset({"SOURCE"}), frozenset({"STAGING"}), frozenset()}
     assert (errno_of("SOURCE [2] x"), errno_of("SOURCE x"), errno_of("x [2]")) == (2, None, None)
+
+
+FAILED = {
+    "TRANSFER [5] Source checksum and destination checksum do not match: 0a1b2c3d != 00000000": True,
+    "DESTINATION [5] User-defined and destination ADLER32 checksum do not match (0a1b2c3d != 00000000)": True,
+    "SOURCE [5] Source and user-defined ADLER32 checksum do not match (00000000 != 0a1b2c3d)": True,
+    "DESTINATION [5] User-defined and destination ADLER32 checksum do not match (0a1b2c3d != 000000001)": False,
+    "DESTINATION [5] User-defined and destination ADLER32 checksum do not match (0a1b2c3d != 0a1b2c3e)": False,
+    "TRANSFER [5] path /store/00000000/f != x": False,
+}
+
+
+@pytest.mark.parametrize(("words", "is_none_told"), FAILED.items())
+def test_python_and_the_database_see_alike_that_none_was_told(
+    database: Database, words: str, is_none_told: bool
+) -> None:
+    sql = "SELECT $1 ~ $2 AS compared, $1 ~ $3 AS told"
+    assert database.frame(sql, [words, COMPARED_WITH_NONE, NONE_TOLD]).row(0) == (is_none_told, is_none_told)
+    assert bool(re.search(COMPARED_WITH_NONE, words)) == is_none_told
+
+
+def test_over_root_the_question_is_not_supported() -> None:
+    assert re.search(NONE_TOLD, "TRANSFER [95] Operation not supported")
