@@ -115,7 +115,13 @@ METADATA = [
         "last_update_at is 'yesterday'",
     ),
     Kind("metadata", "a size with a fraction", changed(files={"size_bytes": 100.5}), SET_ASIDE, "size_bytes is 100.5"),
-    Kind("metadata", "a NUL in a name", added(datasets=[dataset("/A\0B/C/D")]), "pull", "invalid byte sequence"),
+    Kind(
+        "metadata", "a NUL in a name", added(datasets=[dataset("/A\0B/C/D")]), SET_ASIDE, r"a NUL in dataset '/A\x00B"
+    ),
+    Kind(
+        "metadata", "a NUL in an LFN", changed(files={"lfn": "/store/a\0"}), SET_ASIDE, r"a NUL in lfn '/store/a\x00'"
+    ),
+    Kind("metadata", "half a character in an LFN", changed(files={"lfn": "/store/a\ud800"}), "pull", "not JSON"),
     Kind(
         "metadata",
         "a dataset with an empty name",

@@ -15,6 +15,8 @@ from sqlalchemy import Connection, text
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.kinds import FaultStage
 
+NUL, NUL_SHOWN = "\0", r"\x00"
+
 _ASKED_AGAIN = """
     SELECT a.dataset, coalesce(a.listed->>'status', d.status) AS status,
            coalesce((a.listed->>'is_open')::boolean, d.is_open) AS is_open,
@@ -40,6 +42,22 @@ def to_be_listed(db: Database, source: str) -> list[str]:
         "SELECT dataset FROM set_aside_datasets WHERE source = $1 AND is_of_record ORDER BY dataset", (source,)
     )
     return listed["dataset"].to_list()
+
+
+def without_nul(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The frame with ``\\x00`` for each NUL in a text, which PostgreSQL does not store; and the datasets of the rows
+    that had one, columns dataset and fault: of them nothing is merged, since no such name exists."""
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
+    has_nul = pl.any_horizontal(pl.col(texts).str.contains(NUL, literal=True))
+    if not texts or not frame.select(has_nul.any()).item():
+        return frame, pl.DataFrame()
+    bad = frame.filter(has_nul).with_columns(pl.col(texts).str.replace_all(NUL, NUL_SHOWN, literal=True))
+    shown = [
+        pl.when(pl.col(name).str.contains(NUL_SHOWN, literal=True)).then(pl.format(f"a NUL in {name} '{{}}'", name))
+        for name in texts
+    ]
+    stored = frame.with_columns(pl.col(texts).str.replace_all(NUL, NUL_SHOWN, literal=True))
+    return stored, bad.select("dataset", fault=pl.coalesce(shown)).drop_nulls("dataset")
 
 
 def stage_faults(

@@ -24,7 +24,7 @@ from dynamo_ops.database.locks import Lock, hold
 from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.inventory.kinds import DatasetStatus, FaultStage, PullKind
 from dynamo_ops.inventory.properties import with_properties
-from dynamo_ops.inventory.staging.faults import asked_again, drop_details, stage_faults
+from dynamo_ops.inventory.staging.faults import asked_again, drop_details, stage_faults, without_nul
 
 OVERLAP = timedelta(minutes=10)
 """Asked again at the start of every pull: clocks differ, and a source may show a change late."""
@@ -152,10 +152,11 @@ def stage_details(
         for table in ("staged_blocks", "staged_files"):
             _clear(connection, table, run_key, source, page)
         for blocks, files, *more in parts:
-            faults += [of_part for of_part in more if of_part.height]
+            blocks, no_blocks = without_nul(blocks)
+            files, no_files = without_nul(files.with_columns(adler32_digits()))
+            faults += [of_part for of_part in (*more, no_blocks, no_files) if of_part.height]
             _insert(connection, "staged_blocks", run_key, source, blocks.with_columns(page=pl.lit(page)))
-            paged = files.with_columns(adler32_digits(), page=pl.lit(page))
-            _insert(connection, "staged_files", run_key, source, paged)
+            _insert(connection, "staged_files", run_key, source, files.with_columns(page=pl.lit(page)))
             num_blocks, num_files = num_blocks + blocks.height, num_files + files.height
         bad = pl.concat(faults) if faults else pl.DataFrame()
         stage_faults(connection, run_key, source, FaultStage.DETAILS, bad, page)
@@ -215,10 +216,12 @@ def _open_datasets(db: Database, source: str) -> pl.DataFrame:
 
 
 def _without_faults(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The list of datasets without its column ``fault``, and those that have one."""
+    """The list of datasets without its column ``fault``, and those that have one, or a NUL."""
+    frame, faults = without_nul(frame)
     if "fault" not in frame.columns:
-        return frame, pl.DataFrame()
-    return frame.drop("fault"), frame.filter(pl.col("fault").is_not_null()).select("dataset", "fault")
+        return frame, faults
+    told = frame.filter(pl.col("fault").is_not_null()).select("dataset", "fault")
+    return frame.drop("fault"), pl.concat([faults, told]) if faults.height else told
 
 
 def staged_now(db: Database, run_key: str, source: str, kind: str) -> Staged:

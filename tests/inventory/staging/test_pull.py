@@ -138,12 +138,17 @@ def await_waiting(db: Database, kind: str = "advisory") -> None:
     wait_until(lambda: db.frame(waiting, (kind,)).height, lambda: "nobody waits")
 
 
-def test_what_postgresql_cannot_store_is_named_with_its_line(database: Database) -> None:
-    staging.stage_datasets(database, RUN, "dbs", datasets("/A/B/C"), 1)
-    files = pl.DataFrame([file("/a/1"), file("/a/\x00")], schema=dict(FILES))
-    with pytest.raises(InventoryError, match=r"staged_files cannot take these rows: (?s:.*)line 2"):
-        staging.stage_details(database, RUN, "dbs", 0, [(pl.DataFrame(schema=dict(BLOCKS)), files)])
-    assert rows(database, "staged_files") == 0
+def test_a_name_with_a_nul_sets_its_dataset_aside_alone(database: Database) -> None:
+    staging.stage_datasets(database, RUN, "dbs", datasets("/A/B-v1/C", "/D/E/F", "/G/\0/H"), 9)
+    files = pl.DataFrame([file("/a/1"), file("/a/\0"), file("/d/1", "/D/E/F")], schema=dict(FILES))
+    staging.stage_details(database, RUN, "dbs", 0, [(pl.DataFrame(schema=dict(BLOCKS)), files)])
+    faults = database.frame("SELECT dataset, fault, is_of_record FROM staged_faults ORDER BY dataset").rows()
+    assert faults == [
+        ("/A/B-v1/C", r"a NUL in lfn '/a/\x00'", False),
+        (r"/G/\x00/H", r"a NUL in dataset '/G/\x00/H'", True),
+    ]
+    assert staging.staged_datasets(database, RUN, "dbs", 0) == ["/A/B-v1/C", "/D/E/F"]
+    assert database.frame("SELECT lfn FROM staged_files").rows() == [("/d/1",)]
 
 
 def test_an_incremental_pull_does_not_ask_for_what_another_source_told_of(database: Database) -> None:
