@@ -7,8 +7,9 @@
 is for a site that lacks the file, one in ten has failed before. Then, as the tasks of the DAG do: ``hold_and_release``,
 and ``plan_batches`` with no limit but the size, so that all of them are chosen, cut and recorded in one transaction.
 
-``cycle``: a pocket grid (its own process) with real files of a kilobyte; recover → hold → plan → submit in jobs of 200
-→ poll as the trigger does → apply, until all files are in the inventory. CPU seconds are those of this process, which
+``cycle``: a pocket grid (its own process) with real files of a kilobyte; the tasks of the DAG, with all that they do:
+recover → hold → plan → submit in jobs of 200 → poll as the trigger does → apply, until all files are in the inventory,
+→ read back. CPU seconds are those of this process, which
 are Dynamo's, and those of the server; the grid's are not counted. SQL statements are those sent to PostgreSQL, COPY
 included, without BEGIN and COMMIT. Airflow's own cost a task is not in it. Nothing is judged: machines differ.
 """
@@ -29,14 +30,13 @@ from sqlalchemy import event, text
 
 from benchmarks.dealer import peak_mb
 from benchmarks.detox import server, server_seconds
+from dynamo_ops.base.settings import Settings
 from dynamo_ops.database import connection as database_module
 from dynamo_ops.database import migrate
 from dynamo_ops.database.connection import Database
 from dynamo_ops.fts import watch
-from dynamo_ops.fts.client import FtsClient
 from dynamo_ops.fts.identity import FtsIdentity
-from dynamo_ops.transfer import batches, hold, observe, recovery
-from dynamo_ops.transfer.submission import submit
+from dynamo_ops.transfer import batches, hold, observe, tasks
 from dynamo_ops.transfer.submission.limits import TransferLimits
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -44,15 +44,16 @@ FILES = 20_000
 FILES_PER_BLOCK = 20
 NOBODY = FtsIdentity("/CN=bench", "01874efb-4735-4595-bc9c-591aef8240c9", "cms", "c3a622c34b769920", "certificate")
 ALL = 100_000_000
-UNLIMITED = TransferLimits(
-    files_per_cycle=ALL,
-    files_in_flight=ALL,
-    files_to_site=ALL,
-    files_from_site=ALL,
-    files_per_link=ALL,
-    files_staging_per_site=ALL,
-    look_ahead=ALL,
+BOUNDS = (
+    "files_per_cycle",
+    "files_in_flight",
+    "files_to_site",
+    "files_from_site",
+    "files_per_link",
+    "files_staging_per_site",
+    "look_ahead",
 )
+UNLIMITED = TransferLimits(**dict.fromkeys(BOUNDS, ALL))
 
 FILL = (
     """INSERT INTO sites (name, storage_type, status)
@@ -258,29 +259,32 @@ def cycle_once(url: str, grid: str) -> dict[str, Any]:
         sent[name] = sent.get(name, 0) + len(statements) - count
         return result
 
+    tls = {"ca": ends["ca"], "cert": ends["user_cert"], "key": ends["user_key"]}
+    unlimited = {"transfers": dict.fromkeys(BOUNDS, ALL), "fts": {"url": ends["fts"]}, "tls": tls}
+    settings = Settings.model_validate(unlimited)
     begun = time.perf_counter()
-    with FtsClient(ends["fts"], ca=ends["ca"], cert=ends["user_cert"], key=ends["user_key"]) as client:
-        client.ensure_delegation()
-        step("recover", lambda: recovery.recover(db, client))
-        step("hold", lambda: hold.hold_and_release(db))
-        planned = step("plan", lambda: batches.plan_batches(db, client.whoami(), UNLIMITED))
-        for batch in planned.all:
-            step("submit", lambda batch=batch: submit.submit_batch(db, client, batch))
-        jobs = observe.open_batch_job_ids(db)
+    recovered = step("recover", lambda: tasks.recover(db, settings))
+    step("hold", lambda: tasks.hold_and_release(db, settings))
+    unsubmitted = recovered["recovered"]["unsubmitted"]
+    lots = step("plan", lambda: tasks.plan_transfer_batches(db, settings, unsubmitted))
+    for lot in lots:
+        step("submit", lambda lot=lot: tasks.submit(db, settings, lot))
+    jobs = observe.open_batch_job_ids(db)
 
-        def poll() -> bool:
-            states = watch.poll(ends["fts"], ca=ends["ca"], cert=ends["user_cert"], key=ends["user_key"], job_ids=jobs)
-            return watch.all_ended(asyncio.run(states))
+    def poll() -> bool:
+        return watch.all_ended(asyncio.run(watch.poll(ends["fts"], **tls, job_ids=jobs)))
 
-        polls = 1
-        while not step("poll", poll):
-            polls += 1
-            time.sleep(10)
-        applied = step("apply", lambda: observe.observe_and_apply(db, client))
-    assert applied.num_done == planned.num_files, applied
+    polls = 1
+    while not step("poll", poll):
+        polls += 1
+        time.sleep(10)
+    applied = step("apply", lambda: tasks.apply_transfers(db, settings))
+    step("read back", lambda: tasks.read_copies_back(db, settings))
+    num_files = db.frame("SELECT count(*) AS n FROM transfers").item()
+    assert applied["num_done"] == num_files, applied
     return {
-        "num_files": planned.num_files,
-        "num_jobs": len(planned.all),
+        "num_files": num_files,
+        "num_jobs": sum(map(len, lots)),
         "polls": polls,
         "seconds": seconds,
         "statements": sent,
@@ -333,14 +337,14 @@ def print_cycle(found: dict[str, Any]) -> None:
     """A line a step, and the whole by file."""
     files = found["num_files"]
     print(f"\n{files:,} files in {found['num_jobs']} jobs, {found['polls']} polls, {found['wall_s']:.0f} s of copying")
-    print("step      CPU s   CPU ms a file   statements   statements a file")
+    print("step       CPU s   CPU ms a file   statements   statements a file")
     for name, seconds in found["seconds"].items():
         sent = found["statements"][name]
-        print(f"{name:<8} {seconds:>6.2f} {seconds / files * 1000:>15.4f} {sent:>12,} {sent / files:>19.4f}")
+        print(f"{name:<9} {seconds:>6.2f} {seconds / files * 1000:>15.4f} {sent:>12,} {sent / files:>19.4f}")
     total, sent = sum(found["seconds"].values()), sum(found["statements"].values())
-    print(f"{'all':<8} {total:>6.2f} {total / files * 1000:>15.4f} {sent:>12,} {sent / files:>19.4f}")
+    print(f"{'all':<9} {total:>6.2f} {total / files * 1000:>15.4f} {sent:>12,} {sent / files:>19.4f}")
     per_file = found["server_s"] / files * 1000
-    print(f"server   {found['server_s']:>6.2f} {per_file:>15.4f}    peak memory {found['peak_mb']:,.0f} MB")
+    print(f"server    {found['server_s']:>6.2f} {per_file:>15.4f}    peak memory {found['peak_mb']:,.0f} MB")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ ROOMS = (
     "plan",
     "storage",
     "transfer.verification",
+    "transfer.server",
     "transfer.submission",
     "transfer",
     "deletion",

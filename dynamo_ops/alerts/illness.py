@@ -1,4 +1,5 @@
-"""Sites, links and the credential by which copies fail as a whole, as people are told: once, and not once a file."""
+"""Sites, links, FTS servers and the credential by which copies fail or wait as a whole, as people are told: once, and
+not once a file."""
 
 from __future__ import annotations
 
@@ -16,7 +17,14 @@ from dynamo_ops.alerts.message import count, moment
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.reading import Snapshot
-from dynamo_ops.inventory.states import QUEUED, SubscriptionAction, TransferState
+from dynamo_ops.inventory.states import (
+    LIVE_TRANSFERS,
+    OPEN_BATCHES,
+    QUEUED,
+    ServerIllness,
+    SubscriptionAction,
+    TransferState,
+)
 from dynamo_ops.inventory.subscription.blame import WHOSE, Blame
 from dynamo_ops.inventory.subscription.illness import IllPlace, figures, ill_query, read_places, refusing
 
@@ -43,6 +51,16 @@ ILL = f"""
           AND ill.source_site_id IS NULL) AS waiting"""
 """What is ill: columns of ``IllPlace``; ``since_at``: the hour since which nothing arrived; ``num_files`` that wait for
 a site."""
+
+
+ILL_SERVERS = f"""
+    SELECT ill.address, ill.illness, ill.ill_since, ill.reason, count(copy.id) AS num_files
+    FROM fts_servers AS ill
+    LEFT JOIN transfer_batches AS batch ON batch.server = ill.address AND batch.state IN {OPEN_BATCHES}
+    LEFT JOIN transfers AS copy ON copy.batch_id = batch.id AND copy.state IN {LIVE_TRANSFERS}
+    WHERE ill.ill_since <= now() - interval '15 minutes'
+    GROUP BY ill.address ORDER BY ill.address"""
+"""The files that wait are those that it has, or is to get."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,22 @@ def illnesses(snapshot: Snapshot, settings: Settings) -> list[Illness]:
         if place.blame != Blame.SOURCE:
             what = f"copies from {place.source} to {place.site} fail on the way"
             add(f"link={place.source} {place.site}", what, Blame.LINK, [place])
-    return named
+    return named + _servers(snapshot)
+
+
+def _servers(snapshot: Snapshot) -> list[Illness]:
+    """The FTS servers that have been ill for longer than a moment."""
+    return [
+        Illness(
+            f"server={server['address']}",
+            f"FTS {server['address']} {ServerIllness(server['illness']).words}",
+            WHOSE[Blame.SERVICE],
+            server["ill_since"],
+            server["num_files"],
+            server["reason"] or "",
+        )
+        for server in snapshot.frame(ILL_SERVERS).to_dicts()
+    ]
 
 
 def ill_now(database: Database, settings: Settings) -> list[Illness]:

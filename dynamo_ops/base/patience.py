@@ -69,3 +69,20 @@ class Illness(Strict):
     """… so long after the last began; when they arrive, all goes on."""
     credential_after_sites: int = Field(2, ge=1)
     """When so many sites refuse us at once, our credential is named, and not the sites."""
+
+
+class ServerLimits(Strict):
+    """What one FTS server is given, where it is another number than for all (docs/transfers.md)."""
+
+    files_in_flight: int | None = Field(None, ge=1)
+    """Files under way at this server; what exceeds it stays queued. Null: as many as all together may be."""
+    files_per_job: int | None = Field(None, ge=1, le=5000)
+    """Files of a job that reads from disk. Null: that of `fts`."""
+
+
+class Moving(Strict):
+    """When what waits at an FTS server that is ill goes to another (docs/transfers.md)."""
+
+    move_after_h: float = Field(6, gt=0)
+    """Where nothing has started or ended at a server for so long, jobs that waited there so long are cancelled, and
+    their files go to another server that takes the link."""

@@ -26,7 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dynamo_ops.base.config_file import Bytes, SiteGlob, Strict, Terabytes, faults_of, of_site, read_yaml
 from dynamo_ops.base.errors import Fault, SettingsError
 from dynamo_ops.base.installation import MARKER, SHIPPED, Installation, find_installation, no_installation
-from dynamo_ops.base.patience import Healing, Illness, SiteChecksums, Suspension, Verification
+from dynamo_ops.base.patience import Healing, Illness, Moving, ServerLimits, SiteChecksums, Suspension, Verification
 from dynamo_ops.base.units import TB
 
 MAIN_FILE = "dynamo.yaml"
@@ -77,7 +77,7 @@ class LinkSettings(Strict):
     """Names or globs of sites that are written; `!glob` excludes, later ones win."""
 
 
-class FtsServerSettings(LinkSettings):
+class FtsServerSettings(LinkSettings, ServerLimits):
     """One of several FTS 3 servers, and the links that it takes."""
 
     url: str = Field(min_length=1)
@@ -92,7 +92,7 @@ class FtsServerSettings(LinkSettings):
         return url.rstrip("/")
 
 
-class FtsSettings(Strict):
+class FtsSettings(Moving):
     """The FTS 3 servers and how they are asked. FTS stages from tape and watches what goes onto tape for certificates
     only."""
 

@@ -52,7 +52,8 @@ def status_(
     since: Since = "24h",
     as_json: AsJson = False,
 ) -> None:
-    """Files and bytes that are subscribed, what is under way, and what ended lately with an example of the errors."""
+    """Files and bytes that are subscribed, what is under way, what ended lately with an example of the errors; and how
+    the FTS servers are."""
     now, begin = datetime.now(UTC), past("--since", since)
     standing = transfers.standing(sites or (), begin)
     if as_json:

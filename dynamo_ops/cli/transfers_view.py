@@ -8,7 +8,14 @@ from typing import Any
 from dynamo_ops.cli.terminal.cells import age, cell, count, moment, size
 from dynamo_ops.cli.terminal.page import say
 from dynamo_ops.cli.terminal.tables import Record, Records, print_table
-from dynamo_ops.inventory.states import HoldReason, SubscriptionAction, SubscriptionState, TransferState, VerifiedBy
+from dynamo_ops.inventory.states import (
+    HoldReason,
+    ServerIllness,
+    SubscriptionAction,
+    SubscriptionState,
+    TransferState,
+    VerifiedBy,
+)
 from dynamo_ops.inventory.subscription.blame import WHOSE, Blame
 
 SUBSCRIPTIONS = {
@@ -38,6 +45,15 @@ ENDED = {
     "size_bytes": "size",
     "example": "because",
 }
+SERVERS = {
+    "server": "server",
+    "is": "state",
+    "ill_since": "since",
+    "num_jobs": "jobs",
+    "num_files": "files",
+    "oldest_at": "oldest sent",
+    "reason": "because",
+}
 ASK = {"subscription_id": "for example\nid"}
 """Under the figures, one of the subscriptions that they count: to ask why of."""
 SOURCES = {"site": "site", "storage_type": "storage", "status": "status", "because": "now"}
@@ -66,12 +82,18 @@ BY_HAND = {"operator", "refused", "all_failed", "suspended"}
 
 
 def print_status(standing: Record, *, now: datetime, since: datetime) -> None:
-    """Three tables: subscriptions, batches, attempts that ended."""
+    """Tables: subscriptions, batches, attempts that ended, FTS servers."""
     subscriptions, ended = standing["subscriptions"], standing["ended"]
     under_way = [{**batch, "staging": _staging(batch)} for batch in standing["under_way"]]
     print_table(_with_age(subscriptions, now), "Active subscriptions", {**SUBSCRIPTIONS, "age": "oldest", **ASK})
     print_table(_with_age(under_way, now), "Under way", {**UNDER_WAY, **ASK})
     print_table(ended, f"Ended since {moment(since)}", {**ENDED, **ASK}, wrap=["example"])
+    servers = [
+        {**server, "is": ServerIllness(server["illness"]).words if server["illness"] else "well"}
+        for server in standing["servers"]
+    ]
+    if servers:
+        print_table(servers, "FTS servers", SERVERS, wrap=["reason"])
     if subscriptions or ended:
         say("why: `dynamo transfers why ID`, with the id of one of them")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dynamo_ops.base.errors import RemoteError
@@ -26,11 +26,13 @@ Share = TypeVar("Share")
 @dataclass(frozen=True)
 class FtsServer:
     """A server and the links that it takes, by globs (``glob.is_named``). ``address`` None: that of the only one there
-    is, which nobody told."""
+    is, which nobody told. ``files_in_flight``, ``files_per_job``: its own limits; None: those of all."""
 
     address: str | None = None
     sources: tuple[str, ...] = ("*",)
     destinations: tuple[str, ...] = ("*",)
+    files_in_flight: int | None = None
+    files_per_job: int | None = None
 
     def takes(self, source: str, destination: str) -> bool:
         """Whether it copies from one site to the other."""
@@ -39,14 +41,27 @@ class FtsServer:
 
 @dataclass(frozen=True)
 class FtsLinks:
-    """Which server takes which link; ``identities``: who we are to those that answer now, by address."""
+    """Which server takes which link; ``identities``: who we are to those that answer now, by address. ``left_out``:
+    those that answer, and are to get nothing while another one takes their links. ``on_trial``: those that are to get
+    so many files, and no more. ``room``: how many more files a server may be given, where that is bounded."""
 
     servers: tuple[FtsServer, ...]
     identities: Mapping[str | None, FtsIdentity]
+    left_out: frozenset[str | None] = frozenset()
+    on_trial: Mapping[str | None, int] = field(default_factory=dict)
+    room: Mapping[str | None, int] = field(default_factory=dict)
 
     def server(self, source: str, destination: str) -> FtsServer | None:
-        """The server of a link: the first that takes it. None: FTS does not copy there."""
-        return next((server for server in self.servers if server.takes(source, destination)), None)
+        """The server of a link: the first that takes it and is well; where none is, the first that takes it, for which
+        the files wait if it does not answer. None: FTS does not copy there."""
+        taking = [server for server in self.servers if server.takes(source, destination)]
+        well = (one for one in taking if one.address in self.identities and one.address not in self.left_out)
+        answering = (one for one in taking if one.address in self.identities)
+        return next(well, None) or next(answering, None) or next(iter(taking), None)
+
+    def without_trial(self) -> FtsLinks:
+        """The same, as it is for the files beyond those of a trial."""
+        return replace(self, left_out=self.left_out | self.on_trial.keys(), on_trial={})
 
 
 def links_of(identity: FtsIdentity | FtsLinks | None) -> FtsLinks:
@@ -61,11 +76,13 @@ class FtsServers:
 
     ``servers``: those of the settings, one at least. A batch may be at one that the settings name no longer: it is
     asked all the same. ``ill``: the errors of those that could not be asked; this object asks them no more.
+    ``answered``: the addresses of those that could.
     """
 
     def __init__(self, servers: Sequence[FtsServer], open_client: Callable[[str], FtsClient]) -> None:
         self.servers = tuple(servers)
         self.ill: dict[str, RemoteError] = {}
+        self.answered: set[str] = set()
         self._open_client = open_client
         self._clients: dict[str, FtsClient] = {}
 
@@ -96,6 +113,8 @@ class FtsServers:
                     ask(self.client(address), share)
                 except RemoteError as error:
                     self.put_aside(address, error)
+                else:
+                    self.answered.add(self.address(address))
         self.check()
 
     def put_aside(self, address: str | None, error: RemoteError) -> None:
@@ -161,7 +180,16 @@ def fts_servers(settings: Settings) -> Iterator[FtsServers | None]:
         yield None
         return
     servers = FtsServers(
-        [FtsServer(server.url, tuple(server.sources), tuple(server.destinations)) for server in named],
+        [
+            FtsServer(
+                server.url,
+                tuple(server.sources),
+                tuple(server.destinations),
+                server.files_in_flight,
+                server.files_per_job,
+            )
+            for server in named
+        ],
         lambda address: _open(settings, address),
     )
     try:

@@ -121,6 +121,20 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class ServerIllness(StrEnum):
+    """How an FTS server is ill. ``AWAY``: it does not answer. ``REFUSES``: it takes no job. ``STILL``: what it has
+    neither starts nor ends."""
+
+    AWAY = "away"
+    REFUSES = "refuses"
+    STILL = "still"
+
+    @property
+    def words(self) -> str:
+        """What such a server does, as people are told."""
+        return {"away": "does not answer", "refuses": "takes no job", "still": "starts nothing"}[self]
+
+
 class Backend(StrEnum):
     """Who makes the copies of a transfer batch: FTS, or a task of ours."""
 

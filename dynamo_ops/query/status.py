@@ -12,6 +12,7 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.states import (
     ACTIVE,
     ENDED_TRANSFERS,
+    LIVE_TRANSFERS,
     OPEN_BATCHES,
     BatchState,
     DeletionState,
@@ -91,6 +92,27 @@ def under_way(db: Database, sites: Sequence[str] | None = None) -> pl.DataFrame:
         FROM {UNDER_WAY} u
         JOIN sites d ON d.id = u.site_id WHERE {_at("u.site_id", "$1")} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
         [_names(sites)],
+    )
+
+
+def servers(db: Database) -> pl.DataFrame:
+    """The FTS servers that were asked, or have jobs of ours.
+
+    Columns: server, illness (``states.ServerIllness``; null: it is well), ill_since, reason, answered_at (when it last
+    did), num_jobs (that it has, or is to get), num_files (of these, not ended), oldest_at (when the oldest was sent).
+    """
+    return db.frame(
+        f"""
+        SELECT coalesce(known.address, open.server) AS server, known.illness, known.ill_since, known.reason,
+               known.answered_at, coalesce(open.num_jobs, 0) AS num_jobs, coalesce(open.num_files, 0) AS num_files,
+               open.oldest_at
+        FROM fts_servers AS known FULL JOIN (
+            SELECT batch.server, count(DISTINCT batch.id) AS num_jobs, count(copy.id) AS num_files,
+                   min(batch.submitted_at) AS oldest_at
+            FROM transfer_batches AS batch
+            LEFT JOIN transfers AS copy ON copy.batch_id = batch.id AND copy.state IN {LIVE_TRANSFERS}
+            WHERE batch.state IN {OPEN_BATCHES} AND batch.server IS NOT NULL GROUP BY batch.server) AS open
+          ON open.server = known.address ORDER BY 1"""
     )
 
 

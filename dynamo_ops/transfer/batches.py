@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -28,6 +29,7 @@ from dynamo_ops.inventory.subscription.backoff import backoff_of, is_over
 from dynamo_ops.inventory.subscription.illness import IllPlace, ill_places
 from dynamo_ops.inventory.subscription.under_way import OPEN_DELETIONS, OPEN_TRANSFERS
 from dynamo_ops.transfer.choice import choose_sources
+from dynamo_ops.transfer.server.share import shared_out
 from dynamo_ops.transfer.source_choice import DirectRule, Routes, read_candidates, read_in_flight, read_queue
 from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 from dynamo_ops.transfer.verification.ability import with_verification
@@ -116,10 +118,10 @@ def plan_batches(
     again after a kill it takes up what is still queued; batches recorded before are found by ``recover``. One plans at
     a time, so that the limits hold.
     """
-    fts = links_of(identity)
-    routes = Routes(limits.protocols, fts, rules.direct, rules.direct_protocols, rules.on_arrival)
     with db.begin() as connection:
         hold(connection, Lock.TRANSFER_PLAN)
+        fts = shared_out(connection, links_of(identity), limits)
+        routes = Routes(limits.protocols, fts, rules.direct, rules.direct_protocols, rules.on_arrival)
         own: dict[int, TransferSettings] = at_sites(connection, "transfers", limits)
         places = ill_places(connection, limits)
         _make_queue(connection, limits, own, rules, places)
@@ -130,13 +132,14 @@ def plan_batches(
         for reason, subscription_ids in unreachable.items():
             _refuse(connection, subscription_ids, reason)
         candidates = _on_ill_links(candidates, places, limits)
-        chosen = choose_sources(candidates, read_in_flight(connection), limits, own)
+        chosen = choose_sources(candidates, read_in_flight(connection), limits, own, fts.room)
         chosen = _claim(connection, chosen)
         subscriptions = queue.select(
             "subscription_id", "block_id", "size_bytes", "num_attempts", "created_us", "activity"
         )
         chosen = with_verification(connection, chosen.join(subscriptions, on="subscription_id"), limits, own)
-        transfers = make_batches(chosen, limits)
+        of_servers = {server.address: server.files_per_job for server in fts.servers if server.files_per_job}
+        transfers = make_batches(chosen, limits, of_servers)
         return _record(connection, transfers, fts)
 
 
@@ -151,8 +154,11 @@ def is_any_queued(
         return bool(connection.execute(text("SELECT EXISTS (SELECT FROM queue)")).scalar_one())
 
 
-def make_batches(chosen: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
+def make_batches(
+    chosen: pl.DataFrame, limits: TransferLimits, files_per_job: Mapping[str | None, int] = MappingProxyType({})
+) -> pl.DataFrame:
     """Cut subscriptions with sources into batches: the rows of ``chosen`` with ``batch`` (0, 1, …) and ``file_index``.
+    ``files_per_job``: of FTS servers that have another than all.
 
     A batch has one destination, one activity, one backend, one FTS server and one ``verify_checksum``. What must be
     staged goes apart, by tape site, and there block by block, since the files of a block lie together on tape. A file
@@ -163,7 +169,10 @@ def make_batches(chosen: pl.DataFrame, limits: TransferLimits) -> pl.DataFrame:
     size = (
         pl.when("is_direct").then(limits.files_per_direct_batch)
         .when("is_tape").then(limits.files_per_staging_job)
-        .otherwise(limits.files_per_job)
+        .otherwise(
+            pl.col("server").replace_strict(dict(files_per_job), default=limits.files_per_job, return_dtype=pl.Int32)
+            if files_per_job else limits.files_per_job
+        )
     )  # fmt: skip
     alone = pl.when(pl.col("other_source_site_ids").is_not_null()).then("subscription_id")
     rows = (

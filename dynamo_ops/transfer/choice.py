@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 
@@ -65,14 +66,16 @@ _LINK = ("source_site_id", "site_id")
 
 @dataclass(frozen=True)
 class _Bound:
-    """So many files at most for each value of ``keys``; with ``staging``, of those from tape; with ``archiving``, those
-    that are not on tape yet besides. ``own``: by site (the only key), where it is another number."""
+    """So many files at most for each value of ``keys`` (None: any number); with ``staging``, of those from tape; with
+    ``archiving``, those that are not on tape yet besides; with ``more``, of this cycle alone. ``own``: by the only key,
+    where it is another number."""
 
     keys: tuple[str, ...]
-    limit: int
-    own: Mapping[int, int] = field(default_factory=dict)
+    limit: int | None
+    own: Mapping[Any, int] = field(default_factory=dict)
     staging: bool = False
     archiving: bool = False
+    more: bool = False
 
     @property
     def is_kept(self) -> pl.Expr:
@@ -88,13 +91,17 @@ def choose_sources(
     in_flight: pl.DataFrame,
     limits: TransferLimits,
     at_sites: Mapping[int, TransferSettings] = MappingProxyType({}),
+    server_room: Mapping[str | None, int] = MappingProxyType({}),
 ) -> pl.DataFrame:
     """One row (``CHOSEN``) per subscription that is to be copied now, within all limits, with its source.
 
     ``candidates`` (``CANDIDATES``): usable ones only. ``in_flight`` (``IN_FLIGHT``) counts against the limits.
-    ``at_sites``: the limits at sites that have their own, by id.
+    ``at_sites``: the limits at sites that have their own, by id. ``server_room``: how many more files FTS servers are
+    given, by address, where that is bounded.
     """
     bounds = _bounds(limits, at_sites)
+    if server_room:
+        bounds.append(_Bound(("server",), None, server_room, more=True))
     room = min(limits.files_per_cycle, limits.files_in_flight - int(in_flight["num_files"].sum()))
     waiting = _in_order(candidates, in_flight)
     all_sources, taken = waiting, pl.DataFrame(schema=waiting.schema)
@@ -147,12 +154,13 @@ def _bounds(limits: TransferLimits, at_sites: Mapping[int, TransferSettings]) ->
 
 def _used(bound: _Bound, taken: pl.DataFrame, in_flight: pl.DataFrame) -> pl.DataFrame:
     """Columns of the bound's keys, and ``used``: files under way and taken in this cycle."""
-    count = pl.col("num_staging" if bound.staging else "num_files")
-    if bound.archiving:
-        count += pl.col("num_archiving")
-    before = in_flight.select(*bound.keys, used=count)
     now = taken.filter("is_tape") if bound.staging else taken
-    counted = pl.concat([before, now.select(*bound.keys, used=pl.lit(1, dtype=pl.Int64))])
+    counted = now.select(*bound.keys, used=pl.lit(1, dtype=pl.Int64))
+    if not bound.more:
+        count = pl.col("num_staging" if bound.staging else "num_files")
+        if bound.archiving:
+            count += pl.col("num_archiving")
+        counted = pl.concat([in_flight.select(*bound.keys, used=count), counted])
     return counted.group_by(bound.keys).agg(pl.col("used").sum())
 
 

@@ -44,7 +44,7 @@ from dynamo_ops.storage.registry import SiteStorage
 from dynamo_ops.transfer.direct_copy import CopyResult, FileToCopy, copy_file
 from dynamo_ops.transfer.observations import OBSERVATIONS, OCCUPIED
 from dynamo_ops.transfer.observe import apply_observations
-from dynamo_ops.transfer.submission.closing import close_batch
+from dynamo_ops.transfer.server.closing import close_batch
 
 log = logging.getLogger(__name__)
 

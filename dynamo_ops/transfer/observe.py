@@ -34,7 +34,7 @@ from dynamo_ops.inventory.states import (
 from dynamo_ops.inventory.subscription.blame import Blame
 from dynamo_ops.inventory.subscription.illness import ILLNESS, excuse
 from dynamo_ops.transfer.observations import OBSERVATIONS, read_observations
-from dynamo_ops.transfer.submission.servers import by_server
+from dynamo_ops.transfer.server.holding import by_server
 from dynamo_ops.transfer.verification.ability import verified_by
 
 log = logging.getLogger(__name__)

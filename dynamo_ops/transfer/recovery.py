@@ -26,8 +26,8 @@ from dynamo_ops.inventory.states import (
     SubscriptionState,
 )
 from dynamo_ops.inventory.subscription.under_way import is_archiving
-from dynamo_ops.transfer.submission.closing import close_batch
-from dynamo_ops.transfer.submission.servers import by_server
+from dynamo_ops.transfer.server.closing import close_batch
+from dynamo_ops.transfer.server.holding import by_server
 from dynamo_ops.transfer.submission.submit import mark_submitted
 
 

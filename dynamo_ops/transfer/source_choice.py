@@ -162,8 +162,25 @@ def read_candidates(
         NO_ROUTE: lost.filter(~pl.col("is_refused_tape"))["subscription_id"].to_list(),
         NOT_ONTO_TAPE: lost.filter("is_refused_tape")["subscription_id"].to_list(),
     }
+    if routes.fts.on_trial:
+        held = _on_trial(held, routes.fts.on_trial)
     usable = held.filter("is_reachable", "is_served").drop("is_reachable", "is_served", "is_refused_tape", "block_id")
     return _with_history(connection, usable, queue, pair).select(list(CANDIDATES)), unreachable
+
+
+def _on_trial(held: pl.DataFrame, on_trial: Mapping[str | None, int]) -> pl.DataFrame:
+    """Servers on trial get so many files, the least tried first; with the others it is as if they were ill."""
+    least_tried = pl.struct("num_attempts", "turn", "subscription_id").rank("dense").over("server") <= pl.col("most")
+    most = pl.DataFrame(list(on_trial.items()), schema={"server": pl.String, "most": pl.Int64}, orient="row")
+    is_more = ~least_tried.fill_null(True)
+    return (
+        held.join(most, on="server", how="left")
+        .with_columns(
+            server=pl.when(is_more).then("other_server").otherwise("server"),
+            is_served=pl.when(is_more).then("is_other_served").otherwise("is_served"),
+        )
+        .drop("most")
+    )
 
 
 def _with_history(
@@ -194,8 +211,8 @@ def _with_history(
 
 def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
     """Every pair of sites: source_site_id, site_id, is_reachable, is_direct, is_tape, is_last_resort (of the source),
-    server (the address of the FTS that takes it), is_served (it answers now), is_refused_tape (Dynamo would copy there
-    itself, were it no tape).
+    server (the address of the FTS that takes it), is_served (it answers now), other_server, is_other_served (the same
+    for what is more than the trial of a server), is_refused_tape (Dynamo would copy there itself, were it no tape).
 
     Tapes are staged by FTS only: no direct copy from them, and none onto them. Between two names of one storage there
     is no copy at all: it would overwrite what it reads.
@@ -206,7 +223,7 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
                array(SELECT protocol FROM site_endpoints e WHERE e.site_id = s.id) FROM sites s ORDER BY s.id""")
     ).all()
     same = {tuple(pair) for pair in connection.execute(text(f"SELECT * FROM {SAME_STORAGE} AS same"))}
-    rows = []
+    rows, beyond_trial = [], routes.fts.without_trial()
     for source, source_name, is_tape, is_last_resort, offered in sites:
         for site, name, is_to_tape, _, taken in sites:
             is_direct = not is_tape and routes.is_direct(source_name, name)
@@ -214,6 +231,7 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
             is_refused_tape = is_direct and is_to_tape and not is_named(name, routes.on_arrival)
             is_direct = is_direct and not is_refused_tape
             server = None if is_direct else routes.fts.server(source_name, name)
+            other = None if is_direct else beyond_trial.server(source_name, name)
             if is_direct:
                 here, there = set(routes.direct_protocols) & set(offered), set(routes.direct_protocols) & set(taken)
                 is_reachable = bool(here and there)
@@ -222,8 +240,10 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
             is_reachable = is_reachable and not is_same
             address = server.address if server else None
             is_served = server is None or address in routes.fts.identities
+            other_address = other.address if other else None
+            is_other_served = other is None or other_address in routes.fts.identities
             pair = (source, site, is_reachable, is_direct, is_tape, is_last_resort, address, is_served)
-            rows.append((*pair, is_refused_tape and not is_same))
+            rows.append((*pair, other_address, is_other_served, is_refused_tape and not is_same))
     return pl.DataFrame(
         rows,
         orient="row",
@@ -236,6 +256,8 @@ def read_pairs(connection: Connection, routes: Routes) -> pl.DataFrame:
             "is_last_resort": pl.Boolean,
             "server": pl.String,
             "is_served": pl.Boolean,
+            "other_server": pl.String,
+            "is_other_served": pl.Boolean,
             "is_refused_tape": pl.Boolean,
         },
     )

@@ -26,10 +26,12 @@ from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.registry import served
 from dynamo_ops.transfer import batches, direct, hold, leftover, observe, recovery
 from dynamo_ops.transfer.batches import PlanRules
+from dynamo_ops.transfer.server.health import note_answers
+from dynamo_ops.transfer.server.holding import adopt, batches_by_server
+from dynamo_ops.transfer.server.moving import move_away
 from dynamo_ops.transfer.source_choice import DirectRule
 from dynamo_ops.transfer.submission.limits import transfer_limits
 from dynamo_ops.transfer.submission.lot import submit_lot
-from dynamo_ops.transfer.submission.servers import adopt, batches_by_server
 from dynamo_ops.transfer.verification import ask, read_back
 
 log = logging.getLogger(__name__)
@@ -51,9 +53,10 @@ def plan_rules(settings: Settings) -> PlanRules:
 
 
 def recover(database: Database, settings: Settings) -> dict[str, Any]:
-    """Finish what killed runs left; take in jobs that have ended, give up those that hang; ask storages whether they
-    tell checksums, where copies failed for lack of one; call sources suspicious from which too much came wrong;
-    subscribe again what incomplete replicas lack."""
+    """Finish what killed runs left; take in jobs that have ended, give up those that hang; take from FTS servers that
+    are ill what others can do; ask storages whether they tell checksums, where copies failed for lack of one; call
+    sources suspicious from which too much came wrong; subscribe again what incomplete replicas lack.
+    """
     if not plan_rules(settings).direct:
         recovery.abandon_direct(database)
     if not settings.fts.named_servers:
@@ -69,6 +72,7 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
             archiving = timedelta(seconds=settings.fts.archive_timeout_s)
             found["num_stuck_jobs"] = recovery.cancel_stuck(database, servers, copying, staging, archiving)
             found["observed"] = _observed(database, servers, settings)
+            found["moved"] = asdict(move_away(database, servers, timedelta(hours=settings.fts.move_after_h)))
             storage = site_storages(database, settings)
             found["tell_checksums"] = ask.find_out(database, settings.transfers, storage, datetime.now(UTC))
     found["leftovers"] = asdict(leftover.look_at_leftovers(database, site_storages(database, settings)))
@@ -103,6 +107,8 @@ def plan_transfer_batches(database: Database, settings: Settings, unsubmitted: S
     look(database, PauseKind.TRANSFERS)
     with fts_servers(settings) as servers:
         links = servers.links() if servers else None
+        if servers:
+            note_answers(database, servers)
         planned = batches.plan_batches(database, links, transfer_limits(settings), plan_rules(settings))
     log.info(
         "%d files, %s, in %d jobs from disk, %d from tape, %d direct copies of ours",

@@ -91,7 +91,7 @@ class FtsJobsLink(BaseOperatorLink):
         from dynamo_airflow.defaults import database
         from dynamo_ops.base.settings import settings
         from dynamo_ops.fts.servers import job_page
-        from dynamo_ops.transfer.submission.servers import jobs_by_server
+        from dynamo_ops.transfer.server.holding import jobs_by_server
 
         del ti_key
         given = operator.job_ids  # what mapped tasks returned comes as a sequence of its own kind

@@ -93,7 +93,7 @@ def _by_address(job_ids: list[str]) -> dict[str, list[str]]:
     """The jobs by the address of the server that has them."""
     from dynamo_airflow.defaults import database
     from dynamo_ops.fts.servers import address_of
-    from dynamo_ops.transfer.submission.servers import jobs_by_server
+    from dynamo_ops.transfer.server.holding import jobs_by_server
 
     addresses: dict[str, list[str]] = {}
     for server, share in jobs_by_server(database(), job_ids).items():

@@ -15,9 +15,11 @@ from dynamo_ops.alerts.alert import claim
 from dynamo_ops.alerts.illness import ill_now
 from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.base.patience import Illness
-from dynamo_ops.base.settings import Settings, TransferSettings
+from dynamo_ops.base.settings import FtsSettings, Settings, TransferSettings
+from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.query.status import why
 from dynamo_ops.transfer import observe, recovery
+from tests.chaos import cycle
 from tests.chaos.conftest import TABLES
 from tests.chaos.limits import AT_ONCE, TRANSFERS
 from tests.chaos.scene import Scene
@@ -291,6 +293,25 @@ def test_what_is_cancelled_in_the_buffer_of_a_tape_is_found_there(run: Scene) ->
     assert run.problems() == []
     outcomes = run.inventory.rows("SELECT DISTINCT state, reason LIKE '%not on tape yet' FROM transfers ORDER BY 1")
     assert outcomes == [("cancelled", False), ("done", None), ("failed", True)]
+
+
+def test_a_tape_does_not_archive_what_arrives(run: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies in its buffer is no copy, is not written again, and counts as soon as it is on tape."""
+    in_five_minutes = FtsSettings(retries=0, retry_delay_s=1, archive_timeout_s=300)
+    monkeypatch.setattr(cycle, "JOBS", JobSettings(in_five_minutes))
+    run.copy(run.block("archive", "T2_A"), "T1_TAPE")
+    run.grid.fault(sites={"T1_TAPE": {"archive_stuck": True}})
+    for _ in range(2):
+        run.cycle()
+        assert set(run.inventory.subscriptions().values()) == {"retry"}
+        assert run.inventory.replica_state(next(iter(run.inventory.block_ids)), "T1_TAPE") is None
+    outcomes = run.inventory.rows("SELECT DISTINCT blame, is_recoverable, split_part(reason, ']', 1) FROM transfers")
+    assert ("tape", True, "ARCHIVING [110") in outcomes
+    assert not [outcome for outcome in outcomes if outcome[1] is False]
+    run.grid.heal()
+    run.run_to_the_end()
+    assert run.problems() == []
+    assert set(run.inventory.subscriptions().values()) == {"done"}
 
 
 def test_a_slow_link_does_not_hold_up_others(run: Scene) -> None:

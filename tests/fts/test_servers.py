@@ -147,9 +147,19 @@ def test_only_who_answers_has_an_identity() -> None:
     ward = Ward(one=AWAY)
     links = ward.servers.links()
     assert links.identities == {TWO: f"we at {TWO}"}
-    assert links.server("T1_A", "T2_B") == FtsServer(ONE, ("T1_*",)), "its links are nobody else's"
+    assert links.server("T1_A", "T2_B") == FtsServer(TWO), "the next one that takes them gets its links"
     with pytest.raises(RetryableRemoteError, match="no answer"):
         Ward(one=AWAY, two=AWAY).servers.links()
+
+
+def test_a_link_of_servers_that_are_all_ill_waits_for_the_first() -> None:
+    first, second = FtsServer(ONE, ("T1_*",)), FtsServer(TWO, ("T1_*",))
+    me = FtsIdentity("/CN=me", "7a4c3b1e-0000-4000-8000-000000000001", "cms", "c3a622c34b769920", "certificate")
+    assert FtsLinks((first, second), {}).server("T1_A", "T2_B") == first
+    assert FtsLinks((first, second), {ONE: me, TWO: me}).server("T1_A", "T2_B") == first
+    assert FtsLinks((first, second), {ONE: me, TWO: me}, frozenset({ONE})).server("T1_A", "T2_B") == second
+    assert FtsLinks((first, second), {ONE: me}, frozenset({ONE})).server("T1_A", "T2_B") == first, "it takes them yet"
+    assert FtsLinks((first, second), {ONE: me, TWO: me}).server("T2_A", "T2_B") is None
 
 
 def test_a_client_alone_answers_for_its_own_and_for_what_has_no_server() -> None:

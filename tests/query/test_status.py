@@ -100,6 +100,22 @@ def test_what_is_under_way(stock: Inventory) -> None:
     assert status.under_way(stock.db, ["T2_A"])["backend"].to_list() == ["deletion"]
 
 
+def test_how_the_servers_are(stock: Inventory) -> None:
+    assert status.servers(stock.db).is_empty()
+    attempt(stock, "active", 1)
+    attempt(stock, "done", 2)
+    stock.rows("UPDATE transfer_batches SET server = 'https://one', submitted_at = now() WHERE state = 'submitted'")
+    stock.rows("INSERT INTO fts_servers (address, answered_at) VALUES ('https://two', now())")
+    stock.rows("""INSERT INTO fts_servers (address, illness, ill_since, reason)
+                  VALUES ('https://three', 'away', now(), 'no answer')""")
+    columns = ["server", "illness", "reason", "num_jobs", "num_files"]
+    assert status.servers(stock.db).select(columns).rows() == [
+        ("https://one", None, None, 1, 1),
+        ("https://three", "away", "no answer", 0, 0),
+        ("https://two", None, None, 0, 0),
+    ]
+
+
 def test_what_ended_lately(stock: Inventory) -> None:
     attempt(stock, "failed", 1, reason="SOURCE [2] gone")
     attempt(stock, "done", 2)

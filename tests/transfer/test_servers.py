@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from alembic import command
 
-from dynamo_ops.base.errors import CredentialError, RemoteError, RetryableRemoteError
+from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RemoteError, RetryableRemoteError
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.database import migrate
 from dynamo_ops.database.connection import Database
@@ -23,8 +23,9 @@ from dynamo_ops.transfer.batches import PlannedBatches, plan_batches
 from dynamo_ops.transfer.hold import hold_and_release
 from dynamo_ops.transfer.observe import observe_and_apply
 from dynamo_ops.transfer.recovery import cancel_stuck, readdress, recover
+from dynamo_ops.transfer.server.holding import adopt, batches_by_server, jobs_by_server
+from dynamo_ops.transfer.server.moving import move_away
 from dynamo_ops.transfer.submission.limits import TransferLimits
-from dynamo_ops.transfer.submission.servers import adopt, batches_by_server, jobs_by_server
 from tests.inventory.factory import SIZE, Inventory
 
 ONE, TWO = "https://one:8446", "https://two:8446"
@@ -44,6 +45,8 @@ class Server:
         self.jobs: dict[str, Mapping[str, Any]] = {}
         self.asked: set[str] = set()
         self.is_done = False
+        self.cancelled: set[str] = set()
+        self.refuses = False
 
     def close(self) -> None:
         """Nothing is open."""
@@ -60,6 +63,8 @@ class Server:
 
     def submit(self, job: Mapping[str, Any], job_id: str) -> Submitted:
         self.check()
+        if self.refuses:
+            raise PermanentRemoteError("FTS answered 400: invalid literal for int()", service="fts", status=400)
         self.jobs[job_id] = job
         return Submitted(job_id, was_found=False)
 
@@ -75,15 +80,17 @@ class Server:
         self.asked.add(job_id)
         if job_id not in self.jobs:
             return JobStatus(job_id, 404)
+        state = "FINISHED" if self.is_done else "CANCELED" if job_id in self.cancelled else "SUBMITTED"
         files = [
-            {"file_state": "FINISHED", "file_metadata": file["metadata"], "filesize": SIZE}
+            {"file_state": state, "file_metadata": file["metadata"], "filesize": SIZE}
             for file in self.jobs[job_id]["files"]
-            if self.is_done
         ]
-        return JobStatus(job_id, 200, "FINISHED" if self.is_done else "ACTIVE", files=files if with_files else ())
+        return JobStatus(job_id, 200, state, files=files if with_files else ())
 
     def cancel(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
         self.check()
+        job_ids = list(job_ids)
+        self.cancelled.update(job_ids)
         return {job_id: JobStatus(job_id, 200 if job_id in self.jobs else 404) for job_id in job_ids}
 
 
@@ -141,13 +148,22 @@ def test_a_batch_keeps_the_server_of_its_link_and_the_id_that_this_one_will_give
     assert steps.plan_transfer_batches(three.db, SETTINGS, [1, 2]) == [[1], [2]], "a lot is for one server"
 
 
-def test_the_links_of_an_ill_server_wait_and_its_files_are_not_held(three: Inventory, two: dict[str, Server]) -> None:
+def test_the_links_of_an_ill_server_go_to_the_next_that_takes_them(three: Inventory, two: dict[str, Server]) -> None:
     two[TWO].error = AWAY
-    assert plan(three, two).num_files == 1
+    assert plan(three, two).num_files == 2
+    assert three.rows("SELECT DISTINCT server FROM transfer_batches") == [(ONE,)]
+
+
+def test_links_that_only_an_ill_server_takes_wait_and_their_files_are_not_held(
+    three: Inventory, two: dict[str, Server]
+) -> None:
+    two[TWO].error = AWAY
+    not_to_c = FtsServer(ONE, ("*",), ("*", "!T2_C"))
+    assert plan_batches(three.db, asked(two, TO_C, not_to_c).links()).num_files == 1
     hold_and_release(three.db)
     assert places(three) == {"T2_B": "inbatch", "T2_C": "new"}
     two[TWO].error = None
-    assert plan(three, two).num_files == 1
+    assert plan_batches(three.db, asked(two, TO_C, not_to_c).links()).num_files == 1
 
 
 def test_a_link_that_no_server_takes_needs_a_person(three: Inventory, two: dict[str, Server]) -> None:
@@ -160,7 +176,7 @@ def test_another_source_is_taken_when_its_server_is_well(three: Inventory, two: 
     three.site("T2_D")
     three.replica("b1", "T2_D")
     two[TWO].error = AWAY
-    links = asked(two, FtsServer(TWO, ("T2_A",)), FtsServer(ONE)).links()
+    links = asked(two, FtsServer(TWO, ("T2_A",)), FtsServer(ONE, ("*", "!T2_A"))).links()
     assert plan_batches(three.db, links).num_files == 2
     assert three.rows("SELECT DISTINCT source_site_id FROM transfers") == [(three.site_ids["T2_D"],)]
 
@@ -330,3 +346,158 @@ def test_links_need_an_identity_to_be_used(three: Inventory, identity: FtsIdenti
     assert plan_batches(three.db, links).num_files == 0
     assert places(three) == {"T2_B": "new", "T2_C": "new"}
     assert plan_batches(three.db, FtsLinks((FtsServer(ONE),), {ONE: identity})).num_files == 2
+
+
+def to_c(three: Inventory, number: int) -> None:
+    """So many files more, to be copied to T2_C."""
+    lfns = three.block("more", number)
+    three.replica("more", "T2_A")
+    three.subscription("copy", lfns, "T2_C")
+
+
+def ill(three: Inventory) -> list[tuple[Any, ...]]:
+    return three.rows("SELECT address, illness, reason FROM fts_servers WHERE illness IS NOT NULL ORDER BY 1")
+
+
+def of_servers(three: Inventory, state: str = "planned") -> dict[str, int]:
+    """Files of the batches in this state, by server."""
+    return dict(
+        three.rows(
+            """SELECT b.server, count(*) FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
+               WHERE b.state = :state AND t.state NOT IN ('cancelled', 'failed') GROUP BY 1""",
+            state=state,
+        )
+    )
+
+
+def hours_pass(three: Inventory, hours: float) -> None:
+    for table, column in (
+        ("transfer_batches", "created_at"),
+        ("transfer_batches", "submitted_at"),
+        ("transfer_batches", "finished_at"),
+        ("transfers", "started_at"),
+        ("transfers", "finished_at"),
+        ("fts_servers", "ill_since"),
+        ("subscriptions", "updated_at"),
+    ):
+        three.rows(f"UPDATE {table} SET {column} = {column} - :h * interval '1 hour'", h=hours)
+
+
+def test_a_server_has_limits_of_its_own(three: Inventory, two: dict[str, Server]) -> None:
+    to_c(three, 9)
+    small = FtsServer(TWO, ("*",), ("T2_C",), files_in_flight=5, files_per_job=2)
+    servers = asked(two, small, FtsServer(ONE))
+    assert plan_batches(three.db, servers.links()).num_files == 1 + 5
+    sizes = three.rows("""
+        SELECT b.server, count(*) FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
+        GROUP BY b.server, b.id ORDER BY b.id""")
+    assert sorted(sizes) == [(ONE, 1), (TWO, 1), (TWO, 2), (TWO, 2)]
+    assert plan_batches(three.db, servers.links()).num_files == 0, "five are under way"
+    (first,) = three.rows("SELECT min(id) FROM transfer_batches WHERE server = :two", two=TWO)
+    three.rows("UPDATE transfers SET state = 'done' WHERE batch_id = :id", id=first[0])
+    three.rows("UPDATE transfer_batches SET state = 'finished' WHERE id = :id", id=first[0])
+    assert plan_batches(three.db, servers.links()).num_files in {1, 2}, "as many as have ended"
+
+
+def test_what_a_server_that_is_away_never_got_goes_to_another(three: Inventory, two: dict[str, Server]) -> None:
+    """What it was sent, or may have been sent, stays with it: it may be copying."""
+    to_c(three, 2)
+    never, sent = (batch for batch, _ in three_batches(three, two))
+    three.rows("UPDATE transfer_batches SET submitted_at = now() WHERE id = :id", id=sent)
+    two[TWO].error = AWAY
+    assert steps.recover(three.db, SETTINGS)["moved"] == {"num_unsent": 0, "num_cancelled": 0}, "it may be back at once"
+    assert ill(three) == [(TWO, "away", "no answer")]
+    hours_pass(three, 1)
+    assert steps.recover(three.db, SETTINGS)["moved"] == {"num_unsent": 1, "num_cancelled": 0}
+    states = dict(three.rows("SELECT id, state FROM transfer_batches"))
+    assert (states[never], states[sent]) == ("cancelled", "planned")
+    hours_pass(three, 1)
+    plan(three, two)
+    assert of_servers(three) == {ONE: 1 + 2, TWO: 1}
+    assert three.rows("SELECT DISTINCT num_attempts - num_excused FROM subscriptions") == [(1,)], "no attempt was made"
+    two[TWO].error = None
+    steps.recover(three.db, SETTINGS)
+    assert ill(three) == []
+
+
+def three_batches(three: Inventory, two: dict[str, Server]) -> list[tuple[int, int]]:
+    """Of the files for T2_C: one batch of the two more files, and one of the first, with their numbers of files."""
+    servers = asked(two, FtsServer(TWO, ("*",), ("T2_C",), files_per_job=2), FtsServer(ONE))
+    plan_batches(three.db, servers.links())
+    return three.rows(
+        """SELECT b.id, count(*) FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id WHERE b.server = :two
+           GROUP BY 1 ORDER BY 2 DESC""",
+        two=TWO,
+    )
+
+
+def test_a_server_that_takes_nothing_is_tried_with_a_few_files(three: Inventory, two: dict[str, Server]) -> None:
+    to_c(three, 9)
+    two[TWO].refuses = True
+    assert len(steps.submit(three.db, SETTINGS, plan(three, two).all)["disk"]) == 1, "the other one takes its own"
+    assert [row[:2] for row in ill(three)] == [(TWO, "refuses")]
+    hours_pass(three, 1)
+    steps.recover(three.db, SETTINGS)
+    assert of_servers(three) == {}, "nothing waits there any more"
+    hours_pass(three, 1)
+    batches = plan(three, two).all
+    assert of_servers(three) == {ONE: 5, TWO: 5}, "five are tried, the others go elsewhere"
+    two[TWO].refuses = False
+    steps.submit(three.db, SETTINGS, batches)
+    assert ill(three) == []
+    assert three.rows("SELECT count(*) FROM subscriptions WHERE state = 'held'") == [(0,)]
+
+
+def test_what_waits_where_nothing_moves_is_cancelled_and_goes_to_another(
+    three: Inventory, two: dict[str, Server]
+) -> None:
+    jobs = submitted(three, two)
+    two[ONE].is_done = True
+    hours_pass(three, 4)
+    assert steps.recover(three.db, SETTINGS)["moved"] == {"num_unsent": 0, "num_cancelled": 0}
+    assert ill(three) == []
+    hours_pass(three, 2)
+    assert steps.recover(three.db, SETTINGS)["moved"] == {"num_unsent": 0, "num_cancelled": 1}
+    ((address, illness, reason),) = ill(three)
+    assert (address, illness) == (TWO, "still")
+    assert reason.startswith("it has 1 jobs of which no file has started since ")
+    assert two[TWO].cancelled == {jobs[TWO]}
+    assert places(three)["T2_C"] == "inbatch", "not before the server says that it is cancelled"
+    assert steps.recover(three.db, SETTINGS)["observed"]["num_cancelled"] == 1
+    assert places(three)["T2_C"] == "retry"
+    hours_pass(three, 1)
+    to_c(three, 7)
+    batches = plan(three, two).all
+    assert of_servers(three) == {ONE: 3, TWO: 5}
+    of_c = """SELECT b.server, s.num_attempts FROM transfer_batches b JOIN transfers t ON t.batch_id = b.id
+              JOIN subscriptions s ON s.id = t.subscription_id WHERE b.state = 'planned' AND s.num_attempts > 1"""
+    assert three.rows(of_c) == [(ONE, 2)], "it is tried with files that did not wait there yet"
+    steps.submit(three.db, SETTINGS, batches)
+    two[TWO].is_done = True
+    hours_pass(three, 1)
+    steps.recover(three.db, SETTINGS)
+    assert ill(three) == [], "what it was tried with came"
+
+
+def test_nothing_is_cancelled_that_no_other_server_takes(three: Inventory, two: dict[str, Server]) -> None:
+    submitted(three, two)
+    hours_pass(three, 10)
+    servers = asked(two, FtsServer(TWO, ("*",), ("T2_C",)), FtsServer(ONE, ("*",), ("*", "!T2_C")))
+    observe_and_apply(three.db, servers)
+    assert move_away(three.db, servers, timedelta(hours=6)).num_cancelled == 0
+    assert {address for address, *_ in ill(three)} == {ONE, TWO}
+
+
+@pytest.mark.parametrize("moved", ["started_at = now()", "finished_at = now(), state = 'failed'"])
+def test_a_server_at_which_one_file_moves_does_not_stand_still(
+    three: Inventory, two: dict[str, Server], moved: str
+) -> None:
+    to_c(three, 1)
+    submitted(three, two)
+    hours_pass(three, 10)
+    three.rows(f"UPDATE transfers SET {moved} WHERE id = (SELECT max(id) FROM transfers)")
+    three.rows("UPDATE transfer_batches SET server = :two", two=TWO)
+    servers = asked(two)
+    servers.answered.add(TWO)
+    move_away(three.db, servers, timedelta(hours=6))
+    assert ill(three) == []

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dynamo_ops.alerts.illness import ill_now
 from dynamo_ops.base.settings import Settings
 from dynamo_ops.transfer import tasks
 from simgrid.fts.store import JobStore
@@ -54,10 +55,12 @@ class TwoServers:
     def follow(self, settings: Settings, num_done: int) -> dict[str, Any]:
         """Take results in until so many files more are there; the last summary."""
         deadline = time.monotonic() + PATIENCE_S
-        while num_done > 0:
-            assert time.monotonic() < deadline, "jobs did not end"
+        while True:
             seen = tasks.apply_transfers(self.world.inventory.db, settings)
             num_done -= seen["num_done"]
+            if num_done <= 0:
+                break
+            assert time.monotonic() < deadline, "jobs did not end"
             time.sleep(0.05)
         assert num_done == 0
         return seen
@@ -98,7 +101,7 @@ def test_each_server_copies_what_its_links_need(two: TwoServers) -> None:
 
 @pytest.mark.chaos
 def test_one_server_fails_and_comes_back(two: TwoServers) -> None:
-    """What it had goes on, what waits for it waits, and the other works on; nothing is copied twice."""
+    """What it had goes on when it is back; what is new goes to the other meanwhile; nothing is copied twice."""
     first_block, second_block = two.world.block("b1", "T2_A"), two.world.block("b2", "T2_A")
     two.other.faults.set({"fts": {"paused": True}})
     for site in ("T2_B", "T2_C"):
@@ -109,19 +112,52 @@ def test_one_server_fails_and_comes_back(two: TwoServers) -> None:
         two.world.inventory.subscription("copy", list(second_block), site)
     found = two.cycle(two.settings())
     assert list(found["observed"]["ill"]) == [two.second]
-    assert list(two.follow(two.settings(), 6 - found["observed"]["num_done"])["ill"]) == [two.second]
+    assert list(two.follow(two.settings(), 9 - found["observed"]["num_done"])["ill"]) == [two.second]
     assert two.states() == {
         ("b1", "T2_B"): "done",
         ("b1", "T2_C"): "inbatch",
         ("b2", "T2_B"): "done",
-        ("b2", "T2_C"): "new",
+        ("b2", "T2_C"): "done",
     }
+    assert ill_now(two.world.inventory.db, two.settings()) == [], "it may have been a moment"
+    two.world.inventory.rows("UPDATE fts_servers SET ill_since = ill_since - interval '16 minutes'")
+    (alert,) = ill_now(two.world.inventory.db, two.settings())
+    assert alert.sentence.startswith(f"FTS {two.second} does not answer: 3 files wait, since ")
     two.other.faults.clear()
     found = two.cycle(two.settings())
-    assert two.follow(two.settings(), 6 - found["observed"]["num_done"])["ill"] == {}
+    assert two.follow(two.settings(), 3 - found["observed"]["num_done"])["ill"] == {}
     assert set(two.states().values()) == {"done"}
-    assert two.jobs() == {two.first: 2, two.second: 2}
+    assert two.jobs() == {two.first: 3, two.second: 1}
     assert two.world.inventory.scalar("SELECT count(*) FROM transfers") == 12
+    assert ill_now(two.world.inventory.db, two.settings()) == []
+
+
+@pytest.mark.chaos
+def test_one_server_answers_and_starts_nothing(two: TwoServers) -> None:
+    """Its daemon is dead. What waits there is cancelled, which it says itself, and goes to the other; some files try
+    it, and arrive when it is well again."""
+    contents = two.world.block("b1", "T2_A", num_files=4)
+    two.other.faults.set({"fts": {"paused": True}})
+    two.world.inventory.subscription("copy", list(contents), "T2_C")
+    two.cycle(two.settings())
+    two.world.inventory.rows("UPDATE transfer_batches SET submitted_at = submitted_at - interval '7 hours'")
+    assert two.cycle(two.settings())["moved"] == {"num_unsent": 0, "num_cancelled": 1}
+    fresh = two.world.block("b2", "T2_A", num_files=7)
+    two.world.inventory.subscription("copy", list(fresh), "T2_C")
+    assert two.cycle(two.settings())["observed"]["num_cancelled"] == 4
+    assert two.follow(two.settings(), 6)["ill"] == {}
+    assert sorted(two.world.inventory.subscriptions().values()) == ["done"] * 6 + ["inbatch"] * 5
+    assert {state for (block, _), state in two.states().items() if block == "b1"} == {"done"}
+    (alert,) = ill_now(two.world.inventory.db, two.settings())
+    assert alert.sentence.startswith(f"FTS {two.second} starts nothing: 5 files wait, since ")
+    two.other.faults.clear()
+    two.follow(two.settings(), 5)
+    assert set(two.world.inventory.subscriptions().values()) == {"done"}
+    for lfn, content in (contents | fresh).items():
+        assert two.world.pocket.path("T2_C", lfn).read_bytes() == content
+    two.cycle(two.settings())
+    assert ill_now(two.world.inventory.db, two.settings()) == []
+    assert two.world.inventory.scalar("SELECT count(*) FROM transfers") == 4 + 11
 
 
 @pytest.mark.chaos

@@ -14,12 +14,13 @@ Chosen = Mapping[str, Sequence[Any]]
 
 
 def standing(sites: Sequence[str], since: datetime) -> Record:
-    """In figures: ``subscriptions``, ``under_way``, ``ended``."""
+    """In figures: ``subscriptions``, ``under_way``, ``ended``, ``servers``."""
     copies, deletions = (get(path, site=sites, since=since) for path in ("/transfers", "/deletions"))
     return {
         "subscriptions": [*copies["subscribed"], *deletions["subscribed"]],
         "under_way": [*deletions["under_way"], *copies["under_way"]],
         "ended": [*copies["ended"], *deletions["ended"]],
+        "servers": copies["servers"],
     }
 
 

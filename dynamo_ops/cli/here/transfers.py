@@ -27,7 +27,7 @@ Chosen = Mapping[str, Sequence[Any]]
 
 
 def standing(sites: Sequence[str], since: datetime) -> Record:
-    """In figures: ``subscriptions``, ``under_way``, ``ended``."""
+    """In figures: ``subscriptions``, ``under_way``, ``ended``, ``servers``."""
     return all_standing(database(), sites, since)
 
 

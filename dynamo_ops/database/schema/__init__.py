@@ -28,6 +28,7 @@ from dynamo_ops.database.schema.consistency import ConsistencyCheck, Consistency
 from dynamo_ops.database.schema.file_operations import (
     Deletion,
     DeletionBatch,
+    FtsServerState,
     SiteDowntime,
     Subscription,
     Transfer,
@@ -114,6 +115,7 @@ __all__ = [
     "EventDelivery",
     "EventSubscription",
     "File",
+    "FtsServerState",
     "GateMetric",
     "GateResult",
     "Group",

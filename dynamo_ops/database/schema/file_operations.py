@@ -124,6 +124,23 @@ class TransferBatch(Base):
     finished_at: Mapped[datetime | None]
 
 
+class FtsServerState(Base):
+    """How an FTS server is (``transfer.server.health``). ``answered_at``: when it last answered. ``illness`` null: it
+    is well, as far as anybody knows; else ``ill_since`` and ``reason``, in its own words where it has some."""
+
+    __tablename__ = "fts_servers"
+    __table_args__ = (
+        one_of("illness", "away", "refuses", "still"),
+        CheckConstraint("(illness IS NULL) = (ill_since IS NULL)", name="since"),
+    )
+
+    address: Mapped[str] = mapped_column(Text, primary_key=True)
+    answered_at: Mapped[datetime | None]
+    illness: Mapped[str | None]
+    ill_since: Mapped[datetime | None]
+    reason: Mapped[str | None]
+
+
 class Transfer(Base):
     """One file of one batch: an attempt at a copy subscription from one source site.
 

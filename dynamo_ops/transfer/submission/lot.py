@@ -18,11 +18,12 @@ from dynamo_ops.database.connection import Database
 from dynamo_ops.fts.job import JobSettings
 from dynamo_ops.fts.servers import FtsServers
 from dynamo_ops.pause.pauses import PauseKind, look
+from dynamo_ops.transfer.server.closing import close_batch, hold_batch
+from dynamo_ops.transfer.server.health import note_refusal, note_taking
+from dynamo_ops.transfer.server.holding import batches_by_server
 from dynamo_ops.transfer.submission import refusal
-from dynamo_ops.transfer.submission.closing import close_batch, hold_batch
 from dynamo_ops.transfer.submission.limits import TransferLimits
 from dynamo_ops.transfer.submission.naming import SiteEndpoints
-from dynamo_ops.transfer.submission.servers import batches_by_server
 from dynamo_ops.transfer.submission.submit import all_endpoints, submit_batch
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,11 @@ class _Server:
                 except RemoteError as error:  # who we are to it cannot be asked now: a later run goes on
                     self.done.failed |= dict.fromkeys(self.refused, (self.address, error))
                     return
-        if self.refused and not self.num_taken:
+        if self.num_taken:
+            note_taking(self.db, self.servers.address(self.address))
+        elif self.refused:
             illness = self._illness()
+            note_refusal(self.db, self.servers.address(self.address), next(iter(self.refused.values())))
             self.done.failed |= dict.fromkeys(self.refused, (self.address, illness))
 
     def _send(self, batch_id: int) -> None:

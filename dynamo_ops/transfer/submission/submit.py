@@ -23,8 +23,8 @@ from dynamo_ops.inventory.site.shared import SAME_STORAGE
 from dynamo_ops.inventory.site.usable import READABLE, WRITABLE
 from dynamo_ops.inventory.states import LIVE_TRANSFERS, BatchState, SubscriptionState, TransferState
 from dynamo_ops.storage.registry import read_endpoints
+from dynamo_ops.transfer.server.closing import close_batch, hold_files
 from dynamo_ops.transfer.submission import refusal
-from dynamo_ops.transfer.submission.closing import close_batch, hold_files
 from dynamo_ops.transfer.submission.limits import DEFAULT_TRANSFER_LIMITS, TransferLimits
 from dynamo_ops.transfer.submission.naming import SiteEndpoints, name_file
 

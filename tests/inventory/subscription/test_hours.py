@@ -19,7 +19,7 @@ from dynamo_ops.database.embedded import EmbeddedPostgres
 from dynamo_ops.database.locks import alone
 from dynamo_ops.inventory.subscription import hours
 from dynamo_ops.query.movement.series import Span, deletion_series, errors, links, transfer_series
-from dynamo_ops.transfer.submission.closing import close_batch
+from dynamo_ops.transfer.server.closing import close_batch
 from tests.inventory.factory import SIZE, Inventory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

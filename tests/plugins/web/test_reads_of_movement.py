@@ -108,6 +108,11 @@ def test_copies(moving: Stock, ada: Ask) -> None:
     assert {row["backend"] for row in figures["under_way"]} == {"fts"}
     assert [(row["source"], row["state"]) for row in figures["ended"]] == [("T2_B", "failed")]
     assert ada("/transfers", since="10s")["ended"] == []
+    moving.rows("""INSERT INTO fts_servers (address, illness, ill_since, reason)
+                   VALUES ('https://fts', 'away', now(), 'no answer')""")
+    servers = {server["server"]: (server["illness"], server["reason"]) for server in ada("/transfers")["servers"]}
+    assert servers["https://fts"] == ("away", "no answer")
+    assert "servers" not in ada("/deletions")
     assert ada("/transfers", code=422, since="soon")["facts"] == {"since": "soon"}
 
 

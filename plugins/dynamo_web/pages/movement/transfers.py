@@ -13,7 +13,7 @@ from dynamo_ops.access.actions import Action
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.settings import settings
 from dynamo_ops.fts.servers import job_page
-from dynamo_ops.inventory.states import SubscriptionAction
+from dynamo_ops.inventory.states import ServerIllness, SubscriptionAction
 from dynamo_ops.query.explanation import why
 from dynamo_ops.query.movement import series
 from dynamo_ops.query.movement.figures import standing
@@ -77,6 +77,17 @@ SOURCES = (
     Column("num_failed", "failed", "number", note="attempts from there"),
     Column("because", "because", "long"),
     Column("last_error", "last error", "long"),
+)
+
+
+SERVERS = (
+    Column("server", "server"),
+    Column("is", "state"),
+    Column("ill_since", "since", "moment"),
+    Column("num_jobs", "jobs", "number"),
+    Column("num_files", "files", "number", note="of these jobs, not ended"),
+    Column("oldest_at", "oldest sent", "moment"),
+    Column("reason", "because", "long"),
 )
 
 
@@ -241,4 +252,9 @@ def _standing(action: SubscriptionAction, tab: str) -> dict[str, Any]:
         "subscribed": Table(subscribed, amounts["subscribed"], nothing="Nothing waits."),
         "under_way": Table(under_way, amounts["under_way"], nothing="Nothing is under way."),
         "ended": Table(ended, amounts["ended"], nothing="Nothing ended in 24 hours."),
+        "servers": Table(SERVERS, [_as_people_say(server) for server in amounts.get("servers", ())]),
     }
+
+
+def _as_people_say(server: Row) -> Row:
+    return {**server, "is": ServerIllness(server["illness"]).words if server["illness"] else "well"}

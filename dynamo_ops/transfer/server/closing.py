@@ -35,11 +35,13 @@ def hold_files(db: Database, reasons: Mapping[int, str]) -> None:
 
 
 def close_batch(db: Database, batch_id: int, reason: str) -> None:
-    """A batch that was never submitted is cancelled; subscriptions still in it are queued again."""
+    """A batch that was never submitted is cancelled; subscriptions still in it are queued again. What was never sent is
+    no attempt that counts against them."""
     with db.begin() as connection:
         connection.execute(
             text(f"""
-            UPDATE subscriptions s SET state = '{SubscriptionState.RETRY}', last_error = :reason, updated_at = now()
+            UPDATE subscriptions s SET state = '{SubscriptionState.RETRY}', last_error = :reason, updated_at = now(),
+              num_excused = num_excused + 1
             FROM transfers t
             WHERE t.batch_id = :id AND s.id = t.subscription_id AND s.state = '{SubscriptionState.INBATCH}'"""),
             {"id": batch_id, "reason": reason},
