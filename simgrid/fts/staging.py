@@ -10,6 +10,8 @@ import logging
 import threading
 import time
 from collections import defaultdict
+from errno import ENOMSG
+from typing import Any
 
 from simgrid.faults import Faults
 from simgrid.fts.copier.dav import StorageClient, StorageClients, StorageError
@@ -22,7 +24,7 @@ from simgrid.fts.taperest import TapeClient, TapeRestClient
 log = logging.getLogger(__name__)
 POLLS_S = (1.0, 300.0, 600.0)
 ARCHIVE_POLL_S = 300.0
-_MOST_FILES = 1000  # in one request
+_MOST_FILES = 200  # in one request: FTS's StagingBulkSize
 _TICK_S = 0.05
 Batch = dict[tuple[str, str], list[TransferFile]]
 
@@ -123,21 +125,22 @@ class StagingDaemon:
                     self._fail(file, 2, f"{tape.label}the request {token} is unknown")
                 return
             progress = {}
+        failed = []
         for file in files:
-            state = progress.get(_path(file.source_surl), {})
+            path = _path(file.source_surl)
+            state = progress.get(path, {})
             if state.get("state") == "COMPLETED" and state.get("onDisk"):
                 self._online(file)
             elif state.get("state") in ("FAILED", "CANCELLED"):
-                self._fail(
-                    file,
-                    2 if "does not exist" in state.get("error", "") else 5,
-                    f"{tape.label}{state.get('error', 'request cancelled')}: {_path(file.source_surl)}",
-                )
+                failed.append(file)
+                self._fail(file, *_failure(state, tape.label, path))
             elif self._is_overdue(file):
-                self._abort(token, [file])
+                failed.append(file)
                 self._fail(file, 110, "bring-online timeout has been exceeded")
             else:
                 self._poll_later(file)
+        if failed:
+            self._abort(token, failed)  # the others of the request go on
 
     def _online(self, file: TransferFile) -> None:
         now = timestamp(time.time())
@@ -174,7 +177,7 @@ class StagingDaemon:
         try:
             locality = self._tape(file, file.dest_surl).locality(file.dest_surl)
         except StorageError as error:
-            if not error.is_recoverable:
+            if not error.is_recoverable or error.errno == ENOMSG:
                 self._end_archiving(file, "FAILED", f"ARCHIVING [{error.errno}] {error.text}")
                 return
             locality = ""
@@ -210,6 +213,14 @@ class StagingDaemon:
         proxy = self._delegations.proxy_path(self._store.job_of(file).cred_id)
         client: StorageClient = self._clients.of(proxy)
         return TapeClient(client, url or file.source_surl)
+
+
+def _failure(state: dict[str, Any], label: str, path: str) -> tuple[int, str]:
+    """The error number and text of a file that the tape has not brought. Over root:// they are gfal2's."""
+    text = state.get("error", "request cancelled")
+    if "errno" in state:
+        return state["errno"], text
+    return 2 if "does not exist" in text else 5, f"{label}{text}: {path}"
 
 
 def _endpoint(url: str) -> str:

@@ -150,13 +150,7 @@ def make_server(
     port = free_ports(2)
     server = XrootdServer(name, folder, host, port, port + 1, credentials, tape_delay_s is not None)
     if tape_delay_s is not None:
-        script = folder / "tape.sh"
-        filled_in = {"@ROOT@": server.root, "@STATE@": folder / "tape", "@DELAY_MS@": int(tape_delay_s * 1000)}
-        text = Path(__file__).with_name("tape.sh").read_text()
-        for name, value in filled_in.items():
-            text = text.replace(name, str(value))
-        script.write_text(text)
-        script.chmod(0o755)
+        script = write_tape(folder, server.root, tape_delay_s)
         more += TAPE.format(script=script)
     (folder / "xrootd.cf").write_text(
         CONFIG.format(
@@ -172,6 +166,18 @@ def make_server(
     )
     give(folder)
     return server
+
+
+def write_tape(folder: Path, root: Path, delay_s: float) -> Path:
+    """The tape's script in this folder, for files below ``root``. Its state lies in ``tape`` beside it."""
+    filled_in = {"@ROOT@": root, "@STATE@": folder / "tape", "@DELAY_MS@": int(delay_s * 1000)}
+    text = Path(__file__).with_name("tape.sh").read_text()
+    for blank, value in filled_in.items():
+        text = text.replace(blank, str(value))
+    script = folder / "tape.sh"
+    script.write_text(text)
+    script.chmod(0o755)
+    return script
 
 
 @contextmanager

@@ -106,16 +106,17 @@ def test_failures_leave_the_inventory_true(xworld: XrootdWorld) -> None:
 
 @pytest.mark.parametrize("xworld", ["root"], indirect=True)
 def test_staging_from_tape(xworld: XrootdWorld) -> None:
-    contents = xworld.block("b1", "T1_TAPE", num_files=30)
+    contents = xworld.block("b1", "T1_TAPE", num_files=33)
     tape = xworld.servers["T1_TAPE"]
     log_before = len(tape.tape_log())
     assert all(tape.is_nearline(lfn) for lfn in contents)
     xworld.inventory.subscription("copy", list(contents), "T2_B")
-    assert run(xworld) == 30
+    assert run(xworld) == 33
     assert {lfn: xworld.servers["T2_B"].path(lfn).read_bytes() for lfn in contents} == contents
     asked = [line.split(" ", 1) for line in tape.tape_log()[log_before:]]
     assert [verb for verb, _ in asked].count("stage") == 1  # many files, one request
     assert [verb for verb, _ in asked].count("query") > 1
+    assert "cancel" not in [verb for verb, _ in asked]
     evicted = {files for verb, files in asked if verb == "evict"}  # by FTS, one by one, as soon as each is copied
     assert evicted  # not "all": XRootD 5.5's plugin forgets one now and then
     assert evicted <= contents.keys()
@@ -125,11 +126,21 @@ def test_staging_from_tape(xworld: XrootdWorld) -> None:
 
 @pytest.mark.parametrize("xworld", ["root"], indirect=True)
 def test_file_that_is_not_on_tape(xworld: XrootdWorld) -> None:
-    contents = xworld.block("b1", "T1_TAPE", num_files=3)
-    lost, *_ = contents
-    xworld.servers["T1_TAPE"].path(lost).unlink()
+    """It fails as gfal2 says it, and FTS cancels the request for it alone: the others come."""
+    contents = xworld.block("b1", "T1_TAPE", num_files=12)
+    lost, *others = contents
+    tape = xworld.servers["T1_TAPE"]
+    log_before = len(tape.tape_log())
+    tape.path(lost).unlink()
     xworld.inventory.subscription("copy", list(contents), "T2_B")
-    assert run(xworld) == 2
+    assert run(xworld) == 11
     reason = xworld.inventory.scalar("SELECT last_error FROM subscriptions WHERE state <> 'done'")
-    assert "STAGING [2]" in reason
-    assert "does not exist" in reason
+    assert reason == (
+        f"STAGING [2] [gfal_xrootd_bring_online_poll_list] File does not exist: {lost} (reason: no such file)"
+    )
+    assert {lfn: xworld.servers["T2_B"].path(lfn).read_bytes() for lfn in others} == {
+        lfn: contents[lfn] for lfn in others
+    }
+    asked = [line.split(" ") for line in tape.tape_log()[log_before:]]
+    assert [names for verb, *names in asked if verb == "cancel"] == [[lost]]
+    assert [sorted(names) for verb, *names in asked if verb == "stage"] == [sorted(contents)]

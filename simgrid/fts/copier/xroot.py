@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
+import uuid
 from collections.abc import Iterable, Iterator
+from errno import EAGAIN
 from typing import Any
 
 from XRootD import client
@@ -12,13 +13,15 @@ from XRootD.client.flags import AccessMode, OpenFlags, PrepareFlags, QueryCode
 
 from simgrid.fts.copier.names import ROOT, as_copied
 from simgrid.fts.copier.outcome import Stat, StorageError
+from simgrid.fts.copier.prepared import Judgement, collapsed, judge_archiving, judge_staging
 
 CHUNK = 1 << 20
 _TIMEOUT_S = 60
 _EVICT_TIMEOUT_S = 5
 _EVICTING = threading.Lock()  # XRootD 5.5's plugin stalls, and forgets some, when it is asked for many at the same time
 _MODE = AccessMode.UR | AccessMode.UW | AccessMode.GR | AccessMode.OR
-_MOST_ASKED = 8  # files in one query: XRootD's plugin cuts its answer at 2 kB
+_MOST_ANSWERED = 2_000  # bytes: XRootD's plugin throws longer answers away, before 5.6 and by default after it
+_ANSWER = 200  # bytes about a file, without its path
 _ERRNO = {
     3003: (16, "Device or resource busy"),
     3009: (28, "No space left on device"),
@@ -116,14 +119,15 @@ class RootTape:
         return bytes(answer).decode().strip("\0 \n")
 
     def progress(self, identifier: str, urls: list[str]) -> dict[str, dict[str, Any]]:
-        """State of the files, in the words of the Tape REST API, by URL path."""
-        states = {}
-        for first in range(0, len(urls), _MOST_ASKED):
-            asked = "\n".join([identifier, *(_path(url) for url in urls[first : first + _MOST_ASKED])])
-            answer = _checked(self._server.query(QueryCode.PREPARE, asked, timeout=_TIMEOUT_S))
-            for file in _responses(answer):
-                states["/" + file["path"]] = _state(file)
-        return states
+        """State of the files, in the words of the Tape REST API, by URL path. Each has to be as gfal2 wants it.
+
+        gfal2 itself asks for all files of a request at once; what XRootD's plugin holds of that is asked for here.
+        """
+        path_of = {"/" + url.partition("?")[0].split("/", 3)[3]: _path(url) for url in urls}
+        judgements: dict[str, Judgement] = {}
+        for paths in _pieces(list(dict.fromkeys(path_of.values()))):
+            judgements.update(zip(paths, judge_staging(self._query(identifier, paths), identifier, paths), strict=True))
+        return {url_path: _state(judgements[path]) for url_path, path in path_of.items()}
 
     def release(self, identifier: str, urls: list[str]) -> None:  # noqa: ARG002  XRootD evicts by name
         with _EVICTING:
@@ -134,26 +138,39 @@ class RootTape:
         _checked(self._server.prepare(asked, PrepareFlags.CANCEL, timeout=_TIMEOUT_S))
 
     def locality(self, url: str) -> str:
-        asked = f"*\n{_path(url)}"
+        """Where the file is, as far as archiving asks. Raises StorageError for an answer that gfal2 does not take."""
+        request, path = str(uuid.uuid4()), _path(url)  # any id will do
+        (judgement,) = judge_archiving(self._query(request, [path]), request, [path])
+        if judgement.errno not in (0, EAGAIN):
+            raise StorageError(judgement.errno, judgement.text)
+        return "DISK" if judgement.errno else "TAPE"
+
+    def _query(self, identifier: str, paths: list[str]) -> str:
+        """The plugin's answer; whatever XRootD leaves in its buffer behind the end is not looked at."""
+        asked = "\n".join([identifier, *paths])
         answer = _checked(self._server.query(QueryCode.PREPARE, asked, timeout=_TIMEOUT_S))
-        (file,) = _responses(answer)
-        if not file["path_exists"]:
-            return "NONE"
-        return "DISK_AND_TAPE" if file["online"] else "TAPE"
+        return bytes(answer).partition(b"\0")[0].decode(errors="replace")
 
 
-def _state(file: dict[str, Any]) -> dict[str, Any]:
-    if not file["path_exists"]:
-        return {"state": "FAILED", "onDisk": False, "error": "File does not exist"}
-    return {"state": "COMPLETED" if file["online"] else "STARTED", "onDisk": file["online"]}
+def _pieces(paths: list[str]) -> Iterator[list[str]]:
+    """As many at a time as one answer of the plugin holds."""
+    piece: list[str] = []
+    size = 0
+    for path in paths:
+        size += len(path.encode()) + _ANSWER
+        if piece and size > _MOST_ANSWERED:
+            yield piece
+            piece, size = [], len(path.encode()) + _ANSWER
+        piece.append(path)
+    if piece:
+        yield piece
 
 
-def _responses(answer: Any) -> list[dict[str, Any]]:
-    """The files in the plugin's answer; whatever XRootD leaves in its buffer behind the end is not looked at."""
-    text = bytes(answer).partition(b"\0")[0].decode(errors="replace")
-    document, _ = json.JSONDecoder().raw_decode(text)
-    found: list[dict[str, Any]] = document["responses"]
-    return found
+def _state(judgement: Judgement) -> dict[str, Any]:
+    if judgement.errno in (0, EAGAIN):
+        is_online = judgement.errno == 0
+        return {"state": "COMPLETED" if is_online else "STARTED", "onDisk": is_online}
+    return {"state": "FAILED", "onDisk": False, "errno": judgement.errno, "error": judgement.text}
 
 
 def _at(url: str) -> tuple[Any, str]:
@@ -164,7 +181,7 @@ def _at(url: str) -> tuple[Any, str]:
 
 
 def _path(url: str) -> str:
-    return _at(url)[1].partition("?")[0]
+    return collapsed(_at(url)[1].partition("?")[0])
 
 
 def _checked(answer: tuple[Any, Any]) -> Any:

@@ -74,6 +74,15 @@ CONTRACT = [
     # Tapes.
     ("STAGING [110] bring-online timeout has been exceeded", None, T, True),
     ("STAGING [13] Permission denied", None, S, True),
+    # What gfal2 does not take of a tape's answer says nothing about the copy.
+    (
+        "STAGING [42] [gfal_xrootd_bring_online_poll_list] File is not being brought online: /store/a (reason: )",
+        None, T, True,
+    ),
+    (
+        "STAGING [42] [gfal_xrootd_bring_online_poll_list] Response from server is an invalid JSON: No information",
+        None, T, True,
+    ),
     ("ARCHIVING [110] archive timeout has been exceeded", False, T, True),
     # FTS itself.
     ("AGENT [70] fts_url_copy was killed", None, V, True),
