@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+from sqlalchemy import text
 
 from dynamo_ops.consistency.breakers import Earlier
 from dynamo_ops.consistency.compare import Comparison, ListSizes, list_sizes
@@ -58,6 +60,21 @@ def earlier_check(db: Database, check_id: int, rules: SiteRules, comparison: Com
         before = ListSizes(earlier["num_inventory_files"], earlier["num_storage_files"])
         now = ListSizes(earlier["num_inventory_files_now"], earlier["num_storage_files_now"])
     return Earlier(earlier["storage_listed_at"], before, now, deleted)
+
+
+def servers_lost(db: Database, check_id: int, servers: Sequence[str]) -> list[str]:
+    """Which data servers the last check of the same site listed that was not refused, and that are not among these."""
+    with db.begin() as connection:
+        return list(connection.execute(text(_SERVERS_LOST), {"id": check_id, "servers": list(servers)}).scalars())
+
+
+_SERVERS_LOST = f"""
+    SELECT server FROM consistency_checks AS current, LATERAL (
+        SELECT previous.servers FROM consistency_checks AS previous
+        WHERE previous.site_id = current.site_id AND previous.id <> current.id AND previous.state IN {JUDGED_CHECKS}
+          AND previous.storage_listed_at < current.inventory_read_at
+        ORDER BY previous.storage_listed_at DESC LIMIT 1) AS earlier, unnest(earlier.servers) AS server
+    WHERE current.id = :id AND NOT server = ANY(CAST(:servers AS text[])) ORDER BY server"""
 
 
 # What leaves the inventory: files deleted, or told to be copied again. What leaves the storage: only what it said it

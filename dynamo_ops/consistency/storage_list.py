@@ -14,7 +14,7 @@ from dynamo_ops.base.errors import PermanentRemoteError
 from dynamo_ops.base.spans import span
 from dynamo_ops.consistency.clocks import Clocks, clock_fault
 from dynamo_ops.consistency.settings import AS_SHIPPED
-from dynamo_ops.storage.protocol import STORED_FILES, Storage, TellsTime
+from dynamo_ops.storage.protocol import STORED_FILES, Storage, TellsServers, TellsTime
 
 STORAGE_LIST = "storage.parquet"
 """Its name in the folder of a check."""
@@ -28,13 +28,14 @@ _ENDED, _CLOCK_FAULT = b"listing_ended_at", b"clock_fault"
 @dataclass(frozen=True)
 class StorageList:
     """A listing that was written whole. ``listed_at``: when it began. ``num_unnamed``: files and directories that have
-    no LFN, and are not in it."""
+    no LFN, and are not in it. ``servers``: the data servers that were listed, where the storage has several."""
 
     path: Path
     num_files: int
     size_bytes: int
     listed_at: datetime
     num_unnamed: int = 0
+    servers: tuple[str, ...] = ()
 
 
 @span("consistency.list_storage")
@@ -87,7 +88,8 @@ def write_storage_list(
             status=404,
         )
     unfinished.replace(path)
-    return StorageList(path, num_files, size, listed_at, num_unnamed)
+    servers = storage.data_servers() if isinstance(storage, TellsServers) else ()
+    return StorageList(path, num_files, size, listed_at, num_unnamed, servers)
 
 
 def _dated(files: pl.DataFrame, listed_at: datetime) -> pl.DataFrame:

@@ -27,7 +27,7 @@ from dynamo_ops.consistency.clocks import database_clock
 from dynamo_ops.consistency.compare import Comparison, compare
 from dynamo_ops.consistency.freshness import ALL_MERGED, MetadataSources, knowledge
 from dynamo_ops.consistency.inventory_list import INVENTORY_LIST, InventoryList, write_inventory_list
-from dynamo_ops.consistency.previous import earlier_check, previous_findings
+from dynamo_ops.consistency.previous import earlier_check, previous_findings, servers_lost
 from dynamo_ops.consistency.settings import ConsistencySettings, SiteRules, load_settings
 from dynamo_ops.consistency.storage_list import (
     STORAGE_LIST,
@@ -42,6 +42,7 @@ from dynamo_ops.inventory.kinds import SiteStatus
 from dynamo_ops.inventory.site.downtime import Downtime, downtime_since
 from dynamo_ops.inventory.site.lookup import KnownSite, all_sites, find_site, find_sites
 from dynamo_ops.pause.pauses import PauseKind, look
+from dynamo_ops.storage.protocol import TellsServers
 from dynamo_ops.storage.registry import SiteStorage
 
 SETTINGS_FILE = "consistency.yaml"
@@ -143,7 +144,7 @@ def list_inventory(db: Database, check_id: int) -> InventoryList:
         connection.execute(
             text("""
             UPDATE consistency_checks SET inventory_read_at = :read_at, num_inventory_files = :number,
-              storage_listed_at = NULL, num_storage_files = NULL, num_unnamed = NULL WHERE id = :id"""),
+              storage_listed_at = NULL, num_storage_files = NULL, num_unnamed = NULL, servers = NULL WHERE id = :id"""),
             {"id": check_id, "read_at": listed.read_at, "number": listed.num_files},
         )
     return listed
@@ -152,8 +153,8 @@ def list_inventory(db: Database, check_id: int) -> InventoryList:
 def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: SiteRules) -> StorageList:
     """List the storage; only after the inventory, and in no downtime (``PlanError`` otherwise).
 
-    Where nothing of it is there, as when a mount is lost, the check is refused: what the site has is no reason that
-    other copies go, until a check passes (SEMANTICS §10).
+    Where nothing of it is there, as when a mount is lost, or a data server of the last check is not, the check is
+    refused: what the site has is no reason that other copies go, until a check passes (SEMANTICS §10).
     """
     check = _read(db, check_id)
     if check.inventory_read_at is None:
@@ -178,14 +179,24 @@ def list_storage(db: Database, check_id: int, open_storage: SiteStorage, rules: 
         raise
     finally:
         storage.close()
+    is_told = isinstance(storage, TellsServers) and storage.least_data_servers > 0
+    if not is_told and (lost := servers_lost(db, check_id, listed.servers)):
+        because = (
+            f"the last check listed {', '.join(lost)} too, and nothing is known of what is there now; "
+            f"if that is for good, say how many servers there are (storages: root:{check.site}: servers)"
+        )
+        _refuse(db, check_id, because)
+        raise PermanentRemoteError(f"site {check.site}: {because}", service="storage", site=check.site, status=None)
     with db.begin() as connection:
         connection.execute(
             text("""
             UPDATE consistency_checks
-            SET storage_listed_at = :listed_at, num_storage_files = :number, num_unnamed = :num_unnamed
+            SET storage_listed_at = :listed_at, num_storage_files = :number, num_unnamed = :num_unnamed,
+              servers = nullif(CAST(:servers AS text[]), '{}')
             WHERE id = :id"""),
             {
                 "id": check_id,
+                "servers": list(listed.servers),
                 "listed_at": listed.listed_at,
                 "number": listed.num_files,
                 "num_unnamed": listed.num_unnamed,

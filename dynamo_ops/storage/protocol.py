@@ -211,6 +211,17 @@ class TellsTime(Protocol):
 
 
 @runtime_checkable
+class TellsServers(Protocol):
+    """A ``Storage`` whose files lie at several servers, each with its own."""
+
+    least_data_servers: int
+    """So many there are, as people say; 0: they do not say."""
+
+    def data_servers(self) -> tuple[str, ...]:
+        """The servers that were listed, by address; none where the endpoint itself has all files."""
+
+
+@runtime_checkable
 class SeesDirectories(Protocol):
     """A ``Storage`` in a directory of this machine: it sees where links and mounts lead, as no endpoint tells."""
 

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -76,6 +77,7 @@ _LATER = frozenset(
 )
 # What the client itself says (XrdClStatus.hh).
 _FROM_SERVER, _LOGIN_REFUSED, _AUTH_REFUSED = 400, 203, 204
+_MANAGER_ONLINE, _SERVER_ONLINE = 0, 2  # XrdClXRootDResponses.hh; the others are those that do not answer now
 _WHOLE = (0, 4)  # ok codes: done, and already done. "Partial" is not whole.
 
 
@@ -110,6 +112,11 @@ class XrootdStorage:
         self._parameters = _credentials(proxy, options.token)
         self._token = options.token or ""
         self._servers: dict[str, Any] = {}
+        more = options.more_for(endpoint)
+        self.least_data_servers = int(more.get("servers", 0))
+        self._has_own_names = bool(more.get("own_names", False))
+        self._clusters: dict[str, tuple[str, ...]] = {}
+        self._clusters_lock = Lock()
         _bound_waiting(options)
 
     def close(self) -> None:
@@ -119,14 +126,69 @@ class XrootdStorage:
     # -- list ------------------------------------------------------------------------------------------------------
 
     def list_files(self, prefix: str) -> Iterator[pl.DataFrame]:
+        """As of ``Storage``. Behind a manager the data servers are listed, all of them: what one has the others lack.
+        RetryableRemoteError where there are others at the end than there were when the first listing began."""
         root = prefix.rstrip("/")
         if self._children(root) is None:
             raise self._error("list", root, 404, "it is not there", PermanentRemoteError)
         yield from list_below(self.endpoint, root, self._children, self._threads)
+        for host, servers in self._clusters.items():
+            if servers and (now := self._data_servers(host)) != servers:
+                changed = f"the data servers were {', '.join(servers)}, and are {', '.join(now)}"
+                raise self._error("list", root, None, changed, RetryableRemoteError)
+
+    def data_servers(self) -> tuple[str, ...]:
+        """As of ``TellsServers``."""
+        return tuple(sorted(server for servers in self._clusters.values() for server in servers))
 
     def _children(self, directory: str) -> list[Entry] | None:
-        """The entries of a directory; None when it is not there."""
-        server, path = self._at(self.endpoint.directory_pfn(directory))
+        """The entries of a directory, behind a manager those of all servers together; None when it is not there."""
+        pfn = self.endpoint.directory_pfn(directory)
+        server, path = self._at(pfn)
+        cluster = self._cluster(_host(pfn))
+        if not cluster:
+            return self._children_at(server, directory, path)
+        entries: dict[str, Entry] = {}
+        is_there = False
+        for address in cluster:
+            server, _ = self._at(f"{self.endpoint.protocol}://{address}/")
+            of_server = self._children_at(server, directory, path)
+            is_there = is_there or of_server is not None
+            for entry in of_server or ():
+                entries.setdefault(entry.name, entry)
+        return list(entries.values()) if is_there else None
+
+    def _cluster(self, host: str) -> tuple[str, ...]:
+        """The data servers behind a manager, as they were when it was first asked; none where the host has the files.
+        A manager's own name space is mostly empty, whatever its servers have."""
+        with self._clusters_lock:
+            if host not in self._clusters:
+                server, _ = self._at(f"{self.endpoint.protocol}://{host}/")
+                status, role = self._ask(server.query, QueryCode.CONFIG, "role")
+                is_manager = status.ok and b"manager" in bytes(role or b"") and not self._has_own_names
+                self._clusters[host] = self._data_servers(host) if is_manager else ()
+            return self._clusters[host]
+
+    def _data_servers(self, host: str) -> tuple[str, ...]:
+        """The addresses of the data servers that the manager knows, all of which answer."""
+        server, _ = self._at(f"{self.endpoint.protocol}://{host}/")
+        status, places = self._ask(server.deeplocate, "*", OpenFlags.REFRESH)
+        self._raise_for("find the data servers of", "*", status)
+        places = places or ()
+        away = sorted(place.address for place in places if place.type not in (_MANAGER_ONLINE, _SERVER_ONLINE))
+        servers = tuple(sorted({place.address for place in places if place.type == _SERVER_ONLINE}))
+        fault = ""
+        if away:
+            fault = f"data servers are away: {', '.join(away)}"
+        elif len(servers) < max(1, self.least_data_servers):
+            wanted = self.least_data_servers or "some"
+            fault = f"{len(servers)} data servers answer, and there are {wanted} (storages: root:{self.endpoint.site})"
+        if fault:
+            raise self._error("list", "*", None, fault, RetryableRemoteError)
+        return servers
+
+    def _children_at(self, server: Any, directory: str, path: str) -> list[Entry] | None:
+        """The entries of a directory at one server; None when it is not there."""
         try:
             status, listing = self._ask(server.dirlist, path, DirListFlags.STAT)
         except UnicodeDecodeError as error:
@@ -136,13 +198,12 @@ class XrootdStorage:
         self._raise_for("list", directory, status)
         if status.code not in _WHOLE or listing is None:
             raise self._error("list", directory, None, f"listed in part only: {status.message}", RetryableRemoteError)
-        entries = [self._entry(directory, each) for each in listing]
+        entries = [self._entry(server, directory, path, member) for member in listing]
         return [entry for entry in entries if entry is not None]
 
-    def _entry(self, directory: str, member: Any) -> Entry | None:
+    def _entry(self, server: Any, directory: str, path: str, member: Any) -> Entry | None:
         about = member.statinfo
         if about is None:  # an old server, or one of several, that lists names only
-            server, path = self._at(self.endpoint.directory_pfn(directory))
             status, about = self._ask(server.stat, path + member.name)
             if status.errno == _NOT_FOUND:
                 return None
@@ -281,10 +342,12 @@ class XrootdStorage:
         return remove_upwards(directories, keep, self.endpoint.managed_prefix, self._remove_if_empty)
 
     def _remove_if_empty(self, directory: str) -> bool:
-        """Whether the directory was empty and is gone now. To some servers ``rmdir`` of nothing is a success."""
-        if self._children(directory) != []:
+        """Whether the directory was empty and is gone now. To some servers ``rmdir`` of nothing is a success. Behind a
+        manager it stays: each server has its own."""
+        pfn = self.endpoint.directory_pfn(directory)
+        server, path = self._at(pfn)
+        if self._cluster(_host(pfn)) or self._children(directory) != []:
             return False
-        server, path = self._at(self.endpoint.directory_pfn(directory))
         status, _ = self._ask(server.rmdir, path.rstrip("/"))
         if not status.ok:
             log.info("site %s: empty directory %s stays: %s", self.endpoint.site, directory, status.message.strip())
@@ -354,6 +417,10 @@ class XrootdUpload:
 
     def close(self) -> None:
         self._storage.give_up(self._file)
+
+
+def _host(pfn: str) -> str:
+    return pfn.partition("://")[2].partition("/")[0]
 
 
 def _credentials(proxy: str, token: str | None) -> str:

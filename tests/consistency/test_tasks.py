@@ -18,6 +18,7 @@ from dynamo_ops.base.errors import InventoryError, PermanentRemoteError, PlanErr
 from dynamo_ops.consistency import repair as repair_module
 from dynamo_ops.consistency.inventory_list import write_inventory_list
 from dynamo_ops.consistency.repair import RepairSummary, repair
+from dynamo_ops.consistency.storage_list import StorageList
 from dynamo_ops.consistency.tasks import (
     CompareSummary,
     choose_sites,
@@ -29,9 +30,11 @@ from dynamo_ops.consistency.tasks import (
 from dynamo_ops.deletion.execute import execute_batch
 from dynamo_ops.deletion.queue import plan_deletions
 from dynamo_ops.inventory.replica.copies import REFUSED_SITES
+from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.inventory.site.shared import declare
 from dynamo_ops.storage.protocol import StorageOptions
 from dynamo_ops.storage.registry import storages
+from dynamo_ops.storage.webdav import WebDavStorage
 from tests.consistency.checking import RULES, broken, check, check_twice, findings, mend, plant
 from tests.inventory.factory import Inventory
 from tests.people import ADA, inject
@@ -374,6 +377,49 @@ def test_broken_listing_leaves_no_list(world: World, tmp_path: Path) -> None:
     assert not (tmp_path / "storage.parquet").exists()
     with pytest.raises(PlanError):
         compare_lists(world.inventory.db, check_id, RULES)
+
+
+class Clustered(WebDavStorage):
+    """A storage of several data servers."""
+
+    servers: tuple[str, ...] = ("one", "two", "three")
+    least_data_servers = 0
+
+    def data_servers(self) -> tuple[str, ...]:
+        return self.servers
+
+
+def test_a_data_server_that_is_not_listed_any_more_refuses_the_check(world: World, tmp_path: Path) -> None:
+    contents = world.block("b1", "T2_A")
+    ends = world.pocket.grid.endpoints["sites"]["T2_A"]["prefix"]
+    storage = Clustered(Endpoint("T2_A", "davs", ends), world.pocket.options)
+
+    def listed(run: str) -> StorageList:
+        check_id = start_check(world.inventory.db, run, "T2_A", tmp_path / run)
+        list_inventory(world.inventory.db, check_id)
+        found = list_storage(world.inventory.db, check_id, lambda _: storage, RULES)
+        compare_lists(world.inventory.db, check_id, RULES)
+        return found
+
+    assert listed("first").num_files == len(contents)
+    storage.servers = ("one",)
+    with pytest.raises(PermanentRemoteError, match="the last check listed three, two too, and nothing is known of"):
+        listed("second")
+    ((state, because, listed_at),) = world.inventory.rows(
+        "SELECT state, refused_because, storage_listed_at FROM consistency_checks WHERE run_key = 'second'"
+    )
+    assert (state, listed_at) == ("refused", None)
+    assert "say how many servers there are (storages: root:T2_A: servers)" in because
+    storage.least_data_servers = 1
+    listed("third")
+    storage.least_data_servers, storage.servers = 0, ("one", "four")
+    listed("fourth")
+    assert world.inventory.rows("SELECT servers FROM consistency_checks ORDER BY id") == [
+        (["one", "two", "three"],),
+        (None,),
+        (["one"],),
+        (["one", "four"],),
+    ]
 
 
 def test_the_inventory_comes_first(world: World, tmp_path: Path) -> None:

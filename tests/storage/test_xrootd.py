@@ -43,6 +43,8 @@ class Fake:
     def __getattr__(self, name: str) -> Callable[..., tuple[Any, Any]]:
         def call(path: Any, *more: Any, timeout: int) -> tuple[Any, Any]:
             assert timeout > 0
+            if name == "query" and name not in self._calls:
+                return refused(3013), None  # whoever does not say that it is a manager is none
             self.asked.append((name, str(path)))
             return self._calls[name](path, *more)
 
@@ -183,3 +185,80 @@ def test_the_end_of_a_process_asks_no_proxy_for_its_class() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def place(address: str, kind: int = 2) -> SimpleNamespace:
+    """Where files are: 2 a server that answers, 3 one that does not now, 0 a manager."""
+    return SimpleNamespace(address=address, type=kind)
+
+
+def listed(**members: Any) -> tuple[Any, Any]:
+    return DONE, [SimpleNamespace(name=name, statinfo=about) for name, about in members.items()]
+
+
+def cluster_of(places: Callable[[], tuple[Any, Any]], more: dict[str, Any], **servers: Fake) -> XrootdStorage:
+    """A manager without files, and data servers by name."""
+    nothing = lambda *_: (refused(3011), None)  # noqa: E731
+    manager = Fake(query=lambda *_: (DONE, b"manager\n"), deeplocate=lambda *_: places(), dirlist=nothing)
+    storage = storage_of(manager, more={"root:T2_A": more})
+    storage._servers |= {f"{name}:1094": server for name, server in servers.items()}
+    return storage
+
+
+def lfns(storage: XrootdStorage) -> list[str]:
+    return sorted(lfn for frame in storage.list_files("/store") for lfn in frame["lfn"])
+
+
+def directories(tree: dict[str, dict[str, Any]]) -> Fake:
+    """A server with these directories, by their path without the prefix of the site."""
+
+    def dirlist(path: str, _: Any) -> tuple[Any, Any]:
+        of = path.removeprefix("/eos").rstrip("/")
+        return listed(**tree[of]) if of in tree else (refused(3011), None)
+
+    return Fake(dirlist=dirlist)
+
+
+ONE = {"/store": {"b": FOLDER, "one": FOLDER}, "/store/b": {"f1": FILE, "both": FILE}, "/store/one": {"g": FILE}}
+TWO = {"/store": {"b": FOLDER}, "/store/b": {"f2": FILE, "both": FILE}}
+BOTH = ["/store/b/both", "/store/b/f1", "/store/b/f2", "/store/one/g"]
+
+
+def test_behind_a_manager_all_data_servers_are_listed_and_each_file_once() -> None:
+    places = lambda: (DONE, [place("two:1094"), place("one:1094"), place("other:1094", 0)])  # noqa: E731
+    storage = cluster_of(places, {}, one=directories(ONE), two=directories(TWO))
+    assert lfns(storage) == BOTH
+    assert storage.data_servers() == ("one:1094", "two:1094")
+    assert not storage._remove_if_empty("/store/one"), "each server has its own"
+
+
+@pytest.mark.parametrize(
+    ("places", "more", "words"),
+    [
+        ([place("one:1094"), place("two:1094", 3)], {}, "data servers are away: two:1094"),
+        ([place("one:1094")], {"servers": 2}, "1 data servers answer, and there are 2 .storages: root:T2_A"),
+        ([], {}, "0 data servers answer"),
+    ],
+    ids=["away", "fewer than there are", "none"],
+)
+def test_without_all_its_data_servers_nothing_is_listed(places: list[Any], more: dict[str, Any], words: str) -> None:
+    storage = cluster_of(lambda: (DONE, places), more, one=directories(ONE))
+    with pytest.raises(RetryableRemoteError, match=words):
+        lfns(storage)
+
+
+def test_a_data_server_that_goes_while_it_is_listed_voids_the_list() -> None:
+    looks = [[place("one:1094"), place("two:1094")], [place("one:1094")]]
+    storage = cluster_of(lambda: (DONE, looks.pop(0)), {}, one=directories(ONE), two=directories(TWO))
+    with pytest.raises(RetryableRemoteError, match="the data servers were one:1094, two:1094, and are one:1094"):
+        lfns(storage)
+    broken = Fake(dirlist=lambda *_: (refused(3012), None))
+    storage = cluster_of(lambda: (DONE, [place("one:1094"), place("two:1094")]), {}, one=directories(ONE), two=broken)
+    with pytest.raises(RetryableRemoteError, match="3012"):
+        lfns(storage)
+
+
+def test_a_manager_with_a_name_space_of_its_own_is_listed_itself() -> None:
+    door = directories(ONE)
+    door._calls["query"] = lambda *_: (DONE, b"manager")
+    assert len(lfns(storage_of(door, more={"root:T2_A": {"own_names": True}}))) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
@@ -12,7 +13,8 @@ from dynamo_ops.database.schema.base import Base, bigint_key, created, one_of
 
 class ConsistencyCheck(Base):
     """One check of one site. ``num_unnamed``: files and directories that are no file of ours could be called.
-    ``inventory_read_at`` is before ``storage_listed_at``: the inventory is read first."""
+    ``servers``: the data servers that were listed, where the storage has several. ``inventory_read_at`` is before
+    ``storage_listed_at``: the inventory is read first."""
 
     __tablename__ = "consistency_checks"
     __table_args__ = (
@@ -29,6 +31,7 @@ class ConsistencyCheck(Base):
     num_inventory_files: Mapped[int | None]
     num_storage_files: Mapped[int | None]
     num_unnamed: Mapped[int | None]
+    servers: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     refused_because: Mapped[str | None]
     started_at: Mapped[created]
     inventory_read_at: Mapped[datetime | None]
