@@ -13,6 +13,7 @@ from pathlib import Path
 from demo.airflow_api import Airflow
 from demo.instance import Instance
 from demo.killer import Killer
+from demo.processes import cpu_seconds
 from demo.proof import prove
 from demo.run import DAGS, NOTHING_LEFT, call_dynamo
 from demo.up import grid, up
@@ -44,7 +45,7 @@ def move_in_bulk(instance: Instance, say: Say) -> int:
     datasets = database.frame("SELECT name FROM datasets ORDER BY name")["name"].to_list()
     where = [argument for site in SITES for argument in ("--site", site)]
     say(call_dynamo(instance, environment, "request", "copy", *datasets, "--group", "physics", *where))
-    began = time.monotonic()
+    began, before = time.monotonic(), cpu_seconds(instance)
     number = len(airflow.runs())
     for dag_id in FOLLOWED:
         airflow.unpause(dag_id)
@@ -53,11 +54,16 @@ def move_in_bulk(instance: Instance, say: Say) -> int:
         airflow.wait_until_settled(
             say, lambda: _moved(database) >= wanted and _left(database) == 0, at_least=number + 2, timeout_s=TIMEOUT_S
         )
-    took = time.monotonic() - began
+    took, after = time.monotonic() - began, cpu_seconds(instance)
     files, bytes_moved, jobs, staged, first, last = database.frame(MOVED).row(0)
     failed = database.frame("SELECT count(*) FROM transfers WHERE state <> 'done'").item()
     say(f"{files} files ({size(bytes_moved)}) in {jobs} jobs, {staged} of them from tape; {failed} attempts failed")
     say(f"first submit to last copy {(last - first).total_seconds():.0f} s; request to settled {took:.0f} s")
+    ms = {kind: (after[kind] - before[kind]) * 1000 / files for kind in after}
+    say(
+        f"CPU of all processes but the grid: {ms['airflow'] + ms['databases']:.2f} ms a file (Airflow and Dynamo"
+        f" {ms['airflow']:.2f}, databases {ms['databases']:.2f}); of the grid {ms['grid']:.2f}"
+    )
     runs = [run for run in airflow.runs() if run["dag_id"] == "transfers"]
     say(f"{len(runs)} runs of transfers, all green; {killer.num_killed} tasks were killed with -9 and tried again")
     return 0 if _holds(instance, environment, files == wanted, say) else 1

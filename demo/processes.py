@@ -79,6 +79,18 @@ def of_instance(instance: Instance) -> list[psutil.Process]:
     return [process for process in found if process.pid not in ours]
 
 
+def cpu_seconds(instance: Instance) -> dict[str, float]:
+    """CPU seconds that this instance has taken until now, what has ended included: of the ``grid``, of the
+    ``databases``, and of ``airflow`` with all that runs in it."""
+    seconds = dict.fromkeys(("airflow", "databases", "grid"), 0.0)
+    for process in of_instance(instance):
+        with suppress(psutil.Error):
+            command, taken = " ".join(process.cmdline()), process.cpu_times()
+            kind = "grid" if "simgrid" in command else "databases" if "postgres" in process.name() else "airflow"
+            seconds[kind] += taken.user + taken.system + taken.children_user + taken.children_system
+    return seconds
+
+
 def _sessions(instance: Instance) -> set[int]:
     """The sessions started for this instance, without those whose number meanwhile leads a session of somebody else."""
     file = instance.home / SESSIONS
