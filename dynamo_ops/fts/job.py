@@ -10,6 +10,7 @@ from typing import Any
 
 from dynamo_ops.base.errors import PermanentRemoteError
 from dynamo_ops.base.settings import FTS, ActivitySettings, FtsSettings
+from dynamo_ops.fts.url import fts_url
 
 
 class VerifyChecksum(StrEnum):
@@ -77,7 +78,7 @@ def transfer_job(
     """A job that copies each file from its one source, or one file from the first of several sources that works.
 
     It overwrites, since a former attempt may have left half a file, and the destination is ours to write; but not where
-    that is tape.
+    that is tape. InventoryError where a PFN cannot be given to FTS (``fts.url``).
     """
     _check(files)
     params: dict[str, Any] = {
@@ -129,8 +130,8 @@ def _file_entry(file: FileCopy, settings: JobSettings) -> dict[str, Any]:
     """``metadata`` comes back with each answer; of a copy to tape with what the file must be that FTS finds there. A
     checksum that is given is compared with the destination's, also where none is to be (FTS_CONTRACT §3)."""
     entry: dict[str, Any] = {
-        "sources": list(file.sources),
-        "destinations": [file.destination],
+        "sources": [fts_url(source) for source in file.sources],
+        "destinations": [fts_url(file.destination)],
         "filesize": file.size_bytes,
         "activity": file.activity,
         "metadata": {"subscription_id": file.subscription_id, "transfer_id": file.transfer_id},

@@ -1,4 +1,4 @@
-"""Under which URLs FTS is asked for the files of a batch: what does not get through by its name is known before.
+"""Under which PFNs FTS is asked for the files of a batch: what does not get through by its name is known before.
 
 A file goes by the first protocol that both sites speak and by which its name gets through unchanged (``fts.url``);
 where none does, that file alone is not copied.
@@ -20,7 +20,8 @@ SiteEndpoints = Mapping[int, Mapping[str, Endpoint]]
 
 @dataclass(frozen=True)
 class Naming:
-    """How one file is asked for. ``others``: URLs of further sources, by site id, all of one protocol."""
+    """How one file is asked for, by PFNs that get through. ``others``: further sources, by site id, all of one
+    protocol."""
 
     source: str
     destination: str
@@ -37,7 +38,7 @@ def name_file(
     *,
     is_staging: bool = False,
 ) -> Naming:
-    """The URLs of a file at its source, its destination and further sources.
+    """The PFNs of a file at its source, its destination and further sources, as ``fts.job`` takes them.
 
     ``protocols``: by preference. InventoryError, with what each of them says, where no protocol that both sites speak
     carries the name.
@@ -48,8 +49,8 @@ def name_file(
         if protocol not in here or protocol not in there:
             continue
         try:
-            source = fts_url(here[protocol].pfn(lfn), is_staging=is_staging)
-            destination = fts_url(there[protocol].pfn(lfn), is_staging=is_staging)
+            source = _passing(here[protocol].pfn(lfn), is_staging=is_staging)
+            destination = _passing(there[protocol].pfn(lfn), is_staging=is_staging)
         except InventoryError as error:
             reasons.append(error.message)
             continue
@@ -62,10 +63,16 @@ def name_file(
 def _others(
     lfn: str, other_ids: Sequence[int], endpoints: SiteEndpoints, protocol: str, *, is_staging: bool
 ) -> dict[int, str]:
-    urls = {}
+    pfns = {}
     for site_id in other_ids:
         other = endpoints.get(site_id, {}).get(protocol)
         with suppress(InventoryError):  # a site that has no name for the file is no alternative
             if other is not None:
-                urls[site_id] = fts_url(other.pfn(lfn), is_staging=is_staging)
-    return urls
+                pfns[site_id] = _passing(other.pfn(lfn), is_staging=is_staging)
+    return pfns
+
+
+def _passing(pfn: str, *, is_staging: bool) -> str:
+    """The PFN; InventoryError where FTS would not ask for that file."""
+    fts_url(pfn, is_staging=is_staging)
+    return pfn
