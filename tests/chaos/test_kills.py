@@ -143,6 +143,17 @@ def hanging(scene: Scene, worker: Worker) -> list[int]:
     return []
 
 
+def waiting_where_nothing_moves(scene: Scene, worker: Worker) -> list[int]:
+    """FTS answers, and has started none of its jobs for an hour; the batch from tape was never sent."""
+    scene.grid.fault(fts={"paused": True})
+    scene.submit(planned(scene, worker))
+    scene.inventory.rows(
+        "UPDATE transfer_batches SET server = :url, submitted_at = submitted_at - interval '1 hour'",
+        url=scene.client.url,
+    )
+    return []
+
+
 def deletions_planned(scene: Scene, worker: Worker) -> list[int]:
     subscription(scene)
     return queue.plan_deletions(scene.db, DELETIONS)
@@ -180,6 +191,7 @@ STAGES = {
     "observe_and_apply, not on tape yet": Stage("observe_and_apply", not_on_tape_yet),
     "execute_direct": Stage("execute_direct", planned_direct),
     "cancel_stuck": Stage("cancel_stuck", hanging),
+    "move_away": Stage("move_away", waiting_where_nothing_moves),
     "recover_deletions": Stage("recover_deletions", deletions_stuck),
     "plan_deletions": Stage("plan_deletions", queued),
     "execute_batch": Stage("execute_batch", deletions_planned),
@@ -271,6 +283,7 @@ CHOSEN = {
         "before COMMIT of UPDATE transfer_batches",
     ),
     "cancel_stuck": ("DELETE /jobs/… sent, no answer yet",),
+    "move_away": ("DELETE /jobs/… sent, no answer yet", "before COMMIT of UPDATE transfers"),
     "plan_deletions": ("before COMMIT of UPDATE subscriptions", "after COMMIT of UPDATE subscriptions"),
     "execute_batch": (
         "before COMMIT of DELETE FROM deletions",

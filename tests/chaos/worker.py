@@ -32,9 +32,11 @@ from dynamo_ops.database import connection as database_module
 from dynamo_ops.database.connection import Database
 from dynamo_ops.deletion import directories, queue
 from dynamo_ops.fts.client import FtsClient
+from dynamo_ops.fts.servers import FtsServer, FtsServers
 from dynamo_ops.storage.http_put import HttpPut
 from dynamo_ops.storage.protocol import StorageOptions
 from dynamo_ops.transfer import hold, observe, recovery
+from dynamo_ops.transfer.server import moving
 from tests.chaos.cycle import Hands
 from tests.chaos.limits import AT_ONCE, DELETIONS
 
@@ -216,6 +218,7 @@ def run_task(name: str, hands: Hands, ids: list[int]) -> Any:
         "execute_direct": lambda: hands.execute_direct(ids),
         "observe_and_apply": lambda: observe.observe_and_apply(db, client),
         "cancel_stuck": lambda: recovery.cancel_stuck(db, client, AT_ONCE, AT_ONCE),
+        "move_away": lambda: moving.move_away(db, with_another(client), AT_ONCE),
         "recover_deletions": lambda: queue.recover_deletions(db),
         "plan_deletions": lambda: queue.plan_deletions(db, DELETIONS),
         "execute_batch": lambda: hands.execute(ids),
@@ -223,6 +226,13 @@ def run_task(name: str, hands: Hands, ids: list[int]) -> Any:
         "cycles": lambda: hands.run_to_the_end(lambda _: None),
     }
     return tasks[name]()
+
+
+def with_another(client: FtsClient) -> FtsServers:
+    """This server, that answers, and another one that takes all its links and is well."""
+    servers = FtsServers((FtsServer(client.url), FtsServer("https://another.invalid:8446")), lambda _: client)
+    servers.answered.add(client.url)
+    return servers
 
 
 def carry_out(order: dict[str, Any]) -> None:
