@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from dynamo_ops.base.errors import PermanentRemoteError
+from dynamo_ops.base.errors import PermanentRemoteError, RetryableRemoteError
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.protocol import STORED_FILES
 
@@ -54,7 +54,8 @@ def _named(
     endpoint: Endpoint, root: str, children: Children, num_threads: int
 ) -> Iterator[tuple[str | None, int, datetime | None]]:
     num_odd = 0
-    for directory, entries in walk(root, children, num_threads, lambda name: _fault(endpoint, name) is None):
+    look = _Look(endpoint, root, children)
+    for directory, entries in walk(root, look, num_threads, lambda name: _fault(endpoint, name) is None):
         for entry in entries:
             if _OUT_OF_STEP.fullmatch(entry.name):
                 raise PermanentRemoteError(
@@ -75,6 +76,50 @@ def _named(
                 yield None, entry.size_bytes, entry.modified_at
             elif not entry.is_directory:
                 yield endpoint.listed_lfn(directory, entry.name), entry.size_bytes, entry.modified_at
+    look.again()
+
+
+class _Look:
+    """``children`` of a listing that believes in no loss: a directory is gone only where its parent, read again, does
+    not name it any more; and in the end the root still has what it had. Mounts are lost in the middle, too."""
+
+    def __init__(self, endpoint: Endpoint, root: str, children: Children) -> None:
+        self._endpoint, self._root, self._children = endpoint, root, children
+        self._at_first: set[str] = set()
+        self._gone: set[str] = set()
+
+    def __call__(self, directory: str) -> list[Entry] | None:
+        entries = self._children(directory)
+        if directory == self._root:
+            self._at_first = self._names(entries)
+        elif entries is None:
+            parent, _, name = directory.rpartition("/")
+            above = self._children(parent) if parent == self._root else self(parent)
+            if (above is not None or parent == self._root) and name in self._names(above):
+                raise self._void(f"{directory} is not there, and {parent} names it")
+            self._gone.add(directory)
+        return entries
+
+    def again(self) -> None:
+        """RetryableRemoteError where the root lacks what it had when it was listed first."""
+        gone = {name for name in self._at_first if f"{self._root}/{name}" in self._gone}
+        if lost := self._at_first - gone - self._names(self._children(self._root)):
+            names = ", ".join(sorted(lost)[:SHOWN_NAMES])
+            raise self._void(f"{self._root} had {names} at first, and has not any more")
+
+    def _names(self, entries: list[Entry] | None) -> set[str]:
+        if entries is None:
+            raise self._void(f"{self._root} is not there any more")
+        return {entry.name for entry in entries if entry.is_directory}
+
+    def _void(self, reason: str) -> RetryableRemoteError:
+        return RetryableRemoteError(
+            f"site {self._endpoint.site}: the storage changed too much while it was listed: {reason}",
+            service="storage",
+            site=self._endpoint.site,
+            url=self._endpoint.prefix,
+            status=None,
+        )
 
 
 def no_text(name: str) -> str | None:
