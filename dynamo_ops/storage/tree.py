@@ -101,9 +101,11 @@ class _Look:
         return entries
 
     def again(self) -> None:
-        """RetryableRemoteError where the root lacks what it had when it was listed first."""
+        """RetryableRemoteError where the root lacks what it had when it was listed first, but for what was seen to go;
+        or all that it had: nobody empties a storage while it is listed."""
         gone = {name for name in self._at_first if f"{self._root}/{name}" in self._gone}
-        if lost := self._at_first - gone - self._names(self._children(self._root)):
+        lost = self._at_first - self._names(self._children(self._root))
+        if lost and (lost == self._at_first or (lost := lost - gone)):
             names = ", ".join(sorted(lost)[:SHOWN_NAMES])
             raise self._void(f"{self._root} had {names} at first, and has not any more")
 

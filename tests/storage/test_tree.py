@@ -88,11 +88,8 @@ def test_a_directory_is_gone_where_its_parent_does_not_name_it_any_more() -> Non
     [
         ({"/store/b/two": {**TREE, "/store/b/two": None}}, "/store/b/two is not there, and /store/b names it"),
         ({"/store/b": {}}, "/store is not there any more"),
-        ({"/store/a/one": {"/store": []}}, "had b at first, and has not any more|is not there"),
-        (
-            {"/store/a/one": {"/store": ["a/"], "/store/a": ["one/"], "/store/a/one": []}},
-            "/store had b at first, and has",
-        ),
+        ({"/store/a/one": {"/store": []}}, "/store had a, b at first|/store had b at first"),
+        ({"/store/a/one": {**TREE, "/store": ["a/"]}}, "/store had b at first, and has not any more"),
     ],
     ids=["it is named", "the mount is lost", "empty in the middle", "a part is lost after it was read"],
 )
