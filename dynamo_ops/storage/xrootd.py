@@ -221,10 +221,14 @@ class XrootdStorage:
         return StoredFile(lfn, about.size, moment(about.modtime))
 
     def _about(self, lfn: str) -> Any:
-        """The client's StatInfo, None when nothing is there."""
-        server, path = self._at(self.endpoint.pfn(lfn))
+        """The client's StatInfo, None when nothing is there. RetryableRemoteError where a data server is away, that may
+        have it."""
+        pfn = self.endpoint.pfn(lfn)
+        server, path = self._at(pfn)
         status, about = self._ask(server.stat, path)
         if status.errno == _NOT_FOUND:
+            if self._cluster(host := _host(pfn)):
+                self._data_servers(host)
             return None
         self._raise_for("stat", lfn, status)
         return about

@@ -247,6 +247,18 @@ def test_without_all_its_data_servers_nothing_is_listed(places: list[Any], more:
         lfns(storage)
 
 
+def test_what_a_manager_does_not_find_while_a_data_server_is_away_may_be_there() -> None:
+    there = [place("one:1094"), place("two:1094")]
+    storage = cluster_of(lambda: (DONE, there), {}, one=directories(ONE), two=directories(TWO))
+    storage._servers["a.invalid"]._calls["stat"] = lambda *_: (refused(3011), None)
+    assert storage.stat("/store/none") is None
+    assert [outcome.observation for outcome in storage.delete(["/store/none"])] == [Seen.NOT_FOUND]
+    there[1] = place("two:1094", 3)
+    with pytest.raises(RetryableRemoteError, match="data servers are away: two:1094"):
+        storage.stat("/store/none")
+    assert [outcome.observation for outcome in storage.delete(["/store/none"])] == [Seen.UNAVAILABLE]
+
+
 def test_a_data_server_that_goes_while_it_is_listed_voids_the_list() -> None:
     looks = [[place("one:1094"), place("two:1094")], [place("one:1094")]]
     storage = cluster_of(lambda: (DONE, looks.pop(0)), {}, one=directories(ONE), two=directories(TWO))

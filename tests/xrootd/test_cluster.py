@@ -9,6 +9,7 @@ import pytest
 
 from dynamo_ops.base.errors import RetryableRemoteError
 from dynamo_ops.inventory.site.mapping import Endpoint
+from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.protocol import StorageOptions
 from dynamo_ops.storage.xrootd import XrootdStorage
 from tests.xrootd.cluster import Cluster, await_servers, running_cluster
@@ -61,6 +62,8 @@ def test_a_server_that_was_killed_is_no_shorter_list(cluster: Cluster) -> None:
         await_servers(cluster, 1)
         with pytest.raises(RetryableRemoteError, match="data servers are away: "):
             lfns(storage_of(cluster))
+        (outcome,) = storage_of(cluster).delete(["/store/two/h"])
+        assert outcome.observation == DeletionObservation.UNAVAILABLE, "it is there when the server is back"
     finally:
         cluster.start("two")
         await_servers(cluster, 2)
