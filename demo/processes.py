@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,12 +83,21 @@ def cpu_seconds(instance: Instance) -> dict[str, float]:
     """CPU seconds that this instance has taken until now, what has ended included: of the ``grid``, of the
     ``databases``, and of ``airflow`` with all that runs in it."""
     seconds = dict.fromkeys(("airflow", "databases", "grid"), 0.0)
-    for process in of_instance(instance):
+    databases = set(_servers_of_databases(instance))
+    for process in {*of_instance(instance), *databases}:
         with suppress(psutil.Error):
             command, taken = " ".join(process.cmdline()), process.cpu_times()
-            kind = "grid" if "simgrid" in command else "databases" if "postgres" in process.name() else "airflow"
+            kind = "databases" if process in databases else "grid" if "simgrid" in command else "airflow"
             seconds[kind] += taken.user + taken.system + taken.children_user + taken.children_system
     return seconds
+
+
+def _servers_of_databases(instance: Instance) -> Iterator[psutil.Process]:
+    """They run as another user, in sessions of their own."""
+    for file in (instance.home / "postgres").glob("**/postmaster.pid"):
+        with suppress(psutil.Error, ValueError):
+            server = psutil.Process(int(file.read_text().split()[0]))
+            yield from (server, *server.children(recursive=True))
 
 
 def _sessions(instance: Instance) -> set[int]:

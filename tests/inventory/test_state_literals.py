@@ -41,6 +41,7 @@ from dynamo_ops.inventory.states import (
     BatchState,
     DeletionState,
     HoldReason,
+    ServerIllness,
     SubscriptionAction,
     SubscriptionState,
     TransferState,
@@ -99,6 +100,7 @@ CHECKS: dict[tuple[str, str], tuple[str, ...]] = {
     ("transfer_batches", "verify_checksum"): tuple(VerifyChecksum),
     ("transfers", "state"): tuple(TransferState),
     ("transfers", "verified_by"): tuple(VerifiedBy),
+    ("fts_servers", "illness"): tuple(ServerIllness),
     ("unknown_use", "kind"): USE_KINDS,
     ("vanished", "kind"): tuple(CatalogueKind),
 }
