@@ -234,8 +234,8 @@ def _read(db: Database, batch_id: int) -> _Batch:
         return _Batch(**known, rows=list(rows), taken_ids=frozenset(taken))
 
 
-# The transfers whose files another site on the destination's storage has, or is being sent. Asked for all at once: where
-# tables are young, a plan file by file reads them whole for each.
+# The transfers whose files another site on the destination's storage has, or is being sent. Asked for all at once:
+# where tables are young, a plan file by file reads them whole for each.
 _TAKEN_BY_PARTNERS = f"""
     SELECT t.id AS transfer_id
     FROM transfers t JOIN subscriptions s ON s.id = t.subscription_id JOIN files f ON f.id = s.file_id
