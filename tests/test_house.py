@@ -54,6 +54,7 @@ ROOMS = (
     "transfer.submission",
     "transfer",
     "deletion",
+    "consistency.matching",
     "consistency",
     "sources.reading",
     "sources",
