@@ -17,6 +17,7 @@ from dynamo_ops.consistency.clocks import NO_CLOCKS, Clocks
 from dynamo_ops.consistency.compare import PREVIOUS, Comparison, LostDirectory, compare
 from dynamo_ops.consistency.freshness import ALL_KNOWN, Knowledge
 from dynamo_ops.consistency.inventory_list import INVENTORY_FILES
+from dynamo_ops.consistency.matching.differences import MAX_CANDIDATES
 from dynamo_ops.consistency.matching.file_list import FileList
 from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
 from dynamo_ops.consistency.tally import ListSizes, list_sizes
@@ -56,6 +57,7 @@ def run(
     kind: str = "missing",
     known: Knowledge = ALL_KNOWN,
     clocks: Clocks = NO_CLOCKS,
+    max_candidates: int = MAX_CANDIDATES,
 ) -> Comparison:
     with both_lists(inventory, storage) as lists:
         return compare(
@@ -65,6 +67,7 @@ def run(
             LISTED,
             known,
             clocks,
+            max_candidates,
         )
 
 
@@ -235,6 +238,27 @@ def test_an_earlier_list_is_counted_by_the_rules_of_today() -> None:
     with both_lists(inventory, storage) as lists:
         assert list_sizes(*lists, RULES) == ListSizes(1, 2)
     assert (comparison.num_expected, comparison.num_managed) == (1, 2)
+
+
+def test_what_nothing_follows_from_is_counted() -> None:
+    """Young files that the inventory does not know, of an unmanaged area for instance, may be millions."""
+    storage = [stored("/store/unmerged/new", days=1), stored("/store/new", days=1), stored("/store/a")]
+    comparison = run([expected_file("/store/a")], storage)
+    assert (comparison.num_unknown, comparison.num_stored, found(comparison)) == (2, 3, [])
+
+
+def test_more_than_can_be_named_is_refused_and_no_sight() -> None:
+    inventory = [expected_file(f"/store/k{n}") for n in range(300)]
+    storage = [stored(f"/store/o{n}") for n in range(100)]
+    comparison = run(inventory, storage, [f"/store/k{n}" for n in range(300)], max_candidates=50)
+    states = {(kind, state) for kind, state, _ in found(comparison)}
+    assert ("missing", "seen") in states
+    assert not {state for _, state in states} - {"seen"}
+    assert (comparison.num_expected, comparison.num_stored) == (300, 100)
+    refused = refusal(comparison, SiteRules(max_missing=1.0, max_orphan=1.0))
+    assert (refused or "").startswith(
+        "some 300 files of the inventory's list and 100 of the storage's are not alike: more than can be told by name"
+    )
 
 
 def test_row_order_and_duplicates_do_not_matter() -> None:

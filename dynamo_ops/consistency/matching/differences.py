@@ -26,8 +26,9 @@ _BUCKET = "bucket"
 
 
 class Concern(NamedTuple):
-    """Of some lines: ``counts``: those that are compared at all; ``matters``: those of which something follows if no
-    line of the other list can have their name. Others of these are only counted."""
+    """Of some lines: ``counts``: those that are compared at all, by their names alone, so that both lists agree on it.
+    ``matters``: of which something follows if no line of the other list can have their name: the rest of these is only
+    counted."""
 
     counts: pl.Series
     matters: pl.Series
@@ -130,7 +131,7 @@ class _Candidates:
         here, there = (pl.concat(one.lines).drop(_BUCKET) for one in (expected, stored))
         if CHANGED in there.columns:
             there = there.sort(CHANGED, nulls_last=True, maintain_order=True)
-        both = here.unique(NAME, maintain_order=True).join(there, on=NAME, suffix=STORED, maintain_order="left_right")
+        both = here.join(there, on=NAME, suffix=STORED, maintain_order="left_right")
         alike = both.filter(pl.col(SIZE).eq_missing(pl.col(f"{SIZE}{STORED}")))
         found = (
             here.join(there, on=NAME, how="anti", maintain_order="left").unique(NAME, maintain_order=True),

@@ -18,12 +18,9 @@ class Buckets:
     def __init__(self) -> None:
         self._bytes = np.zeros((1 << BUCKET_BITS) // 8, np.uint8)
 
-    def fill(self, partition: int, numbers: Hashes) -> None:
-        """Those of one partition, by their numbers in it."""
-        table = np.zeros(1 << _BITS_LEFT, np.bool_)
-        table[numbers] = True
-        length = (1 << _BITS_LEFT) // 8
-        self._bytes[partition * length : (partition + 1) * length] = np.packbits(table, bitorder="little")
+    def add(self, numbers: Hashes) -> None:
+        """Add these."""
+        np.bitwise_or.at(self._bytes, numbers >> np.uint64(3), np.uint8(1) << (numbers & np.uint64(7)).astype(np.uint8))
 
     def has(self, numbers: Hashes) -> NDArray[np.bool_]:
         """Which of these it has."""
@@ -62,8 +59,9 @@ class Suspects:
         self.num_storage += num_storage
         self.num_inventory += len(alone) - num_storage
         shift = np.uint64(64 - _BITS_LEFT)
-        numbers = lines[alone] >> shift
+        numbers = lines[alone] >> shift  # within the partition
         is_lone = (alone == 0) | (lines[alone - 1] >> shift != numbers)
         is_lone &= (alone == len(lines) - 1) | (lines[(alone + 1) % len(lines)] >> shift != numbers)
-        self.differing.fill(partition, numbers)
-        self.lone.fill(partition, numbers[is_lone])
+        numbers |= np.uint64(partition << _BITS_LEFT)
+        self.differing.add(numbers)
+        self.lone.add(numbers[is_lone])
