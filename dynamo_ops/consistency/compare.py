@@ -100,19 +100,23 @@ def compare(
     differing = differences(inventory, storage, expected.watch, stored.watch, max_candidates=max_candidates)
     missing = _missing(differing)
     loose = differing.only_storage
-    kinds = [
+    too_many = _too_many(differing, max_candidates)
+    fault = clocks.fault or (future_fault(*stored.newest[::-1]) if stored.newest else None)
+
+    def judged(one_kind: pl.DataFrame) -> pl.DataFrame:
+        findings = _confirmed(one_kind, previous.clear() if too_many else previous)
+        if fault:
+            findings = _held_back(findings, pl.col("kind").is_in(AGED), pl.lit(fault))
+        return _known_too_little(findings, known, rules.ignore_age).select(list(FINDINGS)).sort("lfn")
+
+    kinds = (
         missing,
-        _wrong_sizes(differing, listed_at - rules.ignore_age),
         _orphans(loose, rules, listed_at),
         _unmanaged(loose, rules, listed_at),
-    ]
-    too_many = _too_many(differing, max_candidates)
-    findings = _confirmed(pl.concat(kinds), previous.clear() if too_many else previous)
-    fault = clocks.fault or (future_fault(*stored.newest[::-1]) if stored.newest else None)
-    if fault:
-        findings = _held_back(findings, pl.col("kind").is_in(AGED), pl.lit(fault))
+        _wrong_sizes(differing, listed_at - rules.ignore_age),
+    )  # by their names; one after the other takes less memory than all at once
     return Comparison(
-        findings=_known_too_little(findings, known, rules.ignore_age).select(list(FINDINGS)).sort("kind", "lfn"),
+        findings=pl.concat([judged(one_kind) for one_kind in kinds]),
         num_expected=expected.num_expected,
         num_stored=stored.num_stored - differing.repeated.height,
         num_unknown=loose.height + differing.num_unheard,

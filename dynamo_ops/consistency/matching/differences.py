@@ -19,6 +19,7 @@ MAX_CANDIDATES = 1_000_000
 """Lines of both lists whose names are held at once."""
 SAMPLED = 1_000
 """What is named of more."""
+_HELD_OF_MORE = 20 * SAMPLED
 CHANGED = "modified_at"
 STORED = "_stored"
 """At the end of the columns of the storage's line, beside the inventory's."""
@@ -78,7 +79,9 @@ def differences(
     candidates = _Candidates(suspects, key, max_candidates)
     expected = candidates.gather(inventory, watch_inventory)
     stored = candidates.gather(storage, watch_storage)
-    return candidates.differences(expected, stored)
+    sampled = 1 / candidates.every
+    del suspects, candidates  # what they hold is as much as the lines
+    return _joined(expected, stored, sampled)
 
 
 @dataclass
@@ -89,6 +92,12 @@ class _Gathered:
     number: int = 0
     num_unheard: int = 0
 
+    def taken(self) -> pl.DataFrame:
+        """All of them; they are not held here any more."""
+        lines = pl.concat(self.lines).drop(_BUCKET)
+        self.lines.clear()
+        return lines
+
 
 class _Candidates:
     """The lines in doubt of both lists: all of them, or those of every so manieth bucket, for both the same."""
@@ -96,7 +105,7 @@ class _Candidates:
     def __init__(self, suspects: Suspects, key: KeyFunction, limit: int) -> None:
         self._suspects, self._key, self._limit = suspects, key, limit
         self._gathered: list[_Gathered] = []
-        self._every = 1
+        self.every = 1
 
     def gather(self, files: FileList, watch: Watch) -> _Gathered:
         """Those of one list; ``watch`` sees all its lines on the way."""
@@ -105,13 +114,13 @@ class _Candidates:
         for lines in files.batches():
             concern = watch(lines)
             numbers = buckets(self._key.hashes(lines[NAME]))
-            is_suspect = self._suspects.differing.has(numbers)
-            is_idle = ~_array(concern.matters) & self._suspects.lone.has(numbers)
-            counts = _array(concern.counts) & is_suspect
-            gathered.num_unheard += int((counts & is_idle).sum())
-            counts &= ~is_idle
+            counts = _array(concern.counts) & self._suspects.differing.has(numbers)
+            at = np.flatnonzero(counts & ~_array(concern.matters))
+            idle = at[self._suspects.lone.has(numbers[at])]
+            counts[idle] = False
+            gathered.num_unheard += len(idle)
             gathered.number += int(counts.sum())
-            counts &= numbers % np.uint64(self._every) == 0
+            counts &= numbers % np.uint64(self.every) == 0
             if counts.any() or not gathered.lines:
                 kept = lines.with_columns(pl.Series(_BUCKET, numbers)).filter(pl.Series(counts))
                 gathered.lines.append(_alone(kept))
@@ -119,29 +128,35 @@ class _Candidates:
         return gathered
 
     def _thin(self) -> None:
-        """Hold no more than may be held."""
-        while sum(lines.height for gathered in self._gathered for lines in gathered.lines) > self._limit:
-            self._every *= 4
+        """Hold no more than may be held; from when they are more, no more than a sample needs."""
+        if self._num_held() <= self._limit:
+            return
+        while self._num_held() > min(self._limit, _HELD_OF_MORE):
+            self.every *= 4
+            is_kept = pl.col(_BUCKET) % self.every == 0
             for gathered in self._gathered:
-                held = pl.concat(gathered.lines).filter(pl.col(_BUCKET) % self._every == 0)
-                gathered.lines[:] = [_alone(held)]
+                gathered.lines[:] = [_alone(lines.filter(is_kept)) for lines in gathered.lines]
 
-    def differences(self, expected: _Gathered, stored: _Gathered) -> Differences:
-        """What the names say."""
-        here, there = (pl.concat(one.lines).drop(_BUCKET) for one in (expected, stored))
-        if CHANGED in there.columns:
-            there = there.sort(CHANGED, nulls_last=True, maintain_order=True)
-        both = here.join(there, on=NAME, suffix=STORED, maintain_order="left_right")
-        alike = both.filter(pl.col(SIZE).eq_missing(pl.col(f"{SIZE}{STORED}")))
-        found = (
-            here.join(there, on=NAME, how="anti", maintain_order="left").unique(NAME, maintain_order=True),
-            there.join(here, on=NAME, how="anti", maintain_order="left").unique(NAME, keep="last", maintain_order=True),
-            both.join(alike, on=NAME, how="anti", maintain_order="left").unique(NAME, keep="last", maintain_order=True),
-            there.filter(~pl.col(NAME).is_first_distinct()),
-        )
-        if self._every > 1:
-            found = tuple(frame.head(SAMPLED) for frame in found)  # type: ignore[assignment]
-        return Differences(*found, stored.num_unheard, (expected.number, stored.number), sampled=1 / self._every)
+    def _num_held(self) -> int:
+        return sum(lines.height for gathered in self._gathered for lines in gathered.lines)
+
+
+def _joined(expected: _Gathered, stored: _Gathered, sampled: float) -> Differences:
+    """What the names say."""
+    here, there = expected.taken(), stored.taken()
+    if CHANGED in there.columns:
+        there = there.sort(CHANGED, nulls_last=True, maintain_order=True)
+    both = here.join(there, on=NAME, suffix=STORED, maintain_order="left_right")
+    alike = both.filter(pl.col(SIZE).eq_missing(pl.col(f"{SIZE}{STORED}")))
+    frames = (
+        here.join(there, on=NAME, how="anti", maintain_order="left").unique(NAME, maintain_order=True),
+        there.join(here, on=NAME, how="anti", maintain_order="left").unique(NAME, keep="last", maintain_order=True),
+        both.join(alike, on=NAME, how="anti", maintain_order="left").unique(NAME, keep="last", maintain_order=True),
+        there.filter(~pl.col(NAME).is_first_distinct()),
+    )
+    only_here, only_there, other_size, repeated = (frame.head(SAMPLED) if sampled < 1 else frame for frame in frames)
+    numbers = (expected.number, stored.number)
+    return Differences(only_here, only_there, other_size, repeated, stored.num_unheard, numbers, sampled)
 
 
 def _array(mask: pl.Series) -> NDArray[np.bool_]:

@@ -14,7 +14,10 @@ import polars as pl
 from dynamo_ops.consistency.matching.key import KeyFunction, line_keys
 from dynamo_ops.consistency.matching.manifest import Manifest, no_list, read_manifest
 from dynamo_ops.consistency.matching.partitions import KeyFiles, KeyFolder
-from dynamo_ops.consistency.matching.writer import KEYS, LINES_A_GROUP, NAME, SIZE
+from dynamo_ops.consistency.matching.writer import KEYS, NAME, SIZE
+
+LINES_A_BATCH = 25_000
+"""Half a row group: what is made of a batch takes several times its memory."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +34,19 @@ class FileList:
         return pl.scan_parquet(list(self.parts))
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """The lines, as many at a time as a row group has; one batch without lines where there are none."""
+        """The lines, some at a time; one batch without lines where there are none."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         num_batches = 0
         for part in self.parts:
             with pq.ParquetFile(part) as file:
-                for batch in file.iter_batches(LINES_A_GROUP, columns=columns, use_threads=False):
+                for batch in file.iter_batches(LINES_A_BATCH, columns=columns, use_threads=False):
                     yield _frame(pa.Table.from_batches([batch]))
                     num_batches += 1
                 if not num_batches and part == self.parts[-1]:
                     yield _frame(file.schema_arrow.empty_table().select(columns or file.schema_arrow.names))
+            pa.default_memory_pool().release_unused()  # else it keeps as much again as a batch needs
 
     @contextmanager
     def keyed(self, key: KeyFunction) -> Iterator[KeyFolder]:
