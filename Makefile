@@ -67,6 +67,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.dealer
 	$(BIN)/python -m benchmarks.transfers
 	$(BIN)/python -m benchmarks.deletions
+	$(BIN)/python -m benchmarks.consistency
 
 # requirements.txt has all; what the image runs is a part of it: Airflow with Dynamo, S3, the pocket grid, and no tools.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m uv pip compile --quiet --universal \

@@ -55,6 +55,7 @@ ROOMS = (
     "transfer.submission",
     "transfer",
     "deletion",
+    "consistency.matching",
     "consistency",
     "sources.reading",
     "sources",

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from dynamo_ops.consistency.compare import Comparison, ListSizes
+from dynamo_ops.consistency.compare import Comparison
 from dynamo_ops.consistency.settings import SiteRules, Threshold
+from dynamo_ops.consistency.tally import ListSizes
 from dynamo_ops.inventory.checks import FindingKind
 
 TOLERATED_LOSS = 20
@@ -32,12 +33,14 @@ def refusal(comparison: Comparison, rules: SiteRules, earlier: Earlier | None = 
 
     Missing files and those of a wrong size count together, whether seen once or twice; orphans and what is to be
     deleted in unmanaged areas against the files on the storage. Lists that are empty or have shrunk since the
-    ``earlier`` check, and directories that have lost all, are refused whatever the thresholds.
+    ``earlier`` check, directories that have lost all, and more differences than can be named are refused whatever the
+    thresholds.
     """
     return (
         _empty(comparison)
         or _lost(comparison, rules)
         or (_shrunken(earlier, rules) if earlier else None)
+        or comparison.too_many
         or _too_many(comparison, rules)
     )
 

@@ -1,8 +1,7 @@
-"""Two lists → what differs. Pure (SEMANTICS §7)."""
+"""Two lists → what differs (SEMANTICS §7). ``matching`` finds the files that differ; here is what follows of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,8 +12,17 @@ from dynamo_ops.base.spans import span
 from dynamo_ops.base.times import time_text
 from dynamo_ops.consistency.clocks import NO_CLOCKS, Clocks, future_fault
 from dynamo_ops.consistency.freshness import ALL_KNOWN, Knowledge
-from dynamo_ops.consistency.patterns import is_ignored
-from dynamo_ops.consistency.settings import SiteRules
+from dynamo_ops.consistency.matching.differences import MAX_CANDIDATES, Differences, differences
+from dynamo_ops.consistency.matching.file_list import FileList
+from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
+from dynamo_ops.consistency.tally import (
+    InventoryTally,
+    StorageTally,
+    below,
+    by_directory,
+    idle_ignores,
+    is_managed,
+)
 from dynamo_ops.inventory.checks import UNKNOWN_TO_INVENTORY, FindingKind, FindingState
 
 FINDINGS = {
@@ -43,15 +51,6 @@ class LostDirectory:
 
 
 @dataclass(frozen=True)
-class ListSizes:
-    """Files that should be there, and files that are there outside the unmanaged areas; neither counts what is
-    ignored."""
-
-    num_expected: int
-    num_managed: int
-
-
-@dataclass(frozen=True)
 class Comparison:
     """``findings`` (``FINDINGS``): one row a file, by kind and LFN; state ``seen`` the first time, ``found`` the
     second. What stays whatever the number of sights is ``seen``, with the reason.
@@ -60,7 +59,8 @@ class Comparison:
     ``num_unknown``: of these last, those that the inventory does not know here; ``num_managed``: those outside of
     unmanaged areas. ``lost``: listed directories, and those one below, that have lost everything. ``idle_ignores``:
     entries of ``ignore`` that no file on either side is in. ``kept_because``: clocks that differ, metadata that are
-    stale: no file goes that the inventory does not know.
+    stale: no file goes that the inventory does not know. ``too_many``: a sentence, where more files differ than can be
+    named: then findings are a sample, all of them ``seen``.
     """
 
     findings: pl.DataFrame
@@ -71,17 +71,19 @@ class Comparison:
     lost: tuple[LostDirectory, ...] = ()
     idle_ignores: tuple[str, ...] = ()
     kept_because: tuple[str, ...] = ()
+    too_many: str | None = None
 
 
 @span("consistency.compare")
 def compare(
-    inventory: pl.LazyFrame,
-    storage: pl.LazyFrame,
+    inventory: FileList,
+    storage: FileList,
     previous: pl.DataFrame,
     rules: SiteRules,
     listed_at: datetime,
     known: Knowledge = ALL_KNOWN,
     clocks: Clocks = NO_CLOCKS,
+    max_candidates: int = MAX_CANDIDATES,
 ) -> Comparison:
     """What differs between the inventory's list and the storage's.
 
@@ -89,62 +91,94 @@ def compare(
     ``listed_at``: when the storage listing began, against which the age of files is measured; a file without a time
     counts as new.
     """
-    inventory_here, storage_here = _inside(inventory, rules.prefixes), _inside(storage, rules.prefixes)
-    expected = _not_ignored(inventory_here, rules).filter("is_present").collect()
-    stored = _not_ignored(storage_here, rules).unique("lfn").collect()
-    loose = stored.join(inventory_here.select("lfn").collect(), on="lfn", how="anti")
-    missing = _missing(expected, stored)
-    differing = [
+    expected = InventoryTally(rules, rules.prefixes)
+    stored = StorageTally(
+        rules,
+        matters=_is_too_old(rules, listed_at),
+        limit=clocks.ended_at + rules.clock_tolerance if clocks.ended_at else None,
+    )
+    differing = differences(inventory, storage, expected.watch, stored.watch, max_candidates=max_candidates)
+    missing = _missing(differing)
+    loose = differing.only_storage
+    too_many = _too_many(differing, max_candidates)
+    fault = clocks.fault or (future_fault(*stored.newest[::-1]) if stored.newest else None)
+
+    def judged(one_kind: pl.DataFrame) -> pl.DataFrame:
+        findings = _confirmed(one_kind, previous.clear() if too_many else previous)
+        if fault:
+            findings = _held_back(findings, pl.col("kind").is_in(AGED), pl.lit(fault))
+        return _known_too_little(findings, known, rules.ignore_age).select(list(FINDINGS)).sort("lfn")
+
+    kinds = (
         missing,
-        _wrong_sizes(expected, stored, listed_at - rules.ignore_age),
         _orphans(loose, rules, listed_at),
         _unmanaged(loose, rules, listed_at),
-    ]
-    findings = _confirmed(pl.concat(differing), previous)
-    fault = clocks.fault or _future(stored, clocks.ended_at, rules.clock_tolerance)
-    if fault:
-        findings = _held_back(findings, pl.col("kind").is_in(AGED), pl.lit(fault))
+        _wrong_sizes(differing, listed_at - rules.ignore_age),
+    )  # by their names; one after the other takes less memory than all at once
     return Comparison(
-        findings=_known_too_little(findings, known, rules.ignore_age).select(list(FINDINGS)).sort("kind", "lfn"),
-        num_expected=expected.height,
-        num_stored=stored.height,
-        num_unknown=loose.height,
-        num_managed=stored.filter(_is_managed(rules)).height,
-        lost=_lost(expected.filter(~pl.col("is_pending")), missing, rules.prefixes),
-        idle_ignores=_idle((inventory_here, storage_here), rules),
+        findings=pl.concat([judged(one_kind) for one_kind in kinds]),
+        num_expected=expected.num_expected,
+        num_stored=stored.num_stored - differing.repeated.height,
+        num_unknown=loose.height + differing.num_unheard,
+        num_managed=stored.num_managed - differing.repeated.filter(is_managed(rules)).height,
+        lost=_lost(expected, missing),
+        idle_ignores=idle_ignores(rules, (expected.scope, stored.scope)),
         kept_because=tuple(why for why in (fault, known.stale_because) if why),
+        too_many=too_many,
     )
 
 
-def _missing(expected: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+def _too_many(differing: Differences, max_candidates: int) -> str | None:
+    if differing.sampled == 1:
+        return None
+    here, there = differing.num_candidates
+    return (
+        f"some {here:,} files of the inventory's list and {there:,} of the storage's are not alike: more than can be "
+        f"told by name ({max_candidates:,}). One in {1 / differing.sampled:,.0f} was looked at"
+    )
+
+
+def _missing(differing: Differences) -> pl.DataFrame:
     """Not on storage, though nothing is pending for them."""
-    return _differing(expected.filter(~pl.col("is_pending")).join(stored, on="lfn", how="anti"), FindingKind.MISSING)
+    return _differing(differing.only_inventory.filter(_IS_DUE), FindingKind.MISSING)
 
 
-def _wrong_sizes(expected: pl.DataFrame, stored: pl.DataFrame, before: datetime) -> pl.DataFrame:
+_IS_DUE = pl.col("is_present") & ~pl.col("is_pending")
+
+
+def _wrong_sizes(differing: Differences, before: datetime) -> pl.DataFrame:
     """At both places, not alike, and not being written: nothing is pending, and it is older than ``before``."""
-    both = expected.filter(~pl.col("is_pending")).join(stored, on="lfn", suffix="_stored")
-    wrong = both.filter(
-        pl.col("size_bytes") != pl.col("size_bytes_stored"), (pl.col("modified_at") < before).fill_null(True)
-    )
+    wrong = differing.other_size.filter(_IS_DUE, (pl.col("modified_at") < before).fill_null(True))
     why = pl.format("the storage has {} bytes", "size_bytes_stored")
     return _differing(wrong.with_columns(reason=why), FindingKind.WRONG_SIZE)
 
 
 def _orphans(loose: pl.DataFrame, rules: SiteRules, listed_at: datetime) -> pl.DataFrame:
     """Old enough files that no block here, present or to come, has; outside the unmanaged areas."""
-    return _differing(_older(loose.filter(_is_managed(rules)), listed_at, rules.ignore_age), FindingKind.ORPHAN)
+    return _differing(loose.filter(is_managed(rules), _older(listed_at, rules.ignore_age)), FindingKind.ORPHAN)
 
 
 def _unmanaged(loose: pl.DataFrame, rules: SiteRules, listed_at: datetime) -> pl.DataFrame:
     """Files of the unmanaged areas past their age. An area inside another follows its own age: the longest prefix."""
     frames = [pl.DataFrame(schema=_DIFFERING)]
     left = loose
-    for area in sorted(rules.unmanaged, key=lambda area: -len(area.prefix)):
-        inside = pl.col("lfn").str.starts_with(f"{area.prefix}/")
-        frames.append(_differing(_older(left.filter(inside), listed_at, area.max_age), FindingKind.UNMANAGED))
+    for area in _innermost_first(rules):
+        inside = below(area.prefix)
+        frames.append(_differing(left.filter(inside, _older(listed_at, area.max_age)), FindingKind.UNMANAGED))
         left = left.filter(~inside)
     return pl.concat(frames)
+
+
+def _is_too_old(rules: SiteRules, listed_at: datetime) -> pl.Expr:
+    """Whether a file is an orphan, or an unmanaged one past its age, should the inventory not know it."""
+    by_area = pl.lit(False)
+    for area in reversed(_innermost_first(rules)):
+        by_area = pl.when(below(area.prefix)).then(_older(listed_at, area.max_age)).otherwise(by_area)
+    return pl.when(is_managed(rules)).then(_older(listed_at, rules.ignore_age)).otherwise(by_area)
+
+
+def _innermost_first(rules: SiteRules) -> list[UnmanagedArea]:
+    return sorted(rules.unmanaged, key=lambda area: -len(area.prefix))
 
 
 _DIFFERING: dict[str, Any] = {name: kind for name, kind in FINDINGS.items() if name != "state"}
@@ -186,60 +220,16 @@ def _held_back(findings: pl.DataFrame, which: pl.Expr, why: pl.Expr) -> pl.DataF
     )
 
 
-def _future(stored: pl.DataFrame, ended_at: datetime | None, tolerance: timedelta) -> str | None:
-    """The newest file that was changed after the listing ended, in a sentence."""
-    if ended_at is None:
-        return None
-    newest = stored.filter(pl.col("modified_at") > ended_at + tolerance).sort("modified_at", "lfn").tail(1)
-    return None if newest.is_empty() else future_fault(newest["lfn"].item(), newest["modified_at"].item())
-
-
-def _lost(expected: pl.DataFrame, missing: pl.DataFrame, prefixes: Sequence[str]) -> tuple[LostDirectory, ...]:
+def _lost(expected: InventoryTally, missing: pl.DataFrame) -> tuple[LostDirectory, ...]:
     """The prefixes, and the directories in them, of whose expected files all are missing."""
-    lost: set[LostDirectory] = set()
-    for prefix in prefixes:
-        gone = _by_directory(missing, prefix).join(_by_directory(expected, prefix), on=["directory", "len"])
-        lost |= {LostDirectory(directory, number) for directory, number in gone.iter_rows()}
+    lost = {
+        LostDirectory(directory, number)
+        for prefix, directories in expected.directories.items()
+        for directory, number in by_directory(missing, prefix).items()
+        if directories[directory] == number
+    }
     return tuple(sorted(lost, key=lambda one: one.directory))
 
 
-def _by_directory(files: pl.DataFrame, prefix: str) -> pl.DataFrame:
-    """How many files are below the prefix, and below each directory in it."""
-    lfns = files.lazy().select("lfn").filter(pl.col("lfn").str.starts_with(f"{prefix}/"))
-    child = pl.lit(f"{prefix}/") + pl.col("lfn").str.slice(len(prefix) + 1).str.extract("^([^/]+)/", 1)
-    directories = [lfns.with_columns(directory=pl.lit(prefix)), lfns.with_columns(directory=child)]
-    return pl.concat(directories).drop_nulls().group_by("directory").len().collect()
-
-
-def _idle(lists: Sequence[pl.LazyFrame], rules: SiteRules) -> tuple[str, ...]:
-    """The entries of ``ignore`` that left nothing out."""
-    if not rules.ignore:
-        return ()
-    entries = {str(number): is_ignored(pl.col("lfn"), entry).any() for number, entry in enumerate(rules.ignore)}
-    used = pl.concat([one.select(**entries).collect() for one in lists]).select(pl.all().any())
-    return tuple(entry for entry, is_used in zip(rules.ignore, used.row(0), strict=True) if not is_used)
-
-
-def list_sizes(inventory: pl.LazyFrame, storage: pl.LazyFrame, rules: SiteRules) -> ListSizes:
-    """How long two lists are by these rules; without holding them in memory."""
-    expected = _not_ignored(_inside(inventory, rules.prefixes), rules).filter("is_present")
-    managed = _not_ignored(_inside(storage, rules.prefixes), rules).filter(_is_managed(rules))
-    return ListSizes(*(one.select(pl.len()).collect(engine="streaming").item() for one in (expected, managed)))
-
-
-def _is_managed(rules: SiteRules) -> pl.Expr:
-    areas = [pl.col("lfn").str.starts_with(f"{area.prefix}/") for area in rules.unmanaged]
-    return ~pl.any_horizontal(areas) if areas else pl.lit(True)
-
-
-def _older(files: pl.DataFrame, listed_at: datetime, age: timedelta) -> pl.DataFrame:
-    return files.filter(pl.col("modified_at") < listed_at - age)
-
-
-def _inside(files: pl.LazyFrame, prefixes: Sequence[str]) -> pl.LazyFrame:
-    return files.filter(pl.any_horizontal([pl.col("lfn").str.starts_with(f"{prefix}/") for prefix in prefixes]))
-
-
-def _not_ignored(files: pl.LazyFrame, rules: SiteRules) -> pl.LazyFrame:
-    ignored = [is_ignored(pl.col("lfn"), entry) for entry in rules.ignore]
-    return files.filter(~pl.any_horizontal(ignored)) if ignored else files
+def _older(listed_at: datetime, age: timedelta) -> pl.Expr:
+    return pl.col("modified_at") < listed_at - age

@@ -1,4 +1,4 @@
-"""The inventory's list for one site, one SELECT streamed to Parquet: every file that could rightly be there.
+"""The inventory's list for one site, one SELECT streamed to a list: every file that could rightly be there.
 
 ``is_present``: the inventory says it is there. ``is_pending``: its block has a subscription at the site, is incomplete
 there, or is due there since its dataset grows there; such files count neither as missing nor as orphans.
@@ -14,6 +14,7 @@ import polars as pl
 
 from dynamo_ops.base.spans import span
 from dynamo_ops.consistency.clocks import database_clock
+from dynamo_ops.consistency.matching.writer import ListWriter
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.replica.copies import is_present_by_join, listed_join
 from dynamo_ops.inventory.states import ACTIVE
@@ -61,19 +62,17 @@ class InventoryList:
 def write_inventory_list(db: Database, site_id: int, path: Path) -> InventoryList:
     """Write the list of a site to ``path``, without holding it in memory. Columns: ``INVENTORY_FILES``."""
     import pyarrow as pa  # slow to import, and most tasks of a check write no list
-    import pyarrow.parquet as pq
 
-    schema = pl.DataFrame(schema=INVENTORY_FILES).to_arrow().schema
     read_at = database_clock(db)
     path.parent.mkdir(parents=True, exist_ok=True)
     num_files = 0
     with (
         db.snapshot() as snapshot,
         snapshot.stream(LIST_SQL, [site_id]) as rows,
-        pq.ParquetWriter(path, schema) as writer,
+        ListWriter(path, INVENTORY_FILES) as writer,
     ):
         for batch in pa.RecordBatchReader.from_stream(rows):
-            table = pa.Table.from_batches([batch]).cast(schema)
-            writer.write_table(table)
-            num_files += int(pl.from_arrow(table.column("is_present")).sum() or 0)
+            lines = pl.DataFrame(pa.Table.from_batches([batch]))
+            writer.write(lines)
+            num_files += int(lines["is_present"].sum())
     return InventoryList(path, num_files, read_at)

@@ -9,10 +9,12 @@ import polars as pl
 from sqlalchemy import text
 
 from dynamo_ops.consistency.breakers import Earlier
-from dynamo_ops.consistency.compare import Comparison, ListSizes, list_sizes
+from dynamo_ops.consistency.compare import Comparison
 from dynamo_ops.consistency.inventory_list import INVENTORY_LIST
+from dynamo_ops.consistency.matching.file_list import open_list
 from dynamo_ops.consistency.settings import SiteRules
-from dynamo_ops.consistency.storage_list import STORAGE_LIST, read_list
+from dynamo_ops.consistency.storage_list import STORAGE_LIST
+from dynamo_ops.consistency.tally import ListSizes, list_sizes
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.checks import (
     COMPARED_CHECKS,
@@ -54,7 +56,7 @@ def earlier_check(db: Database, check_id: int, rules: SiteRules, comparison: Com
     deleted = ListSizes(earlier["num_left_inventory"], earlier["num_left_storage"])
     folder = Path(earlier["location"] or "")
     if (folder / INVENTORY_LIST).exists() and (folder / STORAGE_LIST).exists():
-        before = list_sizes(read_list(folder / INVENTORY_LIST), read_list(folder / STORAGE_LIST), rules)
+        before = list_sizes(open_list(folder / INVENTORY_LIST), open_list(folder / STORAGE_LIST), rules)
         now = ListSizes(comparison.num_expected, comparison.num_managed)
     else:
         before = ListSizes(earlier["num_inventory_files"], earlier["num_storage_files"])

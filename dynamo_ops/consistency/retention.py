@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from dynamo_ops.base.spans import span
 from dynamo_ops.consistency.inventory_list import INVENTORY_LIST
+from dynamo_ops.consistency.matching.writer import remove_list
 from dynamo_ops.consistency.storage_list import STORAGE_LIST
 from dynamo_ops.database.connection import Database
 from dynamo_ops.inventory.checks import JUDGED_CHECKS, FindingState
@@ -93,8 +94,8 @@ def _listed(db: Database, before: datetime) -> list[tuple[int, str]]:
 
 
 def _remove(folder: Path) -> None:
-    for name in (INVENTORY_LIST, STORAGE_LIST, Path(STORAGE_LIST).with_suffix(".unfinished").name):
-        (folder / name).unlink(missing_ok=True)
+    for name in (INVENTORY_LIST, STORAGE_LIST):
+        remove_list(folder / name)
     for empty in (folder, folder.parent):
         with suppress(OSError):  # something else is in it, or it is not there
             empty.rmdir()

@@ -1,4 +1,4 @@
-"""The listing of one site's storage, to Parquet."""
+"""The listing of one site's storage, to a list (``matching``)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import polars as pl
 from dynamo_ops.base.errors import PermanentRemoteError
 from dynamo_ops.base.spans import span
 from dynamo_ops.consistency.clocks import Clocks, clock_fault
+from dynamo_ops.consistency.matching.file_list import open_list
+from dynamo_ops.consistency.matching.writer import ListWriter
 from dynamo_ops.consistency.settings import AS_SHIPPED
 from dynamo_ops.storage.protocol import STORED_FILES, Storage, TellsServers, TellsTime
 
@@ -21,8 +23,8 @@ STORAGE_LIST = "storage.parquet"
 EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
 """Before there were file systems that we could have: what tools write that know no time."""
 IN_ADVANCE = timedelta(days=366)
-_ENDED, _CLOCK_FAULT = b"listing_ended_at", b"clock_fault"
-"""Keys of what the Parquet file says of itself."""
+_ENDED, _CLOCK_FAULT = "listing_ended_at", "clock_fault"
+"""Names of what the list says of itself."""
 
 
 @dataclass(frozen=True)
@@ -48,29 +50,24 @@ def write_storage_list(
 ) -> StorageList:
     """List everything below ``prefixes``. Columns: ``STORED_FILES``.
 
-    The file gets its name only when the listing is whole. A prefix that is not there counts as empty, unless none is:
+    The list gets its name only when the listing is whole. A prefix that is not there counts as empty, unless none is:
     then the storage is not the one we think, and ``PermanentRemoteError`` says so. ``now``: by the database's clock,
     which all machines share; this one's and the storage's are compared with it, and the list keeps what differs.
     A file that was changed at a time that cannot be has none: it counts as new.
     """
-    import pyarrow as pa  # slow to import, and most tasks of a check write no list
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([("lfn", pa.string()), ("size_bytes", pa.int64()), ("modified_at", pa.timestamp("us", "UTC"))])
     own_clock = datetime.now(UTC)
     listed_at, began_s = now or own_clock, monotonic()
     clocks = {"this machine": own_clock, f"the storage of {storage.endpoint.site}": _clock_of(storage)}
     fault = clock_fault(listed_at, clocks, clock_tolerance)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
     num_files = size = found = num_unnamed = 0
-    with pq.ParquetWriter(unfinished, schema) as writer:
+    with ListWriter(path, STORED_FILES) as writer:
         for prefix in _outermost(prefixes):
             try:
                 for frame in storage.list_files(prefix):
                     num_unnamed += frame["lfn"].null_count()
                     frame = _dated(frame.drop_nulls("lfn"), listed_at)
-                    writer.write_table(frame.select(list(STORED_FILES)).to_arrow().cast(schema))
+                    writer.write(frame)
                     num_files += frame.height
                     size += int(frame["size_bytes"].sum())
             except PermanentRemoteError as error:
@@ -78,16 +75,15 @@ def write_storage_list(
                     raise
                 continue
             found += 1
+        if not found:
+            raise PermanentRemoteError(
+                f"site {storage.endpoint.site}: none of {list(prefixes)} is there",
+                service="storage",
+                site=storage.endpoint.site,
+                status=404,
+            )
         ended_at = listed_at + timedelta(seconds=monotonic() - began_s)
-        writer.add_key_value_metadata({_ENDED: ended_at.isoformat(), _CLOCK_FAULT: fault or ""})
-    if not found:
-        raise PermanentRemoteError(
-            f"site {storage.endpoint.site}: none of {list(prefixes)} is there",
-            service="storage",
-            site=storage.endpoint.site,
-            status=404,
-        )
-    unfinished.replace(path)
+        writer.notes = {_ENDED: ended_at.isoformat(), _CLOCK_FAULT: fault or ""}
     servers = storage.data_servers() if isinstance(storage, TellsServers) else ()
     return StorageList(path, num_files, size, listed_at, num_unnamed, servers)
 
@@ -107,18 +103,11 @@ def _outermost(prefixes: Sequence[str]) -> list[str]:
     ]
 
 
-def read_list(path: Path) -> pl.LazyFrame:
-    """A list of either kind."""
-    return pl.scan_parquet(path)
-
-
 def read_clocks(path: Path) -> Clocks:
     """What the storage list at ``path`` says of its time; nothing where it was written before lists said it."""
-    import pyarrow.parquet as pq
-
-    said = pq.read_metadata(path).metadata or {}
-    ended = said.get(_ENDED, b"").decode()
-    return Clocks(datetime.fromisoformat(ended) if ended else None, said.get(_CLOCK_FAULT, b"").decode() or None)
+    notes = open_list(path).notes
+    ended = notes.get(_ENDED)
+    return Clocks(datetime.fromisoformat(ended) if ended else None, notes.get(_CLOCK_FAULT) or None)
 
 
 def _clock_of(storage: Storage) -> datetime | None:

@@ -1,7 +1,7 @@
 """One check of one site, one function a task: start_check → list_inventory → list_storage → compare_lists → gate →
 ``repair.repair``.
 
-The row of the check is written first and tells at any time how far it is; its lists are Parquet files below its
+The row of the check is written first and tells at any time how far it is; its lists are folders below its
 location.
 """
 
@@ -27,15 +27,10 @@ from dynamo_ops.consistency.clocks import database_clock
 from dynamo_ops.consistency.compare import Comparison, compare
 from dynamo_ops.consistency.freshness import ALL_MERGED, MetadataSources, knowledge
 from dynamo_ops.consistency.inventory_list import INVENTORY_LIST, InventoryList, write_inventory_list
+from dynamo_ops.consistency.matching.file_list import open_list
 from dynamo_ops.consistency.previous import earlier_check, previous_findings, servers_lost
 from dynamo_ops.consistency.settings import ConsistencySettings, SiteRules, load_settings
-from dynamo_ops.consistency.storage_list import (
-    STORAGE_LIST,
-    StorageList,
-    read_clocks,
-    read_list,
-    write_storage_list,
-)
+from dynamo_ops.consistency.storage_list import STORAGE_LIST, StorageList, read_clocks, write_storage_list
 from dynamo_ops.database.connection import Database, insert_frame
 from dynamo_ops.inventory.checks import CheckState, FindingKind, FindingState
 from dynamo_ops.inventory.kinds import SiteStatus
@@ -228,8 +223,8 @@ def compare_lists(
     _refuse_downtime(db, check)
     folder = _folder(check)
     comparison = compare(
-        read_list(folder / INVENTORY_LIST),
-        read_list(folder / STORAGE_LIST),
+        open_list(folder / INVENTORY_LIST),
+        open_list(folder / STORAGE_LIST),
         previous_findings(db, check_id),
         rules,
         check.storage_listed_at,

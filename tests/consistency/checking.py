@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from dynamo_ops.consistency.freshness import ALL_MERGED, MetadataSources
+from dynamo_ops.consistency.matching.file_list import FileList, open_list
+from dynamo_ops.consistency.matching.key import POLARS_KEY, KeyFunction
+from dynamo_ops.consistency.matching.writer import ListWriter
 from dynamo_ops.consistency.repair import RepairSummary, repair
 from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
 from dynamo_ops.consistency.tasks import CompareSummary, compare_lists, list_inventory, list_storage, start_check
@@ -63,3 +69,13 @@ def broken(world: World, site: str, lfn: str, data: bytes) -> None:
     path = world.pocket.path(site, lfn)
     path.write_bytes(data)
     os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+def written_list(
+    path: Path, schema: dict[str, Any], lines: Sequence[Any], key: KeyFunction = POLARS_KEY, a_frame: int = 1000
+) -> FileList:
+    """A list on disk, written some lines at a time."""
+    with ListWriter(path, schema, key) as writer:
+        for begin in range(0, len(lines), a_frame):
+            writer.write(pl.DataFrame(lines[begin : begin + a_frame], schema=schema, orient="row"))
+    return open_list(path)

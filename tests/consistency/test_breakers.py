@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from dynamo_ops.consistency.breakers import Earlier, refusal
-from dynamo_ops.consistency.compare import FINDINGS, Comparison, ListSizes, LostDirectory
+from dynamo_ops.consistency.compare import FINDINGS, Comparison, LostDirectory
 from dynamo_ops.consistency.settings import SiteRules
+from dynamo_ops.consistency.tally import ListSizes
 
 LAX = SiteRules(max_missing=1.0, max_orphan=1.0, max_unmanaged=1.0)
 

@@ -1,8 +1,12 @@
-"""What differs, and what does not count. Pure."""
+"""What differs, and what does not count."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -10,11 +14,15 @@ import pytest
 
 from dynamo_ops.consistency.breakers import refusal
 from dynamo_ops.consistency.clocks import NO_CLOCKS, Clocks
-from dynamo_ops.consistency.compare import PREVIOUS, Comparison, ListSizes, LostDirectory, compare, list_sizes
+from dynamo_ops.consistency.compare import PREVIOUS, Comparison, LostDirectory, compare
 from dynamo_ops.consistency.freshness import ALL_KNOWN, Knowledge
 from dynamo_ops.consistency.inventory_list import INVENTORY_FILES
+from dynamo_ops.consistency.matching.differences import MAX_CANDIDATES
+from dynamo_ops.consistency.matching.file_list import FileList
 from dynamo_ops.consistency.settings import SiteRules, UnmanagedArea
+from dynamo_ops.consistency.tally import ListSizes, list_sizes
 from dynamo_ops.storage.protocol import STORED_FILES
+from tests.consistency.checking import written_list
 
 LISTED = datetime(2026, 11, 22, tzinfo=UTC)
 RULES = SiteRules(
@@ -34,6 +42,13 @@ def stored(lfn: str, days: float = 30, size: int = 10) -> dict[str, Any]:
     return {"lfn": lfn, "size_bytes": size, "modified_at": LISTED - timedelta(days=days)}
 
 
+@contextmanager
+def both_lists(inventory: list[dict[str, Any]], storage: list[dict[str, Any]]) -> Iterator[tuple[FileList, FileList]]:
+    with TemporaryDirectory() as folder:
+        written = written_list(Path(folder) / "inventory", INVENTORY_FILES, inventory)
+        yield written, written_list(Path(folder) / "storage", STORED_FILES, storage)
+
+
 def run(
     inventory: list[dict[str, Any]],
     storage: list[dict[str, Any]],
@@ -42,16 +57,18 @@ def run(
     kind: str = "missing",
     known: Knowledge = ALL_KNOWN,
     clocks: Clocks = NO_CLOCKS,
+    max_candidates: int = MAX_CANDIDATES,
 ) -> Comparison:
-    return compare(
-        pl.LazyFrame(inventory, schema=INVENTORY_FILES),
-        pl.LazyFrame(storage, schema=STORED_FILES),
-        pl.DataFrame([(kind, lfn, 10) for lfn in previous or []], schema=PREVIOUS, orient="row"),
-        rules,
-        LISTED,
-        known,
-        clocks,
-    )
+    with both_lists(inventory, storage) as lists:
+        return compare(
+            *lists,
+            pl.DataFrame([(kind, lfn, 10) for lfn in previous or []], schema=PREVIOUS, orient="row"),
+            rules,
+            LISTED,
+            known,
+            clocks,
+            max_candidates,
+        )
 
 
 def found(comparison: Comparison) -> list[tuple[str, str, str]]:
@@ -217,10 +234,31 @@ def test_entries_that_left_nothing_out_are_told() -> None:
 def test_an_earlier_list_is_counted_by_the_rules_of_today() -> None:
     inventory = [expected_file("/store/a"), expected_file("/store/local/b"), expected_file("/store/c", present=False)]
     storage = [stored("/store/a"), stored("/store/x"), stored("/store/unmerged/y"), stored("/elsewhere/z")]
-    frames = pl.LazyFrame(inventory, schema=INVENTORY_FILES), pl.LazyFrame(storage, schema=STORED_FILES)
     comparison = run(inventory, storage)
-    assert list_sizes(*frames, RULES) == ListSizes(1, 2)
+    with both_lists(inventory, storage) as lists:
+        assert list_sizes(*lists, RULES) == ListSizes(1, 2)
     assert (comparison.num_expected, comparison.num_managed) == (1, 2)
+
+
+def test_what_nothing_follows_from_is_counted() -> None:
+    """Young files that the inventory does not know, of an unmanaged area for instance, may be millions."""
+    storage = [stored("/store/unmerged/new", days=1), stored("/store/new", days=1), stored("/store/a")]
+    comparison = run([expected_file("/store/a")], storage)
+    assert (comparison.num_unknown, comparison.num_stored, found(comparison)) == (2, 3, [])
+
+
+def test_more_than_can_be_named_is_refused_and_no_sight() -> None:
+    inventory = [expected_file(f"/store/k{n}") for n in range(300)]
+    storage = [stored(f"/store/o{n}") for n in range(100)]
+    comparison = run(inventory, storage, [f"/store/k{n}" for n in range(300)], max_candidates=50)
+    states = {(kind, state) for kind, state, _ in found(comparison)}
+    assert ("missing", "seen") in states
+    assert not {state for _, state in states} - {"seen"}
+    assert (comparison.num_expected, comparison.num_stored) == (300, 100)
+    refused = refusal(comparison, SiteRules(max_missing=1.0, max_orphan=1.0))
+    assert (refused or "").startswith(
+        "some 300 files of the inventory's list and 100 of the storage's are not alike: more than can be told by name"
+    )
 
 
 def test_row_order_and_duplicates_do_not_matter() -> None:

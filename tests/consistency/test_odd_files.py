@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from dynamo_ops.consistency.matching.file_list import open_list
 from dynamo_ops.consistency.storage_list import write_storage_list
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.filesystem import entry_of
@@ -74,7 +75,7 @@ def test_a_time_that_cannot_be_is_none(tmp_path: Path, modified_at: datetime | N
     """And one that a wrong clock can have made is believed: it says that the clock is wrong."""
     listed = write_storage_list(Listed(modified_at), ["/store"], tmp_path / "list.parquet", NOW)  # type: ignore[arg-type]
     assert (listed.num_files, listed.num_unnamed) == (1, 0)
-    assert pl.read_parquet(listed.path)["modified_at"].to_list() == [modified_at if is_kept else None]
+    assert open_list(listed.path).scan().collect()["modified_at"].to_list() == [modified_at if is_kept else None]
 
 
 @pytest.mark.parametrize("seconds", [10**13, -(10**11), 2**62, float("nan"), float("inf"), 0])

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from sqlalchemy import text
 
 from dynamo_ops.base.errors import InventoryError, PermanentRemoteError, PlanError, RetryableRemoteError
 from dynamo_ops.consistency import repair as repair_module
 from dynamo_ops.consistency.inventory_list import write_inventory_list
+from dynamo_ops.consistency.matching.file_list import open_list
 from dynamo_ops.consistency.repair import RepairSummary, repair
 from dynamo_ops.consistency.storage_list import StorageList
 from dynamo_ops.consistency.tasks import (
@@ -454,7 +454,7 @@ def test_inventory_list(inventory: Inventory, tmp_path: Path) -> None:
     inventory.subscription("delete", ["/store/subscribed/f0"], "T2_A")
     inventory.subscription("copy", ["/store/coming/f0"], "T2_A")
     listed = write_inventory_list(inventory.db, inventory.site_ids["T2_A"], tmp_path / "x" / "list.parquet")
-    rows = pl.read_parquet(listed.path).sort("lfn").select("lfn", "is_present", "is_pending").rows()
+    rows = open_list(listed.path).scan().collect().sort("lfn").select("lfn", "is_present", "is_pending").rows()
     assert listed.num_files == 5
     assert rows == [
         ("/store/coming/f0", False, True),
@@ -474,7 +474,7 @@ def test_blocks_due_at_a_growing_dataset_are_pending(inventory: Inventory, tmp_p
     inventory.block("b2", 1)
     inventory.replica("b1", "T2_A", growing=True)
     listed = write_inventory_list(inventory.db, inventory.site_ids["T2_A"], tmp_path / "list.parquet")
-    assert pl.read_parquet(listed.path).sort("lfn").select("lfn", "is_present", "is_pending").rows() == [
+    assert open_list(listed.path).scan().collect().sort("lfn").select("lfn", "is_present", "is_pending").rows() == [
         ("/store/b1/f0", True, False),
         ("/store/b2/f0", False, True),
     ]
@@ -483,7 +483,7 @@ def test_blocks_due_at_a_growing_dataset_are_pending(inventory: Inventory, tmp_p
 def test_empty_site(inventory: Inventory, tmp_path: Path) -> None:
     site = inventory.site("T2_A")
     listed = write_inventory_list(inventory.db, site, tmp_path / "list.parquet")
-    assert (listed.num_files, pl.read_parquet(listed.path).height) == (0, 0)
+    assert (listed.num_files, open_list(listed.path).scan().collect().height) == (0, 0)
 
 
 def test_the_last_copy_that_the_catalogue_knows_is_no_orphan(world: World, tmp_path: Path) -> None:

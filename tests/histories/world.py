@@ -263,14 +263,15 @@ class World:
 
 def _grow_older(path: Path, by: timedelta) -> None:
     """A list that was taken earlier is older now, as what it says of its own time."""
-    import pyarrow.parquet as pq
-
+    from dynamo_ops.consistency.matching.file_list import open_list
+    from dynamo_ops.consistency.matching.writer import ListWriter
     from dynamo_ops.consistency.storage_list import read_clocks
+    from dynamo_ops.storage.protocol import STORED_FILES
 
-    clocks, frame = read_clocks(path), pl.read_parquet(path)
-    table = frame.with_columns(pl.col("modified_at") - by).to_arrow()
-    notes = {
-        b"listing_ended_at": (clocks.ended_at - by).isoformat().encode() if clocks.ended_at else b"",
-        b"clock_fault": (clocks.fault or "").encode(),
-    }
-    pq.write_table(table.replace_schema_metadata(notes), path)
+    clocks, frame = read_clocks(path), open_list(path).scan().collect()
+    with ListWriter(path, STORED_FILES) as writer:
+        writer.write(frame.with_columns(pl.col("modified_at") - by))
+        writer.notes = {
+            "listing_ended_at": (clocks.ended_at - by).isoformat() if clocks.ended_at else "",
+            "clock_fault": clocks.fault or "",
+        }
