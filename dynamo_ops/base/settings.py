@@ -505,7 +505,7 @@ class Settings(BaseSettings):
     protocols: ProtocolSettings = PROTOCOLS
     storages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """What single storage plugins need, by protocol, or for one site by `protocol:SITE` (of `s3`: endpoint_url, key,
-    secret, token, region)."""
+    secret, token, region; of `davs` and `https`: hosts, names or globs of those that its doors send on to)."""
     retries: RetrySettings = RetrySettings()
     mail: MailSettings = MailSettings()
     alerts: AlertSettings = AlertSettings()

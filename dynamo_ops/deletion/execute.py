@@ -38,7 +38,7 @@ from dynamo_ops.inventory.states import (
     sources_of,
 )
 from dynamo_ops.pause.pauses import PauseKind, look
-from dynamo_ops.storage.protocol import Condition, DeletionOutcome, Storage, TellsTime, delete_if
+from dynamo_ops.storage.protocol import Condition, DeletionOutcome, Storage, TellsTime, delete_if, is_gone
 from dynamo_ops.storage.registry import SiteStorage
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ def _settle_withdrawn(db: Database, limits: DeletionSettings, storage: Storage, 
     withdrawn = claim.withdrawn_claims(db, batch_id)
     for lfn, deletion_id in withdrawn.items():
         try:
-            (gone if storage.stat(lfn) is None else there).append((deletion_id, lfn))
+            (gone if is_gone(storage, lfn) else there).append((deletion_id, lfn))
         except RemoteError as error:
             num_in_vain += 1
             if num_in_vain == LOOKS_IN_VAIN:
@@ -167,7 +167,7 @@ def _settle_begun(db: Database, limits: DeletionSettings, storage: Storage, begu
     gone: list[tuple[int, str]] = []
     there: list[tuple[int, str]] = []
     for lfn, deletion_id in begun.items():
-        (gone if storage.stat(lfn) is None else there).append((deletion_id, lfn))
+        (gone if is_gone(storage, lfn) else there).append((deletion_id, lfn))
     return _settle(db, limits, gone, there)
 
 

@@ -66,6 +66,7 @@ SiteCheck = Literal[
     "endpoint_fields",
     "endpoint_once",
     "endpoint_mapping",
+    "endpoint_address",
     "sites_listed",
     "ready_lost",
 ]

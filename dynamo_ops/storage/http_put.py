@@ -38,12 +38,14 @@ class Answer:
 class HttpPut:
     """An open PUT. Raises RetryableRemoteError and CredentialError; what a status means is the caller's.
 
-    ``own_headers``: what no other host may see.
+    ``own_headers``: the token. ``own_hosts``: where alone it goes when it is sent on, these and the certificate with
+    it.
     """
 
-    def __init__(self, options: StorageOptions, own_headers: Mapping[str, str]) -> None:
+    def __init__(self, options: StorageOptions, own_headers: Mapping[str, str], own_hosts: redirect.Hosts) -> None:
         self._options = options
         self._own_headers = own_headers
+        self._own_hosts = own_hosts
         self._socket: socket.socket | None = None
         self._http = h11.Connection(h11.CLIENT)
         self._early: Answer | None = None
@@ -51,10 +53,9 @@ class HttpPut:
 
     def begin(self, url: str, size_bytes: int) -> Answer | None:
         """Open the connection and announce the body; None: go on and ``send`` it. Else the final answer."""
-        own_headers = self._own_headers
         for _ in range(redirect.MOST_REDIRECTS + 1):
             self._url = url
-            answer = self._announce(size_bytes, own_headers)
+            answer = self._announce(size_bytes)
             if answer is None:
                 return None
             self.close()
@@ -63,8 +64,7 @@ class HttpPut:
                 return None
             if answer.status not in redirect.KEEP_THE_VERB or not answer.location:
                 return answer
-            came_from, url = url, redirect.next_url(url, answer.location)
-            own_headers = own_headers if redirect.is_same_host(came_from, url) else {}
+            url = redirect.next_url(url, answer.location, self._own_hosts)
         raise redirect.too_many(url)
 
     def send(self, piece: bytes) -> None:
@@ -95,14 +95,14 @@ class HttpPut:
             self._socket.close()
             self._socket = None
 
-    def _announce(self, size_bytes: int, own_headers: Mapping[str, str]) -> Answer | None:
+    def _announce(self, size_bytes: int) -> Answer | None:
         """None: the server waits for the body. Else its answer."""
-        redirect.check_secrecy(self._url, own_headers)
+        redirect.check_secrecy(self._url, self._own_headers)
         wait_s = min(_CONTINUE_WAIT_S, self._options.read_timeout) if size_bytes else self._options.read_timeout
         try:
             self._http = h11.Connection(h11.CLIENT)
             self._socket = self._connect()
-            self._write(_request(self._url, size_bytes, own_headers))
+            self._write(_request(self._url, size_bytes, self._own_headers))
             try:
                 answer = self._receive(wait_s)
             except TimeoutError:

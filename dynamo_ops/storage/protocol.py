@@ -30,6 +30,7 @@ class StorageOptions:
 
     ``cert``/``key``/``token``: as for FTS. ``threads``: calls at the same time. ``calls_per_second``: 0 unlimited.
     ``protocols``: in order of preference.
+    ``site_hosts``: those of all endpoints of the site.
     ``more``: what a plugin needs beyond these, under its protocol or, going before, under ``protocol:SITE``.
     """
 
@@ -43,6 +44,7 @@ class StorageOptions:
     read_timeout: float = DELETION.read_timeout_s
     managed_prefix: str = MANAGED_PREFIX
     protocols: tuple[str, ...] = PROTOCOLS.own
+    site_hosts: frozenset[str] = frozenset()
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
@@ -200,6 +202,19 @@ def delete_if(storage: Storage, conditions: Mapping[str, Condition]) -> list[Del
     if isinstance(storage, LooksFirst):
         storage.expect(conditions)
     return storage.delete(list(conditions))
+
+
+@runtime_checkable
+class KnowsGone(Protocol):
+    """A ``Storage`` that tells what is not there from what it cannot find just now."""
+
+    def is_gone(self, lfn: str) -> bool:
+        """Whether the file is certainly not there. RetryableRemoteError: nobody knows."""
+
+
+def is_gone(storage: Storage, lfn: str) -> bool:
+    """Whether the file is not there, as far as such a storage can tell. Errors as of ``stat``."""
+    return storage.is_gone(lfn) if isinstance(storage, KnowsGone) else storage.stat(lfn) is None
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -75,7 +76,8 @@ def _decoded(mapping: Any) -> Any:
 def open_storage(db: Database, site_id: int, options: StorageOptions, at: OptionsAtSite | None = None) -> Storage:
     """The storage of a site by the first of ``options.protocols`` that the site has and a plugin serves.
 
-    ``at``: the options at a site, by its name, where they differ. ``SettingsError`` when there is no such protocol.
+    ``at``: the options at a site, by its name, where they differ. ``SettingsError`` when there is no such protocol,
+    ``InventoryError`` when its endpoint has another scheme, a password or a query, as one that was stored long ago may.
     """
     with db.begin() as connection:
         endpoints = read_endpoints(connection, options.managed_prefix).get(site_id, {})
@@ -83,7 +85,10 @@ def open_storage(db: Database, site_id: int, options: StorageOptions, at: Option
     for protocol in options.protocols:
         if protocol in endpoints and protocol in points:
             endpoint = endpoints[protocol]
-            return load_plugin(points[protocol])(endpoint, at(endpoint.site) if at else options)
+            endpoint.check()
+            own = at(endpoint.site) if at else options
+            hosts = frozenset[str]().union(*(each.hosts for each in endpoints.values()))
+            return load_plugin(points[protocol])(endpoint, replace(own, site_hosts=hosts))
     raise SettingsError(
         f"site {site_id}: no storage plugin for its protocols {sorted(endpoints)}; plugins: {sorted(points)}, "
         f"allowed: {list(options.protocols)}",

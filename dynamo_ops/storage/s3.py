@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from s3fs import S3FileSystem
 
 from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RemoteError, RetryableRemoteError
+from dynamo_ops.base.http.redirect import check_secrecy
 from dynamo_ops.base.http.remote import GONE, kind_of_failure, kind_of_status
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.filesystem import FsspecStorage
@@ -167,6 +168,7 @@ def _status(error: ClientError) -> int:
 
 
 def _file_system(options: StorageOptions, more: dict[str, Any]) -> Any:
+    check_secrecy(str(more.get("endpoint_url") or ""), ["Authorization"])
     client: dict[str, Any] = {"verify": options.ca} if options.ca else {}
     if more.get("region"):
         client["region_name"] = more["region"]

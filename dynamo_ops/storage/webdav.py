@@ -2,6 +2,11 @@
 
 Files are read by GET with a range, and written by PUT under another name and MOVE. HTTP cannot append: an upload that
 was cut begins anew.
+
+Doors send on to servers. Each verb goes along, with our credentials, to hosts of the site only: those of its endpoints,
+and what ``StorageOptions.more`` names as ``hosts`` (globs). Who sends a PROPFIND on (an XRootD manager) does not know
+what is there but by asking servers that are up: what it calls not there is not gone, and its directories are not
+listed, since one server alone would answer.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -23,12 +29,14 @@ from dynamo_ops.base.errors import (
     PermanentRemoteError,
     RemoteError,
     RetryableRemoteError,
+    SettingsError,
 )
+from dynamo_ops.base.http.redirect import Hosts, origin
 from dynamo_ops.base.http.remote import GONE, failure_words, kind_of_failure, kind_of_status
 from dynamo_ops.base.http.session import Patience, RemoteSession
 from dynamo_ops.inventory.checksum import NOT_TOLD, WANTED, told_in_headers
 from dynamo_ops.inventory.lfn import SAFE, upload_lfn
-from dynamo_ops.inventory.site.mapping import Endpoint
+from dynamo_ops.inventory.site.mapping import PLAIN, Endpoint
 from dynamo_ops.inventory.states import DeletionObservation
 from dynamo_ops.storage.http_put import HttpPut
 from dynamo_ops.storage.multistatus import http_date, is_literal, parse_multistatus, parse_one, strong_etag
@@ -50,8 +58,7 @@ DIRECTORY_LACKS = frozenset({404, 409})
 NO_PROPFIND = frozenset({405, 501})  # plain HTTP, which has no directories
 # All these verbs are idempotent: DELETE of what is gone is a 404, which is a success.
 PATIENCE = Patience(verbs=frozenset({"GET", "HEAD", "PROPFIND", "DELETE"}))
-# A redirected DELETE whose new place answers 200 would pass for a deletion: only readers follow.
-FOLLOWS = ("GET", "HEAD")
+FOLLOWS = ("GET", "HEAD", "PROPFIND", "DELETE", "MKCOL", "MOVE")
 _PROPFIND_BODY = (
     b'<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop>'
     b"<D:resourcetype/><D:getcontentlength/><D:getlastmodified/></D:prop></D:propfind>"
@@ -60,18 +67,28 @@ _LOOK_BODY = _PROPFIND_BODY.replace(b"</D:prop>", b"<D:getetag/></D:prop>")
 CHANGED = 412
 
 
+class OneServerError(PermanentRemoteError):
+    """A directory cannot be listed: its door would show that of one of its servers."""
+
+
 class WebDavStorage:
-    """One site over WebDAV. ``davs://`` means ``https://``. Safe for use by one task; its threads share one pool."""
+    """One site over WebDAV. ``davs://`` means ``https://``. Safe for use by one task; its threads share one pool.
+    Over plain ``http`` and ``dav`` nothing shows who we are."""
 
     def __init__(self, endpoint: Endpoint, options: StorageOptions) -> None:
+        if endpoint.protocol in PLAIN:
+            options = replace(options, cert=None, key=None, token=None)
         self.endpoint = endpoint
         self._rate = RateLimit(options.calls_per_second)
         self._threads = options.threads
         self._conditions: Mapping[str, Condition] = {}
         self._options = options
-        self._session = _session(options)
+        self._hosts = _hosts(endpoint, options)
+        self._knows: dict[str, bool] = {}
+        """By door: whether it knows by itself what is there."""
+        self._session = _session(options, self._hosts)
         # A file that is being read holds its connection: one pool for both would end in waiting for ourselves.
-        self._reading = _session(options, is_bounded=False)
+        self._reading = _session(options, self._hosts, is_bounded=False)
 
     def close(self) -> None:
         self._session.close()
@@ -95,6 +112,15 @@ class WebDavStorage:
         """The entries of a directory, itself left out; None when it is not there."""
         url = _http(self.endpoint.directory_pfn(lfn_directory))
         response = self._propfind(url, "1")
+        if server := _one_server(response):
+            raise OneServerError(
+                f"site {self.endpoint.site}: {lfn_directory} is not listed: {origin(url)} is an XRootD manager, and "
+                f"sends us on to {server}, which has its own files only; list the site by root:// (protocols.own)",
+                service="storage",
+                site=self.endpoint.site,
+                url=url,
+                status=None,
+            )
         if response.status_code in GONE:
             return None
         self._raise_for(response)
@@ -117,7 +143,18 @@ class WebDavStorage:
 
     def _propfind(self, url: str, depth: str, body: bytes = _PROPFIND_BODY) -> requests.Response:
         headers = {"Depth": depth, "Content-Type": "application/xml"}
-        return self._call("PROPFIND", url, headers=headers, data=body)
+        response = self._call("PROPFIND", url, headers=headers, data=body)
+        self._knows |= dict.fromkeys((origin(door.url) for door in response.history), False)
+        return response
+
+    def _is_believed(self, response: requests.Response) -> bool:
+        """Whether who says that something is not there knows it. XRootD's managers are told by the directory that is
+        always there: a look at it is sent on."""
+        door = origin(response.url)
+        if door not in self._knows and _is_xrootd(response):
+            root = self._propfind(_http(self.endpoint.directory_pfn(self.endpoint.managed_prefix)), "0")
+            self._knows.setdefault(door, root.status_code not in GONE)
+        return self._knows.get(door, True)
 
     # -- one file --------------------------------------------------------------------------------------------------
 
@@ -129,8 +166,25 @@ class WebDavStorage:
         size = int(response.headers.get("Content-Length", -1))
         return StoredFile(lfn, size, http_date(response.headers.get("Last-Modified")))
 
+    def is_gone(self, lfn: str) -> bool:
+        """As of ``KnowsGone``."""
+        response = self._call("HEAD", _http(self.endpoint.pfn(lfn)))
+        if response.status_code not in GONE:
+            self._raise_for(response)
+            return False
+        if self._is_believed(response):
+            return True
+        raise RetryableRemoteError(
+            f"site {self.endpoint.site}: {_nobody_has_it(response)}",
+            service="storage",
+            site=self.endpoint.site,
+            url=response.url,
+            status=None,
+        )
+
     def clock(self) -> datetime | None:
         """As of ``TellsTime``: the date of an answer, whatever else it says."""
+        self.endpoint.check()
         return http_date(self._call("HEAD", _http(self.endpoint.prefix)).headers.get("Date"))
 
     def checksum(self, lfn: str) -> str | None:
@@ -171,7 +225,7 @@ class WebDavStorage:
         """A PUT of a file of this size, ready for its bytes. Directories are made where the storage makes none."""
         self._rate.wait()
         url = _http(self.endpoint.pfn(lfn))
-        put = HttpPut(self._options, self._session.own_headers)
+        put = HttpPut(self._options, self._session.own_headers, self._hosts)
         answer = put.begin(url, size_bytes)
         if answer is not None and answer.status in DIRECTORY_LACKS:
             self._make_directory(lfn.rsplit("/", 1)[0])
@@ -236,6 +290,13 @@ class WebDavStorage:
                 response = self._call("DELETE", url, headers={"If-Match": tag} if tag else {})
                 if tag and response.status_code == CHANGED:
                     return DeletionOutcome(lfn, DeletionObservation.REFUSED, "it was changed since it was looked at")
+                if response.history and self._is_there_still(url, response):
+                    words = f"{origin(response.url)} answered {response.status_code}, and the file is there still"
+                    return DeletionOutcome(lfn, DeletionObservation.REFUSED, words)
+            outcome = deletion_outcome(lfn, response.status_code, response.reason, response.text)
+            if outcome.observation == DeletionObservation.NOT_FOUND and not self._is_believed(response):
+                return DeletionOutcome(lfn, DeletionObservation.UNAVAILABLE, _nobody_has_it(response))
+            return outcome
         except InventoryError as error:
             return DeletionOutcome(lfn, DeletionObservation.REFUSED, error.message)
         except RetryableRemoteError as error:
@@ -244,7 +305,15 @@ class WebDavStorage:
             raise
         except PermanentRemoteError as error:  # there is no such address
             return DeletionOutcome(lfn, DeletionObservation.REFUSED, error.message)
-        return deletion_outcome(lfn, response.status_code, response.reason, response.text)
+
+    def _is_there_still(self, url: str, response: requests.Response) -> bool:
+        """Whether what somebody to whom we were sent calls deleted is not: any page of a login says yes."""
+        if kind_of_status(response.status_code, "DELETE") is not None:
+            return False
+        looked_at = self._call("HEAD", url)
+        if looked_at.status_code not in GONE:
+            self._raise_for(looked_at)
+        return looked_at.status_code not in GONE
 
     def _why_not(self, lfn: str, url: str, looked_at: requests.Response, condition: Condition) -> str | None:
         """Why what was looked at is not to be deleted. Plain HTTP, which knows no PROPFIND, has no directories."""
@@ -262,7 +331,11 @@ class WebDavStorage:
 
     def _remove_if_empty(self, directory: str) -> bool:
         """Whether the directory was empty and is gone now. A WebDAV DELETE is recursive, so it is looked at first."""
-        entries = self._children(directory)
+        try:
+            entries = self._children(directory)
+        except OneServerError as error:
+            log.info("%s; it stays", error)
+            return False
         if entries is None or entries:
             return False
         response = self._call("DELETE", _http(self.endpoint.directory_pfn(directory)))
@@ -359,18 +432,43 @@ def deletion_outcome(lfn: str, status: int, reason: str, body: str = "") -> Dele
     return DeletionOutcome(lfn, DeletionObservation.REFUSED, text)
 
 
+def _one_server(response: requests.Response) -> str | None:
+    """The server that answered in the place of the XRootD manager that was asked; None: there is no such."""
+    is_sent_on = any(_is_xrootd(door) and door.status_code == 307 for door in response.history)
+    return origin(response.url) if is_sent_on else None
+
+
+def _is_xrootd(response: requests.Response) -> bool:
+    return "xrootd" in response.headers.get("Server", "").lower()
+
+
+def _nobody_has_it(response: requests.Response) -> str:
+    return f"{origin(response.url)} sends on to other servers, and none that is up has it: that does not say it is gone"
+
+
 def _http(pfn: str) -> str:
     scheme, _, rest = pfn.partition("://")
-    return {"davs": "https", "dav": "http"}.get(scheme, scheme) + "://" + rest
+    return {"davs": "https", "dav": "http"}.get(scheme.lower(), scheme) + "://" + rest
 
 
-def _session(options: StorageOptions, is_bounded: bool = True) -> RemoteSession:
+def _hosts(endpoint: Endpoint, options: StorageOptions) -> Hosts:
+    """Where the site's doors may send us."""
+    key = f"storages.{endpoint.protocol}:{endpoint.site}.hosts"
+    more = options.more_for(endpoint).get("hosts", [])
+    if not isinstance(more, list | tuple) or not all(isinstance(name, str) and name.strip("*?.") for name in more):
+        reason = "a list of names of hosts, or of globs such as '*.example.org', is expected"
+        raise SettingsError(f"{key}: {reason}, not {more!r}", key=key, reason=reason)
+    return Hosts({*options.site_hosts, *endpoint.hosts, *(name.lower() for name in more)}, key)
+
+
+def _session(options: StorageOptions, hosts: Hosts, is_bounded: bool = True) -> RemoteSession:
     return RemoteSession(
         options.credentials,
         timeout=(options.connect_timeout, options.read_timeout),
         headers={"Accept-Encoding": "identity"},
         patience=PATIENCE,
         follows=FOLLOWS,
+        own_hosts=hosts,
         connections=options.threads,
         is_bounded=is_bounded,
     )

@@ -24,14 +24,17 @@ class Asked:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    has_certificate: bool = False
 
 
 class Door:
-    """A context manager. ``status`` 0: the connection is cut. ``delay``: set it to let waiting answers go."""
+    """A context manager. ``status`` 0: the connection is cut. ``at``: other statuses, by path. ``delay``: set it to let
+    waiting answers go."""
 
     def __init__(self, status: int = 200, body: bytes = b"[]", context: ssl.SSLContext | None = None) -> None:
         self.status, self.body = status, body
         self.headers: dict[str, str] = {}
+        self.at: dict[str, int] = {}
         self.asked: list[Asked] = []
         self.delay: threading.Event | None = None
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"door": self}))
@@ -87,16 +90,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.door.asked.append(Asked(self.command, self.path, dict(self.headers), body))
+        certificate = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
+        self.door.asked.append(Asked(self.command, self.path, dict(self.headers), body, bool(certificate)))
         if self.door.delay is not None:
             self.door.delay.wait(30)
-        if self.door.status:
+        if self.status:
             self.reply()
         self.close_connection = True
 
+    @property
+    def status(self) -> int:
+        return self.door.at.get(self.path, self.door.status)
+
     def reply(self) -> None:
-        body = b"" if self.door.status in (204, 304) else self.door.body
-        self.send_response(self.door.status)
+        body = b"" if self.status in (204, 304) else self.door.body
+        self.send_response(self.status)
         for name, value in {"Connection": "close", "Content-Length": str(len(body)), **self.door.headers}.items():
             self.send_header(name, value)
         self.end_headers()

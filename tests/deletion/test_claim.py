@@ -242,6 +242,22 @@ def test_an_answer_that_was_lost_is_asked_for_when_the_deletion_is_withdrawn(sto
     assert storage.asked == [[second]]
 
 
+def test_a_manager_that_finds_nothing_settles_nothing(stock: Inventory) -> None:
+    """It has no such file, and says that this does not mean that it is gone (``KnowsGone``)."""
+
+    class Manager(Answers):
+        def is_gone(self, lfn: str) -> bool:
+            raise RetryableRemoteError(f"none of its servers that is up has {lfn}", service="storage", status=None)
+
+    (batch,) = plan_deletions(stock.db)
+    everything = stock.files_of["b1"]
+    execute_batch(stock.db, batch, Answers(Seen.UNAVAILABLE))  # type: ignore[arg-type]
+    withdraw(stock)
+    summary = execute_batch(stock.db, batch, Manager(gone=everything))  # type: ignore[arg-type]
+    assert (summary.num_gone, summary.num_unsettled) == (0, len(everything))
+    assert stock.scalar("SELECT count(*) FROM deletions WHERE is_unsettled") == len(everything)
+
+
 def test_a_storage_that_is_silent_settles_nothing(stock: Inventory) -> None:
     """Later it answers."""
 

@@ -461,6 +461,20 @@ SITE_KINDS = [
         "`endpoint_mapping`",
         "in 1 endpoint: T1_US_Disk protocol=davs",
     ),
+    Kind(
+        "sites",
+        "a prefix of another scheme than its protocol's",
+        endpoints({**DAVS, "prefix": "http://host/"}),
+        "`endpoint_address`",
+        "in 1 endpoint: T1_US_Disk protocol=davs why=the prefix 'http://host/': it does not begin with davs://",
+    ),
+    Kind(
+        "sites",
+        "a prefix with a password",
+        endpoints({**DAVS, "prefix": "davs://me:pw@host/"}),
+        "`endpoint_address`",
+        "in 1 endpoint: T1_US_Disk protocol=davs why=the prefix 'davs://…@host/': it has a user or password in it",
+    ),
 ]
 
 ACCESS_KINDS = [

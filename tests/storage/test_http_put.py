@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dynamo_ops.base.errors import CredentialError, PermanentRemoteError, RemoteError, RetryableRemoteError
+from dynamo_ops.base.http.redirect import Hosts
 from dynamo_ops.inventory.site.mapping import Endpoint
 from dynamo_ops.storage.http_put import HttpPut
 from dynamo_ops.storage.protocol import StorageOptions
@@ -77,7 +78,7 @@ def receive(connection: socket.socket, size: int) -> bytes:
 
 
 def put(server: Server, data: bytes = DATA) -> tuple[HttpPut, object]:
-    sent = HttpPut(OPTIONS, {"Authorization": "Bearer secret"})
+    sent = HttpPut(OPTIONS, {"Authorization": "Bearer secret"}, Hosts((), "storages"))
     return sent, sent.begin(server.url, len(data))
 
 
@@ -134,7 +135,7 @@ def test_refusal_comes_before_the_body(server: Server) -> None:
     assert getattr(early, "status", None) == 409
 
 
-def test_redirect_is_followed_and_the_token_stays(server: Server) -> None:
+def test_redirect_is_followed_to_a_server_of_the_site_and_the_token_with_it(server: Server) -> None:
     door = Server()
     door.behave = answering("HTTP/1.1 307 Temporary Redirect", f"Location: {server.url}?uuid=1")
 
@@ -149,7 +150,7 @@ def test_redirect_is_followed_and_the_token_stays(server: Server) -> None:
     sent.send(DATA)
     assert sent.answer().status == 201
     assert "Bearer secret" in door.heads[0]
-    assert "Bearer" not in server.heads[0]
+    assert "Bearer secret" in server.heads[0]
     assert server.heads[0].startswith("PUT /store/f?uuid=1 ")
     door.close()
 

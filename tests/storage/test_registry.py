@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from dynamo_ops.base.errors import SettingsError
+from dynamo_ops.base.errors import InventoryError, SettingsError
 from dynamo_ops.base.settings import DeletionSettings, ProtocolSettings, Settings, SiteDeletions
 from dynamo_ops.storage import registry
 from dynamo_ops.storage.connect import site_storages
@@ -24,6 +24,14 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize("prefix", ["http://a.invalid/x", "davs://me:pw@a.invalid/x", "davs://a.invalid/x?token=1"])
+def test_an_endpoint_that_was_stored_before_such_were_refused_is_not_opened(inventory: Inventory, prefix: str) -> None:
+    site_id = inventory.site("T2_A", prefix=prefix)
+    with pytest.raises(InventoryError, match="site T2_A: its davs endpoint cannot be used: the prefix"):
+        registry.open_storage(inventory.db, site_id, StorageOptions())
+
+
+@pytest.mark.usefixtures("declared")
 def test_first_protocol_that_the_site_has_and_a_plugin_serves(inventory: Inventory) -> None:
     site_id = inventory.site("T2_A", prefix="davs://a.invalid/x")
     inventory.rows(
@@ -35,6 +43,7 @@ def test_first_protocol_that_the_site_has_and_a_plugin_serves(inventory: Invento
     storage = registry.open_storage(inventory.db, site_id, StorageOptions())
     assert isinstance(storage, WebDavStorage)
     assert storage.endpoint.pfn("/store/f") == "davs://a.invalid/x/store/f"
+    assert storage._hosts.names == {"a.invalid", "a"}
     other = registry.storages(inventory.db, StorageOptions(protocols=("root", "https")))(site_id)
     assert other.endpoint.pfn("/store/f") == "https://a.invalid/f"
 

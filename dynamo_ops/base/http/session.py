@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ from dynamo_ops.base.http.tls import Credentials, unusable
 from dynamo_ops.base.unpack import PIECE_BYTES, UnpackError, check_ratio, check_whole
 
 USER_AGENT = f"dynamo-ops/{__version__}"
+_NO_CERTIFICATE = ""
+"""As None, which to requests is that of the session."""
 BACKOFF_S = 0.3
 """Before a call is made again at once; doubled with each more. What outlasts that is left to the task's own retries."""
 
@@ -39,7 +42,8 @@ class Patience:
 class RemoteSession(requests.Session):
     """One service's session. Ask by ``call``.
 
-    ``own_headers``: what no other host may see, besides the token. ``follows``: the verbs that go where they are sent.
+    ``own_headers``: what no other host may see, besides token and certificate. ``follows``: the verbs that go where
+    they are sent; ``own_hosts``: where alone they go, all of ours with them. No cookies are kept, for anybody.
     ``connections``: kept at a time; ``is_bounded``: more wait. ``uses_environment``: the shell's proxies and ``.netrc``
     count. What goes wrong is an error of requests (see ``remote.kind_of_failure``) or, where nobody was asked, ours.
     """
@@ -53,6 +57,7 @@ class RemoteSession(requests.Session):
         own_headers: Mapping[str, str] | None = None,
         patience: Patience | None = None,
         follows: Collection[str] = (),
+        own_hosts: redirect.Hosts | None = None,
         connections: int = 10,
         is_bounded: bool = False,
         uses_environment: bool = False,
@@ -65,6 +70,8 @@ class RemoteSession(requests.Session):
         self.headers.update({"User-Agent": USER_AGENT, **(headers or {}), **self.own_headers})
         self._timeout = timeout
         self._follows = frozenset(follows)
+        self._own_hosts = own_hosts
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         adapter = HTTPAdapter(
             max_retries=_retry(patience or Patience()), pool_maxsize=connections, pool_block=is_bounded
         )
@@ -72,19 +79,29 @@ class RemoteSession(requests.Session):
         self.mount("http://", adapter)
 
     def call(self, verb: str, url: str, **arguments: Any) -> requests.Response:
-        """The answer, of the last door if this verb follows redirects. ``arguments``: as of requests."""
+        """The answer, of the last door if this verb follows redirects; its ``history``: those of the doors before.
+        ``arguments``: as of requests."""
         headers = dict(arguments.pop("headers", None) or {})
-        for _ in range(redirect.MOST_REDIRECTS + 1):
+        doors: list[requests.Response] = []
+        while len(doors) <= redirect.MOST_REDIRECTS:
             response = self._ask(verb, url, headers, arguments)
-            location = self.get_redirect_target(response) if verb in self._follows else None
+            location = self._location(verb, response)
             if location is None:
+                response.history = doors
                 return response
             response.close()
+            doors.append(response)
             arguments.pop("params", None)  # they are in the new address, if they shall be
-            came_from, url = url, redirect.next_url(url, location)
-            if not redirect.is_same_host(came_from, url):
+            came_from, url = url, redirect.next_url(url, location, self._own_hosts)
+            if self._own_hosts is None and not redirect.is_same_host(came_from, url):
                 headers |= dict.fromkeys(self.own_headers, None)
-        raise redirect.too_many(url, response.status_code)
+                arguments["cert"] = _NO_CERTIFICATE
+        raise redirect.too_many(url, doors[-1].status_code)
+
+    def _location(self, verb: str, response: requests.Response) -> str | None:
+        """Where an answer sends this verb on to, if it goes."""
+        is_other_question = verb != "GET" and response.status_code not in redirect.KEEP_THE_VERB
+        return None if verb not in self._follows or is_other_question else self.get_redirect_target(response)
 
     def _ask(self, verb: str, url: str, headers: Mapping[str, Any], arguments: Mapping[str, Any]) -> requests.Response:
         # ``verify`` again: requests prefers the authorities of the environment to those of the session.
@@ -99,7 +116,9 @@ class RemoteSession(requests.Session):
     def send(self, request: requests.PreparedRequest, **arguments: Any) -> requests.Response:
         """As of requests; no secret goes over plain HTTP, and no answer is unpacked further than is honest. One that
         is too long is a PermanentRemoteError."""
-        redirect.check_secrecy(request.url or "", request.headers)
+        redirect.check_secrecy(request.url or "", request.headers, self.own_headers)
+        if arguments.get("cert") == _NO_CERTIFICATE:
+            arguments["cert"] = None
         is_stream = arguments.pop("stream", False)
         response = super().send(request, stream=True, **arguments)
         if not is_stream and response.raw is not None:

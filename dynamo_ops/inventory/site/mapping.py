@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.base.regex import bounded, check_replacement
@@ -18,6 +18,26 @@ from dynamo_ops.base.settings import MANAGED_PREFIX
 from dynamo_ops.inventory.lfn import SAFE, why_not_carried
 
 _NEVER_ENCODED = frozenset({"root", "roots", "xroot", "xroots"})
+PLAIN = frozenset({"http", "dav"})
+"""Protocols over which everything can be read on its way, so that nothing of ours goes along."""
+_TLS_OF_ROOT = frozenset({"roots", "xroots"})
+_SCHEMES = {
+    "davs": frozenset({"davs", "https"}),
+    "https": frozenset({"https"}),
+    "dav": PLAIN,
+    "http": frozenset({"http"}),
+    "root": _NEVER_ENCODED,
+    "xroot": _NEVER_ENCODED,
+    "roots": _TLS_OF_ROOT,
+    "xroots": _TLS_OF_ROOT,
+    "file": frozenset({"file", ""}),
+    "s3": frozenset({"s3"}),
+    "srm": frozenset({"srm"}),
+}
+"""By protocol, with what its addresses begin. Of a protocol that is not ours they may begin with anything but what is
+plain: nothing of ours goes there unprotected because somebody wrote ``http`` for ``https``."""
+_ADDRESS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*))?(.*)", re.DOTALL)
+_SRM_QUERY = "?SFN="
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DOLLAR_GROUP = re.compile(r"\$(\d+)")
 
@@ -64,6 +84,28 @@ class Endpoint:
     site_id: int = field(default=0, compare=False)
 
     @cached_property
+    def fault(self) -> str | None:
+        """Why it cannot be used, whatever is asked for; None where it can. See ``endpoint_fault``."""
+        return endpoint_fault(self.protocol, self.prefix, self.chains)
+
+    def check(self) -> None:
+        """``InventoryError`` where there is a ``fault``: of endpoints that were stored before such were refused."""
+        if self.fault:
+            raise InventoryError(
+                f"site {self.site}: its {self.protocol} endpoint cannot be used: {self.fault}",
+                site=self.site,
+                protocol=self.protocol,
+                prefix=self.prefix,
+            )
+
+    @cached_property
+    def hosts(self) -> frozenset[str]:
+        """Names of the hosts that its files are on; of chains, those that a replacement has as text."""
+        ends = [self.prefix, *(chain[-1][1] for chain in self.chains if chain)]
+        hosts = (urlsplit(end).hostname for end in ends if not _address_fault(self.protocol, end, is_whole=False))
+        return frozenset(host.lower().rstrip(".") for host in hosts if host)
+
+    @cached_property
     def _compiled(self) -> list[list[tuple[re.Pattern[str], str]]]:
         try:
             return [[_link(pattern, replacement) for pattern, replacement in chain] for chain in self.chains]
@@ -103,6 +145,7 @@ class Endpoint:
         return lfn
 
     def _map(self, lfn: str) -> str:
+        self.check()
         is_raw = self.protocol in _NEVER_ENCODED
         if reason := why_not_carried(lfn, self.protocol):
             raise InventoryError(f"site {self.site}: {lfn!r} is not asked for: {reason}", site=self.site, lfn=lfn)
@@ -113,6 +156,10 @@ class Endpoint:
         mapped = self._by_chains(lfn)
         if mapped is None:
             raise InventoryError(f"site {self.site}: no {self.protocol} chain maps {lfn!r}", site=self.site, lfn=lfn)
+        if fault := _address_fault(self.protocol, mapped, is_name=True):
+            raise InventoryError(
+                f"site {self.site}: {lfn!r} is not asked for at {mapped!r}: {fault}", site=self.site, lfn=lfn
+            )
         pfn = _absolute(mapped) if is_raw else _quote_path(mapped)
         if ".." in pfn.split("/") or not pfn.startswith(self.prefix):
             raise InventoryError(
@@ -146,6 +193,42 @@ def _quote_path(url: str) -> str:
         return quote(url, safe=SAFE)
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host}{slash}{quote(path, safe=SAFE)}"
+
+
+def endpoint_fault(protocol: str, prefix: str, chains: Sequence[Sequence[Sequence[str]]] | None = None) -> str | None:
+    """Why files are not asked for there by this protocol, in words; None where they may be.
+
+    Addresses begin with the protocol's own scheme, and have no user, password, query or fragment: those would go
+    wherever a name goes, into logs and into jobs of FTS. ``chains``: what is text in their last replacements.
+    """
+    if prefix and (fault := _address_fault(protocol, prefix)):
+        return f"the prefix {_shown(prefix)!r}: {fault}"
+    for chain in chains or ():
+        if chain and (fault := _address_fault(protocol, str(chain[-1][1]), is_whole=False)):
+            return f"the replacement {_shown(str(chain[-1][1]))!r}: {fault}"
+    return None
+
+
+def _address_fault(protocol: str, address: str, *, is_whole: bool = True, is_name: bool = False) -> str | None:
+    """``is_whole``: it says host and all, it is no replacement that may only be a part. ``is_name``: of a file, so that
+    question marks and hashes are those of the name."""
+    parts = _ADDRESS.fullmatch(address)
+    assert parts is not None
+    scheme, host, path = (parts[1] or "").lower(), parts[2] or "", parts[3]
+    own = _SCHEMES.get(protocol)
+    if (is_whole or scheme) and (scheme not in own if own is not None else scheme in PLAIN):
+        begins = " or ".join(f"{name}://" for name in sorted(own or ()) if name)
+        return f"it begins with {scheme}://" if own is None else f"it does not begin with {begins}, as {protocol} does"
+    if "@" in host:
+        return "it has a user or password in it"
+    if not is_name and ("?" in path.replace(_SRM_QUERY, "", 1) if protocol == "srm" else "?" in path):
+        return "it has a query (?)"
+    return "it has a fragment (#)" if not is_name and "#" in path else None
+
+
+def _shown(address: str) -> str:
+    """Without what may be a secret."""
+    return re.sub(r"(?<=://)[^/?#]*@", "…@", address).partition("?")[0]
 
 
 def link_fault(pattern: str, replacement: str) -> str | None:

@@ -11,7 +11,7 @@ import polars as pl
 from dynamo_ops.database.connection import Database
 from dynamo_ops.database.words import Words
 from dynamo_ops.inventory.kinds import SiteStatus, StorageType
-from dynamo_ops.inventory.site.mapping import link_fault
+from dynamo_ops.inventory.site.mapping import endpoint_fault, link_fault
 from dynamo_ops.inventory.staging.pull import staged_now
 from dynamo_ops.quality.checks import Check, FrameCheck, SqlCheck, literal
 from dynamo_ops.quality.figures import Figures
@@ -156,7 +156,8 @@ def _set_checks(run: str, source: str, thresholds: SiteThresholds) -> list[SqlCh
 
 
 def _endpoints(db: Database, run_key: str, source: str) -> pl.DataFrame:
-    """One row an endpoint: site, protocol, prefix, is_complete, is_once, is_mapping_usable. Sites are few."""
+    """One row an endpoint: site, protocol, prefix, is_complete, is_once, is_mapping_usable, is_address_fit, why
+    (it is not fit). Sites are few."""
     staged_sites = db.frame(
         """SELECT site, endpoints::text AS endpoints FROM staged_sites
            WHERE run_key = $1 AND source = $2 AND endpoints IS NOT NULL ORDER BY site""",
@@ -168,18 +169,23 @@ def _endpoints(db: Database, run_key: str, source: str) -> pl.DataFrame:
         endpoints = document if isinstance(document, list) else [document]
         protocols = [_text(endpoint, "protocol") or None for endpoint in endpoints]
         for endpoint, protocol in zip(endpoints, protocols, strict=True):
-            prefix = _text(endpoint, "prefix")
+            prefix, mapping = _text(endpoint, "prefix"), _mapping(endpoint)
+            is_usable = _is_usable(mapping)
+            why = endpoint_fault(protocol or "", prefix or "", mapping if is_usable else None) if protocol else None
             parsed.append(
                 {
                     "site": site,
                     "protocol": protocol,
                     "prefix": prefix,
-                    "is_complete": protocol is not None and prefix is not None and bool(prefix or _mapping(endpoint)),
+                    "is_complete": protocol is not None and prefix is not None and bool(prefix or mapping),
                     "is_once": protocol is None or protocols.count(protocol) == 1,
-                    "is_mapping_usable": _is_usable(_mapping(endpoint)),
+                    "is_mapping_usable": is_usable,
+                    "is_address_fit": why is None,
+                    "why": why,
                 }
             )
-    text_columns, flags = ("site", "protocol", "prefix"), ("is_complete", "is_once", "is_mapping_usable")
+    text_columns = ("site", "protocol", "prefix", "why")
+    flags = ("is_complete", "is_once", "is_mapping_usable", "is_address_fit")
     schema = {**dict.fromkeys(text_columns, pl.String), **dict.fromkeys(flags, pl.Boolean)}
     return pl.DataFrame(parsed, schema=schema)
 
@@ -209,6 +215,7 @@ def _is_usable(mapping: Any) -> bool:
 
 def _endpoint_checks(endpoints: pl.DataFrame) -> list[FrameCheck]:
     shown = ("site", "protocol", "prefix")
+    unfit = "prefix or mapping has another scheme than its protocol, a user or password, a query or a fragment"
     words = {
         "endpoint_fields": ("protocol or prefix is missing", "is_complete"),
         "endpoint_once": ("the site has another endpoint of this protocol", "is_once"),
@@ -218,6 +225,17 @@ def _endpoint_checks(endpoints: pl.DataFrame) -> list[FrameCheck]:
         ),
     }
     return [
-        FrameCheck(key, wrong, "endpoint", endpoints, column, shown, allowed=(True,))
-        for key, (wrong, column) in words.items()
+        *(
+            FrameCheck(key, wrong, "endpoint", endpoints, column, shown, allowed=(True,))
+            for key, (wrong, column) in words.items()
+        ),
+        FrameCheck(
+            "endpoint_address",
+            unfit,
+            "endpoint",
+            endpoints,
+            "is_address_fit",
+            ("site", "protocol", "why"),
+            allowed=(True,),
+        ),
     ]

@@ -31,6 +31,7 @@ from dynamo_ops.base.errors import (
     SettingsError,
     SourceDataError,
 )
+from dynamo_ops.base.http.redirect import check_secrecy, origin
 from dynamo_ops.base.http.remote import kind_of_failure, kind_of_status
 from dynamo_ops.base.unpack import MOST_LINE_BYTES, Unpacked, UnpackError, read_whole
 from dynamo_ops.sources.reading.address import discreet, shown
@@ -133,7 +134,7 @@ class Drop:
 
     def _system(self, url: str) -> tuple[Any, str]:
         try:
-            system, path = fsspec.core.url_to_fs(url, **self._options)
+            system, path = fsspec.core.url_to_fs(url, **_guarded(url, self._options))
         except (ValueError, ImportError, TypeError) as error:
             raise SettingsError(
                 f"source {self.source!r}: {shown(url)} cannot be opened: {discreet(str(error))}",
@@ -142,6 +143,25 @@ class Drop:
                 reason=discreet(str(error)),
             ) from error
         return system, str(path)
+
+
+def _guarded(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Over HTTP, options are what shows who we are: nothing is followed then, for aiohttp takes headers along."""
+    if not options or not url.startswith(("http://", "https://")):
+        return options
+    check_secrecy(url, ["Authorization"])
+    client = {**options.get("client_kwargs", {}), "raise_for_status": _not_sent_on}
+    return {**options, "client_kwargs": client, "allow_redirects": False}
+
+
+async def _not_sent_on(response: Any) -> None:
+    if 300 <= response.status < 400 and response.status != 304:
+        raise PermanentRemoteError(
+            f"{origin(str(response.url))} sends us on: not followed with headers of ours",
+            service="drop",
+            url=origin(str(response.url)),
+            status=response.status,
+        )
 
 
 def fingerprint(files: Sequence[Found]) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamo_ops.base.errors import InventoryError
-from dynamo_ops.inventory.site.mapping import Endpoint, parse_chains
+from dynamo_ops.inventory.site.mapping import Endpoint, endpoint_fault, parse_chains
 
 PREFIX = Endpoint("T2_A", "davs", "davs://a.invalid:443/dav")
 ROOT = Endpoint("T2_A", "root", "root://a.invalid:1094//eos")
@@ -125,3 +125,67 @@ def test_a_listing_that_names_files_anew_says_nothing() -> None:
     renaming = replace(CHAINS, chains=parse_chains([[["/store/(.*)/([^/]*)", "davs://a.invalid/$1/x-$2"]]]))
     with pytest.raises(InventoryError, match="cannot be turned round"):
         renaming.listed_lfn("/store/data", "f")
+
+
+UNFIT = [
+    ("davs", "http://se.org/x", "does not begin with davs:// or https://, as davs does"),
+    ("davs", "dav://se.org/x", "does not begin with"),
+    ("davs", "se.org/x", "does not begin with"),
+    ("https", "davs://se.org/x", "does not begin with https://"),
+    ("https", "http://se.org/x", "does not begin with https://"),
+    ("http", "https://se.org/x", "does not begin with http://"),
+    ("root", "davs://se.org/x", "does not begin with root://"),
+    ("roots", "root://se.org/x", "does not begin with roots://"),
+    ("file", "https://se.org/x", "does not begin with file://"),
+    ("s3", "https://bucket/x", "does not begin with s3://"),
+    ("srm", "http://se.org/x", "does not begin with srm://"),
+    ("gsiftp", "http://se.org/x", "it begins with http://"),
+    ("davs", "davs://me:secret@se.org/x", "a user or password"),
+    ("root", "root://me@se.org/x", "a user or password"),
+    ("davs", "davs://se.org/x?authz=secret", "a query"),
+    ("srm", "srm://se.org/x?authz=secret", "a query"),
+    ("s3", "s3://bucket/x#y", "a fragment"),
+]
+
+
+@pytest.mark.parametrize(("protocol", "prefix", "reason"), UNFIT)
+def test_an_address_that_its_protocol_does_not_have_is_used_by_nobody(protocol: str, prefix: str, reason: str) -> None:
+    fault = endpoint_fault(protocol, prefix)
+    assert fault is not None
+    assert reason in fault
+    assert "secret" not in fault
+    with pytest.raises(InventoryError, match=rf"site T2_A: its {protocol} endpoint cannot be used"):
+        Endpoint("T2_A", protocol, prefix).pfn("/store/f")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "prefix"),
+    [
+        ("davs", "https://se.org:443/x"),
+        ("davs", "DAVS://se.org/@x"),
+        ("dav", "http://se.org/x"),
+        ("http", "http://se.org/x"),
+        ("root", "xroot://se.org//x"),
+        ("root", "roots://se.org//x"),
+        ("file", "/data"),
+        ("srm", "srm://se.org:8443/srm/managerv2?SFN=/x"),
+        ("cupboard", "cupboard:///x.db"),
+    ],
+)
+def test_an_address_of_its_protocol_is_used(protocol: str, prefix: str) -> None:
+    assert endpoint_fault(protocol, prefix) is None
+    assert Endpoint("T2_A", protocol, prefix).pfn("/store/f").endswith("/store/f")
+
+
+def test_what_chains_lead_to_is_an_address_of_the_protocol() -> None:
+    plain = [[["/store/(.*)", "http://se.org/$1"]]]
+    assert "the replacement 'http://se.org/$1'" in str(endpoint_fault("davs", "", plain))
+    assert endpoint_fault("davs", "", [[["/store/(.*)", "/x/$1"], ["/(.*)", "davs://se.org/$1"]]]) is None
+    by_a_group = Endpoint("T2_A", "davs", "", parse_chains([[["/store(.*)", "http://se.org$1"], ["(.*)", "$1"]]]))
+    with pytest.raises(InventoryError, match="does not begin with"):
+        by_a_group.pfn("/store/f")
+
+
+def test_hosts() -> None:
+    assert PREFIX.hosts == CHAINS.hosts == {"a.invalid"}
+    assert FOLDER.hosts == Endpoint("T2_A", "davs", "http://a.invalid/").hosts == frozenset()

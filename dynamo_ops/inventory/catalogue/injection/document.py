@@ -20,7 +20,7 @@ from dynamo_ops.inventory.checksum import adler32_digits
 from dynamo_ops.inventory.kinds import DatasetStatus, OwnershipLevel, SiteStatus, StorageType
 from dynamo_ops.inventory.lfn import CANONICAL, DOTS, OURS
 from dynamo_ops.inventory.properties import PROPERTIES, PropertyKind
-from dynamo_ops.inventory.site.mapping import link_fault
+from dynamo_ops.inventory.site.mapping import endpoint_fault, link_fault
 
 Path = Callable[[int], str]
 """The place in the document of the n-th row of a list, or of lists one after the other."""
@@ -167,6 +167,7 @@ def _sites(rows: list[Any], faults: Faults) -> tuple[pl.DataFrame, pl.DataFrame,
     mappings = [entry.get("mapping") if isinstance(entry, dict) else None for entry in nested.rows]
     for n, mapping in enumerate(mappings):
         faults.add_all(_mapping_faults(f"{nested.path(n)}.mapping", mapping))
+        faults.add_all(_address_faults(nested.path(n), nested.rows[n], mapping))
     mapping_texts = [json.dumps(mapping) if _is_mapping(mapping) else None for mapping in mappings]
     endpoints = endpoints.with_columns(site=nested.parent, mapping=pl.Series(mapping_texts, dtype=pl.String))
     _repeated(endpoints, ["site", "protocol"], nested.path, faults, shown="protocol")
@@ -388,6 +389,16 @@ def _mapping_faults(path: str, mapping: object) -> Iterator[tuple[str, str]]:
             yield from wrong
             if not wrong and (fault := link_fault(pattern, replacement)):
                 yield place, f"{shown(pattern, 200)}: {fault}"
+
+
+def _address_faults(path: str, endpoint: object, mapping: object) -> Iterator[tuple[str, str]]:
+    """Where files would be asked for at another scheme than the protocol's, or with a password or query."""
+    fields = endpoint if isinstance(endpoint, dict) else {}
+    protocol, prefix = fields.get("protocol"), fields.get("prefix")
+    if isinstance(protocol, str) and isinstance(prefix, str):
+        chains = cast(list[list[list[str]]], mapping) if _is_mapping(mapping) else None
+        if fault := endpoint_fault(protocol, prefix, chains):
+            yield path, fault
 
 
 def _is_mapping(mapping: object) -> bool:

@@ -540,11 +540,19 @@ BAD: dict[str, tuple[Any, list[str]]] = {
         ["sites[0].storage_type: must be one of disk, mss, buffer, unknown, got 'disc'", "sites[0].status: is missing"],
     ),
     "bad mapping": (
-        {"sites": [{**SITE, "endpoints": [{"protocol": "davs", "prefix": "d", "mapping": [["a", "b"]]}]}]},
+        {"sites": [{**SITE, "endpoints": [{"protocol": "davs", "prefix": "davs://d", "mapping": [["a", "b"]]}]}]},
         ["sites[0].endpoints[0].mapping: must be a list of chains of [regex, replacement], got [['a', 'b']]"],
     ),
+    "address of another protocol": (
+        {"sites": [{**SITE, "endpoints": [{"protocol": "davs", "prefix": "http://d"}]}]},
+        ["sites[0].endpoints[0]: the prefix 'http://d': it does not begin with davs:// or https://, as davs does"],
+    ),
+    "password in an address": (
+        {"sites": [{**SITE, "endpoints": [{"protocol": "root", "prefix": "root://me:pw@d//x"}]}]},
+        ["sites[0].endpoints[0]: the prefix 'root://…@d//x': it has a user or password in it"],
+    ),
     "endpoint twice": (
-        {"sites": [{**SITE, "endpoints": [{"protocol": "davs", "prefix": "d"}] * 2}]},
+        {"sites": [{**SITE, "endpoints": [{"protocol": "davs", "prefix": "davs://d"}] * 2}]},
         ["sites[0].endpoints[1]: the same protocol as sites[0].endpoints[0]: 'davs'"],
     ),
     "site of a feed": (
