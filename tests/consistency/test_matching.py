@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,9 +20,12 @@ from dynamo_ops.base.errors import InventoryError
 from dynamo_ops.consistency.matching import writer
 from dynamo_ops.consistency.matching.differences import Differences, differences
 from dynamo_ops.consistency.matching.file_list import FileList, open_list
-from dynamo_ops.consistency.matching.key import POLARS_KEY, Hashes, KeyFunction, line_keys
+from dynamo_ops.consistency.matching.key import POLARS_KEY, KeyFunction, line_keys
 from dynamo_ops.consistency.matching.writer import ListWriter
 from tests.consistency.checking import written_list
+
+if TYPE_CHECKING:
+    from dynamo_ops.consistency.matching.key import Hashes
 
 COLUMNS = {"lfn": pl.String, "size_bytes": pl.Int64}
 Line = tuple[str, int]

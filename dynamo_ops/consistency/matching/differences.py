@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from dynamo_ops.consistency.matching.file_list import FileList
 from dynamo_ops.consistency.matching.key import POLARS_KEY, KeyFunction, buckets
 from dynamo_ops.consistency.matching.suspects import Suspects
 from dynamo_ops.consistency.matching.writer import NAME, SIZE
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MAX_CANDIDATES = 1_000_000
 """Lines of both lists whose names are held at once."""
@@ -109,6 +111,8 @@ class _Candidates:
 
     def gather(self, files: FileList, watch: Watch) -> _Gathered:
         """Those of one list; ``watch`` sees all its lines on the way."""
+        import numpy as np  # slow to import
+
         gathered = _Gathered([])
         self._gathered.append(gathered)
         for lines in files.batches():

@@ -10,17 +10,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-Hashes = NDArray[np.uint64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Hashes = NDArray[np.uint64]
+
 BUCKET_BITS = 27
-_LOW = np.uint64(64 - BUCKET_BITS)
-_LOW_BITS = np.uint64((1 << (64 - BUCKET_BITS)) - 1)
-_ODD = np.uint64(0x9E3779B97F4A7C15)
+_LOW = 64 - BUCKET_BITS
+_LOW_BITS = (1 << _LOW) - 1
+_ODD = 0x9E3779B97F4A7C15
 """Odd: the multiples of two numbers differ in their low bits if the numbers do."""
 SEED = 20_261_201
 _PROBES = tuple("/store/" + "a%20é/" * number for number in range(24))
@@ -52,10 +55,15 @@ POLARS_KEY = KeyFunction("polars.Series.hash", pl.__version__, SEED, _polars_has
 
 def line_keys(hashes: Hashes, sizes: pl.Series) -> Hashes:
     """The keys of lines by the hashes of their names, and their sizes."""
+    import numpy as np  # slow to import
+
     numbers = sizes.cast(pl.Int64).fill_null(-1).to_numpy().view(np.uint64)
-    return (hashes & ~_LOW_BITS) | ((hashes + numbers * _ODD) & _LOW_BITS)
+    low_bits, odd = np.uint64(_LOW_BITS), np.uint64(_ODD)
+    return (hashes & ~low_bits) | ((hashes + numbers * odd) & low_bits)
 
 
 def buckets(hashes: Hashes) -> Hashes:
     """The bucket of each name, or of each key."""
-    return hashes >> _LOW
+    import numpy as np  # slow to import
+
+    return hashes >> np.uint64(_LOW)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-
-from dynamo_ops.consistency.matching.key import Hashes
 from dynamo_ops.consistency.matching.manifest import no_list
+
+if TYPE_CHECKING:
+    from dynamo_ops.consistency.matching.key import Hashes
 
 PARTITION_BITS = 4
 PARTITIONS = 1 << PARTITION_BITS
@@ -25,6 +25,8 @@ class KeyFiles:
 
     def append(self, keys: Hashes) -> None:
         """Add the keys of some lines."""
+        import numpy as np  # slow to import
+
         partitions = (keys >> np.uint64(64 - PARTITION_BITS)).astype(np.uint8)
         ordered = keys[np.argsort(partitions, kind="stable")]
         begin = 0

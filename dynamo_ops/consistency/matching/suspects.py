@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
-from dynamo_ops.consistency.matching.key import BUCKET_BITS, Hashes
+from dynamo_ops.consistency.matching.key import BUCKET_BITS
 from dynamo_ops.consistency.matching.partitions import PARTITION_BITS, PARTITIONS, KeyFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dynamo_ops.consistency.matching.key import Hashes
 
 _BITS_LEFT = BUCKET_BITS - PARTITION_BITS
 """Of a bucket's number, within a partition."""
@@ -16,14 +21,20 @@ class Buckets:
     """A set of buckets: one bit each, 16 MB whatever the lists."""
 
     def __init__(self) -> None:
+        import numpy as np  # slow to import
+
         self._bytes = np.zeros((1 << BUCKET_BITS) // 8, np.uint8)
 
     def add(self, numbers: Hashes) -> None:
         """Add these."""
+        import numpy as np  # slow to import
+
         np.bitwise_or.at(self._bytes, numbers >> np.uint64(3), np.uint8(1) << (numbers & np.uint64(7)).astype(np.uint8))
 
     def has(self, numbers: Hashes) -> NDArray[np.bool_]:
         """Which of these it has."""
+        import numpy as np  # slow to import
+
         bits = self._bytes[numbers >> np.uint64(3)] >> (numbers & np.uint64(7)).astype(np.uint8)
         return np.asarray(bits & 1, np.bool_)
 
@@ -34,6 +45,8 @@ class Suspects:
     keys that are on one side only, or there more often."""
 
     def __init__(self, inventory: KeyFolder, storage: KeyFolder) -> None:
+        import numpy as np  # slow to import
+
         self.num_inventory = self.num_storage = 0
         self.differing, self.lone = Buckets(), Buckets()
         for partition in range(PARTITIONS):
@@ -45,6 +58,8 @@ class Suspects:
 
     def _compare(self, partition: int, lines: Hashes, num_inventory: int) -> None:
         """All keys of the partition in one order. The last bit tells the side, in place of bits that all share."""
+        import numpy as np  # slow to import
+
         lines <<= np.uint64(PARTITION_BITS)
         lines[num_inventory:] |= np.uint64(1)
         lines.sort()
