@@ -190,7 +190,7 @@ def test_expired_delegation_is_renewed(world: World) -> None:
 def test_a_file_that_fts_refuses_is_held_once_it_has_taken_another(world: World) -> None:
     contents = world.block("b1", "T2_A", num_files=1)
     world.inventory.rows(
-        "UPDATE site_endpoints SET prefix = 'nonsense' WHERE site_id = :s", s=world.inventory.site_ids["T2_B"]
+        "UPDATE site_endpoints SET prefix = 'davs://' WHERE site_id = :s", s=world.inventory.site_ids["T2_B"]
     )
     world.inventory.subscription("copy", list(contents), "T2_B")
     (batch,) = plan(world)
