@@ -32,9 +32,10 @@ requests. Every task is green in a run that goes well, also the waits for tape w
 
 #### Step by step
 `recover` finishes what a killed run left (jobs are looked up in FTS by the id chosen before their submit), takes in
-whatever other runs' jobs have ended and gives up jobs that hang → `hold_and_release` parks subscriptions that cannot
-be served now, with the reason → `plan_batches` chooses sources (disk before tape, never-failed before failed, spread by
-load, within the limits of sites and links) and records the jobs. Then, side by side:
+whatever other runs' jobs have ended, gives up jobs that hang, and takes from FTS servers that are ill what others can
+do → `hold_and_release` parks subscriptions that cannot be served now, with the reason → `plan_batches` chooses sources
+(disk before tape, never-failed before failed, spread by load, within the limits of sites and links) and records the
+jobs. Then, side by side:
 
 * `submit` (a task for 25 jobs), and of its jobs those from disk: `wait_for_copies` → `apply`,
 * those from tape: `wait_for_tape` (FTS brings the files online) → `wait_for_staged_copies` → `apply_staged`;

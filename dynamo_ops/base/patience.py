@@ -1,4 +1,5 @@
-"""How long what fails is tried, and what is looked for again by itself: parts of sections of ``settings``."""
+"""Parts of sections of ``settings``: how long what fails is tried, what is looked for again by itself, and what a
+single storage or server is like."""
 
 from __future__ import annotations
 

@@ -85,13 +85,13 @@ class StorageTally:
     def watch(self, lines: pl.DataFrame) -> Concern:
         """Count some lines. A file that nothing can follow from does not matter."""
         counts = self.scope.counts(lines)
-        told = lines.select(managed=self._managed, matters=self._matters)
+        judged = lines.select(managed=self._managed, matters=self._matters)
         self.num_stored += int(counts.sum())
-        self.num_managed += int((counts & told["managed"]).sum())
+        self.num_managed += int((counts & judged["managed"]).sum())
         if self._limit is not None:
             late = lines.filter(counts & (lines["modified_at"] > self._limit)).select("modified_at", "lfn")
             self.newest = max([*late.iter_rows(), *([self.newest] if self.newest else [])], default=None)
-        return Concern(counts, told["matters"])
+        return Concern(counts, judged["matters"])
 
 
 def by_directory(files: pl.DataFrame, prefix: str) -> dict[str, int]:

@@ -87,7 +87,7 @@ def open_storage(db: Database, site_id: int, options: StorageOptions, at: Option
             endpoint = endpoints[protocol]
             endpoint.check()
             own = at(endpoint.site) if at else options
-            hosts = frozenset[str]().union(*(each.hosts for each in endpoints.values()))
+            hosts = frozenset[str]().union(*(other.hosts for other in endpoints.values()))
             return load_plugin(points[protocol])(endpoint, replace(own, site_hosts=hosts))
     raise SettingsError(
         f"site {site_id}: no storage plugin for its protocols {sorted(endpoints)}; plugins: {sorted(points)}, "

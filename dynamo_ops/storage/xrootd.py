@@ -165,6 +165,8 @@ class XrootdStorage:
             if host not in self._clusters:
                 server, _ = self._at(f"{self.endpoint.protocol}://{host}/")
                 status, role = self._ask(server.query, QueryCode.CONFIG, "role")
+                if status.code != _FROM_SERVER or status.errno in _LATER:  # no answer does not say that it is none
+                    self._raise_for("find out the role of", "*", status)
                 is_manager = status.ok and b"manager" in bytes(role or b"") and not self._has_own_names
                 self._clusters[host] = self._data_servers(host) if is_manager else ()
             return self._clusters[host]

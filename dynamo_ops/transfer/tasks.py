@@ -26,7 +26,7 @@ from dynamo_ops.storage.connect import site_storages
 from dynamo_ops.storage.registry import served
 from dynamo_ops.transfer import batches, direct, hold, leftover, observe, recovery
 from dynamo_ops.transfer.batches import PlanRules
-from dynamo_ops.transfer.server.health import note_answers
+from dynamo_ops.transfer.server.health import forget, note_answers
 from dynamo_ops.transfer.server.holding import adopt, batches_by_server
 from dynamo_ops.transfer.server.moving import move_away
 from dynamo_ops.transfer.source_choice import DirectRule
@@ -61,6 +61,7 @@ def recover(database: Database, settings: Settings) -> dict[str, Any]:
         recovery.abandon_direct(database)
     if not settings.fts.named_servers:
         recovery.abandon_fts(database)
+    forget(database, [server.url for server in settings.fts.named_servers])
     with fts_servers(settings) as servers:
         if servers:
             adopt(database, servers.addresses[0])

@@ -454,9 +454,9 @@ def test_inventory_list(inventory: Inventory, tmp_path: Path) -> None:
     inventory.subscription("delete", ["/store/subscribed/f0"], "T2_A")
     inventory.subscription("copy", ["/store/coming/f0"], "T2_A")
     listed = write_inventory_list(inventory.db, inventory.site_ids["T2_A"], tmp_path / "x" / "list.parquet")
-    rows = open_list(listed.path).scan().collect().sort("lfn").select("lfn", "is_present", "is_pending").rows()
+    lines = open_list(listed.path).scan().collect().sort("lfn").select("lfn", "is_present", "is_pending").rows()
     assert listed.num_files == 5
-    assert rows == [
+    assert lines == [
         ("/store/coming/f0", False, True),
         ("/store/coming/f1", False, True),
         ("/store/complete/f0", True, False),

@@ -270,6 +270,14 @@ def test_a_data_server_that_goes_while_it_is_listed_voids_the_list() -> None:
         lfns(storage)
 
 
+@pytest.mark.parametrize("status", [refused(code=206), refused(3012)], ids=["no answer", "not now"])
+def test_who_does_not_say_what_it_is_is_not_listed(status: Any) -> None:
+    door = directories(ONE)
+    door._calls["query"] = lambda *_: (status, None)
+    with pytest.raises(RetryableRemoteError, match="find out the role of"):
+        lfns(storage_of(door))
+
+
 def test_a_manager_with_a_name_space_of_its_own_is_listed_itself() -> None:
     door = directories(ONE)
     door._calls["query"] = lambda *_: (DONE, b"manager")

@@ -383,6 +383,18 @@ def hours_pass(three: Inventory, hours: float) -> None:
         three.rows(f"UPDATE {table} SET {column} = {column} - :h * interval '1 hour'", h=hours)
 
 
+def test_a_server_that_nobody_names_is_forgotten_once_it_has_nothing(three: Inventory, two: dict[str, Server]) -> None:
+    submitted(three, two)
+    two[TWO].error = AWAY
+    steps.recover(three.db, SETTINGS)
+    only_one = Settings.model_validate({"fts": {"url": ONE}})
+    steps.recover(three.db, only_one)
+    assert [row[0] for row in ill(three)] == [TWO], "it has a job of ours"
+    three.rows("UPDATE transfer_batches SET state = 'finished' WHERE server = :two", two=TWO)
+    steps.recover(three.db, only_one)
+    assert ill(three) == []
+
+
 def test_a_server_has_limits_of_its_own(three: Inventory, two: dict[str, Server]) -> None:
     to_c(three, 9)
     small = FtsServer(TWO, ("*",), ("T2_C",), files_in_flight=5, files_per_job=2)

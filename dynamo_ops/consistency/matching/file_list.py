@@ -71,8 +71,8 @@ def open_list(path: Path) -> FileList:
         raise no_list(path, "it is not there")
     import pyarrow.parquet as pq
 
-    told = pq.read_metadata(path).metadata or {}
-    notes = {key.decode(): note.decode() for key, note in told.items() if key != b"ARROW:schema"}
+    metadata = pq.read_metadata(path).metadata or {}
+    notes = {key.decode(): note.decode() for key, note in metadata.items() if key != b"ARROW:schema"}
     return FileList(path, (path,), None, notes)
 
 

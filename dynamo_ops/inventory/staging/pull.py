@@ -220,8 +220,8 @@ def _without_faults(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     frame, faults = without_nul(frame)
     if "fault" not in frame.columns:
         return frame, faults
-    told = frame.filter(pl.col("fault").is_not_null()).select("dataset", "fault")
-    return frame.drop("fault"), pl.concat([faults, told]) if faults.height else told
+    unread = frame.filter(pl.col("fault").is_not_null()).select("dataset", "fault")
+    return frame.drop("fault"), pl.concat([faults, unread]) if faults.height else unread
 
 
 def staged_now(db: Database, run_key: str, source: str, kind: str) -> Staged:

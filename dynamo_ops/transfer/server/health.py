@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from dynamo_ops.database.connection import Database
 from dynamo_ops.fts.servers import FtsServers
-from dynamo_ops.inventory.states import Backend, BatchState, ServerIllness, TransferState
+from dynamo_ops.inventory.states import OPEN_BATCHES, Backend, BatchState, ServerIllness, TransferState
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,18 @@ def note_answers(db: Database, servers: FtsServers) -> None:
         connection.execute(text(_NOTE_AWAY), key)
 
 
+def forget(db: Database, named: Sequence[str]) -> None:
+    """Servers that are not ``named`` in the settings and have nothing of ours: nobody asks them any more."""
+    with db.begin() as connection:
+        connection.execute(
+            text(f"""
+            DELETE FROM fts_servers AS server WHERE NOT server.address = ANY(CAST(:named AS text[])) AND NOT EXISTS (
+              SELECT FROM transfer_batches AS batch
+              WHERE batch.server = server.address AND batch.state IN {OPEN_BATCHES})"""),
+            {"named": list(named)},
+        )
+
+
 def note_refusal(db: Database, address: str, reason: str) -> None:
     """That it takes nothing."""
     with db.begin() as connection:
@@ -75,7 +87,7 @@ def judge_stillness(db: Database, addresses: Sequence[str], after: timedelta) ->
 _ILL = f"""
     SELECT ill.address, ill.illness, ill.ill_since AS since, ill.reason, EXISTS (
         SELECT FROM transfer_batches AS batch
-        WHERE batch.server = ill.address AND batch.state IN ('{BatchState.PLANNED}', '{BatchState.SUBMITTED}')
+        WHERE batch.server = ill.address AND batch.state IN {OPEN_BATCHES}
           AND batch.created_at >= ill.ill_since) AS is_tried
     FROM fts_servers AS ill WHERE ill.illness IS NOT NULL ORDER BY ill.address"""
 

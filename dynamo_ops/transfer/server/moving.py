@@ -124,10 +124,9 @@ def _cancel(db: Database, servers: FtsServers, batches: Sequence[_Waiting]) -> i
 
 _LINKS = f"""
     SELECT batch.id, batch.job_id::text, batch.server, site.name,
-           ARRAY(SELECT DISTINCT source.name FROM transfers AS copy
-                 JOIN sites AS source ON source.id = copy.source_site_id
-                   OR source.id = ANY(copy.other_source_site_ids)
-                 WHERE copy.batch_id = batch.id AND copy.state IN {LIVE_TRANSFERS})
+           ARRAY(SELECT source.name FROM sites AS source WHERE source.id IN (
+               SELECT unnest(array_prepend(copy.source_site_id, copy.other_source_site_ids)) FROM transfers AS copy
+               WHERE copy.batch_id = batch.id AND copy.state IN {LIVE_TRANSFERS}))
     FROM transfer_batches AS batch JOIN sites AS site ON site.id = batch.site_id"""
 
 _UNSENT = f"""{_LINKS} JOIN fts_servers AS ill ON ill.address = batch.server

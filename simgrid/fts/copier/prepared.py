@@ -101,8 +101,8 @@ def _failed(entry: Entry, errno: int, text: str) -> Judgement:
 
 
 def _text(entry: Entry, name: str) -> str:
-    value = entry.get(name)
-    return "" if value is None else str(value)
+    field = entry.get(name)
+    return "" if field is None else str(field)
 
 
 def _holds(entry: Entry, name: str) -> bool:
